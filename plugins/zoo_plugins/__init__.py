@@ -1,0 +1,1 @@
+"""What comes with film-zoo, as plugins like any other: found by entry point, no privilege."""

@@ -1,0 +1,65 @@
+"""film-zoo: a model zoo and benchmark suite for networks that autoencode films.
+
+What a plugin needs is exported here, loaded when it is first asked for, so that commands which
+need no network do not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.autoencoder import Autoencoder, Loss, Losses, Optimizer, Options, Players, Step
+    from zoo.errors import BadInput, ZooError
+    from zoo.films.catalogue import FilmEntry
+    from zoo.films.film import Film
+    from zoo.frame_size import FrameSize
+    from zoo.hookspecs import hookimpl
+    from zoo.metric import Metric, Unavailable
+
+_HOMES = {
+    "Autoencoder": "zoo.autoencoder",
+    "BadInput": "zoo.errors",
+    "Film": "zoo.films.film",
+    "FilmEntry": "zoo.films.catalogue",
+    "FrameSize": "zoo.frame_size",
+    "Loss": "zoo.autoencoder",
+    "Losses": "zoo.autoencoder",
+    "Metric": "zoo.metric",
+    "Optimizer": "zoo.autoencoder",
+    "Options": "zoo.autoencoder",
+    "Players": "zoo.autoencoder",
+    "Step": "zoo.autoencoder",
+    "Unavailable": "zoo.metric",
+    "ZooError": "zoo.errors",
+    "hookimpl": "zoo.hookspecs",
+}
+
+__all__ = [
+    "Autoencoder",
+    "BadInput",
+    "Film",
+    "FilmEntry",
+    "FrameSize",
+    "Loss",
+    "Losses",
+    "Metric",
+    "Optimizer",
+    "Options",
+    "Players",
+    "Step",
+    "Unavailable",
+    "ZooError",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
