@@ -145,10 +145,10 @@ class Autoencoder(nn.Module):
         """Fit to the film's training frames without gradient descent (references)."""
         raise TypeError(f"{type(self).__name__} is trained by gradient descent, not by fit(film)")
 
-    @property
-    def fits_directly(self) -> bool:
+    @classmethod
+    def fits_directly(cls) -> bool:
         """Whether `fit` takes the place of gradient descent."""
-        return type(self).fit is not Autoencoder.fit
+        return cls.fit is not Autoencoder.fit
 
     @classmethod
     def option_class(cls) -> type[Options]:

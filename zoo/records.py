@@ -15,7 +15,7 @@ import pydantic
 from zoo.errors import BadInput
 from zoo.workspace import written_aside
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 _T = TypeVar("_T", bound=pydantic.BaseModel)
 

@@ -1,0 +1,52 @@
+"""A plain convolutional autoencoder: the baseline every other architecture has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch.nn.functional as F
+from torch import Tensor
+
+import zoo
+from zoo import Loss, Losses, Step, hookimpl
+from zoo_plugins.layers import Down, Up
+
+
+class PlainAutoencoder(zoo.Autoencoder):
+    """Squared error on pixels and nothing else."""
+
+    name: ClassVar[str] = "ae"
+    summary: ClassVar[str] = "plain autoencoder, squared error on pixels"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
+
+    class Options(zoo.Options):
+        """Settings of the plain autoencoder."""
+
+        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+
+    options: Options
+
+    def __init__(self, size: zoo.FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.encoder = Down(size, options.width, options.latent)
+        self.decoder = Up(size, options.width, options.latent)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to latents (B, L)."""
+        return self.encoder(frames)  # type: ignore[no-any-return]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latents (B, L) to frames (B, 3, H, W)."""
+        return self.decoder(latent)  # type: ignore[no-any-return]
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        """Mean squared error over pixels and channels."""
+        return {"autoencoder": Loss({"pixel": F.mse_loss(self.decode(self.encode(frames)), frames)})}
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The plain autoencoder."""
+    return [PlainAutoencoder]

@@ -1,0 +1,86 @@
+"""Building blocks that several architectures share: a convolutional trunk down and one up.
+
+Frames of any size pass: each stage halves the sides rounding up, and the way up cuts back to
+the very sizes that the way down had. Normalisation is by group, so that a frame never depends
+on the frames beside it in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from zoo import FrameSize
+
+STAGES = 4
+
+
+def halvings(size: FrameSize, stages: int = STAGES) -> list[tuple[int, int]]:
+    """Heights and widths from the frame itself down to the smallest map, `stages` + 1 of them."""
+    return [
+        (math.ceil(size.height / 2**stage), math.ceil(size.width / 2**stage))
+        for stage in range(stages + 1)
+    ]
+
+
+def widths(width: int, stages: int = STAGES) -> list[int]:
+    """Channels a stage: doubled from stage to stage, as far as eight times the first."""
+    return [width * min(2**stage, 8) for stage in range(stages)]
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group norm with about eight channels a group."""
+    return nn.GroupNorm(max(1, channels // 8), channels)
+
+
+class Down(nn.Sequential):
+    """Frames (B, 3, H, W) in [0, 1] to `outputs` numbers (B, outputs)."""
+
+    def __init__(self, size: FrameSize, width: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        channels = 3
+        for stage, wider in enumerate(widths(width)):
+            kernel = 5 if stage == 0 else 3
+            layers += [
+                nn.Conv2d(channels, wider, kernel, stride=2, padding=kernel // 2),
+                group_norm(wider),
+                nn.SiLU(),
+            ]
+            channels = wider
+        height, length = halvings(size)[-1]
+        layers += [nn.Flatten(), nn.Linear(channels * height * length, outputs)]
+        super().__init__(*layers)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) in [0, 1] to (B, outputs)."""
+        return super().forward(frames * 2 - 1)  # type: ignore[no-any-return]
+
+
+class Up(nn.Module):
+    """Latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
+
+    def __init__(self, size: FrameSize, width: int, inputs: int) -> None:
+        super().__init__()
+        self.sizes = halvings(size)[::-1]
+        channels = widths(width)[::-1]
+        self.start = nn.Linear(inputs, channels[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.start_shape = (channels[0], *self.sizes[0])
+        # Colours come straight from the last stage: normalising and activating at the full size
+        # of the frame would cost as much as all the smaller stages together.
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                group_norm(before), nn.SiLU(), nn.ConvTranspose2d(before, after, 4, 2, padding=1)
+            )
+            for before, after in zip(channels, [*channels[1:], 3], strict=True)
+        )
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
+        maps = self.start(latent).unflatten(1, self.start_shape)
+        # Linear leaves maps channels first in memory; convolutions are faster channels last.
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        for stage, (height, length) in zip(self.stages, self.sizes[1:], strict=True):
+            maps = stage(maps)[:, :, :height, :length]
+        return torch.sigmoid(maps)

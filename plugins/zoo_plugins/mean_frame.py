@@ -1,0 +1,45 @@
+"""The mean frame: what a model must beat to have learned anything at all."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+import zoo
+from zoo import Film, FrameSize, Options, hookimpl
+
+
+class MeanFrame(zoo.Autoencoder):
+    """Draws the mean of the training frames whatever it is shown; its latent has no numbers."""
+
+    name: ClassVar[str] = "mean"
+    summary: ClassVar[str] = "the mean of the training frames"
+    role = "reference"
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(3, size.height, size.width))
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to nothing: (B, 0)."""
+        return frames.new_zeros(frames.shape[0], 0)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The mean frame, B times."""
+        return self.mean.expand(latent.shape[0], -1, -1, -1)
+
+    def fit(self, film: Film) -> None:
+        """Average the film's training frames, one at a time in double precision."""
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        for index in film.split.seen:
+            total += torch.from_numpy(film.frames[int(index)].copy()).to(total)
+        self.mean.copy_(total / (255 * len(film.split.seen)))
+
+
+@hookimpl
+def zoo_references() -> list[type[zoo.Autoencoder]]:
+    """The mean frame."""
+    return [MeanFrame]

@@ -1,0 +1,112 @@
+"""Principal components: the best that any linear autoencoder can do at this latent size.
+
+Short films are solved exactly from the inner products of their frames. Long ones, whose
+matrix of inner products would not fit, by subspace iteration over the film until it settles
+(Halko, Martinsson and Tropp, Finding structure with randomness, 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+import zoo
+from zoo import BadInput, Film, FrameSize, Options, hookimpl
+
+EXACT_UP_TO = 6000
+"""Frames whose inner products are held at once: 288 MB in double precision."""
+OVERSAMPLED = 10
+PASSES = 12
+SETTLED = 1e-4
+CHUNK = 64
+
+
+class PrincipalComponents(zoo.Autoencoder):
+    """Latents are coordinates along the directions in which the training frames differ most."""
+
+    name: ClassVar[str] = "pca"
+    summary: ClassVar[str] = "principal components of the training frames"
+    role = "reference"
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.mean: Tensor
+        self.components: Tensor
+        values = 3 * size.pixels
+        self.register_buffer("mean", torch.zeros(values))
+        self.register_buffer("components", torch.zeros(options.latent, values))
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to coordinates (B, L)."""
+        return (frames.flatten(1) - self.mean) @ self.components.T
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Coordinates (B, L) to frames (B, 3, H, W), clamped to [0, 1]."""
+        flat = latent @ self.components + self.mean
+        return flat.unflatten(1, (3, self.size.height, self.size.width)).clamp(0, 1)
+
+    def fit(self, film: Film) -> None:
+        """Find the components of the film's training frames.
+
+        Raises BadInput where the film has no more training frames than the latent has numbers.
+        """
+        frames = len(film.split.seen)
+        if frames <= self.options.latent:
+            raise BadInput(
+                f"{film.name} has {frames} training frames, too few for {self.options.latent} "
+                f"principal components; use --latent {max(1, frames // 10)}"
+            )
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        for chunk in self._chunks(film):
+            total += chunk.sum(dim=0, dtype=torch.float64)
+        self.mean.copy_(total / frames)
+        found = self._exact(film) if frames <= EXACT_UP_TO else self._by_subspace_iteration(film)
+        self.components.copy_(found)
+
+    def _chunks(self, film: Film) -> Iterator[Tensor]:
+        """The training frames, flattened and centred, a chunk at a time."""
+        for indices in torch.from_numpy(film.split.seen).split(CHUNK):
+            frames = torch.from_numpy(film.store.array[indices.numpy()]).to(self.mean.device)
+            yield frames.permute(0, 3, 1, 2).flatten(1).float() / 255 - self.mean
+
+    def _exact(self, film: Film) -> Tensor:
+        """Components (L, values) from the eigenvectors of the frames' inner products."""
+        centred = self.mean.new_empty(len(film.split.seen), self.mean.numel())
+        for number, chunk in enumerate(self._chunks(film)):
+            centred[number * CHUNK : number * CHUNK + len(chunk)] = chunk
+        products = (centred @ centred.T).double()
+        _, vectors = torch.linalg.eigh(products)
+        leading = vectors[:, -self.options.latent :].flip(1).T
+        directions = leading.float() @ centred
+        return torch.linalg.qr(directions.T).Q.T
+
+    def _by_subspace_iteration(self, film: Film) -> Tensor:
+        """Components (L, values) by repeated passes over the film, until variances settle."""
+        wanted = self.options.latent
+        generator = torch.Generator(self.mean.device).manual_seed(0)
+        start = torch.randn(
+            self.mean.numel(), wanted + OVERSAMPLED, generator=generator, device=self.mean.device
+        )
+        basis = torch.linalg.qr(start).Q
+        before = torch.zeros(wanted, device=self.mean.device)
+        for _ in range(PASSES):
+            image = torch.zeros_like(basis)
+            for chunk in self._chunks(film):
+                image += chunk.T @ (chunk @ basis)
+            values, rotation = torch.linalg.eigh(basis.T @ image)
+            variances = values.flip(0)[:wanted]
+            ritz = (basis @ rotation.flip(1))[:, :wanted]
+            if (variances - before).abs().sum() <= SETTLED * variances.sum():
+                break
+            before = variances
+            basis = torch.linalg.qr(image).Q
+        return ritz.T
+
+
+@hookimpl
+def zoo_references() -> list[type[zoo.Autoencoder]]:
+    """PCA at the models' latent size."""
+    return [PrincipalComponents]

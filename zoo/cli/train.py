@@ -1,0 +1,77 @@
+"""`zoo train`: one model on one film."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zoo.cli import options as opt
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
+    film: Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the model, NAME=VALUE; may be repeated."),
+    ] = None,
+    preset: opt.PresetOption = "film",
+    size: opt.SizeOption = None,
+    latent: opt.LatentOption = None,
+    budget: opt.BudgetOption = None,
+    batch: opt.BatchOption = None,
+    seed: opt.SeedOption = 0,
+    holdout: opt.HoldoutOption = 0.1,
+    device: opt.DeviceOption = "auto",
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Throw away what an earlier training left.")
+    ] = False,
+) -> None:
+    """Train a model on a film; Ctrl-C saves, and the same command goes on."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from zoo.cli.watching import TrainingDisplay, ingest_with_progress
+    from zoo.errors import BadInput
+    from zoo.films.catalogue import Catalogue
+    from zoo.plugins import registry
+    from zoo.training.jobs import Settings, ensure_trained
+    from zoo.training.watching import stop_on_interrupt
+    from zoo.workspace import Workspace
+
+    console = Console()
+    workspace = Workspace.here()
+    architecture = registry().architecture(model)
+    chosen = Settings.choose(
+        preset,
+        size=size,
+        latent=latent,
+        budget=budget,
+        batch=batch,
+        seed=seed,
+        device=device,
+        options=opt.read_settings(settings or []),
+    )
+    architecture.parse_options({"latent": chosen.latent, **chosen.options})
+    entries = Catalogue.open(workspace).choose(film)
+    if len(entries) != 1:
+        raise BadInput("zoo train takes one film; zoo compare takes several")
+    the_film = ingest_with_progress(console, entries[0], chosen.size, workspace, holdout)
+    config = chosen.config(architecture, the_film)
+
+    title = escape(f"{model} on {the_film.name}")
+    with stop_on_interrupt() as stop, TrainingDisplay(console, title) as display:
+        folder = ensure_trained(
+            workspace,
+            config,
+            the_film,
+            chosen.device,
+            watch=display.watch,
+            stop=stop,
+            afresh=afresh,
+        )
+    if not display.moments:
+        console.print(f"{title} was trained already; --afresh trains it again")
+    console.print(f"run: {escape(str(folder.path.relative_to(workspace.root)))}", soft_wrap=True)
+    console.print(f"preview: {escape(str(folder.preview.relative_to(workspace.root)))}", soft_wrap=True)

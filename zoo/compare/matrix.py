@@ -1,0 +1,201 @@
+"""The matrix of models and films: run each cell, gather the records, go on past failures."""
+
+from __future__ import annotations
+
+import datetime
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zoo import environment
+from zoo.autoencoder import Autoencoder
+from zoo.errors import BadInput
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.watch import Judges
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.records import MetricInfo, Record, Results, read_json
+from zoo.training.engine import Interrupted
+from zoo.training.jobs import Settings, ensure_trained
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.watching import Moment, StopRequest
+from zoo.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model or reference on one film."""
+
+    film: Film
+    architecture: type[Autoencoder]
+
+
+class Watcher(Protocol):
+    """What a comparison tells those who watch it."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell is begun."""
+
+    def trained(self, moment: Moment) -> None:
+        """A moment in the training of the cell."""
+
+    def evaluating(self, cell: Cell) -> None:
+        """The cell's model watches the film."""
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        """A cell has its record, good or failed."""
+
+
+def plan(films: Sequence[Film], models: Sequence[type[Autoencoder]]) -> list[Cell]:
+    """Every model on every film, film by film, and after the models every reference."""
+    references = [r for r in registry().references.values() if r not in models]
+    return [Cell(film, entry) for film in films for entry in (*models, *references)]
+
+
+def run(
+    workspace: Workspace,
+    cells: Sequence[Cell],
+    settings: Settings,
+    judges: Judges,
+    watcher: Watcher,
+    stop: StopRequest,
+) -> list[Record]:
+    """Train and evaluate what is missing, cell by cell; a failed cell becomes a failed record.
+
+    Raises Interrupted when `stop` was asked; what is finished is found again the next time.
+    """
+    records = []
+    for cell in cells:
+        watcher.started(cell)
+        record = _run_cell(workspace, cell, settings, judges, watcher, stop)
+        watcher.finished(cell, record)
+        records.append(record)
+    return records
+
+
+def _run_cell(
+    workspace: Workspace,
+    cell: Cell,
+    settings: Settings,
+    judges: Judges,
+    watcher: Watcher,
+    stop: StopRequest,
+) -> Record:
+    # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
+    # call of sys.exit included, costs this cell and no other. What it was is kept in full.
+    folder = None
+    try:
+        config = settings.config(cell.architecture, cell.film)
+        folder = RunFolder.of(workspace, config)
+        known = known_record(folder, config, cell.film, judges)
+        if known:
+            return known
+        folder = ensure_trained(
+            workspace, config, cell.film, settings.device, watch=watcher.trained, stop=stop
+        )
+        if stop.asked:
+            raise Interrupted("stopped between cells; the same command goes on from there")
+        watcher.evaluating(cell)
+        return evaluate(workspace, folder, config, cell.film, judges, settings.device)
+    except Interrupted:
+        raise
+    except (Exception, SystemExit) as error:
+        if folder:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            (folder.path / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        return failed_record(cell, settings, error)
+
+
+def known_record(
+    folder: RunFolder, config: TrainingConfig, film: Film, judges: Judges
+) -> Record | None:
+    """The record of an earlier comparison, if it still holds for what can be measured now."""
+    path = folder.evaluation(film.name) / "record.json"
+    if folder.state != "finished" or not path.exists():
+        return None
+    try:
+        record = read_json(path, Record)
+    except BadInput:
+        # Written by another version: the evaluation is made again, the training is kept.
+        return None
+    measured = {metric.name for metric in judges.metrics}
+    return record if set(record.scores) == measured else None
+
+
+def failed_record(cell: Cell, settings: Settings, error: BaseException) -> Record:
+    """The record of a cell that failed, with the reason in one line."""
+    kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
+    reason = " ".join(f"{kind}{error}".split())
+    return Record(
+        model=cell.architecture.name,
+        summary=cell.architecture.summary,
+        role=cell.architecture.role,
+        origin=registry().origins[cell.architecture.name],
+        trained_on=cell.film.name,
+        watched=cell.film.name,
+        seed=settings.seed,
+        options={k: str(v) for k, v in settings.options.items()},
+        status="failed",
+        reason=reason[:500],
+        environment=environment.describe(settings.device, settings.precision),
+    )
+
+
+def gather(
+    films: Sequence[Film],
+    records: list[Record],
+    settings: Settings,
+    judges: Judges,
+    command: str,
+) -> Results:
+    """Everything that a report is made from."""
+    return Results(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command,
+        preset=settings.preset,
+        budget=str(settings.budget),
+        batch=settings.batch,
+        films=[film.info() for film in films],
+        metrics=[
+            MetricInfo(
+                name=metric.name,
+                label=metric.label,
+                unit=metric.unit,
+                better=metric.better,
+                digits=metric.digits,
+                source=metric.source,
+                unavailable=judges.unavailable.get(metric.name),
+            )
+            for metric in registry().metrics.values()
+        ],
+        records=records,
+    )
+
+
+def bring_pictures(workspace: Workspace, records: Sequence[Record], results: Path) -> list[Record]:
+    """Copy the pictures of every record from its run into the results' own folder.
+
+    Originals are the same for all models of a film and are kept once. Returns the records with
+    paths relative to the results' folder, so that the folder stands on its own.
+    """
+    moved = []
+    for record in records:
+        pictures = []
+        for picture in record.pictures:
+            assert record.run is not None, "a record with pictures has a run"
+            source = RunFolder(workspace.root / record.run).evaluation(record.watched)
+            frames = Path("figures") / "frames" / record.watched
+            original = frames / "original" / f"{picture.frame:06d}.png"
+            drawn = frames / record.model / f"{picture.frame:06d}.png"
+            for name, place in ((picture.original, original), (picture.reconstruction, drawn)):
+                (results / place).parent.mkdir(parents=True, exist_ok=True)
+                (results / place).write_bytes((source / name).read_bytes())
+            pictures.append(
+                picture.model_copy(
+                    update={"original": original.as_posix(), "reconstruction": drawn.as_posix()}
+                )
+            )
+        moved.append(record.model_copy(update={"pictures": pictures}))
+    return moved

@@ -1,0 +1,78 @@
+"""What a record says of the machine and the software that made it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import av
+import torch
+
+from zoo.records import Environment
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is the first CUDA device, or the CPU where there is none."""
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    return torch.device(name)
+
+
+def default_precision(device: torch.device) -> str:
+    """Fabric's name of the precision to train in: bf16 autocast on a GPU, 32 bits on a CPU."""
+    return "bf16-mixed" if device.type == "cuda" else "32-true"
+
+
+def describe(device: torch.device, precision: str) -> Environment:
+    """The environment of work on `device` at `precision`, as it is now."""
+    on_gpu = device.type == "cuda"
+    return Environment(
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if on_gpu else _processor(),
+        precision=precision,
+        memory_format="channels_last",
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda if on_gpu else None,
+        pyav=av.__version__,
+        ffmpeg=av.ffmpeg_version_info,
+        film_zoo=importlib.metadata.version("film-zoo"),
+        commit=_commit(),
+    )
+
+
+@functools.cache
+def _processor() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The commit of the checkout this file lies in; None in an installed package.
+
+    A checkout with uncommitted changes is marked: its results cannot be made again from the
+    commit alone.
+    """
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        said = [
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain"])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said[0] + (" with changes" if said[1] else "")

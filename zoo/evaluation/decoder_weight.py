@@ -1,0 +1,47 @@
+"""How many bytes a decoder takes: every tensor that a reconstruction depends on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from zoo.autoencoder import Autoencoder
+
+
+class _Decoding(torch.nn.Module):
+    """A model seen as its decoder alone."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.model.decode(latent)
+
+
+def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
+    """Bytes, at the precision held, of the parameters and buffers that `decode` draws from.
+
+    Found by asking autograd which of them the reconstruction of `latent`, (1, ...), depends on,
+    so that no model has to declare it.
+    """
+    decoding = _Decoding(model.eval())
+    held = {**dict(decoding.named_parameters()), **dict(decoding.named_buffers())}
+    tracked = {
+        name: tensor.detach().requires_grad_()
+        for name, tensor in held.items()
+        if tensor.is_floating_point()
+    }
+    with torch.enable_grad():
+        drawn = functional_call(decoding, tracked, (latent,))
+        if not drawn.requires_grad:
+            return 0
+        reached = torch.autograd.grad(
+            drawn.sum(), list(tracked.values()), allow_unused=True, materialize_grads=False
+        )
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for tensor, gradient in zip(tracked.values(), reached, strict=True)
+        if gradient is not None
+    )

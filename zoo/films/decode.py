@@ -1,0 +1,158 @@
+"""Decoding a film, file after file, around whatever is damaged, onto one time line."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av.error
+from av.video.frame import VideoFrame
+
+from zoo.films.source import Source
+from zoo.films.store import Damage
+
+# A file whose reading fails this often in a row has nothing more to give.
+_MOST_FAILURES = 200
+# A time that leaps further than this ahead, or steps further back, is a break in the clock.
+_LEAP_AHEAD, _STEP_BACK = 60.0, 1.0
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A decoded frame, the number of its file, and when it is shown on the film's time line."""
+
+    part: int
+    time: float
+    frame: VideoFrame
+
+
+class Clock:
+    """Gives each frame of one file its time in seconds, mending what is missing or disordered."""
+
+    def __init__(self, source: Source, starts: float, damage: Damage) -> None:
+        self._base = source.stream.time_base
+        self._zero = source.clock_start
+        self._shift = starts
+        self._starts = starts
+        self._period = float(1 / source.rate)
+        self._damage = damage
+        self._last: float | None = None
+        self._stamped = False
+
+    @property
+    def end(self) -> float:
+        """When the last frame's time is over."""
+        return self._starts if self._last is None else self._last + self._period
+
+    def time(self, frame: VideoFrame) -> float:
+        """When this frame, the next one, is shown: always later than the one before."""
+        self._last = self._mended(self._stamp(frame))
+        return self._last
+
+    def _stamp(self, frame: VideoFrame) -> float | None:
+        base = frame.time_base or self._base
+        stamp = frame.pts
+        if stamp is not None:
+            self._stamped = True
+        elif not self._stamped:
+            # Some containers order frames by decoding time alone, as players then do too.
+            stamp = frame.dts
+        if stamp is None or base is None:
+            return None
+        return float(stamp * base) - self._zero + self._shift
+
+    def _mended(self, time: float | None) -> float:
+        last = self._last
+        if last is None:
+            if time is None:
+                self._damage.times += 1
+            return self._starts if time is None else time
+        if time is None:
+            self._damage.times += 1
+            return last + self._period
+        if last < time <= last + _LEAP_AHEAD:
+            return time
+        self._damage.times += 1
+        if time > last or time < last - _STEP_BACK:
+            self._shift += last + self._period - time
+            return last + self._period
+        # Halfway to where the next frame belongs, so that this one mending needs no other.
+        return last + self._period / 2
+
+
+def decoded(source: Source, damage: Damage) -> Iterator[VideoFrame]:
+    """Yield every frame of a file that can be decoded, counting what cannot."""
+    packets = source.container.demux(source.stream)
+    failures = 0
+    while failures < _MOST_FAILURES:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            damage.packets += 1
+            failures += 1
+            # An error ends the iterator; a new one goes on where the file was left.
+            packets = source.container.demux(source.stream)
+            continue
+        try:
+            frames = packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            damage.packets += 1
+            continue
+        for frame in frames:
+            assert isinstance(frame, VideoFrame)
+            failures = 0
+            if frame.is_corrupt:
+                damage.frames += 1
+            else:
+                yield frame
+    damage.notes.append(f"{source.path.name} cannot be read to its end")
+
+
+@dataclass
+class PartEnd:
+    """What was learnt of a file while it was decoded."""
+
+    starts: float
+    frames: int
+
+
+class FilmDecoder:
+    """Decodes the files of a film in order and keeps those frames that were asked for."""
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        start: float | None,
+        stop: float | None,
+        hwaccel: str | None,
+        threads: int,
+    ) -> None:
+        self.files = files
+        self.start = start
+        self.stop = stop
+        self.hwaccel = hwaccel
+        self.threads = threads
+        self.damage = Damage()
+        self.ends: list[PartEnd] = []
+
+    def frames(self) -> Generator[TimedFrame, None, None]:
+        """Yield frames from `start` up to and without `stop`, times ascending."""
+        starts = 0.0
+        for number, path in enumerate(self.files):
+            with Source.open(path, self.hwaccel, self.threads) as source:
+                clock = Clock(source, starts, self.damage)
+                end = PartEnd(starts, 0)
+                self.ends.append(end)
+                for frame in decoded(source, self.damage):
+                    time = clock.time(frame)
+                    if self.stop is not None and time >= self.stop:
+                        return
+                    if self.start is None or time >= self.start:
+                        end.frames += 1
+                        yield TimedFrame(number, time, frame)
+                starts = max(clock.end, starts + (source.duration or 0.0))

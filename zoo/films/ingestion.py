@@ -1,0 +1,215 @@
+"""One ingest: decode, make pictures, score, pace and write, all at the same time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from zoo.errors import BadInput, ZooError
+from zoo.films.catalogue import FilmEntry
+from zoo.films.decode import FilmDecoder, TimedFrame
+from zoo.films.overlap import made_ahead
+from zoo.films.pace import PacedFrame, Pacer
+from zoo.films.picture import Picture
+from zoo.films.settings import IngestProgress, IngestSettings, Progress
+from zoo.films.shots import DETECTOR, THRESHOLD, ScoreKeeper, shots_from_scores
+from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Bars, Manifest, Resampled
+from zoo.films.survey import Survey, survey
+from zoo.records import write_json
+
+# Decoded frames that may wait: enough to even out, few enough for 4K.
+_AHEAD = 4
+_PROGRESS_SECONDS = 0.2
+_BUFFER = 1 << 22
+# Beside the frames: times, scores and the manifest, and something for the file system.
+_SLACK_BYTES = 16 << 20
+# How often the ingest itself looks at the bars, in seconds of film.
+_LOOK_SECONDS = 1.0
+_JITTER_SECONDS = 0.0021
+
+
+def ingest(
+    entry: FilmEntry,
+    settings: IngestSettings,
+    fingerprint: str,
+    folder: Path,
+    progress: Progress | None,
+    hwaccel: str | None,
+    threads: int,
+) -> None:
+    """Write a whole store into an empty folder. Raises BadInput or ZooError, see `open_film`."""
+    tell = _Teller(entry.name, progress)
+    surveys = survey(entry, settings)
+    expected = sum(s.expected for s in surveys)
+    _check_space(entry, settings, expected, folder, tell)
+    while True:
+        one = _Pass(entry, settings, surveys, folder, tell, hwaccel, threads)
+        one.run(expected)
+        wrong = [s for s in surveys if s.cuts_picture()]
+        if not wrong:
+            break
+        tell.message(f"{wrong[0].part.file} has picture where bars were cut: beginning again")
+        for each in surveys:
+            each.part.bars = each.finder.bars()
+    _describe(one, settings, fingerprint, folder)
+
+
+class _Teller:
+    """Passes progress on, not more often than a person can see."""
+
+    def __init__(self, film: str, progress: Progress | None) -> None:
+        self._film = film
+        self._progress = progress
+        self._told = 0.0
+        self._state = (0, 0)
+
+    def message(self, text: str) -> None:
+        if self._progress:
+            self._progress(IngestProgress(self._film, *self._state, text))
+
+    def frames(self, done: int, expected: int, last: bool = False) -> None:
+        now = time.monotonic()
+        if self._progress and (last or now - self._told > _PROGRESS_SECONDS):
+            self._told, self._state = now, (done, expected)
+            self._progress(IngestProgress(self._film, done, expected))
+
+
+def _check_space(
+    entry: FilmEntry, settings: IngestSettings, expected: int, folder: Path, tell: _Teller
+) -> None:
+    needed = expected * settings.size.pixels * 3 + _SLACK_BYTES
+    free = shutil.disk_usage(folder).free
+    tell.message(
+        f"{entry.name}: about {expected:,} frames at {settings.size}, {_bytes(needed)} on disk"
+    )
+    if needed > free:
+        raise ZooError(
+            f"{entry.name} at {settings.size} needs about {_bytes(needed)} and {_bytes(free)} are "
+            f"free in {folder.parent}; make room or choose a smaller --size"
+        )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+class _Pass:
+    """One run through all files of a film."""
+
+    def __init__(
+        self,
+        entry: FilmEntry,
+        settings: IngestSettings,
+        surveys: list[Survey],
+        folder: Path,
+        tell: _Teller,
+        hwaccel: str | None,
+        threads: int,
+    ) -> None:
+        self.entry = entry
+        self.settings = settings
+        self.surveys = surveys
+        self.folder = folder
+        self.tell = tell
+        self.decoder = FilmDecoder(entry.files, settings.start, settings.stop, hwaccel, threads)
+        self.pacer = Pacer(settings.fps) if settings.fps else None
+        self.times: list[float] = []
+        self.scores: list[float] = []
+
+    def run(self, expected: int) -> None:
+        """Decode in a thread of its own; make pictures and write in this one."""
+        decoded = self.decoder.frames()
+        ahead = made_ahead(decoded, _AHEAD)
+        try:
+            with (self.folder / FRAMES).open("wb", buffering=_BUFFER) as file:
+                for frame in self._paced(self._pictures(ahead)):
+                    file.write(np.ascontiguousarray(frame.pixels))
+                    self.times.append(frame.time)
+                    self.scores.append(frame.score)
+                    self.tell.frames(len(self.times), expected)
+        finally:
+            ahead.close()
+            decoded.close()
+        self.tell.frames(len(self.times), expected, last=True)
+        if len(self.times) < 2:
+            raise BadInput(_too_short(self.entry, self.settings, len(self.times)))
+
+    def _pictures(self, ahead: Iterator[TimedFrame]) -> Iterator[PacedFrame]:
+        keeper: ScoreKeeper | None = None
+        for part, timed in itertools.groupby(ahead, key=lambda t: t.part):
+            survey = self.surveys[part]
+            picture = survey.picture(self.settings)
+            times: list[float] = []
+            finished = self._through(picture, survey, timed, times)
+            for number, frame in finished:
+                keeper = keeper or ScoreKeeper(*self.settings.size)
+                score = keeper.score(frame)
+                yield PacedFrame(times[number], score, frame.to_ndarray())
+            survey.part.interlaced = picture.interlaced
+
+    @staticmethod
+    def _through(
+        picture: Picture, survey: Survey, timed: Iterator[TimedFrame], times: list[float]
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        looked = -math.inf
+        for one in timed:
+            times.append(one.time)
+            if survey.part.bars != Bars() and one.time - looked >= _LOOK_SECONDS:
+                looked = one.time
+                survey.finder.add(one.frame)
+            yield from picture.feed(one.frame)
+        yield from picture.finish()
+
+    def _paced(self, frames: Iterator[PacedFrame]) -> Iterator[PacedFrame]:
+        if self.pacer is None:
+            yield from frames
+            return
+        for frame in frames:
+            yield from self.pacer.feed(frame)
+        yield from self.pacer.finish()
+
+
+def _too_short(entry: FilmEntry, settings: IngestSettings, frames: int) -> str:
+    if settings.start is not None or settings.stop is not None:
+        return f"between its from and to, {entry.name} has {frames} frames; a film has two or more"
+    if frames:
+        return f"{entry.files[0].name} holds a single picture; a film has two frames or more"
+    return f"no frame of {entry.files[0].name} can be decoded"
+
+
+def _describe(one: _Pass, settings: IngestSettings, fingerprint: str, folder: Path) -> None:
+    """Write all but the frames: times, scores, shots and the manifest."""
+    times = np.array(one.times, dtype=np.float64)
+    scores = np.array(one.scores, dtype=np.float32)
+    np.save(folder / TIMES, times)
+    np.save(folder / SCORES, scores)
+    steps = np.diff(times)
+    fps = float(1 / steps.mean()) if settings.fps is None else float(settings.fps)
+    for survey, end in zip(one.surveys, one.decoder.ends, strict=False):
+        survey.part.starts, survey.part.frames = end.starts, end.frames
+    manifest = Manifest(
+        fingerprint=fingerprint,
+        size=str(settings.size),
+        fit=settings.fit,
+        frames=len(times),
+        fps=fps,
+        # Containers round times to a millisecond or so; more than that is a varying rate.
+        variable_rate=bool(np.abs(steps - np.median(steps)).max() > _JITTER_SECONDS),
+        parts=[survey.part for survey in one.surveys],
+        damage=one.decoder.damage,
+        resampled=one.pacer and Resampled(dropped=one.pacer.dropped, repeated=one.pacer.repeated),
+        detector=f"{DETECTOR}, threshold {THRESHOLD:g}",
+        shots=shots_from_scores(scores, fps),
+        splits={},
+        pyav=av.__version__,
+        ffmpeg=av.ffmpeg_version_info,
+    )
+    write_json(folder / MANIFEST, manifest)

@@ -1,0 +1,162 @@
+"""Opening one video file with care, and what can be said of it before it is decoded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import av.error
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from zoo.errors import BadInput
+
+# What FFmpeg can open but is no film: lists that name other files or addresses, text drawn as
+# pictures, and single pictures.
+_NO_FILMS = {"hls", "dash", "concat", "concatf", "tty", "imf", "sdp", "rtsp", "lavfi", "ass", "srt"}
+
+
+@dataclass
+class Source:
+    """An open file and its film: the container, the stream, and its place on the clock."""
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+
+    @classmethod
+    def open(cls, path: Path, hwaccel: str | None = None, threads: int = 0) -> Source:
+        """Open a regular file that holds a film.
+
+        `hwaccel` is a device type such as `cuda`; `threads` for the decoder, 0 as many as fit.
+        Raises BadInput in one line if the path is no readable regular file or holds no film.
+        """
+        check_regular_file(path)
+        accelerator = _accelerator(hwaccel)
+        try:
+            container = av.open(
+                # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
+                f"file:{path.absolute()}",
+                mode="r",
+                hwaccel=accelerator,
+                metadata_errors="replace",
+                options={"protocol_whitelist": "file"},
+            )
+        except av.error.FFmpegError as error:
+            raise BadInput(f"{path.name} is no video that can be read: {error.strerror}") from None
+        try:
+            return cls(path, container, _film_stream(path, container, threads))
+        except BaseException:
+            container.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.container.close()
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second as the file states it; 25 where it states nothing usable."""
+        for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
+            if rate and Fraction(1, 100) <= rate <= 1000:
+                return Fraction(rate)
+        return Fraction(25)
+
+    @property
+    def clock_start(self) -> float:
+        """The file's own time, in seconds, that players show as zero."""
+        start = self.container.start_time
+        return start / av.time_base if start is not None and abs(start) < 1 << 60 else 0.0
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, as the file states them; None where it states nothing usable."""
+        if self.container.duration and self.container.duration > 0:
+            return self.container.duration / av.time_base
+        if self.stream.duration and self.stream.duration > 0 and self.stream.time_base:
+            return float(self.stream.duration * self.stream.time_base)
+        return None
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """The width of a pixel over its height; 1 where the file states nothing usable."""
+        aspect = self.stream.sample_aspect_ratio
+        return Fraction(aspect) if aspect and Fraction(1, 20) <= aspect <= 20 else Fraction(1)
+
+
+def check_regular_file(path: Path) -> None:
+    """Raise BadInput unless the path is a regular file that may be read and is not empty.
+
+    Asked before anything is opened: opening a FIFO would wait for a writer for ever.
+    """
+    try:
+        mode = path.stat()
+    except OSError as error:
+        reason = {errno.ENOENT: "there is no such file"}.get(error.errno or 0, error.strerror)
+        raise BadInput(f"{path}: {reason}") from None
+    except ValueError:
+        raise BadInput(f"{str(path)!r} is no file's name") from None
+    if stat.S_ISDIR(mode.st_mode):
+        raise BadInput(f"{path} is a folder; name the video files in it")
+    if not stat.S_ISREG(mode.st_mode):
+        raise BadInput(f"{path} is no regular file; copy the film to a file first")
+    if mode.st_size == 0:
+        raise BadInput(f"{path} is empty")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"{path} may not be read; check its permissions")
+
+
+def _accelerator(hwaccel: str | None) -> HWAccel | None:
+    if hwaccel is None:
+        return None
+    known = hwdevices_available()
+    if hwaccel not in known:
+        raise BadInput(f"no hardware decoder is called {hwaccel!r}; there are: {', '.join(known)}")
+    return HWAccel(device_type=hwaccel, allow_software_fallback=False)
+
+
+def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
+    names = set(container.format.name.split(","))
+    if names & _NO_FILMS:
+        raise BadInput(f"{path.name} is no video but a file of the kind {container.format.name}")
+    pictures = [s for s in container.streams.video if _is_picture(s)]
+    films = [s for s in container.streams.video if not _is_picture(s)]
+    if not films:
+        if pictures:
+            raise BadInput(f"{path.name} has a cover picture but no film")
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        raise BadInput(f"{path.name} has no film; it holds: {kinds}")
+    # As players do: the stream that says it is the default, of several the largest picture.
+    stream = max(
+        films,
+        key=lambda s: (bool(s.disposition & Disposition.default), _area(s), -s.index),
+    )
+    if stream.codec_context is None:
+        raise BadInput(f"{path.name}: there is no decoder here for its video")
+    stream.codec_context.thread_count = threads
+    stream.codec_context.thread_type = "AUTO"
+    return stream
+
+
+def _is_picture(stream: VideoStream) -> bool:
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def _area(stream: VideoStream) -> int:
+    return stream.codec_context.width * stream.codec_context.height if stream.codec_context else 0

@@ -1,0 +1,190 @@
+"""A film's frames on disk at one size: a flat file of frames, their times, and a manifest.
+
+A store is a folder, written beside its place and renamed into it when it is whole:
+
+    frames.rgb      uint8 (N, H, W, 3)
+    times.npy       float64 (N,), seconds from the start of the source
+    scores.npy      float32 (N,), how much each frame differs from the one before, 0 to 100
+    manifest.json   everything else: `Manifest`
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from zoo.errors import BadInput
+from zoo.frame_size import FrameSize
+from zoo.records import Number, read_json, write_json
+
+FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
+
+
+class _Typed(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Bars(_Typed):
+    """Rows and columns of the coded picture that hold no picture, in pixels."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+class Part(_Typed):
+    """One file of a film: what it is and what became of it."""
+
+    file: str
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    pixel_aspect: str
+    rate: Number
+    duration: Number
+    matrix: str
+    range: str
+    transfer: str
+    primaries: str
+    rotation: int
+    """Degrees clockwise by which the picture was turned upright."""
+    interlaced: bool
+    bars: Bars
+    starts: float
+    """Seconds on the film's time line at which this file begins."""
+    frames: int
+
+
+class Damage(_Typed):
+    """What was wrong with the files and was worked around."""
+
+    packets: int = 0
+    """Packets that could not be decoded."""
+    frames: int = 0
+    """Frames that the decoder called corrupt: left out."""
+    times: int = 0
+    """Frames whose time was missing or out of order: it was continued at the film's rate."""
+    notes: list[str] = []
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was wrong."""
+        return bool(self.packets or self.frames or self.times or self.notes)
+
+
+class Resampled(_Typed):
+    """What `--fps` did."""
+
+    dropped: int
+    repeated: int
+
+
+class SplitRecord(_Typed):
+    """Held-out runs `[start, stop)` and the gap around them, in frames."""
+
+    runs: list[tuple[int, int]]
+    gap: int
+
+
+class Manifest(_Typed):
+    """All that is known of a store, apart from the frames."""
+
+    format_version: Literal[1] = 1
+    fingerprint: str
+    size: str
+    fit: Literal["crop", "pad"]
+    frames: int = pydantic.Field(ge=1)
+    fps: float
+    """The mean where the rate varies."""
+    variable_rate: bool
+    parts: list[Part]
+    damage: Damage
+    resampled: Resampled | None
+    detector: str
+    shots: list[tuple[int, int]]
+    splits: dict[str, SplitRecord]
+    """By the share held out, as text."""
+    pyav: str
+    ffmpeg: str
+
+
+@dataclass(frozen=True)
+class FrameStore:
+    """A store on disk, opened: random access without decoding."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> FrameStore:
+        """Open a store; raises BadInput in one line if it is damaged or of another version."""
+        store = cls(folder, read_json(folder / MANIFEST, Manifest))
+        size = FrameSize.parse(store.manifest.size)
+        try:
+            held = (folder / FRAMES).stat().st_size
+        except OSError:
+            held = 0
+        if held != store.manifest.frames * size.pixels * 3:
+            raise BadInput(f"the frames in {folder} are damaged; delete that folder and try again")
+        return store
+
+    @property
+    def size(self) -> FrameSize:
+        """The size of every frame."""
+        return FrameSize.parse(self.manifest.size)
+
+    @functools.cached_property
+    def array(self) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """The frames, uint8 (N, H, W, 3), RGB, read-only; a memory map."""
+        width, height = self.size
+        shape = (self.manifest.frames, height, width, 3)
+        return np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", shape=shape)
+
+    @functools.cached_property
+    def times(self) -> npt.NDArray[np.float64]:
+        """When each frame is shown: seconds, (N,)."""
+        return self._load(TIMES, np.float64)
+
+    @functools.cached_property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """How much each frame differs from the one before, 0 to 100: (N,)."""
+        return self._load(SCORES, np.float32)
+
+    def _load(self, name: str, kind: type[Any]) -> npt.NDArray[Any]:
+        try:
+            array = np.load(self.folder / name, allow_pickle=False)
+        except (OSError, ValueError):
+            array = None
+        if array is None or array.shape != (self.manifest.frames,) or array.dtype != kind:
+            raise BadInput(f"{name} in {self.folder} is damaged; delete that folder and try again")
+        array.flags.writeable = False
+        return array  # type: ignore[no-any-return]
+
+    @property
+    def bytes(self) -> int:
+        """What the frames take on disk."""
+        return self.manifest.frames * self.size.pixels * 3
+
+    def with_split(self, key: str, record: SplitRecord) -> FrameStore:
+        """Write one more split into the manifest and return the store with it."""
+        splits = {**self.manifest.splits, key: record}
+        manifest = self.manifest.model_copy(update={"splits": splits})
+        write_json(self.folder / MANIFEST, manifest)
+        return FrameStore(self.folder, manifest)
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        # Another process maps the file itself; pickling a memory map would copy all frames.
+        return {"folder": self.folder, "manifest": self.manifest}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)

@@ -1,0 +1,142 @@
+"""What is known of a film's files before they are decoded: colour, shape, bars and length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from zoo.errors import BadInput
+from zoo.films.catalogue import FilmEntry
+from zoo.films.colour import Colour
+from zoo.films.decode import decoded
+from zoo.films.geometry import Rect, parse_crop
+from zoo.films.letterbox import BarFinder, look_for_bars
+from zoo.films.picture import Picture
+from zoo.films.settings import IngestSettings
+from zoo.films.source import Source
+from zoo.films.store import Bars, Damage, Part
+
+# Bars that turn out to hold more picture than this, in pixels, were no bars.
+_BAR_TOLERANCE = 2
+
+
+@dataclass
+class Survey:
+    """One file, looked at."""
+
+    part: Part
+    pixel_aspect: Fraction
+    finder: BarFinder
+    """Evidence for bars, shared by all files of the film with frames of the same size."""
+    searched: bool
+    """Whether bars were looked for."""
+    expected: int
+    """Frames that it should give."""
+
+    def picture(self, settings: IngestSettings) -> Picture:
+        """What turns this file's frames into those of the store."""
+        return Picture(
+            settings.size,
+            settings.fit,
+            self.pixel_aspect,
+            (self.part.width, self.part.height),
+            self.part.bars,
+            self.part.interlaced,
+        )
+
+    def cuts_picture(self) -> bool:
+        """Whether evidence gathered since shows picture where bars were taken to be."""
+        if not self.searched:
+            return False
+        taken, found = self.part.bars, self.finder.bars()
+        return any(
+            getattr(taken, side) > getattr(found, side) + _BAR_TOLERANCE
+            for side in ("left", "top", "right", "bottom")
+        )
+
+
+def survey(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
+    """Look at every file of a film. Raises BadInput if one of them is no film."""
+    surveys: list[Survey] = []
+    finders: dict[tuple[int, int], BarFinder] = {}
+    starts = 0.0
+    for path in entry.files:
+        # One thread: a decoder of several takes as many frames to give the first.
+        with Source.open(path, threads=1) as source:
+            one = _look(source, settings, starts, finders)
+        surveys.append(one)
+        starts += one.part.duration or 0.0
+    for one in surveys:
+        if one.searched:
+            one.part.bars = one.finder.bars()
+    return surveys
+
+
+def _look(
+    source: Source,
+    settings: IngestSettings,
+    starts: float,
+    finders: dict[tuple[int, int], BarFinder],
+) -> Survey:
+    first = next(decoded(source, Damage()), None)
+    if first is None:
+        raise BadInput(f"no frame of {source.path.name} can be decoded")
+    part = _describe(source, first, starts)
+    colour = Colour.of(first)
+    if colour.hdr:
+        raise BadInput(
+            f"{source.path.name} is {colour.hdr} HDR, which this version does not tone-map; "
+            "convert it to SDR first"
+        )
+    finder = finders.setdefault((first.width, first.height), BarFinder(first.width, first.height))
+    duration = part.duration or 0.0
+    start = min(max(0.0, (settings.start or 0.0) - starts), duration)
+    stop = duration if settings.stop is None else min(duration, max(0.0, settings.stop - starts))
+    rate = settings.fps or source.rate
+    searched = settings.crop == "auto"
+    if searched and (stop > start or not duration):
+        look_for_bars(source, finder, start, stop)
+    crop = parse_crop(settings.crop)
+    if crop is not None:
+        part.bars = _around(crop, source.path, first.width, first.height)
+    return Survey(
+        part=part,
+        pixel_aspect=source.pixel_aspect,
+        finder=finder,
+        searched=searched,
+        expected=round(max(0.0, stop - start) * rate),
+    )
+
+
+def _around(crop: Rect, path: Path, width: int, height: int) -> Bars:
+    right, bottom = width - crop.left - crop.width, height - crop.top - crop.height
+    if right < 0 or bottom < 0:
+        raise BadInput(f"the crop {crop} reaches beyond {path.name}, which is {width}x{height}")
+    return Bars(left=crop.left, top=crop.top, right=right, bottom=bottom)
+
+
+def _describe(source: Source, frame: VideoFrame, starts: float) -> Part:
+    colour = Colour.of(frame)
+    format_name = frame.format.name
+    return Part(
+        file=source.path.name,
+        codec=source.stream.codec_context.name,
+        width=frame.width,
+        height=frame.height,
+        pixel_format=format_name,
+        pixel_aspect=f"{source.pixel_aspect.numerator}:{source.pixel_aspect.denominator}",
+        rate=float(source.rate),
+        duration=source.duration,
+        matrix=colour.matrix,
+        range=colour.range_name(format_name),
+        transfer=colour.transfer,
+        primaries=colour.primaries,
+        rotation=-frame.rotation % 360,
+        interlaced=frame.interlaced_frame,
+        bars=Bars(),
+        starts=starts,
+        frames=0,
+    )

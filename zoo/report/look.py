@@ -1,0 +1,58 @@
+"""The look of every picture: one ground that reads on light and on dark pages, colours, type.
+
+The typeface is the one that matplotlib carries, so that a report looks the same on any machine.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from matplotlib.ft2font import FT2Font
+from PIL import ImageFont
+
+from zoo.report.text import one_line
+
+GROUND = "#14171c"
+PANEL = "#1c2028"
+RULE = "#3a414d"
+TEXT = "#f0ede6"
+QUIET = "#a9b0bb"
+SEEN = "#8fb8de"
+HELD_OUT = "#f2a65a"
+REFERENCE = "#a9b0bb"
+
+
+@cache
+def _file(bold: bool) -> Path:
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The typeface at a size in pixels."""
+    # Basic layout: the other engine is not on every machine and would place letters elsewhere.
+    return ImageFont.truetype(str(_file(bold)), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _letters() -> frozenset[int]:
+    return frozenset(FT2Font(str(_file(bold=False))).get_charmap())
+
+
+def drawable(text: str, longest: int = 40) -> str:
+    """Shorten text for a picture; what the typeface has no letter for becomes `?`."""
+    known = _letters()
+    return "".join(c if ord(c) in known else "?" for c in one_line(text, longest))
+
+
+def fitted(text: str, width: float, size: int, bold: bool = False) -> str:
+    """Shorten text until it is at most `width` pixels wide."""
+    text = drawable(text)
+    if font(size, bold).getlength(text) <= width:
+        return text
+    while text and font(size, bold).getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"

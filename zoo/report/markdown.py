@@ -1,0 +1,70 @@
+"""Markdown as code hosts read it: text from elsewhere is escaped unless it is marked as ours."""
+
+from __future__ import annotations
+
+import re
+
+from zoo.report.tables import Table
+from zoo.report.text import one_line
+
+
+class Markdown(str):
+    """Text that already is Markdown and is not escaped again."""
+
+    __slots__ = ()
+
+
+# Underscores inside a word mean nothing in Markdown, and names are full of them.
+_SPECIAL = re.compile(r"[\\`*{}\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escape(text: str, longest: int = 2000) -> Markdown:
+    """Escape text so that it shows as it is, on one line, in a paragraph, a link or a table."""
+    text = re.sub("[&<>]", lambda found: _ENTITIES[found[0]], one_line(text, longest))
+    return Markdown(_SPECIAL.sub(lambda found: "\\" + found[0], text))
+
+
+def finish(value: object) -> str:
+    """Escape whatever a template prints, unless it is Markdown."""
+    return value if isinstance(value, Markdown) else escape(str(value))
+
+
+def code_block(text: str) -> Markdown:
+    """Fence text as it stands, with more backticks than it has itself."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markdown(f"{fence}\n{text.rstrip()}\n{fence}")
+
+
+def image(path: str, alternative: str) -> Markdown:
+    """Show a picture; `path` is one of our own file names, `alternative` says what is on it."""
+    return Markdown(f"![{escape(alternative)}]({path})")
+
+
+def table(content: Table) -> Markdown:
+    """Draw a table: the first column to the left, numbers to the right, the best ones bold."""
+    if not content.rows:
+        return Markdown("")
+    headings = ["<br>".join(escape(line) for line in column) for column in content.columns]
+    lines = [
+        "| " + " | ".join(headings) + " |",
+        "|:--|" + "--:|" * (len(headings) - 1),
+    ]
+    for row in content.rows:
+        name = escape(row.name) + (f"<br>{escape(row.note)}" if row.note else "")
+        cells = [
+            f"**{escape(cell.text)}**" if cell.best else escape(cell.text) for cell in row.cells
+        ]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return Markdown("\n".join(lines))
+
+
+def grid(headings: list[str], rows: list[list[str]]) -> Markdown:
+    """Draw a plain table of text, all of it to the left."""
+    lines = [
+        "| " + " | ".join(escape(heading) for heading in headings) + " |",
+        "|" + ":--|" * len(headings),
+        *("| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows),
+    ]
+    return Markdown("\n".join(lines))

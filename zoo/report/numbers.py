@@ -1,0 +1,85 @@
+"""Numbers as a person reads them: no digit that was not measured, a unit where one is needed."""
+
+from __future__ import annotations
+
+NOT_AVAILABLE = "n/a"
+NOT_APPLICABLE = "–"
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """Write with `digits` digits after the point: `24.13`; `n/a` for None."""
+    if value is None:
+        return NOT_AVAILABLE
+    text = f"{value:,.{digits}f}"
+    # A tiny negative number is no minus zero to a reader.
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def signed(value: float, digits: int) -> str:
+    """Write with its sign: `+0.012`, `−0.012`; zero has none."""
+    text = fixed(abs(value), digits)
+    if float(text.replace(",", "")) == 0:
+        return text
+    return ("−" if value < 0 else "+") + text
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Write with `digits` significant digits and no exponent: `0.0123`, `1.20`, `12,400`."""
+    if value is None:
+        return NOT_AVAILABLE
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    after_point = max(0, digits - 1 - int(exponent))
+    return f"{float(f'{mantissa}e{exponent}'):,.{after_point}f}"
+
+
+def scaled(value: float | None, unit: str = "") -> str:
+    """Write a count with three digits and a decimal prefix: `945`, `12.3 k`, `1.23 M`, `3.50 MB`.
+
+    A whole count below a thousand is exact and stands as it is.
+    """
+    if value is None:
+        return NOT_AVAILABLE
+    # Rounded first: 999 999 is 1.00 M and not 1000 k.
+    rounded = float(f"{value:.2e}")
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(rounded) >= factor:
+            return f"{significant(rounded / factor)} {prefix}{unit}"
+    text = f"{value:.0f}" if value == int(value) else significant(value)
+    return f"{text} {unit}".rstrip()
+
+
+def whole(value: float | None) -> str:
+    """Write a whole number with its thousands marked: `12,400`."""
+    return NOT_AVAILABLE if value is None else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """Write a frame rate: `25`, `23.98`."""
+    return NOT_AVAILABLE if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def duration(seconds: float | None) -> str:
+    """Write a length of time: `9.6 s`, `4 min 10 s`, `1 h 52 min`."""
+    if seconds is None:
+        return NOT_AVAILABLE
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    total = round(seconds)
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 film`, `3 films`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: list[str]) -> str:
+    """Write names as a list in a sentence: `a`, `a and b`, `a, b and c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + " and " + names[-1]

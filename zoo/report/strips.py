@@ -1,0 +1,233 @@
+"""Strips: one picture a film, the original over what every model makes of the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from zoo.errors import BadInput
+from zoo.records import FilmInfo, Part, Picture, Record, Results
+from zoo.report import look
+from zoo.report.standings import in_order, ranking, standings
+from zoo.report.tables import PART_NAMES, with_spread
+from zoo.workspace import written_aside
+
+WIDEST = 1240
+"""Pixels: what a page on a code host shows without scaling down."""
+FRAME_WIDTH = 256
+FRAME_HEIGHT = 180
+MARGIN = 14
+GUTTER = 140
+GAP = 4
+PART_GAP = 18
+HEADER = 50
+
+
+@dataclass(frozen=True)
+class Strip:
+    """What is on a strip, in words."""
+
+    rows: tuple[str, ...]
+    columns: tuple[tuple[Part, str], ...]
+    """Part and time code of each column."""
+    missing: int
+    """Frames whose picture was not there."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    label: str
+    detail: str
+    role: str
+    files: dict[int, str]
+    """Picture by frame."""
+
+
+def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> Strip | None:
+    """Draw the strip of one film to `path`; None where no original is there to draw.
+
+    Pictures are read below `folder`; a record that points outside it raises BadInput.
+    """
+    lines, pictures = _lines(results, film)
+    frames = {
+        (number, line.label): _open(folder, line.files[number])
+        for line in lines
+        for number in pictures
+        if number in line.files
+    }
+    original = lines[0].label
+    shown = [p for number, p in sorted(pictures.items()) if frames.get((number, original))]
+    if not shown:
+        return None
+    sample = frames[shown[0].frame, original]
+    assert sample is not None
+    width, height = _cell(*sample.size)
+    shown = _chosen(shown, _room(width))
+    lefts = _lefts(shown, width)
+    total = max(lefts[-1] + width + MARGIN, 480)
+    strip = Image.new(
+        "RGB", (total, HEADER + MARGIN + len(lines) * (height + GAP) + MARGIN - GAP), look.GROUND
+    )
+    pen = ImageDraw.Draw(strip)
+    _head(pen, shown, lefts, width)
+    missing = 0
+    for index, line in enumerate(lines):
+        top = HEADER + MARGIN + index * (height + GAP)
+        _label(pen, line, top, height)
+        for picture, left in zip(shown, lefts, strict=True):
+            frame = frames.get((picture.frame, line.label))
+            if frame is None:
+                missing += 1
+                _blank(pen, left, top, width, height)
+            else:
+                strip.paste(_scaled(frame, width, height), (left, top))
+    with written_aside(path) as aside:
+        strip.save(aside, optimize=True)
+    return Strip(
+        rows=tuple(line.label for line in lines),
+        columns=tuple((picture.part, picture.time_code) for picture in shown),
+        missing=missing,
+    )
+
+
+def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Picture]]:
+    """Rows of the strip, the original first, and one picture for every frame that any row has."""
+    rank = ranking(results, film.name)
+    lines = []
+    pictures: dict[int, Picture] = {}
+    originals: dict[int, str] = {}
+    for row in in_order(standings(results, film.name), rank, films=1):
+        record = _shown(row.records)
+        if record is None:
+            continue
+        value = row.value(rank.measure) if rank else None
+        detail = ""
+        if rank and value:
+            label = rank.metric.label.split(" (")[0]
+            detail = f"{label} {with_spread(value, rank.metric.digits)}"
+        files = {picture.frame: picture.reconstruction for picture in record.pictures}
+        lines.append(_Line(row.name, detail, row.role, files))
+        for picture in record.pictures:
+            pictures.setdefault(picture.frame, picture)
+            originals.setdefault(picture.frame, picture.original)
+    return [_Line("original", "", "original", originals), *lines], pictures
+
+
+def _shown(records: Iterable[Record]) -> Record | None:
+    """The record whose pictures stand for all seeds of a model: the lowest seed's."""
+    drawn = [
+        record for record in records if record.pictures and record.trained_on == record.watched
+    ]
+    return min(drawn, key=lambda record: record.seed, default=None)
+
+
+def picture_path(folder: Path, name: str) -> Path:
+    """Where a picture that a record names lies; BadInput if that is not below `folder`."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise BadInput(f"a record names a picture outside the results folder: {name[:200]!r}")
+    return path
+
+
+def _open(folder: Path, name: str) -> Image.Image | None:
+    try:
+        with Image.open(picture_path(folder, name), formats=("PNG",)) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        # Pillow calls a damaged PNG a SyntaxError. The strip shows where a picture is missing.
+        return None
+
+
+def _cell(width: int, height: int) -> tuple[int, int]:
+    """The size a frame is shown at: enlarged by a whole factor, or reduced by one."""
+    up = min(FRAME_WIDTH // width, FRAME_HEIGHT // height)
+    if up >= 1:
+        return width * up, height * up
+    down = max(-(-width // FRAME_WIDTH), -(-height // FRAME_HEIGHT))
+    return max(1, width // down), max(1, height // down)
+
+
+def _room(width: int) -> int:
+    space = WIDEST - 2 * MARGIN - GUTTER - PART_GAP + GAP
+    return max(2, space // (width + GAP))
+
+
+def _chosen(pictures: list[Picture], room: int) -> list[Picture]:
+    """At most `room` frames, spread evenly, some of each part; the seen ones first."""
+    seen = [picture for picture in pictures if picture.part == "seen"]
+    held_out = [picture for picture in pictures if picture.part == "held_out"]
+    if len(pictures) > room:
+        for_held_out = min(len(held_out), max(room // 2, room - len(seen)))
+        seen = _spread(seen, room - for_held_out)
+        held_out = _spread(held_out, for_held_out)
+    return seen + held_out
+
+
+def _spread(pictures: list[Picture], count: int) -> list[Picture]:
+    if count >= len(pictures):
+        return pictures
+    return [pictures[(2 * i + 1) * len(pictures) // (2 * count)] for i in range(count)]
+
+
+def _lefts(shown: list[Picture], width: int) -> list[int]:
+    lefts = []
+    left = MARGIN + GUTTER
+    for index, picture in enumerate(shown):
+        if index and shown[index - 1].part != picture.part:
+            left += PART_GAP - GAP
+        lefts.append(left)
+        left += width + GAP
+    return lefts
+
+
+def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], width: int) -> None:
+    for part, colour in (("seen", look.SEEN), ("held_out", look.HELD_OUT)):
+        columns = [left for picture, left in zip(shown, lefts, strict=True) if picture.part == part]
+        if columns:
+            right = columns[-1] + width
+            pen.rectangle((columns[0], MARGIN + 20, right - 1, MARGIN + 22), fill=colour)
+            words = "seen in training" if part == "seen" else "held out"
+            words = look.fitted(words, right - columns[0], 15, bold=True)
+            pen.text((columns[0], MARGIN - 2), words, colour, look.font(15, bold=True))
+    for picture, left in zip(shown, lefts, strict=True):
+        code = look.fitted(picture.time_code, width, 13)
+        pen.text((left, MARGIN + 28), code, look.QUIET, look.font(13))
+
+
+def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None:
+    words = [(look.fitted(line.label, GUTTER - 12, 15, bold=True), 15, True)]
+    if line.role == "reference":
+        words.append(("reference", 12, False))
+    if line.detail and height >= 54:
+        words.append((look.fitted(line.detail, GUTTER - 12, 13), 13, False))
+    tall = sum(size + 5 for _, size, _ in words)
+    y = top + max(0, (height - tall) // 2)
+    for text, size, bold in words:
+        pen.text((MARGIN, y), text, look.TEXT if bold else look.QUIET, look.font(size, bold))
+        y += size + 5
+
+
+def _blank(pen: ImageDraw.ImageDraw, left: int, top: int, width: int, height: int) -> None:
+    box = (left, top, left + width - 1, top + height - 1)
+    pen.rectangle(box, fill=look.PANEL, outline=look.RULE)
+    pen.text(
+        (left + width / 2, top + height / 2), "no picture", look.QUIET, look.font(12), anchor="mm"
+    )
+
+
+def _scaled(frame: Image.Image, width: int, height: int) -> Image.Image:
+    if frame.size == (width, height):
+        return frame
+    return frame.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def alternative(film: FilmInfo, strip: Strip) -> str:
+    """What is on a strip, for those who cannot see it."""
+    columns = ", ".join(f"{code} ({PART_NAMES[part]})" for part, code in strip.columns)
+    return (
+        f"Frames of {film.name}. Rows, from the top: {', '.join(strip.rows)}. "
+        f"Columns, from the left: {columns}."
+    )

@@ -1,0 +1,81 @@
+"""The end of a comparison in a terminal: the table across films and the winners."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from zoo.records import Results
+from zoo.report.findings import over_films, winners
+from zoo.report.tables import Table, across_table
+
+NAME_WIDTH = 30
+
+
+def summary(results: Results) -> RenderableType:
+    """Lay out the means over films and the winners, for `rich.console.Console.print`."""
+    title = over_films(results)
+    title = title[:1].upper() + title[1:]
+    said = Text(" ".join(winners(results)))
+    return Group(
+        Text(title, style="bold"),
+        _Fitting(across_table(results), keep=1 + 2 * len(results.metrics)),
+        Padding(said, (1, 0)),
+    )
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table that leaves out columns from the right where the terminal is too narrow for them."""
+
+    content: Table
+    keep: int
+    """Columns that stay whatever the width: the names and the metrics."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(width=10_000)
+
+        def fits(count: int, gap: int) -> bool:
+            needed = Measurement.get(console, wide, self._drawn(count, gap)).maximum
+            return needed <= options.max_width
+
+        count = len(self.content.columns)
+        while count > self.keep and not fits(count, gap=2):
+            count -= 1
+        yield self._drawn(count, gap=2 if fits(count, gap=2) else 1)
+        if count < len(self.content.columns):
+            yield Text("The report has more columns than this terminal has room for.", style="dim")
+        for row in self.content.rows:
+            if row.note:
+                yield Text(f"{row.name}: {row.note}", style="dim")
+        for note in self.content.notes:
+            yield Text(note, style="dim")
+
+    def _drawn(self, count: int, gap: int) -> RichTable:
+        # `Text` throughout: a model's name in square brackets is a name and no markup.
+        table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
+        for index, heading in enumerate(self.content.columns[:count]):
+            table.add_column(
+                Text(_upright("\n".join(heading))),
+                justify="right" if index else "left",
+                no_wrap=True,
+                max_width=None if index else NAME_WIDTH,
+                vertical="bottom",
+            )
+        for row in self.content.rows:
+            name = Text(row.name, style="" if row.role == "model" else "italic")
+            cells = [Text(c.text, style="bold" if c.best else "") for c in row.cells[: count - 1]]
+            table.add_row(name, *cells)
+        return table
+
+
+def _upright(heading: str) -> str:
+    """Set a heading word under word, its arrow beside the last: a terminal is narrow."""
+    return re.sub(r" (?:/ )?(?![↑↓])", "\n", heading)

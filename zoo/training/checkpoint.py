@@ -1,0 +1,122 @@
+"""Everything a training needs to go on, in one safetensors file; nothing in it can run code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.autoencoder import Autoencoder
+from zoo.errors import BadInput
+from zoo.training.players import Players
+from zoo.workspace import written_aside
+
+FORMAT = "film-zoo checkpoint 1"
+
+
+@dataclass
+class Progress:
+    """Where training stands: plain numbers, saved beside the tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+def save_weights(path: Path, model: Autoencoder) -> None:
+    """Write a model's parameters and buffers as safetensors, whole or not at all."""
+    _save(path, _cpu(model.state_dict()), {})
+
+
+def load_weights(path: Path, model: Autoencoder) -> None:
+    """Read weights into a model of the same shape; raises BadInput if they do not fit it."""
+    tensors, _ = _read(path)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(f"{path} does not fit {model.name}: {' '.join(str(error).split())}") from None
+
+
+def save_checkpoint(
+    path: Path,
+    progress: Progress,
+    model: Autoencoder,
+    average: Autoencoder,
+    players: Players,
+    others: Mapping[str, Tensor],
+) -> None:
+    """Write weights, their average, optimisers, `others` (generators, running sums) and progress."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    tensors |= {f"other.{k}": v for k, v in others.items()}
+    plain: dict[str, Any] = {}
+    for player in players.players:
+        for index, state in player.optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                where = f"optimizer.{player.name}.{index}.{key}"
+                if isinstance(value, Tensor):
+                    tensors[where] = value
+                else:
+                    plain[where] = value
+    described = {"step": progress.step, "seconds": progress.seconds, "plain": plain}
+    _save(path, _cpu(tensors), {"format": FORMAT, "progress": json.dumps(described)})
+
+
+def load_checkpoint(
+    path: Path, model: Autoencoder, average: Autoencoder, players: Players
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Put back what `save_checkpoint` wrote; returns the progress and the `others`.
+
+    Raises BadInput if the file is damaged, foreign or of another model.
+    """
+    tensors, metadata = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise BadInput(f"{path} is not a checkpoint of this version of film-zoo")
+    described = json.loads(metadata["progress"])
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "other": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition(".")
+        groups[group][rest] = tensor
+    try:
+        model.load_state_dict(groups["model"])
+        average.load_state_dict(groups["average"])
+    except RuntimeError as error:
+        raise BadInput(f"{path} does not fit {model.name}: {' '.join(str(error).split())}") from None
+    plain = {k.partition(".")[2]: v for k, v in described["plain"].items()}
+    for player in players.players:
+        prefix = f"{player.name}."
+        states: dict[int, dict[str, Any]] = {}
+        for name, value in {**groups["optimizer"], **plain}.items():
+            if name.startswith(prefix):
+                index, _, key = name[len(prefix) :].partition(".")
+                states.setdefault(int(index), {})[key] = value
+        whole = player.optimizer.state_dict()
+        player.optimizer.load_state_dict({**whole, "state": states})
+    return Progress(described["step"], described["seconds"]), groups["other"]
+
+
+def _cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies that share no memory, as safetensors asks."""
+    return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    with written_aside(path) as aside:
+        save_file(tensors, aside, metadata)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except FileNotFoundError:
+        raise BadInput(f"{path} is not there") from None
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from None

@@ -1,0 +1,164 @@
+"""From what a user asks for to a finished run: choose the settings, train what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from zoo import environment
+from zoo.autoencoder import Autoencoder
+from zoo.errors import BadInput, ZooError
+from zoo.films.film import Film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.presets import preset_named
+from zoo.training.budget import Budget
+from zoo.training.checkpoint import load_weights, save_weights
+from zoo.training.engine import train
+from zoo.training.preview import preview_frames, write_preview
+from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
+from zoo.training.watching import StopRequest, Watcher, nobody
+from zoo.workspace import Workspace
+
+LARGEST_BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are trained: what the user set, over the preset."""
+
+    preset: str
+    size: FrameSize
+    latent: int
+    budget: Budget
+    batch: int
+    seed: int
+    device: torch.device
+    precision: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def choose(
+        cls,
+        preset: str,
+        *,
+        size: str | None = None,
+        latent: int | None = None,
+        budget: str | None = None,
+        batch: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        options: Mapping[str, Any] | None = None,
+    ) -> Settings:
+        """Read a user's words over a preset; raises BadInput on the first that is wrong."""
+        base = preset_named(preset)
+        chosen = environment.choose_device(device)
+        batch = base.batch if batch is None else batch
+        if not 1 <= batch <= LARGEST_BATCH:
+            raise BadInput(f"a batch has from 1 to {LARGEST_BATCH} frames; not {batch}")
+        if not 0 <= seed < 2**63:
+            raise BadInput(f"a seed is a whole number from 0 to 2^63 - 1; not {seed}")
+        return cls(
+            preset=base.name,
+            size=FrameSize.parse(size) if size else base.size,
+            latent=base.latent if latent is None else latent,
+            budget=Budget.parse(budget or base.budget),
+            batch=batch,
+            seed=seed,
+            device=chosen,
+            precision=environment.default_precision(chosen),
+            options=dict(options or {}),
+        )
+
+    def config(self, architecture: type[Autoencoder], film: Film) -> TrainingConfig:
+        """What decides a run of this architecture on this film; raises BadInput on bad options."""
+        # What the user sets by name is meant for the models; a reference follows their latent size.
+        set_by_user = self.options if architecture.role == "model" else {}
+        settings = {
+            "latent": self.latent,
+            **architecture.presets.get(self.preset, {}),
+            **set_by_user,
+        }
+        return TrainingConfig(
+            model=architecture.name,
+            options=architecture.parse_options(settings).model_dump(mode="json"),
+            film=film.name,
+            film_fingerprint=film.fingerprint,
+            size=str(self.size),
+            budget=str(self.budget),
+            batch=self.batch,
+            seed=self.seed,
+            precision=self.precision,
+        )
+
+
+def ensure_trained(
+    workspace: Workspace,
+    config: TrainingConfig,
+    film: Film,
+    device: torch.device,
+    *,
+    watch: Watcher = nobody,
+    stop: StopRequest | None = None,
+    afresh: bool = False,
+) -> RunFolder:
+    """Return the finished run of `config`, training it or going on with it where needed.
+
+    `afresh` throws away what an earlier training left. Raises ZooError if another process is
+    training the same run.
+    """
+    folder = RunFolder.of(workspace, config)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.path / ".lock")
+    try:
+        with lock.acquire(blocking=False):
+            if afresh:
+                for path in folder.path.iterdir():
+                    if path.name != ".lock":
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if folder.state != "finished":
+                _fit(folder, config, film, device, watch, stop)
+    except Timeout:
+        raise ZooError(f"another process is training {folder.path}") from None
+    return folder
+
+
+def _fit(
+    folder: RunFolder,
+    config: TrainingConfig,
+    film: Film,
+    device: torch.device,
+    watch: Watcher,
+    stop: StopRequest | None,
+) -> None:
+    architecture = registry().architecture(config.model)
+    if not architecture.fits_directly():
+        train(folder, config, film, device, watch=watch, stop=stop)
+        return
+    torch.manual_seed(config.seed)
+    model = architecture.build(FrameSize.parse(config.size), config.options).to(device)
+    model.fit(film)
+    save_weights(folder.weights, model)
+    write_preview(folder.preview, model, preview_frames(film, device))
+    folder.write(
+        RunFile(
+            state="finished",
+            config=config,
+            origin=registry().origins[config.model],
+            environment=environment.describe(device, config.precision),
+        )
+    )
+
+
+def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Autoencoder:
+    """The trained model of a finished run, in evaluation mode on the device."""
+    architecture = registry().architecture(config.model)
+    model = architecture.build(FrameSize.parse(config.size), config.options)
+    load_weights(folder.weights, model)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval()

@@ -1,0 +1,141 @@
+"""The folder a training leaves: `runs/<film>/<model>/<id>/`.
+
+    run.json             what was asked for, what came of it, on which machine
+    weights.safetensors  the weights to use: averaged over the last part of training
+    checkpoint.safetensors  everything needed to go on (removed when finished)
+    log.jsonl            losses by player as training went
+    preview.png          originals over reconstructions, refreshed while it trains
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from zoo.records import Environment, Spent, read_json, write_json
+from zoo.workspace import Workspace
+
+State = Literal["new", "training", "interrupted", "finished"]
+
+
+class TrainingConfig(pydantic.BaseModel):
+    """Everything that decides what a training comes to; its hash names the run."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    options: dict[str, Any]
+    film: str
+    film_fingerprint: str
+    size: str
+    budget: str
+    batch: int
+    seed: int
+    precision: str
+
+    @property
+    def id(self) -> str:
+        """A name that tells people the seed and size, and machines everything."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+        return f"{self.size}-{self.budget}-seed{self.seed}-{digest}"
+
+
+class RunFile(pydantic.BaseModel):
+    """`run.json`: strict and versioned."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = 1
+    state: State
+    config: TrainingConfig
+    origin: str
+    """Package and version that brought the model."""
+    environment: Environment
+    spent: Spent | None = None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, workspace: Workspace, config: TrainingConfig) -> RunFolder:
+        """Where the run of this configuration lies, whether or not it is there yet."""
+        return cls(workspace.runs / config.film / config.model / config.id)
+
+    @property
+    def file(self) -> Path:
+        """The run's description."""
+        return self.path / "run.json"
+
+    @property
+    def weights(self) -> Path:
+        """Final weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State to go on from."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """Losses, one JSON object a line."""
+        return self.path / "log.jsonl"
+
+    @property
+    def preview(self) -> Path:
+        """Originals over reconstructions."""
+        return self.path / "preview.png"
+
+    def evaluation(self, watched: str) -> Path:
+        """The folder of what the model made of a film."""
+        return self.path / "evaluation" / watched
+
+    def read(self) -> RunFile | None:
+        """The run's description; None if there is no run yet. Raises BadInput if damaged."""
+        return read_json(self.file, RunFile) if self.file.exists() else None
+
+    def write(self, description: RunFile) -> None:
+        """Write the run's description, whole or not at all."""
+        write_json(self.file, description)
+
+    @property
+    def state(self) -> State:
+        """How far the run is."""
+        description = self.read()
+        return description.state if description else "new"
+
+
+class Log:
+    """The log of a run: lines are added as training goes, and cut back on resuming."""
+
+    def __init__(self, path: Path, keep_up_to_step: int) -> None:
+        self.path = path
+        kept = [
+            line
+            for line in self._whole_lines()
+            if json.loads(line)["step"] <= keep_up_to_step
+        ]
+        path.write_text("".join(kept), encoding="utf-8")
+
+    def _whole_lines(self) -> list[str]:
+        """Lines as they were written; a last one cut short by a kill is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [line for line in lines if line.endswith("\n")]
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Add one line and hand it to the operating system at once."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
