@@ -13,7 +13,7 @@ class ZooError(Exception):
     exit_code = 1
 
 
-class BadInput(ZooError):  # noqa: N818 - reads as what it is: `raise BadInput("no such film")`
+class BadInput(ZooError):
     """What the user gave is wrong: a name, a file, an option. Nothing was changed."""
 
     exit_code = 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Unavailable(Exception):  # noqa: N818 - a state with a reason, not a fault
+class Unavailable(Exception):
     """A metric cannot be measured here; its column reads `n/a` with this reason."""
 
 

@@ -91,7 +91,9 @@ class Registry:
     def _add(self, plugin: Plugin, hook: str, known: dict[str, Any], thing: Any) -> None:
         _check(hook, thing)
         rivals = (
-            {**self.models, **self.references} if hook in ("zoo_models", "zoo_references") else known
+            {**self.models, **self.references}
+            if hook in ("zoo_models", "zoo_references")
+            else known
         )
         if thing.name in rivals:
             raise ValueError(f"the name {thing.name!r} is taken by {self.origins[thing.name]}")

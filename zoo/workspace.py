@@ -1,9 +1,9 @@
 """The folder a user stands in, and where everything in it lies.
 
-    films.toml   the catalogue: meant to be read and edited
-    runs/        one folder a trained model: runs/<film>/<model>/<id>/
-    results/     what `zoo compare` writes
-    .zoo/        what can be rebuilt: decoded frames, caches
+films.toml   the catalogue: meant to be read and edited
+runs/        one folder a trained model: runs/<film>/<model>/<id>/
+results/     what `zoo compare` writes
+.zoo/        what can be rebuilt: decoded frames, caches
 """
 
 from __future__ import annotations

@@ -35,15 +35,17 @@ class PlainAutoencoder(zoo.Autoencoder):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L)."""
-        return self.encoder(frames)  # type: ignore[no-any-return]
+        return self.encoder(frames)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.decoder(latent)  # type: ignore[no-any-return]
+        return self.decoder(latent)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Mean squared error over pixels and channels."""
-        return {"autoencoder": Loss({"pixel": F.mse_loss(self.decode(self.encode(frames)), frames)})}
+        return {
+            "autoencoder": Loss({"pixel": F.mse_loss(self.decode(self.encode(frames)), frames)})
+        }
 
 
 @hookimpl

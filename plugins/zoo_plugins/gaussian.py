@@ -1,6 +1,7 @@
-"""The Gaussian posterior of variational autoencoders.
+"""The two halves of a variational autoencoder's evidence lower bound.
 
-Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
+Kingma and Welling, Auto-Encoding Variational Bayes, 2014. Both are in nats a colour value (a
+frame has 3 H W of them), so that weights keep their meaning at any frame size.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo import Step
@@ -29,7 +31,15 @@ class Posterior(NamedTuple):
         """Draw latents (B, L) by the reparameterisation trick."""
         return self.mean + torch.exp(0.5 * self.log_variance) * step.randn_like(self.mean)
 
-    def kl(self) -> Tensor:
-        """Divergence from the standard normal in nats: summed over L, averaged over B."""
+    def kl(self, values: int) -> Tensor:
+        """Divergence from the standard normal, in nats a colour value of a frame of `values`."""
         nats = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
-        return 0.5 * nats.sum(dim=1).mean()
+        return 0.5 * nats.sum(dim=1).mean() / values
+
+
+def pixel_nats(drawn: Tensor, frames: Tensor, sd: float) -> Tensor:
+    """Negative log likelihood of frames under normal pixels around `drawn`, up to a constant.
+
+    Both are (B, 3, H, W) in [0, 1]; the result is in nats a colour value.
+    """
+    return F.mse_loss(drawn, frames) / (2 * sd**2)

@@ -55,7 +55,10 @@ class Down(nn.Sequential):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) in [0, 1] to (B, outputs)."""
-        return super().forward(frames * 2 - 1)  # type: ignore[no-any-return]
+        maps = frames * 2 - 1
+        for layer in self:
+            maps = layer(maps)
+        return maps
 
 
 class Up(nn.Module):

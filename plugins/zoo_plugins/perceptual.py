@@ -75,7 +75,7 @@ class PerceptualVae(VariationalAutoencoder):
         """Settings of the perceptual VAE."""
 
         feature: float = pydantic.Field(
-            0.05, ge=0, description="weight of the feature distance beside the pixel term"
+            1.0, ge=0, description="weight of the feature distance beside the evidence bound"
         )
         stages: int = pydantic.Field(
             3, ge=1, le=5, description="stages of the backbone that are compared, finest first"
@@ -91,15 +91,9 @@ class PerceptualVae(VariationalAutoencoder):
         """The VAE's terms and the feature distance."""
         posterior = self.posterior(frames)
         drawn = self.decode(posterior.sample(step))
-        return {
-            "autoencoder": Loss(
-                {
-                    "pixel": F.mse_loss(drawn, frames),
-                    "feature": self.options.feature * self.distance(drawn, frames),
-                    "kl": self.kl_weight() * posterior.kl(),
-                }
-            )
-        }
+        terms = self.evidence_terms(frames, posterior, drawn)
+        terms["feature"] = self.options.feature * self.distance(drawn, frames)
+        return {"autoencoder": Loss(terms)}
 
 
 @hookimpl

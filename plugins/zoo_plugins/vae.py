@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pydantic
-import torch.nn.functional as F
 from torch import Tensor
 
 import zoo
 from zoo import Loss, Losses, Step, hookimpl
-from zoo_plugins.gaussian import Posterior
+from zoo_plugins.gaussian import Posterior, pixel_nats
 from zoo_plugins.layers import Down, Up
 
 
@@ -30,7 +29,7 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
         width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
         pixel_sd: float = pydantic.Field(
-            0.1, gt=0, description="standard deviation of a pixel; larger weighs KL more"
+            0.1, gt=0, description="standard deviation of a colour value; larger weighs KL more"
         )
 
     options: Options
@@ -50,24 +49,22 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.decoder(latent)  # type: ignore[no-any-return]
+        return self.decoder(latent)
 
-    def kl_weight(self) -> float:
-        """What KL weighs against a mean squared error: the negative ELBO, rescaled."""
-        return 2 * self.options.pixel_sd**2 / (3 * self.size.pixels)
+    def evidence_terms(
+        self, frames: Tensor, posterior: Posterior, drawn: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of the negative evidence lower bound, in nats a colour value."""
+        return {
+            "pixel": pixel_nats(drawn, frames, self.options.pixel_sd),
+            "kl": posterior.kl(3 * self.size.pixels),
+        }
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
-        """The negative evidence lower bound, divided by what makes its first term the MSE."""
+        """The negative evidence lower bound."""
         posterior = self.posterior(frames)
         drawn = self.decode(posterior.sample(step))
-        return {
-            "autoencoder": Loss(
-                {
-                    "pixel": F.mse_loss(drawn, frames),
-                    "kl": self.kl_weight() * posterior.kl(),
-                }
-            )
-        }
+        return {"autoencoder": Loss(self.evidence_terms(frames, posterior, drawn))}
 
 
 @hookimpl

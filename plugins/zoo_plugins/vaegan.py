@@ -22,8 +22,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 import zoo
 from zoo import Loss, Losses, Optimizer, Players, Step, hookimpl
-from zoo_plugins.gaussian import Posterior
-from zoo_plugins.layers import Down, Up, halvings, widths
+from zoo_plugins.gaussian import pixel_nats
+from zoo_plugins.layers import halvings, widths
+from zoo_plugins.vae import VariationalAutoencoder
 
 
 class Discriminator(nn.Module):
@@ -33,7 +34,9 @@ class Discriminator(nn.Module):
         super().__init__()
         channels = [3, *widths(width)]
         self.stages = nn.ModuleList(
-            spectral_norm(nn.Conv2d(before, after, 5 if before == 3 else 3, 2, 2 if before == 3 else 1))
+            spectral_norm(
+                nn.Conv2d(before, after, 5 if before == 3 else 3, 2, 2 if before == 3 else 1)
+            )
             for before, after in zip(channels[:-1], channels[1:], strict=True)
         )
         height, length = halvings(size)[-1]
@@ -48,7 +51,7 @@ class Discriminator(nn.Module):
         return self.judge(maps.flatten(1)).squeeze(1), features
 
 
-class VaeGan(zoo.Autoencoder):
+class VaeGan(VariationalAutoencoder):
     """Three players: encoder, decoder, discriminator."""
 
     name: ClassVar[str] = "vaegan"
@@ -58,26 +61,20 @@ class VaeGan(zoo.Autoencoder):
         ("decoder.adversarial", "discriminator.real_or_drawn"),
     )
 
-    class Options(zoo.Options):
+    class Options(VariationalAutoencoder.Options):
         """Settings of the VAE-GAN."""
 
-        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
-        pixel_sd: float = pydantic.Field(
-            0.1, gt=0, description="standard deviation of a pixel; larger weighs KL more"
-        )
         feature: float = pydantic.Field(
             1.0, ge=0, description="weight of the distance between discriminator features"
         )
         adversarial: float = pydantic.Field(
-            0.1, ge=0, description="weight of the adversarial term against the pixel term"
+            0.1, ge=0, description="weight of the adversarial term against the evidence bound"
         )
 
     options: Options
 
     def __init__(self, size: zoo.FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.encoder = Down(size, options.width, 2 * options.latent)
-        self.decoder = Up(size, options.width, options.latent)
         self.discriminator = Discriminator(size, options.width)
 
     def players(self) -> Players:
@@ -90,44 +87,40 @@ class VaeGan(zoo.Autoencoder):
 
     def optimizer(self, player: str) -> Optimizer:
         """Adam without momentum's long memory, as adversaries chase a moving target."""
-        return Optimizer(lr=1e-3 if player != "discriminator" else 5e-4, betas=(0.5, 0.99))
-
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to the means of their posteriors (B, L)."""
-        return Posterior.of(self.encoder(frames)).mean
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.decoder(latent)  # type: ignore[no-any-return]
+        return Optimizer(lr=5e-4 if player == "discriminator" else 1e-3, betas=(0.5, 0.99))
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Each player's loss; the engine keeps each from moving another player."""
         options = self.options
-        posterior = Posterior.of(self.encoder(frames))
-        reconstruction = self.decode(posterior.sample(step))
+        posterior = self.posterior(frames)
+        drawn = self.decode(posterior.sample(step))
         dream = self.decode(step.randn_like(posterior.mean))
 
         # One pass each: a gradient then runs back through the frames it concerns and no others.
         # Cached, because the spectral norm would otherwise be estimated anew for every pass.
         with parametrize.cached():
-            real, wanted = self.discriminator(frames)
-            redrawn, seen = self.discriminator(reconstruction)
-            dreamt, _ = self.discriminator(dream)
-        feature_distance = torch.stack(
-            [F.mse_loss(a, b.detach()) for a, b in zip(seen, wanted, strict=True)]
-        ).mean()
-        likeness = {
-            "pixel": F.mse_loss(reconstruction, frames),
-            "feature": options.feature * feature_distance,
-        }
-        kl_weight = 2 * options.pixel_sd**2 / (3 * self.size.pixels)
-        fool = F.softplus(-redrawn).mean() + F.softplus(-dreamt).mean()
-        tell = F.softplus(-real).mean() + 0.5 * (
-            F.softplus(redrawn).mean() + F.softplus(dreamt).mean()
+            on_real, wanted = self.discriminator(frames)
+            on_drawn, seen = self.discriminator(drawn)
+            on_dream, _ = self.discriminator(dream)
+
+        evidence = self.evidence_terms(frames, posterior, drawn)
+        distances = [
+            pixel_nats(a, b.detach(), options.pixel_sd) for a, b in zip(seen, wanted, strict=True)
+        ]
+        feature = options.feature * torch.stack(distances).mean()
+        fool = 0.5 * (F.softplus(-on_drawn).mean() + F.softplus(-on_dream).mean())
+        tell = F.softplus(-on_real).mean() + 0.5 * (
+            F.softplus(on_drawn).mean() + F.softplus(on_dream).mean()
         )
         return {
-            "encoder": Loss({**likeness, "kl": kl_weight * posterior.kl()}),
-            "decoder": Loss({**likeness, "adversarial": options.adversarial * fool}),
+            "encoder": Loss({**evidence, "feature": feature}),
+            "decoder": Loss(
+                {
+                    "pixel": evidence["pixel"],
+                    "feature": feature,
+                    "adversarial": options.adversarial * fool,
+                }
+            ),
             "discriminator": Loss({"real_or_drawn": tell}),
         }
 

@@ -75,4 +75,30 @@ def show(
         console.print(escape(f"  player {player}: {count:,} parameters, {model.optimizer(player)}"))
     with torch.inference_mode():
         latent = model.eval().encode(torch.zeros(1, 3, frame.height, frame.width))
-    console.print(escape(f"  latent: {tuple(latent.shape[1:])}, {latent[0].numel()} numbers a frame"))
+    console.print(
+        escape(f"  latent: {tuple(latent.shape[1:])}, {latent[0].numel()} numbers a frame")
+    )
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
+) -> None:
+    """Check that a model keeps the contract; exits with 1 if it does not."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from zoo.conformance.suite import examine
+    from zoo.plugins import registry
+
+    console = Console()
+    broken = 0
+    for finding in examine(registry().architecture(name)):
+        if finding.problem:
+            broken += 1
+            console.print(escape(f"broken  {finding.check}: {finding.problem}"), soft_wrap=True)
+        else:
+            console.print(escape(f"kept    {finding.check}: {finding.promise}"), soft_wrap=True)
+    if broken:
+        console.print(f"{broken} promises are broken")
+        raise typer.Exit(1)

@@ -14,7 +14,8 @@ def plugins() -> None:
     table = Table("plugin", "from", "adds", "problem")
     for plugin in registry().plugins:
         adds = "; ".join(
-            f"{hook.removeprefix('zoo_')}: {', '.join(names)}" for hook, names in plugin.adds.items()
+            f"{hook.removeprefix('zoo_')}: {', '.join(names)}"
+            for hook, names in plugin.adds.items()
         )
         row = (plugin.name, plugin.origin, adds, "; ".join(plugin.errors))
         table.add_row(*map(escape, row))

@@ -74,4 +74,6 @@ def train(
     if not display.moments:
         console.print(f"{title} was trained already; --afresh trains it again")
     console.print(f"run: {escape(str(folder.path.relative_to(workspace.root)))}", soft_wrap=True)
-    console.print(f"preview: {escape(str(folder.preview.relative_to(workspace.root)))}", soft_wrap=True)
+    console.print(
+        f"preview: {escape(str(folder.preview.relative_to(workspace.root)))}", soft_wrap=True
+    )

@@ -20,6 +20,7 @@ from rich.table import Table
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.settings import IngestProgress
 from zoo.frame_size import FrameSize
 from zoo.training.watching import Moment
 from zoo.workspace import Workspace
@@ -33,8 +34,11 @@ def ingest_with_progress(
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task(escape(f"ingesting {entry.name}"), total=None)
 
-        def watch(done: int, expected: int | None) -> None:
-            progress.update(task, completed=done, total=expected)
+        def watch(moment: IngestProgress) -> None:
+            if moment.message:
+                progress.console.print(escape(moment.message), soft_wrap=True)
+            else:
+                progress.update(task, completed=moment.frames, total=moment.expected or None)
 
         return open_film(entry, size, workspace, holdout=holdout, progress=watch)
 
@@ -45,7 +49,11 @@ class TrainingDisplay:
     def __init__(self, console: Console, title: str) -> None:
         self.title = title
         self.moments = 0
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+        )
         self.bar = Progress(*columns, TimeRemainingColumn())
         self.task = self.bar.add_task(title, total=1.0)
         self.live = Live(self.bar, console=console, transient=True, refresh_per_second=4)

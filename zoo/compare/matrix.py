@@ -85,7 +85,7 @@ def _run_cell(
 ) -> Record:
     # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
     # call of sys.exit included, costs this cell and no other. What it was is kept in full.
-    folder = None
+    config = folder = None
     try:
         config = settings.config(cell.architecture, cell.film)
         folder = RunFolder.of(workspace, config)
@@ -105,7 +105,7 @@ def _run_cell(
         if folder:
             folder.path.mkdir(parents=True, exist_ok=True)
             (folder.path / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        return failed_record(cell, settings, error)
+        return failed_record(cell, settings, config, error)
 
 
 def known_record(
@@ -124,7 +124,9 @@ def known_record(
     return record if set(record.scores) == measured else None
 
 
-def failed_record(cell: Cell, settings: Settings, error: BaseException) -> Record:
+def failed_record(
+    cell: Cell, settings: Settings, config: TrainingConfig | None, error: BaseException
+) -> Record:
     """The record of a cell that failed, with the reason in one line."""
     kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
     reason = " ".join(f"{kind}{error}".split())
@@ -136,7 +138,7 @@ def failed_record(cell: Cell, settings: Settings, error: BaseException) -> Recor
         trained_on=cell.film.name,
         watched=cell.film.name,
         seed=settings.seed,
-        options={k: str(v) for k, v in settings.options.items()},
+        options=config.options if config else {},
         status="failed",
         reason=reason[:500],
         environment=environment.describe(settings.device, settings.precision),

@@ -56,7 +56,7 @@ def evaluate(
     with written_aside(out / "scores.npz") as aside, aside.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **scores)
 
-    one_batch = film_batch(film, film.split.seen[: config.batch], device)
+    one_batch = film_batch(film, film.split.seen[: config.batch].tolist(), device)
     untrained = (
         None
         if architecture.fits_directly()
@@ -126,9 +126,7 @@ def chosen_frames(film: Film) -> list[tuple[int, Part]]:
 
 
 @torch.inference_mode()
-def _write_pictures(
-    out: Path, model: Autoencoder, film: Film, latents: Latents
-) -> list[Picture]:
+def _write_pictures(out: Path, model: Autoencoder, film: Film, latents: Latents) -> list[Picture]:
     """Write chosen frames beside what the model makes of them; paths are relative to `out`."""
     pictures = []
     for index, part in chosen_frames(film):
@@ -148,4 +146,3 @@ def _write_pictures(
             )
         )
     return pictures
-

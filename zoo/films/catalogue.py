@@ -132,6 +132,16 @@ class Catalogue:
             name = f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
         return FilmEntry(name=name, files=(path,), title=path.stem)
 
+    def check_free(self, name: str) -> None:
+        """Raise BadInput unless a film can be called this and none is."""
+        check_name(name, "film")
+        if name == "all":
+            raise BadInput("'all' means every film; choose another name")
+        if name in self.own:
+            raise BadInput(f"there is a film called {name}; `zoo films remove {name}` first")
+        if name in self.brought:
+            raise BadInput(f"a plugin brings a film called {name}; choose another name")
+
     def add(self, name: str, paths: Sequence[Path], **fields: Any) -> FilmEntry:
         """Add a film to `films.toml`, keeping what is written there by hand, and return it.
 
@@ -139,13 +149,7 @@ class Catalogue:
         one out. Raises BadInput if the name is taken or a field is wrong. The files are not
         opened here.
         """
-        check_name(name, "film")
-        if name == "all":
-            raise BadInput("'all' means every film; choose another name")
-        if name in self.entries:
-            raise BadInput(
-                f"there is a film called {name} already; `zoo films remove {name}` first"
-            )
+        self.check_free(name)
         table = tomlkit.table()
         files = [_written(path, self.workspace) for path in paths]
         table["files"] = files[0] if len(files) == 1 else files
@@ -205,7 +209,7 @@ def _document(path: Path) -> tomlkit.TOMLDocument:
 
 
 def _read(path: Path) -> dict[str, Mapping[str, Any]]:
-    films = {}
+    films: dict[str, Mapping[str, Any]] = {}
     for name, table in _document(path).items():
         if not isinstance(table, Table):
             raise BadInput(f"{path.name}: {name!r} stands outside a film; films are tables [NAME]")

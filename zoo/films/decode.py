@@ -155,4 +155,5 @@ class FilmDecoder:
                     if self.start is None or time >= self.start:
                         end.frames += 1
                         yield TimedFrame(number, time, frame)
-                starts = max(clock.end, starts + (source.duration or 0.0))
+                # Where there is sound, the next file begins when this one's sound is over too.
+                starts = max(clock.end, starts + source.heard)

@@ -38,6 +38,15 @@ def parse_crop(text: str) -> Rect | None:
     return Rect(left=int(match[3]), top=int(match[4]), width=int(match[1]), height=int(match[2]))
 
 
+def parse_fit(text: str) -> Fit:
+    """Read `crop` or `pad`; raises BadInput on anything else."""
+    if text == "crop":
+        return "crop"
+    if text == "pad":
+        return "pad"
+    raise BadInput(f"a frame is fitted by crop or by pad; not {text!r}")
+
+
 @dataclass(frozen=True)
 class Placement:
     """How a coded frame becomes one of the wanted size: crop, scale, turn, then pad.

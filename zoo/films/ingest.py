@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,25 +52,55 @@ def open_film(
     ZooError when the disk is full; nothing is left behind then.
     """
     check_holdout(holdout)
+    place = locate(entry, size, workspace, fit=fit, fps=fps)
+    if not place.ingested:
+        with _locked(place.folder, entry, progress):
+            if not place.ingested:
+                from zoo.films.ingestion import ingest
+
+                with _made_aside(place.folder) as aside:
+                    ingest(
+                        entry, place.settings, place.fingerprint, aside, progress, hwaccel, threads
+                    )
+    return _film(entry, FrameStore.open(place.folder), holdout, progress)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the store of a film with given settings lies, whether or not it is there."""
+
+    settings: IngestSettings
+    fingerprint: str
+    folder: Path
+
+    @property
+    def ingested(self) -> bool:
+        """Whether the store is there."""
+        return (self.folder / MANIFEST).exists()
+
+
+def locate(
+    entry: FilmEntry,
+    size: FrameSize,
+    workspace: Workspace,
+    *,
+    fit: Fit = "crop",
+    fps: Fraction | float | str | None = None,
+) -> Place:
+    """Say where a film's store lies. Raises BadInput if a file is missing or is no file."""
     rate = entry.fps if fps is None else parse_fps(fps)
     settings = IngestSettings(size, fit, entry.crop, entry.start, entry.stop, rate)
     contents, changed = [], []
     for path in entry.files:
         check_regular_file(path)
-        contents.append(file_fingerprint(path))
-        changed.append(path.stat().st_mtime_ns)
+        try:
+            contents.append(file_fingerprint(path))
+            changed.append(path.stat().st_mtime_ns)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     fingerprint = settings.hashed(contents)
     key = hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
-    folder = workspace.stores / entry.name / key
-    if not (folder / MANIFEST).exists():
-        with _locked(folder, entry, progress):
-            if not (folder / MANIFEST).exists():
-                from zoo.films.ingestion import ingest
-
-                with _made_aside(folder) as aside:
-                    ingest(entry, settings, fingerprint, aside, progress, hwaccel, threads)
-    store = FrameStore.open(folder)
-    return _film(entry, store, holdout, progress)
+    return Place(settings, fingerprint, workspace.stores / entry.name / key)
 
 
 def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progress | None) -> Film:
@@ -152,3 +183,12 @@ def stored(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
             # Of an older version or damaged: it is not opened again, only made anew.
             continue
     return stores
+
+
+def forget(entry: FilmEntry, workspace: Workspace) -> int:
+    """Delete all stores of a film, which can be made again; returns how many bytes they took."""
+    folder = workspace.stores / entry.name
+    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if folder.exists():
+        shutil.rmtree(folder)
+    return freed

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from zoo.errors import BadInput, ZooError
@@ -20,9 +21,9 @@ from zoo.films.overlap import made_ahead
 from zoo.films.pace import PacedFrame, Pacer
 from zoo.films.picture import Picture
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
-from zoo.films.shots import DETECTOR, THRESHOLD, ScoreKeeper, shots_from_scores
-from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Bars, Manifest, Resampled
-from zoo.films.survey import Survey, survey
+from zoo.films.shots import DETECTOR, ScoreKeeper, find_shots
+from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
+from zoo.films.survey import Survey, look_at
 from zoo.records import write_json
 
 # Decoded frames that may wait: enough to even out, few enough for 4K.
@@ -31,8 +32,10 @@ _PROGRESS_SECONDS = 0.2
 _BUFFER = 1 << 22
 # Beside the frames: times, scores and the manifest, and something for the file system.
 _SLACK_BYTES = 16 << 20
-# How often the ingest itself looks at the bars, in seconds of film.
-_LOOK_SECONDS = 1.0
+# How often the ingest itself looks for bars, in seconds of film, and how often at least.
+_LOOK_SECONDS, _LEAST_LOOKS = 1.0, 20
+# The second pass has seen every second of the film before it begins.
+_MOST_PASSES = 2
 _JITTER_SECONDS = 0.0021
 
 
@@ -47,18 +50,19 @@ def ingest(
 ) -> None:
     """Write a whole store into an empty folder. Raises BadInput or ZooError, see `open_film`."""
     tell = _Teller(entry.name, progress)
-    surveys = survey(entry, settings)
+    surveys = look_at(entry, settings)
     expected = sum(s.expected for s in surveys)
     _check_space(entry, settings, expected, folder, tell)
-    while True:
+    for attempt in range(1, _MOST_PASSES + 1):
         one = _Pass(entry, settings, surveys, folder, tell, hwaccel, threads)
         one.run(expected)
-        wrong = [s for s in surveys if s.cuts_picture()]
-        if not wrong:
+        wrong = [one for one in surveys if one.misjudged()]
+        if not wrong or attempt == _MOST_PASSES:
             break
-        tell.message(f"{wrong[0].part.file} has picture where bars were cut: beginning again")
+        tell.message(f"{wrong[0].part.file}: the whole film shows other bars; beginning again")
         for each in surveys:
-            each.part.bars = each.finder.bars()
+            if each.searched:
+                each.part.bars = each.finder.bars()
     _describe(one, settings, fingerprint, folder)
 
 
@@ -123,6 +127,7 @@ class _Pass:
         self.pacer = Pacer(settings.fps) if settings.fps else None
         self.times: list[float] = []
         self.scores: list[float] = []
+        self.black: list[bool] = []
 
     def run(self, expected: int) -> None:
         """Decode in a thread of its own; make pictures and write in this one."""
@@ -131,9 +136,10 @@ class _Pass:
         try:
             with (self.folder / FRAMES).open("wb", buffering=_BUFFER) as file:
                 for frame in self._paced(self._pictures(ahead)):
-                    file.write(np.ascontiguousarray(frame.pixels))
+                    file.write(np.ascontiguousarray(frame.pixels).data)
                     self.times.append(frame.time)
-                    self.scores.append(frame.score)
+                    self.scores.append(frame.scored.score)
+                    self.black.append(frame.scored.black)
                     self.tell.frames(len(self.times), expected)
         finally:
             ahead.close()
@@ -141,6 +147,13 @@ class _Pass:
         self.tell.frames(len(self.times), expected, last=True)
         if len(self.times) < 2:
             raise BadInput(_too_short(self.entry, self.settings, len(self.times)))
+
+    @property
+    def resampled(self) -> Resampled | None:
+        """What resampling did, if any was asked for."""
+        if self.pacer is None:
+            return None
+        return Resampled(dropped=self.pacer.dropped, repeated=self.pacer.repeated)
 
     def _pictures(self, ahead: Iterator[TimedFrame]) -> Iterator[PacedFrame]:
         keeper: ScoreKeeper | None = None
@@ -151,8 +164,8 @@ class _Pass:
             finished = self._through(picture, survey, timed, times)
             for number, frame in finished:
                 keeper = keeper or ScoreKeeper(*self.settings.size)
-                score = keeper.score(frame)
-                yield PacedFrame(times[number], score, frame.to_ndarray())
+                scored = keeper.judge(frame)
+                yield PacedFrame(times[number], scored, np.asarray(frame.to_ndarray(), np.uint8))
             survey.part.interlaced = picture.interlaced
 
     @staticmethod
@@ -160,9 +173,10 @@ class _Pass:
         picture: Picture, survey: Survey, timed: Iterator[TimedFrame], times: list[float]
     ) -> Iterator[tuple[int, VideoFrame]]:
         looked = -math.inf
+        interval = min(_LOOK_SECONDS, (survey.part.duration or math.inf) / _LEAST_LOOKS)
         for one in timed:
             times.append(one.time)
-            if survey.part.bars != Bars() and one.time - looked >= _LOOK_SECONDS:
+            if survey.searched and one.time - looked >= interval:
                 looked = one.time
                 survey.finder.add(one.frame)
             yield from picture.feed(one.frame)
@@ -185,16 +199,25 @@ def _too_short(entry: FilmEntry, settings: IngestSettings, frames: int) -> str:
     return f"no frame of {entry.files[0].name} can be decoded"
 
 
+def _steps(times: npt.NDArray[np.float64], one: _Pass) -> npt.NDArray[np.float64]:
+    """Seconds from frame to frame, without those from one file to the next."""
+    steps = np.diff(times)
+    starts = np.array([end.starts for end in one.decoder.ends])
+    part = np.searchsorted(starts, times, side="right")
+    within = steps[part[1:] == part[:-1]]
+    return within if len(within) else steps
+
+
 def _describe(one: _Pass, settings: IngestSettings, fingerprint: str, folder: Path) -> None:
     """Write all but the frames: times, scores, shots and the manifest."""
     times = np.array(one.times, dtype=np.float64)
     scores = np.array(one.scores, dtype=np.float32)
     np.save(folder / TIMES, times)
     np.save(folder / SCORES, scores)
-    steps = np.diff(times)
+    steps = _steps(times, one)
     fps = float(1 / steps.mean()) if settings.fps is None else float(settings.fps)
-    for survey, end in zip(one.surveys, one.decoder.ends, strict=False):
-        survey.part.starts, survey.part.frames = end.starts, end.frames
+    for part, end in zip((s.part for s in one.surveys), one.decoder.ends, strict=False):
+        part.starts, part.frames = end.starts, end.frames
     manifest = Manifest(
         fingerprint=fingerprint,
         size=str(settings.size),
@@ -205,9 +228,9 @@ def _describe(one: _Pass, settings: IngestSettings, fingerprint: str, folder: Pa
         variable_rate=bool(np.abs(steps - np.median(steps)).max() > _JITTER_SECONDS),
         parts=[survey.part for survey in one.surveys],
         damage=one.decoder.damage,
-        resampled=one.pacer and Resampled(dropped=one.pacer.dropped, repeated=one.pacer.repeated),
-        detector=f"{DETECTOR}, threshold {THRESHOLD:g}",
-        shots=shots_from_scores(scores, fps),
+        resampled=one.resampled,
+        detector=DETECTOR,
+        shots=find_shots(scores, np.array(one.black), fps),
         splits={},
         pyav=av.__version__,
         ffmpeg=av.ffmpeg_version_info,

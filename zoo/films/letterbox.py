@@ -6,8 +6,6 @@ whole film, and only frames that show something are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import av.error
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +25,8 @@ _SMALLEST = 32
 # Fewer frames than this that show anything tell nothing.
 _FEWEST = 3
 _POINTS = 96
-_SEEKS = 120
+# At most this many places are looked at beforehand, and no closer than this, in seconds.
+_SEEKS, _SEEK_SECONDS = 120, 5.0
 
 
 class BarFinder:
@@ -74,47 +73,30 @@ class BarFinder:
 
 
 def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) -> None:
-    """Show the finder frames from `start` to `stop`, seconds of the file's own time.
+    """Show the finder key frames spread from `start` to `stop`, seconds of the file's own time.
 
-    Key frames spread over that stretch; every few frames of a file that has few of those.
+    A first look: the ingest goes on gathering evidence, from every second of the film.
     """
-    seen: set[int] = set()
-    before = finder.shown
-    for frame in _key_frames(source, start, stop):
-        if frame.pts is None or frame.pts not in seen:
-            finder.add(frame)
-        if frame.pts is not None:
-            seen.add(frame.pts)
-    if finder.shown - before >= 2 * _FEWEST:
-        return
-    with Source.open(source.path, threads=source.stream.codec_context.thread_count) as again:
-        for number, frame in enumerate(_opening_frames(again)):
-            if number % 8 == 0:
-                finder.add(frame)
-            if number >= 1200:
-                return
-
-
-def _key_frames(source: Source, start: float, stop: float) -> Iterator[VideoFrame]:
-    stream = source.stream
-    base = stream.time_base
+    stream, base = source.stream, source.stream.time_base
     if base is None:
         return
-    for seek in range(_SEEKS):
-        time = start + (stop - start) * (seek + 0.5) / _SEEKS + source.clock_start
+    seen: set[int | None] = set()
+    seeks = max(1, min(_SEEKS, round((stop - start) / _SEEK_SECONDS)))
+    for seek in range(seeks):
+        time = start + (stop - start) * (seek + 0.5) / seeks + source.clock_start
         try:
             source.container.seek(round(time / base), stream=stream, backward=True)
-            yield next(f for f in source.container.decode(stream) if isinstance(f, VideoFrame))
+            packet = next(source.container.demux(stream))
+            if packet.pts in seen:
+                continue
+            seen.add(packet.pts)
+            source.container.seek(round(time / base), stream=stream, backward=True)
+            frame = next(source.container.decode(stream))
         except (av.error.FFmpegError, StopIteration):
             # A place that cannot be reached or decoded tells nothing; the ingest counts damage.
             continue
-
-
-def _opening_frames(source: Source) -> Iterator[VideoFrame]:
-    from zoo.films.decode import decoded
-    from zoo.films.store import Damage
-
-    return decoded(source, Damage())
+        if isinstance(frame, VideoFrame):
+            finder.add(frame)
 
 
 def _luma(frame: VideoFrame) -> npt.NDArray[np.uint8]:
@@ -123,9 +105,7 @@ def _luma(frame: VideoFrame) -> npt.NDArray[np.uint8]:
     grey = frame.reformat(
         format="gray", src_color_range="JPEG" if full else "MPEG", dst_color_range="JPEG"
     )
-    plane = grey.planes[0]
-    pixels = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
-    return pixels[: frame.height, : frame.width]
+    return np.asarray(grey.to_ndarray(), dtype=np.uint8)
 
 
 def _spread(length: int) -> npt.NDArray[np.int64]:

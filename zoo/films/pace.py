@@ -10,13 +10,15 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from zoo.films.shots import Scored
+
 
 @dataclass(frozen=True)
 class PacedFrame:
-    """A finished frame, uint8 (H, W, 3), with its time in seconds and its scene score."""
+    """A finished frame, uint8 (H, W, 3), with its time in seconds and what was said of it."""
 
     time: float
-    score: float
+    scored: Scored
     pixels: npt.NDArray[np.uint8]
 
 
@@ -51,8 +53,9 @@ class Pacer:
         if moment <= held_moment:
             self.dropped += 1
             # A cut at a frame that is dropped is a cut at the one that takes its place.
-            score = max(frame.score, held.score)
-            self._held = (held_moment, PacedFrame(frame.time, score, frame.pixels))
+            score = max(frame.scored.score, held.scored.score)
+            scored = Scored(score, frame.scored.black)
+            self._held = (held_moment, PacedFrame(frame.time, scored, frame.pixels))
             return
         yield from self._shown(held_moment, moment, held)
         self._held = (moment, frame)
@@ -68,5 +71,5 @@ class Pacer:
         assert self._first is not None
         self.repeated += stop - start - 1
         for moment in range(start, stop):
-            score = frame.score if moment == start else 0.0
-            yield PacedFrame(self._first + moment / self.fps, score, frame.pixels)
+            scored = frame.scored if moment == start else Scored(0.0, frame.scored.black)
+            yield PacedFrame(self._first + moment / self.fps, scored, frame.pixels)

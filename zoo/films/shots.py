@@ -1,7 +1,8 @@
-"""Shots from the scene scores that libavfilter gave while the film was ingested."""
+"""Shots: libavfilter says, while a film is ingested, where it cuts and where it is black."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -9,32 +10,26 @@ import numpy.typing as npt
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-DETECTOR = "libavfilter scdet"
 THRESHOLD = 10.0
 """Scene score, 0 to 100, from which a frame begins a new shot: libavfilter's own default."""
 SHORTEST_SECONDS = 0.25
 """A shot is at least this long: a flash of light is no cut."""
+# A frame is black if all but this share of it is darker than this share of white. Far below
+# libavfilter's default, which takes night scenes for black.
+_BLACK_SHARE, _BLACK_LEVEL = 0.998, 0.03
+DETECTOR = f"libavfilter scdet at {THRESHOLD:g} and blackdetect"
 
 
-def shots_from_scores(
-    scores: npt.NDArray[np.float32], fps: float, threshold: float = THRESHOLD
-) -> list[tuple[int, int]]:
-    """Shots `[start, stop)`, in order and covering every frame.
+@dataclass(frozen=True)
+class Scored:
+    """How a frame differs from the one before, 0 to 100, and whether it is black."""
 
-    `scores` (N,) are from 0 to 100; `fps` is frames a second. A cut less than a quarter of a
-    second after the one before, or before the end, is no cut.
-    """
-    frames = len(scores)
-    shortest = max(1, round(SHORTEST_SECONDS * fps))
-    cuts = [0]
-    for frame in np.flatnonzero(scores >= threshold).tolist():
-        if frame - cuts[-1] >= shortest and frames - frame >= shortest:
-            cuts.append(frame)
-    return list(zip(cuts, [*cuts[1:], frames], strict=True))
+    score: float
+    black: bool
 
 
 class ScoreKeeper:
-    """Scores each frame by how much it differs from the one before, with libavfilter's scdet.
+    """Judges each frame in turn with libavfilter's detectors of cuts and of black.
 
     All frames are rgb24 of one size, whatever file of the film they come from, so that a cut
     between two files is scored like any other.
@@ -42,26 +37,62 @@ class ScoreKeeper:
 
     def __init__(self, width: int, height: int) -> None:
         graph = Graph()
-        self._source = graph.add(
-            "buffer",
-            video_size=f"{width}x{height}",
-            pix_fmt="rgb24",
-            time_base="1/1",
-            pixel_aspect="1/1",
-            colorspace="0",
-            range="2",
-        )
-        detector = graph.add("scdet", threshold="100")
-        self._sink = graph.add("buffersink")
-        self._source.link_to(detector)
-        detector.link_to(self._sink)
+        graph.threads = 1
+        nodes = [
+            graph.add(
+                "buffer",
+                video_size=f"{width}x{height}",
+                pix_fmt="rgb24",
+                time_base="1/1",
+                pixel_aspect="1/1",
+                colorspace="0",
+                range="2",
+            ),
+            graph.add("scdet", threshold="100"),
+            graph.add("scale", flags="fast_bilinear", out_range="full"),
+            graph.add("format", pix_fmts="gray"),
+            graph.add("blackdetect", d="0", pic_th=str(_BLACK_SHARE), pix_th=str(_BLACK_LEVEL)),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*nodes)
         graph.configure()
         self._graph = graph
+        self._source, self._sink = nodes[0], nodes[-1]
         self._frames = 0
+        self._black = False
 
-    def score(self, frame: VideoFrame) -> float:
-        """The scene score of the next frame, 0 to 100; 0 for the first."""
+    def judge(self, frame: VideoFrame) -> Scored:
+        """Judge the next frame; the first scores 0."""
         frame.pts, frame.time_base = self._frames, Fraction(1)
         self._frames += 1
         self._source.push(frame)
-        return float(self._sink.pull().metadata["lavfi.scd.score"])
+        found = self._sink.pull().metadata
+        if "lavfi.black_end" in found:
+            self._black = False
+        if "lavfi.black_start" in found:
+            self._black = True
+        return Scored(float(found["lavfi.scd.score"]), self._black)
+
+
+def find_shots(
+    scores: npt.NDArray[np.float32], black: npt.NDArray[np.bool_], fps: float
+) -> list[tuple[int, int]]:
+    """Shots `[start, stop)`, in order and covering every frame.
+
+    `scores` (N,) are from 0 to 100, `black` (N,) says which frames are black, `fps` is frames a
+    second. A shot begins at a frame of a high score, and where a picture comes out of black, as
+    between a fade out and a fade in; the black belongs to the shot before. A cut less than a
+    quarter of a second after the one before, or before the end, is no cut.
+    """
+    frames = len(scores)
+    shortest = max(1, round(SHORTEST_SECONDS * fps))
+    out_of_black = np.zeros(frames, dtype=bool)
+    out_of_black[1:] = black[:-1] & ~black[1:]
+    # Black at the very beginning is no shot of its own.
+    pictures = np.flatnonzero(~black)
+    opening = int(pictures[0]) if len(pictures) else frames
+    cuts = [0]
+    for frame in np.flatnonzero((scores >= THRESHOLD) | out_of_black).tolist():
+        if frame > opening and frame - cuts[-1] >= shortest and frames - frame >= shortest:
+            cuts.append(frame)
+    return list(zip(cuts, [*cuts[1:], frames], strict=True))

@@ -94,6 +94,11 @@ class Source:
         return None
 
     @property
+    def heard(self) -> float:
+        """Seconds until the file is over as it is heard: 0 without sound."""
+        return (self.duration or 0.0) if self.container.streams.audio else 0.0
+
+    @property
     def pixel_aspect(self) -> Fraction:
         """The width of a pixel over its height; 1 where the file states nothing usable."""
         aspect = self.stream.sample_aspect_ratio

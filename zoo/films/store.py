@@ -76,9 +76,14 @@ class Damage(_Typed):
     notes: list[str] = []
 
     @property
-    def any(self) -> bool:
-        """Whether anything was wrong."""
-        return bool(self.packets or self.frames or self.times or self.notes)
+    def told(self) -> str:
+        """The damage in words, empty if there was none."""
+        counts = (
+            (self.packets, "packets could not be decoded"),
+            (self.frames, "corrupt frames left out"),
+            (self.times, "missing or disordered times mended"),
+        )
+        return "; ".join([f"{count:,} {what}" for count, what in counts if count] + self.notes)
 
 
 class Resampled(_Typed):
@@ -167,7 +172,7 @@ class FrameStore:
         if array is None or array.shape != (self.manifest.frames,) or array.dtype != kind:
             raise BadInput(f"{name} in {self.folder} is damaged; delete that folder and try again")
         array.flags.writeable = False
-        return array  # type: ignore[no-any-return]
+        return array
 
     @property
     def bytes(self) -> int:

@@ -19,7 +19,7 @@ from zoo.films.settings import IngestSettings
 from zoo.films.source import Source
 from zoo.films.store import Bars, Damage, Part
 
-# Bars that turn out to hold more picture than this, in pixels, were no bars.
+# Bars found later may differ by this much, in pixels, from those that were cut.
 _BAR_TOLERANCE = 2
 
 
@@ -47,18 +47,18 @@ class Survey:
             self.part.interlaced,
         )
 
-    def cuts_picture(self) -> bool:
-        """Whether evidence gathered since shows picture where bars were taken to be."""
+    def misjudged(self) -> bool:
+        """Whether evidence gathered since says that the bars are others than were cut."""
         if not self.searched:
             return False
-        taken, found = self.part.bars, self.finder.bars()
+        cut, found = self.part.bars, self.finder.bars()
         return any(
-            getattr(taken, side) > getattr(found, side) + _BAR_TOLERANCE
+            abs(getattr(cut, side) - getattr(found, side)) > _BAR_TOLERANCE
             for side in ("left", "top", "right", "bottom")
         )
 
 
-def survey(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
+def look_at(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
     """Look at every file of a film. Raises BadInput if one of them is no film."""
     surveys: list[Survey] = []
     finders: dict[tuple[int, int], BarFinder] = {}

@@ -39,7 +39,7 @@ PIP_SECONDS = 900.0
 """64 MB over a slow line take minutes; a pip that hangs ends here."""
 
 
-class FetchFailed(Exception):  # noqa: N818 - reads as what happened
+class FetchFailed(Exception):
     """One way of fetching did not work; says why in a few words."""
 
 

@@ -17,7 +17,7 @@ State = dict[str, "Tensor"]
 """A state dict: tensors by name."""
 
 
-class WeightsUnavailable(ZooError):  # noqa: N818 - a state with a reason, as Unavailable is
+class WeightsUnavailable(ZooError):
     """Pretrained weights cannot be had here; the message says, in one line, why and what to do."""
 
 

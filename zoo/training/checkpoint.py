@@ -37,10 +37,7 @@ def save_weights(path: Path, model: Autoencoder) -> None:
 def load_weights(path: Path, model: Autoencoder) -> None:
     """Read weights into a model of the same shape; raises BadInput if they do not fit it."""
     tensors, _ = _read(path)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise BadInput(f"{path} does not fit {model.name}: {' '.join(str(error).split())}") from None
+    _fill(model, tensors, path)
 
 
 def save_checkpoint(
@@ -51,7 +48,7 @@ def save_checkpoint(
     players: Players,
     others: Mapping[str, Tensor],
 ) -> None:
-    """Write weights, their average, optimisers, `others` (generators, running sums) and progress."""
+    """Write weights and their average, optimisers, progress, and `others` such as generators."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     tensors |= {f"other.{k}": v for k, v in others.items()}
@@ -79,15 +76,13 @@ def load_checkpoint(
     if metadata.get("format") != FORMAT:
         raise BadInput(f"{path} is not a checkpoint of this version of film-zoo")
     described = json.loads(metadata["progress"])
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "other": {}, "optimizer": {}}
+    groups: dict[str, dict[str, Tensor]]
+    groups = {name: {} for name in ("model", "average", "other", "optimizer")}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
-    try:
-        model.load_state_dict(groups["model"])
-        average.load_state_dict(groups["average"])
-    except RuntimeError as error:
-        raise BadInput(f"{path} does not fit {model.name}: {' '.join(str(error).split())}") from None
+    _fill(model, groups["model"], path)
+    _fill(average, groups["average"], path)
     plain = {k.partition(".")[2]: v for k, v in described["plain"].items()}
     for player in players.players:
         prefix = f"{player.name}."
@@ -98,7 +93,21 @@ def load_checkpoint(
                 states.setdefault(int(index), {})[key] = value
         whole = player.optimizer.state_dict()
         player.optimizer.load_state_dict({**whole, "state": states})
+        # Files hold tensors in one layout only; moments go back into that of their parameter,
+        # because fused optimisers walk both through memory side by side.
+        for parameter, state in player.optimizer.state.items():
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[key] = torch.empty_like(parameter).copy_(value)
     return Progress(described["step"], described["seconds"]), groups["other"]
+
+
+def _fill(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise BadInput(f"{path} does not fit {model.name}: {why}") from None
 
 
 def _cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -75,9 +75,7 @@ def train(
     generator = torch.Generator(device).manual_seed(config.seed)
     players = Players(model)
     average = ModelEmaV3(model, decay=_decay(steps), use_warmup=True)
-    feed = FrameFeed(
-        film, config.batch, config.seed, device, fabric.global_rank, fabric.world_size
-    )
+    feed = FrameFeed(film, config.batch, config.seed, device, fabric.global_rank, fabric.world_size)
     reduce = average_over_ranks(fabric)
     tally = Tally(device)
 
@@ -97,7 +95,7 @@ def train(
     started = time.monotonic() - progress.seconds
     model.train()
     while True:
-        used = progress.step / steps if steps else progress.seconds / budget.amount
+        used = _used(budget, steps, progress)
         if used >= 1:
             break
         if stop and stop.asked:
@@ -129,7 +127,7 @@ def train(
             moment = Moment(
                 step=progress.step,
                 steps=steps,
-                progress=min(1.0, progress.step / steps if steps else progress.seconds / budget.amount),
+                progress=min(1.0, _used(budget, steps, progress)),
                 frames=progress.step * config.batch,
                 seconds=progress.seconds,
                 frames_per_second=rate,
@@ -257,6 +255,11 @@ def spent(config: TrainingConfig, film: Film, progress: Progress) -> Spent:
         epochs=frames / len(film.split.seen),
         seconds=progress.seconds,
     )
+
+
+def _used(budget: Budget, steps: int | None, progress: Progress) -> float:
+    """The share of the budget that is used."""
+    return progress.step / steps if steps else progress.seconds / budget.amount
 
 
 def _decay(steps: int | None) -> float:

@@ -119,7 +119,7 @@ class Players:
                 allow_unused=True,
             )
             found[player.name] = [
-                torch.zeros_like(parameter) if gradient is None else gradient
+                _laid_out_like(parameter, gradient)
                 for parameter, gradient in zip(player.parameters, gradients, strict=True)
             ]
         return found
@@ -140,6 +140,19 @@ class Players:
                     active = reduce(active.detach().float()) >= 0.5
             player.set_progress(progress)
             player.move(mine, active)
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor | None) -> Tensor:
+    """A gradient with the very strides of its parameter; zeros where there is none.
+
+    Fused optimisers walk both through memory side by side. `backward()` would see to the layout,
+    `autograd.grad` does not, and a gradient laid out otherwise moves the wrong weights in silence.
+    """
+    if gradient is None:
+        return torch.zeros_like(parameter)
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _reduced(gradients: list[Tensor], reduce: Reduce) -> list[Tensor]:

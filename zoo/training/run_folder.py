@@ -1,10 +1,10 @@
 """The folder a training leaves: `runs/<film>/<model>/<id>/`.
 
-    run.json             what was asked for, what came of it, on which machine
-    weights.safetensors  the weights to use: averaged over the last part of training
-    checkpoint.safetensors  everything needed to go on (removed when finished)
-    log.jsonl            losses by player as training went
-    preview.png          originals over reconstructions, refreshed while it trains
+run.json             what was asked for, what came of it, on which machine
+weights.safetensors  the weights to use: averaged over the last part of training
+checkpoint.safetensors  everything needed to go on (removed when finished)
+log.jsonl            losses by player as training went
+preview.png          originals over reconstructions, refreshed while it trains
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class TrainingConfig(pydantic.BaseModel):
     options: dict[str, Any]
     film: str
     film_fingerprint: str
+    """What the film's frames are, and which of them are held out."""
     size: str
     budget: str
     batch: int
@@ -121,11 +122,7 @@ class Log:
 
     def __init__(self, path: Path, keep_up_to_step: int) -> None:
         self.path = path
-        kept = [
-            line
-            for line in self._whole_lines()
-            if json.loads(line)["step"] <= keep_up_to_step
-        ]
+        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= keep_up_to_step]
         path.write_text("".join(kept), encoding="utf-8")
 
     def _whole_lines(self) -> list[str]:

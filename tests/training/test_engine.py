@@ -1,0 +1,196 @@
+"""What training promises: exactness, resuming, and a clear end when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.conftest import config_of
+from zoo.errors import ZooError
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.training.engine import Interrupted, train
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.watching import StopRequest
+
+CPU = torch.device("cpu")
+
+
+def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(folder.weights)
+
+
+def log(folder: RunFolder) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def assert_same_outcome(one: RunFolder, other: RunFolder) -> None:
+    assert log(one) == log(other)
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(film: Film, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = RunFolder(tmp_path_factory.mktemp("undisturbed"))
+    train(folder, config_of("vaegan", film), film, CPU)
+    return folder
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit(
+    film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    again = RunFolder(tmp_path / "again")
+    train(again, config, film, CPU)
+    assert_same_outcome(again, undisturbed)
+
+    other_seed = RunFolder(tmp_path / "other")
+    train(other_seed, config.model_copy(update={"seed": 6}), film, CPU)
+    name = next(iter(weights(undisturbed)))
+    assert not torch.equal(weights(other_seed)[name], weights(undisturbed)[name])
+
+
+@pytest.mark.parametrize("stop_at", [1, 9, 10, 23])
+def test_stopped_and_resumed_is_as_never_stopped(
+    stop_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    # 36 training frames in batches of 4: step 9 is an epoch's edge.
+    folder = RunFolder(tmp_path)
+    stop = StopRequest()
+
+    class StopAt(StopRequest):
+        @property
+        def asked(self) -> bool:  # type: ignore[override]
+            self.looks += 1
+            return self.looks > stop_at
+
+        def __init__(self) -> None:
+            self.looks = 0
+
+    with pytest.raises(Interrupted, match=f"stopped at step {stop_at} "):
+        train(folder, config, film, CPU, stop=StopAt())
+    assert folder.state == "interrupted"
+    train(folder, config, film, CPU, stop=stop)
+    assert folder.state == "finished"
+    assert not folder.checkpoint.exists()
+    assert_same_outcome(folder, undisturbed)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from tests.training.conftest import SIZE, config_of
+from zoo.conformance.subject import scene_as_film
+from zoo.training.engine import train
+from zoo.training.run_folder import RunFolder
+film = scene_as_film(SIZE, count=40)
+def watch(moment):
+    print(moment.step, flush=True)
+    sys.stdin.readline()
+train(RunFolder(Path(sys.argv[1])), config_of("vaegan", film), film, torch.device("cpu"),
+      watch=watch, checkpoint_every=3)
+"""
+
+
+@pytest.mark.parametrize("kill_at", [2, 8, 17])
+def test_killed_and_resumed_is_as_never_killed(
+    kill_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdin and process.stdout
+    for line in process.stdout:
+        if int(line) == kill_at:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+    process.wait(timeout=60)
+
+    folder = RunFolder(tmp_path)
+    assert folder.state == "training"
+    assert folder.checkpoint.exists() == (kill_at > 3)
+    train(folder, config, film, CPU)
+    assert_same_outcome(folder, undisturbed)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(
+    film: Film, config: TrainingConfig, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(ZooError, match=r"checkpoint\.safetensors is damaged"):
+        train(folder, config, film, CPU)
+
+
+def test_a_loss_that_is_no_number_stops_with_step_player_and_term(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = registry().models["ae"]
+
+    class Breaks(plain):  # type: ignore[misc, valid-type]
+        name = "breaks"
+
+        def losses(self, frames, step):
+            losses = super().losses(frames, step)
+            if step.progress >= 0.5:
+                losses["autoencoder"].terms["pixel"].data.fill_(torch.nan)
+            return losses
+
+    monkeypatch.setitem(registry().models, "breaks", Breaks)
+    monkeypatch.setitem(registry().origins, "breaks", "test 0")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ZooError) as caught:
+        train(folder, config_of("breaks", film), film, CPU, checkpoint_every=4)
+    message = str(caught.value)
+    assert "'pixel' of the player 'autoencoder' was not a number at step 12" in message
+    assert f"the last good checkpoint is {folder.checkpoint}" in message
+    saved = load_file(folder.checkpoint)
+    assert all(bool(tensor.isfinite().all()) for tensor in saved.values())
+
+
+def test_training_lowers_the_loss_and_reports_it(film: Film, tmp_path: Path) -> None:
+    moments = []
+    folder = RunFolder(tmp_path)
+    config = config_of("ae", film, budget="120steps")
+    train(folder, config, film, CPU, watch=moments.append)
+    losses = [moment.losses["autoencoder"]["pixel"] for moment in moments]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    assert moments[-1].step == moments[-1].steps == 120
+    assert moments[-1].progress == 1
+    assert moments[-1].frames == 120 * config.batch
+    description = folder.read()
+    assert description is not None and description.spent is not None
+    assert description.spent.frames == 480
+    assert folder.preview.stat().st_size > 500
+
+
+def test_a_budget_in_seconds_is_kept(film: Film, tmp_path: Path) -> None:
+    started = time.monotonic()
+    folder = RunFolder(tmp_path)
+    train(folder, config_of("ae", film, budget="1.5s"), film, CPU)
+    description = folder.read()
+    assert description is not None and description.spent is not None
+    assert description.spent.steps > 1
+    assert 1.5 <= (description.spent.seconds or 0) < 10
+    assert time.monotonic() - started < 60

@@ -1,0 +1,148 @@
+"""The player rule, held to separate forward passes in double precision."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.autoencoder import Autoencoder, Loss, Losses, Optimizer, Options, PlayerParameters, Step
+from zoo.conformance.subject import Subject, scene, take_step
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.training.players import Players
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", registry().models)
+def test_each_gradient_is_that_of_the_players_own_loss_alone(name: str) -> None:
+    model = Subject(registry().models[name]).build().double().train()
+    frames = scene(4, model.size).double()
+    twins = {player: copy.deepcopy(model) for player, _ in PlayerParameters.of(model)}
+
+    found = Players(model).gradients(take_step(model, frames))
+
+    for player, twin in twins.items():
+        # By hand: a forward pass of its own, and backward from this loss only.
+        take_step(twin, frames)[player].total.backward()
+        for mine, theirs in zip(
+            found[player], dict(PlayerParameters.of(twin))[player], strict=True
+        ):
+            expected = torch.zeros_like(theirs) if theirs.grad is None else theirs.grad
+            torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-12)
+
+
+class TwoPlayers(Autoencoder):
+    """Two players whose losses pull the other's weight too: the rule must not let them."""
+
+    name = "two"
+    summary = "for this test"
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.left = nn.Parameter(torch.tensor([1.0, 2.0]))
+        self.right = nn.Parameter(torch.tensor([3.0, 4.0]))
+        self.right_plays = torch.tensor(True)
+
+    def players(self):
+        return {"left": [self.left], "right": [self.right]}
+
+    def optimizer(self, player: str) -> Optimizer:
+        return Optimizer(name="adamw", lr=0.1)
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        product = (self.left * self.right).sum()
+        return {
+            "left": Loss({"down": product}),
+            "right": Loss({"up": -product}, active=self.right_plays),
+        }
+
+
+def two_players() -> TwoPlayers:
+    return TwoPlayers(FrameSize(32, 32), Options())
+
+
+def test_opposed_players_move_at_the_same_point_in_opposite_directions() -> None:
+    model = two_players()
+    players = Players(model)
+    players.step(take_step(model, torch.zeros(1, 3, 32, 32)), progress=0.5)
+    assert (model.left < torch.tensor([1.0, 2.0])).all()
+    assert (model.right > torch.tensor([3.0, 4.0])).all()
+
+
+def test_a_player_that_sits_out_keeps_weights_moments_and_step_count() -> None:
+    model = two_players()
+    players = Players(model)
+    right = next(p for p in players.players if p.name == "right")
+    frames = torch.zeros(1, 3, 32, 32)
+    players.step(take_step(model, frames), progress=0.5)
+    before = weights(model)
+    state = {k: v.clone() for k, v in right.optimizer.state[model.right].items()}
+
+    model.right_plays = torch.tensor(False)
+    players.step(take_step(model, frames), progress=0.5)
+
+    assert torch.equal(model.right, before["right"])
+    assert not torch.equal(model.left, before["left"])
+    for key, value in right.optimizer.state[model.right].items():
+        assert torch.equal(value, state[key]), key
+
+    model.right_plays = torch.tensor(True)
+    players.step(take_step(model, frames), progress=0.5)
+    assert not torch.equal(model.right, before["right"])
+    assert int(right.optimizer.state[model.right]["step"]) == 2
+
+
+def test_a_gradient_in_another_memory_layout_moves_the_right_weights() -> None:
+    # A convolution's gradient can come back channels last for weights that are not.
+    torch.manual_seed(0)
+
+    class Upwards(Autoencoder):
+        name, summary = "upwards", "for this test"
+
+        def __init__(self) -> None:
+            super().__init__(FrameSize(32, 32), Options())
+            self.up = nn.ConvTranspose2d(8, 4, 4, 2, padding=1)
+
+        def losses(self, frames: Tensor, step: Step) -> Losses:
+            return {"autoencoder": Loss({"all": self.up(frames).square().mean()})}
+
+    frames = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last)
+    model = Upwards()
+    twin = copy.deepcopy(model)
+    Players(model).step(take_step(model, frames), progress=0.5)
+    player = Players(twin).players[0]
+    player.set_progress(0.5)
+    take_step(twin, frames)["autoencoder"].total.backward()
+    nn.utils.clip_grad_norm_(player.parameters, 1.0)
+    player.optimizer.step()
+    torch.testing.assert_close(model.up.weight, twin.up.weight, rtol=0, atol=0)
+
+
+def test_players_that_share_a_parameter_or_leave_one_out_are_refused() -> None:
+    class Shared(TwoPlayers):
+        def players(self):
+            return {"left": [self.left, self.right], "right": [self.right]}
+
+    class Missing(TwoPlayers):
+        def players(self):
+            return {"left": [self.left]}
+
+    with pytest.raises(ValueError, match=r"right belongs to 'left' and to 'right'"):
+        Players(Shared(FrameSize(32, 32), Options()))
+    with pytest.raises(ValueError, match=r"right belongs to no player"):
+        Players(Missing(FrameSize(32, 32), Options()))
+
+
+def test_losses_that_are_not_one_for_each_player_are_refused() -> None:
+    model = two_players()
+    players = Players(model)
+    with pytest.raises(ValueError, match="players are left, right"):
+        players.check({"left": Loss({"a": torch.tensor(1.0)})})
+    with pytest.raises(ValueError, match="no dimensions"):
+        players.check({"left": Loss({"a": torch.ones(2)}), "right": Loss({"b": torch.tensor(1.0)})})

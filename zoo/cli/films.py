@@ -1,0 +1,291 @@
+"""`zoo films`: the catalogue, and what is known of each film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.films.catalogue import FilmEntry
+    from zoo.films.film import Film
+    from zoo.films.store import Part
+
+app = typer.Typer(help="Films: list, add, remove, look into, ingest.", rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="A film of the catalogue, or a path such as ./clip.mkv.")]
+Size = Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")]
+FitOption = Annotated[str, typer.Option("--fit", help="How the shape is kept: crop or pad.")]
+Fps = Annotated[
+    str | None, typer.Option("--fps", help="Resample to this rate, such as 24 or 24000/1001.")
+]
+Holdout = Annotated[float, typer.Option("--holdout", help="Share of frames held out, 0 to 0.5.")]
+Hwaccel = Annotated[
+    str | None, typer.Option("--hwaccel", help="Decode on this device, such as cuda.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def films(context: typer.Context) -> None:
+    """List the films of the catalogue."""
+    if context.invoked_subcommand:
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.ingest import stored
+    from zoo.workspace import Workspace
+
+    workspace = Workspace.here()
+    table = Table("film", "title", "files", "licence", "ingested at")
+    for entry in Catalogue.open(workspace).entries.values():
+        sizes = dict.fromkeys(str(store.size) for store in stored(entry, workspace))
+        row = (
+            entry.name,
+            entry.shown_title,
+            _files(entry),
+            entry.licence or "not stated",
+            ", ".join(sizes) or "-",
+        )
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What the film is called from now on.")],
+    paths: Annotated[list[Path], typer.Argument(help="Its file, or several in order.")],
+    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
+    notes: Annotated[str | None, typer.Option("--notes", help="Anything worth knowing.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option("--crop", help="auto (finds bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
+    ] = None,
+    fps: Fps = None,
+) -> None:
+    """Add a film to films.toml."""
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.source import Source
+    from zoo.workspace import Workspace
+
+    catalogue = Catalogue.open(Workspace.here())
+    catalogue.check_free(name)
+    for path in paths:
+        with Source.open(path.expanduser()):
+            continue
+    entry = catalogue.add(
+        name,
+        paths,
+        title=title,
+        licence=licence,
+        notes=notes,
+        crop=crop,
+        fps=fps,
+        **{"from": start, "to": stop},
+    )
+    typer.echo(f"{entry.name} is in {catalogue.workspace.catalogue.name}")
+
+
+@app.command("remove")
+def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
+    """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.ingest import forget
+    from zoo.workspace import Workspace
+
+    workspace = Workspace.here()
+    entry = Catalogue.open(workspace).remove(name)
+    freed = forget(entry, workspace)
+    typer.echo(f"{entry.name} is removed; {freed / 1e6:,.0f} MB of decoded frames are deleted")
+
+
+@app.command("ingest")
+def ingest(
+    name: Name,
+    size: Size = "256x144",
+    fit: FitOption = "crop",
+    fps: Fps = None,
+    holdout: Holdout = 0.1,
+    hwaccel: Hwaccel = None,
+) -> None:
+    """Decode films now instead of when they are first needed; NAME may be `all` or `a,b`."""
+    for film in _opened(name, size, fit, fps, holdout, hwaccel):
+        for line in _summary(film):
+            typer.echo(line)
+
+
+@app.command("info")
+def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps = None) -> None:
+    """Print what is known of a film; shots and exact counts once it is ingested."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.geometry import parse_fit
+    from zoo.films.ingest import locate
+    from zoo.films.store import FrameStore
+    from zoo.films.survey import look_at
+    from zoo.frame_size import FrameSize
+    from zoo.workspace import Workspace
+
+    workspace = Workspace.here()
+    frame = FrameSize.parse(size)
+    console = Console()
+    for entry in Catalogue.open(workspace).choose(name):
+        place = locate(entry, frame, workspace, fit=parse_fit(fit), fps=fps)
+        table = Table(show_header=False, box=None, title=escape(entry.shown_title))
+        rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
+        if entry.notes:
+            rows.append(("notes", entry.notes))
+        if place.ingested:
+            store = FrameStore.open(place.folder)
+            parts, frames = store.manifest.parts, store.manifest.frames
+            counted = [
+                ("shots", str(len(store.manifest.shots))),
+                ("frames", f"{frames:,} at {store.manifest.fps:.3f} a second"),
+                ("damage", store.manifest.damage.told or "none"),
+            ]
+        else:
+            surveys = look_at(entry, place.settings)
+            parts, frames = [one.part for one in surveys], sum(one.expected for one in surveys)
+            counted = [
+                (
+                    "shots",
+                    f"not known yet; `zoo films ingest {entry.name} --size {size}` finds them",
+                ),
+                ("frames", f"about {frames:,}"),
+            ]
+        for part in parts:
+            rows += _part_rows(part)
+        held = "on disk" if place.ingested else "needed"
+        counted.append((f"store at {size}", f"{frames * frame.pixels * 3 / 1e6:,.0f} MB {held}"))
+        for key, value in rows + counted:
+            table.add_row(key, escape(value))
+        console.print(table, soft_wrap=True)
+
+
+@app.command("sheet")
+def sheet(
+    name: Name,
+    size: Size = "256x144",
+    fit: FitOption = "crop",
+    fps: Fps = None,
+    holdout: Holdout = 0.1,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder that the pictures are written to.")
+    ] = Path(),
+) -> None:
+    """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
+    from zoo.films.sheet import barcode, contact_sheet
+    from zoo.workspace import written_aside
+
+    for film in _opened(name, size, fit, fps, holdout, None):
+        for kind, picture in (("sheet", contact_sheet(film)), ("barcode", barcode(film))):
+            path = out / f"{film.name}-{kind}.png"
+            with written_aside(path) as aside:
+                picture.save(aside, format="PNG")
+            typer.echo(f"wrote {path}")
+
+
+def _opened(
+    name: str, size: str, fit: str, fps: str | None, holdout: float, hwaccel: str | None
+) -> list[Film]:
+    """Open the films that are named, ingesting behind a progress bar what has to be."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.geometry import parse_fit
+    from zoo.films.ingest import open_film
+    from zoo.films.settings import IngestProgress
+    from zoo.frame_size import FrameSize
+    from zoo.workspace import Workspace
+
+    workspace = Workspace.here()
+    frame = FrameSize.parse(size)
+    entries = Catalogue.open(workspace).choose(name)
+    films = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        for entry in entries:
+            task = bars.add_task(escape(entry.name), total=None)
+
+            def watch(moment: IngestProgress, task: object = task) -> None:
+                if moment.message:
+                    bars.console.print(escape(moment.message), soft_wrap=True, highlight=False)
+                else:
+                    bars.update(task, completed=moment.frames, total=moment.expected or None)  # type: ignore[arg-type]
+
+            film = open_film(
+                entry,
+                frame,
+                workspace,
+                fit=parse_fit(fit),
+                fps=fps,
+                holdout=holdout,
+                progress=watch,
+                hwaccel=hwaccel,
+            )
+            films.append(film)
+            bars.remove_task(task)
+    return films
+
+
+def _files(entry: FilmEntry) -> str:
+    first = entry.files[0].name
+    return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
+
+
+def _summary(film: Film) -> list[str]:
+    """What an ingest found, a line each."""
+    manifest = film.store.manifest
+    lines = [
+        f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} a second"
+        f"{' on average' if manifest.variable_rate else ''}, {len(film.shots)} shots, "
+        f"{len(film.split.held_out):,} frames held out in {len(film.split.held_out_runs)} runs"
+    ]
+    if manifest.resampled:
+        dropped, repeated = manifest.resampled.dropped, manifest.resampled.repeated
+        lines.append(f"{film.name}: resampled, {dropped:,} dropped and {repeated:,} repeated")
+    if manifest.damage.told:
+        lines.append(f"{film.name}: damaged: {manifest.damage.told}")
+    return lines
+
+
+def _part_rows(part: Part) -> list[tuple[str, str]]:
+    bars = part.bars
+    found = f"left {bars.left}, top {bars.top}, right {bars.right}, bottom {bars.bottom}"
+    duration = "not stated" if part.duration is None else f"{part.duration:.3f} s"
+    rate = "not stated" if part.rate is None else f"{part.rate:.3f} a second"
+    turned = f", turned {part.rotation} degrees" if part.rotation else ""
+    interlaced = ", interlaced" if part.interlaced else ""
+    return [
+        ("file", part.file),
+        ("  codec", part.codec),
+        ("  size", f"{part.width}x{part.height}, pixel aspect {part.pixel_aspect}{turned}"),
+        ("  rate", rate + interlaced),
+        ("  duration", duration),
+        (
+            "  colour",
+            f"{part.pixel_format}, {part.range} range, matrix {part.matrix}, "
+            f"primaries {part.primaries}, transfer {part.transfer}",
+        ),
+        ("  letterbox", found if any(bars.model_dump().values()) else "none"),
+    ]

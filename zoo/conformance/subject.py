@@ -1,0 +1,66 @@
+"""What is checked: one architecture, built small, with frames that resemble a film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.autoencoder import Autoencoder, Losses, Step
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.frame_size import FrameSize
+
+SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
+"""The first is the usual one; the last is no multiple of anything but two."""
+LATENT = 6
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An architecture under examination."""
+
+    architecture: type[Autoencoder]
+
+    def build(self, size: FrameSize = SIZES[0]) -> Autoencoder:
+        """A small instance, fitted where it fits directly; the same weights every time."""
+        torch.manual_seed(0)
+        settings = {**self.architecture.presets.get("quick", {}), "latent": LATENT}
+        model = self.architecture.build(size, settings)
+        if model.fits_directly():
+            model.fit(scene_as_film(size))
+        return model
+
+
+def scene(count: int, size: FrameSize) -> Tensor:
+    """Frames of a disc that moves over a gradient: float (count, 3, H, W) in [0, 1]."""
+    y, x = torch.meshgrid(
+        torch.linspace(0, 1, size.height), torch.linspace(0, 1, size.width), indexing="ij"
+    )
+    frames = []
+    for moment in torch.linspace(0, 1, count):
+        disc = ((x - 0.2 - 0.6 * moment) ** 2 + (y - 0.3 - 0.4 * moment**2) ** 2 < 0.03).float()
+        red = 0.2 + 0.6 * x * (1 - disc)
+        frames.append(torch.stack([red, 0.8 * disc + 0.1 * y, 0.5 * y * (1 - moment)]))
+    return (torch.stack(frames) * 255).round().clamp(0, 255) / 255
+
+
+def scene_as_film(size: FrameSize, count: int = 48) -> Film:
+    """The scene as a film of one shot."""
+    pixels = (scene(count, size) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+    return film_of(pixels.numpy(), name="scene")
+
+
+def take_step(model: Autoencoder, frames: Tensor, seed: int = 0) -> Losses:
+    """The losses of one step halfway through training, with noise decided by the seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return model.losses(frames, Step(torch.tensor(0.5, dtype=frames.dtype), generator))
+
+
+def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Gradients of a loss, zeros where it does not reach."""
+    wanted = list(parameters)
+    found = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(wanted, found, strict=True)]

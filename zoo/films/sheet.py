@@ -1,0 +1,64 @@
+"""Pictures of a whole film: a contact sheet, one frame a shot, and a barcode."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from zoo.films.film import Film
+
+_BACKGROUND, _LABEL, _HELD_OUT = (16, 16, 16), (190, 190, 190), (255, 176, 32)
+_GAP = 6
+_BARCODE_WIDTH, _BARCODE_HEIGHT = 1600, 160
+_ROWS_AT_ONCE = 64
+
+
+def contact_sheet(film: Film) -> Image.Image:
+    """The middle frame of every shot in order, RGB, each under its shot's number and time code.
+
+    Shots of which frames are held out are marked.
+    """
+    width = next(
+        w for most, w in ((120, 240), (500, 160), (math.inf, 96)) if len(film.shots) <= most
+    )
+    height = max(1, round(width * film.size.height / film.size.width))
+    columns = max(1, min(len(film.shots), 2000 // (width + _GAP)))
+    rows = -(-len(film.shots) // columns)
+    font = ImageFont.load_default(size=width / 20 + 3)
+    label = round(width / 20 + 3) + 4
+    sheet = Image.new(
+        "RGB",
+        (columns * (width + _GAP) + _GAP, rows * (height + label + _GAP) + _GAP),
+        _BACKGROUND,
+    )
+    draw = ImageDraw.Draw(sheet)
+    held = np.zeros(len(film), dtype=bool)
+    held[film.split.held_out] = True
+    for number, shot in enumerate(film.shots):
+        x = _GAP + number % columns * (width + _GAP)
+        y = _GAP + number // columns * (height + label + _GAP)
+        picture = Image.fromarray(np.asarray(film.store.array[(shot.start + shot.stop) // 2]))
+        is_held = bool(held[shot.start : shot.stop].any())
+        text = f"{number + 1}  {film.time_code(shot.start)}{'  held out' if is_held else ''}"
+        draw.text((x, y), text, fill=_HELD_OUT if is_held else _LABEL, font=font)
+        sheet.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (x, y + label))
+    return sheet
+
+
+def barcode(film: Film, width: int = _BARCODE_WIDTH, height: int = _BARCODE_HEIGHT) -> Image.Image:
+    """The film as a strip, RGB: every column is a stretch of it, each row's mean colour.
+
+    At most `width` columns, one a frame where there are fewer frames; `height` in pixels.
+    """
+    frames = len(film)
+    columns = min(width, frames)
+    edges = np.linspace(0, frames, columns + 1).round().astype(int)
+    strip = np.empty((film.size.height, columns, 3), dtype=np.uint8)
+    for column in range(columns):
+        start, stop = edges[column], edges[column + 1]
+        # A long film has hundreds of frames a column; a few dozen give the same mean colour.
+        chosen = np.unique(np.linspace(start, stop - 1, _ROWS_AT_ONCE).round().astype(int))
+        strip[:, column] = np.round(film.store.array[chosen].mean(axis=(0, 2)))
+    return Image.fromarray(strip).resize((max(columns, width), height), Image.Resampling.BILINEAR)
