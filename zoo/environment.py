@@ -5,20 +5,32 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
+import re
 import subprocess
 from pathlib import Path
 
 import av
 import torch
 
+from zoo.errors import BadInput
 from zoo.records import Environment
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device, or the CPU where there is none."""
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    return torch.device(name)
+    """Read `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:1`.
+
+    Raises BadInput on another word and on a GPU that is not there.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
+        return torch.device("cpu")
+    match = re.fullmatch(r"auto|cuda(?::(\d{1,3}))?", name)
+    if not match:
+        raise BadInput(f"a device is auto, cpu, cuda or cuda:1; not {name!r}")
+    index = int(match[1] or 0)
+    if index >= gpus:
+        raise BadInput(f"there is no device {name!r}: {gpus or 'no'} CUDA devices are visible")
+    return torch.device("cuda", index)
 
 
 def default_precision(device: torch.device) -> str:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import zoo
-from zoo import Loss, Losses, Step, hookimpl
+from zoo import Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.layers import Down, Up
 
 
@@ -19,12 +19,13 @@ class PlainAutoencoder(zoo.Autoencoder):
 
     name: ClassVar[str] = "ae"
     summary: ClassVar[str] = "plain autoencoder, squared error on pixels"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(zoo.Options):
         """Settings of the plain autoencoder."""
 
         width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
 
     options: Options
 
@@ -40,6 +41,10 @@ class PlainAutoencoder(zoo.Autoencoder):
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
         return self.decoder(latent)
+
+    def optimizer(self, player: str) -> Optimizer:
+        """AdamW at the learning rate of the options."""
+        return Optimizer(lr=self.options.lr)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Mean squared error over pixels and channels."""

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import pydantic
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +28,9 @@ class FeatureDistance(nn.Module):
 
     def __init__(self, stages: int) -> None:
         super().__init__()
+        # Imported where it is used: it takes longer to load than everything else together.
+        import timm
+
         # The getter cuts the network off after the last stage that is asked for.
         self.network = timm.create_model(
             BACKBONE, features_only=True, feature_cls="getter", out_indices=tuple(range(stages))
@@ -69,13 +71,13 @@ class PerceptualVae(VariationalAutoencoder):
 
     name: ClassVar[str] = "perceptual"
     summary: ClassVar[str] = f"VAE with a loss on features of {BACKBONE}"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(VariationalAutoencoder.Options):
         """Settings of the perceptual VAE."""
 
         feature: float = pydantic.Field(
-            1.0, ge=0, description="weight of the feature distance beside the evidence bound"
+            16.0, ge=0, description="weight of the feature distance beside the evidence bound"
         )
         stages: int = pydantic.Field(
             3, ge=1, le=5, description="stages of the backbone that are compared, finest first"

@@ -12,7 +12,7 @@ import pydantic
 from torch import Tensor
 
 import zoo
-from zoo import Loss, Losses, Step, hookimpl
+from zoo import Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.gaussian import Posterior, pixel_nats
 from zoo_plugins.layers import Down, Up
 
@@ -22,14 +22,15 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     name: ClassVar[str] = "vae"
     summary: ClassVar[str] = "variational autoencoder, Gaussian pixels"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(zoo.Options):
         """Settings of the variational autoencoder."""
 
         width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
         pixel_sd: float = pydantic.Field(
-            0.1, gt=0, description="standard deviation of a colour value; larger weighs KL more"
+            0.05, gt=0, description="standard deviation of a colour value; larger weighs KL more"
         )
 
     options: Options
@@ -50,6 +51,10 @@ class VariationalAutoencoder(zoo.Autoencoder):
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
         return self.decoder(latent)
+
+    def optimizer(self, player: str) -> Optimizer:
+        """AdamW at the learning rate of the options."""
+        return Optimizer(lr=self.options.lr)
 
     def evidence_terms(
         self, frames: Tensor, posterior: Posterior, drawn: Tensor

@@ -56,7 +56,7 @@ class VaeGan(VariationalAutoencoder):
 
     name: ClassVar[str] = "vaegan"
     summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 2e-3}}
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.real_or_drawn"),
     )
@@ -68,7 +68,7 @@ class VaeGan(VariationalAutoencoder):
             1.0, ge=0, description="weight of the distance between discriminator features"
         )
         adversarial: float = pydantic.Field(
-            0.1, ge=0, description="weight of the adversarial term against the evidence bound"
+            0.2, ge=0, description="weight of the adversarial term against the evidence bound"
         )
 
     options: Options
@@ -86,8 +86,9 @@ class VaeGan(VariationalAutoencoder):
         }
 
     def optimizer(self, player: str) -> Optimizer:
-        """Adam without momentum's long memory, as adversaries chase a moving target."""
-        return Optimizer(lr=5e-4 if player == "discriminator" else 1e-3, betas=(0.5, 0.99))
+        """Short momentum, as adversaries chase a moving target; a slower discriminator."""
+        slower = 0.5 if player == "discriminator" else 1.0
+        return Optimizer(lr=slower * self.options.lr, betas=(0.5, 0.99))
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Each player's loss; the engine keeps each from moving another player."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_results import comparison, put_pictures
+from tests.report.synthetic_results import comparison, put_pictures
 
 from zoo.records import Results
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from synthetic_results import (
+from tests.report.synthetic_results import (
     FRAMES,
     HOSTILE_MODEL,
     SCORES,

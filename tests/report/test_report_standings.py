@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rich.console import Console
-from synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
+from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
 
 from zoo.records import Results
 from zoo.report import numbers

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import config_of
+from tests.training.small import config_of
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.plugins import registry
@@ -94,7 +94,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tests.training.conftest import SIZE, config_of
+from tests.training.small import SIZE, config_of
 from zoo.conformance.subject import scene_as_film
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder

@@ -19,7 +19,7 @@ PIXELS_THAT_MAY_DIFFER = 1e-3
 """Share of pixels that may differ by one 8-bit level between batch sizes."""
 NUDGE = 1e-3
 """Length of the step that tests an opposition, as a share of the parameters' norm."""
-FIT_STEPS = 150
+FIT_STEPS = 250
 
 
 class Broken(Exception):

@@ -11,11 +11,17 @@ from av.video.frame import VideoFrame
 
 from zoo.films.source import Source
 from zoo.films.store import Damage
+from zoo.films.time_code import format_time_code
 
 # A file whose reading fails this often in a row has nothing more to give.
 _MOST_FAILURES = 200
 # A time that leaps further than this ahead, or steps further back, is a break in the clock.
 _LEAP_AHEAD, _STEP_BACK = 60.0, 1.0
+# What comes before the beginning that was asked for is sought past, in seconds, if it is longer
+# than this; decoding begins a little earlier, for frames that lean on others.
+_WORTH_SEEKING, _EARLIER = 30.0, 3.0
+# A file whose last frame is over this long, in seconds, before it should be is cut off.
+_EARLY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -148,12 +154,41 @@ class FilmDecoder:
                 clock = Clock(source, starts, self.damage)
                 end = PartEnd(starts, 0)
                 self.ends.append(end)
-                for frame in decoded(source, self.damage):
+                for frame in self._from_start(source, starts):
                     time = clock.time(frame)
                     if self.stop is not None and time >= self.stop:
                         return
                     if self.start is None or time >= self.start:
                         end.frames += 1
                         yield TimedFrame(number, time, frame)
+                self._note_early_end(source, clock.end - starts)
                 # Where there is sound, the next file begins when this one's sound is over too.
                 starts = max(clock.end, starts + source.heard)
+
+    def _note_early_end(self, source: Source, end: float) -> None:
+        stated = source.sole_duration
+        if stated is not None and end < stated - max(_EARLY_SECONDS, 2 / source.rate):
+            self.damage.notes.append(
+                f"{source.path.name} ends at {format_time_code(end)} of {format_time_code(stated)}"
+            )
+
+    def _from_start(self, source: Source, starts: float) -> Iterator[VideoFrame]:
+        """Yield a file's frames, beginning not long before the first that is wanted."""
+        ahead = (self.start or 0.0) - starts
+        base = source.stream.time_base
+        if ahead > _WORTH_SEEKING and base is not None:
+            place = round((ahead - _EARLIER + source.clock_start) / base)
+            latest = (ahead + source.clock_start) / base
+            try:
+                source.container.seek(place, stream=source.stream, backward=True)
+                frames = decoded(source, self.damage)
+                first = next(frames, None)
+            except av.error.FFmpegError:
+                first = None
+            if first is not None and first.pts is not None and first.pts <= latest:
+                yield first
+                yield from frames
+                return
+            # Not every file can be sought in; decoding it from the beginning always works.
+            source.container.seek(0)
+        yield from decoded(source, self.damage)

@@ -23,10 +23,10 @@ class PacedFrame:
 
 
 class Pacer:
-    """Resamples to `fps` frames a second: every moment gets the frame nearest before or at it.
+    """Resamples to `fps` frames a second.
 
     A frame's moment is the nearest one on an even grid that starts with the first frame. Of
-    several frames for one moment the last is kept; a moment without a frame repeats the one
+    several frames for one moment the nearest is kept; a moment without a frame repeats the one
     before.
     """
 
@@ -40,25 +40,30 @@ class Pacer:
         self.repeated = 0
         self._first: float | None = None
         self._held: tuple[int, PacedFrame] | None = None
+        self._carried = 0.0
 
     def feed(self, frame: PacedFrame) -> Iterator[PacedFrame]:
         """Take a frame; yield those whose moments are now known to be over."""
         if self._first is None:
             self._first = frame.time
-        moment = math.floor((frame.time - self._first) * self.fps + self._HALF)
+        place = (frame.time - self._first) * self.fps
+        moment = math.floor(place + self._HALF)
         if self._held is None:
             self._held = (moment, frame)
             return
         held_moment, held = self._held
         if moment <= held_moment:
             self.dropped += 1
-            # A cut at a frame that is dropped is a cut at the one that takes its place.
-            score = max(frame.scored.score, held.scored.score)
-            scored = Scored(score, frame.scored.black)
-            self._held = (held_moment, PacedFrame(frame.time, scored, frame.pixels))
+            # A cut at a frame that is dropped is a cut at the next one that is not.
+            distance = abs((held.time - self._first) * self.fps - held_moment)
+            if abs(place - held_moment) < distance:
+                self._held = (held_moment, _with_score(frame, held.scored.score))
+            else:
+                self._carried = max(self._carried, frame.scored.score)
             return
         yield from self._shown(held_moment, moment, held)
-        self._held = (moment, frame)
+        self._held = (moment, _with_score(frame, self._carried))
+        self._carried = 0.0
 
     def finish(self) -> Iterator[PacedFrame]:
         """Yield the last frame."""
@@ -73,3 +78,9 @@ class Pacer:
         for moment in range(start, stop):
             scored = frame.scored if moment == start else Scored(0.0, frame.scored.black)
             yield PacedFrame(self._first + moment / self.fps, scored, frame.pixels)
+
+
+def _with_score(frame: PacedFrame, score: float) -> PacedFrame:
+    """The frame with at least this score."""
+    scored = Scored(max(score, frame.scored.score), frame.scored.black)
+    return PacedFrame(frame.time, scored, frame.pixels)

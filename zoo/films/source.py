@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from dataclasses import dataclass
 from fractions import Fraction
@@ -86,17 +87,32 @@ class Source:
 
     @property
     def duration(self) -> float | None:
-        """Seconds, as the file states them; None where it states nothing usable."""
-        if self.container.duration and self.container.duration > 0:
-            return self.container.duration / av.time_base
-        if self.stream.duration and self.stream.duration > 0 and self.stream.time_base:
-            return float(self.stream.duration * self.stream.time_base)
-        return None
+        """Seconds of film, as the file states them; None where it states nothing usable."""
+        stream = self.stream
+        if stream.duration and stream.duration > 0 and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        # Matroska keeps a stream's own length as text; its container's counts subtitles too.
+        written = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+        if written:
+            return int(written[1]) * 3600 + int(written[2]) * 60 + float(written[3])
+        return self._container_seconds
+
+    @property
+    def sole_duration(self) -> float | None:
+        """As `duration`, but None where it may be that of sound or subtitles."""
+        alone = len(self.container.streams) == 1
+        stated = self.duration
+        return stated if alone or stated != self._container_seconds else None
+
+    @property
+    def _container_seconds(self) -> float | None:
+        length = self.container.duration
+        return length / av.time_base if length and length > 0 else None
 
     @property
     def heard(self) -> float:
         """Seconds until the file is over as it is heard: 0 without sound."""
-        return (self.duration or 0.0) if self.container.streams.audio else 0.0
+        return (self._container_seconds or 0.0) if self.container.streams.audio else 0.0
 
     @property
     def pixel_aspect(self) -> Fraction:

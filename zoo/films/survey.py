@@ -85,12 +85,6 @@ def _look(
     if first is None:
         raise BadInput(f"no frame of {source.path.name} can be decoded")
     part = _describe(source, first, starts)
-    colour = Colour.of(first)
-    if colour.hdr:
-        raise BadInput(
-            f"{source.path.name} is {colour.hdr} HDR, which this version does not tone-map; "
-            "convert it to SDR first"
-        )
     finder = finders.setdefault((first.width, first.height), BarFinder(first.width, first.height))
     duration = part.duration or 0.0
     start = min(max(0.0, (settings.start or 0.0) - starts), duration)

@@ -1,0 +1,279 @@
+"""What lies on disk: whole or not there, whoever interrupts, however many want it at once."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.films.making import drifting, encode, opened
+from zoo.errors import BadInput, ZooError
+from zoo.films import ingestion
+from zoo.films.catalogue import FilmEntry
+from zoo.films.fingerprint import file_fingerprint
+from zoo.films.ingest import open_film
+from zoo.films.settings import IngestProgress
+from zoo.frame_size import FrameSize
+from zoo.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encode(tmp_path_factory.mktemp("clip") / "clip.mp4", drifting(96, 54, 60))
+
+
+def files_left(tmp_path: Path) -> list[str]:
+    """Everything in the stores but locks."""
+    stores = tmp_path / "workspace" / ".zoo"
+    return [p.name for p in stores.rglob("*") if p.is_file() and p.suffix != ".lock"]
+
+
+def test_frames_times_and_manifest_agree(clip: Path, tmp_path: Path) -> None:
+    film = opened(clip, tmp_path)
+    assert len(film) == 60 and film.fps == pytest.approx(25)
+    assert film.store.array.shape == (60, 36, 64, 3) and film.store.array.dtype == np.uint8
+    assert film.frames.shape == (60, 3, 36, 64)
+    assert np.array_equal(film.frames[7], film.store.array[7].transpose(2, 0, 1))
+    assert not film.store.array.flags.writeable
+    assert film.time_codes == pytest.approx(np.arange(60) / 25)
+    assert film.store.bytes == (film.store.folder / "frames.rgb").stat().st_size
+    assert str(film.store.folder).startswith(
+        str(tmp_path / "workspace" / ".zoo" / "films" / "film")
+    )
+
+
+def test_an_ingested_film_is_not_decoded_again(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened(clip, tmp_path)
+
+    def refuse(*given: Any) -> None:
+        raise AssertionError("ingested again")
+
+    monkeypatch.setattr(ingestion, "ingest", refuse)
+    assert opened(clip, tmp_path).fingerprint == first.fingerprint
+    with pytest.raises(AssertionError, match="ingested again"):
+        opened(clip, tmp_path, "32x32")
+
+
+def test_a_changed_file_is_another_film(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.mp4"
+    shutil.copy(clip, path)
+    before = opened(path, tmp_path)
+    encode(path, drifting(96, 54, 60, seed=4))
+    after = opened(path, tmp_path)
+    assert after.fingerprint != before.fingerprint
+    assert not np.array_equal(after.frames[0], before.frames[0])
+
+
+def test_the_fingerprint_does_not_depend_on_place_or_time(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "copy" / "other-name.mp4"
+    path.parent.mkdir()
+    path.write_bytes(clip.read_bytes())
+    assert opened(path, tmp_path / "b").fingerprint == opened(clip, tmp_path / "a").fingerprint
+
+
+def test_a_large_file_is_known_by_samples(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(40 << 30)
+    begin = time.perf_counter()
+    empty = file_fingerprint(path)
+    assert time.perf_counter() - begin < 2
+    for place in (0, (40 << 30) - 1):
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        assert file_fingerprint(path) != empty
+        empty = file_fingerprint(path)
+
+
+def test_a_film_travels_to_another_process_without_its_frames(clip: Path, tmp_path: Path) -> None:
+    film = opened(clip, tmp_path)
+    assert film.frames.size and film.time_codes.size
+    packed = pickle.dumps(film)
+    assert len(packed) < 20_000
+    assert np.array_equal(pickle.loads(packed).frames[5], film.frames[5])  # noqa: S301
+
+
+def test_progress_is_told_with_the_needed_space(clip: Path, tmp_path: Path) -> None:
+    told: list[IngestProgress] = []
+    opened(clip, tmp_path, progress=told.append)
+    assert any(p.message and "60 frames at 64x36" in p.message and "MB" in p.message for p in told)
+    assert told[-1].frames == 60 and told[-1].expected == 60
+
+
+def test_too_little_space_is_said_before_anything_is_written(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type(shutil.disk_usage("/"))(100, 99, 1_000_000)
+    monkeypatch.setattr(ingestion.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(ZooError, match=r"needs about \d+ MB and 1 MB are free.*smaller --size"):
+        opened(clip, tmp_path)
+    assert files_left(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_ends_in_one_line_and_no_store(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a full disk does to a writer; /dev/full does it for real.
+    class Full(ingestion._Pass):
+        def run(self, expected: int) -> None:
+            (self.folder / "frames.rgb").write_bytes(b"half")
+            with Path("/dev/full").open("wb", buffering=0) as file:
+                file.write(b"x")
+
+    monkeypatch.setattr(ingestion, "_Pass", Full)
+    with pytest.raises(ZooError, match="the disk is full.*smaller --size"):
+        opened(clip, tmp_path)
+    assert files_left(tmp_path) == []
+
+
+def test_an_interrupt_leaves_nothing_and_the_next_ingest_is_whole(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(moment: IngestProgress) -> None:
+        if moment.frames:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ingestion, "_PROGRESS_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        opened(clip, tmp_path, progress=interrupt)
+    assert files_left(tmp_path) == []
+    assert len(opened(clip, tmp_path)) == 60
+
+
+def test_what_a_killed_ingest_left_is_cleared_away(clip: Path, tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from tests.films.making import opened\n"
+        "from zoo.films import ingestion\n"
+        "ingestion._PROGRESS_SECONDS = 0.0\n"
+        "kill = lambda moment: os.kill(os.getpid(), 9) if moment.frames > 30 else None\n"
+        "opened(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill)\n"
+    )
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(clip), str(tmp_path)], cwd=root, check=False
+    )
+    assert ended.returncode == -9
+    assert "frames.rgb" in files_left(tmp_path)
+    film = opened(clip, tmp_path)
+    assert len(film) == 60
+    assert sorted(files_left(tmp_path)) == [
+        "frames.rgb",
+        "manifest.json",
+        "scores.npy",
+        "times.npy",
+    ]
+
+
+def _ingest_and_tell(clip: Path, folder: Path, answers: Any) -> None:
+    told: list[str] = []
+
+    def hear(moment: IngestProgress) -> None:
+        told.append(moment.message or "")
+        if moment.frames == 0 and "frames at" in (moment.message or ""):
+            time.sleep(1.0)
+
+    film = opened(clip, folder, progress=hear)
+    answers.put((film.fingerprint, int(film.frames[30].sum()), told))
+
+
+def test_two_at_once_ingest_once(clip: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers: Any = context.Queue()
+    both = [
+        context.Process(target=_ingest_and_tell, args=(clip, tmp_path, answers)) for _ in range(2)
+    ]
+    for process in both:
+        process.start()
+    (first, first_sum, first_told), (second, second_sum, second_told) = (
+        answers.get(timeout=60) for _ in both
+    )
+    for process in both:
+        process.join(timeout=60)
+    assert first == second and first_sum == second_sum
+    ingested = [told for told in (first_told, second_told) if any("frames at" in t for t in told)]
+    assert len(ingested) == 1
+
+
+@pytest.mark.parametrize("name", ["frames.rgb", "times.npy", "scores.npy", "manifest.json"])
+def test_a_damaged_store_is_told_in_one_line(clip: Path, tmp_path: Path, name: str) -> None:
+    film = opened(clip, tmp_path)
+    path = film.store.folder / name
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(BadInput) as raised:
+        again = opened(clip, tmp_path)
+        assert again.time_codes.size and again.store.scores.size
+    assert "\n" not in str(raised.value)
+
+
+def test_an_error_in_the_decoding_thread_is_raised_where_it_is_waited_for(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> Any:
+        yield from ()
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(ingestion.FilmDecoder, "frames", fail)
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        opened(clip, tmp_path)
+    assert files_left(tmp_path) == []
+
+
+def test_ingest_does_not_depend_on_threads(clip: Path, tmp_path: Path) -> None:
+    one = opened(clip, tmp_path / "one", threads=1)
+    many = opened(clip, tmp_path / "many", threads=4)
+    assert np.array_equal(one.store.array, many.store.array)
+
+
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    # Four times the frames, of which every one would be 2.8 MB decoded: 1.3 GB more if kept.
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from tests.films.making import opened\n"
+        "opened(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    one = encode(tmp_path / "one.ts", drifting(1280, 720, 150), options={"g": "50"})
+    four = tmp_path / "four.ts"
+    four.write_bytes(one.read_bytes() * 4)
+    root = Path(__file__).parents[2]
+    peaks = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", script, str(path), str(tmp_path / path.stem)],
+                cwd=root,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for path in (one, four)
+    ]
+    assert peaks[1] - peaks[0] < 100, f"{peaks} MiB"
+
+
+def test_fit_and_hardware_are_checked(clip: Path, tmp_path: Path) -> None:
+    entry = FilmEntry(name="film", files=(clip,))
+    with pytest.raises(BadInput, match="no hardware decoder is called 'abacus'"):
+        open_film(entry, FrameSize(64, 36), Workspace(tmp_path), hwaccel="abacus")
+
+
+def test_a_workspace_that_cannot_be_written_says_so(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "workspace").write_text("a file, not a folder")
+    with pytest.raises(ZooError, match="cannot be written to"):
+        opened(clip, tmp_path)
+    assert errno.ENOTDIR  # the reason the system gives

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.films.making import drifting, encode, opened, rgb
+from zoo.errors import BadInput
+from zoo.films.time_code import format_time_code, parse_time_code
+
+
+def grey_steps(count: int) -> list[np.ndarray]:
+    """Frames that tell their number: each is a grey ten levels brighter than the one before."""
+    return [rgb(64, 36, (10 + 10 * i,) * 3) for i in range(count)]
+
+
+def numbers(film: object) -> list[int]:
+    """The numbers that the frames of `grey_steps` tell."""
+    means = film.frames.reshape(len(film), -1).mean(axis=1)  # type: ignore[attr-defined]
+    return [round((m - 10) / 10) for m in means.tolist()]
+
+
+def test_variable_rate_keeps_every_frame_and_its_time(tmp_path: Path) -> None:
+    pts = [0, 40, 80, 200, 210, 500, 540]
+    clip = encode(
+        tmp_path / "clip.mkv",
+        grey_steps(7),
+        codec="ffv1",
+        pts=pts,
+        time_base=Fraction(1, 1000),
+    )
+    film = opened(clip, tmp_path)
+    assert film.time_codes == pytest.approx(np.array(pts) / 1000)
+    assert numbers(film) == list(range(7))
+    assert film.store.manifest.variable_rate
+    assert film.fps == pytest.approx(6 / 0.54)
+    assert film.time_code(5) == "00:00:00.500"
+
+
+def test_even_rate_is_not_called_variable_for_rounded_times(tmp_path: Path) -> None:
+    pts = [round(i * 1001 / 24) for i in range(20)]
+    clip = encode(
+        tmp_path / "clip.mkv", grey_steps(20), codec="ffv1", pts=pts, time_base=Fraction(1, 1000)
+    )
+    film = opened(clip, tmp_path)
+    assert not film.store.manifest.variable_rate
+    assert film.fps == pytest.approx(24000 / 1001, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fps", "kept", "dropped", "repeated"),
+    [
+        ("12.5", [0, 2, 4, 6, 8, 10], 5, 0),
+        ("50", [i // 2 for i in range(21)], 0, 10),
+        ("25", list(range(11)), 0, 0),
+        ("20", [0, 1, 3, 4, 5, 6, 8, 9, 10], 2, 0),
+    ],
+)
+def test_resampling_counts_what_it_drops_and_repeats(
+    tmp_path: Path, fps: str, kept: list[int], dropped: int, repeated: int
+) -> None:
+    clip = encode(tmp_path / "clip.mkv", grey_steps(11), codec="ffv1")
+    film = opened(clip, tmp_path, fps=fps)
+    resampled = film.store.manifest.resampled
+    assert resampled is not None
+    assert (resampled.dropped, resampled.repeated) == (dropped, repeated)
+    assert len(film) == 11 - dropped + repeated
+    assert np.diff(film.time_codes) == pytest.approx(1 / float(fps))
+    found = numbers(film)
+    # Half-way moments may take either neighbour; nothing is further off than that.
+    assert max(abs(a - b) for a, b in zip(found, kept, strict=True)) <= (1 if fps == "20" else 0)
+
+
+def test_resampling_a_variable_rate_shows_each_frame_for_its_time(tmp_path: Path) -> None:
+    clip = encode(
+        tmp_path / "clip.mkv",
+        grey_steps(4),
+        codec="ffv1",
+        pts=[0, 100, 400, 500],
+        time_base=Fraction(1, 1000),
+    )
+    film = opened(clip, tmp_path, fps=10)
+    assert numbers(film) == [0, 1, 1, 1, 2, 3]
+
+
+def test_millisecond_times_resample_to_their_own_rate_without_loss(tmp_path: Path) -> None:
+    pts = [round(i * 1001 / 24) for i in range(24)]
+    clip = encode(
+        tmp_path / "clip.mkv", grey_steps(24), codec="ffv1", pts=pts, time_base=Fraction(1, 1000)
+    )
+    resampled = opened(clip, tmp_path, fps="24000/1001").store.manifest.resampled
+    assert resampled is not None and (resampled.dropped, resampled.repeated) == (0, 0)
+
+
+def test_missing_times_are_continued_at_the_rate(tmp_path: Path) -> None:
+    # A bare H.264 stream has no times at all.
+    clip = encode(tmp_path / "clip.h264", drifting(64, 36, 20), container_format="h264")
+    film = opened(clip, tmp_path)
+    assert len(film) == 20
+    assert np.diff(film.time_codes) == pytest.approx(1 / 25)
+
+
+def test_times_that_begin_again_are_mended(tmp_path: Path) -> None:
+    one = encode(tmp_path / "one.ts", drifting(64, 36, 30), rate=25)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() * 2)
+    film = opened(both, tmp_path)
+    assert len(film) == 60
+    assert np.diff(film.time_codes).min() > 0
+    assert film.time_codes[-1] == pytest.approx(59 / 25, abs=0.1)
+    assert film.store.manifest.damage.times >= 1
+
+
+def test_equal_times_are_moved_apart_without_shifting_the_rest(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    pts = [0, 40, 80, 80, 160, 200]
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 36, "yuvj420p"
+        packets = []
+        for number, pixels in enumerate(grey_steps(6)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuvj420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for packet, stamp in zip(packets, pts, strict=True):
+            packet.time_base = Fraction(1, 1000)
+            packet.pts = packet.dts = stamp
+            container.mux(packet)
+    film = opened(clip, tmp_path)
+    assert film.time_codes == pytest.approx([0, 0.04, 0.08, 0.1, 0.16, 0.2])
+    assert film.store.manifest.damage.times == 1
+
+
+def test_edit_list_leaves_out_what_players_do_not_show(tmp_path: Path) -> None:
+    whole = encode(
+        tmp_path / "whole.mp4",
+        grey_steps(20),
+        options={"bf": "0", "g": "100", "crf": "1"},
+    )
+    cut = tmp_path / "cut.mp4"
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target,
+    ):
+        into = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is None or packet.time_base is None:
+                continue
+            shift = round(Fraction(5, 25) / packet.time_base)
+            packet.pts -= shift
+            packet.dts -= shift
+            packet.stream = into
+            target.mux(packet)
+    film = opened(cut, tmp_path)
+    assert numbers(film) == list(range(5, 20))
+    assert film.time_codes[0] == pytest.approx(0, abs=1e-3)
+
+
+def test_time_is_counted_from_where_the_sound_begins(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    with av.open(str(clip), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 36, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        silence.sample_rate, silence.pts = 8000, 0
+        container.mux(sound.encode(silence))
+        for number, pixels in enumerate(grey_steps(5)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number + 10, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    assert opened(clip, tmp_path).time_codes[0] == pytest.approx(0.4)
+
+
+def test_from_and_to_keep_the_sources_time(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", grey_steps(20), codec="ffv1")
+    film = opened(clip, tmp_path, start=0.2, stop=0.4)
+    assert numbers(film) == [5, 6, 7, 8, 9]
+    assert film.time_codes[0] == pytest.approx(0.2)
+
+
+def test_from_far_into_a_film_is_exact(tmp_path: Path) -> None:
+    frames = drifting(64, 36, 1200)
+    clip = encode(tmp_path / "clip.mp4", frames, options={"g": "100"})
+    film = opened(clip, tmp_path, start=40.0, stop=41.0)
+    assert film.time_codes == pytest.approx(np.arange(1000, 1025) / 25)
+    whole = opened(clip, tmp_path / "whole")
+    assert np.array_equal(film.frames[0], whole.frames[1000])
+
+
+def test_nothing_between_from_and_to_is_said(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", grey_steps(20), codec="ffv1")
+    with pytest.raises(BadInput, match="between its from and to, film has 0 frames"):
+        opened(clip, tmp_path, start=5.0)
+
+
+def test_several_files_are_one_film(tmp_path: Path) -> None:
+    first = encode(tmp_path / "1.mkv", grey_steps(10), codec="ffv1")
+    second = encode(tmp_path / "2.mkv", grey_steps(5), codec="ffv1", rate=25)
+    film = opened([first, second], tmp_path)
+    assert numbers(film) == [*range(10), *range(5)]
+    assert film.time_codes == pytest.approx(np.arange(15) / 25, abs=0.002)
+    assert [part.frames for part in film.store.manifest.parts] == [10, 5]
+    assert film.source == "1.mkv, 2.mkv"
+
+
+def test_a_size_that_changes_in_the_middle_is_followed(tmp_path: Path) -> None:
+    one = encode(tmp_path / "one.ts", [rgb(128, 72, (250, 250, 250))] * 10)
+    two = encode(tmp_path / "two.ts", [rgb(64, 36, (250, 250, 250))] * 10)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    film = opened(both, tmp_path, "96x54")
+    assert len(film) == 20
+    assert film.frames[0].min() > 240 and film.frames[19].min() > 240
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5", 5), ("5.25", 5.25), ("01:02", 62), ("00:01:02.480", 62.48), ("2:00:00", 7200)],
+)
+def test_time_codes_are_read(text: str, seconds: float) -> None:
+    assert parse_time_code(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:60:00", "a", "1:2:3:4", "nan"])
+def test_other_text_is_no_time_code(text: str) -> None:
+    with pytest.raises(BadInput, match="HH:MM:SS"):
+        parse_time_code(text)
+
+
+def test_time_codes_are_written_to_the_millisecond() -> None:
+    assert format_time_code(62.48) == "00:01:02.480"
+    assert format_time_code(3599.9996) == "01:00:00.000"

@@ -1,0 +1,58 @@
+"""The plugin in the README works as it is printed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo.conformance.suite import examine
+from zoo.plugins import Registry
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def snippet(name: str) -> str:
+    found = re.search(
+        rf"<!-- snippet: {re.escape(name)} -->\n```\w+\n(.*?)```", README.read_text(), re.DOTALL
+    )
+    assert found, f"README.md has no snippet {name}"
+    return found[1]
+
+
+def test_the_plugin_is_about_thirty_lines() -> None:
+    assert sum(bool(line.strip()) for line in snippet("zoo_linear.py").splitlines()) <= 30
+
+
+def test_the_plugin_loads_and_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo_linear.py").write_text(snippet("zoo_linear.py"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    described = tomllib.loads(snippet("pyproject.toml"))
+    ((name, module),) = described["project"]["entry-points"]["zoo"].items()
+    assert described["tool"]["setuptools"]["py-modules"] == [module]
+
+    found = Registry([importlib.metadata.EntryPoint(name, module, "zoo")])
+    assert [plugin.errors for plugin in found.plugins] == [[]]
+    findings = list(examine(found.models["linear"]))
+    assert len(findings) >= 10
+    assert [(finding.check, finding.problem) for finding in findings if finding.problem] == []
+
+
+def test_the_metric_of_the_plugin_docs_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (README.parent / "docs" / "plugins.md").read_text()
+    found = re.search(r"<!-- snippet: zoo_mae.py -->\n```python\n(.*?)```", source, re.DOTALL)
+    assert found
+    (tmp_path / "zoo_mae.py").write_text(found[1])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    metrics = Registry([importlib.metadata.EntryPoint("mae", "zoo_mae", "zoo")]).metrics
+    frames = torch.zeros(2, 3, 32, 32)
+    values = metrics["mae"](torch.device("cpu"))(frames, frames + 0.25)
+    assert values.tolist() == [0.25, 0.25]
