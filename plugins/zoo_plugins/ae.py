@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pydantic
-import torch.nn.functional as F
 from torch import Tensor
 
 import zoo
 from zoo import Loss, Losses, Optimizer, Step, hookimpl
+from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import Down, Up
+
+PIXEL_SD = 0.05
+"""What a squared error is measured against. It moves no minimum, but gradients are clipped at a
+norm of 1, and a model whose losses are in other units would be trained differently."""
 
 
 class PlainAutoencoder(zoo.Autoencoder):
@@ -47,10 +51,9 @@ class PlainAutoencoder(zoo.Autoencoder):
         return Optimizer(lr=self.options.lr)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
-        """Mean squared error over pixels and channels."""
-        return {
-            "autoencoder": Loss({"pixel": F.mse_loss(self.decode(self.encode(frames)), frames)})
-        }
+        """Squared error on colour values, in the units that the other models use too."""
+        drawn = self.decode(self.encode(frames))
+        return {"autoencoder": Loss({"pixel": pixel_nats(drawn, frames, PIXEL_SD)})}
 
 
 @hookimpl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import pickle
 import shutil
@@ -133,7 +132,7 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_no_store(
                 file.write(b"x")
 
     monkeypatch.setattr(ingestion, "_Pass", Full)
-    with pytest.raises(ZooError, match="the disk is full.*smaller --size"):
+    with pytest.raises(ZooError, match=r"the disk is full.*smaller --size"):
         opened(clip, tmp_path)
     assert files_left(tmp_path) == []
 
@@ -276,4 +275,3 @@ def test_a_workspace_that_cannot_be_written_says_so(clip: Path, tmp_path: Path) 
     (tmp_path / "workspace").write_text("a file, not a folder")
     with pytest.raises(ZooError, match="cannot be written to"):
         opened(clip, tmp_path)
-    assert errno.ENOTDIR  # the reason the system gives

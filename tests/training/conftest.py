@@ -1,18 +1,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tests.training.small import SIZE, config_of
 from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
 from zoo.training.run_folder import TrainingConfig
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    # Equality to the bit is promised for one number of threads.
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,6 @@ KILLED = """
 import sys
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
 from tests.training.small import SIZE, config_of
 from zoo.conformance.subject import scene_as_film
 from zoo.training.engine import train
@@ -194,3 +193,23 @@ def test_a_budget_in_seconds_is_kept(film: Film, tmp_path: Path) -> None:
     assert description.spent.steps > 1
     assert 1.5 <= (description.spent.seconds or 0) < 10
     assert time.monotonic() - started < 60
+
+
+def test_out_of_memory_says_what_would_fit_and_changes_nothing(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = registry().models["ae"]
+
+    class Hungry(plain):  # type: ignore[misc, valid-type]
+        name = "hungry"
+
+        def losses(self, frames, step):
+            if len(frames) > 5:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
+            return super().losses(frames, step)
+
+    monkeypatch.setitem(registry().models, "hungry", Hungry)
+    monkeypatch.setitem(registry().origins, "hungry", "test 0")
+    config = config_of("hungry", film, batch=16)
+    with pytest.raises(ZooError, match="with a batch of 16; --batch 4 would"):
+        train(RunFolder(tmp_path), config, film, CPU)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from zoo.films.film import Film
 from zoo.training.feed import FrameFeed
+from zoo.training.prefetch import read_ahead
 
 CPU = torch.device("cpu")
 
@@ -26,13 +28,14 @@ def test_every_training_frame_comes_once_an_epoch_and_no_other(film: Film) -> No
 def test_a_batch_depends_on_seed_and_step_alone(film: Film) -> None:
     one, other = feed(film), feed(film)
     for step in (7, 0, 30, 7):
-        one(step)
-    assert torch.equal(one(12), other(12))
-    assert not torch.equal(feed(film, seed=4)(12), other(12))
+        one.positions(step)
+    assert torch.equal(one.pixels(12), other.pixels(12))
+    assert not torch.equal(feed(film, seed=4).pixels(12), other.pixels(12))
 
 
 def test_frames_come_as_floats_from_zero_to_one_channels_last(film: Film) -> None:
-    frames = feed(film)(0)
+    with feed(film).from_step(0) as batch_of:
+        frames = batch_of(0)
     position = feed(film).positions(0)[0]
     original = film.frames[film.split.seen[position]]
     assert frames.shape == (4, 3, film.size.height, film.size.width)
@@ -41,6 +44,29 @@ def test_frames_come_as_floats_from_zero_to_one_channels_last(film: Film) -> Non
 
 
 def test_ranks_share_the_batch_of_one_process(film: Film) -> None:
-    whole = feed(film)(5)
-    parts = [feed(film, rank=rank, ranks=2)(5) for rank in range(2)]
+    whole = feed(film).pixels(5)
+    parts = [feed(film, rank=rank, ranks=2).pixels(5) for rank in range(2)]
     assert torch.equal(torch.cat(parts), whole)
+
+
+def test_reading_ahead_gives_the_same_batches_in_order() -> None:
+    class NotPinned(torch.Tensor):
+        """Pinning needs a GPU; all else of reading ahead does not."""
+
+        def pin_memory(self):
+            return self
+
+    def read(step: int) -> torch.Tensor:
+        if step == 9:
+            raise OSError("the disk went away")
+        return torch.full((2,), step).as_subclass(NotPinned)
+
+    with read_ahead(read, 3, torch.device("cuda")) as ahead:
+        for step in range(3, 9):
+            assert ahead(step).tolist() == [step, step]
+        with pytest.raises(OSError, match="the disk went away"):
+            ahead(9)
+    with read_ahead(read, 3, torch.device("cuda")) as ahead:
+        assert ahead(3).tolist() == [3, 3]
+    with read_ahead(read, 3, CPU) as direct:
+        assert direct is read

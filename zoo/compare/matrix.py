@@ -96,7 +96,7 @@ def _run_cell(
             workspace, config, cell.film, settings.device, watch=watcher.trained, stop=stop
         )
         if stop.asked:
-            raise Interrupted("stopped between cells; the same command goes on from there")
+            raise Interrupted("stopped between cells; the same command goes on")
         watcher.evaluating(cell)
         return evaluate(workspace, folder, config, cell.film, judges, settings.device)
     except Interrupted:

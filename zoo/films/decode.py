@@ -167,7 +167,7 @@ class FilmDecoder:
 
     def _note_early_end(self, source: Source, end: float) -> None:
         stated = source.sole_duration
-        if stated is not None and end < stated - max(_EARLY_SECONDS, 2 / source.rate):
+        if stated is not None and end < stated - max(_EARLY_SECONDS, float(2 / source.rate)):
             self.damage.notes.append(
                 f"{source.path.name} ends at {format_time_code(end)} of {format_time_code(stated)}"
             )

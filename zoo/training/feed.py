@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.films.film import Film
+from zoo.training.prefetch import read_ahead
 
 LARGEST_SHARE_OF_MEMORY = 0.5
 """A film lies on the device if it takes no more than this share of the memory that is free."""
@@ -59,12 +63,33 @@ class FrameFeed:
             self._order = (epoch, order)
         return self._order[1]
 
-    def __call__(self, step: int) -> Tensor:
-        """The batch of `step`: float (B, 3, H, W) in [0, 1], channels last, on the device."""
-        positions = self.positions(step)
+    @contextmanager
+    def from_step(self, first: int) -> Iterator[Callable[[int], Tensor]]:
+        """Yield a function from a step to its batch, to be asked for `first` and then in order.
+
+        A batch is float (B, 3, H, W) in [0, 1], channels last, on the device.
+        """
         if self._resident is not None:
-            frames = self._resident[torch.from_numpy(positions).to(self.device)]
+            resident = self._resident
+            with read_ahead(self._positions_tensor, first, self.device) as positions_of:
+                yield lambda step: _as_frames(
+                    resident[positions_of(step).to(self.device, non_blocking=True)]
+                )
         else:
-            frames = torch.from_numpy(self._array[self.indices[positions]]).to(self.device)
-        # Stored (N, H, W, 3), the permuted view is channels last without moving a byte.
-        return frames.permute(0, 3, 1, 2).float().div_(255)
+            with read_ahead(self.pixels, first, self.device) as pixels_of:
+                yield lambda step: _as_frames(pixels_of(step).to(self.device, non_blocking=True))
+
+    def _positions_tensor(self, step: int) -> Tensor:
+        return torch.from_numpy(self.positions(step))
+
+    def pixels(self, step: int) -> Tensor:
+        """The batch of `step` as it lies on disk: uint8 (B, H, W, 3), on the host."""
+        return torch.from_numpy(self._array[self.indices[self.positions(step)]])
+
+
+def _as_frames(pixels: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [0, 1].
+
+    Stored channels last, the permuted view is channels last too, without moving a byte.
+    """
+    return pixels.permute(0, 3, 1, 2).float().div_(255)

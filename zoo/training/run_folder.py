@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import pydantic
 
 from zoo.records import Environment, Spent, read_json, write_json
+from zoo.training.watching import Moment
 from zoo.workspace import Workspace
 
 State = Literal["new", "training", "interrupted", "finished"]
@@ -122,6 +122,7 @@ class Log:
 
     def __init__(self, path: Path, keep_up_to_step: int) -> None:
         self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= keep_up_to_step]
         path.write_text("".join(kept), encoding="utf-8")
 
@@ -132,7 +133,13 @@ class Log:
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [line for line in lines if line.endswith("\n")]
 
-    def add(self, entry: Mapping[str, Any]) -> None:
+    def add(self, moment: Moment) -> None:
         """Add one line and hand it to the operating system at once."""
+        entry = {
+            "step": moment.step,
+            "frames": moment.frames,
+            "losses": moment.losses,
+            "seconds": round(moment.seconds, 3),
+        }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")

