@@ -24,7 +24,7 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset("film", "whole films, on a GPU", FrameSize(256, 144), 200, "6epochs", 32),
-        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "6000frames", 8),
+        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "5000frames", 8),
     )
 }
 DEFAULT_PRESET = "film"

@@ -10,6 +10,7 @@ the non-saturating adversarial loss at a small weight.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -33,11 +34,10 @@ class Discriminator(nn.Module):
     def __init__(self, size: zoo.FrameSize, width: int) -> None:
         super().__init__()
         channels = [3, *widths(width)]
+        kernels = [5, *[3] * (len(channels) - 2)]
         self.stages = nn.ModuleList(
-            spectral_norm(
-                nn.Conv2d(before, after, 5 if before == 3 else 3, 2, 2 if before == 3 else 1)
-            )
-            for before, after in zip(channels[:-1], channels[1:], strict=True)
+            spectral_norm(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2))
+            for (before, after), kernel in zip(itertools.pairwise(channels), kernels, strict=True)
         )
         height, length = halvings(size)[-1]
         self.judge = spectral_norm(nn.Linear(channels[-1] * height * length, 1))

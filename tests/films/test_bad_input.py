@@ -222,8 +222,8 @@ def _small_real_clip(tmp_path: Path) -> bytes:
 
 def test_damage_anywhere_gives_a_film_or_one_line(tmp_path: Path) -> None:
     data = _small_real_clip(tmp_path)
-    outcomes = [_survives(tmp_path, data, seed) for seed in range(40)]
-    assert 3 < sum(outcomes) < 40, "some are films still, some are not"
+    outcomes = [_survives(tmp_path, data, seed) for seed in range(25)]
+    assert 3 < sum(outcomes) < 25, "some are films still, some are not"
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,10 @@ def test_stopped_and_resumed_is_as_never_stopped(
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 import torch
+import zoo.training.checkpoint as checkpoint
 from tests.training.small import SIZE, config_of
 from zoo.conformance.subject import scene_as_film
 from zoo.training.engine import train
@@ -101,17 +103,24 @@ film = scene_as_film(SIZE, count=40)
 def watch(moment):
     print(moment.step, flush=True)
     sys.stdin.readline()
+writes, write = [], checkpoint.save_file
+def write_half(tensors, path, metadata):
+    write(tensors, path, metadata)
+    writes.append(path)
+    if len(writes) == int(sys.argv[2]):
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(whole[: len(whole) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.save_file = write_half
 train(RunFolder(Path(sys.argv[1])), config_of("vaegan", film), film, torch.device("cpu"),
       watch=watch, checkpoint_every=3)
 """
 
 
-@pytest.mark.parametrize("kill_at", [2, 8, 17])
-def test_killed_and_resumed_is_as_never_killed(
-    kill_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
-) -> None:
+def train_and_kill(folder: Path, at_step: int = 0, in_write: int = 0) -> None:
+    """Train in another process, with a checkpoint every three steps, and kill it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)],
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(folder), str(in_write)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -119,16 +128,34 @@ def test_killed_and_resumed_is_as_never_killed(
     )
     assert process.stdin and process.stdout
     for line in process.stdout:
-        if int(line) == kill_at:
+        if int(line) == at_step:
             os.kill(process.pid, signal.SIGKILL)
             break
-        process.stdin.write("go on\n")
-        process.stdin.flush()
-    process.wait(timeout=60)
+        with suppress(BrokenPipeError):
+            process.stdin.write("go on\n")
+            process.stdin.flush()
+    assert process.wait(timeout=60) == -signal.SIGKILL
 
+
+@pytest.mark.parametrize("kill_at", [2, 8, 9, 17])
+def test_killed_and_resumed_is_as_never_killed(
+    kill_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    train_and_kill(tmp_path, at_step=kill_at)
     folder = RunFolder(tmp_path)
     assert folder.state == "training"
     assert folder.checkpoint.exists() == (kill_at > 3)
+    train(folder, config, film, CPU)
+    assert_same_outcome(folder, undisturbed)
+
+
+@pytest.mark.parametrize("write", [1, 4])
+def test_killed_inside_a_checkpoint_write_the_last_good_one_survives(
+    write: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    train_and_kill(tmp_path, in_write=write)
+    folder = RunFolder(tmp_path)
+    assert folder.checkpoint.exists() == (write > 1)
     train(folder, config, film, CPU)
     assert_same_outcome(folder, undisturbed)
 

@@ -98,6 +98,28 @@ def test_a_player_that_sits_out_keeps_weights_moments_and_step_count() -> None:
     assert int(right.optimizer.state[model.right]["step"]) == 2
 
 
+def test_a_gated_step_moves_the_others_exactly_as_it_would_have() -> None:
+    plain = registry().models["vaegan"]
+
+    class Gated(plain):  # type: ignore[misc, valid-type]
+        def losses(self, frames: Tensor, step: Step) -> Losses:
+            losses = dict(super().losses(frames, step))
+            losses["discriminator"] = Loss(losses["discriminator"].terms, torch.tensor(False))
+            return losses
+
+    model = Subject(Gated).build().double().train()
+    twin = Subject(plain).build().double().train()
+    before = weights(model)
+    frames = scene(4, model.size).double()
+    for each in (model, twin):
+        Players(each).step(take_step(each, frames), progress=0.5)
+    after, ungated = weights(model), weights(twin)
+    for name, tensor in after.items():
+        sits_out = name.startswith("discriminator")
+        assert torch.equal(tensor, before[name] if sits_out else ungated[name]), name
+        assert not torch.equal(ungated[name], before[name]), name
+
+
 def test_a_gradient_in_another_memory_layout_moves_the_right_weights() -> None:
     # A convolution's gradient can come back channels last for weights that are not.
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from zoo.cli import compare, films, models, plugins, train
+from zoo.cli import compare, films, models, plugins, runs, train
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(films.app, name="films")
 app.command("train")(train.train)
 app.command("compare")(compare.compare)
+app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.command("plugins")(plugins.plugins)
 

@@ -27,8 +27,13 @@ def train(
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Throw away what an earlier training left.")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write scalars into the run's tensorboard/.")
+    ] = False,
 ) -> None:
     """Train a model on a film; Ctrl-C saves, and the same command goes on."""
+    from contextlib import nullcontext
+
     from rich.console import Console
     from rich.markup import escape
 
@@ -37,11 +42,16 @@ def train(
     from zoo.films.catalogue import Catalogue
     from zoo.plugins import registry
     from zoo.training.jobs import Settings, ensure_trained
-    from zoo.training.watching import stop_on_interrupt
+    from zoo.training.ranks import rank
+    from zoo.training.run_folder import RunFolder
+    from zoo.training.tensorboard import require_tensorboard, scalars, together
+    from zoo.training.watching import nobody, stop_on_interrupt
     from zoo.workspace import Workspace
 
-    console = Console()
+    console = Console(quiet=rank() > 0)
     workspace = Workspace.here()
+    if tensorboard:
+        require_tensorboard()  # before an hour goes into decoding the film
     architecture = registry().architecture(model)
     chosen = Settings.choose(
         preset,
@@ -61,13 +71,19 @@ def train(
     config = chosen.config(architecture, the_film)
 
     title = escape(f"{model} on {the_film.name}")
-    with stop_on_interrupt() as stop, TrainingDisplay(console, title) as display:
+    board = RunFolder.of(workspace, config).path / "tensorboard"
+    writing = scalars(board) if tensorboard else nullcontext(nobody)
+    with (
+        stop_on_interrupt() as stop,
+        TrainingDisplay(console, title) as display,
+        writing as write,
+    ):
         folder = ensure_trained(
             workspace,
             config,
             the_film,
             chosen.device,
-            watch=display.watch,
+            watch=together(display.watch, write),
             stop=stop,
             afresh=afresh,
         )

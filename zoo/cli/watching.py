@@ -31,7 +31,13 @@ def ingest_with_progress(
 ) -> Film:
     """Open a film, ingesting it behind a progress bar if that has not been done yet."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         task = progress.add_task(escape(f"ingesting {entry.name}"), total=None)
 
         def watch(moment: IngestProgress) -> None:

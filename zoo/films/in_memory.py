@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def film_of(
     """A film of frames, uint8 (N, H, W, 3), RGB; `cuts` are the first frames of later shots."""
     count, height, width, _ = frames.shape
     edges = [0, *cuts, count]
-    shots = list(zip(edges[:-1], edges[1:], strict=True))
+    shots = list(itertools.pairwise(edges))
     size = FrameSize(width, height)
     digest = hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
     manifest = Manifest(

@@ -164,8 +164,8 @@ class _Pass:
             finished = self._through(picture, survey, timed, times)
             for number, frame in finished:
                 keeper = keeper or ScoreKeeper(*self.settings.size)
-                scored = keeper.judge(frame)
-                yield PacedFrame(times[number], scored, np.asarray(frame.to_ndarray(), np.uint8))
+                pixels = np.asarray(frame.to_ndarray(), np.uint8)
+                yield PacedFrame(times[number], keeper.judge(frame, pixels), pixels)
             survey.part.interlaced = picture.interlaced
 
     @staticmethod

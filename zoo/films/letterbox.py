@@ -6,6 +6,9 @@ whole film, and only frames that show something are counted.
 
 from __future__ import annotations
 
+import itertools
+from typing import TypeAlias
+
 import av.error
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,9 @@ from av.video.frame import VideoFrame
 from zoo.films.colour import Colour
 from zoo.films.source import Source
 from zoo.films.store import Bars
+
+_Light: TypeAlias = npt.NDArray[np.float32]
+_Indices: TypeAlias = npt.NDArray[np.int64]
 
 # A row is lit in a frame if this share of it is brighter than black by this much of 255:
 # subtitles that stand in a bar cover less, noise is weaker.
@@ -24,9 +30,14 @@ _PICTURE_SHARE = 0.01
 _SMALLEST = 32
 # Fewer frames than this that show anything tell nothing.
 _FEWEST = 3
+# With fewer key frames than this, as many frames from each are decoded and every so many used.
+_FEW, _FOLLOWING, _STEP = 8, 17, 8
+# Pixel formats whose first plane is brightness, and those of them that use the upper bits.
+_LUMA_FIRST = ("yuv", "yuvj", "gray", "nv12", "nv21", "nv16", "nv24", "p01", "p21", "p41")
+_HIGH_BITS = ("p01", "p21", "p41")
 _POINTS = 96
 # At most this many places are looked at beforehand, and no closer than this, in seconds.
-_SEEKS, _SEEK_SECONDS = 120, 5.0
+_SEEKS, _SEEK_SECONDS = 120, 1.0
 
 
 class BarFinder:
@@ -48,9 +59,8 @@ class BarFinder:
         """Count one frame."""
         if (frame.width, frame.height) != (self.width, self.height):
             return
-        luma = _luma(frame)
-        some_columns = luma[:, _spread(self.width)]
-        some_rows = luma[_spread(self.height)].T
+        some_columns = _lightness(frame, slice(None), _spread(self.width))
+        some_rows = _lightness(frame, _spread(self.height), slice(None)).T
         rows, columns = _lit(some_columns), _lit(some_rows)
         if not rows.any() or not columns.any():
             return
@@ -73,48 +83,67 @@ class BarFinder:
 
 
 def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) -> None:
-    """Show the finder key frames spread from `start` to `stop`, seconds of the file's own time.
+    """Show the finder frames spread from `start` to `stop`, seconds of the file's own time.
 
-    A first look: the ingest goes on gathering evidence, from every second of the film.
+    A first look, at key frames and, where those are few, at some that follow them: the ingest
+    goes on gathering evidence, from every second of the film.
     """
     stream, base = source.stream, source.stream.time_base
     if base is None:
         return
-    seen: set[int | None] = set()
+    places: dict[int, None] = {}
     seeks = max(1, min(_SEEKS, round((stop - start) / _SEEK_SECONDS)))
     for seek in range(seeks):
         time = start + (stop - start) * (seek + 0.5) / seeks + source.clock_start
         try:
             source.container.seek(round(time / base), stream=stream, backward=True)
             packet = next(source.container.demux(stream))
-            if packet.pts in seen:
-                continue
-            seen.add(packet.pts)
-            source.container.seek(round(time / base), stream=stream, backward=True)
-            frame = next(source.container.decode(stream))
         except (av.error.FFmpegError, StopIteration):
-            # A place that cannot be reached or decoded tells nothing; the ingest counts damage.
+            # A place that cannot be reached tells nothing; the ingest counts damage.
             continue
-        if isinstance(frame, VideoFrame):
-            finder.add(frame)
+        if packet.pts is not None:
+            places[packet.pts] = None
+    following = 1 if len(places) >= _FEW else _FOLLOWING
+    for place in places:
+        try:
+            source.container.seek(place, stream=stream, backward=True)
+            frames = itertools.islice(source.container.decode(stream), following)
+            for frame in itertools.islice(frames, 0, None, _STEP):
+                finder.add(frame)
+        except av.error.FFmpegError:
+            # As above.
+            continue
 
 
-def _luma(frame: VideoFrame) -> npt.NDArray[np.uint8]:
-    """The frame's brightness, uint8 (H, W), full range: black is 0."""
-    full = Colour.of(frame).range_name(frame.format.name) == "full"
-    grey = frame.reformat(
-        format="gray", src_color_range="JPEG" if full else "MPEG", dst_color_range="JPEG"
-    )
-    return np.asarray(grey.to_ndarray(), dtype=np.uint8)
+def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indices) -> _Light:
+    """Brightness at some rows and columns, black 0 and white 255: float32 (rows, columns)."""
+    name = frame.format.name
+    depth = frame.format.components[0].bits
+    top = (1 << depth) - 1
+    if name.startswith(_LUMA_FIRST) and not name.endswith("be"):
+        plane = frame.planes[0]
+        kind = np.dtype(np.uint8 if depth == 8 else np.uint16)
+        memory = np.frombuffer(memoryview(plane), dtype=kind)
+        lines = memory.reshape(-1, plane.line_size // kind.itemsize)
+        chosen = lines[: frame.height, : frame.width][rows][:, columns].astype(np.float32)
+        if name.startswith(_HIGH_BITS):
+            chosen /= 1 << (16 - depth)
+    else:
+        grey = np.asarray(frame.reformat(format="gray", dst_color_range="JPEG").to_ndarray())
+        return grey[rows][:, columns].astype(np.float32)
+    if Colour.of(frame).range_name(name) == "full":
+        return chosen * np.float32(255 / top)
+    step = 1 << (depth - 8)
+    return (chosen - 16 * step) * np.float32(255 / (219 * step))
 
 
-def _spread(length: int) -> npt.NDArray[np.int64]:
+def _spread(length: int) -> _Indices:
     """Up to 96 positions spread evenly over a length, without its outermost parts."""
     points = min(_POINTS, length)
     return ((np.arange(points) + 0.5) * length / points).astype(np.int64)
 
 
-def _lit(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def _lit(lines: _Light) -> npt.NDArray[np.bool_]:
     """Which of the lines (L, P) have enough bright points."""
     rank = int(lines.shape[1] * (1 - _LIT_SHARE))
     return np.partition(lines, rank, axis=1)[:, rank] > _LIT_LEVEL

@@ -44,7 +44,7 @@ def made_ahead(things: Iterable[_T], depth: int) -> Generator[_T, None, None]:
                 hand_over(thing)
                 if unwanted.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             hand_over(_Failed(error))
         else:
             hand_over(_Finished())

@@ -11,7 +11,7 @@ from av.filter import Graph
 from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 
-from zoo.errors import ZooError
+from zoo.errors import BadInput, ZooError
 from zoo.films.colour import Colour
 from zoo.films.geometry import Fit, Placement, Rect, place
 from zoo.films.store import Bars
@@ -183,7 +183,14 @@ class Picture:
                     y=str(crop.top), exact="1",
                 )
             )  # fmt: skip
-        nodes += self._scaled(graph, layout, placement)
+        try:
+            nodes += self._scaled(graph, layout, placement)
+        except (ValueError, av.error.FFmpegError):
+            # Libraries before FFmpeg 8 know no transfer functions in their scaler.
+            raise BadInput(
+                f"{layout.colour.hdr or 'wide-gamut'} film needs a PyAV with FFmpeg 8 or later to "
+                "be tone-mapped: `pip install -U av`"
+            ) from None
         for direction in {90: ["clock"], 180: ["clock", "clock"], 270: ["cclock"]}.get(
             layout.rotation, []
         ):

@@ -14,10 +14,10 @@ THRESHOLD = 10.0
 """Scene score, 0 to 100, from which a frame begins a new shot: libavfilter's own default."""
 SHORTEST_SECONDS = 0.25
 """A shot is at least this long: a flash of light is no cut."""
-# A frame is black if all but this share of it is darker than this share of white. Far below
-# libavfilter's default, which takes night scenes for black.
-_BLACK_SHARE, _BLACK_LEVEL = 0.998, 0.03
-DETECTOR = f"libavfilter scdet at {THRESHOLD:g} and blackdetect"
+# A frame is black if all but this share of its samples are no brighter than this, of 255: far
+# below the usual threshold, which takes night scenes for black.
+_BRIGHT_SHARE, _BLACK_LEVEL = 0.002, 8
+DETECTOR = f"libavfilter scdet at {THRESHOLD:g}, and black frames"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scored:
 
 
 class ScoreKeeper:
-    """Judges each frame in turn with libavfilter's detectors of cuts and of black.
+    """Judges each frame in turn: libavfilter's scdet scores it, and black is black.
 
     All frames are rgb24 of one size, whatever file of the film they come from, so that a cut
     between two files is scored like any other.
@@ -49,9 +49,6 @@ class ScoreKeeper:
                 range="2",
             ),
             graph.add("scdet", threshold="100"),
-            graph.add("scale", flags="fast_bilinear", out_range="full"),
-            graph.add("format", pix_fmts="gray"),
-            graph.add("blackdetect", d="0", pic_th=str(_BLACK_SHARE), pix_th=str(_BLACK_LEVEL)),
             graph.add("buffersink"),
         ]
         graph.link_nodes(*nodes)
@@ -59,19 +56,15 @@ class ScoreKeeper:
         self._graph = graph
         self._source, self._sink = nodes[0], nodes[-1]
         self._frames = 0
-        self._black = False
 
-    def judge(self, frame: VideoFrame) -> Scored:
-        """Judge the next frame; the first scores 0."""
+    def judge(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> Scored:
+        """Judge the next frame, of which `pixels` is uint8 (H, W, 3); the first scores 0."""
         frame.pts, frame.time_base = self._frames, Fraction(1)
         self._frames += 1
         self._source.push(frame)
-        found = self._sink.pull().metadata
-        if "lavfi.black_end" in found:
-            self._black = False
-        if "lavfi.black_start" in found:
-            self._black = True
-        return Scored(float(found["lavfi.scd.score"]), self._black)
+        score = float(self._sink.pull().metadata["lavfi.scd.score"])
+        bright = np.count_nonzero(pixels > _BLACK_LEVEL)
+        return Scored(score, bool(bright <= _BRIGHT_SHARE * pixels.size))
 
 
 def find_shots(

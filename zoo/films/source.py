@@ -53,7 +53,14 @@ class Source:
                 options={"protocol_whitelist": "file"},
             )
         except av.error.FFmpegError as error:
+            if hwaccel is not None:
+                raise BadInput(
+                    f"{hwaccel} cannot decode {path.name} on this machine ({error.strerror}); "
+                    "leave --hwaccel out to decode on the processor"
+                ) from None
             raise BadInput(f"{path.name} is no video that can be read: {error.strerror}") from None
+        except NotImplementedError:
+            raise BadInput(f"{hwaccel} cannot decode {path.name}; leave --hwaccel out") from None
         try:
             return cls(path, container, _film_stream(path, container, threads))
         except BaseException:

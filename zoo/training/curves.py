@@ -15,16 +15,31 @@ from zoo.workspace import written_aside
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CURVES = "curves.png"
+"""The picture's name in a run's folder."""
+
 GROUND = "#14171c"
 PANEL = "#1c2028"
 RULE = "#3a414d"
 TEXT = "#f0ede6"
 QUIET = "#a9b0bb"
 LINES = ("#8fb8de", "#f2a65a", "#9ad08f", "#e58fb1", "#c9b1f0", "#e8d76b", "#7fd3d0", "#d99a7c")
+DASHES = ("-", "--", ":")
 WIDTH, PANEL_HEIGHT, REST_HEIGHT = 9.0, 2.5, 0.75
 """Inches, at 100 dots an inch."""
 LABEL_SIZE = 9
+LABEL_GAP = 0.095
+"""Of a panel's height."""
 LONGEST_LABEL = 28
+NUMBERS_IN_A_DECADE = (
+    (0.6, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)),
+    (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
+    (3.0, (1.0, 3.0)),
+)
+"""What a logarithmic axis shows that spans fewer decades than the first number."""
+
+Looks = Mapping[str, tuple[str, str]]
+"""By term: colour and dashes."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +109,20 @@ def draw_curves(log: Path, path: Path) -> None:
     log is empty; raises BadInput if it is damaged.
     """
     entries = read_log(log)
-    players = list(dict.fromkeys(player for entry in entries for player in entry.losses))
-    if not players:
+    terms_by_player = [terms for entry in entries for terms in entry.losses.values()]
+    # A term that several players have looks the same in all panels; more terms than colours are
+    # told apart by their dashes.
+    looks = {
+        term: (LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)])
+        for index, term in enumerate(dict.fromkeys(t for terms in terms_by_player for t in terms))
+    }
+    if not looks:
         return
     # Imported late and without pyplot: training needs none of it until there is a picture to draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    players = list(dict.fromkeys(player for entry in entries for player in entry.losses))
     height = REST_HEIGHT + PANEL_HEIGHT * len(players)
     figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=GROUND)
     FigureCanvasAgg(figure)
@@ -114,22 +136,15 @@ def draw_curves(log: Path, path: Path) -> None:
     )
     panels = figure.subplots(len(players), 1, sharex=True, squeeze=False)[:, 0]
     for panel, player in zip(panels, players, strict=True):
-        _draw_player(panel, player, entries)
+        _draw_player(panel, player, entries, looks)
     panels[-1].set_xlabel("frames trained on", color=QUIET, fontsize=LABEL_SIZE)
     with written_aside(path) as aside:
         # Without the writer's version the same log gives the same bytes.
         figure.savefig(aside, format="png", facecolor=GROUND, metadata={"Software": None})
 
 
-def _draw_player(panel: Axes, player: str, entries: list[LogEntry]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    curves: dict[str, tuple[list[int], list[float]]] = {}
-    for entry in entries:
-        for term, value in entry.losses.get(player, {}).items():
-            frames, values = curves.setdefault(term, ([], []))
-            frames.append(entry.frames)
-            values.append(value)
+def _draw_player(panel: Axes, player: str, entries: list[LogEntry], looks: Looks) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     panel.set_facecolor(PANEL)
     for side in panel.spines.values():
@@ -142,41 +157,51 @@ def _draw_player(panel: Axes, player: str, entries: list[LogEntry]) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda frames, _: f"{frames:,.0f}"))
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-    if all(value > 0 for _, values in curves.values() for value in values):
-        panel.set_yscale("log")
-        low, high = panel.get_ylim()
-        everything = [value for _, values in curves.values() for value in values]
-        low, high = min(everything, default=low), max(everything, default=high)
-        # Within a decade or two powers of ten alone would leave the axis without a number.
-        within = math.log10(high / low)
-        subs = (1.0,) if within > 3 else (1.0, 3.0) if within > 1.3 else (1.0, 1.5, 2, 3, 5, 7)
-        panel.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-        panel.yaxis.set_minor_formatter(NullFormatter())
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-    ends = []
-    for index, (term, (frames, values)) in enumerate(curves.items()):
-        colour = LINES[index % len(LINES)]
-        dashes = ("-", "--", ":")[index // len(LINES) % 3]
+    curves: dict[str, tuple[list[int], list[float]]] = {}
+    for entry in entries:
+        for term, value in entry.losses.get(player, {}).items():
+            frames, values = curves.setdefault(term, ([], []))
+            frames.append(entry.frames)
+            values.append(value)
+    for term, (frames, values) in curves.items():
+        colour, dashes = looks[term]
         # A single point has no line to be seen.
         marker = "o" if len(values) == 1 else ""
         panel.plot(frames, values, dashes, marker=marker, color=colour, linewidth=1.6)
-        ends.append((values[-1], f"{_short(term)}  {values[-1]:.3g}", colour))
     panel.margins(x=0.01, y=0.08)
-    _label_ends(panel, ends)
+    _scale(panel, [value for _, values in curves.values() for value in values])
+    _label_ends(panel, {term: values[-1] for term, (_, values) in curves.items()}, looks)
 
 
-def _label_ends(panel: Axes, ends: list[tuple[float, str, str]]) -> None:
+def _scale(panel: Axes, values: list[float]) -> None:
+    """Make the axis logarithmic where all values are positive, with numbers one can read."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if min(values) <= 0:
+        return
+    panel.set_yscale("log")
+    if min(values) == max(values):
+        panel.set_ylim(min(values) / 2, max(values) * 2)
+    # Within a decade or two powers of ten alone would leave the axis without a number.
+    decades = math.log10(max(values) / min(values))
+    subs = next((subs for most, subs in NUMBERS_IN_A_DECADE if decades < most), (1.0,))
+    panel.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _label_ends(panel: Axes, ends: Mapping[str, float], looks: Looks) -> None:
     """Write each term's name and last value beside the end of its line, outside the panel."""
-    gap = 0.095
+    panel.autoscale_view()  # matplotlib puts this off, and the heights below depend on it
     to_panel = panel.transData + panel.transAxes.inverted()
-    heights = [float(to_panel.transform((0, value))[1]) for value, _, _ in ends]
-    for (_, text, colour), wanted, height in zip(
-        ends, heights, spread(heights, gap), strict=True
+    heights = [float(to_panel.transform((0, value))[1]) for value in ends.values()]
+    for (term, value), end, height in zip(
+        ends.items(), heights, spread(heights, LABEL_GAP), strict=True
     ):
+        colour, _ = looks[term]
         panel.annotate(
-            text,
-            xy=(1.0, wanted),
+            f"{_short(term)}  {value:.3g}",
+            xy=(1.0, end),
             xytext=(1.035, height),
             xycoords="axes fraction",
             textcoords="axes fraction",
@@ -185,7 +210,13 @@ def _label_ends(panel: Axes, ends: list[tuple[float, str, str]]) -> None:
             va="center",
             parse_math=False,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.7,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 

@@ -125,7 +125,7 @@ def train(
                     frames_per_second=(progress.step - reported[1])
                     * config.batch
                     / (now - reported[0]),
-                    losses=tally.means(),
+                    losses=tally.means(reduce),
                 )
                 reported = (now, progress.step)
                 if fabric.is_global_zero:

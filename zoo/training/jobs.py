@@ -21,6 +21,7 @@ from zoo.training.budget import Budget
 from zoo.training.checkpoint import load_weights, save_weights
 from zoo.training.engine import train
 from zoo.training.preview import preview_frames, write_preview
+from zoo.training.ranks import rank
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 from zoo.training.watching import StopRequest, Watcher, nobody
 from zoo.workspace import Workspace
@@ -113,6 +114,11 @@ def ensure_trained(
     training the same run.
     """
     folder = RunFolder.of(workspace, config)
+    if rank() > 0:
+        # Rank 0 holds the lock for all of them and alone writes.
+        if folder.state != "finished":
+            _fit(folder, config, film, device, watch, stop)
+        return folder
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.path / ".lock")
     try:

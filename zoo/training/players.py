@@ -134,7 +134,7 @@ class Players:
             active = losses[player.name].active
             mine = gradients[player.name]
             if reduce:
-                mine = _reduced(mine, reduce)
+                _average(mine, reduce)
                 if active is not None:
                     # A player sits out only where the ranks agree on the whole batch.
                     active = reduce(active.detach().float()) >= 0.5
@@ -155,8 +155,9 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor | None) -> Tensor:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _reduced(gradients: list[Tensor], reduce: Reduce) -> list[Tensor]:
-    """Average gradients over the ranks in one flat transfer."""
+def _average(gradients: list[Tensor], reduce: Reduce) -> None:
+    """Average gradients over the ranks, in place, in one flat transfer."""
     flat = reduce(torch.cat([gradient.flatten() for gradient in gradients]))
     parts = flat.split([gradient.numel() for gradient in gradients])
-    return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+    for part, gradient in zip(parts, gradients, strict=True):
+        gradient.copy_(part.view_as(gradient))

@@ -32,7 +32,7 @@ class _Reader:
             found: Tensor | BaseException
             try:
                 found = self.read(step).pin_memory()
-            except Exception as error:  # noqa: BLE001 - handed on to the step that wanted the batch
+            except Exception as error:  # handed on to the step that wanted the batch
                 found = error
             while not self.stopped.is_set():
                 try:

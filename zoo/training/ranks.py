@@ -12,6 +12,11 @@ from torch import Tensor
 from zoo.errors import BadInput
 
 
+def rank() -> int:
+    """The rank that torchrun gave this process; 0 where it was started alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def launch(device: torch.device, precision: str, batch: int) -> Fabric:
     """A launched Fabric for `device`; several ranks where torchrun's variables say so.
 
@@ -29,6 +34,8 @@ def launch(device: torch.device, precision: str, batch: int) -> Fabric:
         precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
+    # What rank 0 tidied up before the launch is tidy for all after this.
+    fabric.barrier()
     return fabric
 
 

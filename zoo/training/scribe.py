@@ -16,6 +16,7 @@ from zoo.films.film import Film
 from zoo.plugins import registry
 from zoo.records import Spent
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
+from zoo.training.curves import CURVES, draw_curves
 from zoo.training.players import Players
 from zoo.training.preview import preview_frames, write_preview
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
@@ -55,17 +56,21 @@ class Scribe:
         self.checkpointed = self.previewed = time.monotonic()
 
     def describe(self, state: State, progress: Progress) -> None:
-        """Write the run's description."""
-        if self.writes:
-            self.folder.write(
-                RunFile(
-                    state=state,
-                    config=self.config,
-                    origin=registry().origins[self.config.model],
-                    environment=self.environment,
-                    spent=spent(self.config, self.film, progress),
-                )
+        """Write the run's description and, once training rests, its learning curves."""
+        if not self.writes:
+            return
+        self.folder.write(
+            RunFile(
+                state=state,
+                config=self.config,
+                origin=registry().origins[self.config.model],
+                environment=self.environment,
+                spent=spent(self.config, self.film, progress),
             )
+        )
+        # A drawing takes about half a second: too much to repeat while training goes on.
+        if state != "training":
+            draw_curves(self.folder.log, self.folder.path / CURVES)
 
     def refuse_faults(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from zoo.autoencoder import Losses
+from zoo.training.players import Reduce
 
 
 class Tally:
@@ -36,10 +37,14 @@ class Tally:
         wrong = torch.where(values.isfinite(), torch.inf, float(step))
         self.fault_steps = torch.minimum(self.fault_steps, wrong)
 
-    def means(self) -> dict[str, dict[str, float]]:
-        """Means by player and term since they were last read; starts again from nothing."""
+    def means(self, reduce: Reduce | None = None) -> dict[str, dict[str, float]]:
+        """Means by player and term since they were last read; starts again from nothing.
+
+        `reduce` averages over the ranks, each of which saw its own part of the batches.
+        """
         found: dict[str, dict[str, float]] = {}
-        for (player, term), total in zip(self.names, self.sums.tolist(), strict=True):
+        sums = reduce(self.sums) if reduce else self.sums
+        for (player, term), total in zip(self.names, sums.tolist(), strict=True):
             found.setdefault(player, {})[term] = total / max(self.steps, 1)
         self.sums.zero_()
         self.steps = 0

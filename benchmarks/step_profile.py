@@ -1,0 +1,255 @@
+"""Where the time of a training step goes: a stopwatch around the very calls that the loop makes.
+
+    python -m benchmarks.step_profile --models ae,vae,vaegan
+
+trains each model for some steps by `zoo.training.engine.train` itself, at two sizes, and prints
+a table: milliseconds a step by part, and the share of the step that is neither the network's
+forward and backward pass nor its optimiser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import nn
+
+from zoo import environment
+from zoo.conformance.subject import scene_as_film
+from zoo.films.film import Film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.training.engine import Interrupted, train
+from zoo.training.feed import FrameFeed
+from zoo.training.players import Player
+from zoo.training.run_folder import Log, RunFolder, TrainingConfig
+from zoo.training.scribe import Scribe
+from zoo.training.tally import Tally
+from zoo.training.watching import StopRequest
+
+NETWORK = ("forward", "backward", "clipping", "optimiser")
+"""Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""
+BUDGET_STEPS = 750
+"""What the quick preset comes to; how often a log line is due follows from it."""
+WARM_UP = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A size to profile at."""
+
+    name: str
+    size: FrameSize
+    width: int
+    latent: int
+    batch: int
+    steps: int
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting("quick", FrameSize(96, 54), width=16, latent=16, batch=8, steps=250),
+        Setting("mid", FrameSize(128, 72), width=32, latent=64, batch=16, steps=50),
+    )
+}
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by part, step by step."""
+
+    device: torch.device
+    steps: list[dict[str, float]] = field(default_factory=list)
+    walls: list[float] = field(default_factory=list)
+    _now: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _began: float | None = None
+
+    def around(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, its time added to `part`."""
+
+        @functools.wraps(call)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = self._clock()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._now[part] += self._clock() - begin
+
+        return timed
+
+    def step_begins(self) -> None:
+        """End the step before, if there was one."""
+        now = self._clock()
+        if self._began is not None:
+            self.walls.append(now - self._began)
+            self.steps.append(dict(self._now))
+        self._now.clear()
+        self._began = now
+
+    def _clock(self) -> float:
+        # On a GPU each part has to be waited for to be told from the next, so the sum is longer
+        # than a step of real training; on a CPU this is the clock and nothing else.
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def milliseconds(self) -> dict[str, float]:
+        """Milliseconds a step by part: totals over all steps after the warm-up, shared out.
+
+        A total and no median, because logging is done in one step of many.
+        """
+        steps, walls = self.steps[WARM_UP:], self.walls[WARM_UP:]
+        parts = {part: sum(step.get(part, 0.0) for step in steps) for part in self._parts(steps)}
+        parts["the rest of the loop"] = sum(walls) - sum(parts.values())
+        return {part: 1e3 * seconds / len(walls) for part, seconds in parts.items()}
+
+    @staticmethod
+    def _parts(steps: list[dict[str, float]]) -> list[str]:
+        return list(dict.fromkeys(part for step in steps for part in step))
+
+
+@contextlib.contextmanager
+def attached(watch: Stopwatch, architecture: type[Any]) -> Iterator[None]:
+    """Put the stopwatch around what the training loop calls."""
+    feed_from = FrameFeed.from_step
+
+    @contextlib.contextmanager
+    def feed_timed(self: FrameFeed, first: int) -> Iterator[Callable[[int], torch.Tensor]]:
+        with feed_from(self, first) as batch_of:
+            timed = watch.around("feeding a batch", batch_of)
+
+            def begin_and_feed(step: int) -> torch.Tensor:
+                watch.step_begins()
+                return timed(step)
+
+            yield begin_and_feed
+
+    parts: list[tuple[Any, str, str]] = [
+        (architecture, "losses", "forward"),
+        (torch.autograd, "grad", "backward"),
+        (nn.utils, "clip_grad_norm_", "clipping"),
+        (torch.optim.AdamW, "step", "optimiser"),
+        (Player, "set_progress", "schedule"),
+        (ModelEmaV3, "update", "averaging weights"),
+        (Tally, "add", "tally"),
+        (Tally, "means", "log and watch"),
+        (Scribe, "refuse_faults", "log and watch"),
+        (Log, "add", "log and watch"),
+    ]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(FrameFeed, "from_step", feed_timed))
+        for owner, name, part in parts:
+            timed = watch.around(part, getattr(owner, name))
+            stack.enter_context(mock.patch.object(owner, name, timed))
+        yield
+
+
+class StopAfter(StopRequest):
+    """Asks to stop when it has been looked at for so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    @property
+    def asked(self) -> bool:  # type: ignore[override]
+        """Whether the steps are over."""
+        self.left -= 1
+        return self.left < 0
+
+
+def config_of(model: str, setting: Setting, film: Film, precision: str) -> TrainingConfig:
+    """A training at a setting, with the budget of the quick preset."""
+    return TrainingConfig(
+        model=model,
+        options={"latent": setting.latent, "width": setting.width},
+        film=film.name,
+        film_fingerprint=film.fingerprint,
+        size=str(setting.size),
+        budget=f"{BUDGET_STEPS}steps",
+        batch=setting.batch,
+        seed=0,
+        precision=precision,
+    )
+
+
+def profile(model: str, setting: Setting, device: torch.device) -> dict[str, float]:
+    """Milliseconds a step by part, of some steps of a real training."""
+    film = scene_as_film(setting.size, count=256)
+    watch = Stopwatch(device)
+    config = config_of(model, setting, film, environment.default_precision(device))
+    with tempfile.TemporaryDirectory() as folder, attached(watch, registry().models[model]):
+        stop = StopAfter(setting.steps + 1)
+        with contextlib.suppress(Interrupted):
+            train(RunFolder(Path(folder)), config, film, device, stop=stop)
+    return watch.milliseconds()
+
+
+def share_outside(parts: dict[str, float]) -> float:
+    """The share of a step that is neither forward, backward nor optimiser."""
+    return 1 - sum(parts.get(part, 0.0) for part in NETWORK) / sum(parts.values())
+
+
+def repeated(model: str, setting: Setting, device: torch.device, rounds: int) -> dict[str, float]:
+    """The round of several whose share outside the network is the median one."""
+    found = [profile(model, setting, device) for _ in range(rounds)]
+    middle = statistics.median_low([share_outside(parts) for parts in found])
+    return next(parts for parts in found if share_outside(parts) == middle)
+
+
+def table(columns: dict[str, dict[str, float]]) -> str:
+    """Profiles as a Markdown table: parts down, trainings across, milliseconds and shares."""
+    parts = [*NETWORK, *dict.fromkeys(p for c in columns.values() for p in c if p not in NETWORK)]
+    lines = ["| ms a step | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for part in parts:
+        cells = [
+            f"{c.get(part, 0.0):.3f} ({c.get(part, 0.0) / sum(c.values()):.1%})"
+            for c in columns.values()
+        ]
+        lines.append(f"| {part} | " + " | ".join(cells) + " |")
+    lines.append(
+        "| **a whole step** | " + " | ".join(f"{sum(c.values()):.2f}" for c in columns.values()) + " |"
+    )
+    lines.append(
+        "| **outside the network** | "
+        + " | ".join(f"**{share_outside(c):.1%}**" for c in columns.values())
+        + " |"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default="ae,vae,vaegan")
+    parser.add_argument("--settings", default=",".join(SETTINGS))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    device = environment.choose_device(asked.device)
+    columns = {
+        f"{model}, {name}": repeated(model, SETTINGS[name], device, asked.rounds)
+        for name in asked.settings.split(",")
+        for model in asked.models.split(",")
+    }
+    described = environment.describe(device, environment.default_precision(device))
+    print(  # noqa: T201
+        f"{described.device_name}, {described.threads} threads, torch {described.torch}, "
+        f"{described.precision}, median of {asked.rounds} rounds\n\n{table(columns)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

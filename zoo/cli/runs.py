@@ -1,0 +1,252 @@
+"""`zoo runs`: what was trained, how far each run is, and the way to be rid of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from zoo.records import Part, Record
+    from zoo.training.runs import Run
+
+app = typer.Typer(help="Trained models: list, show, remove.", rich_markup_mode=None)
+
+RUN = "A run: its path, its id, the beginning of one, or film/model where there is one run of it."
+
+
+@app.callback(invoke_without_command=True)
+def runs(context: typer.Context) -> None:
+    """List the runs of the workspace."""
+    if context.invoked_subcommand:
+        return
+    from zoo.training.runs import find_runs
+    from zoo.workspace import Workspace
+
+    found = find_runs(Workspace.here())
+    if not found:
+        typer.echo("no runs here; `zoo train` and `zoo compare` leave them in runs/")
+        return
+    console = _console()
+    table = _table(found, narrow=False)
+    if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
+        table = _table(found, narrow=True)
+    console.print(table)
+    for run in found:
+        if run.problem:
+            console.print(_fit(f"damaged: {run.name}: {run.problem}", 400), soft_wrap=True)
+
+
+@app.command("show")
+def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
+    """Show a run: its settings, what it had, losses, scores and files."""
+    from zoo.errors import BadInput
+    from zoo.report.numbers import scaled, significant, whole
+    from zoo.training.curves import last_entry
+    from zoo.training.runs import choose_run, files_of, find_runs
+    from zoo.workspace import Workspace
+
+    workspace = Workspace.here()
+    run = choose_run(find_runs(workspace), word, workspace)
+    sections = {
+        run.name: [
+            ("state", run.standing),
+            *([("damaged", run.problem)] if run.problem else []),
+            ("last touched", _when(run.touched)),
+        ]
+    }
+    if run.description:
+        config = run.description.config.model_dump(mode="json")
+        options = config.pop("options")
+        sections["configuration"] = [
+            *((key, str(value)) for key, value in config.items()),
+            *((f"option {key}", str(value)) for key, value in options.items()),
+            ("origin", run.description.origin),
+        ]
+        machine = run.description.environment.model_dump(mode="json")
+        sections["environment"] = [
+            (key.replace("_", " "), "none" if value is None else str(value))
+            for key, value in machine.items()
+        ]
+        sections["spent"] = [("frames", whole(run.frames)), ("seconds", whole(run.seconds))]
+        if run.standing in ("finished", "interrupted") and (spent := run.description.spent):
+            sections["spent"] += [("steps", whole(spent.steps))]
+            sections["spent"] += [("epochs", significant(spent.epochs))]
+        try:
+            last = last_entry(run.folder.log)
+        except BadInput as error:
+            sections["losses"] = [("damaged", str(error))]
+        else:
+            step = f" at step {last.step:,}" if last else ""
+            sections[f"losses{step}"] = [
+                (f"{player}: {term}", significant(value, 4))
+                for player, terms in (last.losses if last else {}).items()
+                for term, value in terms.items()
+            ]
+    if run.record:
+        sections[f"scores on {run.record.watched}"] = _score_rows(run.record)
+    if run.record_problem:
+        sections["scores"] = [("damaged", run.record_problem)]
+    sections["files"] = [(file, scaled(size, "B")) for file, size in files_of(run).items()]
+    console = _console()
+    for title, rows in sections.items():
+        if rows:
+            console.print(_fit(title), style="bold", soft_wrap=True)
+            console.print(_section(rows))
+
+
+@app.command("remove")
+def remove(
+    words: Annotated[list[str], typer.Argument(metavar="RUN...", help=RUN)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs and all that is in them, evaluations too."""
+    import sys
+
+    from zoo.errors import BadInput
+    from zoo.report.numbers import counted, scaled
+    from zoo.training.runs import choose_run, files_of, find_runs, refuse_to_remove, remove_run
+    from zoo.workspace import Workspace
+
+    workspace = Workspace.here()
+    found = find_runs(workspace)
+    # All are looked at before the first is touched: one that is refused leaves them all.
+    chosen = {run.name: run for run in (choose_run(found, word, workspace) for word in words)}
+    for run in chosen.values():
+        refuse_to_remove(run, workspace)
+    console = _console()
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput("there is no terminal to ask; --yes removes without asking")
+        for run in chosen.values():
+            size = scaled(sum(files_of(run).values()), "B")
+            console.print(_fit(f"{run.name} ({run.standing}, {size})"), soft_wrap=True)
+        if not typer.confirm(f"Remove {counted(len(chosen), 'run')}?"):
+            typer.echo("nothing is removed")
+            raise typer.Exit(1)
+    for run in chosen.values():
+        remove_run(run, workspace)
+        console.print(_fit(f"{run.name} is removed"), soft_wrap=True)
+
+
+def _console() -> Console:
+    """The terminal; a pipe or a file gets whole rows, whatever their width."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=240)
+
+
+def _table(runs: Sequence[Run], narrow: bool) -> Table:
+    """A row a run; a narrow table has the ids' digests alone, which name a run as well."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from zoo.report.numbers import NOT_APPLICABLE, whole
+    from zoo.training.runs import short_digests
+
+    digests = short_digests(runs)
+    judged_by = _judged_by(runs)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False)
+    for heading in ("film", "model", "run"):
+        table.add_column(heading, overflow="fold", vertical="bottom")
+    table.add_column("state", no_wrap=True)
+    for heading in ("frames", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(_fit(_heading(judged_by)), justify="right", min_width=8)
+    table.add_column("last touched", no_wrap=True)
+    for run in runs:
+        digest = digests[run.name]
+        cut = run.id.removesuffix(run.digest) + digest
+        # What lies in the wrong place has no film and no model, only a name.
+        shown = (digest if narrow else cut) if run.film else run.name
+        table.add_row(
+            _fit(run.film),
+            _fit(run.model),
+            _fit(shown),
+            run.standing,
+            NOT_APPLICABLE if run.frames is None else whole(run.frames),
+            NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
+            _score(run, judged_by),
+            _when(run.touched, narrow),
+        )
+    return table
+
+
+def _judged_by(runs: Sequence[Run]) -> tuple[str, Part] | None:
+    """The one metric and part that the list shows: held-out LPIPS where any run has it."""
+    from zoo.report.standings import PERCEPTUAL
+
+    parts: tuple[Part, ...] = ("held_out", "seen")
+    records = [run.record for run in runs if run.record]
+    metrics = [PERCEPTUAL, *(metric for record in records for metric in record.scores)]
+    for part in parts:
+        for metric in metrics:
+            if any(part in record.scores.get(metric, {}) for record in records):
+                return metric, part
+    return None
+
+
+def _heading(judged_by: tuple[str, Part] | None) -> str:
+    return f"{judged_by[0]}, {judged_by[1].replace('_', ' ')}" if judged_by else "score"
+
+
+def _score(run: Run, judged_by: tuple[str, Part] | None) -> str:
+    from zoo.report.numbers import NOT_APPLICABLE, NOT_AVAILABLE, significant
+
+    if run.record_problem:
+        return "damaged"
+    if not run.record or not judged_by:
+        return NOT_APPLICABLE
+    metric, part = judged_by
+    summary = run.record.scores.get(metric, {}).get(part)
+    return significant(summary.mean) if summary else NOT_AVAILABLE
+
+
+def _score_rows(record: Record) -> list[tuple[str, str]]:
+    from zoo.report.numbers import significant, whole
+
+    return [
+        (
+            f"{metric}, {part.replace('_', ' ')}",
+            f"{significant(summary.mean, 4)} (sd {significant(summary.sd)}, "
+            f"{whole(summary.frames)} frames)",
+        )
+        for metric, parts in record.scores.items()
+        for part, summary in parts.items()
+    ]
+
+
+def _section(rows: Sequence[tuple[str, str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows:
+        table.add_row("  " + _fit(key), _fit(value))
+    return table
+
+
+def _when(seconds: float | None, short: bool = False) -> str:
+    from datetime import datetime
+
+    from zoo.report.numbers import NOT_APPLICABLE
+
+    if seconds is None:
+        return NOT_APPLICABLE
+    form = "%m-%d %H:%M" if short else "%Y-%m-%d %H:%M"
+    return datetime.fromtimestamp(seconds).astimezone().strftime(form)
+
+
+def _fit(text: str, longest: int = 200) -> str:
+    """What a file or folder says, fit to print: no markup, no sequences, nothing unprintable."""
+    from rich.markup import escape
+
+    from zoo.report.text import one_line
+
+    return escape(one_line(text.encode("utf-8", "replace").decode(), longest))

@@ -1,0 +1,62 @@
+"""Scalars for TensorBoard: a watcher that writes what training tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import BadInput
+from zoo.training.watching import Moment, Watcher
+
+SECONDS_BETWEEN_WRITES = 10
+
+
+def require_tensorboard() -> type[Any]:
+    """Return TensorBoard's writer; raises BadInput where the package is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput(
+            "--tensorboard needs a package that is not here: pip install 'film-zoo[tensorboard]'"
+        ) from None
+    return SummaryWriter
+
+
+@contextmanager
+def scalars(folder: Path) -> Iterator[Watcher]:
+    """Yield a watcher that writes losses by player and term, and frames/s, into `folder`.
+
+    What an earlier training wrote of the same steps is hidden, so that a run that was killed and
+    resumed has one curve. Raises BadInput as `require_tensorboard`.
+    """
+    kind = require_tensorboard()
+    writer: Any = None
+
+    def watch(moment: Moment) -> None:
+        nonlocal writer
+        if writer is None:
+            # Not before training tells something: `--afresh` empties the run's folder first, and
+            # the first step told is the first that an earlier training may have told already.
+            writer = kind(str(folder), purge_step=moment.step, flush_secs=SECONDS_BETWEEN_WRITES)
+        for player, terms in moment.losses.items():
+            for term, value in terms.items():
+                writer.add_scalar(f"loss/{player}/{term}", value, moment.step)
+        writer.add_scalar("frames per second", moment.frames_per_second, moment.step)
+
+    try:
+        yield watch
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def together(*watchers: Watcher) -> Watcher:
+    """One watcher that tells several, in their order."""
+
+    def watch(moment: Moment) -> None:
+        for watcher in watchers:
+            watcher(moment)
+
+    return watch
