@@ -220,7 +220,9 @@ def table(columns: dict[str, dict[str, float]]) -> str:
         ]
         lines.append(f"| {part} | " + " | ".join(cells) + " |")
     lines.append(
-        "| **a whole step** | " + " | ".join(f"{sum(c.values()):.2f}" for c in columns.values()) + " |"
+        "| **a whole step** | "
+        + " | ".join(f"{sum(c.values()):.2f}" for c in columns.values())
+        + " |"
     )
     lines.append(
         "| **outside the network** | "

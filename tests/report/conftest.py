@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.report.synthetic_results import comparison, put_pictures
 
+from tests.report.synthetic_results import comparison, put_pictures
 from zoo.records import Results
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from tests.report.synthetic_results import (
     FRAMES,
     HOSTILE_MODEL,
@@ -21,7 +22,6 @@ from tests.report.synthetic_results import (
     failed,
     put_pictures,
 )
-
 from zoo.errors import BadInput
 from zoo.records import Results, read_json
 from zoo.report import strips

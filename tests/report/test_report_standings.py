@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from rich.console import Console
-from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
 
+from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
 from zoo.records import Results
 from zoo.report import numbers
 from zoo.report.findings import latent_notes, training, winners
