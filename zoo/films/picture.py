@@ -17,11 +17,14 @@ from zoo.films.geometry import Fit, Placement, Rect, place
 from zoo.films.store import Bars
 from zoo.frame_size import FrameSize
 
-# sRGB primaries and curve; the intent has effect where the film's range or gamut is wider.
+# libswscale's number for the rendering intent that keeps the look of a picture whose range or
+# gamut is wider than the display's, SWS_INTENT_PERCEPTUAL.
+_KEEP_THE_LOOK = "0"
+# sRGB primaries and curve.
 _DISPLAY = {
     "out_primaries": "bt709",
     "out_transfer": "iec61966-2-1",
-    "intent": "perceptual",
+    "intent": _KEEP_THE_LOOK,
 }
 
 

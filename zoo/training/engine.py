@@ -20,6 +20,7 @@ from zoo.plugins import registry
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint
 from zoo.training.feed import FrameFeed
+from zoo.training.heap import keep_freed_memory
 from zoo.training.memory import is_out_of_memory, out_of_memory
 from zoo.training.players import Players
 from zoo.training.ranks import average_over_ranks, launch
@@ -57,6 +58,8 @@ def train(
     budget = Budget.parse(config.budget)
     steps = budget.steps(len(film.split.seen), config.batch)
 
+    if device.type == "cpu":
+        keep_freed_memory()
     fabric = launch(device, config.precision, config.batch)
     torch.manual_seed(config.seed)
     architecture = registry().architecture(config.model)

@@ -1,10 +1,12 @@
 """The folder a training leaves: `runs/<film>/<model>/<id>/`.
 
-run.json             what was asked for, what came of it, on which machine
-weights.safetensors  the weights to use: averaged over the last part of training
-checkpoint.safetensors  everything needed to go on (removed when finished)
-log.jsonl            losses by player as training went
-preview.png          originals over reconstructions, refreshed while it trains
+- run.json: what was asked for, what came of it, on which machine
+- weights.safetensors: the weights to use, averaged over the last part of training
+- checkpoint.safetensors: everything needed to go on; removed when training is finished
+- log.jsonl: losses by player as training went
+- preview.png: originals over reconstructions, refreshed while it trains
+- curves.png: the losses of the log, drawn when training ends
+- tensorboard/: the same for TensorBoard, where it was asked for
 """
 
 from __future__ import annotations
