@@ -18,12 +18,13 @@ $(READY): pyproject.toml
 demo: $(READY)
 	@mkdir -p demo
 	cd demo && ../$(BIN)/zoo compare --films all --models ae,vae,vaegan,perceptual --preset quick
+	@echo "the report: demo/results/report.md"
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: $(READY)
-	$(BIN)/python -m pytest -n 2
+test-all: test
+	$(BIN)/python -m pytest -n 2 -m slow
 
 bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds

@@ -23,8 +23,12 @@ class Posterior(NamedTuple):
 
     @classmethod
     def of(cls, heads: Tensor) -> Posterior:
-        """Split an encoder's output (B, 2 L). Log variances stay within what exp can bear."""
-        mean, log_variance = heads.chunk(2, dim=1)
+        """Split an encoder's output (B, 2 L). Log variances stay within what exp can bear.
+
+        From here on in 32 bits, whatever the encoder computed in: KL is a small difference of
+        large numbers.
+        """
+        mean, log_variance = heads.to(torch.promote_types(heads.dtype, torch.float32)).chunk(2, 1)
         return cls(mean, log_variance.clamp(-12, 6))
 
     def sample(self, step: Step) -> Tensor:

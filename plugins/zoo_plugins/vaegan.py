@@ -56,7 +56,7 @@ class VaeGan(VariationalAutoencoder):
 
     name: ClassVar[str] = "vaegan"
     summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 2e-3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.real_or_drawn"),
     )
@@ -65,10 +65,10 @@ class VaeGan(VariationalAutoencoder):
         """Settings of the VAE-GAN."""
 
         feature: float = pydantic.Field(
-            1.0, ge=0, description="weight of the distance between discriminator features"
+            2.0, ge=0, description="weight of the distance between discriminator features"
         )
         adversarial: float = pydantic.Field(
-            0.2, ge=0, description="weight of the adversarial term against the evidence bound"
+            0.05, ge=0, description="weight of the adversarial term against the evidence bound"
         )
 
     options: Options

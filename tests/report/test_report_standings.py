@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
 from zoo.records import Results
 from zoo.report import numbers
-from zoo.report.findings import latent_notes, training, winners
+from zoo.report.findings import beside_references, latent_notes, training, winners
 from zoo.report.labels import Point, name_points
 from zoo.report.markdown import code_block, escape
 from zoo.report.standings import ranking, score, standings
@@ -50,6 +50,20 @@ def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
     said = " ".join(winners(results))
     assert "within two standard deviations over seeds" in said
     assert "Every model ran with one seed" not in said
+
+
+def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -> None:
+    reference = next(r.model for r in results.records if r.role == "reference")
+    film = results.films[0]
+    for one in results.records:
+        if one.watched == film.name and one.role == "model" and one.status == "ok":
+            one.scores["psnr"]["seen"].mean = 99.0
+            one.scores["psnr"]["held_out"].mean = 1.0
+    models = [r for r in results.records if r.watched == film.name and r.role == "model"]
+    good = sum(r.status == "ok" for r in models)
+    [said] = [s for s in beside_references(results, film) if f"than {reference}:" in s]
+    assert f"{good} of {good} by PSNR on seen frames" in said
+    assert f"0 of {good} by PSNR on held out frames" in said
 
 
 def test_a_small_lead_is_called_small(results: Results) -> None:

@@ -24,6 +24,9 @@ def compare(
     seed: opt.SeedOption = 0,
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Train and evaluate again what is there already.")
+    ] = False,
 ) -> None:
     """Train what is missing, evaluate every frame, and write results/report.md.
 
@@ -68,7 +71,7 @@ def compare(
     judges = Judges.open(chosen.device)
     cells = matrix.plan(ingested, chosen_models)
     with stop_on_interrupt() as stop, MatrixDisplay(console, cells) as display:
-        records = matrix.run(workspace, cells, chosen, judges, display, stop)
+        records = matrix.run(workspace, cells, chosen, judges, display, stop, afresh)
 
     records = matrix.bring_pictures(workspace, records, workspace.results)
     command = shlex.join(["zoo", *sys.argv[1:]])

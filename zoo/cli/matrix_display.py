@@ -64,13 +64,14 @@ class MatrixDisplay:
         self.moment = None
         self._set("watching")
 
-    def finished(self, cell: Cell, record: Record) -> None:
+    def finished(self, cell: Cell, record: Record, found: bool) -> None:
         """A cell has its record; where no terminal is watching, it is a line of its own."""
         self.done += 1
         self.bar.update(self.task, completed=self.done, of=f"{self.done}/{self.total}")
-        self._set("done" if record.status == "ok" else "failed")
+        done = "found" if found else "done"
+        self._set(done if record.status == "ok" else "failed")
         if not self.console.is_terminal or record.status == "failed":
-            what = record.reason or "done"
+            what = record.reason or done
             line = f"{cell.architecture.name} on {cell.film.name}: {what}"
             self.console.print(escape(line), soft_wrap=True, highlight=False)
 

@@ -44,8 +44,8 @@ class Watcher(Protocol):
     def evaluating(self, cell: Cell) -> None:
         """The cell's model watches the film."""
 
-    def finished(self, cell: Cell, record: Record) -> None:
-        """A cell has its record, good or failed."""
+    def finished(self, cell: Cell, record: Record, found: bool) -> None:
+        """A cell has its record, good or failed; `found` says that it is an earlier one."""
 
 
 def plan(films: Sequence[Film], models: Sequence[type[Autoencoder]]) -> list[Cell]:
@@ -61,16 +61,18 @@ def run(
     judges: Judges,
     watcher: Watcher,
     stop: StopRequest,
+    afresh: bool = False,
 ) -> list[Record]:
     """Train and evaluate what is missing, cell by cell; a failed cell becomes a failed record.
 
+    `afresh` makes everything again, as after a change in a model's code, which no run knows of.
     Raises Interrupted when `stop` was asked; what is finished is found again the next time.
     """
     records = []
     for cell in cells:
         watcher.started(cell)
-        record = _run_cell(workspace, cell, settings, judges, watcher, stop)
-        watcher.finished(cell, record)
+        record, found = _run_cell(workspace, cell, settings, judges, watcher, stop, afresh)
+        watcher.finished(cell, record, found)
         records.append(record)
     return records
 
@@ -82,35 +84,41 @@ def _run_cell(
     judges: Judges,
     watcher: Watcher,
     stop: StopRequest,
-) -> Record:
+    afresh: bool,
+) -> tuple[Record, bool]:
     # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
     # call of sys.exit included, costs this cell and no other. What it was is kept in full.
     config = folder = None
     try:
         config = settings.config(cell.architecture, cell.film)
         folder = RunFolder.of(workspace, config)
-        known = known_record(folder, config, cell.film, judges)
+        known = None if afresh else known_record(folder, cell.film, judges)
         if known:
-            return known
+            return known, True
         folder = ensure_trained(
-            workspace, config, cell.film, settings.device, watch=watcher.trained, stop=stop
+            workspace,
+            config,
+            cell.film,
+            settings.device,
+            watch=watcher.trained,
+            stop=stop,
+            afresh=afresh,
         )
         if stop.asked:
             raise Interrupted("stopped between cells; the same command goes on")
         watcher.evaluating(cell)
-        return evaluate(workspace, folder, config, cell.film, judges, settings.device)
+        record = evaluate(workspace, folder, config, cell.film, judges, settings.device)
+        return record, False
     except Interrupted:
         raise
     except (Exception, SystemExit) as error:
         if folder:
             folder.path.mkdir(parents=True, exist_ok=True)
             (folder.path / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        return failed_record(cell, settings, config, error)
+        return failed_record(cell, settings, config, error), False
 
 
-def known_record(
-    folder: RunFolder, config: TrainingConfig, film: Film, judges: Judges
-) -> Record | None:
+def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None:
     """The record of an earlier comparison, if it still holds for what can be measured now."""
     path = folder.evaluation(film.name) / "record.json"
     if folder.state != "finished" or not path.exists():

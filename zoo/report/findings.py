@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from itertools import combinations
 
-from zoo.records import FilmInfo, Results
+from zoo.records import FilmInfo, Part, Results
 from zoo.report import numbers
 from zoo.report.standings import (
     DISTORTION,
@@ -223,6 +223,29 @@ def _references(results: Results, models: list[Standing], ranks: list[Ranking]) 
             beaten.append(f"{lost} of {len(values)} models are better by {_short(rank)}")
         if beaten:
             sentences.append(f"Beside the reference {row.name}, {' and '.join(beaten)}.")
+    return sentences
+
+
+def beside_references(results: Results, film: FilmInfo) -> list[str]:
+    """How many models are better than each reference on one film, seen and held out apart."""
+    rows = [row for row in standings(results, film.name) if row.records]
+    models = [row for row in rows if row.role == "model"]
+    metrics = [m for m in results.metrics if m.name in (PERCEPTUAL, DISTORTION)]
+    parts: tuple[Part, ...] = ("seen", "held_out")
+    sentences = []
+    for reference in (row for row in rows if row.role == "reference"):
+        counts = []
+        for rank in (Ranking(metric, part) for metric in metrics for part in parts):
+            own = _value_of(reference, rank)
+            values = [v for v in (_value_of(row, rank) for row in models) if v is not None]
+            if own is None or not values:
+                continue
+            better = sum(rank.key(value) < rank.key(own) for value in values)
+            counts.append(
+                f"{better} of {len(values)} by {_short(rank)} on {PART_NAMES[rank.part]} frames"
+            )
+        if counts:
+            sentences.append(f"Models better than {reference.name}: {', '.join(counts)}.")
     return sentences
 
 

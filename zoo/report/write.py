@@ -7,6 +7,7 @@ from pathlib import Path
 from zoo.errors import BadInput
 from zoo.records import FilmInfo, Results, write_json
 from zoo.report import flat, numbers
+from zoo.report.findings import beside_references
 from zoo.report.markdown import image, table
 from zoo.report.page import FilmSection, render
 from zoo.report.plots import draw_scores, draw_trade
@@ -72,7 +73,7 @@ def _film_section(results: Results, film: FilmInfo, folder: Path, stem: str) -> 
         film=film,
         title=one_line(film.title),
         table=table(content),
-        notes=content.notes,
+        notes=(*content.notes, *beside_references(results, film)),
         strip=image(strip_path, alternative(film, strip)) if strip else None,
         strip_note=note,
         scores=image(scores_path, scores) if scores else None,

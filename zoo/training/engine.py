@@ -10,13 +10,13 @@ import math
 import time
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 
 from zoo.autoencoder import Step
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.training.average import WeightAverage
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint
 from zoo.training.feed import FrameFeed
@@ -67,7 +67,7 @@ def train(
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device).manual_seed(config.seed)
     players = Players(model)
-    average = ModelEmaV3(model, decay=_decay(steps), use_warmup=True)
+    average = WeightAverage(model, _decay(steps))
     feed = FrameFeed(film, config.batch, config.seed, device, fabric.global_rank, fabric.world_size)
     reduce = average_over_ranks(fabric)
     tally = Tally(device)

@@ -54,8 +54,13 @@ class FrameFeed:
     def positions(self, step: int) -> np.ndarray:
         """Positions, among the training frames, of this rank's part of the batch of `step`."""
         count = len(self.indices)
-        stream = np.arange(step * self.batch, (step + 1) * self.batch)[self.slice]
-        return np.array([self._shuffled(int(at) // count)[int(at) % count] for at in stream])
+        at, stop = step * self.batch + self.slice.start, step * self.batch + self.slice.stop
+        parts = []
+        while at < stop:
+            epoch, begin = divmod(at, count)
+            parts.append(self._shuffled(epoch)[begin : begin + stop - at])
+            at += len(parts[-1])
+        return np.concatenate(parts)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:
@@ -92,4 +97,4 @@ def _as_frames(pixels: Tensor) -> Tensor:
 
     Stored channels last, the permuted view is channels last too, without moving a byte.
     """
-    return pixels.permute(0, 3, 1, 2).float().div_(255)
+    return pixels.permute(0, 3, 1, 2) / 255

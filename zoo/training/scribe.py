@@ -6,7 +6,6 @@ import time
 
 import torch
 from lightning_fabric import Fabric
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
 from zoo import environment
@@ -15,6 +14,7 @@ from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.plugins import registry
 from zoo.records import Spent
+from zoo.training.average import WeightAverage
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
 from zoo.training.curves import CURVES, draw_curves
 from zoo.training.players import Players
@@ -36,7 +36,7 @@ class Scribe:
         film: Film,
         fabric: Fabric,
         model: Autoencoder,
-        average: ModelEmaV3,
+        average: WeightAverage,
         players: Players,
         generator: torch.Generator,
         tally: Tally,

@@ -1,4 +1,4 @@
-"""Losses summed on the device, read by the host only now and then."""
+"""Losses kept on the device, read by the host only now and then."""
 
 from __future__ import annotations
 
@@ -10,32 +10,25 @@ from zoo.training.players import Reduce
 
 
 class Tally:
-    """Running sums of every term since they were last read, and the first step that went wrong.
+    """Every term of every step since they were last read.
 
-    Nothing here waits for the device until `means` or `first_fault` is asked.
+    Nothing here waits for the device until `means` or `first_fault` is asked, and a step costs
+    one small operation. The loop asks often enough for the rows to stay few.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.names: list[tuple[str, str]] = []
-        self.sums = torch.zeros(0, device=device)
-        self.steps = 0
-        self.fault_steps = torch.zeros(0, device=device)
+        self.rows: list[Tensor] = []
+        self.last_step = 0
 
     def add(self, losses: Losses, step: int) -> None:
-        """Add the losses of one step."""
+        """Add the losses of one step; steps come one after another."""
         terms = [(p, t, v) for p, loss in losses.items() for t, v in loss.terms.items()]
-        values = torch.stack([value.detach().float() for _, _, value in terms])
         if not self.names:
             self.names = [(player, term) for player, term, _ in terms]
-        if not self.sums.numel():
-            self.sums = torch.zeros_like(values)
-        if not self.fault_steps.numel():
-            self.fault_steps = torch.full_like(values, torch.inf)
-        self.sums += values
-        self.steps += 1
-        wrong = torch.where(values.isfinite(), torch.inf, float(step))
-        self.fault_steps = torch.minimum(self.fault_steps, wrong)
+        self.rows.append(torch.stack([value.detach().float() for _, _, value in terms]))
+        self.last_step = step
 
     def means(self, reduce: Reduce | None = None) -> dict[str, dict[str, float]]:
         """Means by player and term since they were last read; starts again from nothing.
@@ -43,28 +36,35 @@ class Tally:
         `reduce` averages over the ranks, each of which saw its own part of the batches.
         """
         found: dict[str, dict[str, float]] = {}
-        sums = reduce(self.sums) if reduce else self.sums
-        for (player, term), total in zip(self.names, sums.tolist(), strict=True):
-            found.setdefault(player, {})[term] = total / max(self.steps, 1)
-        self.sums.zero_()
-        self.steps = 0
+        if not self.rows:
+            return found
+        means = torch.stack(self.rows).mean(dim=0)
+        means = reduce(means) if reduce else means
+        for (player, term), mean in zip(self.names, means.tolist(), strict=True):
+            found.setdefault(player, {})[term] = mean
+        self.rows = []
         return found
 
     def first_fault(self) -> tuple[int, str, str] | None:
-        """The first step with a loss that was not finite, its player and its term."""
-        if not self.names:
+        """The first step with a loss that was not finite, its player and its term.
+
+        Only steps since `means` was last read are known.
+        """
+        if not self.rows:
             return None
-        step, index = self.fault_steps.min(dim=0)
-        if not torch.isfinite(step):
+        wrong = ~torch.stack(self.rows).isfinite()
+        if not wrong.any():
             return None
-        player, term = self.names[int(index)]
-        return int(step), player, term
+        row, term = wrong.nonzero()[0].tolist()
+        return self.last_step - (len(self.rows) - 1) + row, *self.names[term]
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
-        return {"tally.sums": self.sums, "tally.steps": torch.tensor(self.steps)}
+        if not self.rows:
+            return {}
+        return {"tally.rows": torch.stack(self.rows)}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from a checkpoint."""
-        self.sums = state["tally.sums"].to(self.device)
-        self.steps = int(state["tally.steps"])
+        rows = state.get("tally.rows")
+        self.rows = [] if rows is None else list(rows.to(self.device))
