@@ -23,7 +23,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from zoo import environment
@@ -31,6 +30,7 @@ from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.training.average import WeightAverage
 from zoo.training.engine import Interrupted, train
 from zoo.training.feed import FrameFeed
 from zoo.training.players import Player
@@ -63,6 +63,8 @@ SETTINGS = {
     for setting in (
         Setting("quick", FrameSize(96, 54), width=16, latent=16, batch=8, steps=250),
         Setting("mid", FrameSize(128, 72), width=32, latent=64, batch=16, steps=50),
+        Setting("peers-narrow", FrameSize(64, 64), width=16, latent=64, batch=8, steps=250),
+        Setting("peers-wide", FrameSize(64, 64), width=32, latent=64, batch=32, steps=50),
     )
 }
 
@@ -107,18 +109,20 @@ class Stopwatch:
         return time.perf_counter()
 
     def milliseconds(self) -> dict[str, float]:
-        """Milliseconds a step by part: totals over all steps after the warm-up, shared out.
+        """Milliseconds a step by part, after the warm-up.
 
-        A total and no median, because logging is done in one step of many.
+        Of what every step does, the median: other work on the machine reaches into some steps.
+        Of what few steps do (a line of the log), the total, shared out over all of them.
         """
         steps, walls = self.steps[WARM_UP:], self.walls[WARM_UP:]
-        parts = {part: sum(step.get(part, 0.0) for step in steps) for part in self._parts(steps)}
-        parts["the rest of the loop"] = sum(walls) - sum(parts.values())
-        return {part: 1e3 * seconds / len(walls) for part, seconds in parts.items()}
-
-    @staticmethod
-    def _parts(steps: list[dict[str, float]]) -> list[str]:
-        return list(dict.fromkeys(part for step in steps for part in step))
+        found: dict[str, float] = {}
+        for part in dict.fromkeys(part for step in steps for part in step):
+            seconds = [step[part] for step in steps if part in step]
+            every = len(seconds) == len(steps)
+            found[part] = statistics.median(seconds) if every else sum(seconds) / len(steps)
+        rests = [wall - sum(step.values()) for wall, step in zip(walls, steps, strict=True)]
+        found["the rest of the loop"] = statistics.median(rests)
+        return {part: 1e3 * seconds for part, seconds in found.items()}
 
 
 @contextlib.contextmanager
@@ -143,7 +147,7 @@ def attached(watch: Stopwatch, architecture: type[Any]) -> Iterator[None]:
         (nn.utils, "clip_grad_norm_", "clipping"),
         (torch.optim.AdamW, "step", "optimiser"),
         (Player, "set_progress", "schedule"),
-        (ModelEmaV3, "update", "averaging weights"),
+        (WeightAverage, "update", "averaging weights"),
         (Tally, "add", "tally"),
         (Tally, "means", "log and watch"),
         (Scribe, "refuse_faults", "log and watch"),
@@ -174,6 +178,7 @@ def config_of(model: str, setting: Setting, film: Film, precision: str) -> Train
     """A training at a setting, with the budget of the quick preset."""
     return TrainingConfig(
         model=model,
+        origin=registry().origins[model],
         options={"latent": setting.latent, "width": setting.width},
         film=film.name,
         film_fingerprint=film.fingerprint,
@@ -236,7 +241,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default="ae,vae,vaegan")
-    parser.add_argument("--settings", default=",".join(SETTINGS))
+    parser.add_argument("--settings", default="quick,mid", help=", ".join(SETTINGS))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()

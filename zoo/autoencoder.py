@@ -30,7 +30,7 @@ class Options(pydantic.BaseModel):
     Subclass it as `Options` inside the model and give every field a description.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     latent: int = pydantic.Field(200, ge=1, description="numbers a frame is squeezed into")
 

@@ -48,7 +48,7 @@ ENVIRONMENT = Environment(
     pyav="15.0.0",
     ffmpeg="7.1",
     film_zoo="0.1.0",
-    commit="0123456789abcdef",
+    commit="0123456789abcdef with changes",
 )
 
 

@@ -179,9 +179,12 @@ def test_the_protocol_and_the_origin_are_told(text: str) -> None:
     assert "rounded to 8 bits" in text
     assert "one budget: 1200 frames" in text
     assert "alpha: 1,200 training frames for every model, in 30.0 s at the median" in text
-    assert "Test CPU (cpu), 2 threads, 32-true, contiguous: batches of 16, median of 5" in text
+    assert (
+        "Test CPU (cpu), 2 threads, contiguous, training at 32-true, encoding and decoding in 32 "
+        "bits: batches of 16, median of 5"
+    ) in text
     assert "| A | Test CPU (cpu) | 2 | 32-true | 3.11.2 | 2.8.0 |" in text
-    assert "0123456789ab |" in text
+    assert "0123456789abcdef with changes |" in text
     assert "sha256:" + "b" * 64 in text
     assert text.endswith("```\nzoo compare --films alpha,beta\n```\n")
 

@@ -13,6 +13,7 @@ def config_of(model: str, film: Film, **changes: object) -> TrainingConfig:
     """A training of 24 steps, unless `changes` say otherwise."""
     settings = {
         "model": model,
+        "origin": "film-zoo 0",
         "options": {"latent": 4, "width": 8},
         "film": film.name,
         "film_fingerprint": film.fingerprint,

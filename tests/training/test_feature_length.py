@@ -1,39 +1,24 @@
-"""A film of 170,000 frames: ingested, trained on, killed, resumed and finished in flat memory.
-
-What is measured is memory that is the process's own (`RssAnon`). The frames of a store are
-mapped from a file: pages of it that were read count as resident until the system wants them
-back, which says nothing of what a process needs.
-"""
+"""A film of 170,000 frames: ingested, trained on, killed, resumed and finished in flat memory."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
-from tests.films.making import drifting, video_frame
+from benchmarks.long_film import draw_film
+from benchmarks.watched import watched
+from zoo.frame_size import FrameSize
 from zoo.training.curves import read_log
 from zoo.training.run_folder import RunFolder
 
 FRAMES = 170_000
-SIDE = 32
-SHOT = 250
+SIZE = FrameSize(32, 32)
 BATCH = 64
-FILM_MB = FRAMES * SIDE * SIDE * 3 / 1e6
-"""522 MB: a process that held the film, or a third of it, would be seen."""
-MOST_MB = 160.0
+FILM_MB = FRAMES * SIZE.pixels * 3 / 1e6
+"""522 MB: a process that held the film, or a quarter of it, would be seen."""
+MOST_MB = FILM_MB / 4
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,6 +29,7 @@ COMMON = """
 import sys
 from pathlib import Path
 import torch
+from benchmarks.watched import begin
 from zoo.films.catalogue import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.frame_size import FrameSize
@@ -51,15 +37,15 @@ from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.workspace import Workspace
 home = Path(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
+begin()
 entry = FilmEntry(name="feature", files=(home / "feature.mp4",))
 film = open_film(entry, FrameSize(32, 32), Workspace(home))
 """
 INGEST = f"{COMMON}\nprint(len(film), flush=True)"
 TRAIN = f"""{COMMON}
 config = TrainingConfig(
-    model="ae", options={{"latent": 4, "width": 4}}, film=film.name,
+    origin="film-zoo 0",
+    model="ae", origin="film-zoo 0", options={{"latent": 4, "width": 4}}, film=film.name,
     film_fingerprint=film.fingerprint, size="32x32", budget="1epochs", batch={BATCH}, seed=0,
     precision="32-true",
 )
@@ -68,82 +54,11 @@ train(RunFolder(home / "run"), config, film, torch.device("cpu"), checkpoint_eve
 """
 
 
-@dataclass
-class Memory:
-    """Megabytes of a process, the largest seen."""
-
-    anonymous: float = 0.0
-    mapped: float = 0.0
-    interpreter: float = 0.0
-    """Anonymous memory after the imports."""
-
-    @property
-    def of_the_work(self) -> float:
-        return self.anonymous - self.interpreter
-
-    def look(self, pid: int) -> None:
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            return
-        found = {key: int(kb) / 1e3 for key, kb in re.findall(r"(Rss\w+):\s+(\d+) kB", status)}
-        self.anonymous = max(self.anonymous, found.get("RssAnon", 0.0))
-        self.mapped = max(self.mapped, found.get("RssFile", 0.0))
-
-
-@contextmanager
-def child(script: str, home: Path) -> Iterator[tuple[subprocess.Popen[str], Memory]]:
-    """A process whose memory is looked at every few milliseconds, past its imports."""
-    memory = Memory()
-    ended = threading.Event()
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(home)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdin and process.stdout
-    assert process.stdout.readline() == "ready\n"
-    memory.look(process.pid)
-    memory.interpreter = memory.anonymous
-
-    def keep_looking() -> None:
-        while not ended.wait(0.01):
-            memory.look(process.pid)
-
-    thread = threading.Thread(target=keep_looking)
-    thread.start()
-    try:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        yield process, memory
-    finally:
-        ended.set()
-        thread.join()
-        process.kill()
-        process.wait(timeout=60)
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a film of nearly two hours: thirty-two drifting shots, over and over."""
+    """A folder with a film of nearly two hours."""
     home = tmp_path_factory.mktemp("feature")
-    shots = [
-        [video_frame(np.asarray(f), "yuv420p") for f in drifting(SIDE, SIDE, 50, seed)]
-        for seed in range(32)
-    ]
-    with av.open(str(home / "feature.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25, options={"qscale": "3", "g": "50"})
-        stream.width = stream.height = SIDE
-        stream.pix_fmt = "yuv420p"
-        for number in range(FRAMES):
-            shot = shots[number // SHOT % len(shots)]
-            frame = shot[number % SHOT % len(shot)]
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    draw_film(home / "feature.mp4", FRAMES, SIZE)
     return home
 
 
@@ -153,12 +68,12 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     folder = RunFolder(home / "run")
     steps: list[int] = []
 
-    with child(INGEST, home) as (process, ingesting):
+    with watched(["-c", INGEST, str(home)], OMP_NUM_THREADS="1") as (process, ingesting):
         assert process.stdout
         assert int(process.stdout.read()) == FRAMES
     assert process.wait() == 0
 
-    with child(TRAIN, home) as (process, until_killed):
+    with watched(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, until_killed):
         assert process.stdout
         for line in process.stdout:
             if int(line) > 800:
@@ -167,7 +82,7 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     assert folder.state == "training"
     assert folder.checkpoint.exists()
 
-    with child(TRAIN, home) as (process, resumed):
+    with watched(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, resumed):
         assert process.stdout
         steps = [int(line) for line in process.stdout]
     assert process.wait() == 0
@@ -184,11 +99,11 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     phases = {"ingest": ingesting, "train, killed": until_killed, "resume": resumed}
     with capsys.disabled():
         for phase, memory in phases.items():
-            print(
+            print(  # noqa: T201
                 f"\n{phase}: {memory.of_the_work:.0f} MB of its own over {memory.interpreter:.0f} "
                 f"MB after imports; up to {memory.mapped:.0f} MB of files mapped",
                 end="",
             )
-        print(f"; the film is {FILM_MB:.0f} MB")
+        print(f"; the film is {FILM_MB:.0f} MB")  # noqa: T201
     for phase, memory in phases.items():
         assert 0 < memory.of_the_work < MOST_MB, phase

@@ -47,7 +47,7 @@ class TwoPlayers(Autoencoder):
         super().__init__(size, options)
         self.left = nn.Parameter(torch.tensor([1.0, 2.0]))
         self.right = nn.Parameter(torch.tensor([3.0, 4.0]))
-        self.right_plays = torch.tensor(True)
+        self.right_plays: Tensor | None = torch.tensor(True)
 
     def players(self):
         return {"left": [self.left], "right": [self.right]}
@@ -92,10 +92,12 @@ def test_a_player_that_sits_out_keeps_weights_moments_and_step_count() -> None:
     for key, value in right.optimizer.state[model.right].items():
         assert torch.equal(value, state[key]), key
 
-    model.right_plays = torch.tensor(True)
-    players.step(take_step(model, frames), progress=0.5)
-    assert not torch.equal(model.right, before["right"])
-    assert int(right.optimizer.state[model.right]["step"]) == 2
+    for plays in (torch.tensor(True), None):
+        before = weights(model)
+        model.right_plays = plays
+        players.step(take_step(model, frames), progress=0.5)
+        assert not torch.equal(model.right, before["right"]), plays
+    assert int(right.optimizer.state[model.right]["step"]) == 3
 
 
 def test_a_gated_step_moves_the_others_exactly_as_it_would_have() -> None:

@@ -50,6 +50,7 @@ class Maker:
         scores: dict[str, dict[str, float]] | None = None,
     ) -> RunFolder:
         config = TrainingConfig(
+            origin="a test 0",
             model=model,
             options={"latent": 4},
             film=film,
@@ -67,7 +68,6 @@ class Maker:
             RunFile(
                 state=state,
                 config=config,
-                origin="a test 0",
                 environment=ENVIRONMENT,
                 spent=spent,
             )

@@ -21,11 +21,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(films.app, name="films")
-app.command("train")(train.train)
-app.command("compare")(compare.compare)
+app.command("train", short_help="Train a model on a film.")(train.train)
+app.command("compare", short_help="Compare models on films; write a report.")(compare.compare)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
-app.command("plugins")(plugins.plugins)
+app.command("plugins", short_help="List plugins and what failed to load.")(plugins.plugins)
 
 
 def main() -> None:
@@ -36,3 +36,9 @@ def main() -> None:
         # On one line whatever is in it: messages quote names that strangers chose.
         sys.stderr.write("zoo: " + " ".join(str(error).split()) + "\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A disk that is full, a folder that cannot be written: the user's to mend as well.
+        if error.filename is None:
+            raise
+        sys.stderr.write(" ".join(f"zoo: {error.filename}: {error.strerror}".split()) + "\n")
+        sys.exit(1)

@@ -30,7 +30,7 @@ def compare(
 ) -> None:
     """Train what is missing, evaluate every frame, and write results/report.md.
 
-    Interrupted and run again, it goes on from where it was.
+    Interrupted and run again, it goes on from where it was. Exits with 1 if no model succeeded.
     """
     import shlex
     import sys
@@ -63,7 +63,7 @@ def compare(
         options=opt.read_settings(settings or []),
     )
     for architecture in chosen_models:
-        architecture.parse_options({"latent": chosen.latent, **chosen.options})
+        chosen.options_of(architecture)
     entries = Catalogue.open(workspace).choose(films)
     ingested = [
         ingest_with_progress(console, entry, chosen.size, workspace, holdout) for entry in entries
@@ -79,3 +79,5 @@ def compare(
     report = write_report(results, workspace.results)
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)
+    if not any(record.status == "ok" and record.role == "model" for record in records):
+        raise typer.Exit(1)

@@ -72,7 +72,11 @@ def show(
     console.print(escape(f"at {frame}:"))
     for player, parameters in PlayerParameters.of(model) if not model.fits_directly() else ():
         count = sum(p.numel() for p in parameters)
-        console.print(escape(f"  player {player}: {count:,} parameters, {model.optimizer(player)}"))
+        how = model.optimizer(player)
+        console.print(
+            escape(f"  player {player}: {count:,} parameters, {how.name} at {how.lr:g}"),
+            soft_wrap=True,
+        )
     with torch.inference_mode():
         latent = model.eval().encode(torch.zeros(1, 3, frame.height, frame.width))
     console.print(

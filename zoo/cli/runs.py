@@ -65,7 +65,6 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
         sections["configuration"] = [
             *((key, str(value)) for key, value in config.items()),
             *((f"option {key}", str(value)) for key, value in options.items()),
-            ("origin", run.description.origin),
         ]
         machine = run.description.environment.model_dump(mode="json")
         sections["environment"] = [

@@ -63,7 +63,7 @@ def train(
         device=device,
         options=opt.read_settings(settings or []),
     )
-    architecture.parse_options({"latent": chosen.latent, **chosen.options})
+    chosen.options_of(architecture)
     entries = Catalogue.open(workspace).choose(film)
     if len(entries) != 1:
         raise BadInput("zoo train takes one film; zoo compare takes several")
@@ -71,7 +71,9 @@ def train(
     config = chosen.config(architecture, the_film)
 
     title = escape(f"{model} on {the_film.name}")
-    board = RunFolder.of(workspace, config).path / "tensorboard"
+    folder = RunFolder.of(workspace, config)
+    done = folder.state == "finished"
+    board = folder.path / "tensorboard"
     writing = scalars(board) if tensorboard else nullcontext(nobody)
     with (
         stop_on_interrupt() as stop,
@@ -87,7 +89,7 @@ def train(
             stop=stop,
             afresh=afresh,
         )
-    if not display.moments:
+    if done and not afresh:
         console.print(f"{title} was trained already; --afresh trains it again")
     console.print(f"run: {escape(str(folder.path.relative_to(workspace.root)))}", soft_wrap=True)
     console.print(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
+import shutil
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +25,9 @@ from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Moment, StopRequest
 from zoo.workspace import Workspace
+
+FAILURE = "failure.txt"
+"""The traceback of a cell that failed, in its run's folder."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,22 @@ def _run_cell(
             raise Interrupted("stopped between cells; the same command goes on")
         watcher.evaluating(cell)
         record = evaluate(workspace, folder, config, cell.film, judges, settings.device)
+        (folder.path / FAILURE).unlink(missing_ok=True)
         return record, False
     except Interrupted:
         raise
     except (Exception, SystemExit) as error:
         if folder:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            (folder.path / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            _keep_traceback(folder)
         return failed_record(cell, settings, config, error), False
+
+
+def _keep_traceback(folder: RunFolder) -> None:
+    """Write the error that is being handled into the run's folder, if that can be written."""
+    # Where it cannot, the disk may be the very reason of the failure, which the record tells.
+    with suppress(OSError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
 
 
 def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None:
@@ -128,8 +142,16 @@ def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None
     except BadInput:
         # Written by another version: the evaluation is made again, the training is kept.
         return None
+    # A metric that was measured then and cannot be now stays measured; the other way round, and
+    # where another release measured or a picture is gone, the evaluation is made again.
     measured = {metric.name for metric in judges.metrics}
-    return record if set(record.scores) == measured else None
+    pictures = (name for p in record.pictures for name in (p.original, p.reconstruction))
+    holds = (
+        measured <= set(record.scores)
+        and record.environment.film_zoo == importlib.metadata.version("film-zoo")
+        and all((path.parent / name).is_file() for name in pictures)
+    )
+    return record if holds else None
 
 
 def failed_record(
@@ -190,6 +212,8 @@ def bring_pictures(workspace: Workspace, records: Sequence[Record], results: Pat
     Originals are the same for all models of a film and are kept once. Returns the records with
     paths relative to the results' folder, so that the folder stands on its own.
     """
+    # What an earlier comparison of other films left would stand there without a word.
+    shutil.rmtree(results / "figures" / "frames", ignore_errors=True)
     moved = []
     for record in records:
         pictures = []

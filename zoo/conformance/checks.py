@@ -107,15 +107,17 @@ def reloads_to_the_bit(subject: Subject) -> None:
 
 @torch.inference_mode()
 def draws_from_the_latent_alone(subject: Subject) -> None:
-    """A new instance draws the same from a latent, whatever the first was shown before."""
+    """A new instance with the same weights draws the same from a latent it never encoded."""
     model = subject.build().eval()
     frames = scene(8, model.size)
     latent = model.encode(frames[:2])
     drawn = model.decode(latent)
-    model.encode(frames[6:])
+    stranger = type(model)(model.size, model.options)
+    stranger.load_state_dict(model.state_dict())
+    stranger.eval().encode(frames[6:])
     _expect(
-        torch.equal(drawn, model.decode(latent)),
-        "decoding depends on which frames were encoded last",
+        torch.equal(drawn, stranger.decode(latent)),
+        "decoding depends on more than the latent and the weights",
     )
 
 
@@ -196,6 +198,9 @@ def fits_one_batch(subject: Subject) -> None:
     """Trained on four frames alone, a model draws them far better than their mean does."""
     model = subject.build()
     frames = scene(4, model.size)
+    if not model.encode(frames).numel():
+        # With no numbers to tell frames apart, the mean is all that can be drawn.
+        return
     if not model.fits_directly():
         players = Players(model.train())
         for step in range(FIT_STEPS):

@@ -24,7 +24,8 @@ def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
     """Bytes, at the precision held, of the parameters and buffers that `decode` draws from.
 
     Found by asking autograd which of them the reconstruction of `latent`, (1, ...), depends on,
-    so that no model has to declare it.
+    so that no model has to declare it. Where autograd cannot follow `decode`, all of the model
+    counts: too much rather than too little.
     """
     decoding = _Decoding(model.eval())
     held = {**dict(decoding.named_parameters()), **dict(decoding.named_buffers())}
@@ -36,7 +37,7 @@ def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
     with torch.enable_grad():
         drawn = functional_call(decoding, tracked, (latent,))
         if not drawn.requires_grad:
-            return 0
+            return sum(tensor.numel() * tensor.element_size() for tensor in held.values())
         reached = torch.autograd.grad(
             drawn.sum(), list(tracked.values()), allow_unused=True, materialize_grads=False
         )

@@ -69,7 +69,7 @@ def evaluate(
         model=config.model,
         summary=architecture.summary,
         role=architecture.role,
-        origin=run.origin,
+        origin=config.origin,
         trained_on=config.film,
         watched=film.name,
         seed=config.seed,

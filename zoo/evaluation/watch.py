@@ -95,4 +95,7 @@ class Judges:
                 metrics.append(metric(device))
             except Unavailable as reason:
                 unavailable[name] = str(reason)
+            except (Exception, SystemExit) as error:
+                # A stranger's metric that fails costs its own column and no other.
+                unavailable[name] = " ".join(f"{type(error).__name__}: {error}".split())
         return cls(metrics, unavailable)

@@ -89,10 +89,11 @@ class _Teller:
 def _check_space(
     entry: FilmEntry, settings: IngestSettings, expected: int, folder: Path, tell: _Teller
 ) -> None:
-    needed = expected * settings.size.pixels * 3 + _SLACK_BYTES
+    store = expected * settings.size.pixels * 3
+    needed = store + _SLACK_BYTES
     free = shutil.disk_usage(folder).free
     tell.message(
-        f"{entry.name}: about {expected:,} frames at {settings.size}, {_bytes(needed)} on disk"
+        f"{entry.name}: about {expected:,} frames at {settings.size}, {_bytes(store)} on disk"
     )
     if needed > free:
         raise ZooError(

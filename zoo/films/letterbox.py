@@ -7,6 +7,7 @@ whole film, and only frames that show something are counted.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TypeAlias
 
 import av.error
@@ -30,8 +31,8 @@ _PICTURE_SHARE = 0.01
 _SMALLEST = 32
 # Fewer frames than this that show anything tell nothing.
 _FEWEST = 3
-# With fewer key frames than this, as many frames from each are decoded and every so many used.
-_FEW, _FOLLOWING, _STEP = 8, 17, 8
+# With fewer key frames than this, frames that follow them, every so many, make up the number.
+_FEW, _STEP = 8, 2
 # Pixel formats whose first plane is brightness, and those of them that use the upper bits.
 _LUMA_FIRST = ("yuv", "yuvj", "gray", "nv12", "nv21", "nv16", "nv24", "p01", "p21", "p41")
 _HIGH_BITS = ("p01", "p21", "p41")
@@ -103,12 +104,12 @@ def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) 
             continue
         if packet.pts is not None:
             places[packet.pts] = None
-    following = 1 if len(places) >= _FEW else _FOLLOWING
+    from_each = math.ceil(_FEW / max(1, len(places)))
     for place in places:
         try:
             source.container.seek(place, stream=stream, backward=True)
-            frames = itertools.islice(source.container.decode(stream), following)
-            for frame in itertools.islice(frames, 0, None, _STEP):
+            frames = source.container.decode(stream)
+            for frame in itertools.islice(frames, 0, (from_each - 1) * _STEP + 1, _STEP):
                 finder.add(frame)
         except av.error.FFmpegError:
             # As above.
@@ -145,8 +146,8 @@ def _spread(length: int) -> _Indices:
 
 def _lit(lines: _Light) -> npt.NDArray[np.bool_]:
     """Which of the lines (L, P) have enough bright points."""
-    rank = int(lines.shape[1] * (1 - _LIT_SHARE))
-    return np.partition(lines, rank, axis=1)[:, rank] > _LIT_LEVEL
+    needed = lines.shape[1] - int(lines.shape[1] * (1 - _LIT_SHARE))
+    return np.count_nonzero(lines > _LIT_LEVEL, axis=1) >= needed
 
 
 def _edges(picture: npt.NDArray[np.bool_], light: npt.NDArray[np.float64]) -> tuple[int, int]:

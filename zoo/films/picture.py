@@ -128,9 +128,9 @@ class Picture:
     def _scaled(graph: Graph, layout: Layout, placement: Placement) -> list[FilterContext]:
         """Scale and convert to rgb24.
 
-        In two steps, which is faster than one and exact: libswscale's direct way from subsampled
-        YUV to RGB halves the colour's resolution once more and is up to three levels off. Wide
-        gamuts and high dynamic range are mapped in the second step, where frames are small.
+        By way of planar RGB, for which libswscale keeps the colour's whole resolution and rounds
+        correctly, faster than it makes the packed kind. Wide gamuts and high dynamic range are
+        mapped in the second step, where frames are small.
         """
         width, height = placement.scaled
         smaller = width <= placement.crop.width and height <= placement.crop.height
@@ -138,16 +138,18 @@ class Picture:
         method = "area" if smaller else "bicubic"
         colour = layout.colour
         range_name = colour.range_name(layout.pixel_format)
+        first = {"in_range": range_name, "out_range": "full"}
+        middle, second = "gbrp", {"in_range": "full", "out_range": "full"}
         if colour.is_rgb(layout.pixel_format):
-            first = {"in_range": range_name, "out_range": "full"}
             middle = "gbrp16le" if layout.deep else "gbrp"
-            second = {"in_range": "full", "out_range": "full"}
         else:
             matrix = colour.matrix_for(layout.height)
-            first = {"in_color_matrix": matrix, "out_color_matrix": matrix}
-            first |= {"in_range": range_name, "out_range": range_name}
-            middle = "yuv444p12le" if layout.deep else "yuv444p"
-            second = {"in_color_matrix": matrix, "in_range": range_name, "out_range": "full"}
+            first |= {"in_color_matrix": matrix}
+            if colour.wide:
+                # The mapping wants the film's own numbers.
+                middle = "yuv444p12le" if layout.deep else "yuv444p"
+                first |= {"out_color_matrix": matrix, "out_range": range_name}
+                second |= {"in_color_matrix": matrix, "in_range": range_name}
         if colour.wide:
             second |= _DISPLAY | {
                 "in_primaries": colour.primaries_to_read,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from itertools import combinations
 
-from zoo.records import FilmInfo, Part, Results
+from zoo.records import Cost, FilmInfo, Part, Results
 from zoo.report import numbers
 from zoo.report.standings import (
     DISTORTION,
@@ -25,6 +25,8 @@ from zoo.report.standings import (
 from zoo.report.tables import PART_NAMES, throughput, with_spread
 from zoo.report.text import one_line
 
+UNSTEADY = 0.2
+"""Timings whose quartiles lie further apart than this share of their median prove nothing."""
 SMALL = 0.02
 """A lead of less than this share of the better number is called small."""
 
@@ -104,6 +106,8 @@ def _winner(results: Results, models: list[Standing], rank: Ranking) -> list[str
     if len(results.films) > 1:
         won = sum(_leads(models, first, film, rank) for film in results.films)
         sentences.append(f"It leads on {won} of {numbers.counted(len(results.films), 'film')}.")
+        if not won:
+            sentences.append("A mean over films that is led on none of them names no winner.")
     sentences += _doubt(best, next_best, rank)
     return sentences
 
@@ -249,12 +253,22 @@ def beside_references(results: Results, film: FilmInfo) -> list[str]:
     return sentences
 
 
+def _unsteady(cost: Cost | None) -> bool:
+    """Whether timings of training scattered so widely that no ratio should be made of them."""
+    train = cost.train if cost else None
+    if not train or not train.median or train.lower_quartile is None:
+        return False
+    return ((train.upper_quartile or 0.0) - train.lower_quartile) / train.median > UNSTEADY
+
+
 def _time(models: list[Standing]) -> list[str]:
     """Equal frames are not equal time, and a reader may care for either."""
     if len({row.machine for row in models}) > 1:
         return []
     timed = []
     for row in models:
+        if any(_unsteady(record.cost) for record in row.records):
+            return []
         speed = row.value(throughput("train"))
         if speed:
             timed.append((speed.mean, row.name))

@@ -67,6 +67,7 @@ def render(results: Results, sections: list[FilmSection], trade: Markdown | None
         training=findings.training(results),
         metrics_table=_metrics_table(results),
         timing=_timing(results),
+        by_the_clock=results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
         failures=_failures(results),
         environments_table=_environments_table(results),
         fingerprints_table=grid(
@@ -155,8 +156,8 @@ def _timing(results: Results) -> list[str]:
         letter = f"{letters[machine_key(environment)]}: " if len(letters) > 1 else ""
         machine = (
             f"{letter}{one_line(environment.device_name, 80)} ({environment.device}), "
-            f"{numbers.counted(environment.threads, 'thread')}, {environment.precision}, "
-            f"{environment.memory_format}"
+            f"{numbers.counted(environment.threads, 'thread')}, {environment.memory_format}, "
+            f"training at {environment.precision}, encoding and decoding in 32 bits"
         )
         for timing in (record.cost.train, record.cost.encode, record.cost.decode):
             if timing:
@@ -206,7 +207,7 @@ def _environments_table(results: Results) -> Markdown:
                 environment.pyav,
                 environment.ffmpeg,
                 environment.film_zoo,
-                (environment.commit or "not known")[:12],
+                one_line(environment.commit or "not known", 40),
                 str(count),
             ]
             for environment, count in kept

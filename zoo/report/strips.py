@@ -107,7 +107,8 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         detail = ""
         if rank and value:
             label = rank.metric.label.split(" (")[0]
-            detail = f"{label} {with_spread(value, rank.metric.digits)}"
+            part = PART_NAMES[rank.part]
+            detail = f"{label} {with_spread(value, rank.metric.digits)} {part}"
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
         lines.append(_Line(row.name, detail, row.role, files))
         for picture in record.pictures:

@@ -7,7 +7,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 
-class WeightAverage(ModelEmaV3):
+class WeightAverage(ModelEmaV3):  # type: ignore[misc]
     """timm's average, which rises to its decay as training goes on, without looking names up.
 
     timm walks both state dicts in every step, which takes as long as averaging a small model.

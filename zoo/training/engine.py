@@ -23,7 +23,7 @@ from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
 from zoo.training.memory import is_out_of_memory, out_of_memory
 from zoo.training.players import Players
-from zoo.training.ranks import average_over_ranks, launch
+from zoo.training.ranks import agree, average_over_ranks, launch
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
 from zoo.training.scribe import Scribe
 from zoo.training.tally import Tally
@@ -87,8 +87,14 @@ def train(
     started = time.monotonic() - progress.seconds
     model.train()
     with feed.from_step(progress.step) as batch_of:
-        while (used := _used(budget, steps, progress)) < 1:
-            if stop and stop.asked:
+        while True:
+            used, stopping = _used(budget, steps, progress), False
+            # Several ranks ask one another only as often as they must.
+            if fabric.world_size == 1 or steps is None or progress.step % report_every == 0:
+                used, stopping = agree(fabric, used, bool(stop and stop.asked))
+            if used >= 1:
+                break
+            if stopping:
                 scribe.checkpoint(progress)
                 scribe.describe("interrupted", progress)
                 raise Interrupted(

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from zoo import environment
-from zoo.autoencoder import Autoencoder
+from zoo.autoencoder import Autoencoder, Options
 from zoo.errors import BadInput, ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
@@ -59,6 +59,11 @@ class Settings:
         """Read a user's words over a preset; raises BadInput on the first that is wrong."""
         base = preset_named(preset)
         chosen = environment.choose_device(device)
+        options = dict(options or {})
+        # The latent's size is for models and references alike, however it is given.
+        set_latent = options.pop("latent", None)
+        if latent is None and set_latent is not None:
+            latent = set_latent
         batch = base.batch if batch is None else batch
         if not 1 <= batch <= LARGEST_BATCH:
             raise BadInput(f"a batch has from 1 to {LARGEST_BATCH} frames; not {batch}")
@@ -67,27 +72,32 @@ class Settings:
         return cls(
             preset=base.name,
             size=FrameSize.parse(size) if size else base.size,
-            latent=base.latent if latent is None else latent,
+            latent=base.latent if latent is None else whole_number(latent, "the option latent"),
             budget=Budget.parse(budget or base.budget),
             batch=batch,
             seed=seed,
             device=chosen,
             precision=environment.default_precision(chosen),
-            options=dict(options or {}),
+            options=options,
         )
+
+    def options_of(self, architecture: type[Autoencoder]) -> Options:
+        """The options of one architecture; raises BadInput on one that it does not have."""
+        set_by_user = self.options
+        if architecture.role == "reference":
+            # References stand beside models in every comparison: options of those that a
+            # reference does not have are not meant for it.
+            known = architecture.option_class().model_fields
+            set_by_user = {name: v for name, v in self.options.items() if name in known}
+        own = architecture.presets.get(self.preset, {})
+        return architecture.parse_options({"latent": self.latent, **own, **set_by_user})
 
     def config(self, architecture: type[Autoencoder], film: Film) -> TrainingConfig:
         """What decides a run of this architecture on this film; raises BadInput on bad options."""
-        # What the user sets by name is meant for the models; a reference follows their latent size.
-        set_by_user = self.options if architecture.role == "model" else {}
-        settings = {
-            "latent": self.latent,
-            **architecture.presets.get(self.preset, {}),
-            **set_by_user,
-        }
         return TrainingConfig(
             model=architecture.name,
-            options=architecture.parse_options(settings).model_dump(mode="json"),
+            origin=registry().origins[architecture.name],
+            options=self.options_of(architecture).model_dump(mode="json"),
             film=film.name,
             film_fingerprint=film.fingerprint,
             size=str(self.size),
@@ -96,6 +106,17 @@ class Settings:
             seed=self.seed,
             precision=self.precision,
         )
+
+
+def whole_number(value: Any, what: str) -> int:
+    """Read a whole number from 1 up; raises BadInput naming what it is of."""
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise BadInput(f"{what} is a whole number from 1 up; not {value!r}")
+    return number
 
 
 def ensure_trained(
@@ -155,7 +176,6 @@ def _fit(
         RunFile(
             state="finished",
             config=config,
-            origin=registry().origins[config.model],
             environment=environment.describe(device, config.precision),
         )
     )

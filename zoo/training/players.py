@@ -65,14 +65,14 @@ class Player:
             parameter.grad = gradient
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        if active is not None:
-            if not self.can_sit_out:
-                raise ValueError(
-                    f"the player {self.name!r} may sit steps out, which needs the optimiser "
-                    f"adam or adamw, not {self.settings.name}"
-                )
-            sits_out = 1 - active.detach().reshape(()).float()
-            self.optimizer.found_inf = sits_out  # type: ignore[attr-defined]
+        if active is not None and not self.can_sit_out:
+            raise ValueError(
+                f"the player {self.name!r} may sit steps out, which needs the optimiser "
+                f"adam or adamw, not {self.settings.name}"
+            )
+        # Set in every step: what one step said must not hold for the next.
+        sits_out = None if active is None else 1 - active.detach().reshape(()).float()
+        self.optimizer.found_inf = sits_out  # type: ignore[attr-defined]
         self.optimizer.step()
         for parameter in self.parameters:
             parameter.grad = None

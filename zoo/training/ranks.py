@@ -39,6 +39,14 @@ def launch(device: torch.device, precision: str, batch: int) -> Fabric:
     return fabric
 
 
+def agree(fabric: Fabric, used: float, stop: bool) -> tuple[float, bool]:
+    """What rank 0 holds of the share used and of a request to stop: one clock for all ranks."""
+    if fabric.world_size == 1:
+        return used, stop
+    said = fabric.broadcast((used, stop))
+    return float(said[0]), bool(said[1])
+
+
 def average_over_ranks(fabric: Fabric) -> Callable[[Tensor], Tensor] | None:
     """A function that averages a tensor over the ranks; None where there is one rank.
 

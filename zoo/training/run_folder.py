@@ -32,6 +32,8 @@ class TrainingConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     model: str
+    origin: str
+    """Package and version that brought the model: another version is another training."""
     options: dict[str, Any]
     film: str
     film_fingerprint: str
@@ -58,8 +60,6 @@ class RunFile(pydantic.BaseModel):
     schema_version: Literal[1] = 1
     state: State
     config: TrainingConfig
-    origin: str
-    """Package and version that brought the model."""
     environment: Environment
     spent: Spent | None = None
 

@@ -6,13 +6,12 @@ import time
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo import environment
 from zoo.autoencoder import Autoencoder
 from zoo.errors import ZooError
 from zoo.films.film import Film
-from zoo.plugins import registry
 from zoo.records import Spent
 from zoo.training.average import WeightAverage
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
@@ -63,7 +62,6 @@ class Scribe:
             RunFile(
                 state=state,
                 config=self.config,
-                origin=registry().origins[self.config.model],
                 environment=self.environment,
                 spent=spent(self.config, self.film, progress),
             )
@@ -85,7 +83,10 @@ class Scribe:
                 f"number at step {step}; {saved}"
             )
         for player_ in self.players.players:
-            if not all(bool(p.isfinite().all()) for p in player_.parameters):
+            # The largest of all, so that the device is waited for once.
+            with torch.no_grad():
+                largest = nn.utils.get_total_norm(player_.parameters, torch.inf)
+            if not bool(largest.isfinite()):
                 raise ZooError(
                     f"{self.config.model}: weights of the player {player_.name!r} were not "
                     f"numbers after step {progress.step}; {saved}"

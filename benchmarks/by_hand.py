@@ -1,0 +1,162 @@
+"""A VAE-GAN's training step written by hand, in the ways that people write it.
+
+All take the networks and the losses of the built-in `vaegan` as they are, and give each player
+the gradient of its own loss, all at the same point. What differs is how many passes that takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from zoo.autoencoder import PlayerParameters, Step
+
+Gradients = dict[str, list[Tensor]]
+
+
+def _likeness(model: Any, drawn: Tensor, frames: Tensor, seen: Any, wanted: Any) -> Tensor:
+    """Pixels and features: the part of the loss that encoder and decoder share."""
+    options = model.options
+    distances = [F.mse_loss(a, b.detach()) for a, b in zip(seen, wanted, strict=True)]
+    both = F.mse_loss(drawn, frames) + options.feature * torch.stack(distances).mean()
+    return both / (2 * options.pixel_sd**2)
+
+
+def _tell(on_real: Tensor, on_drawn: Tensor, on_dream: Tensor) -> Tensor:
+    drawn = F.softplus(on_drawn).mean() + F.softplus(on_dream).mean()
+    return F.softplus(-on_real).mean() + 0.5 * drawn
+
+
+def _fool(on_drawn: Tensor, on_dream: Tensor) -> Tensor:
+    return 0.5 * (F.softplus(-on_drawn).mean() + F.softplus(-on_dream).mean())
+
+
+def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
+    """One forward pass; `backward` for likeness and KL, for the adversary, for the discriminator.
+
+    KL does not reach the decoder, so one backward pass serves encoder and decoder.
+    """
+    players = PlayerParameters.of(model).by_player
+    posterior = model.posterior(frames)
+    drawn = model.decode(posterior.sample(step))
+    dream = model.decode(step.randn_like(posterior.mean))
+    with parametrize.cached():
+        on_real, wanted = model.discriminator(frames)
+        on_drawn, seen = model.discriminator(drawn)
+        on_dream, _ = model.discriminator(dream)
+    bound = _likeness(model, drawn, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
+    for parameter in model.parameters():
+        parameter.grad = None
+    bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
+    fool = model.options.adversarial * _fool(on_drawn, on_dream)
+    fool.backward(retain_graph=True, inputs=players["decoder"])
+    _tell(on_real, on_drawn, on_dream).backward(inputs=players["discriminator"])
+    return {name: [_grad_of(p) for p in group] for name, group in players.items()}
+
+
+def separate_passes(model: Any, frames: Tensor, step: Step) -> Gradients:
+    """The textbook's: the discriminator sees detached pictures, in a pass of its own."""
+    players = PlayerParameters.of(model).by_player
+    discriminator = players["discriminator"]
+    for parameter in model.parameters():
+        parameter.grad = None
+    posterior = model.posterior(frames)
+    drawn = model.decode(posterior.sample(step))
+    dream = model.decode(step.randn_like(posterior.mean))
+    for parameter in discriminator:
+        parameter.requires_grad_(False)
+    with parametrize.cached():
+        _, wanted = model.discriminator(frames)
+        on_drawn, seen = model.discriminator(drawn)
+        on_dream, _ = model.discriminator(dream)
+    bound = _likeness(model, drawn, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
+    bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
+    fool = model.options.adversarial * _fool(on_drawn, on_dream)
+    fool.backward(inputs=players["decoder"])
+    for parameter in discriminator:
+        parameter.requires_grad_(True)
+    with parametrize.cached():
+        on_real, _ = model.discriminator(frames)
+        on_drawn, _ = model.discriminator(drawn.detach())
+        on_dream, _ = model.discriminator(dream.detach())
+    _tell(on_real, on_drawn, on_dream).backward()
+    return {name: [_grad_of(p) for p in group] for name, group in players.items()}
+
+
+def rescaled(model: Any, frames: Tensor, step: Step) -> Gradients:
+    """The adversary's gradient for the pictures, made out of the discriminator's own.
+
+    To fool and to tell are functions of one logit a frame, so their gradients for that frame
+    differ by a factor: -exp(-logit). One pass through the discriminator less; it breaks where a
+    logit is so low that the discriminator's own gradient is nought.
+    """
+    players = PlayerParameters.of(model).by_player
+    posterior = model.posterior(frames)
+    drawn = model.decode(posterior.sample(step))
+    dream = model.decode(step.randn_like(posterior.mean))
+    pictures = [drawn.detach().requires_grad_(), dream.detach().requires_grad_()]
+    with parametrize.cached():
+        on_real, wanted = model.discriminator(frames)
+        on_drawn, seen = model.discriminator(pictures[0])
+        on_dream, _ = model.discriminator(pictures[1])
+    likeness = _likeness(model, pictures[0], frames, seen, wanted)
+    (of_likeness,) = torch.autograd.grad(likeness, pictures[:1], retain_graph=True)
+    tell = _tell(on_real, on_drawn, on_dream)
+    found = torch.autograd.grad(tell, [*players["discriminator"], *pictures])
+    of_fool = [
+        gradient * (-model.options.adversarial * torch.exp(-logits.detach()))[:, None, None, None]
+        for gradient, logits in zip(found[-2:], (on_drawn, on_dream), strict=True)
+    ]
+    kl = posterior.kl(3 * model.size.pixels)
+    encoder = torch.autograd.grad(
+        [drawn, kl], players["encoder"], [of_likeness, torch.ones_like(kl)], retain_graph=True
+    )
+    decoder = torch.autograd.grad(
+        [drawn, dream], players["decoder"], [of_likeness + of_fool[0], of_fool[1]]
+    )
+    return {"encoder": [*encoder], "decoder": [*decoder], "discriminator": [*found[:-2]]}
+
+
+WAYS: dict[str, Callable[[Any, Tensor, Step], Gradients]] = {
+    "shared graph": shared_graph,
+    "separate passes": separate_passes,
+    "rescaled": rescaled,
+}
+
+
+class ByHand:
+    """A whole training step by one of the ways: gradients, clipping, fused AdamW."""
+
+    def __init__(self, model: Any, way: str) -> None:
+        self.model = model
+        self.way = WAYS[way]
+        self.players = PlayerParameters.of(model).by_player
+        self.optimizers = {
+            name: torch.optim.AdamW(
+                group,
+                lr=model.optimizer(name).lr,
+                betas=model.optimizer(name).betas,
+                weight_decay=0.0,
+                fused=True,
+            )
+            for name, group in self.players.items()
+        }
+
+    def step(self, frames: Tensor, step: Step) -> None:
+        """Train on one batch, float (B, 3, H, W)."""
+        found = self.way(self.model, frames, step)
+        for name, group in self.players.items():
+            for parameter, gradient in zip(group, found[name], strict=True):
+                parameter.grad = gradient
+            nn.utils.clip_grad_norm_(group, 1.0)
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad()
+
+
+def _grad_of(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -1,0 +1,155 @@
+"""What a step costs on a film: operations, the device's measured rate, and waiting for the film."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pydantic
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.autoencoder import Autoencoder, Step
+from zoo.films.film import Film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.training.average import WeightAverage
+from zoo.training.feed import FrameFeed
+from zoo.training.heap import keep_freed_memory
+from zoo.training.players import Players
+from zoo.training.ranks import launch
+from zoo.training.run_folder import TrainingConfig
+from zoo.training.tally import Tally
+
+ROUNDS = 9
+SECONDS_A_BLOCK = 1.0
+SIDE = {"cuda": 8192, "cpu": 1024}
+"""Of the square matrices that are multiplied."""
+
+
+class Costs(pydantic.BaseModel):
+    """Measured in one process, one thing after another."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    matmul_tflops: float
+    """Of a large product of square matrices in the precision of the training: the median."""
+    matmul_side: int
+    matmul_type: str
+    operations_per_frame: float
+    """Of a training step: additions and multiplications, forward and backward."""
+    step_seconds_film: float
+    step_seconds_resident: float
+    """The same step on one batch that lies on the device."""
+    data_stall: float
+    """1 - resident / film: the median of pairs of blocks, taken in turn. Noise can make it < 0."""
+    data_stalls: list[float]
+    utilisation_steady: float
+    """Of steps on the film, without checkpoints and previews."""
+    device_memory_megabytes: float | None
+
+
+def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> Costs:
+    """Time steps on the film and on one batch in turn, then the product, then count."""
+    if device.type == "cpu":
+        keep_freed_memory()
+    fabric = launch(device, config.precision, config.batch)
+    torch.manual_seed(config.seed)
+    model = _build(config, device)
+    players, tally = Players(model), Tally(device)
+    average = WeightAverage(model, 0.999)
+    generator = torch.Generator(device).manual_seed(config.seed)
+    at = 0
+
+    def one_step(frames: Tensor) -> None:
+        nonlocal at
+        with fabric.autocast():
+            losses = model.losses(frames, Step(torch.tensor(0.5, device=device), generator))
+        players.step(losses, 0.5)
+        average.update(model, step=at)
+        tally.add(losses, at)
+        at += 1
+
+    with FrameFeed(film, config.batch, config.seed, device, 0, 1).from_step(0) as batch_of:
+        fed = 0
+
+        def from_film() -> None:
+            nonlocal fed
+            one_step(batch_of(fed))
+            fed += 1
+
+        from_film()
+        resident = batch_of(fed)
+        fed += 1
+        warm = _block(from_film, 5, device) / 5
+        count = max(2, round(SECONDS_A_BLOCK / warm))
+        on_film, on_one = [], []
+        for _ in range(ROUNDS):
+            on_film.append(_block(from_film, count, device) / count)
+            on_one.append(_block(lambda: one_step(resident), count, device) / count)
+            tally.means()
+    stalls = [1 - one / film_ for one, film_ in zip(on_one, on_film, strict=True)]
+    memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
+
+    number_type = torch.bfloat16 if config.precision.startswith("bf16") else torch.float32
+    rate = matmul_rate(device, number_type)
+    operations = count_operations(config, resident, device)
+    return Costs(
+        matmul_tflops=rate / 1e12,
+        matmul_side=SIDE[device.type],
+        matmul_type=str(number_type),
+        operations_per_frame=operations,
+        step_seconds_film=statistics.median(on_film),
+        step_seconds_resident=statistics.median(on_one),
+        data_stall=statistics.median(stalls),
+        data_stalls=stalls,
+        utilisation_steady=operations * config.batch / statistics.median(on_film) / rate,
+        device_memory_megabytes=memory,
+    )
+
+
+def matmul_rate(device: torch.device, number_type: torch.dtype) -> float:
+    """Operations a second of a large matrix product, the median of several."""
+    side = SIDE[device.type]
+    one, other = (torch.randn(side, side, device=device, dtype=number_type) for _ in range(2))
+    out = torch.empty_like(one)
+    times = 20 if device.type == "cuda" else 1
+
+    def product() -> None:
+        torch.mm(one, other, out=out)
+
+    _block(product, 3, device)
+    return statistics.median(2 * side**3 * times / _block(product, times, device) for _ in range(9))
+
+
+def count_operations(config: TrainingConfig, frames: Tensor, device: torch.device) -> float:
+    """Operations of a training step by frame, on an instance of its own."""
+    model = _build(config, device)
+    players = Players(model)
+    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
+    with FlopCounterMode(display=False) as counter:
+        players.gradients(model.losses(frames, step))
+    return counter.get_total_flops() / len(frames)
+
+
+def _build(config: TrainingConfig, device: torch.device) -> Autoencoder:
+    model = registry().models[config.model].build(FrameSize.parse(config.size), config.options)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.train()
+
+
+def _block(work: Callable[[], None], count: int, device: torch.device) -> float:
+    """Seconds for `count` calls, the device waited for before and after them and not between."""
+    _wait(device)
+    begin = time.perf_counter()
+    for _ in range(count):
+        work()
+    _wait(device)
+    return time.perf_counter() - begin
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,279 @@
+"""The same networks in another library's trainers: `pythae` 0.1.2, from the `bench` extra.
+
+Each side trains in a process of its own, as its user would run it, and the two take turns: an
+epoch here, an epoch there. What is timed is the epoch, between two edges of the trainers' own
+loops; nothing is changed in either.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from zoo import environment
+from zoo.autoencoder import Autoencoder
+from zoo.conformance.subject import scene_as_film
+from zoo.films.film import Film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.training.engine import Interrupted, train
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.watching import StopRequest
+
+SIZE = FrameSize(64, 64)
+LATENT = 64
+Side = Literal["film-zoo", "pythae"]
+Edge = Callable[[], bool]
+"""Called at each epoch's edge; waits for its turn. False when there is to be no other epoch."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """What both sides train: a model by its name here, at one width and batch."""
+
+    model: str
+    width: int
+    batch: int
+    frames: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """How long an epoch took."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all threads: what other work on the machine does not stretch, on a CPU."""
+
+
+def film_of_race(race: Race) -> Film:
+    """A film whose training frames fill whole batches; none are held out."""
+    film = scene_as_film(SIZE, count=race.frames)
+    split = type(film.split)(race.frames, [], 0)
+    return type(film)(**{**vars(film), "split": split})
+
+
+def train_here(race: Race, folder: Path, edge: Edge) -> None:
+    """Train by `zoo.training.engine.train`, with its log, averages, previews and checkpoints."""
+    film = film_of_race(race)
+    device = environment.choose_device(race.device)
+    config = TrainingConfig(
+        model=race.model,
+        origin=registry().origins[race.model],
+        options={"latent": LATENT, "width": race.width},
+        film=film.name,
+        film_fingerprint=film.fingerprint,
+        size=str(SIZE),
+        budget="1000epochs",
+        batch=race.batch,
+        seed=0,
+        precision="32-true",
+    )
+
+    class AtEdges(StopRequest):
+        """The loop looks at it before each step."""
+
+        def __init__(self) -> None:
+            self.looks = 0
+
+        @property
+        def asked(self) -> bool:  # type: ignore[override]
+            at_edge = self.looks % (race.frames // race.batch) == 0
+            self.looks += 1
+            if at_edge and device.type == "cuda":
+                torch.cuda.synchronize(device)
+            return at_edge and not edge()
+
+    with suppress(Interrupted):
+        train(RunFolder(folder), config, film, device, stop=AtEdges())
+
+
+def train_there(race: Race, folder: Path, edge: Edge) -> None:
+    """Train the same networks by the trainer that pythae has for such a model."""
+    warnings.simplefilter("ignore")
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import (
+        BaseTrainer,
+        BaseTrainerConfig,
+        CoupledOptimizerAdversarialTrainer,
+        CoupledOptimizerAdversarialTrainerConfig,
+    )
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("pythae"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+    film = film_of_race(race)
+    # As their users do: all frames as one float tensor in memory.
+    frames = torch.from_numpy(film.store.array / 255.0).permute(0, 3, 1, 2).float().contiguous()
+
+    class NoMore(Exception):
+        """Ends a training at an epoch's edge."""
+
+    class AtEdges(TrainingCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, training_config: Any, **_: Any) -> None:
+            if torch.cuda.is_available() and not training_config.no_cuda:
+                torch.cuda.synchronize()
+            if not edge():
+                raise NoMore
+
+    shared: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": race.batch,
+        "num_epochs": 1000,
+        "no_cuda": race.device == "cpu",
+    }
+    # The same optimiser as here, at the same rates; theirs has no schedule and clips nothing.
+    adam = {"betas": (0.9, 0.99)}
+    if race.model == "vae":
+        config = BaseTrainerConfig(
+            **shared, optimizer_cls="AdamW", optimizer_params=adam, learning_rate=1e-4
+        )
+        trainer = BaseTrainer
+    else:
+        players = ("encoder", "decoder", "discriminator")
+        config = CoupledOptimizerAdversarialTrainerConfig(
+            **shared,
+            **{f"{player}_optimizer_cls": "AdamW" for player in players},
+            **{f"{player}_optimizer_params": adam for player in players},
+        )
+        trainer = CoupledOptimizerAdversarialTrainer
+    data = BaseDataset(frames, torch.zeros(len(frames)))
+    with suppress(NoMore):
+        trainer(
+            as_pythae(race),
+            train_dataset=data,
+            training_config=config,
+            callbacks=[AtEdges()],
+        ).train()
+
+
+def as_pythae(race: Race, **config: Any) -> Any:
+    """Our encoder, decoder and discriminator inside pythae's VAE or VAEGAN."""
+    from pythae.models import VAE, VAEGAN, VAEConfig, VAEGANConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
+
+    torch.manual_seed(0)
+    ours: Any = registry().models[race.model].build(SIZE, {"latent": LATENT, "width": race.width})
+
+    class Encoder(BaseEncoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = ours.encoder
+
+        def forward(self, x: torch.Tensor) -> Any:
+            mean, log_variance = self.network(x).chunk(2, dim=1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance.clamp(-12, 6))
+
+    class Decoder(BaseDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = ours.decoder
+
+        def forward(self, z: torch.Tensor) -> Any:
+            return ModelOutput(reconstruction=self.network(z))
+
+    class Discriminator(BaseDiscriminator):  # type: ignore[misc]
+        """Level n is the n-th convolution's features; the last level is the probability."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = ours.discriminator
+            self.depth = len(self.network.stages)
+
+        def forward(self, x: torch.Tensor, output_layer_levels: list[int] | None = None) -> Any:
+            logits, features = self.network(x)
+            output = ModelOutput(embedding=torch.sigmoid(logits))
+            for level in output_layer_levels or ():
+                output[f"embedding_layer_{level}"] = features[level - 1]
+            return output
+
+    shape = (3, SIZE.height, SIZE.width)
+    if race.model == "vae":
+        return VAE(VAEConfig(shape, LATENT, **config), Encoder(), Decoder())
+    return VAEGAN(
+        VAEGANConfig(input_dim=shape, latent_dim=LATENT, **config),
+        Encoder(),
+        Decoder(),
+        Discriminator(),
+    )
+
+
+TRAINERS: dict[Side, Callable[[Race, Path, Edge], None]] = {
+    "film-zoo": train_here,
+    "pythae": train_there,
+}
+
+
+def _run(side: Side, race: Race, folder: Path, turns: Connection) -> None:
+    """In a process of its own: one epoch for each turn."""
+    began: tuple[float, float] | None = None
+
+    def edge() -> bool:
+        nonlocal began
+        if began:
+            wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+            turns.send(Epoch(wall, cpu))
+        go_on: bool = turns.recv()
+        began = time.perf_counter(), time.process_time()
+        return go_on
+
+    # pythae draws a progress bar; a line each is enough.
+    with open(os.devnull, "w") as nowhere, suppress(EOFError):  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        TRAINERS[side](race, folder, edge)
+
+
+@contextmanager
+def sides(race: Race, folder: Path) -> Iterator[dict[Side, Callable[[], Epoch]]]:
+    """Yield, for each side, a function that lets it train for one more epoch."""
+    context = multiprocessing.get_context("spawn")
+    ends: dict[Side, Connection] = {}
+    processes = []
+    for side in TRAINERS:
+        here, there = context.Pipe()
+        process = context.Process(target=_run, args=(side, race, folder / side, there))
+        process.start()
+        there.close()
+        ends[side] = here
+        processes.append(process)
+
+    def turn(side: Side) -> Epoch:
+        ends[side].send(True)
+        epoch: Epoch = ends[side].recv()
+        return epoch
+
+    def turn_of(side: Side) -> Callable[[], Epoch]:
+        return lambda: turn(side)
+
+    try:
+        yield {side: turn_of(side) for side in TRAINERS}
+    finally:
+        for end in ends.values():
+            with suppress(OSError):
+                end.send(False)
+            end.close()
+        for process in processes:
+            process.join(timeout=30)
+            if process.is_alive():
+                process.kill()
+
+
+def parameters_of(model: Autoencoder) -> int:
+    """How many numbers a model learns."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

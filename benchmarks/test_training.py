@@ -1,0 +1,118 @@
+"""What a training step costs beside its network, and against the same step written by hand."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.by_hand import WAYS, ByHand
+from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
+from zoo.autoencoder import Step
+from zoo.conformance.subject import Subject, scene, take_step
+from zoo.plugins import registry
+from zoo.training.heap import keep_freed_memory
+from zoo.training.players import Players
+
+ROUNDS = 9
+
+
+@pytest.mark.parametrize("setting", ["quick", "mid"])
+@pytest.mark.parametrize("model", ["ae", "vae", "vaegan"])
+@pytest.mark.benchmark(group="a step beside its network")
+def test_share_of_a_step_outside_the_network(
+    benchmark: Any,
+    model: str,
+    setting: str,
+    device: torch.device,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found: list[dict[str, float]] = []
+    benchmark.pedantic(
+        lambda: found.append(profile(model, SETTINGS[setting], device)), rounds=3, iterations=1
+    )
+    shares = [share_outside(parts) for parts in found]
+    benchmark.extra_info |= {"share_outside_the_network": shares, "milliseconds": found}
+    with capsys.disabled():
+        print(  # noqa: T201 - what `make bench` is run for
+            f"\n{model}, {setting}: {statistics.median(shares):.1%} of a step is outside forward, "
+            f"backward and optimiser ({min(shares):.1%} to {max(shares):.1%}), "
+            f"{torch.get_num_threads()} threads"
+        )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_step_by_hand_has_the_same_gradients(way: str) -> None:
+    model: Any = Subject(registry().models["vaegan"]).build().double().train()
+    # Its spectral norm is estimated anew in each pass while it trains: some ways pass twice.
+    model.discriminator.eval()
+    frames = scene(4, model.size).double()
+    expected = Players(model).gradients(take_step(model, frames))
+    progress = torch.tensor(0.5, dtype=torch.float64)
+    found = WAYS[way](model, frames, Step(progress, torch.Generator().manual_seed(0)))
+    for player, gradients in expected.items():
+        for mine, theirs in zip(found[player], gradients, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-10)
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that the work takes, the device's part waited for."""
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("setting", ["quick", "mid"])
+@pytest.mark.benchmark(group="a VAE-GAN's step against one by hand")
+def test_step_against_one_by_hand(
+    benchmark: Any,
+    setting: str,
+    way: str,
+    device: torch.device,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if device.type == "cpu":
+        keep_freed_memory()
+    at: Setting = SETTINGS[setting]
+    torch.manual_seed(0)
+    options = {"latent": at.latent, "width": at.width}
+    mine: Any = registry().models["vaegan"].build(at.size, options)
+    mine = mine.to(device, memory_format=torch.channels_last).train()
+    theirs = copy.deepcopy(mine)
+    frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
+    frames = frames.permute(0, 3, 1, 2)
+    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
+    players, by_hand = Players(mine), ByHand(theirs, way)
+    steps = 5 if setting == "quick" else 1
+
+    def ours() -> None:
+        for _ in range(steps):
+            players.step(mine.losses(frames, step), 0.5)
+
+    def hand() -> None:
+        for _ in range(steps):
+            by_hand.step(frames, step)
+
+    ratios: list[float] = []
+
+    def both() -> None:
+        by, our = timed(hand, device), timed(ours, device)
+        ratios.append(by / our)
+
+    benchmark.pedantic(both, rounds=ROUNDS, warmup_rounds=1, iterations=1)
+    found = sorted(ratios[1:])
+    benchmark.extra_info |= {"ratio_median": statistics.median(found), "ratios": found}
+    with capsys.disabled():
+        print(  # noqa: T201 - what `make bench` is run for
+            f"\nvaegan, {setting}, by hand ({way}): a step of ours is "
+            f"{statistics.median(found):.2f} times as fast "
+            f"({found[0]:.2f} to {found[-1]:.2f}), {torch.get_num_threads()} threads"
+        )

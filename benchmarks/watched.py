@@ -1,0 +1,96 @@
+"""Child processes whose memory is watched from outside, on Linux.
+
+What is counted is memory that is the process's own (`RssAnon`). The frames of a store are mapped
+from a file: pages of it that were read count as resident until the system wants them back, which
+says nothing of what a process needs; they are told apart.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+READY = "ready"
+"""A watched process prints this when its imports are done, and waits for a line."""
+SECONDS_BETWEEN_LOOKS = 0.01
+
+
+@dataclass
+class Memory:
+    """Megabytes of a process: the largest seen."""
+
+    anonymous: float = 0.0
+    mapped: float = 0.0
+    interpreter: float = 0.0
+    """Anonymous memory after the imports."""
+
+    @property
+    def of_the_work(self) -> float:
+        """What came on top of the interpreter and its imports."""
+        return self.anonymous - self.interpreter
+
+    def look(self, pid: int) -> None:
+        """Take note of what a process holds now; one that is gone is passed over."""
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return
+        found = {key: int(kb) / 1e3 for key, kb in re.findall(r"(Rss\w+):\s+(\d+) kB", status)}
+        self.anonymous = max(self.anonymous, found.get("RssAnon", 0.0))
+        self.mapped = max(self.mapped, found.get("RssFile", 0.0))
+
+
+@contextmanager
+def watched(
+    arguments: Sequence[str], **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], Memory]]:
+    """Run Python with `arguments`; yields the process, past its imports, and its memory.
+
+    What it prints is read from `process.stdout`. It is killed at the end if it still runs.
+    """
+    memory = Memory()
+    ended = threading.Event()
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | environment,
+    )
+    assert process.stdin and process.stdout
+
+    def keep_looking() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LOOKS):
+            memory.look(process.pid)
+
+    thread = threading.Thread(target=keep_looking)
+    try:
+        assert process.stdout.readline().strip() == READY, "it failed before it began"
+        memory.look(process.pid)
+        memory.interpreter = memory.anonymous
+        thread.start()
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        yield process, memory
+        if process.poll() is None:
+            process.wait(timeout=60)
+    finally:
+        ended.set()
+        if thread.ident:
+            thread.join()
+        process.kill()
+        process.wait(timeout=60)
+
+
+def begin() -> None:
+    """In the watched process: say that the imports are done and wait."""
+    print(READY, flush=True)  # noqa: T201 - the watching process reads it
+    sys.stdin.readline()
