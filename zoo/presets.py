@@ -18,13 +18,15 @@ class Preset:
     latent: int
     budget: str
     batch: int
+    threads: int | None
+    """Threads a process computes with on a CPU; None leaves it to torch."""
 
 
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("film", "whole films, on a GPU", FrameSize(256, 144), 200, "6epochs", 32),
-        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "5000frames", 8),
+        Preset("film", "whole films, on a GPU", FrameSize(256, 144), 200, "6epochs", 32, None),
+        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "5000frames", 8, 1),
     )
 }
 DEFAULT_PRESET = "film"

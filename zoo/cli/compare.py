@@ -21,6 +21,7 @@ def compare(
     latent: opt.LatentOption = None,
     budget: opt.BudgetOption = None,
     batch: opt.BatchOption = None,
+    threads: opt.ThreadsOption = None,
     seed: opt.SeedOption = 0,
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
@@ -58,12 +59,14 @@ def compare(
         latent=latent,
         budget=budget,
         batch=batch,
+        threads=threads,
         seed=seed,
         device=device,
         options=opt.read_settings(settings or []),
     )
     for architecture in chosen_models:
         chosen.options_of(architecture)
+    chosen.pin_threads()
     entries = Catalogue.open(workspace).choose(films)
     ingested = [
         ingest_with_progress(console, entry, chosen.size, workspace, holdout) for entry in entries

@@ -22,6 +22,9 @@ BudgetOption = Annotated[
     typer.Option("--budget", help="6epochs, 2000steps, 9000frames or 90s; film: 6epochs."),
 ]
 BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames in a training step.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Threads on a CPU; quick: 1, film: as torch has it.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Decides weights, order and noise.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")

@@ -21,6 +21,7 @@ def train(
     latent: opt.LatentOption = None,
     budget: opt.BudgetOption = None,
     batch: opt.BatchOption = None,
+    threads: opt.ThreadsOption = None,
     seed: opt.SeedOption = 0,
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
@@ -59,11 +60,13 @@ def train(
         latent=latent,
         budget=budget,
         batch=batch,
+        threads=threads,
         seed=seed,
         device=device,
         options=opt.read_settings(settings or []),
     )
     chosen.options_of(architecture)
+    chosen.pin_threads()
     entries = Catalogue.open(workspace).choose(film)
     if len(entries) != 1:
         raise BadInput("zoo train takes one film; zoo compare takes several")

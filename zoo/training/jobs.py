@@ -38,6 +38,7 @@ class Settings:
     latent: int
     budget: Budget
     batch: int
+    threads: int | None
     seed: int
     device: torch.device
     precision: str
@@ -52,6 +53,7 @@ class Settings:
         latent: int | None = None,
         budget: str | None = None,
         batch: int | None = None,
+        threads: int | None = None,
         seed: int = 0,
         device: str = "auto",
         options: Mapping[str, Any] | None = None,
@@ -75,11 +77,17 @@ class Settings:
             latent=base.latent if latent is None else whole_number(latent, "the option latent"),
             budget=Budget.parse(budget or base.budget),
             batch=batch,
+            threads=base.threads if threads is None else whole_number(threads, "--threads"),
             seed=seed,
             device=chosen,
             precision=environment.default_precision(chosen),
             options=options,
         )
+
+    def pin_threads(self) -> None:
+        """Compute with as many threads as these settings say, in this process from now on."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
 
     def options_of(self, architecture: type[Autoencoder]) -> Options:
         """The options of one architecture; raises BadInput on one that it does not have."""
