@@ -36,6 +36,19 @@ def test_cuts_are_found_to_the_frame_at_any_size(
     assert film.shots[-1].stop == len(film) == sum(LENGTHS)
 
 
+def test_little_light_is_black_and_more_is_not_wherever_it_is(tmp_path: Path) -> None:
+    black, speck, line = (rgb(128, 64, (0, 0, 0)) for _ in range(3))
+    speck[33, 40:44] = 255
+    line[33, 40:100] = 255
+    after = drifting(128, 64, 20)
+    for dark, shots in ((black, [0, 20]), (speck, [0, 20]), (line, [0])):
+        # Lossless and dim, so that no cut scores enough to be one by itself.
+        dim = [np.asarray(f // 16, dtype=np.uint8) for f in after]
+        frames = dim[:10] + [dark] * 10 + dim[10:]
+        clip = encode(tmp_path / f"{len(shots)}{dark.sum()}.mkv", frames, codec="ffv1")
+        assert bounds(opened(clip, tmp_path, "128x64", crop="none")) == shots
+
+
 def test_cuts_survive_resampling(six_shots: Path, tmp_path: Path) -> None:
     film = opened(six_shots, tmp_path, fps=12.5)
     wanted = [0, *(round(cut / 2) for cut in np.cumsum(LENGTHS)[:-1].tolist())]
