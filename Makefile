@@ -26,7 +26,12 @@ test: $(READY)
 test-all: test
 	$(BIN)/python -m pytest -n 2 -m slow
 
-bench: $(READY)
+# The peers that the benchmarks race against are installed for them alone.
+.venv/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	@touch $@
+
+bench: .venv/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
 
 lint: $(READY)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pydantic
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from zoo.autoencoder import Autoencoder, Step
 from zoo.films.film import Film
@@ -129,9 +131,27 @@ def count_operations(config: TrainingConfig, frames: Tensor, device: torch.devic
     model = _build(config, device)
     players = Players(model)
     step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
-    with FlopCounterMode(display=False) as counter:
+    with _OperationCounter() as counter:
         players.gradients(model.losses(frames, step))
-    return counter.get_total_flops() / len(frames)
+    return counter.total / len(frames)
+
+
+class _OperationCounter(TorchDispatchMode):
+    """Sums torch's own formulas. Its `FlopCounterMode` tracks modules too, by hooks that fail
+    where gradients are taken of some parameters only."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def _build(config: TrainingConfig, device: torch.device) -> Autoencoder:

@@ -45,7 +45,7 @@ INGEST = f"{COMMON}\nprint(len(film), flush=True)"
 TRAIN = f"""{COMMON}
 config = TrainingConfig(
     origin="film-zoo 0",
-    model="ae", origin="film-zoo 0", options={{"latent": 4, "width": 4}}, film=film.name,
+    model="ae", options={{"latent": 4, "width": 4}}, film=film.name,
     film_fingerprint=film.fingerprint, size="32x32", budget="1epochs", batch={BATCH}, seed=0,
     precision="32-true",
 )
