@@ -26,7 +26,7 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset("film", "whole films, on a GPU", FrameSize(256, 144), 200, "6epochs", 32, None),
-        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "5000frames", 8, 1),
+        Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "4000frames", 8, 1),
     )
 }
 DEFAULT_PRESET = "film"
