@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,13 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from zoo.cli.watching import losses_table
+from zoo.cli.watching import LiveDisplay, losses_table
 from zoo.compare.matrix import Cell
 from zoo.records import Record
 from zoo.training.watching import Moment
 
 
-class MatrixDisplay:
+class MatrixDisplay(LiveDisplay):
     """Models down, films across; each cell says what became of it."""
 
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
@@ -34,18 +32,6 @@ class MatrixDisplay:
         self.moment: Moment | None = None
         self.current: tuple[str, str] = ("", "")
         self.live = Live(console=console, transient=True, refresh_per_second=4)
-
-    def __enter__(self) -> Self:
-        self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.live.stop()
 
     def started(self, cell: Cell) -> None:
         """A cell is begun."""

@@ -49,7 +49,25 @@ def ingest_with_progress(
         return open_film(entry, size, workspace, holdout=holdout, progress=watch)
 
 
-class TrainingDisplay:
+class LiveDisplay:
+    """Something that is drawn over and over while a `with` block runs, and gone after it."""
+
+    live: Live
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.live.stop()
+
+
+class TrainingDisplay(LiveDisplay):
     """A bar and the losses by player while a model trains."""
 
     def __init__(self, console: Console, title: str) -> None:
@@ -63,18 +81,6 @@ class TrainingDisplay:
         self.bar = Progress(*columns, TimeRemainingColumn())
         self.task = self.bar.add_task(title, total=1.0)
         self.live = Live(self.bar, console=console, transient=True, refresh_per_second=4)
-
-    def __enter__(self) -> Self:
-        self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.live.stop()
 
     def watch(self, moment: Moment) -> None:
         """Show a moment of training."""
