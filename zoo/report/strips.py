@@ -40,7 +40,7 @@ class Strip:
 @dataclass(frozen=True)
 class _Line:
     label: str
-    detail: str
+    details: tuple[str, ...]
     role: str
     files: dict[int, str]
     """Picture by frame."""
@@ -104,17 +104,17 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         if record is None:
             continue
         value = row.value(rank.measure) if rank else None
-        detail = ""
+        details: tuple[str, ...] = ()
         if rank and value:
             label = rank.metric.label.split(" (")[0]
-            part = PART_NAMES[rank.part]
-            detail = f"{label} {with_spread(value, rank.metric.digits)} {part}"
+            shown = with_spread(value, rank.metric.digits)
+            details = (f"{label} {shown}", f"on {PART_NAMES[rank.part]} frames")
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
-        lines.append(_Line(row.name, detail, row.role, files))
+        lines.append(_Line(row.name, details, row.role, files))
         for picture in record.pictures:
             pictures.setdefault(picture.frame, picture)
             originals.setdefault(picture.frame, picture.original)
-    return [_Line("original", "", "original", originals), *lines], pictures
+    return [_Line("original", (), "original", originals), *lines], pictures
 
 
 def _shown(records: Iterable[Record]) -> Record | None:
@@ -202,8 +202,8 @@ def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None
     words = [(look.fitted(line.label, GUTTER - 12, 15, bold=True), 15, True)]
     if line.role == "reference":
         words.append(("reference", 12, False))
-    if line.detail and height >= 54:
-        words.append((look.fitted(line.detail, GUTTER - 12, 13), 13, False))
+    if height >= 54:
+        words += [(look.fitted(text, GUTTER - 12, 13), 13, False) for text in line.details]
     tall = sum(size + 5 for _, size, _ in words)
     y = top + max(0, (height - tall) // 2)
     for text, size, bold in words:
