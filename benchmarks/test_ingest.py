@@ -26,7 +26,7 @@ from zoo.workspace import Workspace
 
 SIZE = FrameSize(256, 144)
 ROUNDS = 5
-SECONDS = 12
+SECONDS = 60
 CASES = {
     "h264-720p": ("libx264", 1280, 720),
     "h264-1080p": ("libx264", 1920, 1080),
@@ -37,7 +37,7 @@ Film = tuple[Path, int]
 
 @pytest.fixture(scope="module", params=CASES)
 def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Film:
-    """A film of twelve seconds with its number of frames: a real clip, enlarged, over and over."""
+    """A film of a minute with its number of frames: a real clip, enlarged, over and over."""
     codec, width, height = CASES[request.param]
     source = registry().films["bigbuckbunny"].files[0]
     path = tmp_path_factory.mktemp("film") / f"{request.param}.mp4"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from av.video.frame import VideoFrame
 
@@ -22,8 +22,7 @@ HD_HEIGHT = 720
 """From this many lines on, a file that states no matrix is taken to be BT.709, below BT.601."""
 
 
-@dataclass(frozen=True)
-class Colour:
+class Colour(NamedTuple):
     """Codes of H.273 as a frame carries them; 2 (and 0 for the range) means unstated."""
 
     matrix_code: int

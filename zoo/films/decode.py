@@ -66,7 +66,7 @@ class Clock:
             stamp = frame.dts
         if stamp is None or base is None:
             return None
-        return float(stamp * base) - self._zero + self._shift
+        return stamp * base.numerator / base.denominator - self._zero + self._shift
 
     def _mended(self, time: float | None) -> float:
         last = self._last

@@ -26,15 +26,14 @@ from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
 from zoo.films.survey import Survey, look_at
 from zoo.records import write_json
 
-# Decoded frames that may wait: enough to even out, few enough for 4K.
-_AHEAD = 4
+# Decoded frames that are handed over together; three times as many are held: few enough for 4K.
+_TOGETHER = 4
 _PROGRESS_SECONDS = 0.2
-_BUFFER = 1 << 22
 # Beside the frames: times, scores and the manifest, and something for the file system.
 _SLACK_BYTES = 16 << 20
 # How often the ingest itself looks for bars, in seconds of film, and how often at least.
-_LOOK_SECONDS, _LEAST_LOOKS = 1.0, 20
-# The second pass has seen every second of the film before it begins.
+_LOOK_SECONDS, _LEAST_LOOKS = 2.0, 20
+# The second pass has seen the whole film before it begins.
 _MOST_PASSES = 2
 _JITTER_SECONDS = 0.0021
 
@@ -133,9 +132,9 @@ class _Pass:
     def run(self, expected: int) -> None:
         """Decode in a thread of its own; make pictures and write in this one."""
         decoded = self.decoder.frames()
-        ahead = made_ahead(decoded, _AHEAD)
+        ahead = made_ahead(decoded, _TOGETHER)
         try:
-            with (self.folder / FRAMES).open("wb", buffering=_BUFFER) as file:
+            with (self.folder / FRAMES).open("wb") as file:
                 for frame in self._paced(self._pictures(ahead)):
                     file.write(np.ascontiguousarray(frame.pixels).data)
                     self.times.append(frame.time)

@@ -87,7 +87,7 @@ def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) 
     """Show the finder frames spread from `start` to `stop`, seconds of the file's own time.
 
     A first look, at key frames and, where those are few, at some that follow them: the ingest
-    goes on gathering evidence, from every second of the film.
+    goes on gathering evidence, from the whole film.
     """
     stream, base = source.stream, source.stream.time_base
     if base is None:

@@ -1,4 +1,4 @@
-"""Running the making of things in a thread of its own, a few things ahead of their use."""
+"""Making things in a thread of its own, a few ahead of their use."""
 
 from __future__ import annotations
 
@@ -20,45 +20,51 @@ class _Finished:
     pass
 
 
-def made_ahead(things: Iterable[_T], depth: int) -> Generator[_T, None, None]:
-    """Yield `things`, made in another thread at most `depth` ahead.
+def made_ahead(things: Iterable[_T], together: int) -> Generator[_T, None, None]:
+    """Yield `things`, made in another thread and handed over so many `together`.
 
-    An error in the making is raised here. Closing the generator ends the thread before it
-    returns, so that what the thread uses can be closed after it.
+    Handing over wakes a thread, which is dear for things as cheap as small frames. At most three
+    times as many as are handed over together exist at once. An error in the making is raised
+    here, after what was made before it. Closing the generator ends the thread before it returns,
+    so that what the thread uses can be closed after it.
     """
-    ready: queue.Queue[_T | _Failed | _Finished] = queue.Queue(maxsize=depth)
+    # Two queues written in C, one of things and one of room for them; `queue.Queue` is Python.
+    ready: queue.SimpleQueue[list[_T] | _Failed | _Finished] = queue.SimpleQueue()
+    room: queue.SimpleQueue[None] = queue.SimpleQueue()
+    room.put(None)
     unwanted = threading.Event()
 
-    def hand_over(thing: _T | _Failed | _Finished) -> None:
-        while not unwanted.is_set():
-            try:
-                ready.put(thing, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
     def make() -> None:
+        made: list[_T] = []
         # Whatever ends the making, also an interrupt, has to reach the thread that waits.
         try:
             for thing in things:
-                hand_over(thing)
+                made.append(thing)
+                if len(made) == together:
+                    room.get()
+                    ready.put(made)
+                    made = []
                 if unwanted.is_set():
                     return
         except BaseException as error:
-            hand_over(_Failed(error))
+            ready.put(made)
+            ready.put(_Failed(error))
         else:
-            hand_over(_Finished())
+            ready.put(made)
+            ready.put(_Finished())
 
     thread = threading.Thread(target=make, name="made-ahead", daemon=True)
     thread.start()
     try:
         while True:
-            thing = ready.get()
-            if isinstance(thing, _Finished):
+            handed = ready.get()
+            if isinstance(handed, _Finished):
                 return
-            if isinstance(thing, _Failed):
-                raise thing.error
-            yield thing
+            if isinstance(handed, _Failed):
+                raise handed.error
+            room.put(None)
+            yield from handed
     finally:
         unwanted.set()
+        room.put(None)
         thread.join()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import av.error
 from av.filter import Graph
@@ -20,6 +20,7 @@ from zoo.frame_size import FrameSize
 # libswscale's number for the rendering intent that keeps the look of a picture whose range or
 # gamut is wider than the display's, SWS_INTENT_PERCEPTUAL.
 _KEEP_THE_LOOK = "0"
+_ONE = Fraction(1)
 # sRGB primaries and curve.
 _DISPLAY = {
     "out_primaries": "bt709",
@@ -28,8 +29,8 @@ _DISPLAY = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
+# A named tuple, since one is made and compared for every frame.
+class Layout(NamedTuple):
     """All that the graph depends on; a frame of another layout needs another graph."""
 
     width: int
@@ -67,7 +68,7 @@ class Picture:
         self._layout: Layout | None = None
         self._ends: tuple[FilterContext, FilterContext] | None = None
         self._graph: Graph | None = None
-        self._fed = 0
+        self._fed = self._given = 0
 
     def feed(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
         """Take a frame; yield the frames that are ready, each with its number in order of feeding.
@@ -88,7 +89,7 @@ class Picture:
             yield from self.finish()
             self._layout = layout
             self._ends = self._build(layout)
-        frame.pts, frame.time_base = self._fed, Fraction(1)
+        frame.pts, frame.time_base = self._fed, _ONE
         self._fed += 1
         assert self._ends is not None
         self._ends[0].push(frame)
@@ -100,15 +101,18 @@ class Picture:
             self._ends[0].push(None)
             yield from self._ready()
             self._ends = self._graph = self._layout = None
+            self._given = self._fed
 
     def _ready(self) -> Iterator[tuple[int, VideoFrame]]:
         assert self._ends is not None
-        while True:
+        # Asking an empty graph costs an exception, so nothing is asked for that was not fed.
+        while self._given < self._fed:
             try:
                 frame = self._ends[1].pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             assert isinstance(frame, VideoFrame) and frame.pts is not None
+            self._given += 1
             # The deinterlacer halves the time base.
             yield int(frame.pts * (frame.time_base or 1)), frame
 
