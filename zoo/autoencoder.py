@@ -112,6 +112,10 @@ class Autoencoder(nn.Module):
     """Pairs of terms that pull against each other, each written `player.term`; for a GAN
     `(("decoder.adversarial", "discriminator.real_or_drawn"),)`."""
 
+    waivers: ClassVar[Mapping[str, str]] = {}
+    """Promises that a model breaks on purpose, as a historic one may: the name of the check, as
+    `zoo models check` prints it, and why. What is waived is printed wherever it is checked."""
+
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__()
         self.size = size
@@ -140,6 +144,13 @@ class Autoencoder(nn.Module):
     def optimizer(self, player: str) -> Optimizer:
         """How the named player learns."""
         return Optimizer()
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Settle, after training, what depends on averaged weights: the statistics of batch norm.
+
+        Called once on the weights that are kept, without gradients, with batches of training
+        frames, float (B, 3, H, W) in [0, 1]. Models without batch norm have nothing to do.
+        """
 
     def fit(self, film: Film) -> None:
         """Fit to the film's training frames without gradient descent (references)."""

@@ -32,6 +32,8 @@ from zoo.training.watching import Moment, StopRequest, Watcher, nobody
 AVERAGED = 0.02
 """The share of a training over which weights are averaged."""
 LONGEST_AVERAGE = 0.9999
+CALIBRATED = 16
+"""Batches of training frames on which a model may settle after training."""
 
 
 class Interrupted(ZooError):
@@ -142,6 +144,8 @@ def train(
                     watch(moment)
             scribe.between_steps(progress, checkpoint_every)
 
+        with torch.no_grad():
+            average.module.calibrate(batch_of(progress.step + n) for n in range(CALIBRATED))
     scribe.finish(progress)
 
 
