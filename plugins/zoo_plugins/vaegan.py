@@ -4,15 +4,16 @@ Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 201
 the distance between discriminator features, and the adversarial term moves the decoder alone.
 
 What differs from the paper, because the plain objective collapses on films: group norm in place
-of batch norm, spectral norm in the discriminator, a pixel term beside the feature distance, and
-the non-saturating adversarial loss at a small weight.
+of batch norm, spectral norm in the discriminator, a pixel term beside the feature distance, the
+distance taken over all stages, and the non-saturating adversarial loss at a small weight. The
+paper's own choices are options; `docs/models.md` has what each does.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pydantic
 import torch
@@ -24,23 +25,27 @@ from torch.nn.utils.parametrizations import spectral_norm
 import zoo
 from zoo import Loss, Losses, Optimizer, Players, Step, hookimpl
 from zoo_plugins.gaussian import pixel_nats
-from zoo_plugins.layers import halvings, widths
+from zoo_plugins.layers import STAGES, halvings, widths
 from zoo_plugins.vae import VariationalAutoencoder
+
+PLAYING_FIELD = 0.68 - 0.35, 0.68 + 0.35
+"""Costs between which neither side is gated: equilibrium and margin of the authors' code."""
 
 
 class Discriminator(nn.Module):
     """Frames (B, 3, H, W) to a logit (B,), high for real frames, and the features of each stage."""
 
-    def __init__(self, size: zoo.FrameSize, width: int) -> None:
+    def __init__(self, size: zoo.FrameSize, width: int, spectral: bool) -> None:
         super().__init__()
         channels = [3, *widths(width)]
         kernels = [5, *[3] * (len(channels) - 2)]
+        bounded = spectral_norm if spectral else nn.Identity()
         self.stages = nn.ModuleList(
-            spectral_norm(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2))
+            bounded(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2))
             for (before, after), kernel in zip(itertools.pairwise(channels), kernels, strict=True)
         )
         height, length = halvings(size)[-1]
-        self.judge = spectral_norm(nn.Linear(channels[-1] * height * length, 1))
+        self.judge = bounded(nn.Linear(channels[-1] * height * length, 1))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits (B,) and a list of features (B, C, h, w)."""
@@ -64,18 +69,48 @@ class VaeGan(VariationalAutoencoder):
     class Options(VariationalAutoencoder.Options):
         """Settings of the VAE-GAN."""
 
+        pixel: float = pydantic.Field(
+            1.0, ge=0, description="weight of the pixel error; 0 in the paper"
+        )
         feature: float = pydantic.Field(
             2.0, ge=0, description="weight of the distance between discriminator features"
         )
+        feature_stage: int = pydantic.Field(
+            0, ge=0, le=STAGES, description="stage compared; 0 is the mean of all, the paper has 3"
+        )
+        feature_scaled: bool = pydantic.Field(
+            False, description="divide each stage's distance by the features' own mean square"
+        )
         adversarial: float = pydantic.Field(
             0.05, ge=0, description="weight of the adversarial term against the evidence bound"
+        )
+        saturating: bool = pydantic.Field(
+            False, description="the paper's adversarial loss, which fades as the adversary wins"
+        )
+        warm_up: float = pydantic.Field(
+            0.0, ge=0, le=1, description="share of training over which the adversarial term rises"
+        )
+        judged: Literal["both", "prior"] = pydantic.Field(
+            "both", description="what is judged: reconstructions and prior samples, or the latter"
+        )
+        gated: bool = pydantic.Field(
+            False, description="the side that is winning sits out, as in the authors' code"
+        )
+        spectral: bool = pydantic.Field(
+            True, description="spectral norm in the discriminator (Miyato et al., 2018)"
+        )
+        r1: float = pydantic.Field(
+            0.0, ge=0, description="penalty on its gradient at real frames (Mescheder et al., 2018)"
+        )
+        pace: float = pydantic.Field(
+            0.5, gt=0, description="the discriminator's learning rate over the others'"
         )
 
     options: Options
 
     def __init__(self, size: zoo.FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.discriminator = Discriminator(size, options.width)
+        self.discriminator = Discriminator(size, options.width, options.spectral)
 
     def players(self) -> Players:
         """Encoder, decoder and discriminator, each with its own loss."""
@@ -87,8 +122,8 @@ class VaeGan(VariationalAutoencoder):
 
     def optimizer(self, player: str) -> Optimizer:
         """Short momentum, as adversaries chase a moving target; a slower discriminator."""
-        slower = 0.5 if player == "discriminator" else 1.0
-        return Optimizer(lr=slower * self.options.lr, betas=(0.5, 0.99))
+        pace = self.options.pace if player == "discriminator" else 1.0
+        return Optimizer(lr=pace * self.options.lr, betas=(0.5, 0.99))
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Each player's loss; the engine keeps each from moving another player."""
@@ -96,6 +131,8 @@ class VaeGan(VariationalAutoencoder):
         posterior = self.posterior(frames)
         drawn = self.decode(posterior.sample(step))
         dream = self.decode(step.randn_like(posterior.mean))
+        if options.r1:
+            frames = frames.detach().requires_grad_()
 
         # One pass each: a gradient then runs back through the frames it concerns and no others.
         # Cached, because the spectral norm would otherwise be estimated anew for every pass.
@@ -103,27 +140,63 @@ class VaeGan(VariationalAutoencoder):
             on_real, wanted = self.discriminator(frames)
             on_drawn, seen = self.discriminator(drawn)
             on_dream, _ = self.discriminator(dream)
+        judged = [on_drawn, on_dream] if options.judged == "both" else [on_dream]
 
-        evidence = self.evidence_terms(frames, posterior, drawn)
-        distances = [
-            pixel_nats(a, b.detach(), options.pixel_sd) for a, b in zip(seen, wanted, strict=True)
-        ]
-        feature = options.feature * torch.stack(distances).mean()
-        fool = 0.5 * (F.softplus(-on_drawn).mean() + F.softplus(-on_dream).mean())
-        tell = F.softplus(-on_real).mean() + 0.5 * (
-            F.softplus(on_drawn).mean() + F.softplus(on_dream).mean()
+        evidence = self.evidence_terms(frames.detach(), posterior, drawn)
+        evidence["pixel"] = options.pixel * evidence["pixel"]
+        feature = options.feature * self._feature_distance(seen, wanted)
+        believed = torch.stack([F.softplus(logits).mean() for logits in judged]).mean()
+        doubted = torch.stack([F.softplus(-logits).mean() for logits in judged]).mean()
+        on_trust = F.softplus(-on_real).mean()
+        fool = -believed if options.saturating else doubted
+        tell = {"real_or_drawn": on_trust + believed}
+        if options.r1:
+            tell["r1"] = options.r1 * _gradient_penalty(on_real, frames)
+
+        rise = (step.progress / options.warm_up).clamp(max=1) if options.warm_up else 1.0
+        adversarial = options.adversarial * rise * fool
+        decoder_plays, discriminator_plays = (
+            _gates(torch.stack([on_trust, believed])) if options.gated else (None, None)
         )
         return {
             "encoder": Loss({**evidence, "feature": feature}),
             "decoder": Loss(
-                {
-                    "pixel": evidence["pixel"],
-                    "feature": feature,
-                    "adversarial": options.adversarial * fool,
-                }
+                {"pixel": evidence["pixel"], "feature": feature, "adversarial": adversarial},
+                active=decoder_plays,
             ),
-            "discriminator": Loss({"real_or_drawn": tell}),
+            "discriminator": Loss(tell, active=discriminator_plays),
         }
+
+    def _feature_distance(self, seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
+        """How far apart the discriminator's features lie, in the units of the pixel error."""
+        pairs = [(a, b.detach()) for a, b in zip(seen, wanted, strict=True)]
+        if self.options.feature_stage:
+            pairs = pairs[self.options.feature_stage - 1 :][:1]
+        distances = [pixel_nats(a, b, self.options.pixel_sd) for a, b in pairs]
+        if self.options.feature_scaled:
+            distances = [
+                distance / b.square().mean()
+                for distance, (_, b) in zip(distances, pairs, strict=True)
+            ]
+        return torch.stack(distances).mean()
+
+
+def _gradient_penalty(logits: Tensor, frames: Tensor) -> Tensor:
+    """Half the squared length of the logits' gradient at the frames, averaged over them."""
+    (gradient,) = torch.autograd.grad(logits.sum(), frames, create_graph=True)
+    return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
+
+
+def _gates(costs: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether decoder and discriminator play, from the discriminator's costs (2,).
+
+    The discriminator rests when it wins too clearly on either side, the decoder when it does;
+    were both to rest, both play.
+    """
+    low, high = PLAYING_FIELD
+    discriminator_rests, decoder_rests = (costs < low).any(), (costs > high).any()
+    both = discriminator_rests & decoder_rests
+    return ~decoder_rests | both, ~discriminator_rests | both
 
 
 @hookimpl

@@ -1,0 +1,173 @@
+"""Trainings for a table: models on films with seeds and options, side by side, each on one core.
+
+What was trained before is found again, so that a table that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zoo import environment
+from zoo.evaluation.watch import Judges, as_shown, batches, encode_film, score_film
+from zoo.films.catalogue import Catalogue
+from zoo.films.ingest import open_film
+from zoo.plugins import registry
+from zoo.training.jobs import Settings, ensure_trained, load_model
+from zoo.workspace import Workspace
+
+CLIPS = ("bikes", "bigbuckbunny", "carphone")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model, trained on one film from one seed with options of its own."""
+
+    model: str
+    film: str
+    seed: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+    preset: str = "quick"
+    size: str | None = None
+    latent: int | None = None
+    budget: str | None = None
+    batch: int | None = None
+    holdout: float = 0.1
+
+    def settings(self, device: str) -> Settings:
+        """What `zoo train` would be told."""
+        return Settings.choose(
+            self.preset,
+            size=self.size,
+            latent=self.latent,
+            budget=self.budget,
+            batch=self.batch,
+            threads=1 if device == "cpu" else None,
+            seed=self.seed,
+            device=device,
+            options=dict(self.options),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial."""
+
+    trial: Trial
+    seen: dict[str, float] = field(default_factory=dict)
+    """Mean over the frames that were trained on, by metric."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    everywhere: dict[str, float] = field(default_factory=dict)
+    """Mean over all frames of the film."""
+    spread: float = 0.0
+    """Standard deviation over frames, averaged over pixels: reconstructions' over originals'."""
+
+
+def conduct(
+    trials: Sequence[Trial], work: Path, workers: int, device: str = "cpu"
+) -> Iterator[Outcome]:
+    """Train and score every trial in `work`, in their order, `workers` at a time."""
+    work.mkdir(parents=True, exist_ok=True)
+    if workers == 1:
+        yield from (attempt(trial, work, device) for trial in trials)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(attempt, trials, [work] * len(trials), [device] * len(trials))
+
+
+def attempt(trial: Trial, work: Path, device: str) -> Outcome:
+    """Train what is not trained yet and score it."""
+    workspace = Workspace(work)
+    settings = trial.settings(device)
+    settings.pin_threads()
+    entry = Catalogue.open(workspace).film(trial.film)
+    film = open_film(entry, settings.size, workspace, holdout=trial.holdout)
+    config = settings.config(registry().architecture(trial.model), film)
+    folder = ensure_trained(workspace, config, film, settings.device)
+    model = load_model(folder, config, settings.device)
+
+    judges = Judges.open(settings.device)
+    if judges.unavailable:
+        raise SystemExit(f"not every metric can be measured: {judges.unavailable}")
+    latents = encode_film(model, film, settings.device)
+    scores = score_film(model, film, latents, judges.metrics)
+    drawn = np.empty(film.store.array.shape, dtype=np.uint8)
+    with torch.inference_mode():
+        for indices in batches(film):
+            shown = as_shown(model.decode(latents.restored(indices))) * 255
+            drawn[indices] = shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return Outcome(
+        trial,
+        seen=_means(scores, film.split.seen),
+        held_out=_means(scores, film.split.held_out),
+        everywhere=_means(scores, np.arange(len(film))),
+        spread=_spread(drawn) / _spread(film.store.array),
+    )
+
+
+def _means(scores: dict[str, np.ndarray], frames: np.ndarray) -> dict[str, float]:
+    if not len(frames):
+        return {}
+    return {name: float(values[frames].mean()) for name, values in scores.items()}
+
+
+def _spread(frames: np.ndarray) -> float:
+    """Standard deviation over frames, averaged over pixels and colours."""
+    return float(np.asarray(frames).astype(np.float32).std(axis=0).mean())
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Arguments that every table takes."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--films", default=",".join(CLIPS), help="names, separated by commas")
+    arguments.add_argument("--seeds", type=int, default=1, help="seeds, from 0 up")
+    arguments.add_argument("--budget", help="as for `zoo train`; the preset's otherwise")
+    arguments.add_argument("--workers", type=int, default=2, help="trainings at once")
+    arguments.add_argument("--device", default="cpu")
+    arguments.add_argument("--work", type=Path, required=True, help="folder for films and runs")
+    arguments.add_argument("--out", type=Path, help="file for the table; it is printed anyway")
+    return arguments
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown: the first column to the left, the others to the right."""
+    lines = [headings, [":--", *["--:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def spread_of(values: Sequence[float], digits: int) -> str:
+    """A median with its range, or the one value that there is."""
+    middle = f"{statistics.median(values):.{digits}f}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def provenance(arguments: argparse.Namespace) -> str:
+    """The command and the machine, as a line under a table."""
+    device = environment.choose_device(arguments.device)
+    where = environment.describe(device, environment.default_precision(device))
+    words = [Path(sys.argv[0]).stem, *sys.argv[1:]]
+    shown = {str(arguments.work): "DIR", str(arguments.out): "FILE"}
+    command = " ".join(shown.get(word, word) for word in words)
+    return (
+        f"\n`python -m benchmarks.{command}` on {where.device_name}, torch {where.torch}, "
+        f"{arguments.workers} trainings at once.\n"
+    )
+
+
+def publish(text: str, out: Path | None) -> None:
+    """Print a table, and keep it where it was asked for."""
+    print(text)  # noqa: T201 - what the command is run for
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
