@@ -32,6 +32,7 @@ from zoo.films.ingest import open_film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
 from zoo.records import Environment, read_json, write_json
+from zoo.training.compiling import choose_mode
 from zoo.training.curves import read_log
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
@@ -87,6 +88,8 @@ class FeatureRecord(_Typed):
     costs: Costs
     utilisation: float
     """Of the whole training: its operations a second over the measured rate of a product."""
+    waiting_for_frames: float
+    """Of the whole training: the share of its time in which the loop waited for a batch."""
 
 
 def main() -> None:
@@ -106,8 +109,9 @@ def main() -> None:
     print(  # noqa: T201
         f"{record.frames_trained:,} frames in {record.training_seconds:.0f} s "
         f"({record.frames_per_second:.0f} a second), {record.utilisation:.1%} of the "
-        f"{record.costs.matmul_tflops:.1f} TFLOP/s measured; data stall "
-        f"{record.costs.data_stall:.1%}; written to {path}"
+        f"{record.costs.matmul_tflops:.2f} TFLOP/s measured; data stall "
+        f"{record.costs.data_stall:.1%}, {record.waiting_for_frames:.1%} of the training spent "
+        f"waiting for frames; written to {path}"
     )
 
 
@@ -145,8 +149,8 @@ def run(asked: argparse.Namespace) -> FeatureRecord:
     child("measure")
 
     description = folder.read()
-    assert description is not None and description.spent is not None
-    assert description.state == "finished"
+    assert description is not None and description.state == "finished"
+    assert description.spent is not None and description.data_stall is not None
     steps = [entry.step for entry in read_log(folder.log)]
     assert steps == sorted(set(steps)), "the log is not that of one training"
     costs = read_json(asked.work / "costs.json", Costs)
@@ -165,6 +169,7 @@ def run(asked: argparse.Namespace) -> FeatureRecord:
         frames_per_second=trained / seconds,
         costs=costs,
         utilisation=operations / (costs.matmul_tflops * 1e12),
+        waiting_for_frames=description.data_stall,
     )
 
 
@@ -218,6 +223,7 @@ def _config(asked: argparse.Namespace, film: Film, device: torch.device) -> Trai
         batch=asked.batch,
         seed=0,
         precision=environment.default_precision(device),
+        compile=choose_mode(asked.compile, asked.cuda_graphs, device),
     )
 
 
@@ -234,6 +240,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--budget", default="6epochs")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--compile", action="store_true", help="as of zoo train")
+    parser.add_argument("--cuda-graphs", action="store_true", help="as of zoo train")
     parser.add_argument("--checkpoint-every", type=int, help="steps; the clock decides if left out")
     parser.add_argument("--work", type=Path, help="where film, store and run are kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -251,6 +259,7 @@ def _arguments(asked: argparse.Namespace, phase: str) -> list[str]:
         words += ["--film", str(asked.film.resolve())]
     if asked.checkpoint_every:
         words += ["--checkpoint-every", str(asked.checkpoint_every)]
+    words += ["--compile"] * asked.compile + ["--cuda-graphs"] * asked.cuda_graphs
     for word in asked.set:
         words += ["--set", word]
     return words

@@ -5,21 +5,20 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pydantic
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from zoo.autoencoder import Autoencoder, Step
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
 from zoo.training.average import WeightAverage
+from zoo.training.compiling import compiled_losses
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
+from zoo.training.peak import SIDE, matmul_rate, number_type, operations_per_frame
 from zoo.training.players import Players
 from zoo.training.ranks import launch
 from zoo.training.run_folder import TrainingConfig
@@ -27,8 +26,6 @@ from zoo.training.tally import Tally
 
 ROUNDS = 9
 SECONDS_A_BLOCK = 1.0
-SIDE = {"cuda": 8192, "cpu": 1024}
-"""Of the square matrices that are multiplied."""
 
 
 class Costs(pydantic.BaseModel):
@@ -61,6 +58,7 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
     torch.manual_seed(config.seed)
     model = _build(config, device)
     players, tally = Players(model), Tally(device)
+    losses_of = compiled_losses(model, config.compile)
     average = WeightAverage(model, 0.999)
     generator = torch.Generator(device).manual_seed(config.seed)
     at = 0
@@ -68,7 +66,7 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
     def one_step(frames: Tensor) -> None:
         nonlocal at
         with fabric.autocast():
-            losses = model.losses(frames, Step(torch.tensor(0.5, device=device), generator))
+            losses = losses_of(frames, Step(torch.tensor(0.5, device=device), generator))
         players.step(losses, 0.5)
         average.update(model, step=at)
         tally.add(losses, at)
@@ -95,13 +93,13 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
     stalls = [1 - one / film_ for one, film_ in zip(on_one, on_film, strict=True)]
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
 
-    number_type = torch.bfloat16 if config.precision.startswith("bf16") else torch.float32
-    rate = matmul_rate(device, number_type)
-    operations = count_operations(config, resident, device)
+    kind = number_type(config.precision)
+    rate = matmul_rate(device, kind, SECONDS_A_BLOCK)
+    operations = operations_per_frame(config, device)
     return Costs(
         matmul_tflops=rate / 1e12,
         matmul_side=SIDE[device.type],
-        matmul_type=str(number_type),
+        matmul_type=str(kind),
         operations_per_frame=operations,
         step_seconds_film=statistics.median(on_film),
         step_seconds_resident=statistics.median(on_one),
@@ -110,48 +108,6 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
         utilisation_steady=operations * config.batch / statistics.median(on_film) / rate,
         device_memory_megabytes=memory,
     )
-
-
-def matmul_rate(device: torch.device, number_type: torch.dtype) -> float:
-    """Operations a second of a large matrix product, the median of several."""
-    side = SIDE[device.type]
-    one, other = (torch.randn(side, side, device=device, dtype=number_type) for _ in range(2))
-    out = torch.empty_like(one)
-    times = 20 if device.type == "cuda" else 1
-
-    def product() -> None:
-        torch.mm(one, other, out=out)
-
-    _block(product, 3, device)
-    return statistics.median(2 * side**3 * times / _block(product, times, device) for _ in range(9))
-
-
-def count_operations(config: TrainingConfig, frames: Tensor, device: torch.device) -> float:
-    """Operations of a training step by frame, on an instance of its own."""
-    model = _build(config, device)
-    players = Players(model)
-    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
-    with _OperationCounter() as counter:
-        players.gradients(model.losses(frames, step))
-    return counter.total / len(frames)
-
-
-class _OperationCounter(TorchDispatchMode):
-    """Sums torch's own formulas. Its `FlopCounterMode` tracks modules too, by hooks that fail
-    where gradients are taken of some parameters only."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula:
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def _build(config: TrainingConfig, device: torch.device) -> Autoencoder:

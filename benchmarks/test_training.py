@@ -15,7 +15,9 @@ from benchmarks.by_hand import WAYS, ByHand
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
 from zoo.autoencoder import Step
 from zoo.conformance.subject import Subject, scene, take_step
+from zoo.errors import BadInput
 from zoo.plugins import registry
+from zoo.training.compiling import choose_mode, compiled_losses
 from zoo.training.heap import keep_freed_memory
 from zoo.training.players import Players
 
@@ -115,4 +117,52 @@ def test_step_against_one_by_hand(
             f"\nvaegan, {setting}, by hand ({way}): a step of ours is "
             f"{statistics.median(found):.2f} times as fast "
             f"({found[0]:.2f} to {found[-1]:.2f}), {torch.get_num_threads()} threads"
+        )
+
+
+@pytest.mark.parametrize("model", ["vae", "vaegan"])
+@pytest.mark.benchmark(group="a compiled step against a plain one")
+def test_compiled_step_against_a_plain_one(
+    benchmark: Any, model: str, device: torch.device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if device.type == "cpu":
+        keep_freed_memory()
+    try:
+        mode = choose_mode(True, cuda_graphs=False, device=device)
+    except BadInput as error:
+        pytest.skip(str(error))
+    at: Setting = SETTINGS["quick"]
+    torch.manual_seed(0)
+    plain: Any = registry().models[model].build(at.size, {"latent": at.latent, "width": at.width})
+    plain = plain.to(device, memory_format=torch.channels_last).train()
+    twin = copy.deepcopy(plain)
+    frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
+    frames = frames.permute(0, 3, 1, 2)
+    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
+    losses_of = compiled_losses(twin, mode)
+    players, compiled_players = Players(plain), Players(twin)
+    compiling = timed(lambda: compiled_players.step(losses_of(frames, step), 0.5), device)
+
+    ratios: list[float] = []
+
+    def plain_steps() -> None:
+        for _ in range(5):
+            players.step(plain.losses(frames, step), 0.5)
+
+    def compiled_steps() -> None:
+        for _ in range(5):
+            compiled_players.step(losses_of(frames, step), 0.5)
+
+    def both() -> None:
+        without, compiled = timed(plain_steps, device), timed(compiled_steps, device)
+        ratios.append(without / compiled)
+
+    benchmark.pedantic(both, rounds=ROUNDS, warmup_rounds=1, iterations=1)
+    found = sorted(ratios[1:])
+    benchmark.extra_info |= {"ratio_median": statistics.median(found), "ratios": found}
+    with capsys.disabled():
+        print(  # noqa: T201 - what `make bench` is run for
+            f"\n{model}, quick: a compiled step is {statistics.median(found):.2f} times as fast "
+            f"({found[0]:.2f} to {found[-1]:.2f}); the first took {compiling:.0f} s, "
+            f"{torch.get_num_threads()} threads"
         )

@@ -89,7 +89,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     workspace = Workspace(work)
     settings = trial.settings(device)
     settings.pin_threads()
-    entry = Catalogue.open(workspace).film(trial.film)
+    (entry,) = Catalogue.open(workspace).choose(trial.film)
     film = open_film(entry, settings.size, workspace, holdout=trial.holdout)
     config = settings.config(registry().architecture(trial.model), film)
     folder = ensure_trained(workspace, config, film, settings.device)

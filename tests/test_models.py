@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
-from zoo.conformance.checks import CHECKS
-from zoo.conformance.subject import Subject
 from zoo.plugins import registry
+from zoo.testing import conformance
 
-EVERYTHING = {**registry().models, **registry().references}
+test_conformance = conformance(*registry().models.values(), *registry().references.values())
 
 
-def test_the_four_models_and_two_references_are_registered() -> None:
+def test_models_and_references_are_registered() -> None:
     assert {"ae", "vae", "vaegan", "perceptual"} <= set(registry().models)
+    assert {"broad2016", "broad2016_published"} <= set(registry().models)
     assert {"mean", "pca"} <= set(registry().references)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_conformance(name: str, check) -> None:
-    check(Subject(EVERYTHING[name]))

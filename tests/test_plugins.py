@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import zoo.autoencoder
+from zoo import hookspecs
+from zoo.entry_points import installed, limit
 from zoo.errors import BadInput
 from zoo.plugins import Registry, registry
 
@@ -64,6 +68,22 @@ def good(name: str, hook: str = "zoo_models") -> str:
             "from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    return 1 / 0",
             "ZeroDivision",
         ),
+        (good("all"), "'all' means every one"),
+        ("from zoo import hookimpl\n@hookimpl\ndef zoo_models(size):\n    return []", "size"),
+        ("from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    pass", "returned None"),
+        ("def zoo_models():\n    return []", "no function in it is marked with @zoo.hookimpl"),
+        (
+            "from zoo import hookimpl\n@hookimpl\ndef zoo_report_sections():\n    return []",
+            "belongs in a module named under the group 'zoo.report_sections'",
+        ),
+        # Not even imported: what it would do there, a name that is gone, is not the reason.
+        (
+            "zoo_contract = 2\nfrom zoo import Nothing",
+            "written for contract 2, this zoo has 1",
+        ),
+        ("zoo_contract: int = 0\nraise SystemExit", "written for contract 0, this zoo has 1"),
+        ("zoo_contract = '1'", "zoo_contract is a plain number"),
+        ("zoo_contract = 2 - 1", "zoo_contract is a plain number"),
     ],
 )
 def test_a_broken_plugin_is_listed_with_its_reason(
@@ -84,6 +104,125 @@ def test_a_name_that_is_taken_is_refused_and_the_first_stays(
     found = load(tmp_path, monkeypatch, first=good("same"), second=good("same"))
     assert "the name 'same' is taken" in found.plugins[1].errors[0]
     assert found.models["same"].__module__.startswith("first")
+
+
+def test_a_plugin_for_this_contract_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert zoo.autoencoder.CONTRACT_VERSION == hookspecs.CONTRACT_VERSION
+    source = f"zoo_contract = {hookspecs.CONTRACT_VERSION}\n{textwrap.dedent(good('fits'))}"
+    assert list(load(tmp_path, monkeypatch, fits=source).models) == ["fits"]
+
+
+def test_one_thing_that_is_wrong_costs_no_other_of_the_same_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = good("fine").replace("[Good]", "[3, Good]")
+    found = load(tmp_path, monkeypatch, mixed=source)
+    assert list(found.models) == ["fine"]
+    assert found.plugins[0].adds == {"zoo_models": ["fine"]}
+    assert found.plugins[0].errors == [
+        "zoo_models: ValueError: 3 is not a subclass of zoo.Autoencoder"
+    ]
+
+
+def package(folder: Path, name: str, **sources: str) -> None:
+    """Install a package by hand: modules, and a description that names them as plugins."""
+    described = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    points = [f"{plugin} = {plugin}_of_{described.stem[:-4]}" for plugin in sources]
+    (described / "entry_points.txt").write_text("\n".join(["[zoo]", *points, ""]))
+    for plugin, source in sources.items():
+        path = folder / f"{plugin}_of_{described.stem[:-4]}.py"
+        path.write_text(textwrap.dedent(source))
+
+
+MEASURE = """
+    import zoo
+
+    class Measure(zoo.Metric):
+        name = "ae"
+        label = "a metric called as a model is"
+        source = "a test"
+
+    @zoo.hookimpl
+    def zoo_metrics():
+        return [Measure]
+"""
+
+
+def test_no_plugin_takes_the_place_of_a_built_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, "aaa-early", ae=good("ae"), also=good("early"), measure=MEASURE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = Registry(installed("zoo"))
+    assert found.models["ae"].__module__ == "zoo_plugins.ae"
+    assert found.origins["ae"].startswith("film-zoo ")
+    assert "early" in found.models and "ae" in found.metrics
+    (shadow,) = (p for p in found.plugins if p.package == "aaa-early" and p.name == "ae")
+    assert "the name 'ae' is taken by film-zoo" in shadow.errors[0]
+    packages = list(dict.fromkeys(plugin.package for plugin in found.plugins))
+    assert packages.index("film-zoo") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "models", "references"),
+    [
+        ("Our.Package", {"one", "two"}, set()),
+        (" one , mean-frame,", {"one"}, {"mean"}),
+        ("two,ae", {"two", "ae"}, set()),
+    ],
+)
+def test_zoo_plugins_limits_what_loads(
+    text: str,
+    models: set[str],
+    references: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package(tmp_path, "our-package", one=good("one"), two=good("two"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ZOO_PLUGINS", text)
+    found = Registry(installed("zoo"), limit())
+    assert set(found.models) == models
+    assert set(found.references) == references
+    added = {name for plugin in found.plugins for name in plugin.adds.get("zoo_models", [])}
+    assert added == models
+    assert all(plugin.left_out != bool(plugin.adds) for plugin in found.plugins)
+
+
+def test_what_zoo_plugins_keeps_out_is_not_even_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, "loud", loud="raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ZOO_PLUGINS", "ae")
+    (loud,) = (p for p in Registry(installed("zoo"), limit()).plugins if p.package == "loud")
+    assert loud.left_out and not loud.errors
+
+
+def test_an_empty_zoo_plugins_limits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_PLUGINS", " ")
+    assert limit() is None
+
+
+def test_a_name_in_zoo_plugins_that_matches_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ZOO_PLUGINS", "film-zoo,vaegam")
+    with pytest.raises(BadInput, match=r"'vaegam'.*did you mean 'vaegan'\?.*there are: film-zoo"):
+        limit()
+
+
+def test_the_command_says_in_one_line_what_zoo_plugins_has_wrong(
+    zoo: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_PLUGINS", "nothing-of-the-kind")
+    registry.cache_clear()
+    said = zoo("plugins")
+    assert said.code == 2
+    assert said.err.startswith("zoo: ZOO_PLUGINS names 'nothing-of-the-kind'")
+    assert said.err.count("\n") == 1
 
 
 def test_an_unknown_model_says_which_there_are() -> None:

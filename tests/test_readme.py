@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import torch
 
 from zoo.conformance.suite import examine
 from zoo.plugins import Registry
@@ -42,17 +41,3 @@ def test_the_plugin_loads_and_keeps_the_contract(
     findings = list(examine(found.models["linear"]))
     assert len(findings) >= 10
     assert [(finding.check, finding.problem) for finding in findings if finding.problem] == []
-
-
-def test_the_metric_of_the_plugin_docs_measures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = (README.parent / "docs" / "plugins.md").read_text()
-    found = re.search(r"<!-- snippet: zoo_mae.py -->\n```python\n(.*?)```", source, re.DOTALL)
-    assert found
-    (tmp_path / "zoo_mae.py").write_text(found[1])
-    monkeypatch.syspath_prepend(str(tmp_path))
-    metrics = Registry([importlib.metadata.EntryPoint("mae", "zoo_mae", "zoo")]).metrics
-    frames = torch.zeros(2, 3, 32, 32)
-    values = metrics["mae"](torch.device("cpu"))(frames, frames + 0.25)
-    assert values.tolist() == [0.25, 0.25]

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.autoencoder import Autoencoder, Loss, Losses, Optimizer, Options, Players, Step
+    from zoo.codec import CodedFilm, FilmCodec
     from zoo.errors import BadInput, ZooError
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
     from zoo.frame_size import FrameSize
     from zoo.hookspecs import hookimpl
     from zoo.metric import Metric, Unavailable
+    from zoo.report.section import ReportSection
 
 _HOMES = {
     "Autoencoder": "zoo.autoencoder",
     "BadInput": "zoo.errors",
+    "CodedFilm": "zoo.codec",
     "Film": "zoo.films.film",
+    "FilmCodec": "zoo.codec",
     "FilmEntry": "zoo.films.catalogue",
     "FrameSize": "zoo.frame_size",
     "Loss": "zoo.autoencoder",
@@ -30,6 +34,7 @@ _HOMES = {
     "Optimizer": "zoo.autoencoder",
     "Options": "zoo.autoencoder",
     "Players": "zoo.autoencoder",
+    "ReportSection": "zoo.report.section",
     "Step": "zoo.autoencoder",
     "Unavailable": "zoo.metric",
     "ZooError": "zoo.errors",
@@ -39,7 +44,9 @@ _HOMES = {
 __all__ = [
     "Autoencoder",
     "BadInput",
+    "CodedFilm",
     "Film",
+    "FilmCodec",
     "FilmEntry",
     "FrameSize",
     "Loss",
@@ -48,6 +55,7 @@ __all__ = [
     "Optimizer",
     "Options",
     "Players",
+    "ReportSection",
     "Step",
     "Unavailable",
     "ZooError",

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from zoo.errors import BadInput
 from zoo.frame_size import FrameSize
+from zoo.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from zoo.films.film import Film
-
-CONTRACT_VERSION = 1
 
 
 class Options(pydantic.BaseModel):
@@ -144,6 +143,14 @@ class Autoencoder(nn.Module):
     def optimizer(self, player: str) -> Optimizer:
         """How the named player learns."""
         return Optimizer()
+
+    def prepare(self, film: Film) -> None:
+        """Look at the film once before training, only at its training frames (`split.seen`).
+
+        For what is better computed than learnt, such as a mean frame or principal components to
+        start from. Called on the device, with torch's generator seeded; most models have nothing
+        to do.
+        """
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Settle, after training, what depends on averaged weights: the statistics of batch norm.

@@ -38,14 +38,18 @@ def default_precision(device: torch.device) -> str:
     return "bf16-mixed" if device.type == "cuda" else "32-true"
 
 
-def describe(device: torch.device, precision: str) -> Environment:
-    """The environment of work on `device` at `precision`, as it is now."""
+def describe(device: torch.device, precision: str, compile_mode: str = "none") -> Environment:
+    """The environment of work on `device` at `precision`, as it is now.
+
+    `compile_mode` says how the training step is compiled.
+    """
     on_gpu = device.type == "cuda"
     return Environment(
         device=device.type,
         device_name=torch.cuda.get_device_name(device) if on_gpu else _processor(),
         precision=precision,
         memory_format="channels_last",
+        compile=compile_mode,
         threads=torch.get_num_threads(),
         python=platform.python_version(),
         torch=torch.__version__,

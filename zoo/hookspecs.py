@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -10,8 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoo.autoencoder import Autoencoder
+    from zoo.codec import FilmCodec
     from zoo.films.catalogue import FilmEntry
     from zoo.metric import Metric
+    from zoo.report.section import ReportSection
+
+CONTRACT_VERSION = 1
+"""What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""
+
+GROUPS = MappingProxyType(
+    {
+        "zoo": ("zoo_models", "zoo_references", "zoo_metrics", "zoo_films"),
+        # Of its own, so that a report is made without importing models and with them torch.
+        "zoo.report_sections": ("zoo_report_sections",),
+    }
+)
+"""The hooks that are read in each group of entry points."""
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
@@ -24,8 +39,8 @@ def zoo_models() -> Sequence[type[Autoencoder]]:
 
 
 @hookspec
-def zoo_references() -> Sequence[type[Autoencoder]]:
-    """Return things to stand beside the models in every table: `role = "reference"`."""
+def zoo_references() -> Sequence[type[Autoencoder] | type[FilmCodec]]:
+    """Return what stands beside the models in every table, film codecs included."""
     raise AssertionError("a specification is never called")
 
 
@@ -38,4 +53,10 @@ def zoo_metrics() -> Sequence[type[Metric]]:
 @hookspec
 def zoo_films() -> Sequence[FilmEntry]:
     """Return films that are in every catalogue."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_report_sections() -> Sequence[type[ReportSection]]:
+    """Return sections of the report."""
     raise AssertionError("a specification is never called")

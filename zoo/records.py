@@ -57,7 +57,8 @@ class Throughput(_Typed):
 class Cost(_Typed):
     """What a model costs to run; null where it was not measured (a reference is not trained)."""
 
-    batch: int
+    batch: int | None
+    """Frames a batch; null for a codec, which was timed once over the whole film."""
     train: Throughput | None = None
     encode: Throughput | None = None
     decode: Throughput | None = None
@@ -66,14 +67,16 @@ class Cost(_Typed):
 class LatentInfo(_Typed):
     """How small a frame becomes."""
 
-    numbers: int
-    """Numbers a frame."""
-    bits: int
-    """Bits a frame after quantising each number to 8 bits."""
+    numbers: int | None
+    """Numbers a frame; null for a codec, which has no latent of a frame."""
+    bits: int | None
+    """Bits a frame after quantising each number to 8 bits; null for a codec."""
     coded_bytes: Number
-    """Bytes a frame on disk after lossless coding, averaged over the film."""
-    decoder_bytes: int
-    """What the decoder itself takes, at 32 bits a weight: needed once for the whole film."""
+    """Bytes a frame on disk, averaged over the film: latents after lossless coding, or a codec's
+    elementary stream."""
+    decoder_bytes: int | None
+    """What the decoder itself takes, at 32 bits a weight: needed once for the whole film. Null for
+    a codec, whose decoder knows nothing of the film."""
 
 
 class Spent(_Typed):
@@ -103,6 +106,9 @@ class Environment(_Typed):
     device_name: str
     precision: str
     memory_format: str
+    compile: str = "none"
+    """How the training step was compiled, as torch.compile names its modes; `none` if it was not.
+    Everything else runs as it is."""
     threads: int
     python: str
     torch: str
@@ -153,6 +159,8 @@ class Record(_Typed):
     model: str
     summary: str
     role: Literal["model", "reference"]
+    kind: Literal["autoencoder", "codec"] = "autoencoder"
+    """A codec codes the whole film at once, held-out frames included."""
     origin: str
     """Package and version that brought the model."""
     trained_on: str
@@ -162,6 +170,9 @@ class Record(_Typed):
     status: Literal["ok", "failed"]
     reason: str | None = None
     """Why a failed cell failed, in one line."""
+    note: str | None = None
+    """What a reader must know of a cell that worked, such as a codec's distance from the bytes
+    that were asked for."""
     run: str | None = None
     """The run's folder, relative to the workspace."""
     spent: Spent | None = None

@@ -35,6 +35,25 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // 8), channels)
 
 
+class Block(nn.Module):
+    """Two convolutions beside a shortcut (He et al., 2016), normalised by group."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            group_norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            group_norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, h, w) to maps of the same shape."""
+        return maps + self.body(maps)
+
+
 class Down(nn.Sequential):
     """Frames (B, 3, H, W) in [0, 1] to `outputs` numbers (B, outputs)."""
 

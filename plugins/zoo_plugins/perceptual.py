@@ -17,34 +17,34 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import Loss, Losses, Step, hookimpl
-from zoo.pretrained import efficientnet_lite0_state
+from zoo.pretrained import feature_network
 from zoo_plugins.vae import VariationalAutoencoder
 
 BACKBONE = "tf_efficientnet_lite0"
 
 
 class FeatureDistance(nn.Module):
-    """How differently a pretrained network sees two batches of frames: frozen for good."""
+    """How differently a pretrained network sees two batches of frames: frozen for good.
 
-    def __init__(self, stages: int) -> None:
+    Raises BadInput if timm has no such network or it cannot look at frames of this size, and
+    ZooError if its weights cannot be had.
+    """
+
+    def __init__(self, backbone: str, stages: int, size: zoo.FrameSize) -> None:
         super().__init__()
-        # Imported where it is used: it takes longer to load than everything else together.
-        import timm
-
-        # The getter cuts the network off after the last stage that is asked for.
-        self.network = timm.create_model(
-            BACKBONE, features_only=True, feature_cls="getter", out_indices=tuple(range(stages))
-        )
-        state = efficientnet_lite0_state()
-        trunk = self.network.model
-        trunk.load_state_dict({name: state[name] for name in trunk.state_dict()})
+        self.network = feature_network(backbone, stages)
         self.requires_grad_(False)
-        mean, sd = self.network.model.default_cfg["mean"], self.network.default_cfg["std"]
+        normal = self.network.default_cfg
         self.mean: Tensor
         self.sd: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("sd", torch.tensor(sd).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(normal["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("sd", torch.tensor(normal["std"]).view(1, 3, 1, 1))
         self.eval()
+        try:
+            self.features(torch.zeros(1, 3, size.height, size.width))
+        except (AssertionError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise zoo.BadInput(f"{backbone} cannot look at frames of {size}: {reason}") from None
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode: batch statistics would make the features drift."""
@@ -70,7 +70,7 @@ class PerceptualVae(VariationalAutoencoder):
     """The variational autoencoder with a distance between pretrained features added."""
 
     name: ClassVar[str] = "perceptual"
-    summary: ClassVar[str] = f"VAE with a loss on features of {BACKBONE}"
+    summary: ClassVar[str] = "VAE with a loss on features of a pretrained network"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(VariationalAutoencoder.Options):
@@ -78,6 +78,9 @@ class PerceptualVae(VariationalAutoencoder):
 
         feature: float = pydantic.Field(
             16.0, ge=0, description="weight of the feature distance beside the evidence bound"
+        )
+        backbone: str = pydantic.Field(
+            BACKBONE, description="timm network whose features are compared, such as vgg16"
         )
         stages: int = pydantic.Field(
             3, ge=1, le=5, description="stages of the backbone that are compared, finest first"
@@ -87,7 +90,7 @@ class PerceptualVae(VariationalAutoencoder):
 
     def __init__(self, size: zoo.FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.distance = FeatureDistance(options.stages)
+        self.distance = FeatureDistance(options.backbone, options.stages, size)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """The VAE's terms and the feature distance."""

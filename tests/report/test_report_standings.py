@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
-from zoo.records import Results
+from tests.report.synthetic_results import summary as summary_of
+from zoo.records import LatentInfo, Results
 from zoo.report import numbers
 from zoo.report.findings import beside_references, latent_notes, training, winners
 from zoo.report.labels import Point, name_points
@@ -64,6 +65,36 @@ def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -
     [said] = [s for s in beside_references(results, film) if f"than {reference}:" in s]
     assert f"{good} of {good} by PSNR on seen frames" in said
     assert f"0 of {good} by PSNR on held out frames" in said
+
+
+def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -> None:
+    for one in results.records:
+        if one.model == "linear":
+            one.kind, one.note = (
+                "codec",
+                "20.0 bytes a frame is the least it gives; 16 were asked for",
+            )
+            one.latent = LatentInfo(numbers=None, bits=None, coded_bytes=20.0, decoder_bytes=None)
+            one.parameters = None
+            one.scores["lpips"] = {"seen": summary_of(0.01), "held_out": summary_of(0.02)}
+    table = film_table(results, results.films[0])
+    [codec] = [row for row in table.rows if row.name == "linear (codec)"]
+    cells = dict(zip(table.columns[1:], codec.cells, strict=True))
+    seen = cells["LPIPS (AlexNet)", "seen ↓"]
+    held_out = cells["LPIPS (AlexNet)", "held out ↓"]
+    assert (seen.text, seen.best) == ("0.010", True)
+    assert (held_out.text, held_out.best) == ("(0.020)", False)
+    [best] = [row.name for row in table.rows if row.cells[5].best]
+    assert best == "sharp"
+    assert cells["latent", "numbers / bytes"].text == "– / 20.0"
+    assert cells["param-", "eters"].text == cells["decoder", "bytes"].text == "–"
+    assert any("In brackets: linear coded every frame" in note for note in table.notes)
+    assert any(note.startswith("linear: 20.0 bytes a frame is the least") for note in table.notes)
+    assert any("linear is not within 3%" in note for note in across_table(results).notes)
+    assert any(
+        "the codec linear (20.0 bytes a frame, held-out frames coded too)" in said
+        for said in beside_references(results, results.films[0])
+    )
 
 
 def test_a_small_lead_is_called_small(results: Results) -> None:

@@ -141,7 +141,7 @@ def test_a_training_leaves_its_curves_when_it_rests(film: Film, tmp_path: Path) 
 
 def moment(step: int, pixel: float) -> Moment:
     losses = {"autoencoder": {"pixel": pixel, "kl": pixel / 10}}
-    return Moment(step, 100, step / 100, step * 8, step / 10, 80.0 + step, losses)
+    return Moment(step, 100, step / 100, step * 8, step / 10, 80.0 + step, 0.25, None, losses)
 
 
 def test_several_watchers_are_told_in_their_order() -> None:
@@ -172,6 +172,7 @@ def test_scalars_of_a_resumed_run_are_one_curve(tmp_path: Path) -> None:
         "loss/autoencoder/pixel",
         "loss/autoencoder/kl",
         "frames per second",
+        "data stall",
     }
     curve = [(event.step, event.value) for event in events.Scalars("loss/autoencoder/pixel")]
     assert curve == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0), (50, 2.0)]

@@ -33,7 +33,8 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 
 def log(folder: RunFolder) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    times = ("seconds", "data_stall")
+    return [{k: v for k, v in line.items() if k not in times} for line in lines]
 
 
 def assert_same_outcome(one: RunFolder, other: RunFolder) -> None:

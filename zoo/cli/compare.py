@@ -25,6 +25,8 @@ def compare(
     seed: opt.SeedOption = 0,
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
+    compiled: opt.CompileOption = False,
+    cuda_graphs: opt.CudaGraphsOption = False,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Train and evaluate again what is there already.")
     ] = False,
@@ -62,6 +64,8 @@ def compare(
         threads=threads,
         seed=seed,
         device=device,
+        compiled=compiled,
+        cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
     for architecture in chosen_models:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from zoo.autoencoder import Autoencoder
+    from zoo.codec import FilmCodec
 
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 
@@ -18,19 +24,30 @@ def models(context: typer.Context) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from zoo.entry_points import LIMIT
     from zoo.plugins import registry
 
     found = registry()
     table = Table("model", "role", "what it is", "from")
-    for architecture in (*found.models.values(), *found.references.values()):
-        row = (architecture.name, architecture.role, architecture.summary)
-        table.add_row(*map(escape, row), escape(found.origins[architecture.name]))
+    kinds: tuple[Mapping[str, type[Autoencoder] | type[FilmCodec]], ...] = (
+        found.models,
+        found.references,
+        found.codecs,
+    )
+    for kind in kinds:
+        for entry in kind.values():
+            row = (entry.name, entry.role, entry.summary, found.origins[entry.name])
+            table.add_row(*map(escape, row))
+        table.add_section()
     console = Console()
     console.print(table)
-    broken = [plugin.name for plugin in found.plugins if plugin.errors]
-    if broken:
-        names = ", ".join(broken)
-        console.print(escape(f"failed to load: {names}; `zoo plugins` says why"), soft_wrap=True)
+    for what, plugins in (
+        ("failed to load", [plugin.name for plugin in found.plugins if plugin.errors]),
+        (f"left out by {LIMIT}", [plugin.name for plugin in found.plugins if plugin.left_out]),
+    ):
+        if plugins:
+            shown = ", ".join(plugins)
+            console.print(escape(f"{what}: {shown}; see `zoo plugins`"), soft_wrap=True)
 
 
 @app.command("show")
@@ -40,23 +57,32 @@ def show(
     preset: Annotated[
         str, typer.Option("--preset", help="Use the model's option values of this preset.")
     ] = "film",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A model option: NAME=VALUE; repeatable.")
+    ] = None,
 ) -> None:
-    """Show a model's options, players and size."""
-    import torch
+    """Show a model's options, shapes, parameters and multiply-adds."""
+    import math
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from zoo.autoencoder import PlayerParameters
+    from zoo.cli.options import read_settings
+    from zoo.evaluation.anatomy import anatomy
     from zoo.frame_size import FrameSize
     from zoo.plugins import registry
     from zoo.presets import preset_named
 
     architecture = registry().architecture(name)
-    defaults = preset_named(preset)
+    latent = preset_named(preset).latent
     frame = FrameSize.parse(size)
     options = architecture.parse_options(
-        {"latent": defaults.latent, **architecture.presets.get(preset, {})}
+        {
+            "latent": latent,
+            **architecture.presets.get(preset, {}),
+            **read_settings(settings or []),
+        }
     )
     console = Console()
     console.print(escape(f"{architecture.name}: {architecture.summary}"), soft_wrap=True)
@@ -68,27 +94,48 @@ def show(
         table.add_row(*map(escape, (option, kind, value, field.description or "")))
     console.print(table)
 
-    model = architecture(frame, options)
-    console.print(escape(f"at {frame}:"))
-    for player, parameters in PlayerParameters.of(model) if not model.fits_directly() else ():
-        count = sum(p.numel() for p in parameters)
-        how = model.optimizer(player)
-        console.print(
-            escape(f"  player {player}: {count:,} parameters, {how.name} at {how.lr:g}"),
-            soft_wrap=True,
-        )
-    with torch.inference_mode():
-        latent = model.eval().encode(torch.zeros(1, 3, frame.height, frame.width))
-    console.print(
-        escape(f"  latent: {tuple(latent.shape[1:])}, {latent[0].numel()} numbers a frame")
-    )
+    found = anatomy(architecture, frame, options)
+    rows = [
+        ("frames", f"(3, {frame.height}, {frame.width})"),
+        ("latents", f"{found.latent}, {math.prod(found.latent)} numbers a frame"),
+        *(
+            (f"player {player}", f"{count:,} parameters, {how.name} at {how.lr:g}")
+            for player, count in found.players.items()
+            for how in (found.optimizers[player],)
+        ),
+        (
+            "decoder",
+            f"{found.decoder_bytes / 4:,.0f} numbers, "
+            f"{found.decoder_bytes / 1e6:,.2f} MB at 32 bits",
+        ),
+        ("to encode", f"{found.encode:,} multiply-adds a frame"),
+        ("to decode", f"{found.decode:,} multiply-adds a frame"),
+    ]
+    sizes = Table(f"at {frame}", "", box=None, pad_edge=False)
+    for row in rows:
+        sizes.add_row(*map(escape, row))
+    console.print(sizes)
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="The model's name, a Python module's as well.")],
+    into: Annotated[
+        Path, typer.Option("--into", help="Folder in which the package's own is made.")
+    ] = Path(),
+) -> None:
+    """Write an installable package with a small model to begin from, and its test."""
+    from zoo.scaffold.package import write_package
+
+    folder = write_package(name, into)
+    typer.echo(f"wrote {folder}; what to do next is in {folder / 'README.md'}")
 
 
 @app.command("check")
 def check(
     name: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
 ) -> None:
-    """Check that a model keeps the contract; exits with 1 if it does not."""
+    """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -98,11 +145,8 @@ def check(
     console = Console()
     broken = 0
     for finding in examine(registry().architecture(name)):
-        if finding.problem:
-            broken += 1
-            console.print(escape(f"broken  {finding.check}: {finding.problem}"), soft_wrap=True)
-        else:
-            console.print(escape(f"kept    {finding.check}: {finding.promise}"), soft_wrap=True)
+        broken += finding.verdict == "broken"
+        console.print(escape(str(finding)), soft_wrap=True)
     if broken:
         console.print(f"{broken} promises are broken")
         raise typer.Exit(1)

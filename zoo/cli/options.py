@@ -29,6 +29,17 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Decides weights, order 
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
 ]
+CompileOption = Annotated[
+    bool,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the training step by torch.compile; same results to rounding.",
+    ),
+]
+CudaGraphsOption = Annotated[
+    bool,
+    typer.Option("--cuda-graphs", help="With --compile on a GPU: replay the step's kernels."),
+]
 HoldoutOption = Annotated[
     float, typer.Option("--holdout", help="Share of the film held out, by shot.")
 ]

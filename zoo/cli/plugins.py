@@ -1,4 +1,4 @@
-"""`zoo plugins`: what is installed, what it adds, and what failed."""
+"""`zoo plugins`: what is installed, what it adds, and what did not load."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ def plugins() -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from zoo.entry_points import LIMIT
     from zoo.plugins import registry
+    from zoo.report.brought import section_registry
 
     table = Table("plugin", "from", "adds", "problem")
-    for plugin in registry().plugins:
+    for plugin in (*registry().plugins, *section_registry().plugins):
         adds = "; ".join(
-            f"{hook.removeprefix('zoo_')}: {', '.join(names)}"
+            f"{hook.removeprefix('zoo_').replace('_', ' ')}: {', '.join(names)}"
             for hook, names in plugin.adds.items()
         )
-        row = (plugin.name, plugin.origin, adds, "; ".join(plugin.errors))
-        table.add_row(*map(escape, row))
+        problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors
+        table.add_row(*map(escape, (plugin.name, plugin.origin, adds, "; ".join(problems))))
     Console().print(table)

@@ -25,6 +25,8 @@ def train(
     seed: opt.SeedOption = 0,
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
+    compiled: opt.CompileOption = False,
+    cuda_graphs: opt.CudaGraphsOption = False,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Throw away what an earlier training left.")
     ] = False,
@@ -63,6 +65,8 @@ def train(
         threads=threads,
         seed=seed,
         device=device,
+        compiled=compiled,
+        cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
     chosen.options_of(architecture)
@@ -91,6 +95,7 @@ def train(
             watch=together(display.watch, write),
             stop=stop,
             afresh=afresh,
+            measure_peak=console.is_terminal,
         )
     if done and not afresh:
         console.print(f"{title} was trained already; --afresh trains it again")

@@ -90,10 +90,14 @@ class TrainingDisplay(LiveDisplay):
 
 
 def losses_table(moment: Moment) -> RenderableType:
-    """One line a player: its terms, beside how fast training goes."""
+    """How fast training goes, over one line a player: its terms."""
     table = Table.grid(padding=(0, 2))
     steps = f"/{moment.steps}" if moment.steps else ""
-    table.add_row(f"step {moment.step}{steps}", f"{moment.frames_per_second:.0f} frames/s")
+    speed = [f"{moment.frames_per_second:.0f} frames/s"]
+    if moment.share_of_peak is not None:
+        speed.append(f"{moment.share_of_peak:.0%} of matmul peak")
+    speed.append(f"{moment.data_stall:.1%} waiting for frames")
+    table.add_row(f"step {moment.step}{steps}", ", ".join(speed))
     for player, terms in moment.losses.items():
         shown = "  ".join(f"{term} {value:.4g}" for term, value in terms.items())
         table.add_row(escape(player), escape(shown))

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import av
+
 from zoo import environment
 from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
+from zoo.codec import FilmCodec
+from zoo.errors import BadInput, ZooError
+from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
@@ -35,7 +39,7 @@ class Cell:
     """One model or reference on one film."""
 
     film: Film
-    architecture: type[Autoencoder]
+    architecture: type[Autoencoder] | type[FilmCodec]
 
 
 class Watcher(Protocol):
@@ -57,7 +61,9 @@ class Watcher(Protocol):
 def plan(films: Sequence[Film], models: Sequence[type[Autoencoder]]) -> list[Cell]:
     """Every model on every film, film by film, and after the models every reference."""
     references = [r for r in registry().references.values() if r not in models]
-    return [Cell(film, entry) for film in films for entry in (*models, *references)]
+    codecs = registry().codecs.values()
+    rows: list[type[Autoencoder] | type[FilmCodec]] = [*models, *references, *codecs]
+    return [Cell(film, entry) for film in films for entry in rows]
 
 
 def run(
@@ -96,32 +102,42 @@ def _run_cell(
     # call of sys.exit included, costs this cell and no other. What it was is kept in full.
     config = folder = None
     try:
-        config = settings.config(cell.architecture, cell.film)
+        config = _config(cell, settings)
         folder = RunFolder.of(workspace, config)
         known = None if afresh else known_record(folder, cell.film, judges)
         if known:
-            return known, True
-        folder = ensure_trained(
-            workspace,
-            config,
-            cell.film,
-            settings.device,
-            watch=watcher.trained,
-            stop=stop,
-            afresh=afresh,
-        )
+            return known.model_copy(update={"seed": settings.seed}), True
+        if issubclass(cell.architecture, FilmCodec):
+            ensure_coded(workspace, config, cell.film, afresh)
+        else:
+            ensure_trained(
+                workspace,
+                config,
+                cell.film,
+                settings.device,
+                watch=watcher.trained,
+                stop=stop,
+                afresh=afresh,
+            )
         if stop.asked:
             raise Interrupted("stopped between cells; the same command goes on")
         watcher.evaluating(cell)
-        record = evaluate(workspace, folder, config, cell.film, judges, settings.device)
+        judge = evaluate_coding if issubclass(cell.architecture, FilmCodec) else evaluate
+        record = judge(workspace, folder, config, cell.film, judges, settings.device)
         (folder.path / FAILURE).unlink(missing_ok=True)
-        return record, False
+        return record.model_copy(update={"seed": settings.seed}), False
     except Interrupted:
         raise
     except (Exception, SystemExit) as error:
         if folder:
             _keep_traceback(folder)
         return failed_record(cell, settings, config, error), False
+
+
+def _config(cell: Cell, settings: Settings) -> TrainingConfig:
+    if issubclass(cell.architecture, FilmCodec):
+        return coding_config(cell.architecture, cell.film, settings)
+    return settings.config(cell.architecture, cell.film)
 
 
 def _keep_traceback(folder: RunFolder) -> None:
@@ -149,21 +165,29 @@ def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None
     holds = (
         measured <= set(record.scores)
         and record.environment.film_zoo == importlib.metadata.version("film-zoo")
+        and _same_codec(record)
         and all((path.parent / name).is_file() for name in pictures)
     )
     return record if holds else None
+
+
+def _same_codec(record: Record) -> bool:
+    """Whether what a codec made would come out the same: other libraries code otherwise."""
+    here = (av.__version__, av.ffmpeg_version_info)
+    return record.kind != "codec" or here == (record.environment.pyav, record.environment.ffmpeg)
 
 
 def failed_record(
     cell: Cell, settings: Settings, config: TrainingConfig | None, error: BaseException
 ) -> Record:
     """The record of a cell that failed, with the reason in one line."""
-    kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, ZooError) else f"{type(error).__name__}: "
     reason = " ".join(f"{kind}{error}".split())
     return Record(
         model=cell.architecture.name,
         summary=cell.architecture.summary,
         role=cell.architecture.role,
+        kind="codec" if issubclass(cell.architecture, FilmCodec) else "autoencoder",
         origin=registry().origins[cell.architecture.name],
         trained_on=cell.film.name,
         watched=cell.film.name,

@@ -16,6 +16,8 @@ from zoo.frame_size import FrameSize
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
 """The first is the usual one; the last is no multiple of anything but two."""
 LATENT = 6
+JITTER = 0.02
+"""How far weights are moved to stand for a training, as a share of their spread."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,42 @@ class Subject:
 
     architecture: type[Autoencoder]
 
-    def build(self, size: FrameSize = SIZES[0]) -> Autoencoder:
+    def build(self, size: FrameSize = SIZES[0], latent: int = LATENT) -> Autoencoder:
         """A small instance, fitted where it fits directly; the same weights every time."""
-        torch.manual_seed(0)
-        settings = {**self.architecture.presets.get("quick", {}), "latent": LATENT}
-        model = self.architecture.build(size, settings)
+        model = self.unfitted(size, latent)
         if model.fits_directly():
             model.fit(scene_as_film(size))
         return model
+
+    def unfitted(
+        self, size: FrameSize = SIZES[0], latent: int = LATENT, seed: int = 0
+    ) -> Autoencoder:
+        """A small instance with its first weights, laid out in memory as the engine does."""
+        torch.manual_seed(seed)
+        settings = {**self.architecture.presets.get("quick", {}), "latent": latent}
+        model = self.architecture.build(size, settings)
+        return model.to(memory_format=torch.channels_last)
+
+    def after_training(self) -> Autoencoder:
+        """An instance in the state that a training leaves: used, moved, calibrated, in eval mode.
+
+        What a model keeps of its training outside of its weights shows in such an instance only.
+        """
+        model = self.build()
+        if model.fits_directly():
+            return model.eval()
+        frames = scene(4, model.size)
+        model.train()
+        for seed in range(2):
+            take_step(model, frames, seed)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weights in model.parameters():
+                if weights.requires_grad and weights.numel() > 1:
+                    noise = torch.randn(weights.shape, generator=generator)
+                    weights.add_(JITTER * weights.std() * noise)
+            model.eval().calibrate([frames])
+        return model.eval()
 
 
 def scene(count: int, size: FrameSize) -> Tensor:
@@ -44,7 +74,16 @@ def scene(count: int, size: FrameSize) -> Tensor:
         disc = ((x - 0.2 - 0.6 * moment) ** 2 + (y - 0.3 - 0.4 * moment**2) ** 2 < 0.03).float()
         red = 0.2 + 0.6 * x * (1 - disc)
         frames.append(torch.stack([red, 0.8 * disc + 0.1 * y, 0.5 * y * (1 - moment)]))
-    return (torch.stack(frames) * 255).round().clamp(0, 255) / 255
+    pixels = (torch.stack(frames) * 255).round().clamp(0, 255) / 255
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def extremes(size: FrameSize) -> Tensor:
+    """A black frame, a white one and one of noise: float (3, 3, H, W) in [0, 1]."""
+    shape = (3, size.height, size.width)
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    frames = torch.stack([torch.zeros(shape), torch.ones(shape), noise])
+    return frames.contiguous(memory_format=torch.channels_last)
 
 
 def scene_as_film(size: FrameSize, count: int = 48) -> Film:

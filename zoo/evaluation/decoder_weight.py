@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from zoo.autoencoder import Autoencoder
 
@@ -18,6 +23,39 @@ class _Decoding(torch.nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.model.decode(latent)
+
+
+class _BatchNormByHand(TorchFunctionMode):
+    """Batch norm in evaluation as plain arithmetic: autograd refuses its running statistics."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.batch_norm:
+            return _normalised(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _normalised(
+    values: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if training or mean is None or variance is None:
+        return torch.batch_norm(values, weight, bias, None, None, True, momentum, eps, False)
+    shape = (1, -1) + (1,) * (values.dim() - 2)
+    drawn = (values - mean.view(shape)) * (variance.view(shape) + eps).rsqrt()
+    drawn = drawn if weight is None else drawn * weight.view(shape)
+    return drawn if bias is None else drawn + bias.view(shape)
 
 
 def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
@@ -34,7 +72,7 @@ def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
         for name, tensor in held.items()
         if tensor.is_floating_point()
     }
-    with torch.enable_grad():
+    with torch.enable_grad(), _BatchNormByHand():
         drawn = functional_call(decoding, tracked, (latent,))
         if not drawn.requires_grad:
             return sum(tensor.numel() * tensor.element_size() for tensor in held.values())

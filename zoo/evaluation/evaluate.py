@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,7 @@ def evaluate(
     latents = encode_film(model, film, device)
     scores = score_film(model, film, latents, judges.metrics)
     out = folder.evaluation(film.name)
-    with written_aside(out / "scores.npz") as aside, aside.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **scores)
+    write_scores(out, scores)
 
     one_batch = film_batch(film, film.split.seen[: config.batch].tolist(), device)
     untrained = (
@@ -79,9 +79,9 @@ def evaluate(
         spent=run.spent,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         latent=_latent_info(model, latents),
-        scores={name: _by_part(values, film) for name, values in scores.items()},
+        scores={name: by_part(values, film) for name, values in scores.items()},
         cost=measure_cost(model, untrained, one_batch, config.precision),
-        pictures=_write_pictures(out, model, film, latents),
+        pictures=write_pictures(out, film, _chosen_drawn(model, film, latents)),
         environment=environment.describe(device, config.precision),
     )
     write_json(out / "record.json", record)
@@ -98,7 +98,13 @@ def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
     )
 
 
-def _by_part(values: np.ndarray, film: Film) -> dict[Part, Summary]:
+def write_scores(out: Path, scores: Mapping[str, np.ndarray]) -> None:
+    """Keep every metric of every frame: `scores.npz`, float64 (N,) a metric."""
+    with written_aside(out / "scores.npz") as aside, aside.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **scores)
+
+
+def by_part(values: np.ndarray, film: Film) -> dict[Part, Summary]:
     """Summarise one metric (N,) over the seen and the held-out frames."""
     parts: dict[Part, np.ndarray] = {"seen": film.split.seen, "held_out": film.split.held_out}
     return {
@@ -126,14 +132,24 @@ def chosen_frames(film: Film) -> list[tuple[int, Part]]:
 
 
 @torch.inference_mode()
-def _write_pictures(out: Path, model: Autoencoder, film: Film, latents: Latents) -> list[Picture]:
-    """Write chosen frames beside what the model makes of them; paths are relative to `out`."""
+def _chosen_drawn(model: Autoencoder, film: Film, latents: Latents) -> dict[int, np.ndarray]:
+    """The chosen frames as the model draws them: uint8 (H, W, 3) by the frame's number."""
+    pixels = {}
+    for index, _ in chosen_frames(film):
+        drawn = as_shown(model.decode(latents.restored(slice(index, index + 1))))[0]
+        pixels[index] = (drawn * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return pixels
+
+
+def write_pictures(out: Path, film: Film, drawn: Mapping[int, np.ndarray]) -> list[Picture]:
+    """Write the chosen frames beside what became of them; paths are relative to `out`.
+
+    `drawn` holds at least the frames of `chosen_frames`: uint8 (H, W, 3) by their number.
+    """
     pictures = []
     for index, part in chosen_frames(film):
-        drawn = as_shown(model.decode(latents.restored(slice(index, index + 1))))[0]
-        pixels = (drawn * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         names = f"original-{index:06d}.png", f"reconstruction-{index:06d}.png"
-        for name, frame in zip(names, (film.store.array[index], pixels), strict=True):
+        for name, frame in zip(names, (film.store.array[index], drawn[index]), strict=True):
             with written_aside(out / name) as aside:
                 Image.fromarray(np.ascontiguousarray(frame)).save(aside, format="PNG")
         pictures.append(

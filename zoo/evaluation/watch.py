@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,11 +68,22 @@ def as_shown(drawn: Tensor) -> Tensor:
 def score_film(
     model: Autoencoder, film: Film, latents: Latents, metrics: Sequence[Metric]
 ) -> dict[str, np.ndarray]:
-    """Every metric on every frame: float64 (N,) a metric."""
+    """Every metric on every frame that a model draws: float64 (N,) a metric."""
+    drawn = (as_shown(model.decode(latents.restored(indices))) for indices in batches(film))
+    return score_drawn(film, drawn, metrics, latents.levels.device)
+
+
+@torch.inference_mode()
+def score_drawn(
+    film: Film, batches_drawn: Iterable[Tensor], metrics: Sequence[Metric], device: torch.device
+) -> dict[str, np.ndarray]:
+    """Every metric on every frame: float64 (N,) a metric.
+
+    `batches_drawn` are the film's `batches` in order, as they would be shown: (B, 3, H, W).
+    """
     scores: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for indices in batches(film):
-        originals = film_batch(film, indices, latents.levels.device)
-        drawn = as_shown(model.decode(latents.restored(indices)))
+    for indices, drawn in zip(batches(film), batches_drawn, strict=True):
+        originals = film_batch(film, indices, device)
         for metric in metrics:
             scores[metric.name].append(metric(originals, drawn))
     return {name: torch.cat(parts).double().cpu().numpy() for name, parts in scores.items()}

@@ -16,6 +16,7 @@ from zoo.report.standings import (
     Ranking,
     Standing,
     Value,
+    bytes_a_frame,
     in_order,
     ranking,
     ranking_by,
@@ -226,8 +227,17 @@ def _references(results: Results, models: list[Standing], ranks: list[Ranking]) 
             lost = sum(rank.key(value) < rank.key(own) for value in values)
             beaten.append(f"{lost} of {len(values)} models are better by {_short(rank)}")
         if beaten:
-            sentences.append(f"Beside the reference {row.name}, {' and '.join(beaten)}.")
+            sentences.append(f"Beside the {_reference(row)}, {' and '.join(beaten)}.")
     return sentences
+
+
+def _reference(row: Standing) -> str:
+    """A reference with its kind, and a codec with what its frames take."""
+    if not row.codec:
+        return f"reference {row.name}"
+    spent = row.value(bytes_a_frame)
+    size = f"{numbers.significant(spent.mean)} bytes a frame, " if spent else ""
+    return f"codec {row.name} ({size}held-out frames coded too)"
 
 
 def beside_references(results: Results, film: FilmInfo) -> list[str]:
@@ -249,7 +259,8 @@ def beside_references(results: Results, film: FilmInfo) -> list[str]:
                 f"{better} of {len(values)} by {_short(rank)} on {PART_NAMES[rank.part]} frames"
             )
         if counts:
-            sentences.append(f"Models better than {reference.name}: {', '.join(counts)}.")
+            name = f"the {_reference(reference)}" if reference.codec else reference.name
+            sentences.append(f"Models better than {name}: {', '.join(counts)}.")
     return sentences
 
 
@@ -290,7 +301,7 @@ def latent_notes(results: Results) -> list[str]:
         sizes = {
             record.latent.numbers
             for record in results.records
-            if record.watched == film.name and record.latent
+            if record.watched == film.name and record.latent and record.latent.numbers
         }
         large = sorted(size for size in sizes if size > film.seen_frames / 10)
         if large:

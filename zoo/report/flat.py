@@ -21,11 +21,13 @@ _WHO = {
     "trained_on": "the film the model was trained on",
     "model": "name of the model or reference",
     "role": "model or reference",
+    "kind": "autoencoder, or codec: it coded every frame, held-out ones too",
     "origin": "package and version that brought it",
     "options": "its options, as JSON",
     "seed": "seed of the run",
     "status": "ok or failed",
     "reason": "why it failed",
+    "note": "what must be known of one that worked",
     "part": "seen (trained on) or held_out (shots never trained on); empty where it failed",
 }
 _STATISTICS = {
@@ -35,9 +37,10 @@ _STATISTICS = {
     "highest": "highest of these frames",
 }
 _SIZE = {
-    "latent_numbers": "numbers a frame",
-    "latent_bits": "bits a frame with each number at 8 bits",
-    "coded_bytes": "bytes a frame after lossless coding, mean over the film",
+    "latent_numbers": "numbers a frame; empty for a codec",
+    "latent_bits": "bits a frame with each number at 8 bits; empty for a codec",
+    "coded_bytes": "bytes a frame, mean over the film: latents after lossless coding, or a codec's "
+    "stream",
     "decoder_bytes": "bytes of the decoder's weights at 32 bits",
     "parameters": "parameters of the model",
     "trained_frames": "frames seen in training, repeats counted",
@@ -52,7 +55,7 @@ _SPEED = {
     "repeats": "how many timings",
 }
 _WHERE = {
-    "cost_batch": "frames a batch when timed",
+    "cost_batch": "frames a batch when timed; empty for a codec, timed over the whole film",
     "device": "cpu or cuda",
     "device_name": "the device's own name",
     "precision": "arithmetic of the run",
@@ -110,11 +113,13 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
         "trained_on": record.trained_on,
         "model": record.model,
         "role": record.role,
+        "kind": record.kind,
         "origin": record.origin,
         "options": json.dumps(record.options, sort_keys=True),
         "seed": record.seed,
         "status": record.status,
         "reason": record.reason,
+        "note": record.note,
         "part": part,
         "parameters": record.parameters,
         "device": environment.device,

@@ -9,6 +9,7 @@ import jinja2
 
 from zoo.records import Environment, FilmInfo, Results
 from zoo.report import findings, flat, numbers
+from zoo.report.brought import WrittenSection
 from zoo.report.markdown import Markdown, code_block, finish, grid, table
 from zoo.report.standings import PERCEPTUAL, in_order, machine_key, machines, ranking, standings
 from zoo.report.tables import PART_NAMES, across_table
@@ -28,8 +29,16 @@ class FilmSection:
     scores: Markdown | None
 
 
-def render(results: Results, sections: list[FilmSection], trade: Markdown | None) -> str:
-    """Print the report: the sections of its films, and `trade`, the picture across films."""
+def render(
+    results: Results,
+    sections: list[FilmSection],
+    trade: Markdown | None,
+    brought: list[WrittenSection],
+    not_brought: list[str],
+) -> str:
+    """Print the report: the sections of its films, `trade`, the picture across films, and what
+    plugins have brought, or why they could not.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.report"),
         undefined=jinja2.StrictUndefined,
@@ -63,12 +72,14 @@ def render(results: Results, sections: list[FilmSection], trade: Markdown | None
         across_notes=across.notes,
         sections=sections,
         trade=trade,
+        brought=brought,
         latent_notes=findings.latent_notes(results),
         training=findings.training(results),
         metrics_table=_metrics_table(results),
         timing=_timing(results),
+        codecs=numbers.listed(_codecs(results)),
         by_the_clock=results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
-        failures=_failures(results),
+        failures=[*_failures(results), *not_brought],
         environments_table=_environments_table(results),
         fingerprints_table=grid(
             ["film", "fingerprint"], [[f.name, one_line(f.fingerprint, 100)] for f in results.films]
@@ -150,7 +161,7 @@ def _timing(results: Results) -> list[str]:
     letters = machines(results)
     told: dict[str, set[tuple[int, int]]] = {}
     for record in results.records:
-        if record.cost is None:
+        if record.cost is None or record.cost.batch is None:
             continue
         environment = record.environment
         letter = f"{letters[machine_key(environment)]}: " if len(letters) > 1 else ""
@@ -167,7 +178,23 @@ def _timing(results: Results) -> list[str]:
         for batch, group in groupby(sorted(settings), key=lambda setting: setting[0]):
             repeats = numbers.listed([str(count) for _, count in group])
             sentences.append(f"{machine}: batches of {batch}, median of {repeats} timings.")
+    if any(record.cost and record.cost.batch is None for record in results.records):
+        sentences.append(
+            "Codecs: timed once, coding the whole film at the quality that was found and decoding "
+            "it, conversion from and to RGB included."
+        )
     return sentences
+
+
+def _codecs(results: Results) -> list[str]:
+    """The codecs that coded at least one film."""
+    return list(
+        dict.fromkeys(
+            one_line(record.model, 60)
+            for record in results.records
+            if record.kind == "codec" and record.status == "ok"
+        )
+    )
 
 
 def _failures(results: Results) -> list[str]:

@@ -51,7 +51,7 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
         _score_panel(place, rows, metric)
     axes[0].set_yticks(range(len(rows)))
     for tick, row in zip(
-        axes[0].set_yticklabels([look.drawable(row.name, NAME_LENGTH) for row in rows]),
+        axes[0].set_yticklabels([_named(row) for row in rows]),
         rows,
         strict=True,
     ):
@@ -81,10 +81,16 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
     )
     _save(figure, path)
     metrics = ", ".join(one_line(metric.label, 40) for metric in panels)
+    codecs = " To codecs nothing was held out." if any(row.codec for row in rows) else ""
     return (
         f"Scores on {film.name}, seen and held out, in panels for {metrics}; the numbers are "
-        "those of the table."
+        f"those of the table.{codecs}"
     )
+
+
+def _named(row: Standing) -> str:
+    name = look.drawable(row.name, NAME_LENGTH)
+    return f"{name} (codec)" if row.codec else name
 
 
 def _colour(row: Standing) -> str:

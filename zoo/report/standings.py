@@ -72,6 +72,11 @@ class Standing:
         )
 
     @property
+    def codec(self) -> bool:
+        """Whether it codes the whole film at once, and so saw the held-out frames as well."""
+        return any(record.kind == "codec" for record in (*self.records, *self.failed))
+
+    @property
     def films(self) -> set[str]:
         """The films that at least one seed got through."""
         return {record.watched for record in self.records}
@@ -90,6 +95,11 @@ def score(metric: str, part: Part) -> Measure:
         return summary.mean if summary else None
 
     return measure
+
+
+def bytes_a_frame(record: Record) -> float | None:
+    """What a frame takes on disk."""
+    return record.latent.coded_bytes if record.latent else None
 
 
 def machine_key(environment: Environment) -> tuple[str, ...]:

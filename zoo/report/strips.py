@@ -110,7 +110,9 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
             shown = with_spread(value, rank.metric.digits)
             details = (f"{label} {shown}", f"on {PART_NAMES[rank.part]} frames")
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
-        lines.append(_Line(row.name, details, row.role, files))
+        lines.append(
+            _Line(row.name, details, "codec, saw it all" if row.codec else row.role, files)
+        )
         for picture in record.pictures:
             pictures.setdefault(picture.frame, picture)
             originals.setdefault(picture.frame, picture.original)
@@ -200,8 +202,8 @@ def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], widt
 
 def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None:
     words = [(look.fitted(line.label, GUTTER - 12, 15, bold=True), 15, True)]
-    if line.role == "reference":
-        words.append(("reference", 12, False))
+    if line.role not in ("model", "original"):
+        words.append((line.role, 12, False))
     if height >= 54:
         words += [(look.fitted(text, GUTTER - 12, 13), 13, False) for text in line.details]
     tall = sum(size + 5 for _, size, _ in words)

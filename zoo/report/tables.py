@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from zoo.records import FilmInfo, MetricInfo, Part, Record, Results
+from zoo.records import FilmInfo, Part, Record, Results
 from zoo.report import numbers
 from zoo.report.standings import (
     Measure,
     Ranking,
     Standing,
     Value,
+    bytes_a_frame,
     in_order,
     machines,
     ranking,
@@ -75,7 +76,7 @@ def across_table(results: Results) -> Table:
 def _table(results: Results, rows: list[Standing], films: list[FilmInfo]) -> Table:
     columns = _columns(results)
     best = {
-        index: _best([row for row in rows if len(row.films) == len(films)], column.measure)
+        index: _best(_comparable(rows, films, column.measure), column.measure)
         for index, column in enumerate(columns)
         if column.measure
     }
@@ -89,10 +90,23 @@ def _table(results: Results, rows: list[Standing], films: list[FilmInfo]) -> Tab
             if row.records
             else tuple(Cell(numbers.NOT_APPLICABLE) for _ in columns)
         )
-        name = row.name if row.role == "model" else f"{row.name} ({row.role})"
-        drawn.append(Row(name, row.role, cells, _note(row, films)))
+        drawn.append(Row(_name(row), row.role, cells, _note(row, films)))
     headings = (("",), *(column.heading for column in columns))
     return Table(headings, tuple(drawn), tuple(_notes(results, rows, films)))
+
+
+def _name(row: Standing) -> str:
+    if row.role == "model":
+        return row.name
+    return f"{row.name} ({'codec' if row.codec else row.role})"
+
+
+def _comparable(
+    rows: list[Standing], films: list[FilmInfo], rank: Ranking | None
+) -> list[Standing]:
+    """Rows that may be the best of a column: over every film, and on frames held out of them."""
+    held_out = rank is not None and rank.part == "held_out"
+    return [row for row in rows if len(row.films) == len(films) and not (held_out and row.codec)]
 
 
 def _columns(results: Results) -> list[_Column]:
@@ -102,31 +116,32 @@ def _columns(results: Results) -> list[_Column]:
         arrow = "↑" if metric.better == "higher" else "↓"
         for part, part_name in PART_NAMES.items():
             rank = Ranking(metric, part)
-            columns.append(
-                _Column((label, f"{part_name} {arrow}"), _printed(metric, rank.measure), rank)
-            )
+            columns.append(_Column((label, f"{part_name} {arrow}"), _printed(rank), rank))
     columns.append(
         _Column(
             ("latent", "numbers / bytes"),
             lambda row: _pair(
-                numbers.whole(_mean(row, lambda r: r.latent.numbers if r.latent else None)),
-                numbers.significant(
-                    _mean(row, lambda r: r.latent.coded_bytes if r.latent else None)
+                _unless_codec(
+                    row, numbers.whole(_mean(row, lambda r: r.latent.numbers if r.latent else None))
                 ),
+                numbers.significant(_mean(row, bytes_a_frame)),
             ),
         )
     )
     columns.append(
         _Column(
             ("param-", "eters"),
-            lambda row: numbers.scaled(_mean(row, lambda r: r.parameters)),
+            lambda row: _unless_codec(row, numbers.scaled(_mean(row, lambda r: r.parameters))),
         )
     )
     columns.append(
         _Column(
             ("decoder", "bytes"),
-            lambda row: numbers.scaled(
-                _mean(row, lambda r: r.latent.decoder_bytes if r.latent else None), "B"
+            lambda row: _unless_codec(
+                row,
+                numbers.scaled(
+                    _mean(row, lambda r: r.latent.decoder_bytes if r.latent else None), "B"
+                ),
             ),
         )
     )
@@ -141,11 +156,19 @@ def _columns(results: Results) -> list[_Column]:
     return columns
 
 
-def _printed(metric: MetricInfo, measure: Measure) -> Callable[[Standing], str]:
+def _printed(rank: Ranking) -> Callable[[Standing], str]:
     def text(row: Standing) -> str:
-        return with_spread(row.value(measure), metric.digits)
+        value = row.value(rank.measure)
+        shown = with_spread(value, rank.metric.digits)
+        # In brackets, so that nobody takes what was coded for what was never seen.
+        return f"({shown})" if value and row.codec and rank.part == "held_out" else shown
 
     return text
+
+
+def _unless_codec(row: Standing, text: str) -> str:
+    """A codec has no latent of a frame, no weights and a decoder that knows nothing of the film."""
+    return numbers.NOT_APPLICABLE if row.codec else text
 
 
 def with_spread(value: Value | None, digits: int) -> str:
@@ -250,6 +273,30 @@ def _notes(results: Results, rows: list[Standing], films: list[FilmInfo]) -> lis
     ]
     if untimed:
         notes.append(f"frames/s read n/a where they were not timed: {numbers.listed(untimed)}.")
+    return notes + _of_codecs(rows, films)
+
+
+def _of_codecs(rows: list[Standing], films: list[FilmInfo]) -> list[str]:
+    """What must be known of codecs: what they saw, and how near they came to their bytes."""
+    codecs = [row for row in rows if row.codec and row.records]
+    if not codecs:
+        return []
+    notes = []
+    if any(film.held_out_frames for film in films):
+        notes.append(
+            f"In brackets: {numbers.listed([row.name for row in codecs])} coded every frame, the "
+            "held-out ones too, so nothing was held out of what they saw."
+        )
+    for row in codecs:
+        told = {record.watched: record.note for record in row.records if record.note}
+        where = f" on {len(told)} of {len(row.films)} films" if len(films) > 1 else ""
+        if told and len(films) > 1:
+            notes.append(
+                f"{row.name} is not within 3% of the bytes asked for{where}; the tables of the "
+                "films say why."
+            )
+        elif told:
+            notes.append(f"{row.name}: {one_line(next(iter(told.values())), REASON_LENGTH)}.")
     return notes
 
 

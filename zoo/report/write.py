@@ -7,6 +7,7 @@ from pathlib import Path
 from zoo.errors import BadInput
 from zoo.records import FilmInfo, Results, write_json
 from zoo.report import flat, numbers
+from zoo.report.brought import section_registry
 from zoo.report.findings import beside_references
 from zoo.report.markdown import image, table
 from zoo.report.page import FilmSection, render
@@ -23,8 +24,8 @@ FIGURES = "figures"
 def write_report(results: Results, folder: Path) -> Path:
     """Write `results.json`, `results.csv`, `figures/*.png` and `report.md`; return the last.
 
-    Pictures that the records name are read below `folder`. The same records and pictures give the
-    same report, byte for byte. Raises BadInput if the records contradict one another.
+    Pictures that the records name are read below `folder`. The same records, pictures and plugins
+    give the same report, byte for byte. Raises BadInput if the records contradict one another.
     """
     _check(results, folder)
     write_json(folder / "results.json", results)
@@ -33,7 +34,14 @@ def write_report(results: Results, folder: Path) -> Path:
     sections = [_film_section(results, film, folder, names[film.name]) for film in results.films]
     trade_path = f"{FIGURES}/trade.png"
     trade = draw_trade(results, folder / trade_path)
-    text = render(results, sections, image(trade_path, trade) if trade else None)
+    plugins = section_registry()
+    text = render(
+        results,
+        sections,
+        image(trade_path, trade) if trade else None,
+        plugins.write(results),
+        plugins.failures(),
+    )
     _remove_stale(folder, text)
     path = folder / "report.md"
     with written_aside(path) as aside:

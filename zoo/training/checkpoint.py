@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    """Seconds of those in which the loop waited for frames."""
 
 
 def save_weights(path: Path, model: Autoencoder) -> None:
@@ -61,7 +63,7 @@ def save_checkpoint(
                     tensors[where] = value
                 else:
                     plain[where] = value
-    described = {"step": progress.step, "seconds": progress.seconds, "plain": plain}
+    described = {**asdict(progress), "plain": plain}
     _save(path, _cpu(tensors), {"format": FORMAT, "progress": json.dumps(described)})
 
 
@@ -99,7 +101,9 @@ def load_checkpoint(
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[key] = torch.empty_like(parameter).copy_(value)
-    return Progress(described["step"], described["seconds"]), groups["other"]
+    # A checkpoint from before waiting was counted has none.
+    waited = described.get("waited", 0.0)
+    return Progress(described["step"], described["seconds"], waited), groups["other"]
 
 
 def _fill(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None:

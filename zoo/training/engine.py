@@ -19,9 +19,11 @@ from zoo.plugins import registry
 from zoo.training.average import WeightAverage
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint
+from zoo.training.compiling import compiled_losses
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
 from zoo.training.memory import is_out_of_memory, out_of_memory
+from zoo.training.pace import Pace
 from zoo.training.players import Players
 from zoo.training.ranks import agree, average_over_ranks, launch
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
@@ -51,11 +53,14 @@ def train(
     watch: Watcher = nobody,
     stop: StopRequest | None = None,
     checkpoint_every: int | None = None,
+    measure_peak: bool = False,
 ) -> None:
     """Train until the budget is used, from the last checkpoint where there is one.
 
-    `checkpoint_every` counts steps; without it the clock decides. Raises Interrupted when
-    `stop` was asked, and ZooError if a loss is no longer a number or memory runs out.
+    `checkpoint_every` counts steps; without it the clock decides. `measure_peak` first measures
+    what the device could do, so that `watch` is told what share of it is reached. Raises
+    Interrupted when `stop` was asked, and ZooError if a loss is no longer a number or memory runs
+    out.
     """
     budget = Budget.parse(config.budget)
     steps = budget.steps(len(film.split.seen), config.batch)
@@ -63,10 +68,14 @@ def train(
     if device.type == "cpu":
         keep_freed_memory()
     fabric = launch(device, config.precision, config.batch)
+    pace = Pace(config, fabric, measure_peak)
     torch.manual_seed(config.seed)
     architecture = registry().architecture(config.model)
     model = architecture.build(FrameSize.parse(config.size), config.options)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not folder.checkpoint.exists():
+        model.prepare(film)
+    losses_of = compiled_losses(model, config.compile)
     generator = torch.Generator(device).manual_seed(config.seed)
     players = Players(model)
     average = WeightAverage(model, _decay(steps))
@@ -85,8 +94,8 @@ def train(
     scribe.describe("training", progress)
 
     report_every = max(1, min(50, (steps or 1000) // 40))
-    reported = (time.monotonic(), progress.step)
     started = time.monotonic() - progress.seconds
+    pace.begin(progress)
     model.train()
     with feed.from_step(progress.step) as batch_of:
         while True:
@@ -103,13 +112,15 @@ def train(
                     f"stopped at step {progress.step} and saved; the same command goes on"
                 )
 
+            asked = time.monotonic()
             frames = batch_of(progress.step)
+            progress.waited += time.monotonic() - asked
             step = Step(
                 torch.tensor(used, device=device), generator, fabric.global_rank, fabric.world_size
             )
             try:
                 with fabric.autocast():
-                    losses = model.losses(frames, step)
+                    losses = losses_of(frames, step)
                 if progress.step == 0:
                     players.check(losses)
                 players.step(losses, used, reduce)
@@ -126,19 +137,18 @@ def train(
             progress.seconds = time.monotonic() - started
             if progress.step % report_every == 0 or progress.step == steps:
                 scribe.refuse_faults(progress)
-                now = time.monotonic()
+                speed = pace.since_last(progress)
                 moment = Moment(
                     step=progress.step,
                     steps=steps,
                     progress=min(1.0, _used(budget, steps, progress)),
                     frames=progress.step * config.batch,
                     seconds=progress.seconds,
-                    frames_per_second=(progress.step - reported[1])
-                    * config.batch
-                    / (now - reported[0]),
+                    frames_per_second=speed.frames_per_second,
+                    data_stall=speed.data_stall,
+                    share_of_peak=speed.share_of_peak,
                     losses=tally.means(reduce),
                 )
-                reported = (now, progress.step)
                 if fabric.is_global_zero:
                     log.add(moment)
                     watch(moment)

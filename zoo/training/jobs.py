@@ -19,10 +19,11 @@ from zoo.plugins import registry
 from zoo.presets import preset_named
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import load_weights, save_weights
+from zoo.training.compiling import choose_mode
 from zoo.training.engine import train
 from zoo.training.preview import preview_frames, write_preview
 from zoo.training.ranks import rank
-from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
+from zoo.training.run_folder import CompileMode, RunFile, RunFolder, TrainingConfig
 from zoo.training.watching import StopRequest, Watcher, nobody
 from zoo.workspace import Workspace
 
@@ -42,6 +43,7 @@ class Settings:
     seed: int
     device: torch.device
     precision: str
+    compile: CompileMode = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -56,6 +58,8 @@ class Settings:
         threads: int | None = None,
         seed: int = 0,
         device: str = "auto",
+        compiled: bool = False,
+        cuda_graphs: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Settings:
         """Read a user's words over a preset; raises BadInput on the first that is wrong."""
@@ -81,6 +85,7 @@ class Settings:
             seed=seed,
             device=chosen,
             precision=environment.default_precision(chosen),
+            compile=choose_mode(compiled, cuda_graphs, chosen),
             options=options,
         )
 
@@ -113,6 +118,8 @@ class Settings:
             batch=self.batch,
             seed=self.seed,
             precision=self.precision,
+            # What is fitted directly takes no steps that could be compiled.
+            compile="none" if architecture.fits_directly() else self.compile,
         )
 
 
@@ -136,17 +143,18 @@ def ensure_trained(
     watch: Watcher = nobody,
     stop: StopRequest | None = None,
     afresh: bool = False,
+    measure_peak: bool = False,
 ) -> RunFolder:
     """Return the finished run of `config`, training it or going on with it where needed.
 
-    `afresh` throws away what an earlier training left. Raises ZooError if another process is
-    training the same run.
+    `afresh` throws away what an earlier training left; `measure_peak` is `train`'s.
+    Raises ZooError if another process is training the same run.
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
         # Rank 0 holds the lock for all of them and alone writes.
         if folder.state != "finished":
-            _fit(folder, config, film, device, watch, stop)
+            _fit(folder, config, film, device, watch, stop, measure_peak)
         return folder
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.path / ".lock")
@@ -157,7 +165,7 @@ def ensure_trained(
                     if path.name != ".lock":
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
             if folder.state != "finished":
-                _fit(folder, config, film, device, watch, stop)
+                _fit(folder, config, film, device, watch, stop, measure_peak)
     except Timeout:
         raise ZooError(f"another process is training {folder.path}") from None
     return folder
@@ -170,10 +178,11 @@ def _fit(
     device: torch.device,
     watch: Watcher,
     stop: StopRequest | None,
+    measure_peak: bool,
 ) -> None:
     architecture = registry().architecture(config.model)
     if not architecture.fits_directly():
-        train(folder, config, film, device, watch=watch, stop=stop)
+        train(folder, config, film, device, watch=watch, stop=stop, measure_peak=measure_peak)
         return
     torch.manual_seed(config.seed)
     model = architecture.build(FrameSize.parse(config.size), config.options).to(device)

@@ -24,6 +24,8 @@ from zoo.training.watching import Moment
 from zoo.workspace import Workspace
 
 State = Literal["new", "training", "interrupted", "finished"]
+CompileMode = Literal["none", "default", "reduce-overhead"]
+"""torch.compile's modes, and `none`; `reduce-overhead` replays CUDA graphs."""
 
 
 class TrainingConfig(pydantic.BaseModel):
@@ -43,11 +45,17 @@ class TrainingConfig(pydantic.BaseModel):
     batch: int
     seed: int
     precision: str
+    compile: CompileMode = "none"
+    """Compiled, floats are added up in another order: the weights come out otherwise."""
 
     @property
     def id(self) -> str:
         """A name that tells people the seed and size, and machines everything."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        decisive = self.model_dump(mode="json")
+        if self.compile == "none":
+            # Runs from before there was a choice keep their names.
+            del decisive["compile"]
+        canonical = json.dumps(decisive, sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
         return f"{self.size}-{self.budget}-seed{self.seed}-{digest}"
 
@@ -62,6 +70,8 @@ class RunFile(pydantic.BaseModel):
     config: TrainingConfig
     environment: Environment
     spent: Spent | None = None
+    data_stall: float | None = None
+    """Share of the training's time spent waiting for frames; null where nothing was trained."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,7 @@ class Log:
             "frames": moment.frames,
             "losses": moment.losses,
             "seconds": round(moment.seconds, 3),
+            "data_stall": round(moment.data_stall, 4),
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")

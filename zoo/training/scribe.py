@@ -51,7 +51,7 @@ class Scribe:
         self.generator = generator
         self.tally = tally
         self.shown: Tensor = preview_frames(film, fabric.device)
-        self.environment = environment.describe(fabric.device, config.precision)
+        self.environment = environment.describe(fabric.device, config.precision, config.compile)
         self.checkpointed = self.previewed = time.monotonic()
 
     def describe(self, state: State, progress: Progress) -> None:
@@ -64,6 +64,7 @@ class Scribe:
                 config=self.config,
                 environment=self.environment,
                 spent=spent(self.config, self.film, progress),
+                data_stall=progress.waited / progress.seconds if progress.seconds else None,
             )
         )
         # A drawing takes about half a second: too much to repeat while training goes on.

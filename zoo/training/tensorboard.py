@@ -26,7 +26,7 @@ def require_tensorboard() -> type[Any]:
 
 @contextmanager
 def scalars(folder: Path) -> Iterator[Watcher]:
-    """Yield a watcher that writes losses by player and term, and frames/s, into `folder`.
+    """Yield a watcher that writes losses by player and term, frames/s and data stall.
 
     What an earlier training wrote of the same steps is hidden, so that a run that was killed and
     resumed has one curve. Raises BadInput as `require_tensorboard`.
@@ -44,6 +44,7 @@ def scalars(folder: Path) -> Iterator[Watcher]:
             for term, value in terms.items():
                 writer.add_scalar(f"loss/{player}/{term}", value, moment.step)
         writer.add_scalar("frames per second", moment.frames_per_second, moment.step)
+        writer.add_scalar("data stall", moment.data_stall, moment.step)
 
     try:
         yield watch

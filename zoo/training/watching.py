@@ -23,6 +23,11 @@ class Moment:
     """Frames trained on, counted as often as they were seen."""
     seconds: float
     frames_per_second: float
+    data_stall: float
+    """Share of the time since the moment before that the loop waited for frames, in [0, 1]."""
+    share_of_peak: float | None
+    """Speed as a share of what the device's measured rate of multiplying matrices would allow;
+    None where nobody asked."""
     losses: Mapping[str, Mapping[str, float]]
     """By player and term: means since the moment before."""
 

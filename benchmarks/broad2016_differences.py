@@ -1,0 +1,155 @@
+"""What each difference between the text and the published code of the 2016 system does.
+
+    python -m benchmarks.broad2016_differences --out results/broad2016.md
+
+trains the system as its text intends, with each difference alone, and as it was published, on
+the embedded clips at the quick preset, and writes a table of LPIPS and PSNR on seen and held-out
+frames. One thread; run again, it goes on from where it was. Films, frames and seed can be set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zoo.compare.matrix import known_record
+from zoo.errors import ZooError
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import Catalogue
+from zoo.films.film import Film
+from zoo.films.ingest import open_film
+from zoo.plugins import registry
+from zoo.presets import preset_named
+from zoo.records import Part, Record
+from zoo.report.numbers import fixed
+from zoo.training.jobs import Settings, ensure_trained
+from zoo.training.run_folder import RunFolder
+from zoo.workspace import Workspace
+
+INTENDED, PUBLISHED = "broad2016", "broad2016_published"
+PRESET = "quick"
+METRICS = {"lpips": ("LPIPS", 3), "psnr": ("PSNR, dB", 2)}
+PARTS: tuple[tuple[Part, str], ...] = (("seen", "seen"), ("held_out", "held out"))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a film's table."""
+
+    label: str
+    model: str
+    difference: str | None = None
+    """The option that is on beside the model's defaults."""
+
+
+VARIANTS = (
+    Variant("as its text intends", INTENDED),
+    Variant("lists of encoder and decoder swapped", INTENDED, "swapped_lists"),
+    Variant("statistics of the batch at inference", INTENDED, "batch_statistics"),
+    Variant("frames stretched to full contrast", INTENDED, "stretched"),
+    Variant("as published: all three", PUBLISHED),
+)
+
+
+def main() -> None:
+    """Train and evaluate what is missing, and write the table."""
+    asked = _parser().parse_args()
+    try:
+        rows = list(run(asked))
+    except ZooError as error:
+        raise SystemExit(f"{error}") from None
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(table(rows, asked), encoding="utf-8")
+    _say(f"written to {asked.out}")
+
+
+def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, Record]]:
+    """Every variant on every film, film by film."""
+    workspace = Workspace.here()
+    settings = Settings.choose(
+        PRESET, seed=asked.seed, budget=f"{asked.frames}frames", threads=1, device=asked.device
+    )
+    settings.pin_threads()
+    judges = Judges.open(settings.device)
+    for entry in Catalogue.open(workspace).choose(asked.films):
+        film = open_film(entry, settings.size, workspace)
+        for variant in VARIANTS:
+            _say(f"{film.name}: {variant.label}")
+            yield film, variant, record_of(variant, film, settings, judges, workspace)
+
+
+def record_of(
+    variant: Variant, film: Film, settings: Settings, judges: Judges, workspace: Workspace
+) -> Record:
+    """Train a variant on a film and have it watch that film, unless both were done before."""
+    options = {variant.difference: True} if variant.difference else {}
+    settings = replace(settings, options=options)
+    config = settings.config(registry().architecture(variant.model), film)
+    folder = RunFolder.of(workspace, config)
+    known = known_record(folder, film, judges)
+    if known:
+        return known
+    folder = ensure_trained(workspace, config, film, settings.device)
+    return evaluate(workspace, folder, config, film, judges, settings.device)
+
+
+def table(rows: Sequence[tuple[Film, Variant, Record]], asked: argparse.Namespace) -> str:
+    """The report as Markdown."""
+    preset, record = preset_named(PRESET), rows[0][2]
+    command = shlex.join(["python", "-m", "benchmarks.broad2016_differences", *sys.argv[1:]])
+    lines = [
+        "# The 2016 system: what each difference does",
+        "",
+        f"Made by `{command}` on {record.environment.device_name}: {preset.size}, "
+        f"{preset.latent} numbers a frame, {asked.frames:,} frames in batches of {preset.batch}, "
+        f"seed {asked.seed}, width {record.options['width']} of 80, learning rate "
+        f"{record.options['lr']:g}. Means over frames; latents in 8 bits a number.",
+    ]
+    shown = {name: head for name, head in METRICS.items() if name in record.scores}
+    heads = [f"{label}, {part}" for label, _ in shown.values() for _, part in PARTS]
+    for name in dict.fromkeys(film.name for film, _, _ in rows):
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"| | {' | '.join(heads)} |",
+            "|---" * (len(heads) + 1) + "|",
+        ]
+        for film, variant, found in rows:
+            if film.name == name:
+                cells = [
+                    fixed(found.scores[metric][part].mean, digits)
+                    if part in found.scores[metric]
+                    else "–"
+                    for metric, (_, digits) in shown.items()
+                    for part, _ in PARTS
+                ]
+                lines.append(f"| {variant.label} | {' | '.join(cells)} |")
+    missing = [label for name, (label, _) in METRICS.items() if name not in shown]
+    if missing:
+        lines += ["", f"{', '.join(missing)} could not be measured here."]
+    return "\n".join([*lines, ""])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    preset_frames = int(preset_named(PRESET).budget.removesuffix("frames"))
+    parser.add_argument("--films", default="all", help="all, or names and paths: a,b,./c.mkv")
+    parser.add_argument("--frames", type=int, default=preset_frames, help="to train on")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("results/broad2016.md"))
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Our own: principal components, bent at both ends, and redrawn by a convolutional network.
+
+The encoder adds what a convolutional trunk sees to the coordinates along the principal components;
+the decoder draws the linear picture at a coarse size and has a network redraw it, which looks at
+that picture and at the latent. Both additions begin near zero, so that training starts from PCA and
+can only leave it for something better. The loss is the pixel error and a distance between features
+of a pretrained network, not the one that judges.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zoo
+from zoo import Film, FrameSize, Loss, Losses, Optimizer, Step, hookimpl
+from zoo_plugins.gaussian import pixel_nats
+from zoo_plugins.layers import STAGES, Block, Down, halvings, widths
+from zoo_plugins.pca import PrincipalComponents
+from zoo_plugins.perceptual import BACKBONE, FeatureDistance
+
+
+class GentleLinear(nn.Linear):
+    """A linear map (B, I) to (B, O) whose weights are kept enlarged by 1 / `pace`.
+
+    Optimisers such as Adam move every weight equally far in a step, which is too far for maps with
+    thousands of inputs, or with weights that were computed: enlarged, they move by `pace` as much.
+    """
+
+    def __init__(self, inputs: int, outputs: int, pace: float) -> None:
+        super().__init__(inputs, outputs)
+        self.pace = pace
+        with torch.no_grad():
+            self.put(self.weight.clone(), self.bias.clone())
+
+    def put(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the map: weight (O, I) and bias (O,), or the first rows or columns of it."""
+        self.weight[: weight.shape[0], : weight.shape[1]] = weight / self.pace
+        self.bias[: bias.shape[0]] = bias / self.pace
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map values (B, I) to (B, O)."""
+        return F.linear(values * self.pace, self.weight, self.bias * self.pace)
+
+
+def fade(layer: nn.Module) -> None:
+    """Make what a layer adds next to nothing, but not nothing: it still passes gradients on."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(0.01)
+
+
+class Redraw(nn.Module):
+    """A linear picture (B, 3, H, W) and its latent (B, L) to what is missing (B, 3, H, W).
+
+    A U-Net: the picture's maps on the way down meet, on the way up, what is drawn from the latent.
+    """
+
+    def __init__(self, size: FrameSize, width: int, latent: int) -> None:
+        super().__init__()
+        self.sizes = halvings(size)
+        channels = widths(width)
+        self.down = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1)
+            for before, after in itertools.pairwise([3, *channels])
+        )
+        height, length = self.sizes[-1]
+        self.start = nn.Linear(latent, channels[-1] * height * length)
+        self.start_shape = channels[-1], height, length
+        self.blocks = nn.ModuleList(Block(count) for count in channels)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(after, before, 4, 2, padding=1)
+            for before, after in itertools.pairwise([3, *channels])
+        )
+        fade(self.up[0])
+
+    def forward(self, picture: Tensor, latent: Tensor) -> Tensor:
+        """Draw what is to be added to the picture."""
+        met, maps = [], picture * 2 - 1
+        for layer in self.down:
+            maps = F.silu(layer(maps))
+            met.append(maps)
+        drawn = self.start(latent).unflatten(1, self.start_shape)
+        drawn = drawn.contiguous(memory_format=torch.channels_last)
+        for stage in reversed(range(STAGES)):
+            height, length = self.sizes[stage]
+            drawn = self.blocks[stage](drawn + met[stage])
+            drawn = self.up[stage](drawn)[:, :, :height, :length]
+        return drawn
+
+
+class Best(zoo.Autoencoder):
+    """Principal components at the core, networks around them."""
+
+    name: ClassVar[str] = "best"
+    summary: ClassVar[str] = "principal components, bent at both ends and redrawn by a network"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "coarse": 1, "lr": 2e-3}
+    }
+
+    class Options(zoo.Options):
+        """Settings of our own model."""
+
+        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+        coarse: int = pydantic.Field(
+            2, ge=1, le=8, description="how much smaller than the frame the linear picture is"
+        )
+        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
+        pixel_sd: float = pydantic.Field(
+            0.05, gt=0, description="what a colour value's error is measured against"
+        )
+        feature: float = pydantic.Field(
+            16.0, ge=0, description="weight of the feature distance beside the pixel error"
+        )
+        backbone: str = pydantic.Field(
+            BACKBONE, description="timm network whose features are compared"
+        )
+        blend: float = pydantic.Field(
+            1.0, ge=0, description="weight of the pixel error on blends of two frames"
+        )
+        mirror: float = pydantic.Field(0.0, ge=0, description="x")
+        noise: float = pydantic.Field(
+            0.05, ge=0, description="noise on latents in training, over their standard deviation"
+        )
+
+    options: Options
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.coarse_size = -(-size.height // options.coarse), -(-size.width // options.coarse)
+        height, length = self.coarse_size
+        # A step of the optimiser may move a latent by a hundredth of its spread or so.
+        self.project = GentleLinear(3 * size.pixels, options.latent, pace=10 / (3 * size.pixels))
+        self.bend = Down(size, options.width, options.latent)
+        self.compose = GentleLinear(options.latent, 3 * height * length, pace=0.03)
+        self.redraw = Redraw(size, options.width, options.latent)
+        self.distance = FeatureDistance(options.backbone, 3, size)
+        fade(self.bend[-1])
+
+    @torch.no_grad()
+    def prepare(self, film: Film) -> None:
+        """Start from the principal components: each latent has unit variance over the film."""
+        device = self.project.weight.device
+        count = min(self.options.latent, len(film.split.seen) - 1)
+        linear = PrincipalComponents(self.size, zoo.Options(latent=count)).to(device)
+        linear.fit(film)
+        coordinates = []
+        for indices in torch.from_numpy(film.split.seen).split(64):
+            pixels = torch.from_numpy(film.store.array[indices.numpy()]).to(device)
+            coordinates.append(linear.encode(pixels.permute(0, 3, 1, 2) / 255))
+        spreads = torch.cat(coordinates).std(dim=0).clamp_min(1e-6)
+        directions = linear.components / spreads[:, None]
+        self.project.put(directions, -directions @ linear.mean)
+        pictures = torch.cat([linear.components * spreads[:, None], linear.mean[None]])
+        pictures = pictures.unflatten(1, (3, self.size.height, self.size.width))
+        coarse = F.interpolate(pictures, self.coarse_size, mode="area").flatten(1)
+        self.compose.put(coarse[:-1].T, coarse[-1])
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to latents (B, L)."""
+        return self.project(frames.flatten(1)) + self.bend(frames)
+
+    def draw(self, latent: Tensor) -> Tensor:
+        """Latents (B, L) to frames (B, 3, H, W), not yet cut to [0, 1]."""
+        picture = self.compose(latent).unflatten(1, (3, *self.coarse_size))
+        picture = picture.contiguous(memory_format=torch.channels_last)
+        if self.options.coarse > 1:
+            shape = self.size.height, self.size.width
+            picture = F.interpolate(picture, shape, mode="bilinear", align_corners=False)
+        return picture + self.redraw(picture, latent)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latents (B, L) to frames (B, 3, H, W)."""
+        return self.draw(latent).clamp(0, 1)
+
+    def optimizer(self, player: str) -> Optimizer:
+        """AdamW at the learning rate of the options."""
+        return Optimizer(lr=self.options.lr)
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        """The pixel error, on blends too, and the distance between features."""
+        options = self.options
+        frames = frames if options.mirror == 0 else self._mirrored(frames, step)
+        blends = self._blended(frames, step)
+        latent = self.encode(torch.cat([frames, blends]))
+        drawn = self.draw(latent + options.noise * step.randn_like(latent))
+        drawn, drawn_blends = drawn.split([len(frames), len(blends)])
+        terms = {"pixel": pixel_nats(drawn, frames, options.pixel_sd)}
+        if options.blend:
+            terms["blend"] = options.blend * pixel_nats(drawn_blends, blends, options.pixel_sd)
+        if options.feature:
+            terms["feature"] = options.feature * self.distance(drawn, frames)
+        return {"autoencoder": Loss(terms)}
+
+    def _mirrored(self, frames: Tensor, step: Step) -> Tensor:
+        draw = step.randn_like(frames[:, :1, :1, :1])
+        return torch.where(draw > 0, frames, frames.flip(-1))
+
+    def _blended(self, frames: Tensor, step: Step) -> Tensor:
+        if not self.options.blend:
+            return frames[:0]
+        share = 0.5 + 0.5 * step.randn_like(frames[:, :1, :1, :1])
+        return share * frames + (1 - share) * frames.roll(1, 0)
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """Our own model."""
+    return [Best]

@@ -1,0 +1,165 @@
+"""What single architectures promise beyond the contract that all of them keep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from zoo_plugins.msssim_ae import multiscale_similarity
+from zoo_plugins.vaegan import _gates
+
+import zoo
+from zoo import FrameSize, Step
+from zoo.conformance.subject import scene, scene_as_film, take_step
+from zoo.evaluation.quantise import Quantiser
+from zoo.plugins import registry
+from zoo.pretrained import WeightsUnavailable, feature_network, vgg16_features_state
+
+SIZE = FrameSize(64, 36)
+
+
+def build(name: str, **options: object) -> zoo.Autoencoder:
+    torch.manual_seed(0)
+    architecture = registry().architecture(name)
+    quick = architecture.presets.get("quick", {})
+    return architecture.build(SIZE, {"latent": 6, **quick, **options})
+
+
+def test_the_best_starts_from_the_principal_components() -> None:
+    film = scene_as_film(SIZE)
+    frames = scene(48, SIZE)
+    model, pca = build("best").eval(), build("pca")
+    with torch.inference_mode():
+        before = (model.decode(model.encode(frames)) - frames).square().mean()
+    model.prepare(film)
+    pca.fit(film)
+    with torch.inference_mode():
+        linear = pca.decode(pca.encode(frames))
+        drawn = model.decode(model.encode(frames))
+    error, of_pca = (float((x - frames).square().mean()) for x in (drawn, linear))
+    assert error < 0.2 * float(before)
+    assert error == pytest.approx(of_pca, abs=1e-3)
+
+
+def test_codes_survive_storage_in_bytes() -> None:
+    model = build("fsq").eval()
+    with torch.inference_mode():
+        codes = model.encode(scene(40, SIZE))
+        quantiser = Quantiser.spanning(codes)
+        stored = quantiser.latents(quantiser.levels(codes))
+        assert torch.equal(codes, codes.round()) and codes.min() >= 0 and codes.max() < 240
+        assert codes.std() > 0
+        assert torch.equal(model.decode(stored), model.decode(codes))
+
+
+def test_multiscale_similarity_is_that_of_another_implementation() -> None:
+    metrics = pytest.importorskip("torchmetrics.functional.image")
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 3, 24, 24, generator=generator)
+    frames = torch.nn.functional.interpolate(coarse, 192, mode="bicubic").clamp(0, 1)
+    other = (frames + 0.1 * torch.randn(frames.shape, generator=generator)).clamp(0, 1)
+    theirs = metrics.multiscale_structural_similarity_index_measure(
+        other, frames, data_range=1.0, kernel_size=11, sigma=1.5
+    )
+    assert float(multiscale_similarity(other, frames)) == pytest.approx(float(theirs), abs=0.01)
+    assert float(multiscale_similarity(frames, frames)) == pytest.approx(1, abs=1e-5)
+
+
+def test_beta_weighs_the_divergence_alone() -> None:
+    frames = scene(4, SIZE)
+    plain, beta = (
+        take_step(build("beta_vae", beta=weight), frames)["autoencoder"].terms for weight in (1, 4)
+    )
+    assert torch.allclose(4 * plain["kl"], beta["kl"])
+    assert torch.equal(plain["pixel"], beta["pixel"])
+
+
+@pytest.mark.parametrize(
+    ("real", "drawn", "decoder_plays", "discriminator_plays"),
+    [
+        (0.6, 0.7, True, True),
+        (0.2, 0.7, True, False),
+        (0.6, 1.2, False, True),
+        (0.2, 1.2, True, True),
+    ],
+)
+def test_the_winning_side_sits_out_and_never_both(
+    real: float, drawn: float, decoder_plays: bool, discriminator_plays: bool
+) -> None:
+    decoder, discriminator = _gates(torch.tensor([real, drawn]))
+    assert (bool(decoder), bool(discriminator)) == (decoder_plays, discriminator_plays)
+
+
+def test_a_gated_vaegan_says_who_plays() -> None:
+    losses = take_step(build("vaegan", gated=True), scene(4, SIZE))
+    assert losses["encoder"].active is None
+    for player in ("decoder", "discriminator"):
+        active = losses[player].active
+        assert active is not None and active.dtype == torch.bool and active.dim() == 0
+
+
+def test_the_adversary_warms_up_with_progress() -> None:
+    model, frames = build("vaegan", warm_up=0.5), scene(4, SIZE)
+    terms = [
+        model.losses(frames, Step(torch.tensor(progress), torch.Generator().manual_seed(0)))[
+            "decoder"
+        ].terms["adversarial"]
+        for progress in (0.0, 0.25, 0.5, 1.0)
+    ]
+    ratios = [float(term / terms[-1]) for term in terms]
+    assert ratios == pytest.approx([0, 0.5, 1, 1], abs=0.05)
+
+
+def test_the_gradient_penalty_is_half_the_squared_slope() -> None:
+    frames = scene(4, SIZE)
+    model = build("vaegan", r1=1.0, spectral=False)
+    penalty = float(take_step(model, frames)["discriminator"].terms["r1"])
+    slopes = []
+    for frame in frames:
+        watched = frame[None].clone().requires_grad_()
+        logit, _ = model.discriminator(watched)  # type: ignore[operator]
+        (slope,) = torch.autograd.grad(logit.sum(), watched)
+        slopes.append(0.5 * float(slope.square().sum()))
+    assert penalty == pytest.approx(sum(slopes) / 4, rel=1e-4)
+
+
+def test_the_papers_objective_is_there() -> None:
+    paper = {"pixel": 0, "feature_stage": 3, "saturating": True, "judged": "prior", "gated": True}
+    losses = take_step(build("vaegan", **paper), scene(4, SIZE))
+    assert float(losses["decoder"].terms["pixel"].detach()) == 0
+    # Saturating: what the decoder gains is bounded by nothing below, and is negative here.
+    assert float(losses["decoder"].terms["adversarial"].detach()) < 0
+
+
+def test_vgg16_through_timm_sees_what_torchvision_sees() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    try:
+        network = feature_network("vgg16", 2).eval()
+    except WeightsUnavailable as reason:
+        pytest.skip(str(reason))
+    features = torchvision.models.vgg16().features.eval()
+    features.load_state_dict(vgg16_features_state())
+    frames = scene(1, SIZE)
+    with torch.inference_mode():
+        # Up to before the second pooling: the second of timm's stages.
+        assert torch.allclose(network(frames)[1], features[:9](frames), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "reason"),
+    [("no_such_network", 3, "no network called"), ("vgg16", 30, "fewer")],
+)
+def test_a_backbone_that_cannot_be_had_is_refused(name: str, stages: int, reason: str) -> None:
+    with pytest.raises(zoo.BadInput, match=reason):
+        feature_network(name, stages)
+
+
+def test_offline_forbids_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    with pytest.raises(WeightsUnavailable, match="ZOO_OFFLINE"):
+        feature_network("resnet18", 3)
+
+
+def test_a_frozen_backbone_stays_frozen_and_in_evaluation() -> None:
+    distance = build("perceptual").train().distance
+    assert not any(module.training for module in distance.modules())  # type: ignore[union-attr]
+    assert not any(p.requires_grad for p in distance.parameters())  # type: ignore[union-attr]

@@ -1,0 +1,255 @@
+"""Film codecs: their bytes, their frames, and what a comparison makes of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import av
+import numpy as np
+import pytest
+from zoo_plugins.codecs import X264, X265, SvtAv1, VideoCodec
+
+from zoo import CodedFilm, FilmCodec
+from zoo.codec import TOLERANCE
+from zoo.errors import BadInput, ZooError
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.plugins import registry
+from zoo.records import Record, Results, read_json
+
+CODECS = pytest.mark.parametrize("codec", [X264, X265, SvtAv1], ids=lambda codec: codec.name)
+COLOURS = [
+    *((255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0)),
+    *((255, 0, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)),
+]
+WORDS = (
+    *("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--size", "64x36"),
+    *("--set", "width=8", "--budget", "6steps", "--device", "cpu"),
+)
+
+
+def moving(frames: int = 24, width: int = 96, height: int = 54) -> Film:
+    """Noise that slides sideways by two pixels a frame, over a brightness that rises."""
+    noise = np.random.default_rng(0).integers(0, 160, (height, width + 2 * frames, 3))
+    shown = [noise[:, 2 * i : 2 * i + width] + 2 * i for i in range(frames)]
+    return film_of(np.stack(shown).astype(np.uint8), name="moving")
+
+
+def bars(width: int, height: int) -> Film:
+    frame = np.zeros((height, width, 3), np.uint8)
+    for number, colour in enumerate(COLOURS):
+        frame[:, number * width // 8 : (number + 1) * width // 8] = colour
+    return film_of(np.stack([frame] * 8), name="bars")
+
+
+def decoded(codec: FilmCodec, coded: CodedFilm) -> np.ndarray:
+    return np.stack(list(codec.decode(coded.stream)))
+
+
+@CODECS
+def test_a_stream_has_the_bytes_that_were_asked_for(codec: type[VideoCodec]) -> None:
+    film = moving()
+    coded = codec(film.size).code(film, 600)
+    assert len(coded.stream) / len(film) == pytest.approx(600, rel=TOLERANCE)
+    assert coded.note == ""
+    assert coded.seconds is not None and coded.seconds > 0
+
+
+@CODECS
+def test_frames_come_back_in_order_and_number(codec: type[VideoCodec]) -> None:
+    film = moving()
+    frames = decoded(codec(film.size), codec(film.size).code(film, 1500))
+    assert frames.shape == film.store.array.shape
+    errors = np.abs(frames[:, None].astype(float) - film.store.array[None]).mean(axis=(2, 3, 4))
+    assert (errors.argmin(axis=1) == np.arange(len(film))).all()
+
+
+@CODECS
+@pytest.mark.parametrize("size", [(96, 54), (97, 55)], ids=["even", "odd"])
+def test_colours_are_right(codec: type[VideoCodec], size: tuple[int, int]) -> None:
+    film = bars(*size)
+    frames = decoded(codec(film.size), codec(film.size).code(film, 50_000)).astype(int)
+    assert frames.shape == film.store.array.shape
+    edges = np.arange(9) * size[0] // 8
+    inside = np.concatenate(
+        [np.arange(left + 4, right - 4) for left, right in itertools.pairwise(edges)]
+    )
+    assert np.abs(frames - film.store.array)[:, :, inside].max() <= 2
+
+
+@CODECS
+def test_the_stream_says_its_colours_and_carries_no_advertisement(
+    codec: type[VideoCodec], tmp_path: Path
+) -> None:
+    film = moving()
+    coded = codec(film.size).code(film, 600)
+    path = tmp_path / f"film.{codec.suffix}"
+    path.write_bytes(coded.stream)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        assert (int(frame.colorspace), int(frame.color_range)) == (1, 1), "BT.709, limited"
+    assert b"options:" not in coded.stream
+
+
+@CODECS
+def test_what_cannot_be_reached_is_said(codec: type[VideoCodec]) -> None:
+    film = moving()
+    least = codec(film.size).code(film, 2)
+    assert (
+        least.note
+        == f"{len(least.stream) / 24:.1f} bytes a frame is the least {codec.name} gives here"
+    )
+    still = film_of(np.zeros((12, 54, 96, 3), np.uint8))
+    most = codec(still.size).code(still, 5000)
+    assert "is the most" in most.note
+    assert len(most.stream) < 5000 * 12
+
+
+def test_the_search_brackets_its_target_and_ends() -> None:
+    class Steps(VideoCodec):
+        name, coarsest, first, grid = "steps", 50.0, 40.0, 1.0
+        tried: ClassVar[list[float]] = []
+
+        def _coded(self, film: Film, quality: float) -> bytes:
+            self.tried.append(quality)
+            # Two lengths with a gap between them: no quality gives what is asked for.
+            return bytes(9000 if quality < 23 else 5000)
+
+    film = moving(10)
+    coded = Steps(film.size).code(film, 700)
+    assert len(coded.stream) == 5000 and len(Steps.tried) <= 9
+    assert {22.0, 23.0} <= set(Steps.tried)
+    assert coded.note == "500.0 bytes a frame is the nearest steps came"
+
+
+def test_an_encoder_that_is_missing_or_refuses_says_so() -> None:
+    class Missing(X264):
+        encoder = "libnothing"
+
+    class Refuses(X264):
+        def settings(self, quality: float, threads: int) -> dict[str, str]:
+            return {"preset": "no such preset"}
+
+    film = moving(4)
+    with pytest.raises(ZooError, match="this build of FFmpeg has no encoder libnothing"):
+        Missing(film.size).code(film, 100)
+    with pytest.raises(ZooError, match="libx264 refuses moving at 96x54"):
+        Refuses(film.size).code(film, 100)
+
+
+class Whole(FilmCodec):
+    """Stores frames as they are, or leaves out what it is told to; coding is counted."""
+
+    name = "whole"
+    summary = "frames as they are"
+    codings = 0
+    lost = 0
+
+    def code(self, film: Film, bytes_a_frame: float) -> CodedFilm:
+        type(self).codings += 1
+        return CodedFilm(film.store.array.tobytes(), seconds=0.5)
+
+    def decode(self, stream: bytes) -> Iterator[np.ndarray]:
+        shape = (-1, self.size.height, self.size.width, 3)
+        frames = np.frombuffer(stream, np.uint8).reshape(shape)
+        yield from frames[: len(frames) - self.lost]
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> type[Whole]:
+    """The only codec beside the model, and PSNR the only metric."""
+    monkeypatch.setattr(Whole, "codings", 0)
+    known = registry()
+    monkeypatch.setattr(known, "codecs", {"whole": Whole})
+    monkeypatch.setattr(known, "metrics", {"psnr": known.metrics["psnr"]})
+    monkeypatch.setitem(known.origins, "whole", "this test")
+    return Whole
+
+
+def record_of(workspace: Path, model: str) -> Record:
+    results = read_json(workspace / "results" / "results.json", Results)
+    [record] = [record for record in results.records if record.model == model]
+    return record
+
+
+def test_a_codec_is_judged_as_models_are(zoo: Callable, workspace: Path, whole: type) -> None:
+    assert zoo(*WORDS).code == 0
+    record = record_of(workspace, "whole")
+    assert (record.kind, record.role, record.status) == ("codec", "reference", "ok")
+    assert record.options == {"bytes_a_frame": 16}
+    assert record.latent is not None and record.latent.coded_bytes == 64 * 36 * 3
+    assert record.latent.numbers is None and record.latent.decoder_bytes is None
+    assert record.note == "6912.0 bytes a frame; 16 were asked for"
+    assert {part: s.mean for part, s in record.scores["psnr"].items()} == {
+        "seen": 60.0,
+        "held_out": 60.0,
+    }
+    assert record.cost is not None and record.cost.encode is not None
+    assert record.cost.encode.median == pytest.approx(120 / 0.5)
+    drawn, original = (
+        (workspace / "results" / name).read_bytes()
+        for name in (record.pictures[-1].reconstruction, record.pictures[-1].original)
+    )
+    assert drawn == original
+    report = (workspace / "results" / "report.md").read_text()
+    assert "| whole (codec) |" in report
+    assert "(60.00)" in report
+    assert "whole: 6912.0 bytes a frame; 16 were asked for." in report
+
+
+def test_a_coding_is_found_again_whatever_the_seed_and_budget(
+    zoo: Callable, workspace: Path, whole: type[Whole], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert zoo(*WORDS).code == 0
+    assert record_of(workspace, "whole").seed == 0
+    assert zoo(*WORDS, "--seed", "1", "--batch", "4").code == 0
+    assert whole.codings == 1
+    assert record_of(workspace, "whole").seed == 1
+    assert "whole" in zoo("runs").out
+    assert zoo(*WORDS, "--latent", "8").code == 0
+    assert whole.codings == 2, "other bytes are another coding"
+    monkeypatch.setattr(av, "__version__", "99")
+    assert zoo(*WORDS).code == 0
+    assert whole.codings == 3, "another PyAV may bring another encoder"
+    assert zoo(*WORDS, "--afresh").code == 0
+    assert whole.codings == 4
+
+
+def test_a_codec_that_fails_costs_its_own_cell(
+    zoo: Callable, workspace: Path, whole: type[Whole], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Whole, "lost", 1)
+    assert zoo(*WORDS).code == 0
+    record = record_of(workspace, "whole")
+    assert (record.status, record.kind) == ("failed", "codec")
+    assert record.reason == "whole gave back 119 frames of 120"
+    assert record_of(workspace, "ae").status == "ok"
+    monkeypatch.setattr(Whole, "lost", 0)
+    assert zoo(*WORDS).code == 0
+    assert record_of(workspace, "whole").status == "ok"
+
+
+def test_a_codec_is_no_model_to_train() -> None:
+    assert {"x264", "x265", "svtav1"} <= set(registry().codecs)
+    assert not {"x264"} & {*registry().models, *registry().references}
+    with pytest.raises(BadInput, match="x264 is a film codec"):
+        registry().architecture("x264")
+
+
+def test_the_codec_in_the_docs_works() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "references.md").read_text(encoding="utf-8")
+    [code] = [part.split("```")[0] for part in page.split("```python\n")[1:]]
+    namespace: dict[str, Any] = {"__name__": "codec_in_the_docs"}
+    exec(code, namespace)
+    [codec] = namespace["zoo_references"]()
+    film = moving(4)
+    assert (decoded(codec(film.size), codec(film.size).code(film, 16)) == film.store.array).all()
+
+
+def test_results_from_before_there_were_codecs_still_load() -> None:
+    results = read_json(Path(__file__).parent.parent / "results" / "results.json", Results)
+    assert results.schema_version == 1
+    assert {record.kind for record in results.records if record.role == "model"} == {"autoencoder"}

@@ -1,0 +1,146 @@
+"""A package by a stranger: written by `zoo models new`, built, installed, trained, reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "zoo-plugin-tiny"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a package's author wrote: nothing that Python or a build left behind."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(
+            part.endswith((".egg-info", "_cache", "__pycache__", "build")) for part in path.parts
+        )
+    }
+
+
+def python(*words: object, folder: Path, **surroundings: str) -> str:
+    """What a fresh Python prints, which has to end well."""
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=folder,
+        env={**os.environ, "PIP_NO_INDEX": "1", "COLUMNS": "200", **surroundings},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_is_what_the_command_writes(zoo: Callable, workspace: Path) -> None:
+    said = zoo("models", "new", "tiny", "--into", "here/below")
+    assert said.code == 0, said.err
+    written = workspace / "here" / "below" / "zoo-plugin-tiny"
+    assert str(written.relative_to(workspace)) in said.out
+    assert files(written) == files(EXAMPLE)
+
+
+def test_what_is_written_passes_its_own_tests_whatever_it_is_called(
+    zoo: Callable, workspace: Path
+) -> None:
+    assert zoo("models", "new", "deep_2").code == 0
+    package = workspace / "zoo-plugin-deep-2"
+    said = python("-m", "pytest", "-q", "-ra", folder=package, PYTHONPATH=str(package))
+    assert " passed" in said
+    assert "skipped" not in said and "xfailed" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../up", "a model's name has letters"),
+        ("_tiny", "a model's name has letters"),
+        ("my-net", "a Python module's"),
+        ("3d", "a Python module's"),
+        ("none", "a Python module's"),
+        ("all", "'all' means every model"),
+        ("ae", "the name 'ae' is taken by film-zoo"),
+        ("pca", "the name 'pca' is taken by film-zoo"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_in_one_line(
+    name: str, reason: str, zoo: Callable, workspace: Path
+) -> None:
+    said = zoo("models", "new", name)
+    assert said.code == 2
+    assert reason in said.err
+    assert said.err.count("\n") == 1
+    assert not list(workspace.iterdir())
+
+
+def test_a_module_that_is_installed_is_not_written_again(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    said = zoo("models", "new", "tiny")
+    assert said.code == 2
+    assert "zoo_plugin_tiny is installed already" in said.err
+
+
+@pytest.mark.parametrize("there", ["folder", "file", "parent"])
+def test_nothing_is_written_over(there: str, zoo: Callable, workspace: Path) -> None:
+    folder = workspace / "into" / "zoo-plugin-tiny"
+    if there == "folder":
+        folder.mkdir(parents=True)
+    elif there == "file":
+        folder.parent.mkdir()
+        folder.write_text("mine")
+    else:
+        folder.parent.write_text("mine")
+    said = zoo("models", "new", "tiny", "--into", "into")
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert "is there already" in said.err or "is not a folder" in said.err
+    assert {p.read_text() for p in workspace.rglob("*") if p.is_file()} <= {"mine"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the example is installed from a wheel, as a stranger's package is."""
+    folder = tmp_path_factory.mktemp("stranger")
+    source, target = folder / "source", folder / "target"
+    shutil.copytree(EXAMPLE, source)
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    alone = ("--no-deps", "--no-build-isolation")
+    python(*pip, "wheel", *alone, "--wheel-dir", folder, source, folder=folder)
+    (wheel,) = folder.glob("*.whl")
+    python(*pip, "install", "--no-deps", "--target", target, wheel, folder=folder)
+    return target
+
+
+def test_an_installed_package_is_listed_trained_and_reported(
+    installed: Path, tmp_path: Path
+) -> None:
+    def zoo(*words: str, only: str = "") -> str:
+        around = {"PYTHONPATH": str(installed), "ZOO_PLUGINS": only}
+        return python("-m", "zoo", *words, folder=tmp_path, **around)
+
+    (line,) = (line for line in zoo("models").splitlines() if "zoo-plugin-tiny 0.1.0" in line)
+    assert "tiny" in line and "two convolutions down, two up" in line
+
+    # Only what the test needs, which keeps it quick: the rest is compared elsewhere.
+    said = zoo(
+        *("compare", "--films", "carphone", "--models", "tiny", "--preset", "quick"),
+        *("--size", "64x36", "--budget", "40frames", "--device", "cpu"),
+        only="zoo-plugin-tiny,mean-frame,psnr,embedded-clips",
+    )
+    assert "report.md" in said
+    (run,) = (tmp_path / "runs" / "carphone" / "tiny").iterdir()
+    assert json.loads((run / "run.json").read_text())["spent"]["frames"] == 40
+    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    status = {record["model"]: record["status"] for record in results["records"]}
+    assert status == {"tiny": "ok", "mean": "ok"}
+    assert "zoo-plugin-tiny 0.1.0" in (tmp_path / "results" / "report.md").read_text()

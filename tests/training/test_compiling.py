@@ -1,0 +1,172 @@
+"""A compiled training step: the same to rounding, asked for in words that hold, recorded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.training.small import config_of
+from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.errors import BadInput
+from zoo.films.film import Film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.training.compiling import CACHE_TAG, choose_mode, compiled_losses
+from zoo.training.engine import Interrupted, train
+from zoo.training.jobs import Settings
+from zoo.training.players import Players
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.watching import StopRequest
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What torch.compile needs, with nothing found in a cache, and torch as it was afterwards."""
+    import torch._functorch.config as functorch
+    import torch.compiler.config as compiler_config
+
+    try:
+        choose_mode(True, cuda_graphs=False, device=CPU)
+    except BadInput as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    donated, tag = functorch.donated_buffer, compiler_config.cache_key_tag
+    yield
+    functorch.donated_buffer, compiler_config.cache_key_tag = donated, tag
+    torch._dynamo.reset()
+
+
+class Rivals(Autoencoder):
+    """Two players whose gradients run back through one forward pass, noise in it."""
+
+    name = "rivals"
+    summary = "for this test"
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.first = nn.Linear(48, 32)
+        self.second = nn.Linear(32, 48)
+
+    def players(self):
+        return {"first": self.first.parameters(), "second": self.second.parameters()}
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        values = frames.flatten(1)
+        latent = torch.tanh(self.first(values))
+        latent = torch.exp(latent * 0.5) + step.randn_like(latent)
+        drawn = torch.exp(torch.tanh(self.second(torch.sin(latent))))
+        error = (drawn - values).square().mean()
+        return {
+            "first": Loss({"error": error, "size": latent.square().mean()}),
+            "second": Loss({"error": error * step.progress, "other": torch.cos(drawn).mean()}),
+        }
+
+
+def step_of(seed: int) -> Step:
+    return Step(torch.tensor(0.3), torch.Generator().manual_seed(seed))
+
+
+def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
+    """Compare loss and gradients, compiled and not, over two steps with noise of their own.
+
+    In double precision, where rounding is told from being wrong: in single, a value beside the
+    kink of a leaky rectifier may fall to the other side of it.
+    """
+    model, frames = model.double(), frames.double()
+    twin = copy.deepcopy(model)
+    losses_of = compiled_losses(twin, "default")
+    assert losses_of != twin.losses
+    for seed in (1, 2):
+        expected, found = model.losses(frames, step_of(seed)), losses_of(frames, step_of(seed))
+        for player, loss in expected.items():
+            torch.testing.assert_close(
+                dict(found[player].terms), dict(loss.terms), rtol=1e-9, atol=1e-12
+            )
+        plain, compiled = Players(model).gradients(expected), Players(twin).gradients(found)
+        for player, gradients in plain.items():
+            for mine, theirs in zip(compiled[player], gradients, strict=True):
+                assert (mine - theirs).norm() <= 1e-9 * theirs.norm(), player
+
+
+def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> None:
+    torch.manual_seed(0)
+    assert_same_step(Rivals(FrameSize(4, 4), Options()).train(), torch.rand(64, 3, 4, 4))
+
+
+@pytest.mark.slow
+def test_code_that_others_left_in_the_cache_is_not_taken(compiler: None) -> None:
+    # Compiled as any program does it, backward passes write over what they have read; the code
+    # lies in torch's cache, and nothing but the tag keeps it apart from ours.
+    torch.manual_seed(0)
+    model = Rivals(FrameSize(4, 4), Options()).double().train()
+    frames = torch.rand(64, 3, 4, 4).double()
+    loss = torch.compile(model.losses, dynamic=False)(frames, step_of(0))["first"]
+    torch.autograd.grad(loss.total, list(model.first.parameters()))
+    torch._dynamo.reset()
+    assert_same_step(model, frames)
+    assert CACHE_TAG in torch.compiler.config.cache_key_tag
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vae", "vaegan"])
+def test_a_compiled_step_of_a_model_of_ours(name: str, compiler: None) -> None:
+    torch.manual_seed(0)
+    model = registry().models[name].build(FrameSize(32, 32), {"latent": 4, "width": 8})
+    model = model.to(memory_format=torch.channels_last).train()
+    frames = torch.rand(4, 32, 32, 3).permute(0, 3, 1, 2)
+    assert_same_step(model, frames)
+
+
+@pytest.mark.slow
+def test_compiled_training_resumes_to_the_bit(film: Film, tmp_path: Path, compiler: None) -> None:
+    config = config_of("vae", film, compile="default", budget="8steps")
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    train(whole, config, film, CPU)
+
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train(parts, config, film, CPU, stop=stop, watch=lambda _: setattr(stop, "asked", True))
+    train(parts, config, film, CPU)
+
+    assert parts.weights.read_bytes() == whole.weights.read_bytes()
+    description = whole.read()
+    assert description is not None
+    assert description.environment.compile == "default"
+
+
+def test_what_cannot_be_compiled_is_said_before_anything_starts(
+    zoo: Callable, workspace: Path
+) -> None:
+    import torch._inductor.config
+
+    words = ("train", "ae", "--film", "carphone", "--preset", "quick", "--device", "cpu")
+    said = zoo(*words, "--cuda-graphs")
+    assert (said.code, said.err.strip()) == (2, "zoo: --cuda-graphs goes with --compile")
+    said = zoo(*words, "--compile", "--cuda-graphs")
+    assert (said.code, said.err.strip()) == (2, "zoo: --cuda-graphs needs a GPU")
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        said = zoo(*words, "--compile")
+    assert said.code == 2
+    assert said.err.strip() == "zoo: --compile needs a C++ compiler, and none was found"
+    assert not list(workspace.iterdir())
+
+
+def test_compiling_makes_another_run_and_only_where_steps_are_taken(
+    film: Film, config: TrainingConfig, compiler: None
+) -> None:
+    compiled = config.model_copy(update={"compile": "default"})
+    assert compiled.id != config.id
+    before = TrainingConfig.model_validate(config.model_dump(exclude={"compile"}))
+    assert (before, before.id) == (config, config.id)
+
+    chosen = Settings.choose("quick", size="32x32", device="cpu", compiled=True)
+    assert chosen.config(registry().architecture("vae"), film).compile == "default"
+    assert chosen.config(registry().architecture("pca"), film).compile == "none"
+    assert Settings.choose("quick", device="cpu").compile == "none"

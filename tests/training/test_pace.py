@@ -1,0 +1,122 @@
+"""How fast training goes, what of that is waiting, and what share of the device it uses."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from tests.training.small import config_of
+from zoo.autoencoder import Autoencoder, Loss, Options
+from zoo.cli.watching import losses_table
+from zoo.films.film import Film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.training.engine import train
+from zoo.training.feed import FrameFeed
+from zoo.training.peak import matmul_rate, number_type, operations_per_frame
+from zoo.training.run_folder import RunFolder
+from zoo.training.watching import Moment
+
+CPU = torch.device("cpu")
+
+
+def test_waiting_for_frames_is_told_and_recorded(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = FrameFeed.pixels
+
+    def slow(self: FrameFeed, step: int) -> torch.Tensor:
+        time.sleep(0.02)
+        return read(self, step)
+
+    moments: list[Moment] = []
+    folder = RunFolder(tmp_path / "plain")
+    train(folder, config_of("ae", film), film, CPU, watch=moments.append)
+    monkeypatch.setattr(FrameFeed, "pixels", slow)
+    starved = RunFolder(tmp_path / "starved")
+    late: list[Moment] = []
+    train(starved, config_of("ae", film), film, CPU, watch=late.append)
+
+    assert all(0 < moment.data_stall < 1 for moment in moments + late)
+    shares = []
+    for run, told in ((folder, moments), (starved, late)):
+        lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+        assert [line["data_stall"] for line in lines] == [round(m.data_stall, 4) for m in told]
+        description = run.read()
+        assert description is not None and description.data_stall is not None
+        shares.append(description.data_stall)
+    seconds = late[-1].seconds
+    assert shares[1] * seconds > 24 * 0.02 * 0.99, "24 batches came 20 ms late"
+    assert shares[1] > shares[0]
+
+
+class OneProduct(Autoencoder):
+    """A single matrix, so that its operations can be counted by hand."""
+
+    name = "one-product"
+    summary = "for this test"
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.weight = torch.nn.Parameter(torch.randn(3 * size.pixels, 7))
+
+    def losses(self, frames, step):
+        return {"autoencoder": Loss({"any": (frames.flatten(1) @ self.weight).square().mean()})}
+
+
+def test_operations_are_those_of_forward_and_backward(
+    film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry().models, "one-product", OneProduct)
+    config = config_of("one-product", film, options={})
+    once = 2 * 3 * 32 * 32 * 7
+    # Backward, the weight's gradient is as much again; the frames need none.
+    assert operations_per_frame(config, CPU) == 2 * once
+    assert operations_per_frame(config.model_copy(update={"batch": 1}), CPU) == 2 * once
+
+
+def test_a_product_in_more_bits_is_no_faster_and_takes_the_time_it_is_given() -> None:
+    assert number_type("bf16-mixed") == torch.bfloat16
+    assert number_type("32-true") == torch.float32
+    begun = time.monotonic()
+    single = matmul_rate(CPU, torch.float32)
+    assert 0.25 < time.monotonic() - begun < 20
+    assert 1e8 < single < 1e14
+    assert matmul_rate(CPU, torch.float64) < 1.2 * single
+
+
+def test_share_of_peak_is_told_where_it_is_asked_for_and_changes_nothing(
+    film: Film, tmp_path: Path
+) -> None:
+    config = config_of("vaegan", film, budget="4steps")
+    without, asked = RunFolder(tmp_path / "without"), RunFolder(tmp_path / "asked")
+    moments: list[Moment] = []
+    train(without, config, film, CPU, watch=moments.append)
+    assert {moment.share_of_peak for moment in moments} == {None}
+    moments.clear()
+    train(asked, config, film, CPU, watch=moments.append, measure_peak=True)
+    for moment in moments:
+        assert moment.share_of_peak is not None
+        assert 0 < moment.share_of_peak < 1.5
+    ratios = [m.share_of_peak / m.frames_per_second for m in moments if m.share_of_peak]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios))
+    assert asked.weights.read_bytes() == without.weights.read_bytes()
+
+
+def test_the_display_says_how_fast_and_what_it_does_not_know() -> None:
+    def shown(share: float | None) -> str:
+        out = io.StringIO()
+        moment = Moment(5, 100, 0.05, 40, 2.0, 123.4, 0.0312, share, {"one": {"term": 2.0}})
+        Console(file=out, width=80).print(losses_table(moment))
+        return " ".join(out.getvalue().split())
+
+    assert shown(0.37) == (
+        "step 5/100 123 frames/s, 37% of matmul peak, 3.1% waiting for frames one term 2"
+    )
+    assert "peak" not in shown(None)

@@ -1,0 +1,153 @@
+"""Import one module under a watch, in a process of its own, and write what was seen.
+
+    python -m zoo.conformance.import_probe REPORT MODULE FILE [LIBRARY ...]
+
+The libraries are imported first, unwatched: what they do when first loaded is theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+import zoo
+
+NUMBERS = 1_000_000
+"""Numbers that torch may handle in all: a table of constants is fine, a network's work is not."""
+MEGABYTES = 1.0
+"""The largest file that may be read: a list of names is fine, a film is not."""
+HOOKS = ("zoo_models", "zoo_references")
+NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind")
+PROCESSES = ("subprocess.Popen", "os.system", "os.fork", "os.posix_spawn", "os.exec")
+FOLDERS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class Watch(TorchFunctionMode):
+    """Notes what the code that runs under it touches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.numbers = 0
+        self.on = False
+
+    def note(self, what: str) -> None:
+        """Remember something once."""
+        if what not in self.seen:
+            self.seen.append(what)
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Look at one event of the interpreter; refuse the network and other processes."""
+        if not self.on:
+            return
+        if event in NETWORK:
+            self.note("uses the network")
+            raise PermissionError("a module uses no network when it is imported")
+        if event in PROCESSES:
+            self.note("starts another process")
+            raise PermissionError("a module starts no process when it is imported")
+        if event in FOLDERS:
+            self.note("changes folders")
+        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            self._opened(Path(os.fsdecode(arguments[0])), arguments[2] or 0)
+
+    def _opened(self, path: Path, flags: int) -> None:
+        if flags & WRITING and str(path) != os.devnull:
+            self.note(f"writes {path.name}")
+        elif path.is_file() and path.stat().st_size > MEGABYTES * 1e6:
+            self.note(f"reads {path.name} of {path.stat().st_size / 1e6:.1f} MB")
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Carry out one call into torch, and count what came of it."""
+        if getattr(func, "__name__", "") in ("backward", "grad"):
+            self.note("takes gradients")
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(value, torch.Tensor) and value.device.type != "meta":
+                self.numbers += value.numel()
+        return result
+
+
+def main() -> None:
+    """Import the module named on the command line and write the report."""
+    report, name, file, *libraries = sys.argv[1:]
+    for export in zoo.__all__:  # loaded when first asked for
+        getattr(zoo, export)
+    for library in libraries:
+        # One that cannot be loaded ahead is loaded by the module itself, or not needed.
+        with suppress(ImportError):
+            importlib.import_module(library)
+    watch = Watch()
+    open_film = av.open
+
+    def watched_open(*arguments: Any, **settings: Any) -> Any:
+        if watch.on:
+            watch.note("opens a film")
+        return open_film(*arguments, **settings)
+
+    av.open = watched_open
+    sys.addaudithook(watch.audit)
+    found, error, before, threads = True, None, _random_states(), threading.active_count()
+    started = time.process_time()
+    try:
+        with watch:
+            watch.on = True
+            module = importlib.import_module(name)
+            for hook in HOOKS:
+                list(getattr(module, hook, list)())
+    except BaseException as raised:  # a stranger's code; what it raised is in the report
+        found = not (
+            isinstance(raised, ModuleNotFoundError) and f"{name}.".startswith(f"{raised.name}.")
+        )
+        error = " ".join(f"{type(raised).__name__}: {raised}".split())
+    finally:
+        watch.on = False
+    seconds = time.process_time() - started
+    if found and not error:
+        found = Path(module.__file__ or "").resolve() == Path(file).resolve()
+    if watch.numbers > NUMBERS:
+        watch.note(f"has torch handle {watch.numbers:,} numbers")
+    for generator, state in _random_states().items():
+        if state != before[generator]:
+            watch.note(f"draws from {generator}'s random numbers or seeds them")
+    if threading.active_count() > threads:
+        watch.note("leaves threads behind")
+    if torch.cuda.is_initialized():
+        watch.note("starts CUDA")
+    described = {"found": found, "error": error, "seen": watch.seen, "seconds": seconds}
+    Path(report).write_text(json.dumps(described), encoding="utf-8")
+
+
+def _random_states() -> dict[str, Any]:
+    """The states of the random numbers that all code of a process shares."""
+    kind, keys, *position = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (kind, np.asarray(keys).tobytes(), *position),
+        "Python": random.getstate(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Promises about encoding and decoding. Each raises `Broken` with what it saw if not kept."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import load, save
+
+from zoo.conformance.subject import LATENT, SIZES, Subject, extremes, scene
+from zoo.conformance.verdict import expect
+
+LATENT_TOLERANCE = 1e-3
+"""How far a latent may move, relative to its spread, when a frame is encoded in company."""
+PIXELS_THAT_MAY_DIFFER = 1e-3
+"""Share of pixels that may differ by one 8-bit level between batch sizes."""
+
+
+@torch.inference_mode()
+def shapes_and_range(subject: Subject) -> None:
+    """At any even size, frames come back in their own shape, finite and in [0, 1]."""
+    for size in SIZES:
+        model = subject.build(size).eval()
+        for frames in (scene(3, size), scene(1, size), extremes(size)):
+            latent = model.encode(frames)
+            expect(
+                latent.shape[0] == len(frames),
+                f"{size}: {len(frames)} frames gave latents of shape {tuple(latent.shape)}",
+            )
+            expect(latent.isfinite().all(), f"{size}: latents are not finite")
+            drawn = model.decode(latent)
+            expect(
+                drawn.shape == frames.shape,
+                f"{size}: {tuple(frames.shape)} came back as {tuple(drawn.shape)}",
+            )
+            expect(drawn.isfinite().all(), f"{size}: reconstructions are not finite")
+            low, high = float(drawn.min()), float(drawn.max())
+            expect(low >= 0 and high <= 1, f"{size}: reconstructions span {low:.3f} to {high:.3f}")
+
+
+@torch.inference_mode()
+def latent_size(subject: Subject) -> None:
+    """A latent has as many numbers as the option `latent` says; a reference's may have fewer."""
+    for size in SIZES:
+        for wanted in (LATENT, 2 * LATENT - 1):
+            numbers = subject.build(size, wanted).eval().encode(scene(1, size)).numel()
+            fewer = subject.architecture.role == "reference" and numbers < wanted
+            expect(
+                numbers == wanted or fewer,
+                f"{size}: latent={wanted} gave {numbers} numbers a frame",
+            )
+
+
+@torch.inference_mode()
+def deterministic(subject: Subject) -> None:
+    """In evaluation mode the same frames give the same latents and the same frames."""
+    model = subject.after_training()
+    frames = scene(4, model.size)
+    first, second = model.encode(frames), model.encode(frames)
+    expect(torch.equal(first, second), "encoding the same frames twice gave two latents")
+    drawn = torch.equal(model.decode(first), model.decode(first))
+    expect(drawn, "decoding the same latent twice gave two frames")
+
+
+@torch.inference_mode()
+def batch_invariant(subject: Subject) -> None:
+    """A frame encodes and decodes alone as it does in company."""
+    model = subject.after_training()
+    frames = torch.cat([scene(4, model.size), extremes(model.size)])
+    together = model.encode(frames)
+    alone = torch.cat([model.encode(frame[None]) for frame in frames])
+    spread = float(together.float().std()) if together.numel() else 1.0
+    moved = float((together - alone).abs().max()) if together.numel() else 0.0
+    expect(
+        moved <= LATENT_TOLERANCE * max(spread, 1e-6),
+        f"a frame's latent moved by {moved:.2g} in company, where latents spread by {spread:.2g}",
+    )
+    levels = [
+        (drawn.clamp(0, 1) * 255).round()
+        for drawn in (
+            model.decode(together),
+            torch.cat([model.decode(latent[None]) for latent in together]),
+        )
+    ]
+    apart = (levels[0] - levels[1]).abs()
+    expect(apart.max() <= 1, f"a pixel differs by {int(apart.max())} levels in company")
+    share = float((apart > 0).float().mean())
+    expect(share <= PIXELS_THAT_MAY_DIFFER, f"{share:.2%} of pixels differ in company")
+
+
+@torch.inference_mode()
+def reloads_to_the_bit(subject: Subject) -> None:
+    """Weights written and read into a new instance give the very same reconstructions."""
+    model = subject.after_training()
+    frames = scene(2, model.size)
+    stored = save({name: t.contiguous().clone() for name, t in model.state_dict().items()})
+    again = subject.unfitted(seed=1)
+    again.load_state_dict(load(stored))
+    same = torch.equal(
+        model.decode(model.encode(frames)), again.eval().decode(again.encode(frames))
+    )
+    expect(same, "after saving and loading, the same frames come back differently")
+
+
+@torch.inference_mode()
+def draws_from_the_latent_alone(subject: Subject) -> None:
+    """A new instance with the same weights draws the same from a latent it never encoded."""
+    model = subject.build().eval()
+    frames = scene(8, model.size)
+    latent = model.encode(frames[:2])
+    drawn = model.decode(latent)
+    stranger = subject.unfitted(seed=1)
+    stranger.load_state_dict(model.state_dict())
+    stranger.eval().encode(frames[6:])
+    # The numbers alone: a tensor can carry more, as attributes or as a subclass of its own.
+    numbers = torch.tensor(latent.tolist(), dtype=latent.dtype).reshape(latent.shape)
+    expect(
+        torch.equal(drawn, stranger.decode(numbers)),
+        "decoding depends on more than the latent and the weights",
+    )

@@ -1,0 +1,187 @@
+"""Promises about players, losses and learning. Each raises `Broken` if it is not kept."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.autoencoder import Autoencoder, Losses, PlayerParameters
+from zoo.conformance.subject import Subject, gradients, scene, take_step
+from zoo.conformance.verdict import Broken, expect
+from zoo.evaluation.quantise import Quantiser
+from zoo.training.players import Players
+
+NUDGE = 1e-3
+"""Length of the step that tests an opposition, as a share of the parameters' norm."""
+FIT_STEPS = 250
+LOOK_EVERY = 50
+FAR_BETTER = 0.5
+"""Largest share of the mean frame's error that counts as far better than the mean frame."""
+
+
+def players_cover_the_model(subject: Subject) -> None:
+    """Players are disjoint and have every trainable parameter; each has a loss of scalar terms."""
+    model = subject.build()
+    if model.fits_directly():
+        return
+    try:
+        players = Players(model)
+        players.check(take_step(model, scene(4, model.size)))
+    except ValueError as error:
+        raise Broken(str(error)) from None
+
+
+def players_hold_what_they_name(subject: Subject) -> None:
+    """Players called `encoder` and `decoder` hold what `encode` and `decode` depend on."""
+    model = subject.build().eval()
+    if model.fits_directly():
+        return
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    names = {id(p): name for name, p in model.named_parameters()}
+    latent = model.encode(scene(2, model.size))
+    drawn = model.decode(latent.detach())
+    reached = {"encoder": _reached(latent, trainable), "decoder": _reached(drawn, trainable)}
+    verbs = {"encoder": "encode", "decoder": "decode"}
+    for player, parameters in PlayerParameters.of(model):
+        if player not in verbs:
+            continue
+        other = "decoder" if player == "encoder" else "encoder"
+        held = {id(p) for p in parameters}
+        # What both depend on, tied weights say, may be either's; what neither does, anybody's.
+        foreign = held & (reached[other] - reached[player])
+        expect(
+            not foreign,
+            f"the player {player!r} holds {_few(names[key] for key in foreign)}, "
+            f"on which {verbs[other]} depends and {verbs[player]} does not",
+        )
+        # Latents that are whole numbers have no gradient, so nothing can be said of them.
+        expect(
+            held & reached[player] or not reached[player],
+            f"{verbs[player]} depends on nothing that the player {player!r} holds",
+        )
+
+
+def losses_reach_their_players(subject: Subject) -> None:
+    """Each term reaches its player, and each whole loss at least half of the player's weights."""
+    model = subject.build().train()
+    if model.fits_directly():
+        return
+    losses = take_step(model, scene(4, model.size))
+    names = {id(p): name for name, p in model.named_parameters()}
+    for player, parameters in PlayerParameters.of(model):
+        for term, value in losses[player].terms.items():
+            expect(
+                _reached(value, parameters),
+                f"the term {player}.{term} is detached from its player: it can move nothing",
+            )
+        found = gradients(losses[player].total, parameters)
+        _expect_most_moved(f"the loss of {player!r}", parameters, found, names)
+
+
+def opposed_terms_oppose(subject: Subject) -> None:
+    """Opposed terms move their players, and lowering a player's own raises the rival's."""
+    for mine, rivals in subject.architecture.opposed:
+        model = subject.build().double().train()
+        frames = scene(4, model.size).double()
+        losses = take_step(model, frames)
+        names = {id(p): name for name, p in model.named_parameters()}
+        by_player = dict(PlayerParameters.of(model))
+        downhill: dict[str, list[Tensor]] = {}
+        for declared in (mine, rivals):
+            player, term = declared.split(".", 1)
+            expect(
+                player in losses and term in losses[player].terms,
+                f"{mine} and {rivals} are declared opposed, but there is no term {declared}",
+            )
+            value = losses[player].terms[term]
+            expect(value.requires_grad, f"{declared} is detached from the model")
+            downhill[declared] = gradients(value, by_player[player])
+            _expect_most_moved(declared, by_player[player], downhill[declared], names)
+
+        player, (rival, rival_term) = mine.split(".", 1)[0], rivals.split(".", 1)
+        before = float(losses[rival].terms[rival_term].detach())
+        moved = _after_moving(model, player, downhill[mine], frames)
+        after = float(moved[rival].terms[rival_term].detach())
+        expect(
+            after > before,
+            f"moving {player!r} to lower {mine} lowered {rivals} too "
+            f"({before:.6f} to {after:.6f}): its sign is reversed",
+        )
+
+
+def fits_one_batch(subject: Subject) -> None:
+    """Trained on four frames alone, it draws them from 8-bit latents far better than their mean."""
+    model = subject.build()
+    frames = scene(4, model.size)
+    if not model.encode(frames).numel():
+        # With no numbers to tell frames apart, the mean is all that can be drawn.
+        return
+    of_mean = float((frames.mean(dim=0, keepdim=True) - frames).square().mean())
+    if model.fits_directly():
+        error = _error_as_stored(model, frames)
+        expect(error < FAR_BETTER * of_mean, _far_off("once fitted", error, of_mean))
+        return
+    players = Players(model.train())
+    for step in range(FIT_STEPS):
+        players.step(take_step(model, frames, seed=step), 0.2)
+        if (step + 1) % LOOK_EVERY == 0:
+            error = _error_as_stored(copy.deepcopy(model), frames)
+            if error < FAR_BETTER * of_mean:
+                return
+    raise Broken(_far_off(f"after {FIT_STEPS} steps on four frames", error, of_mean))
+
+
+@torch.no_grad()
+def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
+    """The squared error of frames (B, 3, H, W) drawn as they are evaluated, after calibration."""
+    model.eval().calibrate([frames])
+    latent = model.eval().encode(frames).float()
+    quantiser = Quantiser.spanning(latent.flatten(1))
+    stored = quantiser.latents(quantiser.levels(latent.flatten(1))).unflatten(1, latent.shape[1:])
+    drawn = model.decode(stored)
+    low, high = float(drawn.min()), float(drawn.max())
+    expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")
+    return float((drawn - frames).square().mean())
+
+
+def _far_off(when: str, error: float, of_mean: float) -> str:
+    return f"{when} the squared error is {error:.4f}; their mean frame has {of_mean:.4f}"
+
+
+def _reached(value: Tensor, parameters: Sequence[Tensor]) -> set[int]:
+    """The identities of those parameters on which a tensor depends, by way of gradients."""
+    if not value.requires_grad:
+        return set()
+    found = torch.autograd.grad(value.sum(), parameters, retain_graph=True, allow_unused=True)
+    return {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
+
+
+def _expect_most_moved(
+    what: str, parameters: Sequence[Tensor], found: Sequence[Tensor], names: dict[int, str]
+) -> None:
+    """In any one step some weights may rest, as behind a unit that is off; most may not."""
+    unmoved = [names[id(p)] for p, g in zip(parameters, found, strict=True) if not g.any()]
+    expect(len(unmoved) <= len(parameters) // 2, f"{what} does not reach {_few(unmoved)}")
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+
+
+def _after_moving(
+    model: Autoencoder, player: str, downhill: Iterable[Tensor], frames: Tensor
+) -> Losses:
+    """The losses of a copy of the model whose player took a small step downhill."""
+    moved = copy.deepcopy(model)
+    parameters = dict(PlayerParameters.of(moved))[player]
+    steps = list(downhill)
+    size = torch.stack([p.norm() for p in parameters]).norm()
+    length = torch.stack([g.norm() for g in steps]).norm()
+    with torch.no_grad():
+        for parameter, step in zip(parameters, steps, strict=True):
+            parameter.sub_(NUDGE * size / length * step)
+    return take_step(moved, frames)

@@ -1,0 +1,238 @@
+"""A codec codes a film as a whole: the run it leaves, and the record of it.
+
+The run's folder has, beside what every evaluation leaves, `run.json` and the stream itself, which
+plays as it is: `film.h264`, say. It is coded again only for another film, size or number of bytes,
+or by another version of the codec.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from zoo import environment
+from zoo.codec import TOLERANCE, CodedFilm, FilmCodec
+from zoo.errors import ZooError
+from zoo.evaluation.evaluate import by_part, chosen_frames, write_pictures, write_scores
+from zoo.evaluation.quantise import BITS
+from zoo.evaluation.watch import BATCH, Judges, score_drawn
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.records import (
+    Cost,
+    Environment,
+    LatentInfo,
+    Number,
+    Record,
+    Throughput,
+    read_json,
+    write_json,
+)
+from zoo.training.jobs import Settings
+from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
+from zoo.workspace import Workspace, written_aside
+
+ASKED = "bytes_a_frame"
+CODING = "coding.json"
+
+
+class Coding(pydantic.BaseModel):
+    """`coding.json`: what the codec said of the stream beside it."""
+
+    seconds: Number
+    note: str
+
+
+def bytes_for(settings: Settings) -> int:
+    """What a codec may spend on a frame: the bytes of a latent with each number in 8 bits."""
+    return max(1, settings.latent * BITS // 8)
+
+
+def coding_config(codec: type[FilmCodec], film: Film, settings: Settings) -> TrainingConfig:
+    """What decides a coding. No seed and no budget of training does: they read the same for all."""
+    wanted = bytes_for(settings)
+    return TrainingConfig(
+        model=codec.name,
+        origin=registry().origins[codec.name],
+        options={ASKED: wanted},
+        film=film.name,
+        film_fingerprint=film.fingerprint,
+        size=str(film.size),
+        budget=f"{wanted}bytes",
+        batch=1,
+        seed=0,
+        precision="8-bit",
+    )
+
+
+def ensure_coded(
+    workspace: Workspace, config: TrainingConfig, film: Film, afresh: bool = False
+) -> RunFolder:
+    """Return the finished run of `config`, coding the film where that is needed.
+
+    `afresh` throws away what an earlier coding left. Raises ZooError if another process is at it.
+    """
+    folder = RunFolder.of(workspace, config)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    here = _processor()
+    try:
+        with FileLock(folder.path / ".lock").acquire(blocking=False):
+            if not afresh and _still_holds(folder, here):
+                return folder
+            for path in folder.path.iterdir():
+                if path.name != ".lock":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            codec = registry().codecs[config.model](film.size)
+            coded = codec.code(film, config.options[ASKED])
+            _keep(folder, codec, coded)
+            folder.write(RunFile(state="finished", config=config, environment=here))
+    except Timeout:
+        raise ZooError(f"another process is coding in {folder.path}") from None
+    return folder
+
+
+def _processor() -> Environment:
+    """Where codecs run, whatever device the models use."""
+    processor = torch.device("cpu")
+    return environment.describe(processor, environment.default_precision(processor))
+
+
+def _still_holds(folder: RunFolder, here: Environment) -> bool:
+    """Whether a coding is there that these versions of the libraries made."""
+    run = folder.read()
+    if run is None or run.state != "finished":
+        return False
+    then = run.environment
+    return (then.pyav, then.ffmpeg) == (here.pyav, here.ffmpeg)
+
+
+def _stream_path(folder: RunFolder, codec: FilmCodec | type[FilmCodec]) -> Path:
+    return folder.path / f"film.{codec.suffix}"
+
+
+def _keep(folder: RunFolder, codec: FilmCodec, coded: CodedFilm) -> None:
+    with written_aside(_stream_path(folder, codec)) as aside:
+        aside.write_bytes(coded.stream)
+    write_json(folder.path / CODING, Coding(seconds=coded.seconds, note=coded.note))
+
+
+def evaluate_coding(
+    workspace: Workspace,
+    folder: RunFolder,
+    config: TrainingConfig,
+    film: Film,
+    judges: Judges,
+    device: torch.device,
+) -> Record:
+    """Judge the film that a codec draws from its stream as models are judged, frame by frame.
+
+    Leaves what `evaluate` leaves for a model. Raises ZooError if the stream gives other frames
+    than the film has.
+    """
+    codec = registry().codecs[config.model](film.size)
+    stream = _stream_path(folder, codec).read_bytes()
+    coding = read_json(folder.path / CODING, Coding)
+    decode_seconds = _time_to_decode(codec, stream)
+
+    chosen: dict[int, npt.NDArray[np.uint8]] = dict.fromkeys(
+        (index for index, _ in chosen_frames(film)), np.empty(0, np.uint8)
+    )
+    drawn = _batches(_checked(codec, stream, film), chosen, device)
+    scores = score_drawn(film, drawn, judges.metrics, device)
+    out = folder.evaluation(film.name)
+    write_scores(out, scores)
+    record = Record(
+        model=config.model,
+        summary=codec.summary,
+        role=codec.role,
+        kind="codec",
+        origin=config.origin,
+        trained_on=film.name,
+        watched=film.name,
+        seed=config.seed,
+        options=config.options,
+        status="ok",
+        note=_off_target(len(stream) / len(film), config.options[ASKED], coding.note),
+        run=folder.path.relative_to(workspace.root).as_posix(),
+        latent=LatentInfo(
+            numbers=None, bits=None, coded_bytes=len(stream) / len(film), decoder_bytes=None
+        ),
+        scores={name: by_part(values, film) for name, values in scores.items()},
+        cost=Cost(
+            batch=None,
+            encode=_once(len(film), coding.seconds),
+            decode=_once(len(film), decode_seconds),
+        ),
+        pictures=write_pictures(out, film, chosen),
+        environment=_processor(),
+    )
+    write_json(out / "record.json", record)
+    return record
+
+
+def _off_target(spent: float, asked: float, reason: str) -> str | None:
+    """What the record says where a stream is further from its target than the tolerance."""
+    if abs(spent / asked - 1) <= TOLERANCE:
+        return None
+    return f"{reason or f'{spent:.1f} bytes a frame'}; {asked:g} were asked for"
+
+
+def _time_to_decode(codec: FilmCodec, stream: bytes) -> float:
+    began = time.perf_counter()
+    for _ in codec.decode(stream):
+        pass
+    return time.perf_counter() - began
+
+
+def _once(frames: int, seconds: float | None) -> Throughput | None:
+    """A throughput that was timed once: it has no quartiles."""
+    if not seconds:
+        return None
+    return Throughput(median=frames / seconds, lower_quartile=None, upper_quartile=None, repeats=1)
+
+
+def _checked(
+    codec: FilmCodec, stream: bytes, film: Film
+) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """The decoded frames, numbered; ZooError if they are not as many or as large as the film's."""
+    shape = (film.size.height, film.size.width, 3)
+    count = 0
+    for frame in codec.decode(stream):
+        if frame.shape != shape or frame.dtype != np.uint8:
+            raise ZooError(f"{codec.name} gave a frame {frame.dtype} {frame.shape}, not {shape}")
+        count += 1
+        if count <= len(film):
+            yield count - 1, frame
+    if count != len(film):
+        raise ZooError(f"{codec.name} gave back {count:,} frames of {len(film):,}")
+
+
+def _batches(
+    frames: Iterator[tuple[int, npt.NDArray[np.uint8]]],
+    chosen: dict[int, npt.NDArray[np.uint8]],
+    device: torch.device,
+) -> Iterator[Tensor]:
+    """Frames in the batches that metrics get, float (B, 3, H, W); those of `chosen` are kept."""
+    batch: list[npt.NDArray[np.uint8]] = []
+    for number, frame in frames:
+        if number in chosen:
+            chosen[number] = frame.copy()
+        batch.append(frame)
+        if len(batch) == BATCH:
+            yield _as_tensor(batch, device)
+            batch = []
+    if batch:
+        yield _as_tensor(batch, device)
+
+
+def _as_tensor(batch: list[npt.NDArray[np.uint8]], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2).float() / 255

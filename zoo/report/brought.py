@@ -1,0 +1,88 @@
+"""Sections of the report that plugins bring: found, written one by one, and failing alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from zoo.entry_points import Plugin, in_one_line, installed, limit, load
+from zoo.records import Results
+from zoo.report.markdown import Markdown
+from zoo.report.section import ReportSection, check_text
+from zoo.report.text import one_line
+from zoo.workspace import check_name
+
+GROUP = "zoo.report_sections"
+LONGEST_HEADING = 80
+
+
+@dataclass(frozen=True)
+class WrittenSection:
+    """A section as the report prints it: its text, or why there is none."""
+
+    heading: str
+    origin: str
+    text: Markdown | None
+    problem: str = ""
+
+
+class SectionRegistry:
+    """All sections that plugins bring, in the order in which they are printed."""
+
+    def __init__(
+        self, entry_points: Iterable[EntryPoint], only: frozenset[str] | None = None
+    ) -> None:
+        self.sections: dict[str, type[ReportSection]] = {}
+        self.origins: dict[str, str] = {}
+        self.plugins = load(GROUP, entry_points, self._add, only)
+
+    def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
+        if not (isinstance(thing, type) and issubclass(thing, ReportSection)):
+            raise ValueError(f"{thing!r} is not a subclass of zoo.ReportSection")
+        for attribute in ("name", "heading"):
+            if not isinstance(getattr(thing, attribute, None), str):
+                raise ValueError(f"{thing.__name__} has no {attribute}")
+        check_name(thing.name, "plugin")
+        if not thing.heading.strip():
+            raise ValueError(f"the heading of {thing.name} is empty")
+        if thing.name in self.sections:
+            raise ValueError(f"the name {thing.name!r} is taken by {self.origins[thing.name]}")
+        self.sections[thing.name] = thing
+        self.origins[thing.name] = plugin.origin
+
+    def write(self, results: Results) -> list[WrittenSection]:
+        """Every section on these results; one that fails has its reason in the place of a text."""
+        written = []
+        for name, section in self.sections.items():
+            heading, origin = one_line(section.heading, LONGEST_HEADING), self.origins[name]
+            # A stranger's code: whatever it raises costs its own section, and what it changes in
+            # the results changes a copy.
+            try:
+                text = check_text(section().write(results.model_copy(deep=True)))
+            except (Exception, SystemExit) as error:
+                problem = one_line(in_one_line(error), 500)
+                written.append(WrittenSection(heading, origin, None, problem))
+                continue
+            if text:
+                written.append(WrittenSection(heading, origin, text))
+        return written
+
+    def failures(self) -> list[str]:
+        """A sentence for each section that a plugin could not bring."""
+        return [
+            f"A section is missing: plugin {plugin.name} of {plugin.origin}: {one_line(error, 500)}"
+            for plugin in self.plugins
+            for error in plugin.errors
+        ]
+
+
+@functools.cache
+def section_registry() -> SectionRegistry:
+    """The sections of this installation, loaded once.
+
+    Raises BadInput if ZOO_PLUGINS names something that is not installed.
+    """
+    return SectionRegistry(installed(GROUP), limit())
