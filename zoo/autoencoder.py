@@ -137,7 +137,11 @@ class Autoencoder(nn.Module):
         raise TypeError(f"{type(self).__name__} defines neither losses(frames, step) nor fit(film)")
 
     def players(self) -> Players:
-        """Name groups of parameters: disjoint, together every trainable parameter."""
+        """Name groups of parameters: disjoint, together every trainable parameter.
+
+        A player called `encoder` holds what `encode` alone depends on, one called `decoder` what
+        `decode` alone does.
+        """
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
     def optimizer(self, player: str) -> Optimizer:

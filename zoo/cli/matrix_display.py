@@ -21,6 +21,7 @@ class MatrixDisplay(LiveDisplay):
 
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
         self.console = console
+        self.shows_pace = console.is_terminal
         self.states = {(c.architecture.name, c.film.name): "" for c in cells}
         self.films = list(dict.fromkeys(c.film.name for c in cells))
         self.models = list(dict.fromkeys(c.architecture.name for c in cells))

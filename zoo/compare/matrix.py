@@ -45,6 +45,9 @@ class Cell:
 class Watcher(Protocol):
     """What a comparison tells those who watch it."""
 
+    shows_pace: bool
+    """Whether anybody sees how near training comes to the device's peak, which takes measuring."""
+
     def started(self, cell: Cell) -> None:
         """A cell is begun."""
 
@@ -118,6 +121,7 @@ def _run_cell(
                 watch=watcher.trained,
                 stop=stop,
                 afresh=afresh,
+                measure_peak=watcher.shows_pace,
             )
         if stop.asked:
             raise Interrupted("stopped between cells; the same command goes on")
@@ -195,7 +199,9 @@ def failed_record(
         options=config.options if config else {},
         status="failed",
         reason=reason[:500],
-        environment=environment.describe(settings.device, settings.precision),
+        environment=environment.describe(
+            settings.device, settings.precision, config.compile if config else "none"
+        ),
     )
 
 

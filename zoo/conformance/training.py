@@ -16,7 +16,7 @@ from zoo.training.players import Players
 
 NUDGE = 1e-3
 """Length of the step that tests an opposition, as a share of the parameters' norm."""
-FIT_STEPS = 250
+FIT_STEPS = 400
 LOOK_EVERY = 50
 FAR_BETTER = 0.5
 """Largest share of the mean frame's error that counts as far better than the mean frame."""

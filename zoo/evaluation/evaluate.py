@@ -82,7 +82,7 @@ def evaluate(
         scores={name: by_part(values, film) for name, values in scores.items()},
         cost=measure_cost(model, untrained, one_batch, config.precision),
         pictures=write_pictures(out, film, _chosen_drawn(model, film, latents)),
-        environment=environment.describe(device, config.precision),
+        environment=environment.describe(device, config.precision, config.compile),
     )
     write_json(out / "record.json", record)
     return record
