@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from zoo import environment
+from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.watch import Judges, as_shown, batches, encode_film, score_film
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
@@ -70,6 +71,8 @@ class Outcome:
     """Mean over all frames of the film."""
     spread: float = 0.0
     """Standard deviation over frames, averaged over pixels: reconstructions' over originals'."""
+    decoder_numbers: int = 0
+    """How many numbers reconstructions are drawn from, beside the latent."""
 
 
 def conduct(
@@ -111,6 +114,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
         held_out=_means(scores, film.split.held_out),
         everywhere=_means(scores, np.arange(len(film))),
         spread=_spread(drawn) / _spread(film.store.array),
+        decoder_numbers=decoder_bytes(model, latents.restored(slice(0, 1))) // 4,
     )
 
 
@@ -158,6 +162,8 @@ def provenance(arguments: argparse.Namespace) -> str:
     where = environment.describe(device, environment.default_precision(device))
     words = [Path(sys.argv[0]).stem, *sys.argv[1:]]
     shown = {str(arguments.work): "DIR", str(arguments.out): "FILE"}
+    # A film that was named by its path is called by its name: folders are nobody's business.
+    shown |= {word: Path(word).name for word in words if "/" in word and word not in shown}
     command = " ".join(shown.get(word, word) for word in words)
     return (
         f"\n`python -m benchmarks.{command}` on {where.device_name}, torch {where.torch}, "

@@ -26,29 +26,6 @@ from zoo_plugins.pca import PrincipalComponents
 from zoo_plugins.perceptual import BACKBONE, FeatureDistance
 
 
-class GentleLinear(nn.Linear):
-    """A linear map (B, I) to (B, O) whose weights are kept enlarged by 1 / `pace`.
-
-    Optimisers such as Adam move every weight equally far in a step, which is too far for maps with
-    thousands of inputs, or with weights that were computed: enlarged, they move by `pace` as much.
-    """
-
-    def __init__(self, inputs: int, outputs: int, pace: float) -> None:
-        super().__init__(inputs, outputs)
-        self.pace = pace
-        with torch.no_grad():
-            self.put(self.weight.clone(), self.bias.clone())
-
-    def put(self, weight: Tensor, bias: Tensor) -> None:
-        """Set the map: weight (O, I) and bias (O,), or the first rows or columns of it."""
-        self.weight[: weight.shape[0], : weight.shape[1]] = weight / self.pace
-        self.bias[: bias.shape[0]] = bias / self.pace
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Map values (B, I) to (B, O)."""
-        return F.linear(values * self.pace, self.weight, self.bias * self.pace)
-
-
 def fade(layer: nn.Module) -> None:
     """Make what a layer adds next to nothing, but not nothing: it still passes gradients on."""
     with torch.no_grad():
@@ -100,14 +77,12 @@ class Best(zoo.Autoencoder):
 
     name: ClassVar[str] = "best"
     summary: ClassVar[str] = "principal components, bent at both ends and redrawn by a network"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 16, "coarse": 1, "lr": 2e-3}
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "coarse": 1}}
 
     class Options(zoo.Options):
         """Settings of our own model."""
 
-        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+        width: int = pydantic.Field(48, ge=4, description="channels of the first stage")
         coarse: int = pydantic.Field(
             2, ge=1, le=8, description="how much smaller than the frame the linear picture is"
         )
@@ -116,7 +91,7 @@ class Best(zoo.Autoencoder):
             0.05, gt=0, description="what a colour value's error is measured against"
         )
         feature: float = pydantic.Field(
-            16.0, ge=0, description="weight of the feature distance beside the pixel error"
+            4.0, ge=0, description="weight of the feature distance beside the pixel error"
         )
         backbone: str = pydantic.Field(
             BACKBONE, description="timm network whose features are compared"
@@ -124,7 +99,6 @@ class Best(zoo.Autoencoder):
         blend: float = pydantic.Field(
             1.0, ge=0, description="weight of the pixel error on blends of two frames"
         )
-        mirror: float = pydantic.Field(0.0, ge=0, description="x")
         noise: float = pydantic.Field(
             0.05, ge=0, description="noise on latents in training, over their standard deviation"
         )
@@ -135,10 +109,9 @@ class Best(zoo.Autoencoder):
         super().__init__(size, options)
         self.coarse_size = -(-size.height // options.coarse), -(-size.width // options.coarse)
         height, length = self.coarse_size
-        # A step of the optimiser may move a latent by a hundredth of its spread or so.
-        self.project = GentleLinear(3 * size.pixels, options.latent, pace=10 / (3 * size.pixels))
+        self.project = nn.Linear(3 * size.pixels, options.latent).requires_grad_(False)
+        self.compose = nn.Linear(options.latent, 3 * height * length).requires_grad_(False)
         self.bend = Down(size, options.width, options.latent)
-        self.compose = GentleLinear(options.latent, 3 * height * length, pace=0.03)
         self.redraw = Redraw(size, options.width, options.latent)
         self.distance = FeatureDistance(options.backbone, 3, size)
         fade(self.bend[-1])
@@ -156,11 +129,13 @@ class Best(zoo.Autoencoder):
             coordinates.append(linear.encode(pixels.permute(0, 3, 1, 2) / 255))
         spreads = torch.cat(coordinates).std(dim=0).clamp_min(1e-6)
         directions = linear.components / spreads[:, None]
-        self.project.put(directions, -directions @ linear.mean)
+        self.project.weight[:count] = directions
+        self.project.bias[:count] = -directions @ linear.mean
         pictures = torch.cat([linear.components * spreads[:, None], linear.mean[None]])
         pictures = pictures.unflatten(1, (3, self.size.height, self.size.width))
         coarse = F.interpolate(pictures, self.coarse_size, mode="area").flatten(1)
-        self.compose.put(coarse[:-1].T, coarse[-1])
+        self.compose.weight[:, :count] = coarse[:-1].T
+        self.compose.bias.copy_(coarse[-1])
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L)."""
@@ -186,8 +161,7 @@ class Best(zoo.Autoencoder):
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """The pixel error, on blends too, and the distance between features."""
         options = self.options
-        frames = frames if options.mirror == 0 else self._mirrored(frames, step)
-        blends = self._blended(frames, step)
+        blends = self._blends(frames, step)
         latent = self.encode(torch.cat([frames, blends]))
         drawn = self.draw(latent + options.noise * step.randn_like(latent))
         drawn, drawn_blends = drawn.split([len(frames), len(blends)])
@@ -198,15 +172,13 @@ class Best(zoo.Autoencoder):
             terms["feature"] = options.feature * self.distance(drawn, frames)
         return {"autoencoder": Loss(terms)}
 
-    def _mirrored(self, frames: Tensor, step: Step) -> Tensor:
-        draw = step.randn_like(frames[:, :1, :1, :1])
-        return torch.where(draw > 0, frames, frames.flip(-1))
-
-    def _blended(self, frames: Tensor, step: Step) -> Tensor:
+    def _blends(self, frames: Tensor, step: Step) -> Tensor:
+        """Mixtures of each frame, mirrored, with another: none where they weigh nothing."""
         if not self.options.blend:
             return frames[:0]
         share = 0.5 + 0.5 * step.randn_like(frames[:, :1, :1, :1])
-        return share * frames + (1 - share) * frames.roll(1, 0)
+        mirrored = frames.flip(-1)
+        return share * mirrored + (1 - share) * mirrored.roll(1, 0)
 
 
 @hookimpl

@@ -31,8 +31,9 @@ def widths(width: int, stages: int = STAGES) -> list[int]:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm with about eight channels a group."""
-    return nn.GroupNorm(max(1, channels // 8), channels)
+    """Group norm with eight channels a group, or the next number above that divides them."""
+    groups = next(g for g in range(max(1, channels // 8), 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
 
 
 class Block(nn.Module):
