@@ -1,10 +1,10 @@
-"""Our own: principal components, bent at both ends, and redrawn by a convolutional network.
+"""Our own: principal components, redrawn by a convolutional network.
 
-The encoder adds what a convolutional trunk sees to the coordinates along the principal components;
-the decoder draws the linear picture at a coarse size and has a network redraw it, which looks at
-that picture and at the latent. Both additions begin near zero, so that training starts from PCA and
-can only leave it for something better. The loss is the pixel error and a distance between features
-of a pretrained network, not the one that judges.
+The latent is a frame's coordinates along the principal components; the decoder draws the linear
+picture at a coarse size and has a network redraw it, which looks at that picture and at the latent.
+What it adds begins near zero, so that training starts from PCA. The loss is the pixel error, also
+on blends of mirrored frames, which no film shows, and a distance between features of a pretrained
+network, not the one that judges. `docs/models.md` has what else was tried.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import Film, FrameSize, Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.gaussian import pixel_nats
-from zoo_plugins.layers import STAGES, Block, Down, halvings, widths
+from zoo_plugins.layers import STAGES, Block, halvings, widths
 from zoo_plugins.pca import PrincipalComponents
 from zoo_plugins.perceptual import BACKBONE, FeatureDistance
 
@@ -73,10 +73,10 @@ class Redraw(nn.Module):
 
 
 class Best(zoo.Autoencoder):
-    """Principal components at the core, networks around them."""
+    """Principal components that stay as they were computed, and a network that redraws."""
 
     name: ClassVar[str] = "best"
-    summary: ClassVar[str] = "principal components, bent at both ends and redrawn by a network"
+    summary: ClassVar[str] = "principal components, redrawn by a network"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "coarse": 1}}
 
     class Options(zoo.Options):
@@ -111,10 +111,8 @@ class Best(zoo.Autoencoder):
         height, length = self.coarse_size
         self.project = nn.Linear(3 * size.pixels, options.latent).requires_grad_(False)
         self.compose = nn.Linear(options.latent, 3 * height * length).requires_grad_(False)
-        self.bend = Down(size, options.width, options.latent)
         self.redraw = Redraw(size, options.width, options.latent)
         self.distance = FeatureDistance(options.backbone, 3, size)
-        fade(self.bend[-1])
 
     @torch.no_grad()
     def prepare(self, film: Film) -> None:
@@ -139,7 +137,7 @@ class Best(zoo.Autoencoder):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L)."""
-        return self.project(frames.flatten(1)) + self.bend(frames)
+        return self.project(frames.flatten(1))
 
     def draw(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W), not yet cut to [0, 1]."""
