@@ -80,7 +80,7 @@ def test_compare_writes_a_report_and_goes_on_past_a_broken_model(
 
     results = read_json(workspace / "results" / "results.json", Results)
     by_model = {record.model: record for record in results.records}
-    assert set(by_model) == {"broken", "ae", "mean", "pca"}
+    assert set(by_model) == {"broken", "ae", "mean", "pca", "x264", "x265", "svtav1"}
     assert by_model["broken"].status == "failed"
     assert by_model["broken"].reason == "ArithmeticError: not | enough of it"
     good = by_model["ae"]
@@ -107,10 +107,17 @@ def test_compare_run_again_trains_and_evaluates_nothing_twice(
 ) -> None:
     words = ("compare", "--films", "carphone", "--models", "ae", *TINY, "--budget", "8steps")
     assert zoo(*words).code == 0
-    kept = ("weights.safetensors", "record.json", "scores.npz")
+    kept = (
+        "weights.safetensors",
+        "film.h264",
+        "film.hevc",
+        "film.obu",
+        "record.json",
+        "scores.npz",
+    )
     files = [p for p in (workspace / "runs").rglob("*") if p.name in kept]
     before = {path: path.stat().st_mtime_ns for path in files}
-    assert len(before) == 9
+    assert len(before) == 3 * len(("ae", "mean", "pca", "x264", "x265", "svtav1"))
     assert zoo(*words).code == 0
     assert {path: path.stat().st_mtime_ns for path in files} == before
 
