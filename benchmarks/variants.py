@@ -39,8 +39,8 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
     },
     "perceptual": {
-        "tf_efficientnet_lite0": {},
-        "tf_efficientnet_lite0, 5 stages": {"stages": "5"},
+        "tf_efficientnet_lite0": {"backbone": "tf_efficientnet_lite0"},
+        "tf_efficientnet_lite0, 5 stages": {"backbone": "tf_efficientnet_lite0", "stages": "5"},
         "vgg16": {"backbone": "vgg16"},
         "vgg16 at double weight": {"backbone": "vgg16", "feature": "32"},
     },

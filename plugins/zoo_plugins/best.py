@@ -23,7 +23,7 @@ from zoo import Film, FrameSize, Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import STAGES, Block, halvings, widths
 from zoo_plugins.pca import PrincipalComponents
-from zoo_plugins.perceptual import BACKBONE, FeatureDistance
+from zoo_plugins.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
 
 
 def fade(layer: nn.Module) -> None:
@@ -77,7 +77,9 @@ class Best(zoo.Autoencoder):
 
     name: ClassVar[str] = "best"
     summary: ClassVar[str] = "principal components, redrawn by a network"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "coarse": 1}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "coarse": 1, "backbone": LIGHT_BACKBONE}
+    }
 
     class Options(zoo.Options):
         """Settings of our own model."""
