@@ -129,6 +129,9 @@ class Best(zoo.Autoencoder):
             coordinates.append(linear.encode(pixels.permute(0, 3, 1, 2) / 255))
         spreads = torch.cat(coordinates).std(dim=0).clamp_min(1e-6)
         directions = linear.components / spreads[:, None]
+        # A film of few frames has few components; what is left over of the latent stays zero.
+        for parameter in (*self.project.parameters(), *self.compose.parameters()):
+            parameter.zero_()
         self.project.weight[:count] = directions
         self.project.bias[:count] = -directions @ linear.mean
         pictures = torch.cat([linear.components * spreads[:, None], linear.mean[None]])
