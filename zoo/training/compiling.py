@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sysconfig
 from collections.abc import Callable
@@ -86,9 +85,6 @@ def _require_compiler(device: torch.device) -> None:
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
-    # torch imports this in the midst of its first compilation, where setuptools, which comes with
-    # it, was once seen to fail over the standard library's distutils. Here nothing else runs.
-    importlib.import_module("torch.utils.cpp_extension")
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:
