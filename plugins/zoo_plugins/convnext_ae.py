@@ -18,7 +18,7 @@ import zoo
 from zoo import Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.ae import PIXEL_SD
 from zoo_plugins.gaussian import pixel_nats
-from zoo_plugins.layers import Block, group_norm, halvings, widths
+from zoo_plugins.layers import Block, Up, group_norm
 
 
 class Trunk(nn.Module):
@@ -47,34 +47,19 @@ class Trunk(nn.Module):
         return self.head(self.network(frames * 4 - 2)[0].flatten(1))
 
 
-class ResidualUp(nn.Module):
-    """Latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
+class ResidualUp(Up):
+    """The way up with a residual block and a sub-pixel convolution in each stage."""
 
-    def __init__(self, size: zoo.FrameSize, width: int, inputs: int) -> None:
-        super().__init__()
-        self.sizes = halvings(size)[::-1]
-        channels = widths(width)[::-1]
-        height, length = self.sizes[0]
-        self.start = nn.Linear(inputs, channels[0] * height * length)
-        self.start_shape = channels[0], height, length
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                Block(before),
-                group_norm(before),
-                nn.SiLU(),
-                nn.Conv2d(before, 4 * after, 3, padding=1),
-                nn.PixelShuffle(2),
-            )
-            for before, after in zip(channels, [*channels[1:], 3], strict=True)
+    @staticmethod
+    def stage(before: int, after: int) -> nn.Module:
+        """Maps (B, before, h, w) to maps (B, after, 2 h, 2 w)."""
+        return nn.Sequential(
+            Block(before),
+            group_norm(before),
+            nn.SiLU(),
+            nn.Conv2d(before, 4 * after, 3, padding=1),
+            nn.PixelShuffle(2),
         )
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
-        maps = self.start(latent).unflatten(1, self.start_shape)
-        maps = maps.contiguous(memory_format=torch.channels_last)
-        for stage, (height, length) in zip(self.stages, self.sizes[1:], strict=True):
-            maps = stage(maps)[:, :, :height, :length]
-        return torch.sigmoid(maps)
 
 
 class ConvNextAutoencoder(zoo.Autoencoder):

@@ -90,13 +90,20 @@ class Up(nn.Module):
         channels = widths(width)[::-1]
         self.start = nn.Linear(inputs, channels[0] * self.sizes[0][0] * self.sizes[0][1])
         self.start_shape = (channels[0], *self.sizes[0])
-        # Colours come straight from the last stage: normalising and activating at the full size
-        # of the frame would cost as much as all the smaller stages together.
         self.stages = nn.ModuleList(
-            nn.Sequential(
-                group_norm(before), nn.SiLU(), nn.ConvTranspose2d(before, after, 4, 2, padding=1)
-            )
+            self.stage(before, after)
             for before, after in zip(channels, [*channels[1:], 3], strict=True)
+        )
+
+    @staticmethod
+    def stage(before: int, after: int) -> nn.Module:
+        """Maps (B, before, h, w) to maps (B, after, 2 h, 2 w).
+
+        Colours come straight from the last stage: normalising and activating at the full size of
+        the frame would cost as much as all the smaller stages together.
+        """
+        return nn.Sequential(
+            group_norm(before), nn.SiLU(), nn.ConvTranspose2d(before, after, 4, 2, padding=1)
         )
 
     def forward(self, latent: Tensor) -> Tensor:
