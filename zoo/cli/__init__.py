@@ -9,7 +9,21 @@ import sys
 
 import typer
 
-from zoo.cli import compare, films, models, plugins, runs, train
+from zoo.cli import (
+    bench,
+    compare,
+    decode,
+    encode,
+    films,
+    info,
+    match,
+    models,
+    plugins,
+    reconstruct,
+    report,
+    runs,
+    train,
+)
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -23,6 +37,15 @@ app = typer.Typer(
 app.add_typer(films.app, name="films")
 app.command("train", short_help="Train a model on a film.")(train.train)
 app.command("compare", short_help="Compare models on films; write a report.")(compare.compare)
+app.command("report", short_help="Write a report again from its records.")(report.report)
+app.command("bench", short_help="Measure what models cost to run.")(bench.bench)
+app.command("match", short_help="Find one film, or scenes of it, in another.")(match.match)
+app.command("reconstruct", short_help="Draw a film again from its latents.")(
+    reconstruct.reconstruct
+)
+app.command("encode", short_help="Write a film as its numbers, in one file.")(encode.encode)
+app.command("decode", short_help="Draw a film from its numbers.")(decode.decode)
+app.command("info", short_help="Say what is in a film file.")(info.info)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.command("plugins", short_help="List plugins and what failed to load.")(plugins.plugins)

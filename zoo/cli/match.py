@@ -1,0 +1,181 @@
+"""`zoo match`: is one film, or any scene of it, in another?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli import options as opt
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from zoo.films.catalogue import FilmEntry
+    from zoo.matching.hashed_film import HashedFilm
+    from zoo.matching.search import FilmMatch
+
+_VERDICTS = {
+    "whole": "match: the suspect holds the film",
+    "excerpt": "match: the suspect is taken from the film",
+    "scenes": "no match as a whole, but for some scenes",
+    "none": "no match",
+    "too little": "cannot be told: too few frames show enough to be compared",
+}
+
+
+def match(
+    original: Annotated[str, typer.Argument(help="A video file, or a film of the catalogue.")],
+    suspect: Annotated[str, typer.Argument(help="The one that may hold it, or parts of it.")],
+    every: Annotated[
+        int, typer.Option("--every", help="Ask for every N-th frame of either film.")
+    ] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answer as strict JSON.")
+    ] = False,
+    device: opt.DeviceOption = "auto",
+) -> None:
+    """Say which scenes of one film are in another, and where, by PDQ hashes of their frames.
+
+    The films match where 80 % of either's frames of quality 50 or more have a frame within
+    distance 31 of 256 in the other. Exits with 0 whatever the answer.
+    """
+    import json
+
+    from rich.console import Console
+
+    from zoo.environment import choose_device
+    from zoo.errors import BadInput
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.source import Source
+    from zoo.matching.search import search
+    from zoo.workspace import Workspace
+
+    if every < 1:
+        raise BadInput(f"--every is 1 or more; not {every}")
+    chosen = choose_device(device)
+    catalogue = Catalogue.open(Workspace.here())
+    entries = [_entry(catalogue.choose(word), word) for word in (original, suspect)]
+    for path in (path for entry in entries for path in entry.files):
+        # A bad second file is told before the first is decoded.
+        with Source.open(path):
+            continue
+    told = Console(stderr=True)
+    films = [_hashed(told, entry, chosen) for entry in entries]
+    answer = search(films[0], films[1], every)
+    if as_json:
+        typer.echo(json.dumps(_plain(entries, answer, every), indent=1, allow_nan=False))
+        return
+    console = Console()
+    console.print(_table(answer))
+    for line in _summary(answer):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
+    from zoo.errors import BadInput
+
+    if len(entries) != 1:
+        raise BadInput(f"two films are matched, each named once; {word!r} is {len(entries)}")
+    return entries[0]
+
+
+def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedFilm:
+    """Hash a film behind a progress bar on standard error."""
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from zoo.films.settings import IngestProgress
+    from zoo.matching.reading import hash_files
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bars:
+        task = bars.add_task(escape(f"hashing {_file(entry)}"), total=None)
+
+        def watch(moment: IngestProgress) -> None:
+            if moment.message:
+                bars.console.print(escape(moment.message), soft_wrap=True, highlight=False)
+            else:
+                bars.update(task, completed=moment.frames, total=moment.expected or None)
+
+        return hash_files(entry, device, watch)
+
+
+def _file(entry: FilmEntry) -> str:
+    first = entry.files[0].name
+    return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
+
+
+def _table(answer: FilmMatch) -> Table:
+    from rich.table import Table
+
+    # Without lines, four time codes fit a terminal of 80 columns.
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for heading in ("scene", "from", "to", "frames", "in place", "suspect from", "to"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, scene in enumerate(answer.scenes, start=1):
+        table.add_row(
+            str(number),
+            _time(scene.start),
+            _time(scene.stop),
+            str(scene.asked),
+            _percent(scene.in_place),
+            _time(scene.suspect_start),
+            _time(scene.suspect_stop),
+        )
+    return table
+
+
+def _summary(answer: FilmMatch) -> list[str]:
+    found = sum(scene.found for scene in answer.scenes)
+    return [
+        f"of the original, {_percent(answer.matched)} of {answer.asked:,} frames "
+        f"are in the suspect, and {found} of {len(answer.scenes)} scenes",
+        f"of the suspect, {_percent(answer.suspect_matched)} of {answer.suspect_asked:,} frames "
+        "are in the original",
+        _VERDICTS[answer.verdict],
+    ]
+
+
+def _time(seconds: float | None) -> str:
+    from zoo.films.time_code import format_time_code
+
+    return "-" if seconds is None else format_time_code(seconds)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _plain(entries: list[FilmEntry], answer: FilmMatch, every: int) -> dict[str, Any]:
+    """The answer as JSON has it; times in seconds, shares from 0 to 1."""
+    from zoo.matching.hashes import LEAST_QUALITY, MATCHES_WITHIN
+    from zoo.matching.takedown import FILM_MATCHES_FROM
+
+    files = [[str(path) for path in entry.files] for entry in entries]
+    return {
+        "original": files[0],
+        "suspect": files[1],
+        "every": every,
+        "distance": MATCHES_WITHIN,
+        "quality": LEAST_QUALITY,
+        "share": FILM_MATCHES_FROM,
+        "matches": answer.matches,
+        **dataclasses.asdict(answer),
+    }

@@ -1,0 +1,165 @@
+"""Hashing video files as they are decoded: nothing is kept but hashes and times."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from av.video.frame import VideoFrame
+
+from zoo.errors import BadInput
+from zoo.films.catalogue import FilmEntry
+from zoo.films.decode import FilmDecoder, TimedFrame
+from zoo.films.overlap import made_ahead
+from zoo.films.settings import IngestProgress, IngestSettings, Progress
+from zoo.films.shots import ScoreKeeper, find_shots
+from zoo.films.survey import Survey, look_at
+from zoo.frame_size import LARGEST, SMALLEST, FrameSize
+from zoo.matching.hashed_film import BATCH, HashedFilm, scene_times
+from zoo.matching.hashes import HashBuffer
+from zoo.matching.pdq import pdq
+
+PIXELS = 256 * 144
+"""Of the frames that are hashed, about; their shape is the picture's own."""
+_LOOK_SECONDS, _LEAST_LOOKS = 2.0, 20
+"""How often bars are looked for while a film is decoded: in seconds of it, and at least."""
+_TOGETHER = 4
+_PROGRESS_SECONDS = 0.2
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def hash_files(
+    entry: FilmEntry, device: torch.device, progress: Progress | None = None
+) -> HashedFilm:
+    """Decode a film and hash every frame, whole but for its bars.
+
+    `from`, `to` and `crop` are the entry's. Memory holds a batch of frames, whatever the film's
+    length. Raises BadInput where a file cannot be read or holds less than two frames.
+    """
+    placeholder = FrameSize(256, 144)
+    settings = IngestSettings(placeholder, "crop", entry.crop, entry.start, entry.stop, None)
+    surveys = look_at(entry, settings)
+    for last in (False, True):
+        sized = dataclasses.replace(settings, size=_whole_picture(surveys[0]))
+        one = _Hashing(entry, sized, surveys, device, progress)
+        hashed = one.run()
+        wrong = [survey for survey in surveys if survey.misjudged()]
+        if last or not wrong:
+            return hashed
+        one.say(f"{wrong[0].part.file}: the whole film shows other bars; beginning again")
+        for survey in surveys:
+            if survey.searched:
+                survey.part.bars = survey.finder.bars()
+    raise AssertionError("the second pass is the last")
+
+
+def _whole_picture(survey: Survey) -> FrameSize:
+    """A size of about `PIXELS` in the shape of what lies between the bars."""
+    part, bars = survey.part, survey.part.bars
+    width = (part.width - bars.left - bars.right) * survey.pixel_aspect
+    height = part.height - bars.top - bars.bottom
+    shape = float(height / width) if part.rotation % 180 else float(width / height)
+    across, down = math.sqrt(PIXELS * shape), math.sqrt(PIXELS / shape)
+    return FrameSize(*(min(LARGEST, max(SMALLEST, 2 * round(side / 2))) for side in (across, down)))
+
+
+class _Hashing:
+    """One run through all files of a film."""
+
+    def __init__(
+        self,
+        entry: FilmEntry,
+        settings: IngestSettings,
+        surveys: list[Survey],
+        device: torch.device,
+        progress: Progress | None,
+    ) -> None:
+        self.entry = entry
+        self.settings = settings
+        self.surveys = surveys
+        self.device = device
+        self.progress = progress
+        self.decoder = FilmDecoder(entry.files, settings.start, settings.stop, None, 0)
+        self.times: list[float] = []
+        self.scores: list[float] = []
+        self.black: list[bool] = []
+
+    def run(self) -> HashedFilm:
+        """Hash the film."""
+        buffer = HashBuffer()
+        with closing(self._pixels()) as pixels:
+            for batch in _batched(pixels):
+                frames = torch.from_numpy(np.stack(batch)).to(self.device)
+                buffer.add(pdq(frames.permute(0, 3, 1, 2)))
+        if len(self.times) < 2:
+            raise BadInput(
+                f"{self.entry.files[0].name} gives {len(self.times)} frames; "
+                "a film has two frames or more"
+            )
+        if self.decoder.damage.told:
+            self.say(f"{self.entry.name}: damaged: {self.decoder.damage.told}")
+        times = np.array(self.times)
+        fps = float(1 / np.diff(times).mean())
+        shots = find_shots(np.array(self.scores, np.float32), np.array(self.black), fps)
+        return HashedFilm(
+            self.entry.name,
+            buffer.hashes(self.device),
+            times,
+            scene_times(shots, times),
+        )
+
+    def say(self, message: str) -> None:
+        """Tell something that is to be shown and kept."""
+        if self.progress:
+            self.progress(IngestProgress(self.entry.name, len(self.times), 0, message))
+
+    def _pixels(self) -> Generator[Pixels, None, None]:
+        """Every frame, uint8 (H, W, 3); times, scores and black frames are noted on the way."""
+        keeper = ScoreKeeper(*self.settings.size)
+        expected = sum(survey.expected for survey in self.surveys)
+        told = 0.0
+        decoded = self.decoder.frames()
+        with closing(decoded), closing(made_ahead(decoded, _TOGETHER)) as ahead:
+            for part, timed in itertools.groupby(ahead, key=lambda one: one.part):
+                survey = self.surveys[part]
+                times: list[float] = []
+                for number, frame in self._through(survey, timed, times, self.settings):
+                    pixels = np.asarray(frame.to_ndarray(), dtype=np.uint8)
+                    judged = keeper.judge(frame, pixels)
+                    self.times.append(times[number])
+                    self.scores.append(judged.score)
+                    self.black.append(judged.black)
+                    if self.progress and time.monotonic() - told > _PROGRESS_SECONDS:
+                        told = time.monotonic()
+                        self.progress(IngestProgress(self.entry.name, len(self.times), expected))
+                    yield pixels
+
+    @staticmethod
+    def _through(
+        survey: Survey, timed: Iterator[TimedFrame], times: list[float], settings: IngestSettings
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Finished frames of one file, each with its number in it; bars are looked for again."""
+        picture = survey.picture(settings)
+        interval = min(_LOOK_SECONDS, (survey.part.duration or math.inf) / _LEAST_LOOKS)
+        looked = -math.inf
+        for one in timed:
+            times.append(one.time)
+            if survey.searched and one.time - looked >= interval:
+                looked = one.time
+                survey.finder.add(one.frame)
+            yield from picture.feed(one.frame)
+        yield from picture.finish()
+
+
+def _batched(frames: Iterable[Pixels]) -> Iterator[list[Pixels]]:
+    frames = iter(frames)
+    while batch := list(itertools.islice(frames, BATCH)):
+        yield batch
