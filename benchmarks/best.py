@@ -1,12 +1,24 @@
 """Is `best` the best? Every model and PCA on a film, at one latent size and one budget, as a table.
 
 `python -m benchmarks.best FILM --work DIR` takes a small size, for a CPU. The size it was made for
-is `--preset film --device cuda --budget 100epochs`: 256x144 and 200 numbers a frame.
+is `--preset film --device cuda --budget 100epochs`: 256x144 and 200 numbers a frame. With several
+seeds the table has medians, with ranges.
 """
 
 from __future__ import annotations
 
-from benchmarks.trials import Trial, conduct, parser, provenance, publish, table
+import statistics
+from collections import defaultdict
+
+from benchmarks.trials import (
+    Trial,
+    conduct,
+    parser,
+    provenance,
+    publish,
+    spread_of,
+    table,
+)
 from zoo.plugins import registry
 
 
@@ -21,24 +33,28 @@ def main() -> None:
     asked = arguments.parse_args()
     models = [model.name for model in registry().choose_models(asked.models)]
     trials = [
-        Trial(name, asked.film, preset=asked.preset, latent=asked.latent, budget=asked.budget)
+        Trial(name, asked.film, seed, (), asked.preset, latent=asked.latent, budget=asked.budget)
         for name in [*models, "pca"]
+        for seed in range(asked.seeds)
     ]
-    outcomes = sorted(
-        conduct(trials, asked.work, asked.workers, asked.device),
-        key=lambda outcome: outcome.held_out["lpips"],
+    by_model = defaultdict(list)
+    for outcome in conduct(trials, asked.work, asked.workers, asked.device):
+        by_model[outcome.trial.model].append(outcome)
+    groups = sorted(
+        by_model.values(),
+        key=lambda group: statistics.median(outcome.held_out["lpips"] for outcome in group),
     )
     rows = [
         [
-            f"`{outcome.trial.model}`",
+            f"`{group[0].trial.model}`",
             *(
-                f"{part[metric]:.{digits}f}"
-                for part in (outcome.seen, outcome.held_out)
+                spread_of([getattr(outcome, part)[metric] for outcome in group], digits)
+                for part in ("seen", "held_out")
                 for metric, digits in (("lpips", 3), ("psnr", 2))
             ),
-            f"{outcome.decoder_numbers:,}",
+            f"{group[0].decoder_numbers:,}",
         ]
-        for outcome in outcomes
+        for group in groups
     ]
     headings = ["", "LPIPS seen", "PSNR seen", "LPIPS held out", "PSNR held out"]
     publish(table([*headings, "decoder's numbers"], rows) + provenance(asked), asked.out)

@@ -1,28 +1,82 @@
-"""How long each metric takes: 16 pairs of frames of 256x144 in one batch."""
+"""What metrics cost: each alone, and all default ones over a film against LPIPS alone."""
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zoo import Unavailable
+from zoo import Metric, TemporalMetric, Unavailable
+from zoo.evaluation.watch import BATCH, Judges, score_drawn
+from zoo.films.in_memory import film_of
 from zoo.plugins import registry
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# On a CPU the time that this process had, which other programs do not lengthen.
+CLOCK = time.perf_counter if DEVICE.type == "cuda" else time.process_time
+ALLOWED = 1.5
+"""What all default metrics may cost, in times of LPIPS alone."""
+ROUNDS = 7
 
 
 @pytest.mark.parametrize("name", sorted(registry().metrics))
 def test_metric(benchmark: BenchmarkFixture, name: str) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """16 pairs of frames of 256x144 in one batch."""
     try:
-        metric = registry().metrics[name](device)
+        metric = registry().metrics[name](DEVICE)
     except Unavailable as reason:
         pytest.skip(str(reason))
-    frames = (torch.rand(2, 16, 3, 144, 256) * 255).round().div(255).to(device)
+    frames = (torch.rand(4, 16, 3, 144, 256) * 255).round().div(255).to(DEVICE)
+    given = frames if isinstance(metric, TemporalMetric) else frames[:2]
 
     def measure() -> torch.Tensor:
         # Brought back to the host, as an evaluation does: that is what a reader waits for.
-        return metric(frames[0], frames[1]).cpu()
+        return metric(*given).cpu()
 
     found = benchmark(measure)
-    assert found.shape == (16,)
+    assert len(found) == 16
     benchmark.extra_info["frames_per_call"] = 16
+
+
+def test_all_default_metrics_against_lpips_alone(
+    benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two batches of 256x144, one thread, the two in turn; the ratio of each turn."""
+    judges = Judges.open(DEVICE)
+    lpips = [metric for metric in judges.metrics if metric.name == "lpips"]
+    if not lpips:
+        pytest.skip(judges.unavailable["lpips"])
+    generator = np.random.default_rng(0)
+    film = film_of(generator.integers(0, 256, (2 * BATCH, 144, 256, 3), dtype=np.uint8))
+    drawn = torch.rand(2, BATCH, 3, 144, 256, generator=torch.Generator().manual_seed(0))
+    # As a decoder in the usual layout gives them.
+    drawn = (drawn * 255).round().div(255).to(DEVICE)
+
+    def seconds(metrics: list[Metric]) -> float:
+        start = CLOCK()
+        score_drawn(film, drawn, metrics, DEVICE)
+        return CLOCK() - start
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds(judges.metrics)
+        alone, ratios = [], []
+        for _ in range(ROUNDS):
+            alone.append(seconds(lpips))
+            ratios.append(seconds(judges.metrics) / alone[-1])
+        benchmark.pedantic(seconds, (judges.metrics,), rounds=1)
+    finally:
+        torch.set_num_threads(threads)
+    low, median, high = np.percentile(ratios, (25, 50, 75))
+    benchmark.extra_info["ratio_to_lpips"] = ratios
+    with capsys.disabled():
+        print(  # noqa: T201
+            f"\n{len(judges.metrics)} default metrics cost {median:.2f} times LPIPS alone "
+            f"(quartiles {low:.2f} to {high:.2f}, {ROUNDS} rounds; allowed {ALLOWED}); LPIPS alone "
+            f"{1000 * np.median(alone) / len(film):.1f} ms a frame"
+        )

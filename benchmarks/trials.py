@@ -22,6 +22,7 @@ from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.watch import Judges, as_shown, batches, encode_film, score_film
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
+from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
 from zoo.training.jobs import Settings, ensure_trained, load_model
 from zoo.workspace import Workspace
@@ -101,7 +102,8 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     judges = Judges.open(settings.device)
     if judges.unavailable:
         raise SystemExit(f"not every metric can be measured: {judges.unavailable}")
-    latents = encode_film(model, film, settings.device)
+    encoded = encode_film(model, film, settings.device)
+    latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
     scores = score_film(model, film, latents, judges.metrics)
     drawn = np.empty(film.store.array.shape, dtype=np.uint8)
     with torch.inference_mode():

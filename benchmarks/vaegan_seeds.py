@@ -7,6 +7,7 @@ seed and budget, and its reconstructions spread over frames at least half as far
 from __future__ import annotations
 
 from benchmarks.trials import Trial, conduct, parser, provenance, publish, spread_of, table
+from zoo.cli.options import read_settings
 
 SPREAD = 0.5
 MODELS = "vae", "vaegan"
@@ -16,10 +17,14 @@ def main() -> None:
     """Train, and write the table."""
     arguments = parser(__doc__ or "")
     arguments.set_defaults(seeds=10)
+    arguments.add_argument(
+        "--set", action="append", default=[], help="an option of the VAE-GAN, NAME=VALUE"
+    )
     asked = arguments.parse_args()
     films = asked.films.split(",")
+    options = {"vae": (), "vaegan": tuple(read_settings(asked.set).items())}
     trials = [
-        Trial(model, film, seed, budget=asked.budget)
+        Trial(model, film, seed, options[model], budget=asked.budget)
         for seed in range(asked.seeds)
         for film in films
         for model in MODELS

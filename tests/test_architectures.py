@@ -9,8 +9,8 @@ from zoo_plugins.vaegan import _gates
 
 import zoo
 from zoo import FrameSize, Step
-from zoo.conformance.subject import scene, scene_as_film, take_step
-from zoo.evaluation.quantise import Quantiser
+from zoo.conformance.subject import scene, take_step
+from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
 from zoo.pretrained import WeightsUnavailable, feature_network, vgg16_features_state
 
@@ -24,28 +24,12 @@ def build(name: str, **options: object) -> zoo.Autoencoder:
     return architecture.build(SIZE, {"latent": 6, **quick, **options})
 
 
-def test_the_best_starts_from_the_principal_components() -> None:
-    film = scene_as_film(SIZE)
-    frames = scene(48, SIZE)
-    model, pca = build("best").eval(), build("pca")
-    with torch.inference_mode():
-        before = (model.decode(model.encode(frames)) - frames).square().mean()
-    model.prepare(film)
-    pca.fit(film)
-    with torch.inference_mode():
-        linear = pca.decode(pca.encode(frames))
-        drawn = model.decode(model.encode(frames))
-    error, of_pca = (float((x - frames).square().mean()) for x in (drawn, linear))
-    assert error < 0.2 * float(before)
-    assert error == pytest.approx(of_pca, abs=1e-3)
-
-
 def test_codes_survive_storage_in_bytes() -> None:
     model = build("fsq").eval()
     with torch.inference_mode():
         codes = model.encode(scene(40, SIZE))
         quantiser = Quantiser.spanning(codes)
-        stored = quantiser.latents(quantiser.levels(codes))
+        stored = quantiser.numbers(quantiser.levels(codes))
         assert torch.equal(codes, codes.round()) and codes.min() >= 0 and codes.max() < 240
         assert codes.std() > 0
         assert torch.equal(model.decode(stored), model.decode(codes))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from zoo.evaluation.watch import Judges
 from zoo.metric import Metric, Unavailable
@@ -64,6 +65,7 @@ def test_a_metric_that_cannot_be_made_costs_its_own_column() -> None:
     judges = Judges.open(torch.device("cpu"))
     assert [metric.name for metric in judges.metrics] == ["psnr", "constant"]
     assert judges.unavailable == {"raises": "FileNotFoundError: no weights here"}
+    assert [metric.name for metric in judges.asked] == ["psnr", "constant", "raises"]
 
 
 def test_the_latent_is_for_models_and_references_alike(zoo: Callable, workspace: Path) -> None:
@@ -86,7 +88,7 @@ def test_what_was_measured_stays_when_it_cannot_be_measured_any_more(
     assert record_of(workspace, "ae")[1].scores["constant"]["seen"].mean == 0.5
 
 
-def test_a_new_metric_or_a_lost_picture_evaluates_again_and_trains_nothing(
+def test_a_new_metric_or_a_lost_file_evaluates_again_and_trains_nothing(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Constant, "here", False)
@@ -100,9 +102,9 @@ def test_a_new_metric_or_a_lost_picture_evaluates_again_and_trains_nothing(
     assert zoo(*WORDS).code == 0
     assert "constant" in record_of(workspace, "ae")[1].scores
 
-    (path.parent / before.pictures[0].original).unlink()
+    (path.parent / "latents.safetensors").unlink()
     assert zoo(*WORDS).code == 0
-    assert (path.parent / before.pictures[0].original).exists()
+    assert (path.parent / "latents.safetensors").exists()
     assert weights.stat().st_mtime_ns == trained
 
 
@@ -126,6 +128,93 @@ def test_when_no_model_succeeds_the_report_is_written_and_the_command_fails(
     assert zoo(*WORDS).code == 1
     results = read_json(workspace / "results" / "results.json", Results)
     assert [r.reason for r in results.records if r.model == "ae"] == ["ArithmeticError: no"]
+
+
+def results_of(workspace: Path) -> Results:
+    return read_json(workspace / "results" / "results.json", Results)
+
+
+def test_every_model_watches_every_film(zoo: Callable, workspace: Path) -> None:
+    words = [word if word != "carphone" else "carphone,bigbuckbunny" for word in WORDS]
+    assert zoo(*words).code == 0
+    results = results_of(workspace)
+    pairs = {(r.trained_on, r.watched) for r in results.records if r.model == "ae"}
+    assert len(pairs) == 4
+    for record in results.records:
+        assert record.status == "ok", record.reason
+        own = record.trained_on == record.watched
+        assert set(record.scores["psnr"]) == ({"seen", "held_out"} if own else {"other"})
+        assert bool(record.pictures) == own
+        assert (record.takedown is not None) == own
+        assert bool(record.rate) == (own and record.kind == "autoencoder")
+    # A codec knows no film but the one it codes.
+    assert {(r.trained_on, r.watched) for r in results.records if r.kind == "codec"} == {
+        ("carphone", "carphone"),
+        ("bigbuckbunny", "bigbuckbunny"),
+    }
+    assert zoo(*words, "--own").code == 0
+    assert all(r.trained_on == r.watched for r in results_of(workspace).records)
+
+
+def test_another_films_latents_are_on_the_training_films_scale(
+    zoo: Callable, workspace: Path
+) -> None:
+    words = [word if word != "carphone" else "carphone,bigbuckbunny" for word in WORDS]
+    assert zoo(*words).code == 0
+    (run,) = workspace.glob("runs/carphone/pca/*")
+    own, other = (
+        load_file(run / "evaluation" / film / "latents.safetensors")
+        for film in ("carphone", "bigbuckbunny")
+    )
+    assert torch.equal(own["lowest"], other["lowest"]) and torch.equal(own["step"], other["step"])
+    assert not torch.equal(own["levels"][:50], other["levels"][:50])
+
+
+def test_a_model_that_failed_on_its_own_film_watches_no_other(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losses(*_: object) -> None:
+        raise ArithmeticError("no")
+
+    monkeypatch.setattr(registry().models["ae"], "losses", losses)
+    words = [word if word != "carphone" else "carphone,bigbuckbunny" for word in WORDS]
+    assert zoo(*words).code == 1
+    records = [r for r in results_of(workspace).records if r.model == "ae"]
+    assert [(r.trained_on, r.watched, r.status) for r in records] == [
+        ("carphone", "carphone", "failed"),
+        ("bigbuckbunny", "bigbuckbunny", "failed"),
+    ]
+
+
+def test_seeds_and_latent_sizes_multiply_models_and_seeds_no_reference(
+    zoo: Callable, workspace: Path
+) -> None:
+    assert zoo(*WORDS, "--latents", "2,3", "--seeds", "2", "--seed", "7").code == 0
+    records = results_of(workspace).records
+    made = {
+        name: sorted((r.options["latent"], r.seed) for r in records if r.model == name)
+        for name in ("ae", "pca")
+    }
+    assert made["ae"] == [(2, 7), (2, 8), (3, 7), (3, 8)]
+    assert made["pca"] == [(2, 7), (3, 7)]
+    # Pictures are of the first seed alone, each model size with its own.
+    drawn = [p.reconstruction for r in records if r.model == "ae" for p in r.pictures]
+    assert len(drawn) == len(set(drawn)) and {r.seed for r in records if r.pictures} == {7}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--seeds", "0"),
+        ("--latents", "16,x"),
+        ("--latents", ""),
+        ("--metrics", "psrn"),
+    ],
+)
+def test_a_sweep_of_nothing_is_one_line(zoo: Callable, wrong: tuple[str, str]) -> None:
+    said = zoo(*WORDS, *wrong)
+    assert said.code == 2
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from zoo.films.film import Film
     from zoo.frame_size import FrameSize
     from zoo.hookspecs import hookimpl
-    from zoo.metric import Metric, Unavailable
+    from zoo.loading import Loaded, load
+    from zoo.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.report.section import ReportSection
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "FilmCodec": "zoo.codec",
     "FilmEntry": "zoo.films.catalogue",
     "FrameSize": "zoo.frame_size",
+    "Loaded": "zoo.loading",
     "Loss": "zoo.autoencoder",
     "Losses": "zoo.autoencoder",
     "Metric": "zoo.metric",
@@ -36,9 +38,12 @@ _HOMES = {
     "Players": "zoo.autoencoder",
     "ReportSection": "zoo.report.section",
     "Step": "zoo.autoencoder",
+    "TemporalMetric": "zoo.metric",
     "Unavailable": "zoo.metric",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
+    "load": "zoo.loading",
+    "shared": "zoo.metric",
 }
 
 __all__ = [
@@ -49,6 +54,7 @@ __all__ = [
     "FilmCodec",
     "FilmEntry",
     "FrameSize",
+    "Loaded",
     "Loss",
     "Losses",
     "Metric",
@@ -57,9 +63,12 @@ __all__ = [
     "Players",
     "ReportSection",
     "Step",
+    "TemporalMetric",
     "Unavailable",
     "ZooError",
     "hookimpl",
+    "load",
+    "shared",
 ]
 
 

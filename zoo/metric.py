@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Unavailable(Exception):
@@ -16,8 +23,10 @@ class Metric:
     """Base of every metric.
 
     Frames reach a metric as they would be shown: clamped and rounded to 8 bits, as floats that
-    are whole multiples of 1/255. A constructor that lacks something it needs (weights, say)
-    raises `Unavailable` with the reason, and never puts a stand-in in its place.
+    are whole multiples of 1/255; originals and reconstructions have the same shape. A metric
+    leaves them as they are, and a frame's value does not depend on the batch it comes in. A
+    constructor that lacks something it needs (weights, say) raises `Unavailable` with the reason,
+    and never puts a stand-in in its place.
     """
 
     name: ClassVar[str]
@@ -25,15 +34,90 @@ class Metric:
     label: ClassVar[str]
     """Heading in tables, naming the network where there is one: `LPIPS (AlexNet)`."""
     unit: ClassVar[str] = ""
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    better: ClassVar[Literal["higher", "lower", "one"]] = "higher"
+    """`one`: nearer to 1 is better on a logarithmic scale, so that a half is as far off as 2."""
     digits: ClassVar[int] = 3
     """Digits after the point worth printing."""
     source: ClassVar[str]
     """Where the formula or the weights come from."""
+    default: ClassVar[bool] = True
+    """Whether it is measured without being asked for."""
+    frame_shape: ClassVar[tuple[int, ...]] = ()
+    """Of what `__call__` gives for one frame: a number, or what `over_film` makes a number of."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
-        """Compare frame by frame: two float (B, 3, H, W) in [0, 1] give float (B,)."""
+        """Compare frame by frame: two float (B, 3, H, W) in [0, 1] give float (B, *frame_shape).
+
+        NaN for a frame on which the metric is not defined: means leave such a frame out.
+        """
         raise TypeError(f"{type(self).__name__} defines no __call__")
+
+    def over_film(self, values: Tensor) -> Tensor:
+        """Make one value a frame, (N,), of what all frames of a film gave, (N, *frame_shape).
+
+        For a metric that must know a frame's followers too; others leave it as it is.
+        """
+        return values
+
+
+class TemporalMetric(Metric):
+    """Base of every metric that looks at a frame together with the one before it.
+
+    The first frame of a shot has none: whatever the metric gives for it is replaced by NaN. What
+    stands in its place is the frame before the cut, and for a film's first frame that frame
+    itself.
+    """
+
+    def __call__(  # type: ignore[override]
+        self,
+        originals: Tensor,
+        reconstructions: Tensor,
+        earlier_originals: Tensor,
+        earlier_reconstructions: Tensor,
+    ) -> Tensor:
+        """Compare frame by frame: four float (B, 3, H, W) in [0, 1] give float (B, *frame_shape).
+
+        `earlier_originals[i]` is the frame before `originals[i]`, whatever batch it came in. NaN
+        for a frame on which the metric is not defined, such as one where nothing moves.
+        """
+        raise TypeError(f"{type(self).__name__} defines no __call__")
+
+
+_KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, Any]] | None] = ContextVar(
+    "known of this batch", default=None
+)
+
+
+def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Decorate work that several metrics begin with, such as luma: it is done once a batch.
+
+    `function` takes tensors by position. Called again with the very same tensors while one batch
+    is scored, it returns what it returned before; at any other time it is simply called.
+    """
+
+    @functools.wraps(function)
+    def once(*tensors: _P.args, **none: _P.kwargs) -> _T:
+        known = _KNOWN.get()
+        if known is None or none:
+            return function(*tensors, **none)
+        key = (function, *map(id, tensors))
+        if key not in known:
+            # The tensors are kept too, so that no other can take their place in memory.
+            known[key] = (tensors, function(*tensors, **none))
+        found: _T = known[key][1]
+        return found
+
+    return once
+
+
+@contextlib.contextmanager
+def one_batch() -> Iterator[None]:
+    """Within it, what is `shared` is done once."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)

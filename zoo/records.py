@@ -15,12 +15,13 @@ import pydantic
 from zoo.errors import BadInput
 from zoo.workspace import written_aside
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 _T = TypeVar("_T", bound=pydantic.BaseModel)
 
-Part = Literal["seen", "held_out"]
-"""Frames the model was trained on, and frames of shots it never saw."""
+Part = Literal["seen", "held_out", "other"]
+"""Frames the model was trained on, frames of that film in shots it never saw, and frames of a film
+that it was not trained on at all."""
 
 
 def _finite_or_none(value: object) -> object:
@@ -39,10 +40,13 @@ class Summary(_Typed):
     """One metric over one part of a film: statistics over frames, each frame counted once."""
 
     frames: int
+    """Frames that have a value; some metrics have none where nothing moves, say."""
     mean: Number
     sd: Number
     lowest: Number
     highest: Number
+    interval: tuple[Number, Number] | None = None
+    """95 % interval of the mean from resampling shots; null where the part has one shot."""
 
 
 class Throughput(_Typed):
@@ -54,6 +58,18 @@ class Throughput(_Typed):
     repeats: int
 
 
+class Memory(_Typed):
+    """The most memory that was held while one batch was worked on, in bytes.
+
+    Above what is held without the model: libraries and films are not in it.
+    """
+
+    allocated: int | None
+    """Of the device, in tensors; on a CPU null: nothing counts them there."""
+    reserved: int
+    """Taken from the device, what is kept for reuse included; on a CPU the process's growth."""
+
+
 class Cost(_Typed):
     """What a model costs to run; null where it was not measured (a reference is not trained)."""
 
@@ -62,6 +78,25 @@ class Cost(_Typed):
     train: Throughput | None = None
     encode: Throughput | None = None
     decode: Throughput | None = None
+    round_trip: Throughput | None = None
+    """A batch encoded and decoded again."""
+    encode_one: Throughput | None = None
+    """One frame at a time, as for the next four."""
+    decode_one: Throughput | None = None
+    round_trip_one: Throughput | None = None
+    train_memory: Memory | None = None
+    round_trip_memory: Memory | None = None
+    encode_multiply_adds: int | None = None
+    """Of a frame, in convolutions, matrix products and attention; null for a codec."""
+    decode_multiply_adds: int | None = None
+    train_share_of_peak: Number = None
+    """What training reaches of the rate at which the device multiplies large matrices."""
+    round_trip_share_of_peak: Number = None
+    train_joules: Number = None
+    """Energy of the device a frame; null where it has no meter that can be read."""
+    round_trip_joules: Number = None
+    unavailable: dict[str, str] = {}
+    """Why a figure is null that was asked for, by the figure's name."""
 
 
 class LatentInfo(_Typed):
@@ -79,6 +114,108 @@ class LatentInfo(_Typed):
     a codec, whose decoder knows nothing of the film."""
 
 
+class RatePoint(_Typed):
+    """Quality at one number of bits a latent number."""
+
+    bits: int
+    coded_bytes: Number
+    """Bytes a frame, averaged over the film, after lossless coding."""
+    kilobits_a_second: Number
+    """At the film's frame rate."""
+    frames: dict[Part, int]
+    """Frames that the scores are of: evenly spaced ones of a long film."""
+    scores: dict[str, dict[Part, Number]]
+    """Means over those frames by metric."""
+
+
+class Slice(_Typed):
+    """Frames that have a trait in about equal measure, and how well they were drawn."""
+
+    trait: str
+    """`brightness`, say."""
+    lowest: Number
+    """Of the trait, among these frames."""
+    highest: Number
+    frames: int
+    scores: dict[str, Number]
+    """Means over these frames by metric."""
+
+
+class PlainFrame(_Typed):
+    """What becomes of a frame of one grey level."""
+
+    name: Literal["black", "grey", "white"]
+    level: int
+    """Of the frame, from 0 to 255."""
+    drawn: tuple[Number, Number, Number]
+    """Mean red, green and blue of the reconstruction, 0 to 255."""
+    drawn_sd: Number
+    """Standard deviation over the reconstruction's samples, each channel about its own mean."""
+    scores: dict[str, Number]
+
+
+class Collapse(_Typed):
+    """How much of the change within shots is left in the reconstructions."""
+
+    shots: int
+    source_spread: Number
+    """Standard deviation over a shot's frames, averaged over samples and shots: 8-bit levels."""
+    drawn_spread: Number
+    ratio: Number
+    """Of the two; near 0, every frame of a shot has become one picture."""
+
+
+class Invariance(_Typed):
+    """What company in a batch changes of a frame: encoded and decoded alone, and beside others."""
+
+    frames: int
+    latent_difference: Number
+    """Largest, as a share of the range of its dimension over the film."""
+    levels: int
+    """Largest difference of a sample, in 8-bit levels."""
+    differing: Number
+    """Share of samples that differ by more than one level."""
+
+
+class Takedown(_Typed):
+    """Whether a content-matching system would know the film by its reconstruction.
+
+    PDQ hashes match within 31 of 256 bits where both are of quality 50 or more. Shares are from 0
+    to 1, null of nothing.
+    """
+
+    every: int
+    """Every so-many-th frame was compared: 1 unless the film is long."""
+    comparable: int
+    """Frames of the original of quality 50 or more."""
+    matched: Number
+    """Share of these whose reconstruction matches them."""
+    retrieved: Number
+    """Share of these whose reconstruction is nearest to its own moment among all frames of all
+    films, and matches it."""
+    found: Number
+    """Share of these that any reconstructed frame matches."""
+    film_matches: bool
+    """Whether the film as a whole would match: `found` is at least 0.8."""
+    precision: Number
+    """Of all matches of a reconstructed frame with a film, the share with its own; null where no
+    other film was searched."""
+    false_matches: dict[str, float]
+    """By other film, the share of comparable reconstructed frames that match a frame of it."""
+
+
+class Weaknesses(_Typed):
+    """Where a model fails."""
+
+    slices: dict[Part, list[Slice]]
+    plain: list[PlainFrame]
+    still_shots: Collapse | None
+    """The quarter of the film's shots that change least; null where no shot has two frames."""
+    all_shots: Collapse | None
+    invariance: Invariance | None
+    """Null for a codec, which codes no frame alone."""
+
+
 class Spent(_Typed):
     """The training a model received."""
 
@@ -89,11 +226,13 @@ class Spent(_Typed):
 
 
 class Picture(_Typed):
-    """A frame kept for the report: files are relative to the folder of the run or the results."""
+    """A frame kept for the report: files are relative to the results' folder."""
 
     frame: int
     time_code: str
     part: Part
+    kind: Literal["typical", "best", "worst"]
+    """Among the frames of its part, by the median over all models trained on the film."""
     original: str
     reconstruction: str
 
@@ -138,6 +277,14 @@ class FilmInfo(_Typed):
     held_out_frames: int
     held_out: list[tuple[int, int]]
     """Held-out runs of frames, `[start, stop)`."""
+    shot_starts: list[int] = []
+    """First frame of every shot, in order."""
+    barcode: str | None = None
+    """A picture of the whole film, each column a moment of it; relative to the results' folder."""
+    series: str | None = None
+    """The scores frame by frame, a `Series`; relative to the results' folder."""
+    video: str | None = None
+    """The film itself at this size; relative to the results' folder."""
 
 
 class MetricInfo(_Typed):
@@ -146,7 +293,8 @@ class MetricInfo(_Typed):
     name: str
     label: str
     unit: str
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "one"]
+    """`one`: the nearer to 1 the better, as for a ratio."""
     digits: int
     source: str
     unavailable: str | None = None
@@ -165,6 +313,8 @@ class Record(_Typed):
     """Package and version that brought the model."""
     trained_on: str
     watched: str
+    watched_fingerprint: str
+    """Of the film's frames and of which of them are held out."""
     seed: int
     options: dict[str, Any]
     status: Literal["ok", "failed"]
@@ -180,15 +330,42 @@ class Record(_Typed):
     latent: LatentInfo | None = None
     scores: dict[str, dict[Part, Summary]] = {}
     """By metric, then by part of the film."""
+    rate: list[RatePoint] = []
+    """By falling number of bits; of the trained film alone."""
+    weaknesses: Weaknesses | None = None
+    takedown: Takedown | None = None
     cost: Cost | None = None
     pictures: list[Picture] = []
+    video: str | None = None
+    """The film as it was drawn; relative to the results' folder."""
     environment: Environment
+
+
+class SeriesRow(_Typed):
+    """The scores of one record, frame by frame."""
+
+    run: str
+    """The record's `run`."""
+    scores: dict[str, list[Number]]
+    """A value for each of the series' frames by metric; null where it has none."""
+
+
+class Series(_Typed):
+    """The scores of a film's frames, of every record that watched it: `series/<film>.json`."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    film: str
+    frames: list[int]
+    """Numbers of the frames, ascending: all, or evenly spaced ones of a long film."""
+    seconds: list[float]
+    """When each is shown."""
+    rows: list[SeriesRow]
 
 
 class Results(_Typed):
     """All that one comparison found: `results/results.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     created: str
     """UTC, ISO 8601."""
     command: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pydantic
-from torch import Tensor
+from torch import Tensor, nn
 
 import zoo
 from zoo import Loss, Losses, Optimizer, Step, hookimpl
@@ -35,8 +35,12 @@ class PlainAutoencoder(zoo.Autoencoder):
 
     def __init__(self, size: zoo.FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.encoder = Down(size, options.width, options.latent)
-        self.decoder = Up(size, options.width, options.latent)
+        self.encoder, self.decoder = self.networks()
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """What encodes frames to latents, and what decodes latents to frames."""
+        width, latent = self.options.width, self.options.latent
+        return Down(self.size, width, latent), Up(self.size, width, latent)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L)."""

@@ -1,10 +1,12 @@
 """Our own: principal components, redrawn by a convolutional network.
 
-The latent is a frame's coordinates along the principal components; the decoder draws the linear
-picture at a coarse size and has a network redraw it, which looks at that picture and at the latent.
-What it adds begins near zero, so that training starts from PCA. The loss is the pixel error, also
-on blends of mirrored frames, which no film shows, and a distance between features of a pretrained
-network, not the one that judges. `docs/models.md` has what else was tried.
+The decoder draws, from coordinates along principal components, the linear picture at a coarse size
+and has a network redraw it, which looks at that picture and at the latent. What it adds begins near
+zero, so that training starts from the components. Those are of the film and of its frames warped.
+The loss is the pixel error, also on blends of mirrored frames, which no film shows, and a distance
+between features of a pretrained network, not the one that judges. A frame's latent is its
+coordinates, moved by a few steps to where its drawing is nearest to it. `docs/models.md` has what
+else was tried.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import zoo
 from zoo import Film, FrameSize, Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import STAGES, Block, halvings, widths
-from zoo_plugins.pca import PrincipalComponents
 from zoo_plugins.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
+from zoo_plugins.refinement import refined
+from zoo_plugins.warped_components import WarpedComponents
 
 
 def fade(layer: nn.Module) -> None:
@@ -72,6 +75,35 @@ class Redraw(nn.Module):
         return drawn
 
 
+class Drawing(nn.Module):
+    """The decoder: latents (B, L) to frames (B, 3, H, W), not yet cut to [0, 1]."""
+
+    def __init__(self, size: FrameSize, width: int, latent: int, coarse: int) -> None:
+        super().__init__()
+        self.shape = size.height, size.width
+        self.coarse_shape = -(-size.height // coarse), -(-size.width // coarse)
+        values = 3 * self.coarse_shape[0] * self.coarse_shape[1]
+        self.compose = nn.Linear(latent, values).requires_grad_(False)
+        self.redraw = Redraw(size, width, latent)
+
+    @torch.no_grad()
+    def start_from(self, directions: Tensor, mean: Tensor) -> None:
+        """Make `directions` (l, 3 H W), l at most L, and `mean` (3 H W,) the linear picture."""
+        pictures = torch.cat([directions, mean[None]]).unflatten(1, (3, *self.shape))
+        coarse = F.interpolate(pictures, self.coarse_shape, mode="area").flatten(1)
+        self.compose.weight.zero_()
+        self.compose.weight[:, : len(directions)] = coarse[:-1].T
+        self.compose.bias.copy_(coarse[-1])
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """The linear picture, redrawn."""
+        picture = self.compose(latent).unflatten(1, (3, *self.coarse_shape))
+        picture = picture.contiguous(memory_format=torch.channels_last)
+        if self.coarse_shape != self.shape:
+            picture = F.interpolate(picture, self.shape, mode="bilinear", align_corners=False)
+        return picture + self.redraw(picture, latent)
+
+
 class Best(zoo.Autoencoder):
     """Principal components that stay as they were computed, and a network that redraws."""
 
@@ -93,69 +125,63 @@ class Best(zoo.Autoencoder):
             0.05, gt=0, description="what a colour value's error is measured against"
         )
         feature: float = pydantic.Field(
-            4.0, ge=0, description="weight of the feature distance beside the pixel error"
+            32.0, ge=0, description="weight of the feature distance beside the pixel error"
         )
         backbone: str = pydantic.Field(
             BACKBONE, description="timm network whose features are compared"
         )
         blend: float = pydantic.Field(
-            1.0, ge=0, description="weight of the pixel error on blends of two frames"
+            0.3, ge=0, description="weight of the pixel error on blends of two frames"
         )
         noise: float = pydantic.Field(
             0.05, ge=0, description="noise on latents in training, over their standard deviation"
+        )
+        warps: float = pydantic.Field(
+            0.5, ge=0, description="weight of warped frames in the principal components"
+        )
+        refine: int = pydantic.Field(
+            6, ge=0, description="steps by which a frame's coordinates are moved to its latent"
         )
 
     options: Options
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.coarse_size = -(-size.height // options.coarse), -(-size.width // options.coarse)
-        height, length = self.coarse_size
         self.project = nn.Linear(3 * size.pixels, options.latent).requires_grad_(False)
-        self.compose = nn.Linear(options.latent, 3 * height * length).requires_grad_(False)
-        self.redraw = Redraw(size, options.width, options.latent)
+        self.drawing = Drawing(size, options.width, options.latent, options.coarse)
         self.distance = FeatureDistance(options.backbone, 3, size)
 
     @torch.no_grad()
     def prepare(self, film: Film) -> None:
-        """Start from the principal components: each latent has unit variance over the film."""
-        device = self.project.weight.device
+        """Start from the components: coordinates vary by 1 over the film and its warped frames."""
         count = min(self.options.latent, len(film.split.seen) - 1)
-        linear = PrincipalComponents(self.size, zoo.Options(latent=count)).to(device)
-        linear.fit(film)
-        coordinates = []
-        for indices in torch.from_numpy(film.split.seen).split(64):
-            pixels = torch.from_numpy(film.store.array[indices.numpy()]).to(device)
-            coordinates.append(linear.encode(pixels.permute(0, 3, 1, 2) / 255))
-        spreads = torch.cat(coordinates).std(dim=0).clamp_min(1e-6)
+        linear = WarpedComponents(self.size, count, self.options.warps)
+        linear.to(self.project.weight.device).fit(film)
+        spreads = linear.spreads(film).clamp_min(1e-6)
         directions = linear.components / spreads[:, None]
         # A film of few frames has few components; what is left over of the latent stays zero.
-        for parameter in (*self.project.parameters(), *self.compose.parameters()):
-            parameter.zero_()
+        self.project.weight.zero_()
+        self.project.bias.zero_()
         self.project.weight[:count] = directions
         self.project.bias[:count] = -directions @ linear.mean
-        pictures = torch.cat([linear.components * spreads[:, None], linear.mean[None]])
-        pictures = pictures.unflatten(1, (3, self.size.height, self.size.width))
-        coarse = F.interpolate(pictures, self.coarse_size, mode="area").flatten(1)
-        self.compose.weight[:, :count] = coarse[:-1].T
-        self.compose.bias.copy_(coarse[-1])
+        self.drawing.start_from(linear.components * spreads[:, None], linear.mean)
+
+    def coordinates(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to where their latents (B, L) are looked for first."""
+        return self.project(frames.flatten(1))
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L)."""
-        return self.project(frames.flatten(1))
-
-    def draw(self, latent: Tensor) -> Tensor:
-        """Latents (B, L) to frames (B, 3, H, W), not yet cut to [0, 1]."""
-        picture = self.compose(latent).unflatten(1, (3, *self.coarse_size))
-        picture = picture.contiguous(memory_format=torch.channels_last)
-        if self.options.coarse > 1:
-            shape = self.size.height, self.size.width
-            picture = F.interpolate(picture, shape, mode="bilinear", align_corners=False)
-        return picture + self.redraw(picture, latent)
+        latent = self.coordinates(frames)
+        if not self.options.refine:
+            return latent
+        # That of the linear picture alone, whose components do not bear on one another.
+        curvature = 2 * self.drawing.compose.weight.square().mean(dim=0)
+        return refined(self.drawing, latent, frames, curvature, self.options.refine)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.draw(latent).clamp(0, 1)
+        return self.drawing(latent).clamp(0, 1)
 
     def optimizer(self, player: str) -> Optimizer:
         """AdamW at the learning rate of the options."""
@@ -165,8 +191,8 @@ class Best(zoo.Autoencoder):
         """The pixel error, on blends too, and the distance between features."""
         options = self.options
         blends = self._blends(frames, step)
-        latent = self.encode(torch.cat([frames, blends]))
-        drawn = self.draw(latent + options.noise * step.randn_like(latent))
+        latent = self.coordinates(torch.cat([frames, blends]))
+        drawn = self.drawing(latent + options.noise * step.randn_like(latent))
         drawn, drawn_blends = drawn.split([len(frames), len(blends)])
         terms = {"pixel": pixel_nats(drawn, frames, options.pixel_sd)}
         if options.blend:

@@ -234,6 +234,11 @@ class Broad2016(zoo.Autoencoder):
             return network(inputs)
         return torch.cat([network(some) for some in inputs.split(RUN_BATCH)])
 
+    def sample_prior(self, count: int, generator: torch.Generator) -> Tensor:
+        """Latents (count, L), uniform within -1 and 1 as in training."""
+        shape = count, self.options.latent
+        return 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
+
     def players(self) -> Players:
         """Encoder, decoder and discriminator, or the first two as their lists were published."""
         encoder, decoder = list(self.encoder.parameters()), list(self.decoder.parameters())

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo import Loss, Losses, Optimizer, Step, hookimpl
-from zoo_plugins.ae import PIXEL_SD
-from zoo_plugins.gaussian import pixel_nats
+from zoo import hookimpl
+from zoo_plugins.ae import PlainAutoencoder
 from zoo_plugins.layers import Block, Up, group_norm
 
 
@@ -62,8 +61,8 @@ class ResidualUp(Up):
         )
 
 
-class ConvNextAutoencoder(zoo.Autoencoder):
-    """Squared error on pixels, between two residual networks."""
+class ConvNextAutoencoder(PlainAutoencoder):
+    """The plain autoencoder between two residual networks."""
 
     name: ClassVar[str] = "convnext_ae"
     summary: ClassVar[str] = "residual autoencoder with an encoder from timm"
@@ -71,38 +70,22 @@ class ConvNextAutoencoder(zoo.Autoencoder):
         "quick": {"width": 16, "lr": 2e-3, "encoder": "convnext_atto"}
     }
 
-    class Options(zoo.Options):
+    class Options(PlainAutoencoder.Options):
         """Settings of the residual autoencoder."""
 
-        width: int = pydantic.Field(64, ge=4, description="channels of the decoder's last stage")
-        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
         encoder: str = pydantic.Field(
             "convnext_tiny", description="timm network that encodes; one that ignores the batch"
         )
 
     options: Options
 
-    def __init__(self, size: zoo.FrameSize, options: Options) -> None:
-        super().__init__(size, options)
-        self.encoder = Trunk(size, options.encoder, options.latent)
-        self.decoder = ResidualUp(size, options.width, options.latent)
-
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to latents (B, L)."""
-        return self.encoder(frames)
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.decoder(latent)
-
-    def optimizer(self, player: str) -> Optimizer:
-        """AdamW at the learning rate of the options."""
-        return Optimizer(lr=self.options.lr)
-
-    def losses(self, frames: Tensor, step: Step) -> Losses:
-        """Squared error on colour values, in the units that the other models use too."""
-        drawn = self.decode(self.encode(frames))
-        return {"autoencoder": Loss({"pixel": pixel_nats(drawn, frames, PIXEL_SD)})}
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """A trunk of timm with a linear head, and residual blocks on the way up."""
+        latent = self.options.latent
+        return (
+            Trunk(self.size, self.options.encoder, latent),
+            ResidualUp(self.size, self.options.width, latent),
+        )
 
 
 @hookimpl

@@ -7,45 +7,34 @@ L numbers has the same bits as any other here, and nothing is lost when it is st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pydantic
-from torch import Tensor
+from torch import Tensor, nn
 
 import zoo
-from zoo import Loss, Losses, Optimizer, Step, hookimpl
-from zoo_plugins.ae import PIXEL_SD
+from zoo import Loss, Losses, Step, hookimpl
+from zoo_plugins.ae import PIXEL_SD, PlainAutoencoder
 from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import Down, Up
 
 LEVELS = 8, 6, 5
 
 
-class QuantisedAutoencoder(zoo.Autoencoder):
-    """Squared error on pixels, and a bottleneck of codes that gradients pass straight through."""
+class QuantisedAutoencoder(PlainAutoencoder):
+    """The plain autoencoder around codes that gradients pass straight through."""
 
     name: ClassVar[str] = "fsq"
     summary: ClassVar[str] = "autoencoder with a quantised latent, one code a byte"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
-    class Options(zoo.Options):
-        """Settings of the quantised autoencoder."""
-
-        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
-        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
-
-    options: Options
-
-    def __init__(self, size: zoo.FrameSize, options: Options) -> None:
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Those of the plain autoencoder, for as many numbers as the codes are made of."""
         # Imported where it is used: it takes longer to load than all of the zoo.
         from vector_quantize_pytorch import FSQ
 
-        super().__init__(size, options)
-        inside = len(LEVELS) * options.latent
-        self.encoder = Down(size, options.width, inside)
-        self.decoder = Up(size, options.width, inside)
-        self.quantiser = FSQ(list(LEVELS), dim=inside, num_codebooks=options.latent)
+        width, codes = self.options.width, self.options.latent
+        inside = len(LEVELS) * codes
+        self.quantiser = FSQ(list(LEVELS), dim=inside, num_codebooks=codes)
+        return Down(self.size, width, inside), Up(self.size, width, inside)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to the numbers of their codes: (B, L), whole, from 0 to 239."""
@@ -62,10 +51,6 @@ class QuantisedAutoencoder(zoo.Autoencoder):
     def _quantised(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         quantised, codes = self.quantiser(self.encoder(frames).unsqueeze(1))
         return quantised.flatten(1), codes
-
-    def optimizer(self, player: str) -> Optimizer:
-        """AdamW at the learning rate of the options."""
-        return Optimizer(lr=self.options.lr)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Squared error on colour values, in the units that the other models use too."""

@@ -33,20 +33,13 @@ class Psnr(Metric):
         "ceiling of libvmaf (Netflix) for 8 bits"
     )
 
-    @torch.no_grad()
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
         """Compare two float (B, 3, H, W) in [0, 1], multiples of 1/255; float32 (B,) in dB."""
-        if originals.shape != reconstructions.shape:
-            raise ValueError(f"{tuple(originals.shape)} against {tuple(reconstructions.shape)}")
-        error = _levels(originals) - _levels(reconstructions)
-        total = (error * error).flatten(1).sum(1, dtype=torch.int64)
-        mean = total.float() / error[0].numel()
+        error = (originals.float() - reconstructions.float()).mul_(255).round_()
+        total = error.mul_(error).sum(dim=(1, 2, 3), dtype=torch.int64)
+        mean = total.float() / originals[0].numel()
         # No error gives infinity, which the ceiling brings down.
         return (10 * torch.log10(255**2 / mean)).clamp(max=HIGHEST)
-
-
-def _levels(frames: Tensor) -> Tensor:
-    return (frames.float() * 255).round().to(torch.int32)
 
 
 @hookimpl

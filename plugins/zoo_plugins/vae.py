@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pydantic
+import torch
 from torch import Tensor
 
 import zoo
@@ -51,6 +52,11 @@ class VariationalAutoencoder(zoo.Autoencoder):
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
         return self.decoder(latent)
+
+    def sample_prior(self, count: int, generator: torch.Generator) -> Tensor:
+        """Latents (count, L) from the standard normal."""
+        shape = count, self.options.latent
+        return torch.randn(shape, generator=generator, device=generator.device)
 
     def optimizer(self, player: str) -> Optimizer:
         """AdamW at the learning rate of the options."""

@@ -19,10 +19,22 @@ def compare(
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
     latent: opt.LatentOption = None,
+    latents: Annotated[
+        str | None, typer.Option("--latents", help="Several sizes of the latent: 50,100,200.")
+    ] = None,
     budget: opt.BudgetOption = None,
     batch: opt.BatchOption = None,
     threads: opt.ThreadsOption = None,
     seed: opt.SeedOption = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Train from so many seeds, from --seed on.")
+    ] = 1,
+    others: Annotated[
+        bool, typer.Option("--others/--own", help="Have models watch the other films as well.")
+    ] = True,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="default, all, or names: a,b")
+    ] = "default",
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
     compiled: opt.CompileOption = False,
@@ -43,6 +55,10 @@ def compare(
     from zoo.cli.matrix_display import MatrixDisplay
     from zoo.cli.watching import ingest_with_progress
     from zoo.compare import matrix
+    from zoo.compare.costs import with_costs
+    from zoo.compare.gather import gather
+    from zoo.compare.plan import plan, variants
+    from zoo.evaluation.cost_subject import CostSubject
     from zoo.evaluation.watch import Judges
     from zoo.films.catalogue import Catalogue
     from zoo.plugins import registry
@@ -68,21 +84,33 @@ def compare(
         cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
+    sweep = variants(chosen, latents, seeds)
     for architecture in chosen_models:
-        chosen.options_of(architecture)
+        for each in sweep:
+            each.options_of(architecture)
+    judges = Judges.open(chosen.device, metrics)
     chosen.pin_threads()
     entries = Catalogue.open(workspace).choose(films)
     ingested = [
         ingest_with_progress(console, entry, chosen.size, workspace, holdout) for entry in entries
     ]
-    judges = Judges.open(chosen.device)
-    cells = matrix.plan(ingested, chosen_models)
-    with stop_on_interrupt() as stop, MatrixDisplay(console, cells) as display:
-        records = matrix.run(workspace, cells, chosen, judges, display, stop, afresh)
+    cells = plan(ingested, chosen_models, sweep, others)
 
-    records = matrix.bring_pictures(workspace, records, workspace.results)
+    def tell(subject: CostSubject, number: int, count: int) -> None:
+        # A line and no live display: nothing may draw while speeds are measured.
+        if number == 1:
+            console.print(f"measuring what {count} models cost, one after another")
+
+    with stop_on_interrupt() as stop:
+        with MatrixDisplay(console, cells) as display:
+            records = matrix.run(workspace, cells, judges, display, stop, afresh)
+        records = with_costs(
+            workspace, records, chosen.device, afresh=afresh, watch=tell, stop=stop
+        )
+
     command = shlex.join(["zoo", *sys.argv[1:]])
-    results = matrix.gather(ingested, records, chosen, judges, command)
+    with console.status("drawing the report"):
+        results = gather(workspace, ingested, records, chosen, judges, command, workspace.results)
     report = write_report(results, workspace.results)
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)

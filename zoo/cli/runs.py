@@ -178,7 +178,7 @@ def _table(runs: Sequence[Run], narrow: bool) -> Table:
 
 def _judged_by(runs: Sequence[Run]) -> tuple[str, Part] | None:
     """The one metric and part that the list shows: held-out LPIPS where any run has it."""
-    from zoo.report.standings import PERCEPTUAL
+    from zoo.report.ranking import PERCEPTUAL
 
     parts: tuple[Part, ...] = ("held_out", "seen")
     records = [run.record for run in runs if run.record]

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder, Losses, PlayerParameters
 from zoo.conformance.subject import Subject, gradients, scene, take_step
 from zoo.conformance.verdict import Broken, expect
-from zoo.evaluation.quantise import Quantiser
+from zoo.latents.quantise import Quantiser
 from zoo.training.players import Players
 
 NUDGE = 1e-3
@@ -140,7 +140,7 @@ def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
     model.eval().calibrate([frames])
     latent = model.eval().encode(frames).float()
     quantiser = Quantiser.spanning(latent.flatten(1))
-    stored = quantiser.latents(quantiser.levels(latent.flatten(1))).unflatten(1, latent.shape[1:])
+    stored = quantiser.numbers(quantiser.levels(latent.flatten(1))).unflatten(1, latent.shape[1:])
     drawn = model.decode(stored)
     low, high = float(drawn.min()), float(drawn.max())
     expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")

@@ -7,6 +7,7 @@ or by another version of the codec.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,10 +23,10 @@ from torch import Tensor
 from zoo import environment
 from zoo.codec import TOLERANCE, CodedFilm, FilmCodec
 from zoo.errors import ZooError
-from zoo.evaluation.evaluate import by_part, chosen_frames, write_pictures, write_scores
-from zoo.evaluation.quantise import BITS
-from zoo.evaluation.watch import BATCH, Judges, score_drawn
+from zoo.evaluation.judge import judge, write_frames
+from zoo.evaluation.watch import BATCH, Judges
 from zoo.films.film import Film
+from zoo.latents.quantise import BITS
 from zoo.plugins import registry
 from zoo.records import (
     Cost,
@@ -115,12 +116,13 @@ def _still_holds(folder: RunFolder, here: Environment) -> bool:
     return (then.pyav, then.ffmpeg) == (here.pyav, here.ffmpeg)
 
 
-def _stream_path(folder: RunFolder, codec: FilmCodec | type[FilmCodec]) -> Path:
+def stream_path(folder: RunFolder, codec: FilmCodec) -> Path:
+    """Where a coding's stream lies; it plays as it is."""
     return folder.path / f"film.{codec.suffix}"
 
 
 def _keep(folder: RunFolder, codec: FilmCodec, coded: CodedFilm) -> None:
-    with written_aside(_stream_path(folder, codec)) as aside:
+    with written_aside(stream_path(folder, codec)) as aside:
         aside.write_bytes(coded.stream)
     write_json(folder.path / CODING, Coding(seconds=coded.seconds, note=coded.note))
 
@@ -139,17 +141,14 @@ def evaluate_coding(
     than the film has.
     """
     codec = registry().codecs[config.model](film.size)
-    stream = _stream_path(folder, codec).read_bytes()
+    stream = stream_path(folder, codec).read_bytes()
     coding = read_json(folder.path / CODING, Coding)
     decode_seconds = _time_to_decode(codec, stream)
 
-    chosen: dict[int, npt.NDArray[np.uint8]] = dict.fromkeys(
-        (index for index, _ in chosen_frames(film)), np.empty(0, np.uint8)
-    )
-    drawn = _batches(_checked(codec, stream, film), chosen, device)
-    scores = score_drawn(film, drawn, judges.metrics, device)
+    drawn = _batches(_checked(codec, stream, film), device)
+    judged = judge(film, drawn, film.name, judges, device)
     out = folder.evaluation(film.name)
-    write_scores(out, scores)
+    write_frames(out, judged)
     record = Record(
         model=config.model,
         summary=codec.summary,
@@ -158,6 +157,7 @@ def evaluate_coding(
         origin=config.origin,
         trained_on=film.name,
         watched=film.name,
+        watched_fingerprint=film.fingerprint,
         seed=config.seed,
         options=config.options,
         status="ok",
@@ -166,13 +166,13 @@ def evaluate_coding(
         latent=LatentInfo(
             numbers=None, bits=None, coded_bytes=len(stream) / len(film), decoder_bytes=None
         ),
-        scores={name: by_part(values, film) for name, values in scores.items()},
+        scores=judged.summaries,
+        weaknesses=judged.weaknesses(film, film.name),
         cost=Cost(
             batch=None,
             encode=_once(len(film), coding.seconds),
             decode=_once(len(film), decode_seconds),
         ),
-        pictures=write_pictures(out, film, chosen),
         environment=_processor(),
     )
     write_json(out / "record.json", record)
@@ -200,10 +200,8 @@ def _once(frames: int, seconds: float | None) -> Throughput | None:
     return Throughput(median=frames / seconds, lower_quartile=None, upper_quartile=None, repeats=1)
 
 
-def _checked(
-    codec: FilmCodec, stream: bytes, film: Film
-) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """The decoded frames, numbered; ZooError if they are not as many or as large as the film's."""
+def _checked(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.NDArray[np.uint8]]:
+    """The decoded frames; ZooError if they are not as many or as large as the film's."""
     shape = (film.size.height, film.size.width, 3)
     count = 0
     for frame in codec.decode(stream):
@@ -211,28 +209,12 @@ def _checked(
             raise ZooError(f"{codec.name} gave a frame {frame.dtype} {frame.shape}, not {shape}")
         count += 1
         if count <= len(film):
-            yield count - 1, frame
+            yield frame
     if count != len(film):
         raise ZooError(f"{codec.name} gave back {count:,} frames of {len(film):,}")
 
 
-def _batches(
-    frames: Iterator[tuple[int, npt.NDArray[np.uint8]]],
-    chosen: dict[int, npt.NDArray[np.uint8]],
-    device: torch.device,
-) -> Iterator[Tensor]:
-    """Frames in the batches that metrics get, float (B, 3, H, W); those of `chosen` are kept."""
-    batch: list[npt.NDArray[np.uint8]] = []
-    for number, frame in frames:
-        if number in chosen:
-            chosen[number] = frame.copy()
-        batch.append(frame)
-        if len(batch) == BATCH:
-            yield _as_tensor(batch, device)
-            batch = []
-    if batch:
-        yield _as_tensor(batch, device)
-
-
-def _as_tensor(batch: list[npt.NDArray[np.uint8]], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2).float() / 255
+def _batches(frames: Iterator[npt.NDArray[np.uint8]], device: torch.device) -> Iterator[Tensor]:
+    """Frames in the batches that metrics get, float (B, 3, H, W)."""
+    while batch := list(itertools.islice(frames, BATCH)):
+        yield torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2).float() / 255

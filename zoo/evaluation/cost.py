@@ -1,80 +1,221 @@
-"""What a model costs to run, in frames per second.
+"""What a model costs to run: speed, memory, arithmetic and energy.
 
-Each figure is the median of repeated timings after a warm-up, with the device synchronised
-around the timed region and not inside it, at one batch size for all models.
+All of it depends on the architecture and its options, the size and number of frames, and the
+machine; on no film and on no weights. Untrained models work on frames of noise here, one model at a
+time. `zoo.compare.costs` measures several in one pass.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from zoo.autoencoder import Autoencoder, Step
-from zoo.records import Cost, Throughput
+from zoo.errors import ZooError
+from zoo.evaluation.anatomy import anatomy
+from zoo.evaluation.cost_subject import CostSubject
+from zoo.evaluation.energy import energy_meter, joules_a_frame
+from zoo.evaluation.figures import Figures
+from zoo.evaluation.memory import beyond, hand_back, held, most_held
+from zoo.evaluation.timing import CALLS, throughput, waiter
+from zoo.frame_size import FrameSize
+from zoo.metric import Unavailable
+from zoo.records import Cost, Memory, Throughput
+from zoo.training.average import WeightAverage
+from zoo.training.compiling import compiled_losses
+from zoo.training.memory import is_out_of_memory, out_of_memory
+from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 from zoo.training.players import Players
+from zoo.training.ranks import launch
+from zoo.training.run_folder import CompileMode
+from zoo.training.tally import Tally
 
-WARM_UP = 3
-REPEATS = 9
-CALLS_ON_A_GPU = 10
-"""Calls in one timed region on a GPU, where a single one would time its launch."""
+PEAK_SECONDS = 1.0
+HALFWAY = 0.5
+"""Of its training, where a step is timed."""
 
 
-def measure_cost(
-    model: Autoencoder, trained: Autoencoder | None, frames: Tensor, precision: str
-) -> Cost:
-    """Time encoding and decoding of `model`, and training of `trained` where there is one.
+class Machine:
+    """The device that is measured on, and what it could do at most."""
 
-    `frames` is one batch, float (B, 3, H, W) in [0, 1]; `trained` is an instance of its own,
-    which the timing moves. Encoding and decoding run in 32 bits, as evaluation does; training
-    runs at `precision`, one of Fabric's names.
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.wait = waiter(device)
+        self._rates: dict[torch.dtype, float] = {}
+
+    def time(self, call: Callable[[], object], frames: int) -> Throughput:
+        """Time a call that works on `frames` frames."""
+        return throughput(call, frames, self.wait, CALLS[self.device.type])
+
+    def joules(self, call: Callable[[], object], frames: int, speed: Throughput) -> float:
+        """Energy a frame of a call that was timed; raises Unavailable where none is metered."""
+        meter = energy_meter(self.device)
+        return joules_a_frame(meter, call, frames, speed.median or 1.0, self.wait)
+
+    def peak(self, kind: torch.dtype) -> float:
+        """Operations a second of a large matrix product, measured once for each type."""
+        if kind not in self._rates:
+            before = torch.get_float32_matmul_precision()
+            # On a GPU convolutions in 32 bits may round to TF32 unasked, and products may not. The
+            # peak must be that of the faster, or a network could be above it.
+            if self.device.type == "cuda":
+                torch.set_float32_matmul_precision("high")
+            try:
+                self._rates[kind] = matmul_rate(self.device, kind, PEAK_SECONDS)
+            finally:
+                torch.set_float32_matmul_precision(before)
+            hand_back(self.device)
+        return self._rates[kind]
+
+
+def measure_cost(subject: CostSubject, machine: Machine) -> Cost:
+    """Measure one model; what could not be is null, with its reason in `unavailable`.
+
+    Nothing else should run on the machine meanwhile. A reference that is fitted directly has no
+    figures of training. Nothing that a model raises gets out of here.
     """
-    model.eval()
+    figures = Figures(subject.batch)
+    _measure_inference(subject, machine, figures)
+    trains = False
+    with figures.asked("train"):
+        trains = not subject.architecture.fits_directly()
+    if trains:
+        _measure_training(subject, machine, figures)
+    _count(subject, machine, figures)
+    return Cost(batch=subject.batch, **figures.values, unavailable=figures.unavailable)
+
+
+def _measure_inference(subject: CostSubject, machine: Machine, figures: Figures) -> None:
+    with figures.asked(
+        *("encode", "decode", "round_trip", "encode_one", "decode_one", "round_trip_one"),
+        *("round_trip_memory", "round_trip_joules"),
+    ):
+        most = _infer(subject, machine, figures)
+        if most:
+            figures.values["round_trip_memory"] = beyond(most, held(machine.device))
+
+
+def _infer(subject: CostSubject, machine: Machine, figures: Figures) -> Memory | None:
+    """Returns the most memory that was held; the model and its frames are gone by then."""
+    model = subject.build(machine.device).eval()
     with torch.inference_mode():
+        return _time_inference(model, subject.frames(machine.device), machine, figures)
+
+
+def _time_inference(
+    model: Autoencoder, frames: Tensor, machine: Machine, figures: Figures
+) -> Memory | None:
+    def round_trip() -> Tensor:
+        return model.decode(model.encode(frames))
+
+    one = frames[:1]
+    _time_halves(model, frames, "", machine, figures)
+    _time_halves(model, one, "_one", machine, figures)
+    with figures.asked("round_trip_one"):
+        figures.values["round_trip_one"] = machine.time(lambda: model.decode(model.encode(one)), 1)
+    with figures.asked("round_trip", "round_trip_memory", "round_trip_joules"):
+        speed = figures.values["round_trip"] = machine.time(round_trip, len(frames))
+        with figures.asked("round_trip_joules"):
+            figures.values["round_trip_joules"] = machine.joules(round_trip, len(frames), speed)
+        return most_held(machine.device, round_trip)
+    return None
+
+
+def _time_halves(
+    model: Autoencoder, frames: Tensor, suffix: str, machine: Machine, figures: Figures
+) -> None:
+    encode, decode = "encode" + suffix, "decode" + suffix
+    with figures.asked(encode, decode):
         latent = model.encode(frames)
-        encode = _throughput(lambda: model.encode(frames), frames)
-        decode = _throughput(lambda: model.decode(latent), frames)
-    train = _throughput(_training_step(trained, frames, precision), frames) if trained else None
-    return Cost(batch=len(frames), train=train, encode=encode, decode=decode)
+        figures.values[encode] = machine.time(lambda: model.encode(frames), len(frames))
+        figures.values[decode] = machine.time(lambda: model.decode(latent), len(frames))
 
 
-def _training_step(model: Autoencoder, frames: Tensor, precision: str) -> Callable[[], object]:
-    fabric = Fabric(accelerator=frames.device.type, devices=1, precision=precision)  # type: ignore[arg-type]
-    players = Players(model.train())
-    generator = torch.Generator(frames.device).manual_seed(0)
-    step = Step(torch.tensor(0.5, device=frames.device), generator)
+def _measure_training(subject: CostSubject, machine: Machine, figures: Figures) -> None:
+    with figures.asked("train", "train_memory", "train_joules"):
+        most = _train(subject, machine, figures)
+        if subject.compile != "none":
+            # Compiled code keeps memory of its own.
+            torch.compiler.reset()
+        if most:
+            figures.values["train_memory"] = beyond(most, held(machine.device))
 
-    def take_step() -> None:
+
+def _train(subject: CostSubject, machine: Machine, figures: Figures) -> Memory | None:
+    """Returns the most memory that was held; the model and its frames are gone by then."""
+    model = subject.build(machine.device).train()
+    frames = subject.frames(machine.device)
+    most = None
+    try:
+        step = training_step(model, frames, subject.precision, subject.compile)
+        speed = figures.values["train"] = machine.time(step, len(frames))
+        with figures.asked("train_joules"):
+            figures.values["train_joules"] = machine.joules(step, len(frames), speed)
+        with figures.asked("train_memory"):
+            most = most_held(machine.device, step)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = None
+        raise ZooError(out_of_memory(subject.model, model, frames)) from None
+    return most
+
+
+def training_step(
+    model: Autoencoder, frames: Tensor, precision: str, compiled: CompileMode
+) -> Callable[[], None]:
+    """The step that training takes, on one batch that lies on the device: (B, 3, H, W).
+
+    It moves `model`. What training does between steps, such as writing its log, is no part of it.
+    """
+    device = frames.device
+    fabric = launch(device, precision, len(frames))
+    losses_of = compiled_losses(model, compiled)
+    players = Players(model)
+    average = WeightAverage(model, decay=0.999)
+    moment = Step(torch.tensor(HALFWAY, device=device), torch.Generator(device).manual_seed(0))
+    taken = 0
+
+    def take() -> None:
+        nonlocal taken
         with fabric.autocast():
-            losses = model.losses(frames, step)
-        players.step(losses, 0.5)
+            losses = losses_of(frames, moment)
+        players.step(losses, HALFWAY)
+        average.update(model, step=taken)
+        # A tally of its own: one that is never read would keep a row for every step.
+        Tally(device).add(losses, taken)
+        taken += 1
 
-    return take_step
+    return take
 
 
-def _throughput(call: Callable[[], object], frames: Tensor) -> Throughput:
-    on_gpu = frames.device.type == "cuda"
-    calls = CALLS_ON_A_GPU if on_gpu else 1
-    for _ in range(WARM_UP):
-        call()
-    rates = []
-    for _ in range(REPEATS):
-        if on_gpu:
-            torch.cuda.synchronize(frames.device)
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        if on_gpu:
-            torch.cuda.synchronize(frames.device)
-        rates.append(calls * len(frames) / (time.perf_counter() - start))
-    lower, median, upper = np.percentile(rates, [25, 50, 75])
-    return Throughput(
-        median=float(median),
-        lower_quartile=float(lower),
-        upper_quartile=float(upper),
-        repeats=REPEATS,
-    )
+def _count(subject: CostSubject, machine: Machine, figures: Figures) -> None:
+    """Count operations on instances of their own, and hold speeds to the device's peak."""
+    with figures.asked("encode_multiply_adds", "decode_multiply_adds", "round_trip_share_of_peak"):
+        architecture = subject.architecture
+        options = architecture.parse_options(subject.options)
+        found = anatomy(architecture, FrameSize.parse(subject.size), options)
+        figures.values["encode_multiply_adds"] = found.encode
+        figures.values["decode_multiply_adds"] = found.decode
+        speed = _median(figures, "round_trip")
+        figures.values["round_trip_share_of_peak"] = (
+            speed * 2 * (found.encode + found.decode) / machine.peak(torch.float32)
+        )
+    if "train" in figures.values or "train" in figures.unavailable:
+        with figures.asked("train_share_of_peak"):
+            figures.values["train_share_of_peak"] = (
+                _median(figures, "train")
+                * operations_per_frame(subject.training(), machine.device)
+                / machine.peak(number_type(subject.precision))
+            )
+    hand_back(machine.device)
+
+
+def _median(figures: Figures, name: str) -> float:
+    """A speed that was measured; raises Unavailable with the reason why it was not."""
+    timed: Throughput | None = figures.values.get(name)
+    if timed is None or timed.median is None:
+        raise Unavailable(figures.unavailable.get(name, "no speed was measured"))
+    return timed.median

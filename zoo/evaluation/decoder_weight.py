@@ -59,7 +59,13 @@ def _normalised(
 
 
 def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
-    """Bytes, at the precision held, of the parameters and buffers that `decode` draws from.
+    """Bytes, at the precision held, of the parameters and buffers that `decode` draws from."""
+    reached = decoder_tensors(model, latent)
+    return sum(tensor.numel() * tensor.element_size() for tensor in reached.values())
+
+
+def decoder_tensors(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
+    """The parameters and buffers that `decode` draws from, by their names in the model.
 
     Found by asking autograd which of them the reconstruction of `latent`, (1, ...), depends on,
     so that no model has to declare it. Where autograd cannot follow `decode`, all of the model
@@ -75,12 +81,12 @@ def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
     with torch.enable_grad(), _BatchNormByHand():
         drawn = functional_call(decoding, tracked, (latent,))
         if not drawn.requires_grad:
-            return sum(tensor.numel() * tensor.element_size() for tensor in held.values())
+            return {name.removeprefix("model."): tensor for name, tensor in held.items()}
         reached = torch.autograd.grad(
             drawn.sum(), list(tracked.values()), allow_unused=True, materialize_grads=False
         )
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for tensor, gradient in zip(tracked.values(), reached, strict=True)
+    return {
+        name.removeprefix("model."): tensor
+        for (name, tensor), gradient in zip(tracked.items(), reached, strict=True)
         if gradient is not None
-    )
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,27 +11,14 @@ import torch
 from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
-from zoo.evaluation.quantise import Quantiser
+from zoo.errors import BadInput, ZooError
+from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
+from zoo.latents.latents import Encoded, Latents
 from zoo.metric import Metric, Unavailable
 from zoo.plugins import registry
 
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Latents:
-    """A film in numbers."""
-
-    levels: Tensor
-    """uint8 (N, L), in the film's order."""
-    shape: tuple[int, ...]
-    """Of one frame's latent as the model gives it."""
-    quantiser: Quantiser
-
-    def restored(self, indices: slice) -> Tensor:
-        """What `decode` gets for those frames: float32 (B, ...)."""
-        return self.quantiser.latents(self.levels[indices]).unflatten(1, self.shape)
 
 
 def film_batch(film: Film, indices: slice | Sequence[int], device: torch.device) -> Tensor:
@@ -46,17 +34,18 @@ def batches(film: Film) -> Iterator[slice]:
 
 
 @torch.inference_mode()
-def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Latents:
-    """Encode every frame and quantise over the range that this film spans."""
+def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Encoded:
+    """Encode every frame; raises ZooError if a latent is not finite."""
     parts = []
     shape: tuple[int, ...] = ()
     for indices in batches(film):
         latent = model.encode(film_batch(film, indices, device))
         shape = tuple(latent.shape[1:])
         parts.append(latent.float().flatten(1))
-    latents = torch.cat(parts)
-    quantiser = Quantiser.spanning(latents)
-    return Latents(quantiser.levels(latents), shape, quantiser)
+    numbers = torch.cat(parts)
+    if not numbers.isfinite().all():
+        raise ZooError("the model gives latents that are not finite")
+    return Encoded(numbers, shape)
 
 
 def as_shown(drawn: Tensor) -> Tensor:
@@ -77,16 +66,13 @@ def score_film(
 def score_drawn(
     film: Film, batches_drawn: Iterable[Tensor], metrics: Sequence[Metric], device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Every metric on every frame: float64 (N,) a metric.
+    """Every metric on every frame: float64 (N,) a metric, NaN where it is not defined.
 
     `batches_drawn` are the film's `batches` in order, as they would be shown: (B, 3, H, W).
     """
-    scores: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for indices, drawn in zip(batches(film), batches_drawn, strict=True):
-        originals = film_batch(film, indices, device)
-        for metric in metrics:
-            scores[metric.name].append(metric(originals, drawn))
-    return {name: torch.cat(parts).double().cpu().numpy() for name, parts in scores.items()}
+    originals = (film_batch(film, indices, device) for indices in batches(film))
+    firsts = [shot.start for shot in film.shots]
+    return score_pairs(zip(originals, batches_drawn, strict=True), firsts, metrics)
 
 
 @dataclass(frozen=True)
@@ -95,18 +81,45 @@ class Judges:
 
     metrics: list[Metric]
     unavailable: dict[str, str]
+    """The reason by the metric's name."""
+    asked: list[type[Metric]]
+    """Both: every metric that was asked for."""
 
     @classmethod
-    def open(cls, device: torch.device) -> Judges:
-        """Make every metric ready on the device."""
-        metrics: list[Metric] = []
+    def open(cls, device: torch.device, metrics: str = "default") -> Judges:
+        """Make metrics ready on the device: `default`, `all`, or names between commas.
+
+        Raises BadInput on a name that no metric has, or on none.
+        """
+        ready: list[Metric] = []
         unavailable = {}
-        for name, metric in registry().metrics.items():
+        asked = _asked(metrics)
+        for name, metric in asked.items():
             try:
-                metrics.append(metric(device))
+                ready.append(metric(device))
             except Unavailable as reason:
                 unavailable[name] = str(reason)
             except (Exception, SystemExit) as error:
                 # A stranger's metric that fails costs its own column and no other.
                 unavailable[name] = " ".join(f"{type(error).__name__}: {error}".split())
-        return cls(metrics, unavailable)
+        return cls(ready, unavailable, list(asked.values()))
+
+
+def _asked(text: str) -> dict[str, type[Metric]]:
+    """Metrics by name, in the order of the registry."""
+    known = registry().metrics
+    words = {word.strip() for word in text.split(",") if word.strip()}
+    if not words:
+        raise BadInput(f"no metric is named; there are: {', '.join(known)}")
+    for word in sorted(words - {"default", "all"} - known.keys()):
+        close = difflib.get_close_matches(word, [*known, "default", "all"], n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise BadInput(
+            f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
+            "default and all"
+        )
+    return {
+        name: metric
+        for name, metric in known.items()
+        if "all" in words or name in words or ("default" in words and metric.default)
+    }

@@ -77,4 +77,5 @@ class Film:
             seen_frames=len(self.split.seen),
             held_out_frames=len(self.split.held_out),
             held_out=[(start, stop) for start, stop in self.split.held_out_runs],
+            shot_starts=[shot.start for shot in self.shots],
         )

@@ -1,0 +1,135 @@
+"""A reconstruction against the slowest of its three parts alone: reading, the network, encoding.
+
+All four are run in turn, several times: printed and kept in the benchmark's extra information is
+the rate of the whole over that of the slowest part alone, as the median of the rounds. The network
+computes on one thread, the encoder takes as many as it likes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+from av.video.stream import VideoStream
+
+from zoo.evaluation.watch import batches, encode_film, film_batch
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.films.ingest import open_film
+from zoo.frame_size import FrameSize
+from zoo.latents.quantise import Quantiser
+from zoo.plugins import registry
+from zoo.reconstruct.eyes import Eyes
+from zoo.reconstruct.panels import Redrawn
+from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.video.convert import Scaler
+from zoo.video.writer import Coding, video_file
+from zoo.workspace import Workspace
+
+SIZE = FrameSize(256, 144)
+FRAMES = 384
+ROUNDS = 5
+WIDTHS = {"network-slowest": (32, "2x"), "encoder-slowest": (8, "4x")}
+Case = tuple[FilmEntry, Film, Redrawn, FrameSize]
+
+
+@pytest.fixture(params=WIDTHS)
+def case(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -> Iterator[Case]:
+    """A film of a clip over and over, with eyes that were never trained, as wide as the case."""
+    width, scale = WIDTHS[request.param]
+    entry = FilmEntry("film", (_looped(tmp_path / "film.mp4"),), crop="none")
+    film = open_film(entry, SIZE, Workspace(tmp_path))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    architecture = registry().models["ae"]
+    torch.manual_seed(0)
+    model = architecture.build(SIZE, {"latent": 200, "width": width}).to(device).eval()
+    quantiser = Quantiser.spanning(encode_film(model, film, device).numbers)
+    config = TrainingConfig(
+        model="ae", origin="", options={}, film="film", film_fingerprint=film.fingerprint,
+        size=str(SIZE), budget="", batch=1, seed=0, precision="32-true",
+    )  # fmt: skip
+    eyes = Eyes(model, quantiser, RunFolder(tmp_path), config, device)
+    factor = int(scale[0])
+    yield entry, film, Redrawn(film, "ae", eyes), FrameSize(*(factor * side for side in SIZE))
+    torch.set_num_threads(threads)
+
+
+def _looped(path: Path) -> Path:
+    source = registry().films["bigbuckbunny"].files[0]
+    with av.open(str(source)) as clip:
+        pictures = [f.reformat(*SIZE) for f in clip.decode(video=0)]
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for number in range(FRAMES):
+            # Forwards and backwards, so that there are no cuts that the clip has not.
+            at = number % (2 * len(pictures))
+            frame = pictures[min(at, 2 * len(pictures) - 1 - at)]
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    return path
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def test_a_reconstruction_against_its_slowest_part(
+    benchmark: Any, case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, film, panel, size = case
+    device = panel.eyes.device
+    held = [film_batch(film, span, device) for span in batches(film)]
+    scaler = Scaler(SIZE, size)
+    pictures = [picture for batch in held for picture in panel.draw(batch)]
+
+    def read() -> None:
+        for span in batches(film):
+            panel.read(span)
+
+    def network() -> None:
+        for batch in held:
+            panel.draw(batch)
+
+    def encode() -> None:
+        with video_file(tmp_path / "alone.mp4", size, film.fps, coding=Coding()) as video:
+            for picture in pictures:
+                video.write(scaler(picture))
+
+    def whole() -> None:
+        stretch = stretch_of(entry, film)
+        reconstruct(entry, [panel], stretch, tmp_path / "whole.mp4", size=size)
+
+    parts = {"reading": read, "network": network, "encoding": encode}
+    found: dict[str, list[float]] = {name: [] for name in (*parts, "whole")}
+    for work in (*parts.values(), whole):
+        work()
+    for _ in range(ROUNDS):
+        for name, work in (*parts.items(), ("whole", whole)):
+            found[name].append(_seconds(work))
+    ratios = [max(found[name][n] for name in parts) / found["whole"][n] for n in range(ROUNDS)]
+    rates = {name: FRAMES / statistics.median(each) for name, each in found.items()}
+    ratio = statistics.median(ratios)
+    benchmark.extra_info |= {"rates": rates, "ratio": ratio, "ratios": ratios}
+    told = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    with capsys.disabled():
+        print(
+            f"\n{size}: frames/s {told}; {ratio:.2f} of the slowest alone "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    benchmark.pedantic(whole, rounds=1)

@@ -1,0 +1,111 @@
+"""Latents in few bits: rounding, packing without loss, and the file beside a run."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from safetensors.torch import save_file
+
+from zoo.errors import BadInput
+from zoo.latents import latents as files
+from zoo.latents.latents import Encoded
+from zoo.latents.packing import pack, unpack
+from zoo.latents.quantise import Quantiser
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5, 8])
+def test_rounding_moves_a_number_by_at_most_half_a_step(bits: int) -> None:
+    numbers = torch.randn(200, 7, generator=torch.Generator().manual_seed(0))
+    numbers[:, 3] = 0.25
+    quantiser = Quantiser.spanning(numbers, bits)
+    levels = quantiser.levels(numbers)
+    assert levels.max() == 2**bits - 1 and levels.min() == 0
+    error = (quantiser.numbers(levels) - numbers).abs()
+    assert (error <= quantiser.step / 2 + 1e-6).all()
+    assert error[:, 3].max() == 0
+
+
+def test_what_lies_outside_the_training_films_range_is_cut() -> None:
+    quantiser = Quantiser.spanning(torch.tensor([[0.0], [1.0]]))
+    cut = quantiser.numbers(quantiser.levels(torch.tensor([[-3.0], [0.5], [9.0]])))
+    assert cut.flatten().tolist() == pytest.approx([0.0, 0.5, 1.0], abs=1 / 255)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(0, 40), st.integers(0, 6))))
+def test_packing_loses_nothing(levels: np.ndarray) -> None:
+    again = unpack(pack(levels), *levels.shape)
+    assert again.dtype == np.uint8
+    np.testing.assert_array_equal(again, levels)
+
+
+def test_slow_change_packs_as_differences_and_noise_as_values() -> None:
+    ramp = (np.arange(600)[:, None] // 3 + np.arange(8)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 4, (600, 8)).astype(np.uint8)
+    assert pack(ramp)[0] == 1 and len(pack(ramp)) < 400
+    assert pack(noise)[0] == 0 and len(pack(noise)) < 600 * 8 / 3
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 30), st.integers(0, 5))
+def test_foreign_bytes_are_an_error_or_the_right_shape(
+    packed: bytes, frames: int, numbers: int
+) -> None:
+    try:
+        levels = unpack(packed, frames, numbers)
+    except BadInput:
+        return
+    assert levels.shape == (frames, numbers)
+
+
+def test_bytes_that_hold_too_much_are_refused_without_unpacking_them_all() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0}]
+    bomb = b"\0" + lzma.compress(bytes(50_000_000), lzma.FORMAT_RAW, filters=filters)
+    with pytest.raises(BadInput, match="do not hold 10 frames"):
+        unpack(bomb, 10, 4)
+
+
+def test_the_file_keeps_latents_and_knows_its_film(tmp_path: Path) -> None:
+    numbers = torch.randn(30, 6, generator=torch.Generator().manual_seed(1))
+    latents = Encoded(numbers, (2, 3)).quantised(Quantiser.spanning(numbers, 5))
+    path = tmp_path / "latents.safetensors"
+    files.save(path, latents, "film a")
+    again = files.load(path, "film a", CPU)
+    assert again.shape == (2, 3) and again.quantiser.bits == 5
+    assert torch.equal(again.restored(slice(3, 9)), latents.restored(slice(3, 9)))
+    assert again.restored(slice(3, 9)).shape == (6, 2, 3)
+    with pytest.raises(BadInput, match="another film"):
+        files.load(path, "film b", CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [("shape", "[7]"), ("shape", "x"), ("bits", "many"), ("levels", None), ("lowest", None)],
+)
+def test_a_damaged_file_is_one_clear_line(tmp_path: Path, change: str, value: str | None) -> None:
+    tensors = {
+        "levels": torch.zeros(4, 6, dtype=torch.uint8),
+        "lowest": torch.zeros(6),
+        "step": torch.ones(6),
+    }
+    described = {"shape": "[6]", "bits": "8", "film": "f"}
+    if value is None:
+        tensors[change] = torch.zeros(2)
+    else:
+        described[change] = value
+    path = tmp_path / "latents.safetensors"
+    save_file(tensors, path, described)
+    with pytest.raises(BadInput, match="holds no latents"):
+        files.load(path, "f", CPU)
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(BadInput, match="holds no latents"):
+        files.load(path, "f", CPU)

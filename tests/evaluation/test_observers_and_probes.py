@@ -1,0 +1,168 @@
+"""What is gathered while a film goes by, and what models make of frames that are put to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import zoo
+from zoo.evaluation.observers import Hasher, ShotSpread, observed
+from zoo.evaluation.probes import invariance, plain_frames
+from zoo.evaluation.rate import DEPTHS, rate_points
+from zoo.evaluation.summary import parts_of
+from zoo.evaluation.watch import as_shown, batches, encode_film, film_batch, score_film
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.frame_size import FrameSize
+from zoo.latents.quantise import Quantiser
+from zoo.matching.pdq import pdq
+from zoo.metric import Metric
+
+CPU = torch.device("cpu")
+SIZE = FrameSize(12, 8)
+
+
+class Thumbnail(zoo.Autoencoder):
+    """Its latent is the frame at a quarter of the size; `skew` leans on the batch's mean."""
+
+    name = "thumbnail"
+    summary = "for this test"
+    skew = 0.0
+
+    def encode(self, frames: Tensor) -> Tensor:
+        small = torch.nn.functional.avg_pool2d(frames, 4)
+        return small + self.skew * frames.mean(dim=0, keepdim=True).mean()
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return latent.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+class MeanError(Metric):
+    name = "error"
+    label = "Error"
+    source = "this test"
+
+    def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
+        return (originals - reconstructions).abs().flatten(1).mean(1)
+
+
+def a_film(frames: int = 90, cuts: tuple[int, ...] = (40, 70)) -> Film:
+    noise = np.random.default_rng(0).integers(0, 255, (frames, 2, 3, 3))
+    enlarged = noise.repeat(4, 1).repeat(4, 2).astype(np.uint8)
+    return film_of(enlarged, cuts=cuts, holdout=0.2)
+
+
+def model(skew: float = 0.0) -> Thumbnail:
+    made = Thumbnail(SIZE, zoo.Options(latent=18))
+    made.skew = skew
+    return made
+
+
+def pass_by(film: Film, change: object, observer: object) -> None:
+    drawn = (change(film_batch(film, indices, CPU), indices) for indices in batches(film))  # type: ignore[operator]
+    for _ in observed(film, drawn, [observer]):  # type: ignore[list-item]
+        pass
+
+
+def test_hashes_are_those_of_the_drawn_frames_in_order() -> None:
+    film, hasher = a_film(), Hasher(CPU)
+    pass_by(film, lambda frames, _: 1 - frames, hasher)
+    drawn = 1 - film_batch(film, slice(0, len(film)), CPU)
+    assert torch.equal(hasher.hashes.bits, pdq(drawn).bits)
+
+
+def test_spread_within_shots_is_that_of_numpy() -> None:
+    film, spread = a_film(), ShotSpread(a_film(), CPU)
+    pass_by(film, lambda frames, _: frames * 0.5, spread)
+    every = spread.collapse(only_still=False)
+    assert every is not None and every.shots == 3
+    wanted = np.mean(
+        [film.store.array[s.start : s.stop].astype(float).std(axis=0).mean() for s in film.shots]
+    )
+    assert every.source_spread == pytest.approx(wanted, rel=1e-4)
+    assert every.ratio == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_still_shot_that_has_become_one_picture_shows() -> None:
+    # The first of four shots hardly moves; its reconstruction does not move at all.
+    frames = np.random.default_rng(1).integers(0, 255, (80, 8, 12, 3)).astype(np.uint8)
+    frames[:20] = 100 + frames[:20] // 64
+    film = film_of(frames, cuts=[20, 40, 60], holdout=0)
+
+    def frozen(batch: Tensor, indices: slice) -> Tensor:
+        batch = batch.clone()
+        batch[[i < 20 for i in range(indices.start, indices.stop)]] = 0.4
+        return batch
+
+    spread = ShotSpread(film, CPU)
+    pass_by(film, frozen, spread)
+    still, every = spread.collapse(only_still=True), spread.collapse(only_still=False)
+    assert still is not None and every is not None
+    assert still.shots == 1 and still.ratio < 0.01
+    assert still.source_spread == pytest.approx(frames[:20].astype(float).std(0).mean(), rel=1e-3)
+    assert every.ratio > 0.95
+
+
+def test_a_film_in_which_nothing_ever_moves_has_no_spread() -> None:
+    film = film_of(np.full((40, 8, 12, 3), 7, np.uint8), cuts=[20], holdout=0)
+    spread = ShotSpread(film, CPU)
+    pass_by(film, lambda frames, _: frames, spread)
+    assert spread.collapse(only_still=False) is None
+
+
+def test_plain_frames_come_back_as_the_model_draws_them() -> None:
+    quantiser = Quantiser.spanning(torch.stack([torch.zeros(18), torch.full((18,), 0.5)]))
+    black, grey, white = plain_frames(model(), quantiser, [MeanError(CPU)], CPU)
+    assert (black.name, black.drawn, black.drawn_sd) == ("black", (0, 0, 0), 0)
+    assert grey.drawn == pytest.approx((128, 128, 128), abs=1)
+    # The training film was never brighter than one half: white cannot be stored.
+    assert white.level == 255 and white.drawn == pytest.approx((128, 128, 128), abs=1)
+    assert white.scores["error"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_invariance_is_exact_for_a_model_that_keeps_frames_apart() -> None:
+    film = a_film()
+    quantiser = Quantiser.spanning(encode_film(model(), film, CPU).numbers)
+    found = invariance(model(), film, quantiser, CPU)
+    assert (found.latent_difference, found.levels, found.differing) == (0, 0, 0)
+
+
+def test_a_model_that_leans_on_its_batch_is_found_out() -> None:
+    film = a_film()
+    quantiser = Quantiser.spanning(encode_film(model(), film, CPU).numbers)
+    found = invariance(model(skew=0.5), film, quantiser, CPU)
+    assert found.latent_difference is not None and found.latent_difference > 0.01
+    assert found.levels > 1
+    assert found.differing is not None and found.differing > 0.1
+
+
+def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
+    film, judges = a_film(), [MeanError(CPU)]
+    encoded = encode_film(model(), film, CPU)
+    latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
+    scores = score_film(model(), film, latents, judges)
+    parts = parts_of(film, film.name)
+    points = rate_points(model(), film, encoded, scores, parts, judges, CPU)
+    assert [point.bits for point in points] == [8, *DEPTHS]
+    sizes = [point.coded_bytes for point in points]
+    errors = [point.scores["error"]["held_out"] for point in points]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
+    assert errors == sorted(errors)
+    assert points[0].kilobits_a_second == pytest.approx(sizes[0] * 8 * 25 / 1000)
+    # The first point is that of the scores everywhere else, on the same frames.
+    held_out = film.split.held_out
+    assert errors[0] == pytest.approx(scores["error"][held_out].mean())
+
+
+def test_a_latent_that_is_not_finite_is_an_error() -> None:
+    broken = model()
+    broken.encode = lambda frames: frames.flatten(1)[:, :3] / 0  # type: ignore[method-assign]
+    with pytest.raises(zoo.ZooError, match="not finite"):
+        encode_film(broken, a_film(), CPU)
+
+
+def test_what_is_shown_is_whole_levels() -> None:
+    shown = as_shown(torch.tensor([-1.0, 0.5, 2.0])) * 255
+    assert shown.tolist() == pytest.approx([0, 128, 255])

@@ -1,0 +1,95 @@
+"""Means with intervals by shot, traits of frames, and scores by fifths of a trait."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zoo.evaluation.summary import parts_of, summarise
+from zoo.evaluation.traits import slices, traits_of
+from zoo.films.in_memory import film_of
+
+
+def still_frames(levels: list[int]) -> np.ndarray:
+    """One grey frame a level, uint8 (N, 8, 12, 3)."""
+    return np.broadcast_to(np.array(levels, np.uint8)[:, None, None, None], (len(levels), 8, 12, 3))
+
+
+def test_parts_of_another_film_are_all_other() -> None:
+    film = film_of(still_frames([10] * 60), name="a", cuts=[20, 40], holdout=0.3)
+    own = parts_of(film, "a")
+    assert set(own) == {"seen", "held_out"}
+    assert not set(own["seen"]) & set(own["held_out"])
+    assert parts_of(film, "b")["other"].tolist() == list(range(60))
+
+
+def test_a_summary_is_of_the_frames_that_have_a_value() -> None:
+    film = film_of(still_frames([10] * 40), cuts=[20], holdout=0)
+    values = np.arange(40.0)
+    values[[0, 20]] = np.nan
+    summary = summarise(values, np.arange(30), film)
+    assert summary is not None
+    finite = [v for v in range(30) if v not in (0, 20)]
+    assert summary.frames == 28
+    assert summary.mean == pytest.approx(np.mean(finite))
+    assert (summary.lowest, summary.highest) == (1, 29)
+    assert summarise(values, np.array([0, 20]), film) is None
+
+
+def test_the_interval_resamples_shots_and_not_frames() -> None:
+    # Ten shots, each of one value: frames say nothing that their shot does not.
+    film = film_of(still_frames([10] * 500), cuts=list(range(50, 500, 50)), holdout=0)
+    by_shot = np.repeat(np.arange(10.0), 50)
+    summary = summarise(by_shot, np.arange(500), film)
+    assert summary is not None and summary.interval is not None
+    low, high = summary.interval
+    # The standard error of a mean of ten shots is 2.87 / sqrt(10) = 0.91.
+    assert low is not None and high is not None
+    assert low == pytest.approx(4.5 - 1.96 * 0.91, abs=0.3)
+    assert high == pytest.approx(4.5 + 1.96 * 0.91, abs=0.3)
+    one_shot = film_of(still_frames([10] * 500), holdout=0)
+    alone = summarise(by_shot, np.arange(500), one_shot)
+    assert alone is not None and alone.interval is None
+
+
+def test_traits_of_known_frames() -> None:
+    frames = np.array(still_frames([0, 0, 100, 100, 30, 30]))
+    frames[3, :, ::2] = 200  # Half the columns white, half grey.
+    film = film_of(frames, cuts=[4], fps=2.0, holdout=0)
+    traits = traits_of(film)
+    assert traits["brightness"] == pytest.approx([0, 0, 100, 150, 30, 30], abs=1e-3)
+    assert traits["contrast"] == pytest.approx([0, 0, 0, 50, 0, 0], abs=1e-3)
+    assert traits["motion"][[1, 2, 5]] == pytest.approx([0, 100, 0], abs=1e-3)
+    assert traits["motion"][3] == pytest.approx(100 / np.sqrt(2), abs=1e-3)
+    assert np.isnan(traits["motion"][[0, 4]]).all()
+    assert traits["shot length"].tolist() == [2.0] * 4 + [1.0] * 2
+
+
+def test_traits_do_not_depend_on_where_chunks_end() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (130, 8, 12, 3)).astype(np.uint8)
+    traits = traits_of(film_of(frames, holdout=0))
+    luma = frames.astype(np.float64) @ [0.2126, 0.7152, 0.0722]
+    wanted = np.sqrt(np.square(np.diff(luma, axis=0)).mean(axis=(1, 2)))
+    np.testing.assert_allclose(traits["motion"][1:], wanted, rtol=1e-4)
+
+
+def test_slices_find_the_dark_frames_that_fail() -> None:
+    values = np.arange(100.0)
+    scores = {"psnr": np.where(values < 20, 10.0, 30.0)}
+    found = slices({"brightness": values}, scores, np.arange(100))
+    assert [part.frames for part in found] == [20] * 5
+    assert [part.scores["psnr"] for part in found] == [10.0, 30.0, 30.0, 30.0, 30.0]
+    assert (found[0].lowest, found[-1].highest) == (0, 99)
+
+
+def test_slices_cut_every_part_at_the_same_edges() -> None:
+    values = np.arange(100.0)
+    some = slices({"motion": values}, {"psnr": values}, np.array([3, 5, 97]))
+    assert [(part.lowest, part.highest, part.frames) for part in some] == [(3, 5, 2), (97, 97, 1)]
+
+
+def test_a_trait_that_is_the_same_everywhere_or_unknown_gives_no_slices() -> None:
+    assert slices({"shot length": np.full(9, 4.0)}, {}, np.arange(9)) == []
+    unknown = np.array([np.nan, 1.0, 2.0, 3.0])
+    found = slices({"motion": unknown}, {"psnr": np.arange(4.0)}, np.arange(4))
+    assert sum(part.frames for part in found) == 3

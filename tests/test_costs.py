@@ -1,0 +1,573 @@
+"""Costs on cases with known answers: models that sleep, allocate and fail, and a faked meter."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from tests.report.synthetic_results import ENVIRONMENT
+from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.cli.bench_table import bench_table
+from zoo.compare import costs
+from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, with_costs
+from zoo.errors import BadInput
+from zoo.evaluation import cost, energy, memory, timing
+from zoo.evaluation.cost import Machine, measure_cost
+from zoo.evaluation.cost_subject import CostSubject
+from zoo.frame_size import FrameSize
+from zoo.metric import Unavailable
+from zoo.plugins import registry
+from zoo.records import Cost, Memory, Record, Throughput, read_json
+from zoo.training.engine import Interrupted
+from zoo.training.heap import keep_freed_memory
+from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
+from zoo.training.watching import StopRequest
+from zoo.workspace import Workspace
+
+CPU = torch.device("cpu")
+VALUES = 3 * 32 * 32
+NAP = 0.003
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "BLOCK", 0.0)
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    monkeypatch.setattr(cost, "PEAK_SECONDS", 0.0)
+    monkeypatch.setattr(energy, "SECONDS", 0.0)
+
+
+class Sleepy(Autoencoder):
+    """Encodes in one nap, decodes in two, and loses in three; a call of either is one product."""
+
+    name = "sleepy"
+    summary = "for this test"
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.down = torch.nn.Linear(VALUES, options.latent, bias=False)
+        self.up = torch.nn.Linear(options.latent, VALUES, bias=False)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        time.sleep(0 if frames.is_meta else NAP)
+        return self.down(frames.flatten(1))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        time.sleep(0 if latent.is_meta else 2 * NAP)
+        return self.up(latent).unflatten(1, (3, 32, 32))
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        error = (self.decode(self.encode(frames)) - frames).square().mean()
+        return {"autoencoder": Loss({"pixel": error})}
+
+
+class Forgetful(Sleepy):
+    name = "forgetful"
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        raise ArithmeticError("not | enough\nof it")
+
+
+class Quits(Sleepy):
+    name = "quits"
+
+    def encode(self, frames: Tensor) -> Tensor:
+        sys.exit("I have had enough")
+
+
+class Large(Sleepy):
+    """Two frames at a time are the most that it can take."""
+
+    name = "large"
+
+    def encode(self, frames: Tensor) -> Tensor:
+        if len(frames) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+        return super().encode(frames)
+
+
+@pytest.fixture(autouse=True)
+def models_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for model in (Sleepy, Forgetful, Quits, Large):
+        monkeypatch.setitem(registry().models, model.name, model)
+        monkeypatch.setitem(registry().origins, model.name, "a test 0")
+    yield
+
+
+def subject(model: str = "sleepy", **changes: Any) -> CostSubject:
+    settings = {
+        "model": model,
+        "origin": "a test 0",
+        "options": {"latent": 4},
+        "size": "32x32",
+        "batch": 8,
+        "precision": "32-true",
+        **changes,
+    }
+    return CostSubject.model_validate(settings)
+
+
+# Time
+
+
+def test_a_call_that_sleeps_ten_milliseconds_is_made_a_hundred_times_a_second() -> None:
+    found = timing.throughput(lambda: time.sleep(0.01), 4, lambda: None)
+    assert found.median is not None and found.lower_quartile is not None
+    assert 4 * 25 < found.median <= 4 * 100
+    assert found.lower_quartile <= found.median <= (found.upper_quartile or 0)
+
+
+def test_the_device_is_waited_for_around_a_block_and_not_inside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "SECONDS", 60.0)
+    events: list[str] = []
+    found = timing.throughput(
+        lambda: events.append("call"), 1, lambda: events.append("wait"), fewest_calls=10
+    )
+    warm_up = ["call", "wait"] * timing.WARM_UP
+    block = ["wait", *["call"] * 10, "wait"]
+    assert events == warm_up + block * timing.MOST_REPEATS
+    assert found.repeats == timing.MOST_REPEATS
+
+
+def test_a_slow_call_is_repeated_five_times_and_warmed_up_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "LONGEST_WARM_UP", 0.0)
+    calls: list[int] = []
+    assert timing.throughput(lambda: calls.append(1), 1, lambda: None).repeats == 5
+    assert len(calls) == 2 + 5
+
+
+def test_a_fast_call_is_repeated_until_a_block_can_be_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "BLOCK", 0.02)
+    calls: list[int] = []
+    found = timing.throughput(lambda: calls.append(1) or time.sleep(0.001), 1, lambda: None)
+    assert 5 * 3 < len(calls) < 5 * 21
+    assert found.repeats == 5
+
+
+# Memory
+
+
+def megabytes_of(work: Callable[[], object]) -> float:
+    most = memory.most_held(CPU, work)
+    return memory.beyond(most, memory.held(CPU)).reserved / 1e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory anew")
+def test_memory_is_what_the_work_held_and_nothing_before_it() -> None:
+    keep_freed_memory()  # as training does
+    earlier = torch.ones(100_000_000)
+    del earlier
+    # Twice what it asks for at most: the heap may have no hole left for it the second time.
+    assert 75 < megabytes_of(lambda: torch.ones(20_000_000)) < 180
+
+
+def test_memory_that_the_system_does_not_count_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "none" / "clear_refs")
+    found = measure_cost(subject(), Machine(CPU))
+    assert found.train_memory is None and found.train is not None
+    assert "clear_refs: No such file" in found.unavailable["train_memory"]
+    assert "clear_refs: No such file" in found.unavailable["round_trip_memory"]
+
+
+def test_memory_above_what_is_held_anyway_is_never_negative() -> None:
+    most, without = Memory(allocated=900, reserved=4096), Memory(allocated=1000, reserved=1024)
+    assert memory.beyond(most, without) == Memory(allocated=0, reserved=3072)
+    on_a_cpu = Memory(allocated=None, reserved=1024)
+    assert memory.beyond(on_a_cpu, on_a_cpu) == Memory(allocated=None, reserved=0)
+
+
+# Energy
+
+
+class Meter:
+    """Counts three joules a call."""
+
+    def __init__(self) -> None:
+        self.used = 1000.0
+
+    def call(self) -> None:
+        self.used += 3.0
+
+    def joules(self) -> float:
+        return self.used
+
+
+def test_energy_is_what_the_meter_moved_by_frame() -> None:
+    meter = Meter()
+    assert energy.joules_a_frame(meter, meter.call, 4, 100.0, lambda: None) == 0.75
+
+
+def test_a_meter_that_stands_still_is_no_energy_of_zero() -> None:
+    with pytest.raises(Unavailable, match="stood still"):
+        energy.joules_a_frame(Meter(), lambda: None, 4, 100.0, lambda: None)
+
+
+def test_nvml_is_asked_for_this_very_gpu_in_joules() -> None:
+    asked: list[str] = []
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: asked.append(uuid) or uuid,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: 2500 if handle == asked[0] else 0,
+    )
+    assert energy.NvmlMeter(nvml, "12ab-34").joules() == 2.5
+    assert asked == ["GPU-12ab-34"]
+
+
+def test_energy_stands_in_the_cost_where_there_is_a_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(Meter):
+        def joules(self) -> float:
+            return 50 * time.perf_counter()  # fifty watts
+
+    monkeypatch.setattr(cost, "energy_meter", lambda device: Clock())
+    found = measure_cost(subject(), Machine(CPU))
+    assert found.round_trip_joules is not None and not found.unavailable
+    assert 50 * 3 * NAP / 8 <= found.round_trip_joules < 4 * 50 * 3 * NAP / 8
+
+
+# A model
+
+
+def test_a_model_of_known_cost() -> None:
+    found = measure_cost(subject(), Machine(CPU))
+    naps = {"encode": 1, "decode": 2, "round_trip": 3, "train": 3}
+    for timing_name, count in naps.items():
+        for name, frames in ((timing_name, 8), (timing_name + "_one", 1)):
+            if name == "train_one":
+                continue
+            timed: Throughput = getattr(found, name)
+            nominal = frames / (count * NAP)
+            assert 0.25 * nominal < (timed.median or 0) <= nominal, name
+    assert found.batch == 8
+    no_meter = "a CPU has no meter that is read here"
+    assert found.unavailable == {"round_trip_joules": no_meter, "train_joules": no_meter}
+    assert found.encode_multiply_adds == found.decode_multiply_adds == 4 * VALUES
+    # Forward 2 products; backward 2 for the weights and 1 for the latents.
+    assert found.train_share_of_peak is not None and found.round_trip_share_of_peak is not None
+    ratio = found.train_share_of_peak / found.round_trip_share_of_peak
+    speeds = (found.train.median or 0) / (found.round_trip.median or 1)  # type: ignore[union-attr]
+    assert ratio == pytest.approx(2.5 * speeds, rel=1e-6)
+
+
+def test_a_reference_has_no_figures_of_training_and_needs_no_film() -> None:
+    origin = registry().origins["pca"]
+    found = measure_cost(subject("pca", origin=origin), Machine(CPU))
+    assert found.encode is not None and found.round_trip_one is not None
+    assert found.train is None and found.train_memory is None
+    assert not [name for name in found.unavailable if name.startswith("train")]
+
+
+def test_what_fails_in_training_costs_the_figures_of_training_alone() -> None:
+    found = measure_cost(subject("forgetful"), Machine(CPU))
+    assert found.round_trip is not None and found.round_trip_memory is not None
+    why = "ArithmeticError: not | enough of it"
+    for figure in ("train", "train_memory", "train_joules", "train_share_of_peak"):
+        assert getattr(found, figure) is None
+        assert found.unavailable[figure] == why
+
+
+def test_memory_that_runs_out_is_the_reason_and_no_smaller_batch_is_taken() -> None:
+    found = measure_cost(subject("large"), Machine(CPU))
+    assert found.batch == 8
+    assert found.encode is None and found.train is None
+    assert found.unavailable["encode"] == "memory ran out with a batch of 8"
+    assert found.unavailable["round_trip_share_of_peak"] == "memory ran out with a batch of 8"
+    assert found.unavailable["train"] == (
+        "large: memory ran out with a batch of 8; --batch 2 would fit"
+    )
+    assert found.encode_one is not None and found.round_trip_one is not None
+
+
+def test_training_is_timed_as_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def compiled(model: Autoencoder, mode: str) -> Callable[[Tensor, Step], Losses]:
+        asked.append(mode)
+        return model.losses
+
+    monkeypatch.setattr(cost, "compiled_losses", compiled)
+    measure_cost(subject(compile="default"), Machine(CPU))
+    assert asked == ["default"]
+
+    model = Sleepy(FrameSize(32, 32), Options(latent=4))
+    frames = subject().frames(CPU)
+    before = model.up.weight.detach().clone()
+    types: list[torch.dtype] = []
+    model.up.register_forward_hook(lambda module, given, out: types.append(out.dtype))
+    cost.training_step(model, frames, "bf16-mixed", "none")()
+    assert types == [torch.bfloat16]
+    assert not torch.equal(before, model.up.weight)
+
+
+# A pass
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were measured, for what they cost is given."""
+    done: list[str] = []
+
+    def measure(of: CostSubject, machine: Machine) -> Cost:
+        done.append(of.model)
+        if of.model == "quits":
+            return Cost(batch=of.batch, unavailable={"encode": "SystemExit: no"})
+        speed = Throughput(
+            median=10.0 * len(done), lower_quartile=float("nan"), upper_quartile=11, repeats=5
+        )
+        return Cost(batch=of.batch, encode=speed)
+
+    monkeypatch.setattr(costs, "measure_cost", measure)
+    return done
+
+
+def test_a_pass_measures_each_subject_once_in_order(measured: list[str]) -> None:
+    told: list[tuple[str, int, int]] = []
+    found = measure_all(
+        [subject(), subject("large"), subject(), subject(batch=4)],
+        CPU,
+        watch=lambda of, number, count: told.append((of.model, number, count)),
+    )
+    assert measured == ["sleepy", "large", "sleepy"]
+    assert told == [("sleepy", 1, 3), ("large", 2, 3), ("sleepy", 3, 3)]
+    assert [row.subject.batch for row in found.rows] == [8, 8, 4]
+    assert [row.parameters for row in found.rows] == [2 * 4 * VALUES] * 3
+    assert found.environment.threads == torch.get_num_threads()
+
+
+def test_threads_stay_pinned_whatever_a_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def measure(of: CostSubject, machine: Machine) -> Cost:
+        seen.append(torch.get_num_threads())
+        torch.set_num_threads(seen[0] + 1)
+        return Cost(batch=8)
+
+    monkeypatch.setattr(costs, "measure_cost", measure)
+    before = torch.get_num_threads()
+    try:
+        found = measure_all([subject(), subject("large")], CPU)
+        assert seen == [before, before]
+        assert torch.get_num_threads() == found.environment.threads == before
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_trainings_that_differ_by_film_seed_and_budget_are_one_subject() -> None:
+    one, other = (
+        TrainingConfig(
+            **subject().model_dump(), film=film, film_fingerprint=film, budget=budget, seed=seed
+        )
+        for film, budget, seed in (("bikes", "8steps", 0), ("carphone", "9steps", 1))
+    )
+    assert CostSubject.of(one).key == CostSubject.of(other).key == subject().key
+    assert subject(options={"latent": 5}).key != subject().key
+
+
+def test_a_pass_is_found_again_and_measured_as_a_whole_for_other_models(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    workspace = Workspace(tmp_path)
+    two = [subject(), subject("large")]
+    first = costs_of(workspace, two, CPU)
+    assert costs_of(workspace, reversed(two), CPU) == first
+    assert measured == ["sleepy", "large"]
+    (path,) = (tmp_path / ".zoo" / "costs").iterdir()
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert first[two[0].key].encode.lower_quartile is None  # type: ignore[union-attr]
+
+    costs_of(workspace, [*two, subject("forgetful")], CPU)
+    assert measured[2:] == ["sleepy", "large", "forgetful"]
+    costs_of(workspace, two, CPU, afresh=True)
+    assert measured[5:] == ["sleepy", "large"]
+    path.write_text("{}")
+    costs_of(workspace, two, CPU)
+    assert measured[7:] == ["sleepy", "large"]
+
+
+def test_another_number_of_threads_is_another_pass(tmp_path: Path, measured: list[str]) -> None:
+    workspace, before = Workspace(tmp_path), torch.get_num_threads()
+    try:
+        costs_of(workspace, [subject()], CPU)
+        torch.set_num_threads(before + 1)
+        costs_of(workspace, [subject()], CPU)
+    finally:
+        torch.set_num_threads(before)
+    assert measured == ["sleepy", "sleepy"]
+
+
+def test_a_pass_with_a_failed_model_is_not_kept(tmp_path: Path, measured: list[str]) -> None:
+    for _ in range(2):
+        found = costs_of(Workspace(tmp_path), [subject("quits"), subject()], CPU)
+    assert measured == ["quits", "sleepy"] * 2
+    assert found[subject("quits").key].unavailable == {"encode": "SystemExit: no"}
+
+
+def test_a_pass_can_be_stopped_between_models(tmp_path: Path, measured: list[str]) -> None:
+    stop = StopRequest()
+
+    def watch(of: CostSubject, number: int, count: int) -> None:
+        stop.asked = True
+
+    with pytest.raises(Interrupted):
+        costs_of(Workspace(tmp_path), [subject(), subject("large")], CPU, watch=watch, stop=stop)
+    assert measured == ["sleepy"]
+    with pytest.raises(BadInput):
+        measure_all([], CPU)
+
+
+def record(workspace: Workspace, model: str, **changes: Any) -> Record:
+    """The record of a run that lies in the workspace."""
+    seed = changes.get("seed", 0)
+    film = changes.get("trained_on", "bikes")
+    config = TrainingConfig(
+        **subject(model).model_dump(), film=film, film_fingerprint="", budget="8steps", seed=seed
+    )
+    folder = RunFolder.of(workspace, config)
+    folder.write(RunFile(state="finished", config=config, environment=ENVIRONMENT))
+    settings = {
+        "model": model,
+        "summary": "",
+        "role": "model",
+        "origin": "a test 0",
+        "trained_on": film,
+        "watched": film,
+        "watched_fingerprint": "",
+        "seed": 0,
+        "options": {},
+        "status": "ok",
+        "run": folder.path.relative_to(workspace.root).as_posix(),
+        "environment": ENVIRONMENT,
+        **changes,
+    }
+    return Record.model_validate(settings)
+
+
+def test_every_good_record_of_its_own_film_gets_its_cost_and_no_other(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    workspace = Workspace(tmp_path)
+    coded = Cost(batch=None)
+    records = [
+        record(workspace, "sleepy"),
+        record(workspace, "sleepy", seed=1),
+        record(workspace, "large", trained_on="carphone"),
+        record(workspace, "sleepy", watched="carphone"),
+        record(workspace, "sleepy", kind="codec", cost=coded),
+        record(workspace, "forgetful", status="failed", reason="it did"),
+    ]
+    found = with_costs(workspace, records, CPU)
+    assert measured == ["sleepy", "large"]
+    assert [row.cost and row.cost.encode and row.cost.encode.median for row in found] == [
+        *(10.0, 10.0, 20.0),
+        *(None, None, None),
+    ]
+    assert found[3].cost is None and found[4].cost == coded and found[5].cost is None
+    assert with_costs(workspace, [], CPU) == []
+
+
+# The verb
+
+QUICK = ("--preset", "quick", "--size", "32x32", "--latent", "4", "--device", "cpu")
+
+
+def test_bench_keeps_failures_as_rows(zoo: Callable, workspace: Path) -> None:
+    said = zoo("bench", "--models", "sleepy,quits,forgetful", *QUICK)
+    assert said.code == 0, said.err
+    kept = workspace / "results" / "bench.json"
+    json.loads(kept.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    found = read_json(kept, Bench)
+    assert [row.subject.model for row in found.rows] == ["sleepy", "quits", "forgetful"]
+    assert [row.failure for row in found.rows] == [
+        None,
+        "SystemExit: I have had enough",
+        None,
+    ]
+    assert found.command is not None and found.command.startswith("zoo bench --models")
+    assert found.environment.threads == 1
+    shown = " ".join(said.out.split())
+    assert "quits failed" in shown
+    assert "SystemExit: I have had enough" in shown
+    assert "ArithmeticError: not | enough of it" in shown
+    assert "1 thread" in shown and "8 in a batch" in shown and "32-true" in shown
+    assert str(kept) in said.out.replace("\n", "")
+
+
+def test_bench_fails_only_where_every_model_does(zoo: Callable, workspace: Path) -> None:
+    said = zoo("bench", "--models", "quits", *QUICK)
+    assert said.code == 1
+    assert "I have had enough" in said.out
+    assert read_json(workspace / "results" / "bench.json", Bench).rows[0].failure
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--sort", "size"), "--sort takes name or speed; not 'size'"),
+        (("--models", "sleepyy"), "no model is called 'sleepyy' (did you mean 'sleepy'?)"),
+        (("--models", "x264"), "x264 is a film codec"),
+        (("--batch", "0"), "a batch has"),
+        (("--models", "sleepy", "--set", "depth=3"), "no option 'depth'"),
+    ],
+)
+def test_bad_input_to_bench_is_one_line(
+    words: tuple[str, ...], message: str, zoo: Callable, workspace: Path
+) -> None:
+    said = zoo("bench", *words)
+    assert said.code == 2
+    assert message in said.err and said.err.count("\n") == 1
+    assert not (workspace / "results").exists()
+
+
+def speed(median: float) -> Throughput:
+    return Throughput(
+        median=median, lower_quartile=0.95 * median, upper_quartile=1.05 * median, repeats=9
+    )
+
+
+def row(model: str, median: float, joules: float | None) -> BenchRow:
+    timings = {name: speed(median) for name in costs.TIMINGS}
+    memories = {
+        name: Memory(allocated=123_456_789, reserved=200_000_000)
+        for name in ("train_memory", "round_trip_memory")
+    }
+    shares = {"train_share_of_peak": 0.25, "round_trip_share_of_peak": 1.0}
+    energies = {"train_joules": joules, "round_trip_joules": joules}
+    found = Cost.model_validate({"batch": 8, **timings, **memories, **shares, **energies})
+    return BenchRow(subject=subject(model), parameters=12_345_678, cost=found)
+
+
+@pytest.mark.parametrize("joules", [None, 123.4])
+@pytest.mark.parametrize("width", [80, 140, 200])
+def test_the_table_fits_and_is_in_the_order_that_was_asked_for(
+    width: int, joules: float | None
+) -> None:
+    rows = [row("[red]zebra", 12_345.6, joules), row("a" * 20, 1.0e6, joules), row("m", 1.0, None)]
+    bench = Bench(created="", command=None, environment=ENVIRONMENT, rows=rows)
+    for by_speed, order in ((True, "a[m"), (False, "[am")):
+        console = Console(width=width, no_color=True)
+        with console.capture() as capture:
+            console.print(bench_table(bench, by_speed))
+        lines = capture.get().splitlines()
+        assert max(map(len, lines)) <= width
+        assert "…" not in capture.get()
+        names = [line[1] for line in lines if line[1:2].strip() and line.count("±") == 4]
+        assert "".join(names) == order
+        assert ("mJ a frame" in capture.get()) == (joules is not None)
+    assert "12,300 ± 5%" in capture.get() and "1.00 M ± 5%" in capture.get()

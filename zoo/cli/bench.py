@@ -1,0 +1,112 @@
+"""`zoo bench`: what models cost to run, one after another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli import options as opt
+
+if TYPE_CHECKING:
+    from zoo.autoencoder import Autoencoder
+    from zoo.evaluation.cost_subject import CostSubject
+    from zoo.training.jobs import Settings
+
+ORDERS = ("name", "speed")
+
+
+def bench(
+    models: Annotated[
+        str, typer.Option("--models", help="all (with references), or names: a,b")
+    ] = "all",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of every model, NAME=VALUE; may be repeated."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", help="name, or speed: frames encoded and decoded a second.")
+    ] = "speed",
+    preset: opt.PresetOption = "film",
+    size: opt.SizeOption = None,
+    latent: opt.LatentOption = None,
+    batch: opt.BatchOption = None,
+    threads: opt.ThreadsOption = None,
+    device: opt.DeviceOption = "auto",
+    compiled: opt.CompileOption = False,
+    cuda_graphs: opt.CudaGraphsOption = False,
+) -> None:
+    """Measure speed, memory and arithmetic of untrained models; write results/bench.json.
+
+    Needs no film. Nothing else should run on the machine meanwhile. A model that fails is a row
+    with its reason; exits with 1 if all of them do.
+    """
+    import shlex
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from zoo.cli.bench_table import bench_table
+    from zoo.compare.costs import measure_all
+    from zoo.errors import BadInput
+    from zoo.plugins import registry
+    from zoo.records import write_json
+    from zoo.training.jobs import Settings
+    from zoo.training.watching import stop_on_interrupt
+    from zoo.workspace import Workspace
+
+    if sort not in ORDERS:
+        raise BadInput(f"--sort takes {' or '.join(ORDERS)}; not {sort!r}")
+    console = Console()
+    chosen_models = registry().choose_models(models)
+    if models == "all":
+        chosen_models += registry().references.values()
+    chosen = Settings.choose(
+        preset,
+        size=size,
+        latent=latent,
+        batch=batch,
+        threads=threads,
+        device=device,
+        compiled=compiled,
+        cuda_graphs=cuda_graphs,
+        options=opt.read_settings(settings or []),
+    )
+    subjects = [_subject(chosen, architecture) for architecture in chosen_models]
+    chosen.pin_threads()
+
+    def watch(subject: CostSubject, number: int, count: int) -> None:
+        # A line and no live display, which would draw while a model is timed.
+        if console.is_terminal:
+            console.print(escape(f"{number}/{count} {subject.model}"), highlight=False)
+
+    with stop_on_interrupt() as stop:
+        found = measure_all(
+            subjects,
+            chosen.device,
+            watch=watch,
+            stop=stop,
+            command=shlex.join(["zoo", *sys.argv[1:]]),
+        )
+    path = Workspace.here().results / "bench.json"
+    write_json(path, found)
+    console.print(bench_table(found, by_speed=sort == "speed"))
+    console.print(f"kept in: {path}", markup=False, soft_wrap=True)
+    if all(row.failure for row in found.rows):
+        raise typer.Exit(1)
+
+
+def _subject(chosen: Settings, architecture: type[Autoencoder]) -> CostSubject:
+    from zoo.evaluation.cost_subject import CostSubject
+    from zoo.plugins import registry
+
+    return CostSubject(
+        model=architecture.name,
+        origin=registry().origins[architecture.name],
+        options=chosen.options_of(architecture).model_dump(mode="json"),
+        size=str(chosen.size),
+        batch=chosen.batch,
+        precision=chosen.precision,
+        compile="none" if architecture.fits_directly() else chosen.compile,
+    )

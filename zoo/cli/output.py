@@ -1,0 +1,51 @@
+"""Where a verb writes, and how it shows that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
+    """Return a path that may be written; raises BadInput on a wrong ending, or where it is taken.
+
+    `suffix` begins with a dot.
+    """
+    if path.suffix.lower() != suffix:
+        raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is no file that could be replaced")
+    if path.exists() and not overwrite:
+        raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")
+    return path
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """What prints a line as it is, however long."""
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
+
+
+@contextmanager
+def bar(console: Console, what: str, frames: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar, in a terminal; yields what takes the number of frames done."""
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(escape(what), total=frames)
+        yield lambda done: progress.update(task, completed=done)

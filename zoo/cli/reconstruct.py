@@ -1,0 +1,221 @@
+"""`zoo reconstruct`: a film drawn again from its latents, with its sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli import options as opt
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zoo.films.catalogue import Catalogue, FilmEntry
+    from zoo.training.runs import Run
+    from zoo.workspace import Workspace
+
+
+def reconstruct(
+    film: Annotated[
+        str, typer.Option("--film", help="The film to draw: of the catalogue, or a path.")
+    ],
+    model: Annotated[
+        str | None, typer.Argument(help="A model that was trained; --models takes several.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Several models in a grid with names: a,b,c.")
+    ] = None,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Put the original next to what is drawn.")
+    ] = False,
+    run: Annotated[
+        str | None, typer.Option("--run", help="This run, named as `zoo runs` names it.")
+    ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option("--trained-on", help="The film that the network knows, if not the one drawn."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The MP4 to write; else <film>-<model>.mp4.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the MP4 if it is there.")
+    ] = False,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
+    codec: Annotated[
+        str, typer.Option("--codec", help="libx264, libx265 or libsvtav1.")
+    ] = "libx264",
+    crf: Annotated[
+        float | None, typer.Option("--crf", help="Quality: higher is coarser; libx264: 18.")
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option("--encoder-preset", help="The encoder's own preset; libx264: medium."),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="Size of a picture in the video: 1280x720 or 2x.")
+    ] = None,
+    scale_by: Annotated[
+        str,
+        typer.Option("--filter", help="nearest, bilinear, bicubic, lanczos, spline or area."),
+    ] = "lanczos",
+    holdout: opt.HoldoutOption = 0.1,
+    threads: opt.ThreadsOption = None,
+    device: opt.DeviceOption = "auto",
+) -> None:
+    """Draw a whole film from its latents, at the source's pace and with its sound.
+
+    The network is that of a finished run on this film; of several, the one trained on most frames,
+    of equals the newest. With --trained-on it is one that has only ever seen another film.
+    """
+    import torch
+    from rich.console import Console
+
+    from zoo.cli.watching import ingest_with_progress
+    from zoo.environment import choose_device
+    from zoo.errors import BadInput
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.time_code import format_time_code, parse_time_code
+    from zoo.reconstruct.opening import Opener, run_size
+    from zoo.reconstruct.ordering import check_place, default_name, parse_scale
+    from zoo.reconstruct.panels import Original, Panel, Redrawn
+    from zoo.reconstruct.reconstruct import reconstruct as draw
+    from zoo.reconstruct.reconstruct import stretch_of
+    from zoo.training.jobs import whole_number
+    from zoo.training.runs import find_runs
+    from zoo.video.convert import libswscale_name
+    from zoo.video.writer import Coding
+    from zoo.workspace import Workspace
+
+    coding = Coding(codec, crf, speed)
+    libswscale_name(scale_by)
+    chosen_device = choose_device(device)
+    first, last = (None if text is None else parse_time_code(text) for text in (begin, end))
+    console = Console()
+    workspace = Workspace.here()
+    catalogue = Catalogue.open(workspace)
+    entries = catalogue.choose(film)
+    if len(entries) != 1:
+        raise BadInput("zoo reconstruct draws one film at a time")
+    entry = entries[0]
+    found = find_runs(workspace)
+    known, trained_entry = _film_known(trained_on, catalogue, found)
+    runs = _choose(found, entry, _models(model, models, run), run, known, workspace)
+    out = out or Path(default_name(entry.name, [each.model for each in runs], runs[0].film))
+    check_place(out, entry, overwrite)
+    size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
+    size = parse_scale(scale, size) if scale else size
+    if threads is not None:
+        torch.set_num_threads(whole_number(threads, "--threads"))
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    opener = Opener(
+        workspace,
+        chosen_device,
+        lambda one, size: ingest_with_progress(console, one, size, workspace, holdout),
+        tell,
+    )
+    panels: list[Panel] = []
+    for each in runs:
+        tell(f"run: {each.name}")
+        its_film, eyes = opener.open(each, entry, trained_entry or catalogue.entries.get(each.film))
+        name = each.model if each.film == entry.name else f"{each.model}, knows {each.film}"
+        panels.append(Redrawn(its_film, name, eyes))
+    largest = max((panel.film for panel in panels), key=lambda one: one.size.pixels)
+    if beside:
+        panels.insert(0, Original(largest))
+    stretch = stretch_of(entry, largest, first, last)
+    if largest.store.manifest.damage.times:
+        tell("times of this film were mended; its sound may be out of step after such a place")
+    with _bar(console, entry.name, stretch.stop - stretch.start) as progress:
+        written = draw(
+            entry,
+            panels,
+            stretch,
+            out,
+            size=size,
+            scale_by=scale_by,
+            coding=coding,
+            progress=progress,
+        )
+    tell(f"sound: {written.sound.told if written.sound else 'the source has none'}")
+    tell(
+        f"wrote {written.path}: {written.size}, {written.frames:,} frames, "
+        f"{format_time_code(written.seconds)}"
+    )
+
+
+def _models(model: str | None, models: str | None, run: str | None) -> list[str | None]:
+    """The names that were given, each once; one None where a run alone says which it is."""
+    from zoo.errors import BadInput
+    from zoo.plugins import registry
+
+    if model and models:
+        raise BadInput("name one model, or several with --models; not both")
+    if run and models:
+        raise BadInput("--run names one run; with --models every model's own is found")
+    if not model and not models:
+        if not run:
+            raise BadInput("name a model, several with --models, or a run with --run")
+        return [None]
+    names = [word.strip() for word in (models or model or "").split(",") if word.strip()]
+    return [registry().architecture(name).name for name in dict.fromkeys(names)]
+
+
+def _film_known(
+    word: str | None, catalogue: Catalogue, runs: list[Run]
+) -> tuple[str | None, FilmEntry | None]:
+    """The film that `--trained-on` names, and its entry; runs outlive entries."""
+    from zoo.errors import BadInput
+
+    if word is None:
+        return None, None
+    if word not in catalogue.entries and any(run.film == word for run in runs):
+        return word, None
+    entries = catalogue.choose(word)
+    if len(entries) != 1:
+        raise BadInput("--trained-on names one film")
+    return entries[0].name, entries[0]
+
+
+def _choose(
+    found: list[Run],
+    entry: FilmEntry,
+    models: list[str | None],
+    run: str | None,
+    known: str | None,
+    workspace: Workspace,
+) -> list[Run]:
+    from zoo.errors import BadInput
+    from zoo.reconstruct.choosing import named_run, run_of
+
+    if run is None:
+        return [run_of(found, name, entry.name, known) for name in models if name]
+    chosen = named_run(found, run, models[0], workspace)
+    if known is not None and chosen.film != known:
+        raise BadInput(f"{chosen.name} was trained on {chosen.film}, not on {known}")
+    return [chosen]
+
+
+@contextmanager
+def _bar(console: Console, name: str, frames: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar, in a terminal; yields what takes the number of frames written."""
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(escape(f"drawing {name}"), total=frames)
+        yield lambda done: bar.update(task, completed=done)

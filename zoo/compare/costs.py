@@ -1,0 +1,215 @@
+"""Costs in a pass of their own: every model once, one after another, with nothing beside them.
+
+Ratios of speeds belong to one process, so a pass is kept as a whole (`.zoo/costs/`): it is found
+again for the same models on the same machine, and measured again as a whole for any others.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+import torch
+
+from zoo import environment
+from zoo.errors import BadInput
+from zoo.evaluation.anatomy import anatomy
+from zoo.evaluation.cost import Machine, measure_cost
+from zoo.evaluation.cost_subject import CostSubject
+from zoo.frame_size import FrameSize
+from zoo.records import Cost, Environment, Record, read_json, write_json
+from zoo.training.engine import Interrupted
+from zoo.training.heap import keep_freed_memory
+from zoo.training.run_folder import RunFolder
+from zoo.training.watching import StopRequest
+from zoo.workspace import Workspace
+
+BENCH_VERSION: Literal[1] = 1
+TIMINGS = (
+    *("train", "encode", "decode", "round_trip"),
+    *("encode_one", "decode_one", "round_trip_one"),
+)
+_SAME_SPEED = {"commit", "pyav", "ffmpeg"}
+"""What an environment says that changes no speed, or that another release tells as well."""
+
+Watch = Callable[[CostSubject, int, int], None]
+"""Told of each subject before it is measured, with its number from 1 up and how many there are."""
+
+
+class BenchRow(pydantic.BaseModel):
+    """One model of a pass."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    subject: CostSubject
+    parameters: int | None
+    """Trained ones; null where the model could not be built."""
+    cost: Cost
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing could be timed; None if something was."""
+        if any(getattr(self.cost, timing) for timing in TIMINGS):
+            return None
+        return next(iter(self.cost.unavailable.values()), "nothing could be timed")
+
+
+class Bench(pydantic.BaseModel):
+    """A pass, as `results/bench.json` and `.zoo/costs/` hold it."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1] = BENCH_VERSION
+    created: str
+    """UTC, ISO 8601."""
+    command: str | None
+    """What measures this again; null for a pass within a comparison."""
+    environment: Environment
+    rows: list[BenchRow]
+
+
+def nobody(subject: CostSubject, number: int, count: int) -> None:
+    """A watcher that looks away."""
+
+
+def measure_all(
+    subjects: Iterable[CostSubject],
+    device: torch.device,
+    *,
+    watch: Watch = nobody,
+    stop: StopRequest | None = None,
+    command: str | None = None,
+) -> Bench:
+    """Measure every distinct subject once, in order, on as many threads as torch has now.
+
+    Nothing that computes or draws should run in this process meanwhile, a live display included.
+    A subject that fails is a row with its reasons. Raises Interrupted between subjects when `stop`
+    was asked, and BadInput if there are none.
+    """
+    distinct = _distinct(subjects)
+    if not distinct:
+        raise BadInput("there is no model to measure")
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        # Training does so, and what is set for a process stays.
+        keep_freed_memory()
+    machine = Machine(device)
+    rows = []
+    for number, subject in enumerate(distinct, start=1):
+        if stop and stop.asked:
+            raise Interrupted("stopped while costs were measured; the same command measures again")
+        watch(subject, number, len(distinct))
+        # A plugin may have changed it.
+        torch.set_num_threads(threads)
+        cost = measure_cost(subject, machine)
+        rows.append(BenchRow(subject=subject, parameters=_parameters(subject), cost=cost))
+    torch.set_num_threads(threads)
+    return Bench(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command,
+        environment=_environment(distinct, device),
+        rows=rows,
+    )
+
+
+def costs_of(
+    workspace: Workspace,
+    subjects: Iterable[CostSubject],
+    device: torch.device,
+    *,
+    afresh: bool = False,
+    watch: Watch = nobody,
+    stop: StopRequest | None = None,
+) -> dict[str, Cost]:
+    """Costs by `CostSubject.key`: those of an earlier pass over the same models, or measured now.
+
+    `afresh` measures whatever is there. A pass in which a model failed is not kept.
+    """
+    distinct = _distinct(subjects)
+    if not distinct:
+        return {}
+    path = _path(workspace, distinct, _environment(distinct, device))
+    bench = None if afresh else _kept(path)
+    if bench is None:
+        bench = measure_all(distinct, device, watch=watch, stop=stop)
+        if not any(row.failure for row in bench.rows):
+            write_json(path, bench)
+    return {row.subject.key: row.cost for row in bench.rows}
+
+
+def with_costs(
+    workspace: Workspace,
+    records: Sequence[Record],
+    device: torch.device,
+    *,
+    afresh: bool = False,
+    watch: Watch = nobody,
+    stop: StopRequest | None = None,
+) -> list[Record]:
+    """The records, with the cost of every model that watched its own film.
+
+    To be called when all cells are done, with records of this workspace's runs. Failed records,
+    codecs (timed where they code) and records of other films stay as they are. A model that could
+    not be measured has a cost of reasons alone. See `costs_of` for the rest.
+    """
+    subjects = {
+        number: CostSubject.of(run.config)
+        for number, record in enumerate(records)
+        if record.status == "ok" and record.kind == "autoencoder" and record.run
+        if record.trained_on == record.watched
+        if (run := RunFolder(workspace.root / record.run).read())
+    }
+    costs = costs_of(workspace, subjects.values(), device, afresh=afresh, watch=watch, stop=stop)
+    return [
+        record.model_copy(update={"cost": costs[subjects[number].key]})
+        if number in subjects
+        else record
+        for number, record in enumerate(records)
+    ]
+
+
+def _distinct(subjects: Iterable[CostSubject]) -> list[CostSubject]:
+    return list({subject.key: subject for subject in subjects}.values())
+
+
+def _environment(subjects: Sequence[CostSubject], device: torch.device) -> Environment:
+    # What is fitted directly is never compiled, and does not say how the others are.
+    said = next((s for s in subjects if s.compile != "none"), subjects[0])
+    return environment.describe(device, said.precision, said.compile)
+
+
+def _path(workspace: Workspace, subjects: Sequence[CostSubject], here: Environment) -> Path:
+    """Where the pass over these subjects on this machine is kept, in whatever order they come."""
+    decisive = {
+        "version": BENCH_VERSION,
+        "subjects": sorted(subject.key for subject in subjects),
+        "environment": here.model_dump(mode="json", exclude=_SAME_SPEED),
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    return workspace.root / ".zoo" / "costs" / f"{digest}.json"
+
+
+def _kept(path: Path) -> Bench | None:
+    if not path.exists():
+        return None
+    try:
+        return read_json(path, Bench)
+    except BadInput:
+        # Written by another version, or damaged: it is measured again.
+        return None
+
+
+def _parameters(subject: CostSubject) -> int | None:
+    """Trained parameters, counted without weights; None where the model cannot be built."""
+    try:
+        architecture = subject.architecture
+        options = architecture.parse_options(subject.options)
+        players = anatomy(architecture, FrameSize.parse(subject.size), options).players
+    except (Exception, SystemExit):
+        return None  # the cost says why
+    return sum(players.values())

@@ -1,0 +1,61 @@
+"""Frames of a film as a finished run draws them, from what its evaluation kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from zoo.errors import ZooError
+from zoo.evaluation.coding import stream_path
+from zoo.evaluation.evaluate import LATENTS
+from zoo.evaluation.watch import BATCH, as_shown
+from zoo.films.film import Film
+from zoo.latents import latents as latents_file
+from zoo.plugins import registry
+from zoo.records import Record
+from zoo.training.jobs import load_model
+from zoo.training.run_folder import RunFolder
+from zoo.workspace import Workspace
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def drawn_frames(
+    workspace: Workspace, record: Record, film: Film, frames: Iterable[int], device: torch.device
+) -> Iterator[tuple[int, Pixels]]:
+    """Frames of the film that the record is of, by rising number: uint8 (H, W, 3), RGB.
+
+    A model draws them from the latents that were scored, a codec from its stream. Raises ZooError
+    where these are gone.
+    """
+    assert record.run is not None, "a good record has a run"
+    folder = RunFolder(workspace.root / record.run)
+    wanted = sorted(set(frames))
+    if record.kind == "codec":
+        yield from _decoded(folder, record, film, wanted)
+        return
+    run = folder.read()
+    if run is None:
+        raise ZooError(f"{folder.path} holds no run any more")
+    model = load_model(folder, run.config, device)
+    kept = folder.evaluation(film.name) / LATENTS
+    latents = latents_file.load(kept, film.fingerprint, device)
+    for start in range(0, len(wanted), BATCH):
+        numbers = wanted[start : start + BATCH]
+        with torch.inference_mode():
+            drawn = as_shown(model.decode(latents.restored(numbers))) * 255
+        levels = drawn.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        yield from zip(numbers, levels, strict=True)
+
+
+def _decoded(
+    folder: RunFolder, record: Record, film: Film, wanted: list[int]
+) -> Iterator[tuple[int, Pixels]]:
+    codec = registry().codecs[record.model](film.size)
+    chosen = frozenset(wanted)
+    for number, frame in enumerate(codec.decode(stream_path(folder, codec).read_bytes())):
+        if number in chosen:
+            yield number, frame

@@ -1,0 +1,68 @@
+"""From the records of a comparison to its results: one folder that stands on its own."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from zoo.compare.pictures import with_pictures
+from zoo.compare.series import with_series
+from zoo.compare.takedowns import with_takedowns
+from zoo.evaluation.watch import Judges
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.records import MetricInfo, Record, Results
+from zoo.training.jobs import Settings
+from zoo.workspace import Workspace
+
+CHOOSES = "lpips"
+"""The metric that chooses the pictures, where it could be measured."""
+
+
+def gather(
+    workspace: Workspace,
+    films: Sequence[Film],
+    records: Sequence[Record],
+    settings: Settings,
+    judges: Judges,
+    command: str,
+    folder: Path,
+) -> Results:
+    """Everything that a report is made from; what is no number is written into `folder`."""
+    metrics = _described(judges, records)
+    device: torch.device = settings.device
+    measured = [metric for metric in metrics if metric.unavailable is None]
+    chooses = min(measured, key=lambda metric: metric.name != CHOOSES, default=None)
+    searched = with_takedowns(workspace, records, films, device)
+    return Results(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command,
+        preset=settings.preset,
+        budget=str(settings.budget),
+        batch=settings.batch,
+        films=with_series(workspace, films, records, measured, folder),
+        metrics=metrics,
+        records=with_pictures(workspace, searched, films, chooses, folder, device),
+    )
+
+
+def _described(judges: Judges, records: Sequence[Record]) -> list[MetricInfo]:
+    """The metrics that were asked for, and those that were measured when they could be."""
+    wanted = {metric.name for metric in judges.asked}
+    wanted |= {name for record in records for name in record.scores}
+    return [
+        MetricInfo(
+            name=metric.name,
+            label=metric.label,
+            unit=metric.unit,
+            better=metric.better,
+            digits=metric.digits,
+            source=metric.source,
+            unavailable=judges.unavailable.get(metric.name),
+        )
+        for metric in registry().metrics.values()
+        if metric.name in wanted
+    ]

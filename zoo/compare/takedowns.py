@@ -1,0 +1,69 @@
+"""The takedown score of every record: what a search of all the films of a comparison finds.
+
+It depends on which films are searched, so it is no part of what a run keeps: hashes are, and the
+search is made for every comparison anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from zoo.evaluation.judge import HASHES
+from zoo.films.film import Film
+from zoo.matching.hashed_film import HashedFilm, hash_film
+from zoo.matching.hashes import Hashes
+from zoo.matching.takedown import takedown
+from zoo.records import Record, Takedown
+from zoo.training.run_folder import RunFolder
+from zoo.workspace import Workspace
+
+MOST_FRAMES = 6000
+"""Of a film that are searched: a search of all pairs takes the square of it."""
+
+
+def with_takedowns(
+    workspace: Workspace, records: Sequence[Record], films: Sequence[Film], device: torch.device
+) -> list[Record]:
+    """The records, with a score in each good one whose model watched its own film."""
+    steps = {film.name: -(-len(film) // MOST_FRAMES) for film in films}
+    catalogue = {film.name: _thinned(hash_film(film, device), steps[film.name]) for film in films}
+    return [
+        record.model_copy(
+            update={"takedown": _score(workspace, record, catalogue, steps[record.watched], device)}
+        )
+        if record.status == "ok" and record.watched == record.trained_on
+        else record
+        for record in records
+    ]
+
+
+def _score(
+    workspace: Workspace,
+    record: Record,
+    catalogue: dict[str, HashedFilm],
+    step: int,
+    device: torch.device,
+) -> Takedown:
+    assert record.run is not None, "a good record has a run"
+    place = RunFolder(workspace.root / record.run).evaluation(record.watched) / HASHES
+    with np.load(place, allow_pickle=False) as held:
+        drawn = Hashes.unpacked(held["bits"], held["quality"]).to(device)[::step]
+    found = takedown(catalogue[record.watched], drawn, list(catalogue.values()))
+    return Takedown(
+        every=step,
+        comparable=found.comparable,
+        matched=found.matched,
+        retrieved=found.retrieved,
+        found=found.found,
+        film_matches=found.film_matches,
+        precision=found.precision,
+        false_matches=found.false_matches,
+    )
+
+
+def _thinned(film: HashedFilm, step: int) -> HashedFilm:
+    return replace(film, hashes=film.hashes[::step], times=film.times[::step])

@@ -1,0 +1,83 @@
+"""What a model makes of frames that are put to it: grey ones, and the same frame in company."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from zoo.autoencoder import Autoencoder
+from zoo.evaluation.scoring import score_pairs
+from zoo.evaluation.traits import mean_of
+from zoo.evaluation.watch import BATCH, as_shown, film_batch
+from zoo.films.film import Film
+from zoo.latents.quantise import Quantiser
+from zoo.metric import Metric, TemporalMetric
+from zoo.records import Invariance, PlainFrame
+
+LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
+ALONE = 8
+"""Frames that are encoded alone as well."""
+
+
+@torch.inference_mode()
+def plain_frames(
+    model: Autoencoder, quantiser: Quantiser, metrics: Sequence[Metric], device: torch.device
+) -> list[PlainFrame]:
+    """Have a model draw a black, a grey and a white frame, each alone."""
+    found = []
+    for name, level in LEVELS.items():
+        shape = 1, 3, model.size.height, model.size.width
+        frame = torch.full(shape, level / 255, device=device)
+        drawn = as_shown(_round_trip(model, frame, quantiser))
+        levels = drawn[0].flatten(1) * 255
+        red, green, blue = levels.mean(dim=1).tolist()
+        still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
+        scores = score_pairs([(frame, drawn)], [0], still)
+        found.append(
+            PlainFrame(
+                name=name,
+                level=level,
+                drawn=(red, green, blue),
+                drawn_sd=float(levels.var(dim=1, correction=0).mean().sqrt()),
+                scores={metric: mean_of(values) for metric, values in scores.items()},
+            )
+        )
+    return found
+
+
+def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
+    latent = model.encode(frames)
+    flat = quantiser.numbers(quantiser.levels(latent.float().flatten(1)))
+    return model.decode(flat.view(latent.shape))
+
+
+@torch.inference_mode()
+def invariance(
+    model: Autoencoder, film: Film, quantiser: Quantiser, device: torch.device
+) -> Invariance:
+    """Encode and decode frames of a film beside others and alone, and compare."""
+    count = min(BATCH, len(film))
+    # Spread over the film: neighbours would be poor company.
+    together = film_batch(film, [i * len(film) // count for i in range(count)], device)
+    codes = model.encode(together)
+    drawn = as_shown(model.decode(codes))
+    apart, levels, differing, samples = 0.0, 0, 0, 0
+    # A dimension that is the same all over the film has no range; the widest stands in for it.
+    ranges = quantiser.step * (2**quantiser.bits - 1)
+    ranges = torch.where(ranges > 0, ranges, ranges.max()) if len(ranges) else ranges
+    alone = min(ALONE, count)
+    for index in range(alone):
+        code = model.encode(together[index : index + 1])
+        change = (code - codes[index : index + 1]).float().flatten(1).abs()
+        relative = torch.where(change > 0, change / ranges.clamp_min(1e-12), change)
+        apart = max(apart, float(relative.max()) if relative.numel() else 0.0)
+        off = (as_shown(model.decode(code)) - drawn[index : index + 1]).abs() * 255
+        levels = max(levels, round(float(off.max())))
+        differing += int((off > 1.5).sum())
+        samples += off.numel()
+    return Invariance(
+        frames=alone, latent_difference=apart, levels=levels, differing=differing / samples
+    )

@@ -1,0 +1,91 @@
+"""Rate and distortion: what fewer bits a latent number save, and what they cost in quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from zoo.autoencoder import Autoencoder
+from zoo.evaluation.scoring import score_pairs
+from zoo.evaluation.summary import Frames
+from zoo.evaluation.traits import Values, mean_of
+from zoo.evaluation.watch import BATCH, as_shown, film_batch
+from zoo.films.film import Film
+from zoo.latents.latents import Encoded
+from zoo.latents.quantise import BITS, Quantiser
+from zoo.metric import Metric, TemporalMetric
+from zoo.records import Part, RatePoint
+
+DEPTHS = (6, 5, 4, 3)
+"""Bits a number beside the 8 of all other scores."""
+MOST_FRAMES = 128
+"""Of a part that each depth is scored on: a long film is sampled evenly."""
+
+
+def rate_points(
+    model: Autoencoder,
+    film: Film,
+    encoded: Encoded,
+    scores: Mapping[str, Values],
+    parts: Mapping[Part, Frames],
+    metrics: Sequence[Metric],
+    device: torch.device,
+) -> list[RatePoint]:
+    """Score the film at several numbers of bits, 8 first, for which `scores` are known.
+
+    Every point is of the same frames; temporal metrics, which need neighbours, are left out. A
+    latent of whole numbers has one point: its numbers name codes, and fewer bits would name others.
+    """
+    still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
+    sampled = {part: _sample(frames) for part, frames in parts.items()}
+    points = []
+    codes = bool((encoded.numbers == encoded.numbers.round()).all())
+    for bits in (BITS,) if codes else (BITS, *DEPTHS):
+        latents = encoded.quantised(Quantiser.spanning(encoded.numbers, bits))
+        found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
+        for part, frames in sampled.items():
+            if bits == BITS:
+                values = {metric.name: scores[metric.name][frames] for metric in still}
+            else:
+                numbers = latents.quantiser.numbers(latents.levels[torch.from_numpy(frames)])
+                drawn = numbers.unflatten(1, latents.shape)
+                values = _scored(model, film, frames, drawn, still, device)
+            for name, each in values.items():
+                found[name][part] = mean_of(each)
+        size = latents.bytes_a_frame()
+        points.append(
+            RatePoint(
+                bits=bits,
+                coded_bytes=size,
+                kilobits_a_second=size * 8 * film.fps / 1000,
+                frames={part: len(frames) for part, frames in sampled.items()},
+                scores={name: dict(by_part) for name, by_part in found.items()},
+            )
+        )
+    return points
+
+
+def _sample(frames: Frames) -> Frames:
+    if len(frames) <= MOST_FRAMES:
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(np.int64)]
+
+
+@torch.inference_mode()
+def _scored(
+    model: Autoencoder,
+    film: Film,
+    frames: Frames,
+    latents: torch.Tensor,
+    metrics: Sequence[Metric],
+    device: torch.device,
+) -> dict[str, Values]:
+    """Scores (F,) of frames drawn from their latents (F, ...), by metric."""
+    chunks = [slice(start, start + BATCH) for start in range(0, len(frames), BATCH)]
+    pairs = (
+        (film_batch(film, frames[chunk].tolist(), device), as_shown(model.decode(latents[chunk])))
+        for chunk in chunks
+    )
+    return score_pairs(pairs, [0], metrics)

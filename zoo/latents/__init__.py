@@ -1,0 +1,1 @@
+"""A film in numbers: latents quantised, coded without loss, and kept on disk."""
