@@ -9,18 +9,27 @@ from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, record
 from tests.report.synthetic_results import summary as summary_of
 from zoo.records import LatentInfo, Results
 from zoo.report import numbers
-from zoo.report.findings import beside_references, latent_notes, training, winners
 from zoo.report.labels import Point, name_points
 from zoo.report.markdown import code_block, escape
-from zoo.report.standings import ranking, score, standings
-from zoo.report.tables import across_table, film_table
+from zoo.report.ranking import Ranking, ranking
+from zoo.report.standings import Value, score, standings
+from zoo.report.table import Table
+from zoo.report.tables import across_table, film_table, more_table
 from zoo.report.terminal import summary
 from zoo.report.text import file_names, one_line
+from zoo.report.training import latent_notes, training
+from zoo.report.winners import beside_references, winners
 
 
 def named(results: Results, name: str, film: str | None = None):  # type: ignore[no-untyped-def]
     [row] = [row for row in standings(results, film) if row.name == name]
     return row
+
+
+def cells(table: Table, name: str) -> dict[tuple[str, ...], str]:
+    """The texts of a row by heading."""
+    [row] = [row for row in table.rows if row.name == name]
+    return {heading: cell.text for heading, cell in zip(table.columns[1:], row.cells, strict=True)}
 
 
 def test_seeds_share_a_row_and_give_it_a_spread(results: Results) -> None:
@@ -31,14 +40,13 @@ def test_seeds_share_a_row_and_give_it_a_spread(results: Results) -> None:
     assert value.mean == pytest.approx(23.456 - 1.0)
     assert value.spread == pytest.approx(0.5**0.5)
     assert value.films == 2
-    row = across_table(results).rows[0]
-    assert row.cells[1].text == "22.46 ± 0.71"
+    assert cells(across_table(results), "sharp")["PSNR dB", "held out ↑"] == "22.46\n± 0.71"
 
 
 def test_a_spread_over_seeds_holds_no_difference_between_films(results: Results) -> None:
     results.records += [record("sharp", "alpha", worse=1.0, seed=1)]
     said = " ".join(winners(results))
-    assert "It leads on 2 of 2 films." in said
+    assert "and leads on 2 of 2 films." in said
     assert "blurry ran with one seed" in said
     value = named(results, "sharp").value(score("psnr", "held_out"))
     assert value.spread is None, "only one seed saw both films"
@@ -48,23 +56,54 @@ def test_a_spread_over_seeds_holds_no_difference_between_films(results: Results)
 def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
     for film in ("alpha", "beta"):
         results.records += [record("sharp", film, worse=-20.0, seed=1)]
-    said = " ".join(winners(results))
-    assert "within two standard deviations over seeds" in said
-    assert "Every model ran with one seed" not in said
+    said = winners(results)
+    assert "but wins nothing: blurry (26.29 dB) is within two standard deviations" in " ".join(said)
+    assert "Every model ran with one seed" not in " ".join(said)
+    assert len(said) <= 3
+    # Nor is it better than a reference, and nothing in the column is the best.
+    beside = beside_references(results)
+    assert beside is not None
+    assert cells(beside, "linear (reference)")["by PSNR", "held out"] == "0 of 2, 1 even"
+
+
+def test_what_is_within_the_spread_of_the_best_is_as_good(results: Results) -> None:
+    film = results.films[0]
+    results.records += [
+        record("sharp", "alpha", worse=17.0, seed=1),
+        record("sharp", "alpha", worse=-17.0, seed=2),
+    ]
+    table = film_table(results, film)
+    column = table.columns.index(("LPIPS (AlexNet)", "held out ↓")) - 1
+    best = {row.name[:5] for row in table.rows if row.cells[column].best}
+    assert best == {"sharp", "evil|", "blurr", "linea"}, "0.100 ± 0.170 is no better than 0.300"
+
+
+def test_of_a_ratio_the_nearest_to_one_is_the_best(results: Results) -> None:
+    sharpness = next(metric for metric in results.metrics if metric.name == "sharpness")
+    rank = Ranking(sharpness, "held_out")
+    assert rank.key(0.5) == pytest.approx(rank.key(2.0))
+    assert rank.beats(Value(0.9, None, 1), Value(1.25, None, 1))
+    assert not rank.beats(Value(0.9, 0.2, 1), Value(1.25, 0.2, 1))
+    more = more_table(results, results.films[0])
+    assert more is not None and more.columns[2] == ("sharpness", "held out → 1")
+    assert [row.name for row in more.rows if row.cells[1].best] == ["linear (reference)"]
 
 
 def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -> None:
     reference = next(r.model for r in results.records if r.role == "reference")
     film = results.films[0]
     for one in results.records:
-        if one.watched == film.name and one.role == "model" and one.status == "ok":
+        if one.trained_on == one.watched == film.name and one.role == "model":
             one.scores["psnr"]["seen"].mean = 99.0
             one.scores["psnr"]["held_out"].mean = 1.0
-    models = [r for r in results.records if r.watched == film.name and r.role == "model"]
+    own = [r for r in results.records if r.trained_on == r.watched == film.name]
+    models = [r for r in own if r.role == "model"]
     good = sum(r.status == "ok" for r in models)
-    [said] = [s for s in beside_references(results, film) if f"than {reference}:" in s]
-    assert f"{good} of {good} by PSNR on seen frames" in said
-    assert f"0 of {good} by PSNR on held out frames" in said
+    table = beside_references(results, film)
+    assert table is not None
+    row = cells(table, f"{reference} (reference)")
+    assert row["by PSNR", "seen"] == f"{good} of {good}"
+    assert row["by PSNR", "held out"] == f"0 of {good}"
 
 
 def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -> None:
@@ -79,31 +118,34 @@ def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -
             one.scores["lpips"] = {"seen": summary_of(0.01), "held_out": summary_of(0.02)}
     table = film_table(results, results.films[0])
     [codec] = [row for row in table.rows if row.name == "linear (codec)"]
-    cells = dict(zip(table.columns[1:], codec.cells, strict=True))
-    seen = cells["LPIPS (AlexNet)", "seen ↓"]
-    held_out = cells["LPIPS (AlexNet)", "held out ↓"]
+    shown = dict(zip(table.columns[1:], codec.cells, strict=True))
+    seen = shown["LPIPS (AlexNet)", "seen ↓"]
+    held_out = shown["LPIPS (AlexNet)", "held out ↓"]
     assert (seen.text, seen.best) == ("0.010", True)
     assert (held_out.text, held_out.best) == ("(0.020)", False)
-    [best] = [row.name for row in table.rows if row.cells[5].best]
+    [best] = [row.name for row in table.rows if row.cells[1].best]
     assert best == "sharp"
-    assert cells["latent", "numbers / bytes"].text == "– / 20.0"
-    assert cells["param-", "eters"].text == cells["decoder", "bytes"].text == "–"
+    assert shown["latent", "numbers / bytes"].text == "– / 20.0"
+    assert shown["param-", "eters"].text == shown["decoder", "bytes"].text == "–"
     assert any("In brackets: linear coded every frame" in note for note in table.notes)
     assert any(note.startswith("linear: 20.0 bytes a frame is the least") for note in table.notes)
     assert any("linear is not within 3%" in note for note in across_table(results).notes)
-    assert any(
-        "the codec linear (20.0 bytes a frame, held-out frames coded too)" in said
-        for said in beside_references(results, results.films[0])
-    )
+    beside = beside_references(results, results.films[0])
+    assert beside is not None
+    row = cells(beside, "linear (codec)")
+    assert row["bytes", "a frame"] == "20.0"
+    assert row["by LPIPS", "seen"] == "0 of 3"
+    assert row["by LPIPS", "held out"] == "(0 of 3)", "it saw what was held out of the others"
 
 
 def test_a_small_lead_is_called_small(results: Results) -> None:
     for one in results.records:
-        if one.model == "blurry":
+        if one.model == "blurry" and one.trained_on == one.watched:
             for part in ("seen", "held_out"):
                 one.scores["lpips"][part].mean = 0.1059
     said = " ".join(winners(results))
-    assert "before blurry with 0.106. It leads on 1 of 2 films. The lead of 0.001 is small" in said
+    assert "before blurry with 0.106; the lead of 0.001 is small, less than 2%" in said
+    assert "and leads on 1 of 2 films." in said
 
 
 def test_options_and_machines_never_share_a_row(results: Results) -> None:
@@ -119,25 +161,25 @@ def test_options_and_machines_never_share_a_row(results: Results) -> None:
     results.records.append(on_beta)
     # The row has another name in this table than in one of beta alone; it still leads there.
     assert "sharp (width=16) on B has the lowest LPIPS" in " ".join(winners(results))
-    assert "It leads on 2 of 2 films" in " ".join(winners(results))
+    assert "and leads on 2 of 2 films" in " ".join(winners(results))
     table = film_table(results, results.films[0])
     assert table.columns[-1] == ("on",)
     assert {row.cells[-1].text for row in table.rows} == {"A", "B"}
 
 
-def test_a_model_trained_elsewhere_has_its_own_row_and_no_part_in_the_means(
+def test_a_model_trained_elsewhere_is_in_no_table_of_a_film_and_in_no_mean(
     results: Results,
 ) -> None:
-    visitor = record("sharp", "alpha")
+    visitor = record("sharp", "alpha", worse=-50.0)
     visitor.trained_on = "beta"
     results.records.append(visitor)
-    before = named(results, "sharp").value(score("psnr", "held_out"))
-    assert before.mean == pytest.approx(22.956)
-    assert named(results, "sharp trained on beta", "alpha").films == {"alpha"}
+    assert named(results, "sharp").value(score("psnr", "held_out")).mean == pytest.approx(22.956)
+    assert [row.name for row in standings(results, "alpha")].count("sharp") == 1
+    assert named(results, "sharp", "alpha").records[0].trained_on == "alpha"
 
 
 def test_without_lpips_the_first_metric_gives_the_order(results: Results) -> None:
-    results.metrics[2].unavailable = "no weights"
+    results.metrics[-1].unavailable = "no weights"
     for one in results.records:
         one.scores.pop("lpips", None)
     found = ranking(results)
@@ -151,12 +193,12 @@ def test_without_held_out_frames_the_seen_ones_give_the_order(results: Results) 
         film.held_out_frames, film.held_out = 0, []
     for one in results.records:
         for parts in one.scores.values():
-            parts.pop("held_out")
+            parts.pop("held_out", None)
     found = ranking(results)
     assert found is not None
     assert found.part == "seen"
     table = film_table(results, results.films[0])
-    assert table.rows[0].cells[1].text == "n/a"
+    assert table.rows[0].cells[3].text == "n/a"
     assert any("Nothing was held out of alpha" in note for note in table.notes)
 
 
@@ -180,7 +222,7 @@ def test_the_terminal_shows_names_as_they_are(results: Results, width: int) -> N
     assert "22.96" in shown
     assert "out | of <memory>" in " ".join(shown.split())
     assert "SSIM is n/a: no window | fits" in shown
-    assert ("3.50 MB" in shown) == (width == 160)
+    assert ("3.50 MB" in shown) == (width > 100)
     assert all(len(line) <= width for line in shown.splitlines())
     table = shown[: shown.index("n/a:")]
     assert "…" not in table

@@ -1,7 +1,7 @@
 """`results.csv`: the records as one flat table, for a spreadsheet or a data frame.
 
 One row a record and part of its film; a failed record is one row without a part. Numbers stand
-in full precision, a missing one is an empty field. `columns` names every column and what it holds.
+in full precision, a missing one is an empty field. `explained` says what every column holds.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import csv
 import json
 from pathlib import Path
 
-from zoo.records import Part, Record, Results, Throughput
+from zoo.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
+from zoo.report.costs import TIMINGS
 from zoo.workspace import written_aside
 
-PARTS: tuple[Part, ...] = ("seen", "held_out")
-KINDS = ("train", "encode", "decode")
+PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 
 _WHO = {
     "film": "the film that was watched",
@@ -28,13 +28,16 @@ _WHO = {
     "status": "ok or failed",
     "reason": "why it failed",
     "note": "what must be known of one that worked",
-    "part": "seen (trained on) or held_out (shots never trained on); empty where it failed",
+    "part": "seen (trained on), held_out (shots never trained on) or other (a film never trained "
+    "on); empty where it failed",
 }
 _STATISTICS = {
     "mean": "mean over the frames of the part",
     "sd": "standard deviation over these frames",
     "lowest": "lowest of these frames",
     "highest": "highest of these frames",
+    "low": "lower end of the 95% interval of the mean by resampling shots",
+    "high": "upper end of that interval",
 }
 _SIZE = {
     "latent_numbers": "numbers a frame; empty for a codec",
@@ -54,11 +57,43 @@ _SPEED = {
     "upper_quartile": "their upper quartile",
     "repeats": "how many timings",
 }
-_WHERE = {
+_COST = {
     "cost_batch": "frames a batch when timed; empty for a codec, timed over the whole film",
+    **{
+        f"{what}_memory_{kind}": f"most bytes {kind} while one batch was worked on, {what}"
+        for what in ("train", "round_trip")
+        for kind in ("allocated", "reserved")
+    },
+    "encode_multiply_adds": "multiply-adds of a frame",
+    "decode_multiply_adds": "multiply-adds of a frame",
+    "train_share_of_peak": "share of the device's peak in products of large matrices",
+    "round_trip_share_of_peak": "the same of encoding and decoding",
+    "train_joules": "energy of the device a frame",
+    "round_trip_joules": "energy of the device a frame",
+}
+_TAKEDOWN = {
+    "takedown_every": "every so-many-th frame was compared",
+    "takedown_comparable": "frames of the original of quality 50 or more",
+    "takedown_matched": "share of these whose reconstruction matches",
+    "takedown_retrieved": "share of these whose reconstruction is nearest to its own moment",
+    "takedown_found": "share of these that any reconstructed frame matches",
+    "takedown_film_matches": "whether the film as a whole would match",
+    "takedown_precision": "of all matches, the share with this film",
+    "takedown_false_matches": "by other film, the share of frames that match it, as JSON",
+}
+_WEAKNESSES = {
+    "still_shots_ratio": "spread within the stillest shots, as a share of the source's",
+    "all_shots_ratio": "spread within all shots, as a share of the source's",
+    "batch_differing": "share of samples that company in a batch changes by more than a level",
+    "black_psnr": "PSNR of a black frame",
+    "grey_psnr": "PSNR of a grey frame",
+    "white_psnr": "PSNR of a white frame",
+}
+_WHERE = {
     "device": "cpu or cuda",
     "device_name": "the device's own name",
     "precision": "arithmetic of the run",
+    "compile": "how the training step was compiled",
     "threads": "threads of the processor",
     "torch": "version of torch",
     "commit": "commit of film-zoo",
@@ -66,24 +101,37 @@ _WHERE = {
 }
 
 
-def columns(results: Results) -> dict[str, str]:
-    """Every column of the file, in order, and what it holds."""
-    every = dict(_WHO)
-    every["frames"] = "frames in the part"
-    for metric in results.metrics:
-        unit = f", {metric.unit}" if metric.unit else ""
-        for name, meaning in _STATISTICS.items():
-            every[f"{metric.name}_{name}"] = f"{metric.label}{unit}: {meaning}"
-    every |= _SIZE
-    for kind in KINDS:
-        for name, meaning in _SPEED.items():
-            every[f"{kind}_{name}"] = f"{kind}: {meaning}"
-    return every | _WHERE
+def columns(results: Results) -> list[str]:
+    """Every column of the file, in order."""
+    return [
+        *_WHO,
+        "frames",
+        *(f"{metric.name}_{name}" for metric in results.metrics for name in _STATISTICS),
+        *_SIZE,
+        *(f"{timing}_{name}" for timing in TIMINGS for name in _SPEED),
+        *_COST,
+        *_TAKEDOWN,
+        *_WEAKNESSES,
+        *_WHERE,
+    ]
+
+
+def explained(results: Results) -> dict[str, str]:
+    """What every column holds; those of all metrics are of a kind, and those of all timings."""
+    metrics = ", ".join(metric.name for metric in results.metrics)
+    timings = ", ".join(TIMINGS)
+    said = {**_WHO, "frames": "frames in the part"}
+    said |= {f"METRIC_{name}": meaning for name, meaning in _STATISTICS.items()}
+    said["METRIC"] = f"one of {metrics}"
+    said |= _SIZE
+    said |= {f"TIMING_{name}": meaning for name, meaning in _SPEED.items()}
+    said["TIMING"] = f"one of {timings}; _one is of one frame at a time"
+    return said | _COST | _TAKEDOWN | _WEAKNESSES | _WHERE
 
 
 def write_csv(path: Path, results: Results) -> None:
     """Write the records as CSV, whole or not at all."""
-    names = list(columns(results))
+    names = columns(results)
     with (
         written_aside(path) as aside,
         aside.open("w", encoding="utf-8", newline="") as file,
@@ -99,9 +147,9 @@ def _parts(results: Results, record: Record) -> list[Part | None]:
     if record.status == "failed":
         return [None]
     film = next(film for film in results.films if film.name == record.watched)
-    sizes = {"seen": film.seen_frames, "held_out": film.held_out_frames}
+    sizes = _sizes(film, record)
     scored = {part for parts in record.scores.values() for part in parts}
-    kept: list[Part | None] = [part for part in PARTS if part in scored or sizes[part]]
+    kept: list[Part | None] = [part for part in PARTS if part in scored or sizes.get(part)]
     return kept or [None]
 
 
@@ -125,19 +173,21 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
         "device": environment.device,
         "device_name": environment.device_name,
         "precision": environment.precision,
+        "compile": environment.compile,
         "threads": environment.threads,
         "torch": environment.torch,
         "commit": environment.commit,
         "fingerprint": film.fingerprint,
     }
-    sizes = {"seen": film.seen_frames, "held_out": film.held_out_frames}
     if part:
-        row["frames"] = sizes[part]
+        row["frames"] = _sizes(film, record).get(part)
     for metric in results.metrics:
         summary = record.scores.get(metric.name, {}).get(part) if part else None
         if summary:
+            low, high = summary.interval or (None, None)
+            values = {**summary.model_dump(), "low": low, "high": high}
             row["frames"] = summary.frames
-            row |= {f"{metric.name}_{name}": getattr(summary, name) for name in _STATISTICS}
+            row |= {f"{metric.name}_{name}": values[name] for name in _STATISTICS}
     if record.latent:
         row |= {
             "latent_numbers": record.latent.numbers,
@@ -150,10 +200,49 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
             f"trained_{name}": getattr(record.spent, name)
             for name in ("frames", "steps", "epochs", "seconds")
         }
-    if record.cost:
-        row["cost_batch"] = record.cost.batch
-        for kind in KINDS:
-            timing: Throughput | None = getattr(record.cost, kind)
-            if timing:
-                row |= {f"{kind}_{name}": getattr(timing, name) for name in _SPEED}
+    return row | _cost(record.cost) | _takedown(record) | _weaknesses(record)
+
+
+def _sizes(film: FilmInfo, record: Record) -> dict[Part, int]:
+    """How many frames a part has for a record; none where it has no such part."""
+    if record.trained_on != record.watched:
+        return {"other": film.frames}
+    return {"seen": film.seen_frames, "held_out": film.held_out_frames}
+
+
+def _cost(cost: Cost | None) -> dict[str, object]:
+    if cost is None:
+        return {}
+    row: dict[str, object] = {"cost_batch": cost.batch}
+    for kind in TIMINGS:
+        timing: Throughput | None = getattr(cost, kind)
+        if timing:
+            row |= {f"{kind}_{name}": getattr(timing, name) for name in _SPEED}
+    for what in ("train", "round_trip"):
+        memory: Memory | None = getattr(cost, f"{what}_memory")
+        if memory:
+            row[f"{what}_memory_allocated"] = memory.allocated
+            row[f"{what}_memory_reserved"] = memory.reserved
+    return row | {name: getattr(cost, name) for name in _COST if name in Cost.model_fields}
+
+
+def _takedown(record: Record) -> dict[str, object]:
+    if record.takedown is None:
+        return {}
+    found = record.takedown.model_dump()
+    found["false_matches"] = json.dumps(found["false_matches"], sort_keys=True)
+    return {name: found[name.removeprefix("takedown_")] for name in _TAKEDOWN}
+
+
+def _weaknesses(record: Record) -> dict[str, object]:
+    found = record.weaknesses
+    if found is None:
+        return {}
+    row: dict[str, object] = {
+        f"{frame.name}_psnr": frame.scores.get("psnr") for frame in found.plain
+    }
+    for name in ("still_shots", "all_shots"):
+        shots = getattr(found, name)
+        row[f"{name}_ratio"] = shots.ratio if shots else None
+    row["batch_differing"] = found.invariance.differing if found.invariance else None
     return row

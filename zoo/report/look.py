@@ -22,6 +22,11 @@ QUIET = "#a9b0bb"
 SEEN = "#8fb8de"
 HELD_OUT = "#f2a65a"
 REFERENCE = "#a9b0bb"
+LINES = (
+    *("#f2a65a", "#8fb8de", "#9ccc8e", "#e58fb1", "#d7c15b", "#b39ddb"),
+    *("#6cc5c1", "#e57f6b", "#c9b79c", "#7f9fe0", "#a8d65c", "#d98ce0"),
+)
+"""Colours of models in one plot; names stand beside the lines, so that none means anything."""
 
 
 @cache

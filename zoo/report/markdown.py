@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from zoo.report.tables import Table
+from zoo.report.table import Cell, Table
 from zoo.report.text import one_line
 
 
@@ -53,11 +54,27 @@ def table(content: Table) -> Markdown:
     ]
     for row in content.rows:
         name = escape(row.name) + (f"<br>{escape(row.note)}" if row.note else "")
-        cells = [
-            f"**{escape(cell.text)}**" if cell.best else escape(cell.text) for cell in row.cells
-        ]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
+        lines.append("| " + " | ".join([name, *map(_cell, row.cells)]) + " |")
     return Markdown("\n".join(lines))
+
+
+def _cell(cell: Cell) -> str:
+    """The lines of a cell, the first one bold if it is the best of its column."""
+    lines = [escape(line) for line in cell.text.split("\n")]
+    if cell.best:
+        lines[0] = Markdown(f"**{lines[0]}**")
+    return "<br>".join(lines)
+
+
+def folded(summary: str, content: Markdown) -> Markdown:
+    """Fold content away below a line that says what it is."""
+    said = escape(summary)
+    return Markdown(f"<details><summary>{said}</summary>\n\n{content}\n\n</details>")
+
+
+def bullets(sentences: Sequence[str]) -> Markdown:
+    """Sentences as a list, each escaped."""
+    return Markdown("\n".join(f"- {escape(sentence)}" for sentence in sentences))
 
 
 def grid(headings: list[str], rows: list[list[str]]) -> Markdown:

@@ -50,6 +50,16 @@ def scaled(value: float | None, unit: str = "") -> str:
     return f"{text} {unit}".rstrip()
 
 
+def percent(share: float | None) -> str:
+    """Write a share of 1 in whole percent: `85%`; `<1%` and `>99%` are not nothing and all."""
+    if share is None:
+        return NOT_AVAILABLE
+    shown = round(100 * share)
+    if shown == 0 and share > 0:
+        return "<1%"
+    return ">99%" if shown == 100 and share < 1 else f"{shown}%"
+
+
 def whole(value: float | None) -> str:
     """Write a whole number with its thousands marked: `12,400`."""
     return NOT_AVAILABLE if value is None else f"{value:,.0f}"

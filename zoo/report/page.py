@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby
+from typing import Any
 
 import jinja2
 
-from zoo.records import Environment, FilmInfo, Results
-from zoo.report import findings, flat, numbers
+from zoo.records import Environment, Record, Results
+from zoo.report import flat, numbers
 from zoo.report.brought import WrittenSection
-from zoo.report.markdown import Markdown, code_block, finish, grid, table
-from zoo.report.standings import PERCEPTUAL, in_order, machine_key, machines, ranking, standings
-from zoo.report.tables import PART_NAMES, across_table
+from zoo.report.costs import cost_table, timing_protocol
+from zoo.report.crossing import crossing_findings, crossing_table
+from zoo.report.film_page import FilmSection
+from zoo.report.markdown import Markdown, code_block, finish, folded, grid, table
+from zoo.report.order import order
+from zoo.report.ranking import PART_NAMES, PERCEPTUAL, in_order, ranking
+from zoo.report.sizes import main_size, sizes
+from zoo.report.standings import machine_key, machines, standings
+from zoo.report.tables import across_table
 from zoo.report.text import one_line
-
-
-@dataclass(frozen=True)
-class FilmSection:
-    """One film's part of the report."""
-
-    film: FilmInfo
-    title: str
-    table: Markdown
-    notes: tuple[str, ...]
-    strip: Markdown | None
-    strip_note: str
-    scores: Markdown | None
+from zoo.report.training import latent_notes, training
+from zoo.report.winners import beside_references, winners
 
 
 def render(
     results: Results,
+    main: Results,
     sections: list[FilmSection],
-    trade: Markdown | None,
+    pictures: dict[str, Markdown | None],
     brought: list[WrittenSection],
     not_brought: list[str],
 ) -> str:
-    """Print the report: the sections of its films, `trade`, the picture across films, and what
-    plugins have brought, or why they could not.
+    """Print the report: the sections of its films, the pictures across films (`trade`, `crossing`),
+    and what plugins have brought, or why they could not.
+
+    `main` are the results at one size of the latent, which comparisons are of.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.report"),
@@ -49,36 +46,15 @@ def render(
         autoescape=False,
         finalize=finish,
     )
-    across = across_table(results)
-    models = {r.model for r in results.records if r.role == "model"}
-    references = {r.model for r in results.records if r.role == "reference"}
-    seeds = [str(seed) for seed in sorted({r.seed for r in results.records})]
-    rank = ranking(results)
     return environment.get_template("report.md.j2").render(
-        results=results,
-        numbers=numbers,
-        models=numbers.counted(len(models), "model"),
-        references=numbers.counted(len(references), "reference") if references else "",
-        films=numbers.counted(len(results.films), "film"),
-        films_table=_films_table(results),
-        rows_table=_rows_table(results),
-        seeds=("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
-        winners=findings.winners(results),
-        order=findings.order(results),
-        sorted_by=f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
-        # Only worth saying where it is not the order that a reader expects.
-        fell_back=rank is not None and rank.metric.name != PERCEPTUAL,
-        across=table(across),
-        across_notes=across.notes,
+        **_head(results, main),
+        **_across(main),
+        **_crossing(main),
+        **_costs(main),
+        **_protocol(results),
         sections=sections,
-        trade=trade,
+        pictures=pictures,
         brought=brought,
-        latent_notes=findings.latent_notes(results),
-        training=findings.training(results),
-        metrics_table=_metrics_table(results),
-        timing=_timing(results),
-        codecs=numbers.listed(_codecs(results)),
-        by_the_clock=results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
         failures=[*_failures(results), *not_brought],
         environments_table=_environments_table(results),
         fingerprints_table=grid(
@@ -86,10 +62,74 @@ def render(
         ),
         options_table=_options_table(results),
         columns_table=grid(
-            ["column", "what it holds"], [list(pair) for pair in flat.columns(results).items()]
+            ["column", "what it holds"], [list(pair) for pair in flat.explained(results).items()]
         ),
         command=code_block(results.command),
     )
+
+
+def _head(results: Results, main: Results) -> dict[str, Any]:
+    models = {r.model for r in results.records if r.role == "model"}
+    references = {r.model for r in results.records if r.role == "reference"}
+    seeds = [str(seed) for seed in sorted({r.seed for r in results.records})]
+    return {
+        "results": results,
+        "numbers": numbers,
+        "models": numbers.counted(len(models), "model"),
+        "references": numbers.counted(len(references), "reference") if references else "",
+        "films": numbers.counted(len(results.films), "film"),
+        "films_table": _films_table(results),
+        "rows_table": _rows_table(main),
+        "sizes": numbers.listed([str(size) for size in sizes(results)]),
+        "main_size": main_size(results),
+        "seeds": ("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
+        "seeded": len(seeds) > 1,
+        "winners": winners(main),
+        "order": order(main),
+    }
+
+
+def _across(results: Results) -> dict[str, Any]:
+    rank = ranking(results)
+    across = across_table(results)
+    beside = beside_references(results)
+    return {
+        "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
+        # Only worth saying where it is not the order that a reader expects.
+        "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
+        "across": table(across),
+        "across_notes": across.notes,
+        "beside": table(beside) if beside else None,
+        "matched": any(record.takedown for record in results.records),
+    }
+
+
+def _crossing(results: Results) -> dict[str, Any]:
+    content = crossing_table(results)
+    return {
+        "crossing": folded("The same as a table", table(content)) if content else None,
+        "crossing_findings": crossing_findings(results),
+    }
+
+
+def _costs(results: Results) -> dict[str, Any]:
+    content = cost_table(results)
+    return {
+        "costs": table(content) if content else None,
+        "cost_notes": content.notes if content else (),
+        "timing": timing_protocol(results),
+    }
+
+
+def _protocol(results: Results) -> dict[str, Any]:
+    return {
+        "latent_notes": latent_notes(results),
+        "training": training(results),
+        "metrics_table": _metrics_table(results),
+        "codecs": numbers.listed(_codecs(results)),
+        "by_the_clock": results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
+        "foreign": any(record.trained_on != record.watched for record in results.records),
+    }
 
 
 def _films_table(results: Results) -> Markdown:
@@ -148,42 +188,12 @@ def _metrics_table(results: Results) -> Markdown:
             [
                 one_line(metric.label, 60),
                 metric.unit or numbers.NOT_APPLICABLE,
-                metric.better,
+                {"one": "nearer to 1"}.get(metric.better, metric.better),
                 one_line(metric.source, 300),
             ]
             for metric in results.metrics
         ],
     )
-
-
-def _timing(results: Results) -> list[str]:
-    """How throughput was measured, machine by machine."""
-    letters = machines(results)
-    told: dict[str, set[tuple[int, int]]] = {}
-    for record in results.records:
-        if record.cost is None or record.cost.batch is None:
-            continue
-        environment = record.environment
-        letter = f"{letters[machine_key(environment)]}: " if len(letters) > 1 else ""
-        machine = (
-            f"{letter}{one_line(environment.device_name, 80)} ({environment.device}), "
-            f"{numbers.counted(environment.threads, 'thread')}, {environment.memory_format}, "
-            f"training at {environment.precision}, encoding and decoding in 32 bits"
-        )
-        for timing in (record.cost.train, record.cost.encode, record.cost.decode):
-            if timing:
-                told.setdefault(machine, set()).add((record.cost.batch, timing.repeats))
-    sentences = []
-    for machine, settings in told.items():
-        for batch, group in groupby(sorted(settings), key=lambda setting: setting[0]):
-            repeats = numbers.listed([str(count) for _, count in group])
-            sentences.append(f"{machine}: batches of {batch}, median of {repeats} timings.")
-    if any(record.cost and record.cost.batch is None for record in results.records):
-        sentences.append(
-            "Codecs: timed once, coding the whole film at the quality that was found and decoding "
-            "it, conversion from and to RGB included."
-        )
-    return sentences
 
 
 def _codecs(results: Results) -> list[str]:
@@ -199,18 +209,26 @@ def _codecs(results: Results) -> list[str]:
 
 def _failures(results: Results) -> list[str]:
     return [
-        f"{one_line(record.model, 60)} on {one_line(record.watched, 60)}, seed {record.seed}: "
+        f"{one_line(record.model, 60)} {_cell(record)}, seed {record.seed}: "
         f"{one_line(record.reason or 'no reason was recorded', 1000)}"
         for record in results.records
         if record.status == "failed"
     ]
 
 
+def _cell(record: Record) -> str:
+    """Where in the matrix of films a record stands."""
+    own = one_line(record.trained_on, 60)
+    if record.trained_on == record.watched:
+        return f"on {own}"
+    return f"trained on {own}, watching {one_line(record.watched, 60)}"
+
+
 def _environments_table(results: Results) -> Markdown:
     letters = machines(results)
     headings = [
-        "machine", "device", "threads", "precision", "python", "torch", "CUDA", "PyAV", "FFmpeg",
-        "film-zoo", "commit", "records",
+        "machine", "device", "threads", "precision", "compiled", "python", "torch", "CUDA", "PyAV",
+        "FFmpeg", "film-zoo", "commit", "records",
     ]  # fmt: skip
     kept: list[tuple[Environment, int]] = []
     for record in results.records:
@@ -228,6 +246,7 @@ def _environments_table(results: Results) -> Markdown:
                 one_line(f"{environment.device_name} ({environment.device})", 100),
                 str(environment.threads),
                 environment.precision,
+                one_line(environment.compile, 40),
                 environment.python,
                 environment.torch,
                 environment.cuda or numbers.NOT_APPLICABLE,

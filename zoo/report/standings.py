@@ -1,4 +1,4 @@
-"""Who is how good: records gathered by model, averaged over seeds and films, and put in order."""
+"""Records gathered by model, and averaged over seeds and films."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from zoo.records import Environment, MetricInfo, Part, Record, Results
+from zoo.records import Environment, Part, Record, Results
 from zoo.report.text import one_line
-
-DISTORTION = "psnr"
-"""The metric that counts errors of pixels."""
-PERCEPTUAL = "lpips"
-"""The metric that tables are sorted by, where it could be measured."""
 
 Measure = Callable[[Record], float | None]
 
 NAME_LENGTH = 60
+
+_Key = tuple[str, str, str, str]
+"""Role, model, options and machine: what records of one row have in common."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,14 @@ class Standing:
 
     def on(self, film: str) -> Standing:
         """The same row with what it did on one film alone."""
+        return self.only(lambda record: record.watched == film)
+
+    def only(self, chosen: Callable[[Record], bool]) -> Standing:
+        """The same row with some of its records."""
         return replace(
             self,
-            records=tuple(record for record in self.records if record.watched == film),
-            failed=tuple(record for record in self.failed if record.watched == film),
+            records=tuple(record for record in self.records if chosen(record)),
+            failed=tuple(record for record in self.failed if chosen(record)),
         )
 
     @property
@@ -124,28 +126,38 @@ def _letter(index: int) -> str:
 
 
 def standings(results: Results, film: str | None = None) -> list[Standing]:
-    """Gather the records of one film, or of every film each model was itself trained on.
+    """Gather the records of models that watched the film they were trained on, one or every film.
 
-    Different options, machines and films trained on never share a row; seeds do.
+    Different options and machines never share a row; seeds do.
     """
+    return _gathered(
+        results,
+        [
+            record
+            for record in results.records
+            if record.trained_on == record.watched and film in (None, record.watched)
+        ],
+    )
+
+
+def crossings(results: Results) -> list[Standing]:
+    """Gather all records by model, whatever it was trained on and watched.
+
+    Codecs are left out: they code every film anew.
+    """
+    return _gathered(results, [record for record in results.records if record.kind != "codec"])
+
+
+def _gathered(results: Results, records: list[Record]) -> list[Standing]:
     letters = machines(results)
-    good: dict[tuple[str, str, str, str, str], list[Record]] = {}
-    bad: list[Record] = []
-    for record in results.records:
-        foreign = record.trained_on != record.watched
-        if foreign if film is None else record.watched != film:
-            continue
+    good: dict[_Key, list[Record]] = {}
+    for record in records:
+        if record.status == "ok":
+            good.setdefault(_key(record, letters), []).append(record)
+    failures: dict[_Key, list[Record]] = {}
+    for record in records:
         if record.status == "failed":
-            bad.append(record)
-        else:
-            options = json.dumps(record.options, sort_keys=True, default=str)
-            trained_on = record.trained_on if foreign else ""
-            machine = letters[machine_key(record.environment)]
-            key = (record.role, record.model, trained_on, options, machine)
-            good.setdefault(key, []).append(record)
-    failures: dict[tuple[str, str, str, str, str], list[Record]] = {}
-    for record in bad:
-        failures.setdefault(_home(record, good, letters), []).append(record)
+            failures.setdefault(_home(_key(record, letters), good), []).append(record)
     keys = list(dict.fromkeys([*good, *failures]))
     names = _names(keys)
     return [
@@ -153,7 +165,7 @@ def standings(results: Results, film: str | None = None) -> list[Standing]:
             name=names[key],
             model=key[1],
             role=key[0],
-            machine=key[4],
+            machine=key[3],
             records=tuple(good.get(key, ())),
             failed=tuple(failures.get(key, ())),
         )
@@ -161,39 +173,35 @@ def standings(results: Results, film: str | None = None) -> list[Standing]:
     ]
 
 
-def _home(
-    record: Record,
-    good: Iterable[tuple[str, str, str, str, str]],
-    letters: dict[tuple[str, ...], str],
-) -> tuple[str, str, str, str, str]:
-    """Where a failed cell belongs: it may have failed before its options were known."""
-    trained_on = record.trained_on if record.trained_on != record.watched else ""
-    machine = letters[machine_key(record.environment)]
+def _key(record: Record, letters: dict[tuple[str, ...], str]) -> _Key:
     options = json.dumps(record.options, sort_keys=True, default=str)
-    own = (record.role, record.model, trained_on, options, machine)
-    alike = [key for key in good if key[:3] == own[:3] and key[4] == machine]
+    return record.role, record.model, options, letters[machine_key(record.environment)]
+
+
+def _home(own: _Key, good: Iterable[_Key]) -> _Key:
+    """Where a failed cell belongs: it may have failed before its options were known."""
+    role, model, _, machine = own
+    alike = [key for key in good if (key[0], key[1], key[3]) == (role, model, machine)]
     return own if own in alike or len(alike) != 1 else alike[0]
 
 
-def _names(keys: list[tuple[str, str, str, str, str]]) -> dict[tuple[str, str, str, str, str], str]:
+def _names(keys: list[_Key]) -> dict[_Key, str]:
     """Name every row by its model, and by what sets it apart from a row of the same model."""
     names = {}
     for key in keys:
-        _, model, trained_on, options, machine = key
+        _, model, options, machine = key
         name = one_line(model, NAME_LENGTH)
-        if trained_on:
-            name += f" trained on {one_line(trained_on, NAME_LENGTH)}"
-        rivals = [other for other in keys if other[1:3] == key[1:3] and other != key]
+        rivals = [other for other in keys if other[1] == model and other != key]
         mine = json.loads(options)
         apart = sorted(
             option
             for option in mine
-            if any(json.loads(rival[3]).get(option) != mine[option] for rival in rivals)
+            if any(json.loads(rival[2]).get(option) != mine[option] for rival in rivals)
         )
         if apart:
             shown = ", ".join(f"{option}={mine[option]}" for option in apart)
             name += f" ({one_line(shown, NAME_LENGTH)})"
-        if any(rival[4] != machine for rival in rivals):
+        if any(rival[3] != machine for rival in rivals):
             name += f" on {machine}"
         names[key] = name
     # Two hostile names may read the same once they are cut to a line.
@@ -203,66 +211,3 @@ def _names(keys: list[tuple[str, str, str, str, str]]) -> dict[tuple[str, str, s
         if seen[name] > 1:
             names[key] = f"{name} [{seen[name]}]"
     return names
-
-
-def measured(results: Results, metric: MetricInfo, part: Part, film: str | None = None) -> bool:
-    """Whether any record has this metric over this part."""
-    return any(
-        score(metric.name, part)(record) is not None
-        for record in results.records
-        if film is None or record.watched == film
-    )
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What rows are ordered by."""
-
-    metric: MetricInfo
-    part: Part
-
-    @property
-    def measure(self) -> Measure:
-        """The number that the order goes by."""
-        return score(self.metric.name, self.part)
-
-    def key(self, mean: float) -> float:
-        """A key that is smaller for what is better."""
-        return mean if self.metric.better == "lower" else -mean
-
-
-def ranking_by(results: Results, metric: MetricInfo, film: str | None = None) -> Ranking | None:
-    """Rank by a metric on held-out frames, or on seen ones where nothing was held out."""
-    parts: tuple[Part, ...] = ("held_out", "seen")
-    for part in parts:
-        if metric.unavailable is None and measured(results, metric, part, film):
-            return Ranking(metric, part)
-    return None
-
-
-def ranking(results: Results, film: str | None = None) -> Ranking | None:
-    """The order of the tables: the perceptual metric, or the first that could be measured."""
-    for metric in sorted(results.metrics, key=lambda metric: metric.name != PERCEPTUAL):
-        found = ranking_by(results, metric, film)
-        if found:
-            return found
-    return None
-
-
-def in_order(rows: Iterable[Standing], rank: Ranking | None, films: int) -> list[Standing]:
-    """Models before references; the best first; what did not get through every film last.
-
-    A mean over fewer films is a mean over other films, and not to be set beside the rest.
-    """
-
-    def key(row: Standing) -> tuple[bool, bool, bool, float, str]:
-        value = row.value(rank.measure) if rank else None
-        return (
-            row.role != "model",
-            len(row.films) < films,
-            value is None,
-            rank.key(value.mean) if rank and value else 0.0,
-            row.name,
-        )
-
-    return sorted(rows, key=key)

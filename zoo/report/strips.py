@@ -8,17 +8,25 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from zoo.errors import BadInput
 from zoo.records import FilmInfo, Part, Picture, Record, Results
 from zoo.report import look
-from zoo.report.standings import in_order, ranking, standings
-from zoo.report.tables import PART_NAMES, with_spread
+from zoo.report.placing import opened
+from zoo.report.ranking import OWN_PARTS, PART_NAMES, in_order, ranking
+from zoo.report.standings import standings
+from zoo.report.table import fixed
 from zoo.workspace import written_aside
 
 WIDEST = 1240
 """Pixels: what a page on a code host shows without scaling down."""
 FRAME_WIDTH = 256
 FRAME_HEIGHT = 180
+NARROWEST = 160
+"""Pixels that frames are reduced to before any is left out."""
+LARGEST = 280_000
+"""Bytes of a strip."""
+QUALITIES = (90, 80, 70, 60, 45, 30)
+"""Of its coding, the first that keeps it small enough; the records' own pictures are lossless."""
+KINDS = ("typical", "best", "worst")
 MARGIN = 14
 GUTTER = 140
 GAP = 4
@@ -31,8 +39,8 @@ class Strip:
     """What is on a strip, in words."""
 
     rows: tuple[str, ...]
-    columns: tuple[tuple[Part, str], ...]
-    """Part and time code of each column."""
+    columns: tuple[tuple[Part, str, str], ...]
+    """Part, kind and time code of each column."""
     missing: int
     """Frames whose picture was not there."""
 
@@ -53,7 +61,7 @@ def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> St
     """
     lines, pictures = _lines(results, film)
     frames = {
-        (number, line.label): _open(folder, line.files[number])
+        (number, line.label): opened(folder, line.files[number])
         for line in lines
         for number in pictures
         if number in line.files
@@ -64,7 +72,7 @@ def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> St
         return None
     sample = frames[shown[0].frame, original]
     assert sample is not None
-    width, height = _cell(*sample.size)
+    width, height = _shrunk(*_cell(*sample.size), len(shown))
     shown = _chosen(shown, _room(width))
     lefts = _lefts(shown, width)
     total = max(lefts[-1] + width + MARGIN, 480)
@@ -84,11 +92,10 @@ def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> St
                 _blank(pen, left, top, width, height)
             else:
                 strip.paste(_scaled(frame, width, height), (left, top))
-    with written_aside(path) as aside:
-        strip.save(aside, optimize=True)
+    _save(strip, path)
     return Strip(
         rows=tuple(line.label for line in lines),
-        columns=tuple((picture.part, picture.time_code) for picture in shown),
+        columns=tuple((picture.part, picture.kind, picture.time_code) for picture in shown),
         missing=missing,
     )
 
@@ -106,9 +113,8 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         value = row.value(rank.measure) if rank else None
         details: tuple[str, ...] = ()
         if rank and value:
-            label = rank.metric.label.split(" (")[0]
-            shown = with_spread(value, rank.metric.digits)
-            details = (f"{label} {shown}", f"on {PART_NAMES[rank.part]} frames")
+            shown = fixed(value, rank.metric.digits, " ± ")
+            details = (f"{rank.short}, {PART_NAMES[rank.part]}", shown)
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
         lines.append(
             _Line(row.name, details, "codec, saw it all" if row.codec else row.role, files)
@@ -127,23 +133,6 @@ def _shown(records: Iterable[Record]) -> Record | None:
     return min(drawn, key=lambda record: record.seed, default=None)
 
 
-def picture_path(folder: Path, name: str) -> Path:
-    """Where a picture that a record names lies; BadInput if that is not below `folder`."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise BadInput(f"a record names a picture outside the results folder: {name[:200]!r}")
-    return path
-
-
-def _open(folder: Path, name: str) -> Image.Image | None:
-    try:
-        with Image.open(picture_path(folder, name), formats=("PNG",)) as picture:
-            return picture.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError):
-        # Pillow calls a damaged PNG a SyntaxError. The strip shows where a picture is missing.
-        return None
-
-
 def _cell(width: int, height: int) -> tuple[int, int]:
     """The size a frame is shown at: enlarged by a whole factor, or reduced by one."""
     up = min(FRAME_WIDTH // width, FRAME_HEIGHT // height)
@@ -153,15 +142,33 @@ def _cell(width: int, height: int) -> tuple[int, int]:
     return max(1, width // down), max(1, height // down)
 
 
+def _shrunk(width: int, height: int, columns: int) -> tuple[int, int]:
+    """The same frame, smaller if so many would not stand in a row otherwise."""
+    each = (WIDEST - 2 * MARGIN - GUTTER - PART_GAP + GAP) // columns - GAP
+    if each >= width:
+        return width, height
+    narrow = min(width, max(NARROWEST, each))
+    return narrow, max(1, round(height * narrow / width))
+
+
+def _save(strip: Image.Image, path: Path) -> None:
+    """Write the strip in the best quality that is small enough for a page."""
+    with written_aside(path) as aside:
+        for quality in QUALITIES:
+            strip.save(aside, format="WEBP", quality=quality, method=4)
+            if aside.stat().st_size <= LARGEST:
+                return
+
+
 def _room(width: int) -> int:
     space = WIDEST - 2 * MARGIN - GUTTER - PART_GAP + GAP
     return max(2, space // (width + GAP))
 
 
 def _chosen(pictures: list[Picture], room: int) -> list[Picture]:
-    """At most `room` frames, spread evenly, some of each part; the seen ones first."""
-    seen = [picture for picture in pictures if picture.part == "seen"]
-    held_out = [picture for picture in pictures if picture.part == "held_out"]
+    """At most `room` frames, some of each part and kind; the seen ones first, then by kind."""
+    ordered = sorted(pictures, key=lambda picture: (KINDS.index(picture.kind), picture.frame))
+    seen, held_out = ([p for p in ordered if p.part == part] for part in OWN_PARTS)
     if len(pictures) > room:
         for_held_out = min(len(held_out), max(room // 2, room - len(seen)))
         seen = _spread(seen, room - for_held_out)
@@ -196,7 +203,7 @@ def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], widt
             words = look.fitted(words, right - columns[0], 15, bold=True)
             pen.text((columns[0], MARGIN - 2), words, colour, look.font(15, bold=True))
     for picture, left in zip(shown, lefts, strict=True):
-        code = look.fitted(picture.time_code, width, 13)
+        code = look.fitted(f"{picture.kind}  {picture.time_code}", width, 13)
         pen.text((left, MARGIN + 28), code, look.QUIET, look.font(13))
 
 
@@ -229,7 +236,9 @@ def _scaled(frame: Image.Image, width: int, height: int) -> Image.Image:
 
 def alternative(film: FilmInfo, strip: Strip) -> str:
     """What is on a strip, for those who cannot see it."""
-    columns = ", ".join(f"{code} ({PART_NAMES[part]})" for part, code in strip.columns)
+    columns = ", ".join(
+        f"{code} ({kind}, {PART_NAMES[part]})" for part, kind, code in strip.columns
+    )
     return (
         f"Frames of {film.name}. Rows, from the top: {', '.join(strip.rows)}. "
         f"Columns, from the left: {columns}."

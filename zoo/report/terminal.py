@@ -1,9 +1,9 @@
-"""The end of a comparison in a terminal: the table across films and the winners."""
+"""The end of a comparison in a terminal: the first tables and the winners."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -13,22 +13,31 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from zoo.records import Results
-from zoo.report.findings import over_films, winners
-from zoo.report.tables import Table, across_table
+from zoo.report.ranking import principal
+from zoo.report.sizes import at_main_size
+from zoo.report.table import Cell, Table
+from zoo.report.tables import across_table, film_table
+from zoo.report.text import one_line
+from zoo.report.winners import over_films, winners
 
 NAME_WIDTH = 30
 
 
 def summary(results: Results) -> RenderableType:
-    """Lay out the means over films and the winners, for `rich.console.Console.print`."""
+    """Lay out every film, the means over films and the winners, for `Console.print`."""
+    results = at_main_size(results)
+    keep = 1 + 2 * len(principal(results))
+    parts: list[RenderableType] = []
+    if len(results.films) > 1:
+        for film in results.films:
+            parts.append(Text(one_line(film.name, 60), style="bold"))
+            # What is to be said of all films stands below the last table.
+            parts.append(_Fitting(replace(film_table(results, film), notes=()), keep))
     title = over_films(results)
-    title = title[:1].upper() + title[1:]
+    parts.append(Text(title[:1].upper() + title[1:], style="bold"))
+    parts.append(_Fitting(across_table(results), keep))
     said = Text(" ".join(winners(results)))
-    return Group(
-        Text(title, style="bold"),
-        _Fitting(across_table(results), keep=1 + 2 * len(results.metrics)),
-        Padding(said, (1, 0)),
-    )
+    return Group(*parts, Padding(said, (1, 0)))
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,17 @@ class _Fitting:
                 vertical="bottom",
             )
         for row in self.content.rows:
-            name = Text(row.name, style="" if row.role == "model" else "italic")
-            cells = [Text(c.text, style="bold" if c.best else "") for c in row.cells[: count - 1]]
-            table.add_row(name, *cells)
+            shown = row.cells[: count - 1]
+            # Numbers stand beside the name, spreads below: headings alone are aligned below.
+            lines = max((cell.text.count("\n") for cell in shown), default=0)
+            name = Text(row.name + "\n" * lines, style="" if row.role == "model" else "italic")
+            table.add_row(name, *(_numbers(cell, lines) for cell in shown))
         return table
+
+
+def _numbers(cell: Cell, lines: int) -> Text:
+    text = cell.text + "\n" * (lines - cell.text.count("\n"))
+    return Text(text, style="bold" if cell.best else "")
 
 
 def _upright(heading: str) -> str:

@@ -1,0 +1,89 @@
+"""Rate and distortion: which points make a curve, and differences with known answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.report.synthetic_results import METRICS, record
+from tests.report.synthetic_results import film as a_film
+from zoo.records import LatentInfo, RatePoint, Record, Results
+from zoo.report.rates import Curve, Point, curves, difference
+
+
+def curve(points: list[tuple[float, float]], codec: bool = False) -> Curve:
+    return Curve("c", "model", codec, tuple(Point(b, v, None, None) for b, v in points))
+
+
+def test_the_same_quality_at_half_the_bytes_is_minus_fifty_percent() -> None:
+    anchor = curve([(100, 20), (200, 23), (400, 26), (800, 29)])
+    test = curve([(50, 20), (100, 23), (200, 26), (400, 29)])
+    found = difference(anchor, test, "higher")
+    assert found.rate == pytest.approx(-50, abs=0.5)
+    assert found.quality == pytest.approx(3, abs=0.05)
+
+
+def test_where_lower_is_better_a_lower_value_is_a_negative_difference() -> None:
+    anchor = curve([(100, 0.5), (200, 0.4), (400, 0.3), (800, 0.2)])
+    test = curve([(100, 0.45), (200, 0.35), (400, 0.25), (800, 0.15)])
+    found = difference(anchor, test, "lower")
+    assert found.quality == pytest.approx(-0.05, abs=0.002)
+    assert found.rate is not None and found.rate < -25
+
+
+def test_curves_that_do_not_meet_or_have_few_points_give_nothing() -> None:
+    long = curve([(100, 20), (200, 23), (400, 26), (800, 29)])
+    far = curve([(1, 2), (2, 3), (4, 4), (8, 5)])
+    short = curve([(100, 20), (200, 23), (400, 26)])
+    assert difference(long, far, "higher").rate is None
+    assert difference(long, far, "higher").quality is None
+    assert difference(long, short, "higher").quality is None
+
+
+def test_a_front_leaves_out_what_costs_more_and_gives_less() -> None:
+    mixed = curve([(10, 20.0), (20, 19.0), (30, 22.0), (40, 21.0)])
+    assert [point.bytes_a_frame for point in mixed.front("higher")] == [10, 30]
+    assert [point.bytes_a_frame for point in mixed.front("lower")] == [10, 20]
+
+
+def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rates() -> None:
+    def at(latent: int) -> Record:
+        one = record("sharp", "orchard")
+        one.options = {"width": 16, "latent": latent}
+        one.latent = LatentInfo(numbers=latent, bits=8 * latent, coded_bytes=1, decoder_bytes=1)
+        one.rate = [
+            RatePoint(
+                bits=bits,
+                coded_bytes=latent * bits / 10 + latent / 50,
+                kilobits_a_second=1,
+                frames={"seen": 5},
+                scores={"psnr": {"seen": 20 + bits}},
+            )
+            for bits in (8, 4)
+        ]
+        return one
+
+    def coded(size: int) -> Record:
+        one = record("linear", "orchard")
+        one.kind, one.options, one.rate = "codec", {"bytes_a_frame": size}, []
+        one.latent = LatentInfo(numbers=None, bits=None, coded_bytes=size, decoder_bytes=None)
+        return one
+
+    results = Results(
+        created="",
+        command="",
+        preset="",
+        budget="",
+        batch=1,
+        films=[a_film("orchard", "", None)],
+        metrics=METRICS,
+        records=[at(100), at(50), coded(60), coded(30)],
+    )
+    psnr = next(metric for metric in METRICS if metric.name == "psnr")
+    model, codec = curves(results, results.films[0], psnr)
+    assert [(point.latent, point.bits, point.bytes_a_frame) for point in model.points] == [
+        (50, 4, 21),
+        (50, 8, 41),
+        (100, 4, 42),
+        (100, 8, 82),
+    ]
+    assert codec.codec and [point.bytes_a_frame for point in codec.points] == [30, 60]

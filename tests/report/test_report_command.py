@@ -1,0 +1,62 @@
+"""`zoo report`: the report again from its records, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.report.synthetic_results import comparison, put_pictures
+from zoo.report.write import write_report
+
+_WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "av", "timm", "lpips"):
+            raise ImportError(f"{name} is not here")
+
+sys.meta_path.insert(0, Refuse())
+from zoo.cli import main
+sys.argv = ["zoo", "report", *sys.argv[1:]]
+main()
+"""
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+    )
+
+
+def test_a_report_is_made_again_where_there_is_no_torch(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    results = comparison()
+    put_pictures(results, folder)
+    first = write_report(results, folder).read_bytes()
+    (folder / "report.md").unlink()
+    (folder / "figures" / "crossing.png").unlink()
+    done = run(cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "report.md").read_bytes() == first
+    assert (folder / "figures" / "crossing.png").exists()
+    assert done.stdout.rstrip().endswith(f"report: {folder / 'report.md'}")
+    assert "On held-out frames sharp has the lowest LPIPS" in " ".join(done.stdout.split())
+    assert done.stdout.index("alpha") < done.stdout.index("Mean over 2 films")
+
+
+def test_what_is_no_results_folder_is_told_in_one_line(tmp_path: Path) -> None:
+    missing = run("nowhere", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert missing.stderr == "zoo: nowhere/results.json: No such file or directory\n"
+    (tmp_path / "results.json").write_text('{"schema_version": 1}')
+    foreign = run(".", cwd=tmp_path)
+    assert foreign.returncode == 2
+    assert foreign.stderr.startswith("zoo: results.json is not a Results of this version: ")
+    assert foreign.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json"]

@@ -1,0 +1,173 @@
+"""What models cost to run: one table across all films, and how it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+
+from zoo.records import Cost, Memory, Record, Results
+from zoo.report import numbers
+from zoo.report.ranking import in_order, ranking
+from zoo.report.standings import Measure, Standing, machine_key, machines, standings
+from zoo.report.table import (
+    Column,
+    Table,
+    draw,
+    machine_column,
+    mean,
+    pair,
+    throughput,
+    unless_codec,
+)
+from zoo.report.text import one_line
+
+TIMINGS = (
+    *("train", "encode", "decode", "round_trip"),
+    *("encode_one", "decode_one", "round_trip_one"),
+)
+
+
+def cost_table(results: Results) -> Table | None:
+    """Speed, memory, arithmetic and energy, row by row; None where nothing was measured."""
+    rows = in_order(standings(results), ranking(results), films=len(results.films))
+    rows = [row for row in rows if any(record.cost for record in row.records)]
+    if not rows:
+        return None
+    columns = [
+        Column(("train", "frames/s"), _speed("train")),
+        Column(("encode", "in batch / alone"), _speeds("encode")),
+        Column(("decode", "in batch / alone"), _speeds("decode")),
+        Column(("round trip", "in batch / alone"), _speeds("round_trip")),
+        Column(("memory to train", "/ round trip"), _pair("train_memory", "round_trip_memory")),
+        Column(
+            ("param-", "eters"),
+            lambda row: unless_codec(row, numbers.scaled(mean(row, lambda r: r.parameters))),
+        ),
+        Column(
+            ("multiply-adds to", "encode / decode"),
+            _pair("encode_multiply_adds", "decode_multiply_adds"),
+        ),
+        Column(
+            ("of peak in training", "/ round trip"),
+            _pair("train_share_of_peak", "round_trip_share_of_peak"),
+        ),
+    ]
+    if any(_has(row, name) for row in rows for name in ("train_joules", "round_trip_joules")):
+        heading = ("mJ a frame to train", "/ round trip")
+        columns.append(Column(heading, _pair("train_joules", "round_trip_joules")))
+    if any(record.environment.compile != "none" for row in rows for record in row.records):
+        columns.append(Column(("training", "compiled"), _compiled))
+    return draw(rows, [*columns, *machine_column(results)], results.films, _notes(rows))
+
+
+def timing_protocol(results: Results) -> list[str]:
+    """How throughput was measured, machine by machine."""
+    letters = machines(results)
+    told: dict[str, set[tuple[int, int]]] = {}
+    for record in results.records:
+        if record.cost is None or record.cost.batch is None:
+            continue
+        environment = record.environment
+        letter = f"{letters[machine_key(environment)]}: " if len(letters) > 1 else ""
+        compiled = "" if environment.compile == "none" else f", compiled ({environment.compile})"
+        machine = (
+            f"{letter}{one_line(environment.device_name, 80)} ({environment.device}), "
+            f"{numbers.counted(environment.threads, 'thread')}, {environment.memory_format}, "
+            f"training at {environment.precision}{compiled}, encoding and decoding in 32 bits"
+        )
+        for timing in (getattr(record.cost, name) for name in TIMINGS):
+            if timing:
+                told.setdefault(machine, set()).add((record.cost.batch, timing.repeats))
+    sentences = []
+    for machine, settings in told.items():
+        for batch, group in groupby(sorted(settings), key=lambda setting: setting[0]):
+            repeats = numbers.listed([str(count) for _, count in group])
+            sentences.append(
+                f"{machine}: batches of {batch} and frames alone, medians of {repeats} timings."
+            )
+    if any(record.cost and record.cost.batch is None for record in results.records):
+        sentences.append(
+            "Codecs: timed once, coding the whole film at the quality that was found and decoding "
+            "it, conversion from and to RGB included."
+        )
+    return sentences
+
+
+def _figure(name: str) -> Measure:
+    def measure(record: Record) -> float | None:
+        value = getattr(record.cost, name) if record.cost else None
+        if isinstance(value, Memory):
+            return value.reserved if value.allocated is None else value.allocated
+        return value
+
+    return measure
+
+
+def _has(row: Standing, name: str) -> bool:
+    return mean(row, _figure(name)) is not None
+
+
+def _missing(row: Standing, name: str) -> str:
+    """What was asked for and could not be had is `n/a`; what does not apply has a dash."""
+    asked = any(record.cost and name in record.cost.unavailable for record in row.records)
+    return numbers.NOT_AVAILABLE if asked else numbers.NOT_APPLICABLE
+
+
+def _one(row: Standing, name: str) -> str:
+    value = mean(row, _figure(name))
+    if value is None:
+        return _missing(row, name)
+    if "memory" in name:
+        return numbers.scaled(value, "B")
+    if "share" in name:
+        return f"{numbers.significant(100 * value, 2)}%"
+    if "joules" in name:
+        return numbers.significant(1000 * value)
+    return numbers.scaled(value)
+
+
+def _pair(first: str, second: str) -> Callable[[Standing], str]:
+    return lambda row: pair(_one(row, first), _one(row, second))
+
+
+def _speed(kind: str) -> Callable[[Standing], str]:
+    def text(row: Standing) -> str:
+        value = mean(row, throughput(kind))
+        return _missing(row, kind) if value is None else numbers.significant(value)
+
+    return text
+
+
+def _speeds(kind: str) -> Callable[[Standing], str]:
+    def text(row: Standing) -> str:
+        together = _speed(kind)(row)
+        # A codec codes no frame alone.
+        return together if row.codec else pair(together, _speed(f"{kind}_one")(row))
+
+    return text
+
+
+def _compiled(row: Standing) -> str:
+    modes = dict.fromkeys(one_line(record.environment.compile, 40) for record in row.records)
+    return ", ".join(modes)
+
+
+def _notes(rows: list[Standing]) -> list[str]:
+    """Why figures are missing, each reason once with whose figures it cost."""
+    missing: dict[str, dict[str, set[str]]] = {}
+    for row in rows:
+        for cost in (record.cost for record in row.records if record.cost):
+            for name, reason in _unavailable(cost):
+                missing.setdefault(reason, {}).setdefault(row.name, set()).add(name)
+    notes = []
+    for reason, found in missing.items():
+        names = sorted(set().union(*found.values()))
+        figures = [name.replace("joules", "energy").replace("_", " ") for name in names]
+        what = numbers.listed(figures)
+        whose = "every row" if len(found) == len(rows) > 1 else numbers.listed([*found])
+        notes.append(f"n/a for {whose} ({what}): {reason}")
+    return notes
+
+
+def _unavailable(cost: Cost) -> list[tuple[str, str]]:
+    return [(name, one_line(reason, 300)) for name, reason in cost.unavailable.items()]

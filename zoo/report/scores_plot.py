@@ -1,0 +1,99 @@
+"""A plot of scores: how far seen and held-out frames lie apart, a panel a metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from zoo.records import FilmInfo, MetricInfo, Results
+from zoo.report import look
+from zoo.report.canvas import HOLLOW, axis_label, colour, dress, key, named, new_figure, save, title
+from zoo.report.ranking import in_order, measured, principal, ranking
+from zoo.report.standings import Standing, score, standings
+from zoo.report.text import one_line
+
+
+def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
+    """Every model and reference on one film: held out and seen, a panel a metric.
+
+    Returns the text that stands for the picture, or None where nothing was measured.
+    """
+    panels = [
+        metric
+        for metric in principal(results)
+        if metric.unavailable is None
+        and (
+            measured(results, metric, "seen", film.name)
+            or measured(results, metric, "held_out", film.name)
+        )
+    ]
+    rank = ranking(results, film.name)
+    rows = [
+        row
+        for row in in_order(standings(results, film.name), rank, films=1)
+        if any(_has(row, metric) for metric in panels)
+    ]
+    if not rows:
+        return None
+    figure, _ = new_figure(11.0, 1.25 + 0.36 * len(rows))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for place, metric in zip(axes, panels, strict=True):
+        _score_panel(place, rows, metric)
+    axes[0].set_yticks(range(len(rows)))
+    for tick, row in zip(
+        axes[0].set_yticklabels([named(row) for row in rows]),
+        rows,
+        strict=True,
+    ):
+        tick.set_parse_math(False)
+        tick.set_color(colour(row))
+        tick.set_style("normal" if row.role == "model" else "italic")
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="held out"),
+        Line2D([], [], **HOLLOW, marker="o", color=look.SEEN, label="seen in training"),
+    ]
+    key(figure, handles, 2)
+    save(figure, path)
+    metrics = ", ".join(one_line(metric.label, 40) for metric in panels)
+    codecs = " To codecs nothing was held out." if any(row.codec for row in rows) else ""
+    return (
+        f"Scores on {film.name}, seen and held out, in panels for {metrics}; the numbers are "
+        f"those of the table.{codecs}"
+    )
+
+
+def _has(row: Standing, metric: MetricInfo) -> bool:
+    return any(row.value(score(metric.name, part)) for part in ("seen", "held_out"))
+
+
+def _score_panel(place: Axes, rows: list[Standing], metric: MetricInfo) -> None:
+    dress(place)
+    for index, row in enumerate(rows):
+        seen = row.value(score(metric.name, "seen"))
+        held_out = row.value(score(metric.name, "held_out"))
+        if seen and held_out:
+            place.plot(
+                [seen.mean, held_out.mean], [index, index], color=look.RULE, linewidth=3, zorder=2
+            )
+        if seen:
+            place.plot(
+                seen.mean,
+                index,
+                "o",
+                color=look.SEEN,
+                markerfacecolor=look.PANEL,
+                markersize=8,
+                markeredgewidth=1.6,
+                zorder=3,
+            )
+        if held_out:
+            place.plot(held_out.mean, index, "o", color=look.HELD_OUT, markersize=7, zorder=4)
+    title(place, axis_label(metric))
+    place.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
+    place.tick_params(axis="y", length=0)
+    place.margins(x=0.08)
+    place.xaxis.set_major_locator(MaxNLocator(5))

@@ -1,0 +1,205 @@
+"""A film's quality over time, under its barcode: shots as ticks, what was held out shaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+from zoo.errors import BadInput
+from zoo.records import FilmInfo, Results, Series, SeriesRow, read_json
+from zoo.report import look
+from zoo.report.canvas import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
+from zoo.report.placing import opened, placed
+from zoo.report.ranking import Ranking, in_order, ranking
+from zoo.report.standings import Standing, standings
+from zoo.report.text import one_line
+
+MOST_LINES = 4
+MOST_POINTS = 480
+"""Points of a line; a longer film is averaged to so many."""
+STYLES = ("-", "--", "-.", ":")
+WIDTH = 11.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    row: Standing
+    values: npt.NDArray[np.float64]
+    """Of every frame of the series, (N,); NaN where it has none."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What is on a timeline, in words, and what could not be put on it."""
+
+    text: str
+    problem: str
+
+
+def draw_timeline(results: Results, film: FilmInfo, folder: Path, path: Path) -> Timeline | None:
+    """Draw the timeline of one film to `path`; None where the records have no series of it.
+
+    What the records name is read below `folder`. A series that cannot be read leaves its reason.
+    """
+    rank = ranking(results, film.name)
+    if film.series is None or rank is None:
+        return None
+    try:
+        series = read_json(placed(folder, film.series), Series)
+    except BadInput as error:
+        # Named as the record does, whatever folder the results lie in.
+        reason = str(error).replace(str(placed(folder, film.series)), film.series)
+        return Timeline("", f"No timeline: {one_line(reason, 300)}")
+    lines = _lines(results, film, rank, series)
+    if not lines or len(series.frames) < 2:
+        return Timeline("", "No timeline: the series of this film holds none of its models.")
+    barcode = opened(folder, film.barcode) if film.barcode else None
+    _draw(film, rank, series, lines, barcode, path)
+    names = ", ".join(line.row.name for line in lines)
+    under = "under the film's barcode, " if barcode else ""
+    return Timeline(
+        f"{rank.label} over the time of {film.name}, {under}shots as ticks"
+        f"{', held-out parts shaded' if film.held_out else ''}: {names}.",
+        "" if barcode or not film.barcode else "The film's barcode could not be read.",
+    )
+
+
+def _lines(results: Results, film: FilmInfo, rank: Ranking, series: Series) -> list[_Line]:
+    """The best models that the series has, by their first seed."""
+    by_run = {row.run: row for row in series.rows}
+    lines = []
+    for row in in_order(standings(results, film.name), rank, films=1):
+        runs = sorted((record.seed, record.run or "") for record in row.records)
+        found = [by_run[run] for _, run in runs if run in by_run]
+        values = _values(found[0], rank, len(series.frames)) if found else None
+        if row.role == "model" and values is not None:
+            lines.append(_Line(row, values))
+    return lines[:MOST_LINES]
+
+
+def _values(row: SeriesRow, rank: Ranking, frames: int) -> npt.NDArray[np.float64] | None:
+    scores = row.scores.get(rank.metric.name)
+    if scores is None or len(scores) != frames:
+        return None
+    values = np.array([np.nan if value is None else value for value in scores])
+    return values if np.isfinite(values).any() else None
+
+
+def _draw(
+    film: FilmInfo,
+    rank: Ranking,
+    series: Series,
+    lines: Sequence[_Line],
+    barcode: Image.Image | None,
+    path: Path,
+) -> None:
+    figure, _ = new_figure(WIDTH, 3.9 if barcode else 3.2)
+    end = film.frames / film.fps if film.fps else series.seconds[-1]
+    if barcode:
+        top, place = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
+        top.imshow(np.asarray(barcode), aspect="auto", extent=(0, end, 0, 1))
+        top.set_yticks([])
+        top.tick_params(axis="x", length=0, labelbottom=False)
+        for side in top.spines.values():
+            side.set_visible(False)
+    else:
+        place = figure.subplots()
+    dress(place)
+    _mark(place, film, rank, end)
+    for index, line in enumerate(lines):
+        at, values = thinned(np.array(series.seconds), line.values, MOST_POINTS)
+        place.plot(
+            at,
+            values,
+            color=look.LINES[index],
+            linestyle=STYLES[index],
+            linewidth=1.3,
+            zorder=5 - index * 0.1,
+        )
+    place.set_xlim(0, end)
+    place.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
+    place.yaxis.set_major_locator(MaxNLocator(5))
+    place.xaxis.set_major_locator(MaxNLocator(9, steps=_steps(end), min_n_ticks=3))
+    tenths = end < 10
+    place.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: short_code(seconds, tenths)))
+    place.set_ylabel(axis_label(rank.metric, upright=True), color=look.QUIET, parse_math=False)
+    key(figure, _handles(lines, film), len(lines) + 2)
+    save(figure, path, colours=None if barcode else COLOURS)
+
+
+def _mark(place: Axes, film: FilmInfo, rank: Ranking, end: float) -> None:
+    """Shade what was held out, and put a tick where a shot begins."""
+    rate = film.fps or film.frames / end
+    for start, stop in film.held_out:
+        place.axvspan(start / rate, stop / rate, color=look.HELD_OUT, alpha=0.22, linewidth=0)
+    starts = [start / rate for start in film.shot_starts if start]
+    if starts:
+        place.plot(
+            starts,
+            [0.985] * len(starts),
+            linestyle="",
+            marker="|",
+            markersize=9,
+            color=look.TEXT,
+            transform=place.get_xaxis_transform(),
+            clip_on=False,
+        )
+
+
+def _handles(lines: Sequence[_Line], film: FilmInfo) -> list[Line2D | Patch]:
+    handles: list[Line2D | Patch] = [
+        Line2D(
+            [],
+            [],
+            color=look.LINES[index],
+            linestyle=STYLES[index],
+            label=look.drawable(line.row.name, NAME_LENGTH),
+        )
+        for index, line in enumerate(lines)
+    ]
+    if film.held_out:
+        handles.append(Patch(color=look.HELD_OUT, alpha=0.4, label="held out"))
+    if len(film.shot_starts) > 1:
+        handles.append(
+            Line2D([], [], linestyle="", marker="|", color=look.TEXT, label="a shot begins")
+        )
+    return handles
+
+
+def thinned(
+    at: npt.NDArray[np.float64], values: npt.NDArray[np.float64], most: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Average values (N,) and their times to at most `most` points; NaN where none is known."""
+    if len(at) <= most:
+        return at, values
+    starts = np.linspace(0, len(at), most, endpoint=False).astype(np.int64)
+    known = np.isfinite(values)
+    sums = np.add.reduceat(np.where(known, values, 0.0), starts)
+    counts = np.add.reduceat(known.astype(np.int64), starts)
+    lengths = np.diff(np.append(starts, len(at)))
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.add.reduceat(at, starts) / lengths, means
+
+
+def _steps(end: float) -> list[float]:
+    """Steps between ticks: of seconds as people count them."""
+    return [1, 1.5, 3, 6, 10] if end >= 60 else [1, 2, 5, 10]
+
+
+def short_code(seconds: float, tenths: bool = False) -> str:
+    """A time code without what is nought: `0:07`, `0:07.5`, `1:02:05`."""
+    total = round(max(0.0, seconds) * 10)
+    whole, tenth = divmod(total, 10)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    text = f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    return f"{text}.{tenth}" if tenths else text

@@ -1,0 +1,247 @@
+"""Where models fail: by traits of frames, on plain frames, in still shots, in company."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo.records import FilmInfo, Part, PlainFrame, Record, Results, Slice
+from zoo.report import numbers
+from zoo.report.ranking import DISTORTION, Ranking, arrow, ranking
+from zoo.report.standings import Measure, Standing
+from zoo.report.table import Column, Table, draw, fixed, machine_column, mean, pair, with_spread
+from zoo.report.tables import film_rows
+
+PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white")
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A trait of frames, and what the fifths of a film with least and most of it are called."""
+
+    name: str
+    heading: tuple[str, str]
+    low: str
+    high: str
+    unit: str
+
+
+TRAITS = (
+    Trait(
+        "brightness",
+        ("darkest /", "brightest"),
+        "the darkest fifth",
+        "the brightest",
+        "mean luma",
+    ),
+    Trait(
+        "contrast",
+        ("lowest / highest", "contrast"),
+        "the fifth of lowest contrast",
+        "that of highest",
+        "standard deviation of luma",
+    ),
+    Trait(
+        "motion",
+        ("least / most", "motion"),
+        "the fifth of least motion",
+        "that of most",
+        "change of luma, in levels",
+    ),
+    Trait(
+        "shot length",
+        ("shortest / longest", "shots"),
+        "the fifth in the shortest shots",
+        "that in the longest",
+        "seconds",
+    ),
+)
+
+End = Literal["low", "high"]
+
+
+def weakness_table(results: Results, film: FilmInfo) -> Table | None:
+    """Every model's weak points on what it was trained on; None where none were looked for."""
+    rows, rank = weak_rows(results, film), ranking(results, film.name)
+    if not rows or not rank:
+        return None
+    columns = _trait_columns(rows, Ranking(rank.metric, "seen"))
+    columns += [
+        Column((f"{name} frame", "PSNR, RGB"), _plain_text(results, name))
+        for name in PLAIN
+        if any(_plain(record, name) for row in rows for record in row.records)
+    ]
+    columns += [
+        Column(("spread left in", "still shots"), _still),
+        Column(("changed by", "company"), _company),
+        *machine_column(results),
+    ]
+    return draw(rows, columns, [film])
+
+
+def held_out_table(results: Results, film: FilmInfo) -> Table | None:
+    """The traits again on held-out frames; None where there are none of these."""
+    rows, rank = weak_rows(results, film), ranking(results, film.name)
+    if not rows or not rank:
+        return None
+    columns = _trait_columns(rows, Ranking(rank.metric, "held_out"))
+    return draw(rows, columns, [film]) if columns else None
+
+
+def weakness_notes(results: Results, film: FilmInfo) -> list[str]:
+    """What the columns are."""
+    rows, rank = weak_rows(results, film), ranking(results, film.name)
+    if not rows or not rank:
+        return []
+    first = next(record for row in rows for record in row.records if record.weaknesses)
+    told = []
+    for trait in TRAITS:
+        low, high = (_end(first, trait.name, "seen", end) for end in ("low", "high"))
+        if low and high:
+            told.append(
+                f"{trait.low} up to {numbers.significant(low.highest)}, {trait.high} from "
+                f"{numbers.significant(high.lowest)} ({trait.unit})"
+            )
+    if not told:
+        return []
+    return [f"{rank.label} on seen frames of fifths of the film: {'; '.join(told)}."]
+
+
+def weak_rows(results: Results, film: FilmInfo) -> list[Standing]:
+    """The rows of a film whose weak points were looked for."""
+    return [
+        row for row in film_rows(results, film) if any(record.weaknesses for record in row.records)
+    ]
+
+
+def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
+    """The fifth of a trait's frames at one end, if the part has frames in it.
+
+    A part may have none there, and then its first slice is not the film's: fifths are known by the
+    seen frames, whose slices are all there but in the rarest film.
+    """
+    if not record.weaknesses:
+        return None
+
+    def of(where: Part) -> list[Slice]:
+        assert record.weaknesses is not None
+        return [s for s in record.weaknesses.slices.get(where, []) if s.trait == trait]
+
+    whole, own = of("seen"), of(part)
+    if len(whole) < 2 or not own:
+        return None
+    chosen = own[0] if end == "low" else own[-1]
+    beside = whole[1] if end == "low" else whole[-2]
+    if None in (chosen.lowest, chosen.highest, beside.lowest, beside.highest):
+        return None
+    if end == "low":
+        return chosen if (chosen.highest or 0.0) <= (beside.lowest or 0.0) else None
+    return chosen if (chosen.lowest or 0.0) >= (beside.highest or 0.0) else None
+
+
+def at_end(rank: Ranking, trait: str, end: End) -> Measure:
+    """The metric's mean over the fifth of frames at one end of a trait."""
+
+    def measure(record: Record) -> float | None:
+        found = _end(record, trait, rank.part, end)
+        return found.scores.get(rank.metric.name) if found else None
+
+    return measure
+
+
+def _trait_columns(rows: Sequence[Standing], rank: Ranking) -> list[Column]:
+    columns = []
+    for trait in TRAITS:
+        ends: tuple[End, ...] = ("low", "high")
+        if any(row.value(at_end(rank, trait.name, end)) for row in rows for end in ends):
+            first, second = trait.heading
+            heading = (first, f"{second} {arrow(rank.metric)}")
+            columns.append(Column(heading, _both_ends(rank, trait.name)))
+    return columns
+
+
+def _both_ends(rank: Ranking, trait: str) -> Callable[[Standing], str]:
+    def text(row: Standing) -> str:
+        ends: tuple[End, ...] = ("low", "high")
+        values = [row.value(at_end(rank, trait, end)) for end in ends]
+        shown = [
+            fixed(value, rank.metric.digits, " ± ") if value else numbers.NOT_APPLICABLE
+            for value in values
+        ]
+        return pair(*shown)
+
+    return text
+
+
+def _plain(record: Record, name: str) -> PlainFrame | None:
+    found = record.weaknesses.plain if record.weaknesses else []
+    return next((frame for frame in found if frame.name == name), None)
+
+
+def plain_error(name: str) -> Measure:
+    """Root mean square error of a plain frame, in levels, from the mean colour and the spread."""
+
+    def measure(record: Record) -> float | None:
+        frame = _plain(record, name)
+        if not frame or frame.drawn_sd is None or None in frame.drawn:
+            return None
+        off = [((channel or 0.0) - frame.level) ** 2 for channel in frame.drawn]
+        return math.sqrt(sum(off) / len(off) + frame.drawn_sd**2)
+
+    return measure
+
+
+def _plain_text(results: Results, name: str) -> Callable[[Standing], str]:
+    digits = next((m.digits - 1 for m in results.metrics if m.name == DISTORTION), None)
+
+    def psnr(record: Record) -> float | None:
+        frame = _plain(record, name)
+        return frame.scores.get(DISTORTION) if frame else None
+
+    def text(row: Standing) -> str:
+        if not any(_plain(record, name) for record in row.records):
+            return numbers.NOT_APPLICABLE
+        shown = [colour(row, name)]
+        if digits is not None:
+            shown.insert(0, f"{fixed(row.value(psnr), max(digits, 0), ' ± ')} dB")
+        return "\n".join(shown)
+
+    return text
+
+
+def colour(row: Standing, name: str) -> str:
+    """The mean red, green and blue that a plain frame is drawn in, averaged over seeds."""
+
+    def channel(number: int) -> Measure:
+        def measure(record: Record) -> float | None:
+            frame = _plain(record, name)
+            return frame.drawn[number] if frame else None
+
+        return measure
+
+    return " ".join(numbers.whole(mean(row, channel(number))) for number in range(3))
+
+
+def still_ratio(record: Record) -> float | None:
+    """What is left of the change within the stillest shots, as a share of the source's."""
+    shots = record.weaknesses.still_shots if record.weaknesses else None
+    return shots.ratio if shots else None
+
+
+def _still(row: Standing) -> str:
+    value = row.value(still_ratio)
+    return with_spread(value, numbers.percent) if value else numbers.NOT_APPLICABLE
+
+
+def differing(record: Record) -> float | None:
+    """The share of samples that change by more than a level in company."""
+    found = record.weaknesses.invariance if record.weaknesses else None
+    return found.differing if found else None
+
+
+def _company(row: Standing) -> str:
+    value = row.value(differing)
+    # A codec codes no frame alone.
+    return with_spread(value, numbers.percent) if value else numbers.NOT_APPLICABLE
