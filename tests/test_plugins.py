@@ -68,7 +68,7 @@ def good(name: str, hook: str = "zoo_models") -> str:
             "from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    return 1 / 0",
             "ZeroDivision",
         ),
-        (good("all"), "'all' means every one"),
+        (good("all"), "'all' means several at once"),
         ("from zoo import hookimpl\n@hookimpl\ndef zoo_models(size):\n    return []", "size"),
         ("from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    pass", "returned None"),
         ("def zoo_models():\n    return []", "no function in it is marked with @zoo.hookimpl"),

@@ -106,7 +106,7 @@ def _check(hook: str, thing: Any) -> None:
     if hook == "zoo_films":
         if not isinstance(thing, FilmEntry):
             raise ValueError(f"{thing!r} is not a zoo.FilmEntry")
-        _check_not_all(thing.name)
+        _check_no_word(thing.name)
         return
     base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
     if hook == "zoo_references" and _is_codec(thing):
@@ -117,7 +117,7 @@ def _check(hook: str, thing: Any) -> None:
         if not isinstance(getattr(thing, attribute, None), str):
             raise ValueError(f"{thing.__name__} has no {attribute}")
     check_name(thing.name, "plugin")
-    _check_not_all(thing.name)
+    _check_no_word(thing.name)
     role = {"zoo_models": "model", "zoo_references": "reference"}.get(hook)
     if role and getattr(thing, "role", None) != role:
         raise ValueError(f"{thing.name} comes through {hook} but its role is not {role!r}")
@@ -129,9 +129,9 @@ def _is_codec(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, FilmCodec)
 
 
-def _check_not_all(name: str) -> None:
-    if name == "all":
-        raise ValueError("'all' means every one; nothing can be called that")
+def _check_no_word(name: str) -> None:
+    if name in ("all", "default"):
+        raise ValueError(f"{name!r} means several at once; nothing can be called that")
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

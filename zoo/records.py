@@ -42,6 +42,7 @@ class Summary(_Typed):
     frames: int
     """Frames that have a value; some metrics have none where nothing moves, say."""
     mean: Number
+    """Geometric for a metric that is a ratio, whose `better` is `one`."""
     sd: Number
     lowest: Number
     highest: Number

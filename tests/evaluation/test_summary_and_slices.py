@@ -52,6 +52,17 @@ def test_the_interval_resamples_shots_and_not_frames() -> None:
     assert alone is not None and alone.interval is None
 
 
+def test_a_ratio_has_a_geometric_mean() -> None:
+    film = film_of(still_frames([10] * 40), cuts=[20], holdout=0)
+    values = np.repeat([0.25, 4.0], 20)
+    summary = summarise(values, np.arange(40), film, ratio=True)
+    assert summary is not None and summary.mean == pytest.approx(1)
+    assert summary.interval == pytest.approx((0.25, 4))
+    every_other = np.arange(0, 40, 20)
+    (found,) = slices({"brightness": np.array([1.0, 2.0] * 20)}, {"x": values}, every_other, {"x"})
+    assert found.scores["x"] == pytest.approx(1)
+
+
 def test_traits_of_known_frames() -> None:
     frames = np.array(still_frames([0, 0, 100, 100, 30, 30]))
     frames[3, :, ::2] = 200  # Half the columns white, half grey.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
-from zoo.evaluation.summary import parts_of, summarise
-from zoo.evaluation.traits import Values, slices, traits_of
+from zoo.evaluation.summary import Values, parts_of, summarise
+from zoo.evaluation.traits import slices, traits_of
 from zoo.evaluation.watch import Judges, score_drawn
 from zoo.films.film import Film
 from zoo.matching.hashes import Hashes
@@ -28,6 +28,8 @@ class Judged:
 
     scores: dict[str, Values]
     """Every metric of every frame, (N,)."""
+    ratios: frozenset[str]
+    """The metrics that are ratios."""
     summaries: dict[str, dict[Part, Summary]]
     spread: ShotSpread
     hashes: Hashes
@@ -44,7 +46,7 @@ class Judged:
         traits = traits_of(film)
         return Weaknesses(
             slices={
-                part: slices(traits, self.scores, frames)
+                part: slices(traits, self.scores, frames, self.ratios)
                 for part, frames in parts_of(film, trained_on).items()
             },
             plain=plain or [],
@@ -69,11 +71,14 @@ def judge(
     drawn = observed(film, batches_drawn, [spread, hasher])
     scores = score_drawn(film, drawn, judges.metrics, device)
     parts = parts_of(film, trained_on)
+    ratios = frozenset(metric.name for metric in judges.metrics if metric.better == "one")
     summaries: dict[str, dict[Part, Summary]] = {}
     for name, values in scores.items():
-        found = {part: summarise(values, frames, film) for part, frames in parts.items()}
+        found = {
+            part: summarise(values, frames, film, name in ratios) for part, frames in parts.items()
+        }
         summaries[name] = {part: summary for part, summary in found.items() if summary}
-    return Judged(scores, summaries, spread, hasher.hashes)
+    return Judged(scores, ratios, summaries, spread, hasher.hashes)
 
 
 def write_frames(out: Path, judged: Judged) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.traits import mean_of
+from zoo.evaluation.summary import mean_of
 from zoo.evaluation.watch import BATCH, as_shown, film_batch
 from zoo.films.film import Film
 from zoo.latents.quantise import Quantiser

@@ -9,8 +9,7 @@ import torch
 
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.summary import Frames
-from zoo.evaluation.traits import Values, mean_of
+from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.evaluation.watch import BATCH, as_shown, film_batch
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded
@@ -52,8 +51,8 @@ def rate_points(
                 numbers = latents.quantiser.numbers(latents.levels[torch.from_numpy(frames)])
                 drawn = numbers.unflatten(1, latents.shape)
                 values = _scored(model, film, frames, drawn, still, device)
-            for name, each in values.items():
-                found[name][part] = mean_of(each)
+            for metric in still:
+                found[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
         size = latents.bytes_a_frame()
         points.append(
             RatePoint(

@@ -7,6 +7,8 @@ Bootstrap Methods and their Application, 1997, section 3.8).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,7 @@ RESAMPLES = 2000
 SHARE = 0.95
 
 Frames = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
 
 
 def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
@@ -30,20 +33,35 @@ def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
     return {part: frames for part, frames in parts.items() if len(frames)}
 
 
-def summarise(values: npt.NDArray[np.float64], frames: Frames, film: Film) -> Summary | None:
-    """Summarise a metric's values (N,) over some frames; None where none of these has a value."""
+def summarise(values: Values, frames: Frames, film: Film, ratio: bool = False) -> Summary | None:
+    """Summarise a metric's values (N,) over some frames; None where none of these has a value.
+
+    The mean of a `ratio`, and its interval, are geometric: a half and a double are as far from 1.
+    """
     frames = frames[np.isfinite(values[frames])]
     if not len(frames):
         return None
     chosen = values[frames]
+    shots = shot_numbers(film)[frames]
+    interval = _interval(np.log(chosen) if ratio else chosen, shots)
+    if interval and ratio:
+        interval = math.exp(interval[0]), math.exp(interval[1])
     return Summary(
         frames=len(frames),
-        mean=float(chosen.mean()),
+        mean=mean_of(chosen, ratio),
         sd=float(chosen.std()),
         lowest=float(chosen.min()),
         highest=float(chosen.max()),
-        interval=_interval(chosen, shot_numbers(film)[frames]),
+        interval=interval,
     )
+
+
+def mean_of(values: Values, ratio: bool = False) -> float | None:
+    """The mean of what is finite, geometric for a ratio; None where nothing is."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    return math.exp(np.log(finite).mean()) if ratio else float(finite.mean())
 
 
 def shot_numbers(film: Film) -> npt.NDArray[np.int64]:
@@ -51,9 +69,7 @@ def shot_numbers(film: Film) -> npt.NDArray[np.int64]:
     return np.repeat(np.arange(len(film.shots)), [len(shot) for shot in film.shots])
 
 
-def _interval(
-    values: npt.NDArray[np.float64], shots: npt.NDArray[np.int64]
-) -> tuple[float, float] | None:
+def _interval(values: Values, shots: npt.NDArray[np.int64]) -> tuple[float, float] | None:
     """Percentiles of the mean over frames when as many shots are drawn with replacement."""
     _, shot = np.unique(shots, return_inverse=True)
     counts = np.bincount(shot).astype(np.float64)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from zoo.evaluation.summary import Frames
+from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.films.film import Film
 from zoo.records import Slice
 
@@ -15,8 +14,6 @@ SLICES = 5
 CHUNK = 64
 LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. ITU-R BT.709, on display values."""
-
-Values = npt.NDArray[np.float64]
 
 
 def traits_of(film: Film) -> dict[str, Values]:
@@ -52,9 +49,12 @@ def traits_of(film: Film) -> dict[str, Values]:
 
 
 def slices(
-    traits: Mapping[str, Values], scores: Mapping[str, Values], frames: Frames
+    traits: Mapping[str, Values],
+    scores: Mapping[str, Values],
+    frames: Frames,
+    ratios: Container[str] = (),
 ) -> list[Slice]:
-    """Scores of some frames by fifths of each trait.
+    """Scores of some frames by fifths of each trait; `ratios` are metrics with geometric means.
 
     The fifths are those of the whole film, so that seen and held-out frames are cut alike; a fifth
     that holds none of the frames is left out, as is a trait that is the same everywhere.
@@ -77,13 +77,10 @@ def slices(
                         lowest=float(values[inside].min()),
                         highest=float(values[inside].max()),
                         frames=len(inside),
-                        scores={name: mean_of(all_[inside]) for name, all_ in scores.items()},
+                        scores={
+                            name: mean_of(all_[inside], name in ratios)
+                            for name, all_ in scores.items()
+                        },
                     )
                 )
     return found
-
-
-def mean_of(values: Values) -> float | None:
-    """The mean of what is finite; None where nothing is."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else None
