@@ -14,15 +14,20 @@ from zoo.cli import (
     compare,
     decode,
     encode,
+    export,
     films,
     info,
+    interpolate,
     match,
     models,
     plugins,
+    push,
     reconstruct,
     report,
     runs,
+    sample,
     train,
+    walk,
 )
 from zoo.errors import ZooError
 
@@ -46,6 +51,13 @@ app.command("reconstruct", short_help="Draw a film again from its latents.")(
 app.command("encode", short_help="Write a film as its numbers, in one file.")(encode.encode)
 app.command("decode", short_help="Draw a film from its numbers.")(decode.decode)
 app.command("info", short_help="Say what is in a film file.")(info.info)
+app.command("interpolate", short_help="Walk through latent space between moments.")(
+    interpolate.interpolate
+)
+app.command("sample", short_help="Draw from a model's prior.")(sample.sample)
+app.command("walk", short_help="Drift through the latents of a film.")(walk.walk)
+app.command("export", short_help="Write a model's networks for other programs.")(export.export)
+app.command("push", short_help="Publish a model on the Hugging Face hub.")(push.push)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.command("plugins", short_help="List plugins and what failed to load.")(plugins.plugins)

@@ -39,6 +39,9 @@ def compare(
     device: opt.DeviceOption = "auto",
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
+    videos: Annotated[
+        float, typer.Option("--videos", help="Seconds of each film that the report plays; 0: none.")
+    ] = 120.0,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Train and evaluate again what is there already.")
     ] = False,
@@ -110,7 +113,9 @@ def compare(
 
     command = shlex.join(["zoo", *sys.argv[1:]])
     with console.status("drawing the report"):
-        results = gather(workspace, ingested, records, chosen, judges, command, workspace.results)
+        results = gather(
+            workspace, ingested, records, chosen, judges, command, workspace.results, videos
+        )
     report = write_report(results, workspace.results)
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)

@@ -49,3 +49,12 @@ def bar(console: Console, what: str, frames: int) -> Iterator[Callable[[int], No
     ) as progress:
         task = progress.add_task(escape(what), total=frames)
         yield lambda done: progress.update(task, completed=done)
+
+
+def check_folder(path: Path, overwrite: bool) -> Path:
+    """Return a folder that may be written into; raises BadInput where there is something in it."""
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"{path} is no folder")
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise BadInput(f"{path} is there already; --overwrite writes into it, -o names another")
+    return path

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zoo.cli import options as opt
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from zoo.films.catalogue import Catalogue, FilmEntry
-    from zoo.training.runs import Run
-    from zoo.workspace import Workspace
 
 
 def reconstruct(
@@ -78,18 +69,17 @@ def reconstruct(
     import torch
     from rich.console import Console
 
+    from zoo.cli.output import bar, teller
     from zoo.cli.watching import ingest_with_progress
     from zoo.environment import choose_device
-    from zoo.errors import BadInput
-    from zoo.films.catalogue import Catalogue
     from zoo.films.time_code import format_time_code, parse_time_code
+    from zoo.loading import find_run
     from zoo.reconstruct.opening import Opener, run_size
     from zoo.reconstruct.ordering import check_place, default_name, parse_scale
     from zoo.reconstruct.panels import Original, Panel, Redrawn
     from zoo.reconstruct.reconstruct import reconstruct as draw
     from zoo.reconstruct.reconstruct import stretch_of
     from zoo.training.jobs import whole_number
-    from zoo.training.runs import find_runs
     from zoo.video.convert import libswscale_name
     from zoo.video.writer import Coding
     from zoo.workspace import Workspace
@@ -99,24 +89,17 @@ def reconstruct(
     chosen_device = choose_device(device)
     first, last = (None if text is None else parse_time_code(text) for text in (begin, end))
     console = Console()
+    tell = teller(console)
     workspace = Workspace.here()
-    catalogue = Catalogue.open(workspace)
-    entries = catalogue.choose(film)
-    if len(entries) != 1:
-        raise BadInput("zoo reconstruct draws one film at a time")
-    entry = entries[0]
-    found = find_runs(workspace)
-    known, trained_entry = _film_known(trained_on, catalogue, found)
-    runs = _choose(found, entry, _models(model, models, run), run, known, workspace)
+    names = _models(model, models, run)
+    requests = [find_run(workspace, name, film, trained_on=trained_on, run=run) for name in names]
+    entry, runs = requests[0].entry, [each.run for each in requests]
     out = out or Path(default_name(entry.name, [each.model for each in runs], runs[0].film))
     check_place(out, entry, overwrite)
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
     size = parse_scale(scale, size) if scale else size
     if threads is not None:
         torch.set_num_threads(whole_number(threads, "--threads"))
-
-    def tell(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     opener = Opener(
         workspace,
@@ -125,9 +108,9 @@ def reconstruct(
         tell,
     )
     panels: list[Panel] = []
-    for each in runs:
+    for each, request in zip(runs, requests, strict=True):
         tell(f"run: {each.name}")
-        its_film, eyes = opener.open(each, entry, trained_entry or catalogue.entries.get(each.film))
+        its_film, eyes = opener.open(each, entry, request.trained_on)
         name = each.model if each.film == entry.name else f"{each.model}, knows {each.film}"
         panels.append(Redrawn(its_film, name, eyes))
     largest = max((panel.film for panel in panels), key=lambda one: one.size.pixels)
@@ -136,7 +119,7 @@ def reconstruct(
     stretch = stretch_of(entry, largest, first, last)
     if largest.store.manifest.damage.times:
         tell("times of this film were mended; its sound may be out of step after such a place")
-    with _bar(console, entry.name, stretch.stop - stretch.start) as progress:
+    with bar(console, f"drawing {entry.name}", stretch.stop - stretch.start) as progress:
         written = draw(
             entry,
             panels,
@@ -169,53 +152,3 @@ def _models(model: str | None, models: str | None, run: str | None) -> list[str 
         return [None]
     names = [word.strip() for word in (models or model or "").split(",") if word.strip()]
     return [registry().architecture(name).name for name in dict.fromkeys(names)]
-
-
-def _film_known(
-    word: str | None, catalogue: Catalogue, runs: list[Run]
-) -> tuple[str | None, FilmEntry | None]:
-    """The film that `--trained-on` names, and its entry; runs outlive entries."""
-    from zoo.errors import BadInput
-
-    if word is None:
-        return None, None
-    if word not in catalogue.entries and any(run.film == word for run in runs):
-        return word, None
-    entries = catalogue.choose(word)
-    if len(entries) != 1:
-        raise BadInput("--trained-on names one film")
-    return entries[0].name, entries[0]
-
-
-def _choose(
-    found: list[Run],
-    entry: FilmEntry,
-    models: list[str | None],
-    run: str | None,
-    known: str | None,
-    workspace: Workspace,
-) -> list[Run]:
-    from zoo.errors import BadInput
-    from zoo.reconstruct.choosing import named_run, run_of
-
-    if run is None:
-        return [run_of(found, name, entry.name, known) for name in models if name]
-    chosen = named_run(found, run, models[0], workspace)
-    if known is not None and chosen.film != known:
-        raise BadInput(f"{chosen.name} was trained on {chosen.film}, not on {known}")
-    return [chosen]
-
-
-@contextmanager
-def _bar(console: Console, name: str, frames: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar, in a terminal; yields what takes the number of frames written."""
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(escape(f"drawing {name}"), total=frames)
-        yield lambda done: bar.update(task, completed=done)

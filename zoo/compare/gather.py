@@ -11,6 +11,7 @@ import torch
 from zoo.compare.pictures import with_pictures
 from zoo.compare.series import with_series
 from zoo.compare.takedowns import with_takedowns
+from zoo.compare.videos import LONGEST, with_videos
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
 from zoo.plugins import registry
@@ -30,22 +31,29 @@ def gather(
     judges: Judges,
     command: str,
     folder: Path,
+    longest: float = LONGEST,
 ) -> Results:
-    """Everything that a report is made from; what is no number is written into `folder`."""
+    """Everything that a report is made from; what is no number is written into `folder`.
+
+    Of each film `longest` seconds are drawn as videos.
+    """
     metrics = _described(judges, records)
     device: torch.device = settings.device
     measured = [metric for metric in metrics if metric.unavailable is None]
     chooses = min(measured, key=lambda metric: metric.name != CHOOSES, default=None)
     searched = with_takedowns(workspace, records, films, device)
+    drawn = with_pictures(workspace, searched, films, chooses, folder, device)
+    described = with_series(workspace, films, records, measured, folder)
+    shown, final = with_videos(workspace, films, described, drawn, folder, device, longest)
     return Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=command,
         preset=settings.preset,
         budget=str(settings.budget),
         batch=settings.batch,
-        films=with_series(workspace, films, records, measured, folder),
+        films=shown,
         metrics=metrics,
-        records=with_pictures(workspace, searched, films, chooses, folder, device),
+        records=final,
     )
 
 

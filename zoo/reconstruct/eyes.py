@@ -1,0 +1,120 @@
+"""A trained network with the scale of its latents: how it sees a film, and draws what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from zoo.autoencoder import Autoencoder
+from zoo.errors import BadInput, ZooError
+from zoo.evaluation.evaluate import LATENTS
+from zoo.evaluation.watch import as_shown, encode_film
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.films.ingest import open_film
+from zoo.latents import latents as latents_file
+from zoo.latents.latents import Encoded, Latents
+from zoo.latents.quantise import Quantiser
+from zoo.training.jobs import load_model
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.runs import Run
+from zoo.video.convert import Pixels
+from zoo.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """A network that has seen one film, and the scale of its latents on that film."""
+
+    model: Autoencoder
+    quantiser: Quantiser
+    folder: RunFolder
+    config: TrainingConfig
+    device: torch.device
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that a frame becomes."""
+        return self.quantiser.lowest.numel()
+
+    @torch.inference_mode()
+    def see(self, frames: Tensor) -> Latents:
+        """Frames, float (B, 3, H, W) in [0, 1], as quantised latents.
+
+        Raises ZooError if a latent is not finite.
+        """
+        latent = self.model.encode(frames)
+        numbers = latent.float().flatten(1)
+        if not numbers.isfinite().all():
+            raise ZooError("the model gives latents that are not finite")
+        return Encoded(numbers, tuple(latent.shape[1:])).quantised(self.quantiser)
+
+    @torch.inference_mode()
+    def draw(self, latents: Latents) -> Pixels:
+        """All frames of these latents, as they are shown: uint8 (B, H, W, 3), RGB."""
+        drawn = as_shown(self.model.decode(latents.restored(slice(None)))) * 255
+        return drawn.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def kept(self, film: Film) -> Latents | None:
+        """The latents of a film that an evaluation left; None where there are none of its frames.
+
+        Raises BadInput if they are damaged.
+        """
+        path = self.folder.evaluation(film.name) / LATENTS
+        if not path.exists() or not _is_of(path, film.fingerprint):
+            return None
+        return latents_file.load(path, film.fingerprint, self.device)
+
+
+def open_eyes(
+    run: Run,
+    device: torch.device,
+    film_as_trained: Callable[[], Film],
+    told: Callable[[str], None],
+) -> Eyes:
+    """Load the network of a finished run, with the scale of its latents.
+
+    The scale is what an evaluation left. Where there was none, the network watches the film it was
+    trained on, `film_as_trained`, and its latents are kept in the run's `evaluation` folder; `told`
+    hears of it. Raises what `film_as_trained` raises.
+    """
+    assert run.description is not None, "a finished run has a description"
+    config = run.description.config
+    model = load_model(run.folder, config, device)
+    path = run.folder.evaluation(config.film) / LATENTS
+    if not path.exists():
+        film = film_as_trained()
+        told(f"{config.model} watches {config.film}, to learn the scale of its latents")
+        encoded = encode_film(model, film, device)
+        latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
+        latents_file.save(path, latents, config.film_fingerprint)
+    scale = latents_file.load(path, config.film_fingerprint, device).quantiser
+    return Eyes(model, scale, run.folder, config, device)
+
+
+def as_trained(
+    entry: FilmEntry, config: TrainingConfig, workspace: Workspace, film: Film
+) -> Film | None:
+    """The film with the frames and the split of a training; None if it has others by now.
+
+    `film` is the entry as it is now, at the training's size. Which frames are held out is part of
+    what a run knows its film by, so every share that this film was opened with is tried.
+    """
+    for share in film.store.manifest.splits:
+        one = open_film(entry, film.size, workspace, holdout=float(share))
+        if one.fingerprint == config.film_fingerprint:
+            return one
+    return None
+
+
+def _is_of(path: Path, fingerprint: str) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("film") == fingerprint
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path} holds no latents: {error}") from None

@@ -1,0 +1,43 @@
+"""What a reconstruction says of itself in its tags."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.reconstruct.panels import Panel, Redrawn
+
+
+def tags_of(
+    film: Film, entry: FilmEntry, panels: Sequence[Panel], source: Mapping[str, str]
+) -> dict[str, str]:
+    """The source's tags with a new title, and a comment that says who drew what, from what.
+
+    The comment names the models, what they were trained on, the film, its files and its licence.
+    """
+    redrawn = [panel for panel in panels if isinstance(panel, Redrawn)]
+    models = ", ".join(dict.fromkeys(panel.eyes.config.model for panel in redrawn))
+    title = source.get("title") or entry.shown_title
+    if entry.title and entry.title != entry.files[0].stem:
+        title = entry.title
+    version = importlib.metadata.version("film-zoo")
+    said = [
+        *[_drawn_by(panel, film) for panel in redrawn],
+        f"Film: {title} ({film.source}). Licence: {film.licence or 'not stated'}.",
+        f"Made by film-zoo {version}.",
+    ]
+    if source.get("comment"):
+        said.append(f"The source's comment: {source['comment']}")
+    shown = f"{title}, drawn by {models}" if models else title
+    tags = {**source, "title": shown, "comment": " ".join(said)}
+    if film.licence and "copyright" not in tags:
+        tags["copyright"] = film.licence
+    return tags
+
+
+def _drawn_by(panel: Redrawn, film: Film) -> str:
+    config = panel.eyes.config
+    seen = "this film" if config.film == film.name else config.film
+    return f"Drawn by {config.model}, trained on {seen}, from {panel.eyes.numbers} numbers a frame."
