@@ -119,5 +119,7 @@ def compare(
     report = write_report(results, workspace.results)
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)
+    page = report.with_suffix(".html")
+    console.print(f"to look at: {page}", markup=False, soft_wrap=True)
     if not any(record.status == "ok" and record.role == "model" for record in records):
         raise typer.Exit(1)

@@ -30,3 +30,5 @@ def report(
     console = Console()
     console.print(summary(results))
     console.print(f"report: {written}", markup=False, soft_wrap=True)
+    page = written.with_suffix(".html")
+    console.print(f"to look at: {page}", markup=False, soft_wrap=True)

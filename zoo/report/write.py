@@ -16,13 +16,14 @@ from zoo.report.placing import placed
 from zoo.report.sizes import at_main_size
 from zoo.report.text import file_names
 from zoo.report.trade_plot import draw_trade
+from zoo.report.viewer.write import write_page
 from zoo.workspace import written_aside
 
 _OURS = ("strip-*", "scores-*", "time-*", "rate-*", "trade.png", "crossing.png")
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Write `results.json`, `results.csv`, pictures in `figures/`, `report.md`; return the last.
+    """Write `results.json`, `results.csv`, `figures/`, `report.html`, `report.md`; return the last.
 
     Pictures and series that the records name are read below `folder`. The same records, pictures
     and plugins give the same report, byte for byte. Raises BadInput if the records contradict one
@@ -47,6 +48,7 @@ def write_report(results: Results, folder: Path) -> Path:
     path = folder / "report.md"
     with written_aside(path) as aside:
         aside.write_text(report, encoding="utf-8", newline="\n")
+    write_page(results, main, folder)
     return path
 
 
@@ -55,7 +57,7 @@ def _check(results: Results, folder: Path) -> None:
     for film in results.films:
         if names.count(film.name) > 1:
             raise BadInput(f"the results list the film {film.name[:60]!r} twice")
-        for name in (film.barcode, film.series):
+        for name in (film.barcode, film.series, film.video):
             if name:
                 placed(folder, name)
     for record in results.records:
@@ -65,9 +67,9 @@ def _check(results: Results, folder: Path) -> None:
                     f"a record of {record.model[:60]!r} {what} {film_name[:60]!r}, "
                     "a film that the results do not list"
                 )
-        for picture in record.pictures:
-            placed(folder, picture.original)
-            placed(folder, picture.reconstruction)
+        drawn = [name for p in record.pictures for name in (p.original, p.reconstruction)]
+        for name in (*drawn, *([record.video] if record.video else [])):
+            placed(folder, name)
 
 
 def _remove_stale(folder: Path, text: str) -> None:

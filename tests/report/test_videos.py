@@ -1,0 +1,111 @@
+"""The videos of a comparison: which there are, and that a frame's number is its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from tests.report.synthetic_results import record
+from zoo.compare import videos
+from zoo.compare.drawing import Pixels
+from zoo.compare.videos import with_videos
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.records import FilmInfo, Record
+from zoo.workspace import Workspace
+
+RATE = 30000 / 1001
+
+
+@pytest.fixture
+def film() -> Film:
+    levels = np.arange(40, dtype=np.uint8) * 6
+    frames = np.broadcast_to(levels[:, None, None, None], (40, 32, 32, 3)).copy()
+    return film_of(frames, name="alpha", fps=RATE)
+
+
+@pytest.fixture
+def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Frames that models drew: each draws the film upside down in brightness."""
+    numbers: list[int] = []
+
+    def drawn(
+        workspace: Workspace,
+        of: Record,
+        watched: Film,
+        frames: Iterable[int],
+        device: torch.device,
+    ) -> Iterator[tuple[int, Pixels]]:
+        for number in frames:
+            numbers.append(number)
+            yield number, 255 - film.store.array[number]
+        raise AssertionError("more than the frames asked for was drawn")
+
+    monkeypatch.setattr(videos, "drawn_frames", drawn)
+    return numbers
+
+
+def run(
+    film: Film, records: list[Record], folder: Path, longest: float
+) -> tuple[list[FilmInfo], list[Record]]:
+    device = torch.device("cpu")
+    return with_videos(
+        Workspace(folder), [film], [film.info()], records, folder / "results", device, longest
+    )
+
+
+def read(path: Path) -> tuple[list[float], list[int], list[bool]]:
+    """Each frame's time in frames, its brightness, and whether it stands alone."""
+    with av.open(path) as container:
+        frames = list(container.decode(video=0))
+    at = [float(frame.time or 0) * RATE for frame in frames]
+    levels = [int(np.median(frame.to_ndarray(format="rgb24"))) for frame in frames]
+    return at, levels, [frame.key_frame for frame in frames]
+
+
+def test_the_first_seed_of_each_own_film_is_drawn(
+    film: Film, asked: list[int], tmp_path: Path
+) -> None:
+    records = [
+        record("sharp", "alpha"),
+        record("sharp", "alpha"),
+        record("sharp", "alpha", seed=1),
+        record("blurry", "alpha").model_copy(update={"trained_on": "beta"}),
+        record("still", "alpha").model_copy(update={"status": "failed"}),
+    ]
+    [info], shown = run(film, records, tmp_path, 60)
+    assert info.video == "videos/alpha/original.mp4"
+    assert [one.video for one in shown] == [
+        "videos/alpha/sharp.mp4",
+        "videos/alpha/sharp-2.mp4",
+        None,
+        None,
+        None,
+    ]
+    at, levels, keys = read(tmp_path / "results" / info.video)
+    assert at == pytest.approx(range(40), abs=0.01)
+    assert levels == pytest.approx([6 * n for n in range(40)], abs=2)
+    assert max(np.diff(np.flatnonzero([*keys, True]))) <= 12
+    _, levels, _ = read(tmp_path / "results" / str(shown[0].video))
+    assert levels == pytest.approx([255 - 6 * n for n in range(40)], abs=2)
+
+
+def test_a_long_film_is_cut_and_no_frame_more_is_drawn(
+    film: Film, asked: list[int], tmp_path: Path
+) -> None:
+    [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0.5)
+    assert asked == list(range(15))
+    for name in (info.video, shown.video):
+        assert len(read(tmp_path / "results" / str(name))[0]) == 15
+
+
+def test_without_videos_earlier_ones_go(film: Film, asked: list[int], tmp_path: Path) -> None:
+    run(film, [record("sharp", "alpha")], tmp_path, 0.5)
+    [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0)
+    assert info.video is None and shown.video is None
+    assert not (tmp_path / "results" / "videos").exists()

@@ -1,0 +1,155 @@
+"""What stands in `report.html`, read as text: a browser has it in `tests/browser`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.synthetic_results import HOSTILE_MODEL, SCORES, comparison, put_pictures
+from zoo.errors import BadInput
+from zoo.records import Results
+from zoo.report.viewer.write import write_page
+
+
+class Elements(HTMLParser):
+    """The page's elements with their attributes, and the text of scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, str] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        tag, attributes = self.tags[-1] if self.tags else ("", {})
+        if tag in ("script", "style"):
+            # The text after the end of an element is no longer its own.
+            self.texts.setdefault(attributes.get("type") or tag, data)
+
+
+@pytest.fixture
+def page(results: Results, folder: Path) -> Elements:
+    path = write_page(results, results, folder)
+    assert path == folder / "report.html"
+    return Elements(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def given(page: Elements) -> Any:
+    return json.loads(page.texts["application/json"])
+
+
+def test_only_the_pages_own_script_and_style_may_run(page: Elements) -> None:
+    [policy] = [a["content"] for tag, a in page.tags if "http-equiv" in a]
+    assert policy is not None and policy.startswith("default-src 'none';")
+    for kind in ("module", "style"):
+        digest = hashlib.sha256(page.texts[kind].encode()).digest()
+        assert f"'sha256-{base64.b64encode(digest).decode()}'" in policy
+    assert "unsafe" not in policy and "http" not in policy
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+    addresses = [a[name] for _, a in page.tags for name in ("src", "href") if name in a]
+    assert addresses == ["./report.md"]
+
+
+def test_hostile_text_leaves_the_page_whole(page: Elements, given: Any) -> None:
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert "<" not in page.texts["application/json"]
+    assert given["films"][0]["title"].startswith("A|B <script>alert(1)</script> # not")
+    assert len(given["films"][0]["title"]) == 200
+    names = [entry["name"] for entry in given["films"][0]["entries"]]
+    assert names[1] == "evil|[bold] *gan*$x$" != HOSTILE_MODEL
+    assert given["films"][1]["entries"][-3]["failed"] == "RuntimeError: out | of <memory>"
+
+
+def test_what_is_not_there_is_left_out(results: Results, folder: Path) -> None:
+    results.films[0].video = "videos/alpha/original.mp4"
+    results.records[0].video = "videos/alpha/what #1.mp4"
+    (folder / "videos/alpha").mkdir(parents=True)
+    (folder / "videos/alpha/what #1.mp4").touch()
+    (folder / "series/beta.json").write_text("{}")
+    text = write_page(results, results, folder).read_text()
+    alpha, beta = json.loads(Elements(text).texts["application/json"])["films"]
+    assert alpha["video"] is None
+    videos = [entry["video"] for entry in alpha["entries"] if entry["video"]]
+    assert videos == ["./videos/alpha/what%20%231.mp4"]
+    assert (alpha["scores"], alpha["problem"]) == ("./viewer/alpha.js", None)
+    assert beta["scores"] is None
+    assert "series/beta.json is not a Series" in beta["problem"]
+    assert str(folder) not in text
+
+
+def test_scores_frame_by_frame_stand_beside_the_page(given: Any, folder: Path) -> None:
+    script = (folder / given["films"][1]["scores"]).read_text(encoding="utf-8")
+    match = re.fullmatch(r'zooScores\("beta", (\{.*\})\);\n', script)
+    assert match
+    scores = json.loads(match[1])
+    assert (scores["frames"][:3], scores["seconds"][:3]) == ([0, 1, 2], [0.0, 0.04, 0.08])
+    for entry, row in zip(given["films"][1]["entries"], scores["entries"], strict=True):
+        if entry["failed"]:
+            assert row == {}
+        else:
+            assert row["lpips"][:2] == [None, pytest.approx(SCORES[entry["name"]][0] / 100)]
+
+
+def test_a_film_that_is_gone_leaves_no_scores(results: Results, folder: Path) -> None:
+    write_page(results, results, folder)
+    assert {path.name for path in (folder / "viewer").iterdir()} == {"alpha.js", "beta.js"}
+    left = results.model_copy(
+        update={
+            "films": results.films[:1],
+            "records": [r for r in results.records if {r.watched, r.trained_on} == {"alpha"}],
+        }
+    )
+    write_page(left, left, folder)
+    assert {path.name for path in (folder / "viewer").iterdir()} == {"alpha.js"}
+
+
+def test_tables_have_the_numbers_that_they_are_sorted_by(given: Any) -> None:
+    quality = given["films"][1]["tables"][0]
+    column = [" ".join(each["heading"]) for each in quality["columns"]].index("PSNR dB held out")
+    assert quality["columns"][column]["better"] == "higher"
+    cells = {row["name"]: row["cells"][column] for row in quality["rows"]}
+    assert cells["sharp"] == {"text": "22.46", "value": pytest.approx(22.456), "best": False}
+    [failed] = [row for row in quality["rows"] if row["note"].startswith("failed")]
+    assert failed["cells"][column] == {"text": "–", "value": None, "best": False}
+    for row in quality["rows"]:
+        if row["entry"] is not None:
+            entry = given["films"][1]["entries"][row["entry"]]["name"]
+            assert row["name"].startswith(entry)
+    assert given["across"]["caption"] == "Across films"
+
+
+def test_a_file_elsewhere_is_refused(results: Results, folder: Path) -> None:
+    results.records[0].video = "../elsewhere.mp4"
+    with pytest.raises(BadInput, match="outside the results folder"):
+        write_page(results, results, folder)
+
+
+def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        put_pictures(comparison(), tmp_path / name)
+        write_page(comparison(), comparison(), tmp_path / name)
+    one, two = ((tmp_path / name / "report.html").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_neither_torch_nor_a_codec_is_needed() -> None:
+    program = (
+        "import sys\n"
+        "import zoo.report.viewer.write\n"
+        "assert not {'torch', 'av'} & set(sys.modules), 'a heavy import'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,142 @@
+"""What the page is given of each film: what can be shown, and where it lies."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import quote
+
+from zoo.errors import BadInput
+from zoo.records import FilmInfo, Part, Record, Results, Series, read_json
+from zoo.report.placing import placed
+from zoo.report.ranking import PART_NAMES, in_order, ranking
+from zoo.report.standings import Standing, standings
+from zoo.report.text import one_line
+from zoo.report.viewer.typed import Entry, FilmContent, FilmScores, Moment
+
+PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
+KINDS = ("typical", "best", "worst")
+
+
+def film_content(
+    results: Results, film: FilmInfo, folder: Path, scores: str | None
+) -> tuple[FilmContent, FilmScores | None]:
+    """One film for the page, and its scores frame by frame for the file `scores` beside the page.
+
+    Files that the records name are looked for below `folder`; what is not there is left out.
+    Raises BadInput where a record names a file elsewhere.
+    """
+    chosen = _chosen(results, film)
+    series, problem = _series(film, folder)
+    known = _scores(series, [record for _, record in chosen]) if series else None
+    content = FilmContent(
+        name=one_line(film.name, 60),
+        title=one_line(film.title),
+        licence=one_line(film.licence) if film.licence else None,
+        size=film.size,
+        frames=film.frames,
+        rate=_rate(film),
+        shots=film.shot_starts or [0],
+        held_out=film.held_out,
+        barcode=address(folder, film.barcode),
+        video=address(folder, film.video),
+        scores=scores if known else None,
+        problem=problem,
+        entries=[_entry(row, record, folder) for row, record in chosen],
+        moments=_moments([record for _, record in chosen], folder),
+        tables=[],
+    )
+    return content, known
+
+
+def entry_runs(results: Results, film: FilmInfo) -> dict[str, int]:
+    """Where among the page's entries a record stands, by its run."""
+    chosen = enumerate(_chosen(results, film))
+    return {record.run: index for index, (_, record) in chosen if record.run}
+
+
+def address(folder: Path, name: str | None) -> str | None:
+    """A file of the results' folder as a page in it names it; None where it is not there."""
+    if name is None or not placed(folder, name).is_file():
+        return None
+    # A name may begin with what reads as a scheme.
+    return "./" + quote(name)
+
+
+def _rate(film: FilmInfo) -> float | None:
+    """Frames a second of the film's videos, to the fraction that they are written at."""
+    return float(Fraction(film.fps).limit_denominator(1001)) if film.fps else None
+
+
+def _chosen(results: Results, film: FilmInfo) -> list[tuple[Standing, Record]]:
+    """The rows of a film's table, the best first, each with the one record that is shown of it."""
+    rows = in_order(standings(results, film.name), ranking(results, film.name), films=1)
+    return [(row, min(row.records or row.failed, key=lambda record: record.seed)) for row in rows]
+
+
+def _entry(row: Standing, record: Record, folder: Path) -> Entry:
+    pictures = {
+        picture.frame: found
+        for picture in record.pictures
+        if (found := address(folder, picture.reconstruction))
+    }
+    failed = record.status == "failed"
+    return Entry(
+        name=row.name,
+        role="codec" if row.codec else row.role,
+        summary=one_line(record.summary, 300),
+        seed=record.seed,
+        failed=one_line(record.reason or "no reason was recorded", 500) if failed else None,
+        note=one_line(record.note, 500) if record.note else None,
+        video=address(folder, record.video),
+        pictures=pictures,
+    )
+
+
+def _moments(records: list[Record], folder: Path) -> list[Moment]:
+    """The frames that pictures were kept of, in the order of the strips."""
+    kept = {picture.frame: picture for record in records for picture in record.pictures}
+    ordered = sorted(
+        kept.values(), key=lambda p: (PARTS.index(p.part), KINDS.index(p.kind), p.frame)
+    )
+    return [
+        Moment(
+            frame=picture.frame,
+            label=f"{picture.kind}, {PART_NAMES[picture.part]}",
+            original=address(folder, picture.original),
+        )
+        for picture in ordered
+    ]
+
+
+def _series(film: FilmInfo, folder: Path) -> tuple[Series | None, str | None]:
+    if film.series is None:
+        return None, "The records hold no scores frame by frame."
+    path = placed(folder, film.series)
+    try:
+        series = read_json(path, Series)
+    except BadInput as error:
+        # Named as the record does, whatever folder the results lie in.
+        reason = one_line(str(error).replace(str(path), film.series), 300)
+        return None, f"No scores frame by frame: {reason}"
+    if not series.frames or len(series.seconds) != len(series.frames):
+        return None, "No scores frame by frame: the series holds no frames with their times."
+    return series, None
+
+
+def _scores(series: Series, records: list[Record]) -> FilmScores:
+    rows = {row.run: row for row in series.rows}
+    return FilmScores(
+        frames=series.frames,
+        seconds=series.seconds,
+        entries=[
+            {
+                metric: values
+                for metric, values in rows[record.run].scores.items()
+                if len(values) == len(series.frames)
+            }
+            if record.run in rows and record.status == "ok"
+            else {}
+            for record in records
+        ],
+    )

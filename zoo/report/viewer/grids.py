@@ -1,0 +1,187 @@
+"""The page's tables: the report's own columns, each cell with the number that it is sorted by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from zoo.records import FilmInfo, MetricInfo, Record, Results
+from zoo.report import numbers
+from zoo.report.ranking import PART_NAMES, in_order, principal, ranking
+from zoo.report.standings import Measure, Standing, bytes_a_frame, standings
+from zoo.report.table import (
+    Column,
+    Table,
+    draw,
+    mean,
+    throughput,
+    unless_codec,
+    with_spread,
+)
+from zoo.report.tables import film_rows, metric_columns
+from zoo.report.viewer.typed import Grid, GridCell, GridColumn, GridRow
+
+
+@dataclass(frozen=True)
+class _Sortable:
+    column: Column
+    by: Measure
+    better: str | None = None
+
+
+def film_grids(results: Results, film: FilmInfo, entries: Mapping[str, int]) -> list[Grid]:
+    """One film's tables: its quality, further measures where there are any, sizes and speeds.
+
+    `entries` says which of the page's entries a run is.
+    """
+    rows = film_rows(results, film)
+    first = principal(results)
+    more = [metric for metric in results.metrics if metric not in first]
+    own = [metric for metric in first if metric.unavailable is None]
+    own_more = [metric for metric in more if metric.unavailable is None]
+    grids = [_grid("Quality", rows, [*_of_metrics(own), *_matched(results)], [film], entries)]
+    if own_more:
+        grids.append(_grid("Further measures", rows, _of_metrics(own_more), [film], entries))
+    grids.append(_grid("Size and speed", rows, [*_sizes(), *_speeds(results)], [film], entries))
+    return grids
+
+
+def across_grid(results: Results) -> Grid | None:
+    """Means over films, each film counted once; None where there is but one film."""
+    if len(results.films) < 2:
+        return None
+    rows = in_order(standings(results), ranking(results), films=len(results.films))
+    metrics = [metric for metric in principal(results) if metric.unavailable is None]
+    columns = [*_of_metrics(metrics), *_matched(results), _bytes()]
+    return _grid("Across films", rows, columns, results.films, {})
+
+
+def _grid(
+    caption: str,
+    rows: Sequence[Standing],
+    columns: Sequence[_Sortable],
+    films: Sequence[FilmInfo],
+    entries: Mapping[str, int],
+) -> Grid:
+    drawn = draw(rows, [each.column for each in columns], films)
+    ranks = (column.column.best for column in columns)
+    unseen = any(rank and rank.part == "held_out" for rank in ranks)
+    bracketed = unseen and any(row.codec for row in rows)
+    return Grid(
+        caption=caption,
+        columns=[
+            GridColumn(heading=list(each.column.heading), better=each.better) for each in columns
+        ],
+        rows=[
+            _row(drawn, index, row, columns, _entry_of(row, entries))
+            for index, row in enumerate(rows)
+        ],
+        notes=["In brackets: a codec coded every frame, the held-out ones too."]
+        if bracketed
+        else [],
+    )
+
+
+def _row(
+    drawn: Table, index: int, row: Standing, columns: Sequence[_Sortable], entry: int | None
+) -> GridRow:
+    shown = drawn.rows[index]
+    cells = zip(shown.cells, columns, strict=True)
+    return GridRow(
+        name=shown.name,
+        note=shown.note,
+        entry=entry,
+        cells=[
+            GridCell(text=cell.text, value=mean(row, each.by), best=cell.best)
+            for cell, each in cells
+        ],
+    )
+
+
+def _entry_of(row: Standing, entries: Mapping[str, int]) -> int | None:
+    found = (entries[record.run] for record in row.records if record.run and record.run in entries)
+    return next(found, None)
+
+
+def _of_metrics(metrics: Sequence[MetricInfo]) -> list[_Sortable]:
+    found = []
+    for metric in metrics:
+        for column in metric_columns(metric):
+            assert column.best is not None, "a metric's column has a best"
+            # Which way is better stands in the heading's own mark.
+            heading = (column.heading[0], PART_NAMES[column.best.part])
+            shown = Column(heading, column.text, column.best)
+            found.append(_Sortable(shown, column.best.measure, metric.better))
+    return found
+
+
+def _matched(results: Results) -> list[_Sortable]:
+    if not any(record.takedown for record in results.records):
+        return []
+
+    def share(record: Record) -> float | None:
+        return record.takedown.matched if record.takedown else None
+
+    def text(row: Standing) -> str:
+        return with_spread(row.value(share), numbers.percent)
+
+    return [_Sortable(Column(("frames", "matched"), text), share)]
+
+
+def _sizes() -> list[_Sortable]:
+    def latent(record: Record) -> float | None:
+        return record.latent.numbers if record.latent else None
+
+    def decoder(record: Record) -> float | None:
+        return record.latent.decoder_bytes if record.latent else None
+
+    def parameters(record: Record) -> float | None:
+        return record.parameters
+
+    return [
+        _Sortable(
+            Column(
+                ("numbers", "a frame"), lambda r: unless_codec(r, numbers.whole(mean(r, latent)))
+            ),
+            latent,
+        ),
+        _bytes(),
+        _Sortable(
+            Column(
+                ("decoder", "bytes"),
+                lambda r: unless_codec(r, numbers.scaled(mean(r, decoder), "B")),
+            ),
+            decoder,
+        ),
+        _Sortable(
+            Column(
+                ("parameters", ""), lambda r: unless_codec(r, numbers.scaled(mean(r, parameters)))
+            ),
+            parameters,
+        ),
+    ]
+
+
+def _bytes() -> _Sortable:
+    def text(row: Standing) -> str:
+        return numbers.significant(mean(row, bytes_a_frame))
+
+    return _Sortable(Column(("bytes", "a frame"), text), bytes_a_frame)
+
+
+def _speeds(results: Results) -> list[_Sortable]:
+    """Frames a second; none where nothing was timed."""
+    found = []
+    for kind in ("train", "encode", "decode"):
+        timed = throughput(kind)
+        if any(timed(record) is not None for record in results.records):
+            found.append(_Sortable(Column((kind, "frames/s"), _speed(timed)), timed))
+    return found
+
+
+def _speed(timed: Measure) -> Callable[[Standing], str]:
+    def text(row: Standing) -> str:
+        value = mean(row, timed)
+        return numbers.NOT_APPLICABLE if value is None else numbers.significant(value)
+
+    return text

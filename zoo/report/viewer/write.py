@@ -1,0 +1,124 @@
+"""Writing the page, and the scores beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import pydantic
+
+from zoo.records import Results
+from zoo.report import numbers
+from zoo.report.ranking import principal
+from zoo.report.text import file_names, one_line
+from zoo.report.viewer.content import entry_runs, film_content
+from zoo.report.viewer.grids import across_grid, film_grids
+from zoo.report.viewer.typed import Content, Measure
+from zoo.workspace import written_aside
+
+SCORES = "viewer"
+"""The folder of scores, below the folder of results: one script a film."""
+SCRIPTS = (
+    *("dom.js", "data.js", "clock.js", "panel.js", "stage.js"),
+    *("plot.js", "timeline.js", "readout.js", "tables.js", "keyboard.js", "app.js"),
+)
+"""The page's scripts, in order; together they are one module."""
+
+
+def write_page(results: Results, main: Results, folder: Path) -> Path:
+    """Write `report.html` and `viewer/<film>.js` into the results' folder; return the first.
+
+    `main` are the results at the one size of the latent that tables are of. The same records give
+    the same page, byte for byte. Raises BadInput where a record names a file outside the folder.
+    """
+    stems = file_names(film.name for film in results.films)
+    films, written = [], set()
+    for film in results.films:
+        name = f"{stems[film.name]}.js"
+        content, scores = film_content(results, film, folder, f"./{SCORES}/{name}")
+        if scores:
+            call = f"zooScores({_in_script(film.name)}, {scores.model_dump_json()});\n"
+            _write(folder / SCORES / name, call)
+            written.add(name)
+        tables = film_grids(main, film, entry_runs(results, film))
+        films.append(content.model_copy(update={"tables": tables}))
+    for stale in (folder / SCORES).glob("*.js"):
+        if stale.name not in written:
+            stale.unlink()
+    page = Content(
+        heading=_heading(results),
+        made=f"Preset {one_line(results.preset, 60)}, budget {one_line(results.budget, 60)}, "
+        f"made {one_line(results.created, 40)}",
+        command=one_line(results.command, 2000),
+        metrics=_metrics(results),
+        films=films,
+        across=across_grid(main),
+    )
+    path = folder / "report.html"
+    _write(path, _render(page))
+    return path
+
+
+def _heading(results: Results) -> str:
+    models = {record.model for record in results.records if record.role == "model"}
+    films = numbers.counted(len(results.films), "film")
+    return f"{numbers.counted(len(models), 'model')} on {films}"
+
+
+def _metrics(results: Results) -> list[Measure]:
+    first = principal(results)
+    ordered = [*first, *(metric for metric in results.metrics if metric not in first)]
+    return [
+        Measure(
+            name=metric.name,
+            label=one_line(metric.label, 60),
+            unit=one_line(metric.unit, 20),
+            better=metric.better,
+            digits=metric.digits,
+        )
+        for metric in ordered
+        if metric.unavailable is None
+    ]
+
+
+def _render(page: Content) -> str:
+    static = files("zoo.report.viewer") / "static"
+    style = (static / "viewer.css").read_text(encoding="utf-8")
+    parts = [(static / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    # Around the text stands a line break on either side; the hash is of it all.
+    style, script = f"\n{style}", "\n" + "\n".join(parts)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("zoo.report.viewer", "static"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        content=_in_script(page),
+    )
+
+
+def _in_script(value: pydantic.BaseModel | str) -> str:
+    """JSON that no element of a page ends or begins in, whatever text it holds."""
+    text = value.model_dump_json() if isinstance(value, pydantic.BaseModel) else json.dumps(value)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _write(path: Path, text: str) -> None:
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
