@@ -163,6 +163,14 @@ class Autoencoder(nn.Module):
         frames, float (B, 3, H, W) in [0, 1]. Models without batch norm have nothing to do.
         """
 
+    def sample_prior(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Draw latents (count, ...) from the distribution that training holds them near.
+
+        All chance comes from the generator, and the latents lie on its device. None, as here,
+        where a model has no prior.
+        """
+        return None
+
     def fit(self, film: Film) -> None:
         """Fit to the film's training frames without gradient descent (references)."""
         raise TypeError(f"{type(self).__name__} is trained by gradient descent, not by fit(film)")

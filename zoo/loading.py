@@ -1,8 +1,8 @@
-"""Trained models from Python: `m = zoo.load("vaegan", film="bikes")`, then encode and decode.
+"""Trained models from Python: `m = zoo.load(MODEL, film="bikes")`, then encode and decode.
 
     from zoo import load
 
-    m = load("vaegan", film="bikes")
+    m = load("my_model", film="bikes")
     frames = m.film.store.array[100:110]    # uint8 (N, H, W, 3)
     z = m.encode(frames)                    # float32 (N, ...), a tensor
     y = m.decode(z)                         # uint8 (N, H, W, 3)
@@ -27,7 +27,7 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder
 from zoo.environment import choose_device
 from zoo.errors import BadInput
-from zoo.evaluation.watch import BATCH, as_shown, batches, film_batch
+from zoo.evaluation.watch import BATCH, batches, drawn, film_batch
 from zoo.export.folder import read_folder
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
@@ -275,13 +275,6 @@ def film_latents(film: Film, eyes: Eyes) -> Latents:
         return kept
     parts = [eyes.see(film_batch(film, span, eyes.device)) for span in batches(film)]
     return replace(parts[0], levels=torch.cat([part.levels for part in parts]))
-
-
-@torch.inference_mode()
-def drawn(network: Autoencoder, latents: Tensor) -> Pixels:
-    """What a network draws from latents (N, ...), as it would be shown: uint8 (N, H, W, 3)."""
-    shown = as_shown(network.decode(latents)) * 255
-    return shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def prior_sample(network: Autoencoder, count: int, seed: int) -> Tensor:

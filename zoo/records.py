@@ -379,10 +379,10 @@ class Results(_Typed):
     records: list[Record]
 
 
-def write_json(path: Path, record: pydantic.BaseModel) -> None:
-    """Write a record as strict JSON, whole or not at all."""
+def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -> None:
+    """Write a record as strict JSON, whole or not at all; on one line without an `indent`."""
     with written_aside(path) as aside:
-        aside.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        aside.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, kind: type[_T]) -> _T:

@@ -88,6 +88,7 @@ class Maker:
                 origin="a test 0",
                 trained_on=film,
                 watched=film,
+                watched_fingerprint="f",
                 seed=seed,
                 options={},
                 status="ok",

@@ -11,7 +11,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.evaluation.coding import stream_path
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.watch import BATCH, as_shown
+from zoo.evaluation.watch import BATCH, drawn
 from zoo.films.film import Film
 from zoo.latents import latents as latents_file
 from zoo.plugins import registry
@@ -45,10 +45,7 @@ def drawn_frames(
     latents = latents_file.load(kept, film.fingerprint, device)
     for start in range(0, len(wanted), BATCH):
         numbers = wanted[start : start + BATCH]
-        with torch.inference_mode():
-            drawn = as_shown(model.decode(latents.restored(numbers))) * 255
-        levels = drawn.round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        yield from zip(numbers, levels, strict=True)
+        yield from zip(numbers, drawn(model, latents.restored(numbers)), strict=True)
 
 
 def _decoded(

@@ -36,7 +36,8 @@ def with_series(
         barcode = Path("figures") / f"barcode-{film.name}.png"
         series = SERIES / f"{film.name}.json"
         draw_barcode(film, results / barcode)
-        write_json(results / series, series_of(workspace, film, records, metrics))
+        scores = series_of(workspace, film, records, metrics)
+        write_json(results / series, scores, indent=None)
         described.append(
             film.info().model_copy(
                 update={"barcode": barcode.as_posix(), "series": series.as_posix()}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from zoo.metric import Metric, Unavailable
 from zoo.plugins import registry
 
 BATCH = 32
+
+Pixels = npt.NDArray[np.uint8]
 
 
 def film_batch(film: Film, indices: slice | Sequence[int], device: torch.device) -> Tensor:
@@ -51,6 +54,13 @@ def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Encoded
 def as_shown(drawn: Tensor) -> Tensor:
     """Clamp to [0, 1] and round to 8 bits: what a screen would show, as floats."""
     return (drawn.float().clamp(0, 1) * 255).round() / 255
+
+
+@torch.inference_mode()
+def drawn(model: Autoencoder, latents: Tensor) -> Pixels:
+    """What a model draws from latents (N, ...), as it would be shown: uint8 (N, H, W, 3), RGB."""
+    shown = as_shown(model.decode(latents)) * 255
+    return shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput, ZooError
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.watch import as_shown, encode_film
+from zoo.evaluation.watch import drawn, encode_film
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -57,8 +57,7 @@ class Eyes:
     @torch.inference_mode()
     def draw(self, latents: Latents) -> Pixels:
         """All frames of these latents, as they are shown: uint8 (B, H, W, 3), RGB."""
-        drawn = as_shown(self.model.decode(latents.restored(slice(None)))) * 255
-        return drawn.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        return drawn(self.model, latents.restored(slice(None)))
 
     def kept(self, film: Film) -> Latents | None:
         """The latents of a film that an evaluation left; None where there are none of its frames.

@@ -1,0 +1,227 @@
+"""The file itself: safetensors, sealed by a hash over every byte, read without trust.
+
+The header is read and the seal checked before anything else is looked at, so that a file that was
+cut short, damaged or is of another kind ends in one line. Nothing is taken into memory by a size
+that a file merely claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+from safetensors import SafetensorError, safe_open
+
+from zoo.archive.description import SCHEMA_VERSION, Description
+from zoo.errors import BadInput
+from zoo.workspace import written_aside
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEY = "film_zoo"
+"""The one entry of the header's metadata: a `Description` as JSON."""
+DECODER = "decoder."
+"""Begins the names of the decoder's tensors."""
+LARGEST_HEADER = 8 << 20
+_UNSEALED = b"0" * 64
+# The description is JSON in a JSON string: its quotation marks are escaped.
+_SEAL = re.compile(rb'\\"content_sha256\\":\\"([0-9a-f]{64})\\"')
+_AT_ONCE = 1 << 20
+
+Bytes = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a film file besides its words."""
+
+    latents: Bytes
+    """Levels as `zoo.latents.packing` codes them."""
+    lowest: Numbers
+    """(L,), the number that level 0 stands for."""
+    step: Numbers
+    """(L,), from one level to the next."""
+    times: Bytes | None
+    """Coded time codes; None where the rate is constant."""
+    sound: Bytes | None
+    """A whole MP4 with one track of sound."""
+
+
+def most_levels(packed: int) -> int:
+    """How many levels so many bytes may stand for: more is refused before any is decoded.
+
+    Latents that never change take next to nothing, so that no ratio alone would do.
+    """
+    return max(256 << 20, 64 * packed)
+
+
+def write_container(
+    path: Path, description: Description, content: Content, decoder: Mapping[str, Tensor]
+) -> None:
+    """Write a film file, whole or not at all. The same content makes the same bytes."""
+    import torch
+    from safetensors.torch import save_file
+
+    arrays = {name: array for name, array in vars(content).items() if array is not None}
+    tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
+    tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
+    said = json.dumps(description.plain(), separators=(",", ":"), allow_nan=False)
+    with written_aside(path) as aside:
+        save_file(tensors, aside, {KEY: said})
+        header, place = _sealed_header(aside)
+        digest = _digest(aside, header, place)
+        with aside.open("r+b") as file:
+            file.seek(8 + place)
+            file.write(digest.encode())
+
+
+@dataclass(frozen=True)
+class Container:
+    """A film file whose seal was found whole."""
+
+    path: Path
+    description: Description
+    sizes: Mapping[str, int]
+    """Bytes of every tensor by name."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    @property
+    def decoder_names(self) -> list[str]:
+        """Names of the decoder's tensors, as the model calls them; none where it is not inside."""
+        return [name.removeprefix(DECODER) for name in self.sizes if name.startswith(DECODER)]
+
+    def content(self) -> Content:
+        """Read all but the decoder; raises BadInput where the parts do not fit one another."""
+        with _opened(self.path, "numpy") as file:
+
+            def array(name: str, kind: type[Any]) -> Any:
+                if name not in self.sizes:
+                    raise BadInput(f"{self.path} holds no {name}")
+                part = file.get_slice(name)
+                if part.get_dtype() != {np.uint8: "U8", np.float32: "F32"}[kind] or (
+                    len(part.get_shape()) != 1
+                ):
+                    raise BadInput(f"{self.path}: {name} is not what it should be")
+                return file.get_tensor(name)
+
+            lowest, step = array("lowest", np.float32), array("step", np.float32)
+            numbers = 1
+            for side in self.description.latent.shape:
+                numbers *= side
+            if not lowest.shape == step.shape == (numbers,):
+                raise BadInput(f"{self.path}: its scale does not fit its latents")
+            if not (np.isfinite(lowest).all() and np.isfinite(step).all() and (step >= 0).all()):
+                raise BadInput(f"{self.path}: its scale is not finite")
+            if (self.description.sound is None) != ("sound" not in self.sizes):
+                raise BadInput(f"{self.path}: its sound is not what it says of it")
+            return Content(
+                array("latents", np.uint8),
+                lowest,
+                step,
+                array("times", np.uint8) if "times" in self.sizes else None,
+                array("sound", np.uint8) if "sound" in self.sizes else None,
+            )
+
+    def decoder(self, device: str) -> dict[str, Tensor]:
+        """The decoder's tensors by the names that the model has for them."""
+        with _opened(self.path, "pt", device) as file:
+            return {name: file.get_tensor(DECODER + name) for name in self.decoder_names}
+
+
+def open_container(path: Path) -> Container:
+    """Open a film file.
+
+    Raises BadInput in one line if it is no film file, of another version, or not whole.
+    """
+    header, place = _sealed_header(path)
+    if _digest(path, header, place) != header[place : place + 64].decode():
+        raise BadInput(f"{path} is damaged: its content does not match its hash")
+    with _opened(path, "numpy") as file:
+        said = (file.metadata() or {}).get(KEY, "")
+        sizes = {name: _size_of(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+    return Container(path, _description(path, said), sizes)
+
+
+def _description(path: Path, said: str) -> Description:
+    try:
+        version = pydantic.TypeAdapter(dict[str, Any]).validate_json(said).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise BadInput(
+                f"{path} is a film file of version {str(version)[:20]}; this film-zoo reads "
+                f"version {SCHEMA_VERSION}"
+            )
+        return Description.model_validate_json(said)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its description"
+        raise BadInput(f"{path} cannot be read: {where}: {first['msg']}") from None
+
+
+def _sealed_header(path: Path) -> tuple[bytes, int]:
+    """The header, JSON without the eight bytes of its length, and where in it the hash stands."""
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is no file")
+    try:
+        with path.open("rb") as file:
+            whole = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if whole < 8 or not 2 <= length <= min(LARGEST_HEADER, whole - 8):
+                raise BadInput(f"{path} is no film file, or not all of one")
+            header = file.read(length)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    places = [match.start(1) for match in _SEAL.finditer(header)]
+    if len(places) != 1 or f'"{KEY}"'.encode() not in header:
+        raise BadInput(f"{path} is no film file: `zoo encode` writes one")
+    return header, places[0]
+
+
+def _digest(path: Path, header: bytes, place: int) -> str:
+    """SHA-256 of the file with zeros where its hash stands."""
+    unsealed = header[:place] + _UNSEALED + header[place + 64 :]
+    hashed = hashlib.sha256(len(header).to_bytes(8, "little") + unsealed)
+    with path.open("rb") as file:
+        file.seek(8 + len(header))
+        for piece in _pieces(file):
+            hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _pieces(file: Any) -> Iterable[bytes]:
+    while piece := file.read(_AT_ONCE):
+        yield piece
+
+
+def _size_of(part: Any) -> int:
+    bits = {"BOOL": 8, "BF16": 16}.get(part.get_dtype()) or int(
+        re.sub(r"^[A-Z]+(\d+).*$", r"\1", part.get_dtype())
+    )
+    count = 1
+    for side in part.get_shape():
+        count *= side
+    return count * bits // 8
+
+
+@contextmanager
+def _opened(path: Path, framework: str, device: str = "cpu") -> Iterator[Any]:
+    try:
+        with safe_open(path, framework, device=device) as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from None

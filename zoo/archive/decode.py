@@ -1,0 +1,190 @@
+"""A film drawn from a film file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from zoo.archive.container import Container, most_levels, open_container
+from zoo.archive.description import TICKS, Description
+from zoo.archive.sound import KeptSound
+from zoo.archive.timing import Ticks, unpack_ticks
+from zoo.archive.weights import fingerprint, model_of
+from zoo.errors import BadInput
+from zoo.evaluation.watch import BATCH
+from zoo.films.overlap import made_ahead
+from zoo.frame_size import FrameSize
+from zoo.latents.latents import Latents
+from zoo.latents.packing import unpack
+from zoo.latents.quantise import Quantiser
+from zoo.plugins import registry
+from zoo.reconstruct.eyes import Eyes
+from zoo.training.jobs import load_model
+from zoo.training.run_folder import RunFolder
+from zoo.training.runs import find_runs
+from zoo.video.convert import Pixels, Scaler
+from zoo.video.writer import Chapter, Coding, VideoWriter, video_file
+from zoo.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class FilmFile:
+    """A film file that was read whole, apart from its decoder."""
+
+    container: Container
+    latents: Latents
+    ticks: Ticks
+    """When each frame is shown (N,)."""
+    sound: KeptSound | None
+
+    @classmethod
+    def open(cls, path: Path) -> FilmFile:
+        """Read a film file; raises BadInput in one line if it is damaged, foreign or hostile."""
+        container = open_container(path)
+        said, content = container.description, container.content()
+        frames, numbers = said.film.frames, content.lowest.size
+        if frames * numbers > most_levels(content.latents.size):
+            raise BadInput(f"{path} claims {frames:,} frames, which its latents cannot hold")
+        try:
+            levels = unpack(content.latents.tobytes(), frames, numbers)
+            packed = None if content.times is None else content.times.tobytes()
+            ticks = unpack_ticks(packed, frames, said.film.fps, said.film.first_tick)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from None
+        quantiser = Quantiser(
+            torch.from_numpy(content.lowest.copy()),
+            torch.from_numpy(content.step.copy()),
+            said.latent.bits,
+        )
+        latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser)
+        sound = None if content.sound is None else KeptSound(content.sound)
+        return cls(container, latents, ticks, sound)
+
+    @property
+    def said(self) -> Description:
+        """What it says of itself."""
+        return self.container.description
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+
+def eyes_of(
+    film: FilmFile, workspace: Workspace, device: torch.device, told: Callable[[str], None]
+) -> Eyes:
+    """The network that draws the film: out of the file, or of the run that has its weights.
+
+    `told` hears, in a line, which it is. Raises BadInput if neither is there.
+    """
+    said, path = film.said, film.container.path
+    if film.container.decoder_names:
+        tensors = film.container.decoder(str(device))
+        model = model_of(said.model.config, tensors, device, str(path))
+        told(f"network: {said.model.config.model}, from {path.name}")
+        here = registry().origins[said.model.config.model]
+        if here != said.model.config.origin:
+            told(f"it was encoded with {said.model.config.origin} and is drawn with {here}")
+        folder = RunFolder(workspace.runs / said.model.run)
+    else:
+        folder = _folder_of(said, workspace, path)
+        model = load_model(folder, said.model.config, device)
+        told(f"network: run {folder.path.relative_to(workspace.runs).as_posix()}")
+    scale = film.latents.quantiser
+    scale = Quantiser(scale.lowest.to(device), scale.step.to(device), scale.bits)
+    return Eyes(model, scale, folder, said.model.config, device)
+
+
+def _folder_of(said: Description, workspace: Workspace, path: Path) -> RunFolder:
+    """The run with the file's weights, wherever it lies in the workspace."""
+    config = said.model.config
+    same = [run for run in find_runs(workspace) if run.model == config.model]
+    # The run of that name first: weights take a while to read.
+    for run in sorted(same, key=lambda run: run.name != said.model.run):
+        kept = run.description.config if run.description else None
+        if run.standing != "finished" or kept is None:
+            continue
+        if (kept.options, kept.size) != (config.options, config.size):
+            continue
+        if fingerprint(run.folder.weights) == said.model.weights:
+            return run.folder
+    retrained = any(run.name == said.model.run for run in same)
+    raise BadInput(
+        f"{path} is drawn by {config.model} trained on {config.film}, weights "
+        f"{said.model.weights[:12]}…: "
+        + (f"{said.model.run} has others by now" if retrained else "no run here has them")
+        + f"; bring back {said.model.run}, or encode the film --with-decoder"
+    )
+
+
+def pictures(film: FilmFile, eyes: Eyes) -> Generator[Pixels, None, None]:
+    """The film's frames in order, uint8 (H, W, 3), RGB, while the next ones are drawn.
+
+    Drawn in the batches in which `zoo reconstruct` draws them: they are equal to the bit. Raises
+    BadInput if the latents are not of this network.
+    """
+    with closing(made_ahead(_drawn(film, eyes), 1)) as batches:
+        for batch in batches:
+            yield from batch
+
+
+def _drawn(film: FilmFile, eyes: Eyes) -> Iterator[Pixels]:
+    where = film.container.path
+    size = FrameSize.parse(eyes.config.size)
+    for start in range(0, len(film), BATCH):
+        levels = film.latents.levels[start : start + BATCH].to(eyes.device)
+        some = replace(film.latents, levels=levels, quantiser=eyes.quantiser)
+        try:
+            drawn = eyes.draw(some)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise BadInput(f"{where}: {eyes.config.model} cannot draw its latents: {why}") from None
+        if drawn.shape != (len(levels), size.height, size.width, 3):
+            raise BadInput(f"{where}: {eyes.config.model} draws no frames of {size} from it")
+        yield drawn
+
+
+def decode(
+    film: FilmFile,
+    eyes: Eyes,
+    path: Path,
+    *,
+    size: FrameSize | None = None,
+    scale_by: str = "lanczos",
+    coding: Coding | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> VideoWriter:
+    """Write the film as an MP4, as `zoo reconstruct` writes it; returns what was written.
+
+    `size` is that of the picture in the video, None for the film's own. Raises BadInput as
+    `pictures` does, and ZooError where the file cannot be written; nothing is left then.
+    """
+    said = film.said
+    own = FrameSize.parse(said.model.config.size)
+    scale = Scaler(own, size or own, scale_by)
+    if film.sound:
+        film.sound.check()
+    with (
+        video_file(
+            path,
+            size or own,
+            said.film.fps,
+            coding=coding,
+            tags=said.tags,
+            chapters=_chapters(said),
+            sound=film.sound,
+        ) as video,
+        closing(pictures(film, eyes)) as drawn,
+    ):
+        for picture, tick in zip(drawn, film.ticks.tolist(), strict=True):
+            video.write(scale(picture), tick / TICKS)
+            if progress:
+                progress(video.frames)
+    return video
+
+
+def _chapters(said: Description) -> Sequence[Chapter]:
+    return [Chapter(one.start, one.stop, one.title) for one in said.chapters]

@@ -1,0 +1,111 @@
+"""What a film file says of itself: typed, versioned, and checked before anything is believed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from zoo.training.run_folder import TrainingConfig
+
+SCHEMA_VERSION: Literal[1] = 1
+TICKS: Literal[120_000] = 120_000
+"""Ticks a second of its clock: every usual rate, also 24000/1001, is whole in it."""
+MOST_FRAMES = 1 << 24
+"""More than a week at 25 frames a second."""
+_MOST_RATE = 1_001_000
+
+Text = Annotated[str, pydantic.Field(max_length=10_000)]
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Digest = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+Seconds = Annotated[float, pydantic.Field(ge=0, le=1e7)]
+
+
+class _Typed(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FilmPart(_Typed):
+    """The film that was encoded."""
+
+    name: Name
+    title: Text
+    licence: Text | None
+    source: Text
+    """Names of the files it came from, for people."""
+    source_bytes: int = pydantic.Field(ge=0)
+    """What those files take."""
+    fingerprint: Text
+    frames: int = pydantic.Field(ge=1, le=MOST_FRAMES)
+    rate: tuple[
+        Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
+        Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
+    ]
+    """Frames a second as a fraction, the mean where the rate varies."""
+    first_tick: int = pydantic.Field(ge=0, le=1 << 50)
+    """When the first frame is shown."""
+    ticks_a_second: Literal[120_000] = TICKS
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second."""
+        return Fraction(*self.rate)
+
+
+class LatentPart(_Typed):
+    """The numbers a frame became."""
+
+    shape: tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...] = pydantic.Field(
+        max_length=8
+    )
+    """Of one frame's latent as the model gives it."""
+    bits: int = pydantic.Field(ge=1, le=8)
+    """Bits a number."""
+
+
+class ModelPart(_Typed):
+    """The network that draws the film."""
+
+    run: Text
+    """Name of the run below `runs/` that the film was encoded with."""
+    config: TrainingConfig
+    """Model, options, frame size and training, as in the run's `run.json`."""
+    weights: Digest
+    """SHA-256 over the names, types, shapes and values of all its weights."""
+
+
+class SoundPart(_Typed):
+    """The sound that is in the file."""
+
+    codec: Text
+    told: Text
+    """How it came here, in a line."""
+
+
+class ChapterPart(_Typed):
+    """A named stretch of the film, in seconds."""
+
+    start: Seconds
+    stop: Seconds
+    title: Text
+
+
+class Description(_Typed):
+    """Everything that a film file says in words."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    made_by: Text
+    film: FilmPart
+    latent: LatentPart
+    model: ModelPart
+    sound: SoundPart | None
+    tags: dict[Text, Text] = pydantic.Field(max_length=100)
+    """Tags of the video that is drawn from it: title, comment and so on."""
+    chapters: list[ChapterPart] = pydantic.Field(max_length=10_000)
+    content_sha256: Digest = "0" * 64
+    """Over the whole file, with zeros in place of these 64 digits."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON would have it."""
+        return self.model_dump(mode="json")

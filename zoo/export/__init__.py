@@ -1,0 +1,1 @@
+"""A trained model for other programs: its networks as graphs, and a folder to publish."""

@@ -1,0 +1,35 @@
+"""A model's folder without a film: what `zoo push` publishes, read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from zoo.errors import BadInput
+from zoo.latents.quantise import Quantiser
+from zoo.reconstruct.eyes import Eyes
+from zoo.training.jobs import load_model
+from zoo.training.run_folder import RunFolder
+
+SCALE = "scale.safetensors"
+"""The scale of the latents: `lowest` and `step`, float32 (L,), and in the metadata `bits`."""
+
+
+def read_folder(folder: Path, device: torch.device) -> Eyes:
+    """The network that such a folder holds; raises BadInput if it holds none or is damaged."""
+    run = RunFolder(folder)
+    description = run.read()
+    if description is None:
+        raise BadInput(f"{folder} holds no model: there is no {run.file.name}")
+    model = load_model(run, description.config, device)
+    try:
+        with safe_open(folder / SCALE, "pt", device=str(device)) as file:
+            bits = int((file.metadata() or {})["bits"])
+            lowest, step = file.get_tensor("lowest"), file.get_tensor("step")
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"{folder / SCALE} holds no scale: {error}") from None
+    if lowest.dim() != 1 or lowest.shape != step.shape or not 1 <= bits <= 8:
+        raise BadInput(f"{folder / SCALE} holds no scale that fits")
+    return Eyes(model, Quantiser(lowest, step, bits), run, description.config, device)
