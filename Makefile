@@ -1,13 +1,14 @@
 # make demo   train and compare four models on three small clips, then print where the report is
 # make test   the tests (under ten minutes on two cores); test-all adds the slow ones
 # make bench  the benchmarks
+# make results TEARS=FILE  results/ again, with the battle of Tears of Steel from FILE
 # make lint   ruff and mypy
 
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-all bench results lint clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -33,6 +34,16 @@ test-all: test
 
 bench: .venv/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
+
+results: $(READY)
+	@test -f "$(TEARS)" || { echo "make results TEARS=tears_of_steel_battle_800x332.webm" >&2; exit 2; }
+	rm -rf demo/results-again && mkdir -p demo/results-again
+	cd demo/results-again && ../../$(BIN)/zoo films add tears "$(abspath $(TEARS))" \
+	  --title "Tears of Steel (the battle)" --licence "CC BY 3.0, Blender Foundation"
+	cd demo/results-again && ../../$(BIN)/zoo compare --films bigbuckbunny,tears \
+	  --models ae,vae,vaegan,perceptual --preset quick --budget 8000frames --videos 30
+	rm -rf results/figures results/series results/videos results/viewer
+	cp -r demo/results-again/results/. results/
 
 lint: $(READY)
 	$(BIN)/ruff check .

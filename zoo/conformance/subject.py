@@ -86,10 +86,10 @@ def extremes(size: FrameSize) -> Tensor:
     return frames.contiguous(memory_format=torch.channels_last)
 
 
-def scene_as_film(size: FrameSize, count: int = 48) -> Film:
-    """The scene as a film of one shot."""
+def scene_as_film(size: FrameSize, count: int = 48, holdout: float = 0.1) -> Film:
+    """The scene as a film of one shot; `holdout` is the share of its frames that is held out."""
     pixels = (scene(count, size) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
-    return film_of(pixels.numpy(), name="scene")
+    return film_of(pixels.numpy(), name="scene", holdout=holdout)
 
 
 def take_step(model: Autoencoder, frames: Tensor, seed: int = 0) -> Losses:

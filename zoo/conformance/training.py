@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.autoencoder import Autoencoder, Losses, PlayerParameters
-from zoo.conformance.subject import Subject, gradients, scene, take_step
+from zoo.conformance.subject import Subject, gradients, scene, scene_as_film, take_step
 from zoo.conformance.verdict import Broken, expect
 from zoo.latents.quantise import Quantiser
 from zoo.training.players import Players
@@ -124,6 +124,8 @@ def fits_one_batch(subject: Subject) -> None:
         error = _error_as_stored(model, frames)
         expect(error < FAR_BETTER * of_mean, _far_off("once fitted", error, of_mean))
         return
+    # As training does: a model may begin with what is better computed than learnt.
+    model.prepare(scene_as_film(model.size, len(frames), holdout=0))
     players = Players(model.train())
     for step in range(FIT_STEPS):
         players.step(take_step(model, frames, seed=step), 0.2)

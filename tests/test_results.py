@@ -1,0 +1,49 @@
+"""The results that the project publishes are what its own records give, and may be published."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zoo.records import Results, Series, read_json
+from zoo.report.write import write_report
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return read_json(RESULTS / "results.json", Results)
+
+
+def test_the_report_is_what_its_records_give(results: Results, tmp_path: Path) -> None:
+    again = tmp_path / "results"
+    shutil.copytree(RESULTS, again)
+    (again / "report.md").unlink()
+    written = write_report(results, again)
+    assert written.read_text() == (RESULTS / "report.md").read_text()
+
+
+def test_every_file_that_the_records_name_is_there(results: Results) -> None:
+    for film in results.films:
+        assert film.series and film.barcode
+        assert (RESULTS / film.barcode).is_file()
+        assert len(read_json(RESULTS / film.series, Series).rows) > 0
+    for record in results.records:
+        for picture in record.pictures:
+            assert (RESULTS / picture.original).is_file()
+            assert (RESULTS / picture.reconstruction).is_file()
+
+
+def test_nothing_is_shown_of_a_film_without_a_licence(results: Results) -> None:
+    shown = {record.watched for record in results.records if record.pictures or record.video}
+    assert shown
+    assert {film.name for film in results.films if film.licence} >= shown
+
+
+def test_the_folder_is_small() -> None:
+    sizes = [path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()]
+    assert max(sizes) < 1_500_000
+    assert sum(sizes) < 20_000_000
