@@ -122,7 +122,7 @@ class Best(zoo.Autoencoder):
         )
         lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
         pixel_sd: float = pydantic.Field(
-            0.05, gt=0, description="what a colour value's error is measured against"
+            0.6, gt=0, description="what errors are measured against, over the linear picture's own"
         )
         feature: float = pydantic.Field(
             32.0, ge=0, description="weight of the feature distance beside the pixel error"
@@ -150,6 +150,8 @@ class Best(zoo.Autoencoder):
         self.project = nn.Linear(3 * size.pixels, options.latent).requires_grad_(False)
         self.drawing = Drawing(size, options.width, options.latent, options.coarse)
         self.distance = FeatureDistance(options.backbone, 3, size)
+        self.typical_error: Tensor
+        self.register_buffer("typical_error", torch.tensor(0.1))
 
     @torch.no_grad()
     def prepare(self, film: Film) -> None:
@@ -164,6 +166,8 @@ class Best(zoo.Autoencoder):
         self.project.bias.zero_()
         self.project.weight[:count] = directions
         self.project.bias[:count] = -directions @ linear.mean
+        # A film that is easy to draw has small errors, which are to weigh as much beside features.
+        self.typical_error.fill_(linear.typical_error(film))
         self.drawing.start_from(linear.components * spreads[:, None], linear.mean)
 
     def coordinates(self, frames: Tensor) -> Tensor:
@@ -194,9 +198,10 @@ class Best(zoo.Autoencoder):
         latent = self.coordinates(torch.cat([frames, blends]))
         drawn = self.drawing(latent + options.noise * step.randn_like(latent))
         drawn, drawn_blends = drawn.split([len(frames), len(blends)])
-        terms = {"pixel": pixel_nats(drawn, frames, options.pixel_sd)}
+        sd = options.pixel_sd * self.typical_error
+        terms = {"pixel": pixel_nats(drawn, frames, sd)}
         if options.blend:
-            terms["blend"] = options.blend * pixel_nats(drawn_blends, blends, options.pixel_sd)
+            terms["blend"] = options.blend * pixel_nats(drawn_blends, blends, sd)
         if options.feature:
             terms["feature"] = options.feature * self.distance(drawn, frames)
         return {"autoencoder": Loss(terms)}

@@ -41,7 +41,7 @@ class Posterior(NamedTuple):
         return 0.5 * nats.sum(dim=1).mean() / values
 
 
-def pixel_nats(drawn: Tensor, frames: Tensor, sd: float) -> Tensor:
+def pixel_nats(drawn: Tensor, frames: Tensor, sd: float | Tensor) -> Tensor:
     """Negative log likelihood of frames under normal pixels around `drawn`, up to a constant.
 
     Both are (B, 3, H, W) in [0, 1]; the result is in nats a colour value.

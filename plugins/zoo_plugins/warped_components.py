@@ -23,6 +23,8 @@ SHIFT_SD = 0.3
 """In halves of the frame's sides."""
 FARTHEST = 2.0
 """Standard deviations at which both are cut off."""
+LEAST_ERROR = 1e-6
+"""Squared; rounding to 8 bits alone makes as much."""
 
 
 def warped(frames: Tensor, chance: Tensor) -> Tensor:
@@ -66,6 +68,15 @@ class WarpedComponents(PrincipalComponents):
         for chunk in self._chunks(film):
             total += (chunk @ self.components.T).square().sum(dim=0)
         return (total / (len(film.split.seen) * (1 + self.share))).sqrt()
+
+    def typical_error(self, film: Film) -> float:
+        """Root of the mean squared error of a training frame's colours: a geometric mean."""
+        total = 0.0
+        for chunk in super()._chunks(film):
+            missing = chunk - (chunk @ self.components.T) @ self.components
+            errors = missing.square().mean(dim=1).clamp_min(LEAST_ERROR)
+            total += float(errors.log().sum())
+        return math.exp(0.5 * total / len(film.split.seen))
 
     def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
         """Training frames and their copies, flattened, centred and weighted, a chunk at a time."""
