@@ -45,7 +45,9 @@ def test_a_report_is_made_again_where_there_is_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (folder / "report.md").read_bytes() == first
     assert (folder / "figures" / "crossing.png").exists()
-    assert done.stdout.rstrip().endswith(f"report: {folder / 'report.md'}")
+    report, page = done.stdout.rstrip().splitlines()[-2:]
+    assert report == f"report: {folder / 'report.md'}"
+    assert page == f"to look at: {folder / 'report.html'}"
     assert "On held-out frames sharp has the lowest LPIPS" in " ".join(done.stdout.split())
     assert done.stdout.index("alpha") < done.stdout.index("Mean over 2 films")
 
