@@ -45,5 +45,5 @@ def test_nothing_is_shown_of_a_film_without_a_licence(results: Results) -> None:
 
 def test_the_folder_is_small() -> None:
     sizes = [path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()]
-    assert max(sizes) < 1_500_000
+    assert max(sizes) < 1_000_000
     assert sum(sizes) < 20_000_000

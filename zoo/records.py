@@ -352,7 +352,7 @@ class SeriesRow(_Typed):
 
 
 class Series(_Typed):
-    """The scores of a film's frames, of every record that watched it: `series/<film>.json`."""
+    """The scores of a film's frames, by all that were trained on it: `series/<film>.json`."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     film: str

@@ -48,7 +48,7 @@ class LearnedDistance(Metric):
 
     def features(self) -> Mapping[str, Tensor]:
         """The convolutional layers' weights; raises WeightsUnavailable."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no features()")
 
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
         """Compare two float (B, 3, H, W) in [0, 1], at least 32x32; float32 (B,) from 0 up."""

@@ -52,11 +52,12 @@ def series_of(
     records: Sequence[Record],
     metrics: Sequence[MetricInfo],
 ) -> Series:
-    """The scores of a film's frames by every good record that watched it."""
+    """The scores of a film's frames by every good record that was trained on it and watched it."""
     frames = np.arange(0, len(film), -(-len(film) // MOST_FRAMES))
     rows = []
     for record in records:
-        if record.watched == film.name and record.status == "ok" and record.run:
+        own = record.watched == record.trained_on == film.name
+        if own and record.status == "ok" and record.run:
             scores = {}
             for metric in metrics:
                 values = frame_scores(workspace, record, metric.name)
