@@ -33,14 +33,17 @@ def errors(model: zoo.Autoencoder, frames: Tensor) -> Tensor:
 
 
 class Pixels(nn.Module):
-    """A drawing whose numbers are the frame's values, each at a scale of its own."""
+    """The error of a drawing whose numbers are the frame's values, each at a scale of its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor([10.0, 1.0, 0.1]))
 
-    def forward(self, latent: Tensor) -> Tensor:
+    def drawn(self, latent: Tensor) -> Tensor:
         return (self.scale * latent).unflatten(1, (3, 1, 1))
+
+    def forward(self, latent: Tensor, frames: Tensor) -> Tensor:
+        return (self.drawn(latent) - frames).square().mean(dim=(1, 2, 3))
 
     def curvature(self) -> Tensor:
         return 2 / 3 * self.scale.detach().square()
@@ -103,9 +106,9 @@ def test_a_warp_enlarges_moves_and_mirrors() -> None:
 def test_latents_move_to_where_the_error_is_least() -> None:
     drawing, start = Pixels(), torch.zeros(2, 3)
     with torch.inference_mode():
-        found = refined(drawing, start, FRAMES, drawing.curvature(), 20)
-        alone = refined(drawing, start[1:], FRAMES[1:], drawing.curvature(), 20)
-        assert torch.allclose(drawing(found), FRAMES, atol=1e-3)
+        found = refined(drawing, start, [FRAMES], drawing.curvature(), 20)
+        alone = refined(drawing, start[1:], [FRAMES[1:]], drawing.curvature(), 20)
+        assert torch.allclose(drawing.drawn(found), FRAMES, atol=1e-3)
     assert torch.equal(found[1:], alone)
     assert drawing.scale.grad is None
 
@@ -113,24 +116,22 @@ def test_latents_move_to_where_the_error_is_least() -> None:
 def test_weights_that_were_made_in_inference_mode_are_no_hindrance() -> None:
     with torch.inference_mode():
         drawing = Pixels()
-        found = refined(drawing, torch.zeros(2, 3), FRAMES, drawing.curvature(), 20)
-        assert torch.allclose(drawing(found), FRAMES, atol=1e-3)
+        found = refined(drawing, torch.zeros(2, 3), [FRAMES], drawing.curvature(), 20)
+        assert torch.allclose(drawing.drawn(found), FRAMES, atol=1e-3)
 
 
 def test_no_frame_is_worse_for_steps_that_are_far_too_long() -> None:
     drawing, start = Pixels(), torch.zeros(2, 3)
-    found = refined(drawing, start, FRAMES, drawing.curvature() / 50, 6)
+    found = refined(drawing, start, [FRAMES], drawing.curvature() / 50, 6)
     with torch.no_grad():
-        before, after = (
-            (drawing(latent) - FRAMES).square().mean(dim=(1, 2, 3)) for latent in (start, found)
-        )
+        before, after = (drawing(latent, FRAMES) for latent in (start, found))
     assert (after < 0.9 * before).all()
 
 
 def test_numbers_without_curvature_stay() -> None:
     drawing = Pixels()
     curvature = drawing.curvature() * torch.tensor([1, 0, 1])
-    found = refined(drawing, torch.zeros(2, 3), FRAMES, curvature, 8)
+    found = refined(drawing, torch.zeros(2, 3), [FRAMES], curvature, 8)
     assert (found[:, 1] == 0).all()
     assert (found[:, 0] > 0).all()
 

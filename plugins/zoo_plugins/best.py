@@ -5,8 +5,8 @@ and has a network redraw it, which looks at that picture and at the latent. What
 zero, so that training starts from the components. Those are of the film and of its frames warped.
 The loss is the pixel error, also on blends of mirrored frames, which no film shows, and a distance
 between features of a pretrained network, not the one that judges. A frame's latent is its
-coordinates, moved by a few steps to where its drawing is nearest to it. `docs/models.md` has what
-else was tried.
+coordinates, moved by a few steps to where its drawing is nearest to it by both. `docs/models.md`
+has what else was tried.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from zoo_plugins.layers import STAGES, Block, halvings, widths
 from zoo_plugins.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
 from zoo_plugins.refinement import refined
 from zoo_plugins.warped_components import WarpedComponents
+
+FEATURE_CURVATURE = 0.1
+"""What the feature distance at weight 1 is taken to add to the curvature, over the pixels' own."""
 
 
 def fade(layer: nn.Module) -> None:
@@ -104,6 +107,22 @@ class Drawing(nn.Module):
         return picture + self.redraw(picture, latent)
 
 
+class Nearness(nn.Module):
+    """How far what is drawn from latents is from frames: the mean squared error, and features."""
+
+    def __init__(self, drawing: Drawing, distance: FeatureDistance) -> None:
+        super().__init__()
+        self.drawing, self.distance = drawing, distance
+
+    def forward(self, latent: Tensor, frames: Tensor, weight: Tensor, *features: Tensor) -> Tensor:
+        """Latents (B, L) and what is to be drawn from them to errors (B,)."""
+        drawn = self.drawing(latent).float()
+        errors = (drawn - frames).square().mean(dim=(1, 2, 3))
+        if features:
+            errors = errors + weight * self.distance.to_features(drawn, features)
+        return errors
+
+
 class Best(zoo.Autoencoder):
     """Principal components that stay as they were computed, and a network that redraws."""
 
@@ -140,7 +159,10 @@ class Best(zoo.Autoencoder):
             0.5, ge=0, description="weight of warped frames in the principal components"
         )
         refine: int = pydantic.Field(
-            6, ge=0, description="steps by which a frame's coordinates are moved to its latent"
+            8, ge=0, description="steps by which a frame's coordinates are moved to its latent"
+        )
+        refine_feature: float = pydantic.Field(
+            2.0, ge=0, description="weight of the feature distance beside the pixel error in them"
         )
 
     options: Options
@@ -176,12 +198,31 @@ class Best(zoo.Autoencoder):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L)."""
-        latent = self.coordinates(frames)
         if not self.options.refine:
-            return latent
+            return self.coordinates(frames)
+        if not self.options.refine_feature:
+            return self._nearest(frames)
+        # Kernels round otherwise for other batch sizes, and steps by features make much of it.
+        return torch.cat([self._nearest(frame) for frame in frames.split(1)])
+
+    def _nearest(self, frames: Tensor) -> Tensor:
+        frames = frames.clone(memory_format=torch.channels_last)
+        weight = 2 * self._sd().square() * self.options.refine_feature
+        features = self.distance.features(frames) if self.options.refine_feature else []
         # That of the linear picture alone, whose components do not bear on one another.
         curvature = 2 * self.drawing.compose.weight.square().mean(dim=0)
-        return refined(self.drawing, latent, frames, curvature, self.options.refine)
+        curvature = (1 + FEATURE_CURVATURE * self.options.refine_feature) * curvature
+        return refined(
+            Nearness(self.drawing, self.distance),
+            self.coordinates(frames),
+            [frames, weight, *features],
+            curvature,
+            self.options.refine,
+        )
+
+    def _sd(self) -> Tensor:
+        """What errors are measured against, of no dimensions."""
+        return self.options.pixel_sd * self.typical_error
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
@@ -198,7 +239,7 @@ class Best(zoo.Autoencoder):
         latent = self.coordinates(torch.cat([frames, blends]))
         drawn = self.drawing(latent + options.noise * step.randn_like(latent))
         drawn, drawn_blends = drawn.split([len(frames), len(blends)])
-        sd = options.pixel_sd * self.typical_error
+        sd = self._sd()
         terms = {"pixel": pixel_nats(drawn, frames, sd)}
         if options.blend:
             terms["blend"] = options.blend * pixel_nats(drawn_blends, blends, sd)

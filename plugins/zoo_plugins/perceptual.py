@@ -7,7 +7,7 @@ the one that judges, so that the judge stays out of the training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import pydantic
@@ -61,11 +61,15 @@ class FeatureDistance(nn.Module):
         """Mean squared distance, averaged over stages: a tensor of no dimensions."""
         with torch.no_grad():
             targets = self.features(frames)
-        drawn = self.features(reconstructions)
+        return self.to_features(reconstructions, targets).mean()
+
+    def to_features(self, reconstructions: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        """Distances (B,) of reconstructions (B, 3, H, W) to the features of their frames."""
         distances = [
-            (a - b).square().sum(dim=1).mean() for a, b in zip(drawn, targets, strict=True)
+            (drawn - target).square().sum(dim=1).mean(dim=(1, 2))
+            for drawn, target in zip(self.features(reconstructions), targets, strict=True)
         ]
-        return torch.stack(distances).mean()
+        return torch.stack(distances).mean(dim=0)
 
 
 class PerceptualVae(VariationalAutoencoder):
