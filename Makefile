@@ -3,12 +3,13 @@
 # make bench  the benchmarks
 # make results TEARS=FILE  results/ again, with the battle of Tears of Steel from FILE
 # make lint   ruff and mypy
+# make audit  known vulnerabilities of what is installed, by pip-audit
 
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: demo test test-all bench results lint clean
+.PHONY: demo test test-all bench results lint audit clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -49,6 +50,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Asks a public service about every package: without it none is audited, and this fails.
+audit: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --strict --skip-editable --progress-spinner off
 
 clean:
 	rm -rf .venv demo build *.egg-info

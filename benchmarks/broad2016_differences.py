@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoo.compare.matrix import known_record
+from zoo.compare.known import known_record
 from zoo.errors import ZooError
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from zoo_plugins.layers import group_norm
 from zoo_plugins.msssim_ae import multiscale_similarity
 from zoo_plugins.vaegan import _gates
 
@@ -137,13 +138,45 @@ def test_a_backbone_that_cannot_be_had_is_refused(name: str, stages: int, reason
         feature_network(name, stages)
 
 
-def test_offline_forbids_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_without_a_known_hash_are_fetched_for_those_who_want_them_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(zoo.BadInput, match="no weights of resnet18 are known by their hash"):
+        feature_network("resnet18", 3)
+    monkeypatch.setenv("ZOO_TRUST_HUB", "1")
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     with pytest.raises(WeightsUnavailable, match="ZOO_OFFLINE"):
         feature_network("resnet18", 3)
+
+
+def test_a_trusted_hub_gives_any_network_after_a_notice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import timm
+
+    create = timm.create_model
+    asked: list[bool] = []
+
+    def untrained(name: str, pretrained: bool, **words: object) -> object:
+        asked.append(pretrained)
+        return create(name, pretrained=False, **words)
+
+    monkeypatch.setattr(timm, "create_model", untrained)
+    monkeypatch.setenv("ZOO_TRUST_HUB", "1")
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    network = feature_network("resnet18", 3)
+    assert asked == [True]
+    assert "resnet18" in capsys.readouterr().err
+    assert [m.shape[1] for m in network(torch.zeros(1, 3, 64, 64))] == [64, 64, 128]
 
 
 def test_a_frozen_backbone_stays_frozen_and_in_evaluation() -> None:
     distance = build("perceptual").train().distance
     assert not any(module.training for module in distance.modules())  # type: ignore[union-attr]
     assert not any(p.requires_grad for p in distance.parameters())  # type: ignore[union-attr]
+
+
+def test_a_layer_that_no_machine_could_hold_is_refused_at_once() -> None:
+    # Of a description that came with a file: the groups of so many channels are never found.
+    with torch.device("meta"), pytest.raises(zoo.BadInput, match="at most 1,048,576 channels"):
+        group_norm(2**61 - 1)

@@ -73,7 +73,7 @@ def broken_model(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_compare_writes_a_report_and_goes_on_past_a_broken_model(
     zoo: Callable, workspace: Path, broken_model: str
 ) -> None:
-    words = ("compare", "--films", "carphone", "--models", f"{broken_model},ae")
+    words = ("compare", "--films", "carphone", "--models", f"{broken_model},ae", "--on", "inline")
     said = zoo(*words, *TINY, "--budget", "12steps")
     assert said.code == 0, said.err
     assert str(workspace / "results" / "report.md") in said.out.replace("\n", "")

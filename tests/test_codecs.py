@@ -27,7 +27,7 @@ COLOURS = [
 ]
 WORDS = (
     *("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--size", "64x36"),
-    *("--set", "width=8", "--budget", "6steps", "--device", "cpu"),
+    *("--set", "width=8", "--budget", "6steps", "--device", "cpu", "--on", "inline"),
 )
 
 
@@ -251,5 +251,5 @@ def test_the_codec_in_the_docs_works() -> None:
 
 def test_results_of_another_schema_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": 1, "records": []}')
-    with pytest.raises(BadInput, match=r"results\.json is not a Results of this version"):
+    with pytest.raises(BadInput, match=r"results\.json was written by a film-zoo with schema 1"):
         read_json(tmp_path / "results.json", Results)

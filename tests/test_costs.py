@@ -19,7 +19,7 @@ from tests.report.synthetic_results import ENVIRONMENT
 from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
 from zoo.cli.bench_table import bench_table
 from zoo.compare import costs
-from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, with_costs
+from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, subjects_of, with_costs
 from zoo.errors import BadInput
 from zoo.evaluation import cost, energy, memory, timing
 from zoo.evaluation.cost import Machine, measure_cost
@@ -28,10 +28,9 @@ from zoo.frame_size import FrameSize
 from zoo.metric import Unavailable
 from zoo.plugins import registry
 from zoo.records import Cost, Memory, Record, Throughput, read_json
-from zoo.training.engine import Interrupted
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
-from zoo.training.watching import StopRequest
+from zoo.training.watching import Interrupted, StopRequest
 from zoo.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -472,14 +471,15 @@ def test_every_good_record_of_its_own_film_gets_its_cost_and_no_other(
         record(workspace, "sleepy", kind="codec", cost=coded),
         record(workspace, "forgetful", status="failed", reason="it did"),
     ]
-    found = with_costs(workspace, records, CPU)
+    subjects = subjects_of(workspace, records)
+    found = with_costs(records, subjects, costs_of(workspace, subjects.values(), CPU))
     assert measured == ["sleepy", "large"]
     assert [row.cost and row.cost.encode and row.cost.encode.median for row in found] == [
         *(10.0, 10.0, 20.0),
         *(None, None, None),
     ]
     assert found[3].cost is None and found[4].cost == coded and found[5].cost is None
-    assert with_costs(workspace, [], CPU) == []
+    assert subjects_of(workspace, []) == costs_of(workspace, [], CPU) == {}
 
 
 # The verb

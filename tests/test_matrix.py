@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from zoo.compare.work import ready_judges
 from zoo.evaluation.watch import Judges
 from zoo.metric import Metric, Unavailable
 from zoo.plugins import registry
@@ -18,6 +19,8 @@ from zoo.records import Record, Results, read_json
 WORDS = (
     *("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--size", "32x32"),
     *("--set", "latent=4", "--set", "width=8", "--budget", "6steps", "--device", "cpu"),
+    # What these tests plant here would not be found in another process.
+    *("--on", "inline"),
 )
 
 
@@ -48,9 +51,11 @@ class Raises(Constant):
 @pytest.fixture(autouse=True)
 def only_these_metrics(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     known = dict(registry().metrics)
+    ready_judges.cache_clear()
     registry().metrics.clear()
     registry().metrics.update({"psnr": known["psnr"], "constant": Constant})
     yield
+    ready_judges.cache_clear()
     registry().metrics.clear()
     registry().metrics.update(known)
 
@@ -99,6 +104,7 @@ def test_a_new_metric_or_a_lost_file_evaluates_again_and_trains_nothing(
     assert "constant" not in before.scores
 
     monkeypatch.setattr(Constant, "here", True)
+    ready_judges.cache_clear()
     assert zoo(*WORDS).code == 0
     assert "constant" in record_of(workspace, "ae")[1].scores
 

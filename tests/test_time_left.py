@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.cli.time_left import TimeLeft
-from zoo.compare.plan import plan
+from zoo.compare.plan import plan, variants
 from zoo.films.in_memory import film_of
 from zoo.plugins import registry
 from zoo.training.jobs import Settings
@@ -31,17 +31,35 @@ def test_a_waiting_cell_lasts_as_long_as_those_of_its_model() -> None:
         ("b", "vae"),
     ]
     assert left.seconds() is None
-    left.started()
+    left.started(cells[0])
     now = 10.0
     left.finished(cells[0], found=False)
     # Nothing is known of the other model: it is taken to be like the first.
     assert left.seconds() == pytest.approx(30)
-    left.started()
+    left.started(cells[1])
     now = 50.0
     left.finished(cells[1], found=False)
     assert left.seconds() == pytest.approx(10 + 40)
-    left.started()
+    left.started(cells[2])
     now = 53.0
     assert left.seconds() == pytest.approx(7 + 40)
     left.finished(cells[2], found=True)
     assert left.seconds() == pytest.approx(40)
+
+
+def test_cells_that_are_run_at_once_share_the_time() -> None:
+    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    model = registry().models["ae"]
+    sweep = variants(Settings.choose("quick"), None, 5)
+    cells = [c for c in plan([film], [model], sweep) if c.architecture is model]
+    now = 0.0
+    left = TimeLeft(cells, clock=lambda: now)
+    for cell in cells:
+        left.started(cell)
+    left.heard(cells[0])
+    now = 10.0
+    left.finished(cells[0], found=False)
+    for cell in cells[1:3]:
+        left.heard(cell)
+    # Four are left, two at a time, and those that were heard of have only just begun.
+    assert left.seconds() == pytest.approx((10 + 10 + 0 + 0) / 2)

@@ -2,4 +2,6 @@
 
 from zoo.cli import main
 
-main()
+# Processes that are started anew import this module again, under another name.
+if __name__ == "__main__":
+    main()

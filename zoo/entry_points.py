@@ -21,6 +21,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import BadInput
+from zoo.plain_text import one_line
 
 BUILT_IN = "film-zoo"
 """The package whose plugins load first, so that no other can take their names."""
@@ -118,7 +119,7 @@ def load(
 
 def in_one_line(error: BaseException) -> str:
     """An error's kind and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return one_line(f"{type(error).__name__}: {error}", 1000)
 
 
 def _registered(group: str, point: EntryPoint) -> tuple[pluggy.PluginManager, Sequence[str]]:

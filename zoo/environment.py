@@ -46,7 +46,7 @@ def describe(device: torch.device, precision: str, compile_mode: str = "none") -
     on_gpu = device.type == "cuda"
     return Environment(
         device=device.type,
-        device_name=torch.cuda.get_device_name(device) if on_gpu else _processor(),
+        device_name=torch.cuda.get_device_name(device) if on_gpu else processor(),
         precision=precision,
         memory_format="channels_last",
         compile=compile_mode,
@@ -62,7 +62,7 @@ def describe(device: torch.device, precision: str, compile_mode: str = "none") -
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
     """The processor's name where the system tells it, else its architecture."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():

@@ -7,12 +7,16 @@ unknown or missing field is an error that names it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 
 from zoo.errors import BadInput
+from zoo.plain_text import one_line
+from zoo.reading import LARGEST_JSON, read_bytes
+from zoo.schemas import refuse_other_schema
 from zoo.workspace import written_aside
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -32,8 +36,30 @@ Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
 """A measured number; null where it is not finite."""
 
 
+LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
+"""What is beyond these was never counted or measured, and cannot be drawn."""
+
+
 class _Typed(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @pydantic.model_validator(mode="after")
+    def _countable(self) -> Self:
+        values = {name: v for name, v in self.__dict__.items() if name not in ("options", "seed")}
+        for value in _flat(values.values()):
+            if isinstance(value, int) and not 0 <= value <= LARGEST_COUNT:
+                raise ValueError(f"a count is from 0 to {LARGEST_COUNT}")
+            if isinstance(value, float) and abs(value) > LARGEST_NUMBER:
+                raise ValueError(f"no number that is measured is beyond {LARGEST_NUMBER:g}")
+        return self
+
+
+def _flat(values: Iterable[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _flat(value)
+        else:
+            yield value
 
 
 class Summary(_Typed):
@@ -296,7 +322,7 @@ class MetricInfo(_Typed):
     unit: str
     better: Literal["higher", "lower", "one"]
     """`one`: the nearer to 1 the better, as for a ratio."""
-    digits: int
+    digits: int = pydantic.Field(ge=0, le=15)
     source: str
     unavailable: str | None = None
     """Why the metric could not be measured, where it could not."""
@@ -305,6 +331,8 @@ class MetricInfo(_Typed):
 class Record(_Typed):
     """One model or reference, trained on one film with one seed, evaluated on one film."""
 
+    schema_version: Literal[2] = SCHEMA_VERSION
+    """Records from before it was written down here are of the same schema."""
     model: str
     summary: str
     role: Literal["model", "reference"]
@@ -386,14 +414,20 @@ def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -
 
 
 def read_json(path: Path, kind: type[_T]) -> _T:
-    """Read a record; raises BadInput in one line if the file is missing, foreign or damaged."""
+    """Read a record; raises BadInput in one line if the file is missing, foreign or damaged.
+
+    One that was written with another version of its schema is refused by name.
+    """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        content = read_bytes(path, LARGEST_JSON)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
+    try:
+        return kind.model_validate_json(content)
     except pydantic.ValidationError as error:
+        refuse_other_schema(path, content, kind)
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = one_line(".".join(str(part) for part in first["loc"]) or "the file", 100)
         raise BadInput(
-            f"{path} is not a {kind.__name__} of this version: {where}: {first['msg']}"
+            f"{path} is not a {kind.__name__} of this version: {where}: {first['msg'][:300]}"
         ) from None

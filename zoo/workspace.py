@@ -8,15 +8,14 @@ results/     what `zoo compare` writes
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.aside import sweep_below, written_aside
 from zoo.errors import BadInput
+
+__all__ = ["Workspace", "check_name", "written_aside"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -52,6 +51,14 @@ class Workspace:
         """Decoded films."""
         return self.root / ".zoo" / "films"
 
+    def sweep(self, film: str) -> None:
+        """Remove what killed processes left half written among a film's stores and runs.
+
+        Among the costs of all films, too; folders of results are swept as they are written.
+        """
+        for folder in (self.stores / film, self.runs / film, self.root / ".zoo" / "costs"):
+            sweep_below(folder)
+
 
 def check_name(name: str, what: str) -> str:
     """Return `name` if it can be a folder's name on any system; raise BadInput if not.
@@ -65,30 +72,3 @@ def check_name(name: str, what: str) -> str:
             f"digit and is at most 64 long; not {shown!r}"
         )
     return name
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file at; rename it into place if all went well.
-
-    A reader sees the old file or the new one, never half of either, whatever kills the writer.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
-    try:
-        yield aside
-        # mkstemp makes files private; what lands in a workspace has the user's ordinary rights.
-        aside.chmod(0o666 & ~_umask())
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -144,7 +144,7 @@ class Best(zoo.Autoencoder):
             0.6, gt=0, description="what errors are measured against, over the linear picture's own"
         )
         feature: float = pydantic.Field(
-            32.0, ge=0, description="weight of the feature distance beside the pixel error"
+            48.0, ge=0, description="weight of the feature distance beside the pixel error"
         )
         backbone: str = pydantic.Field(
             BACKBONE, description="timm network whose features are compared"

@@ -160,7 +160,10 @@ class VideoCodec(FilmCodec):
         """Decode the elementary stream; cut off what padding made the sides even."""
         to_rgb: Callable[[VideoFrame], VideoFrame] | None = None
         with av.open(io.BytesIO(stream), "r", format=self.suffix) as container:
-            container.streams.video[0].codec_context.thread_count = torch.get_num_threads()
+            decoder = container.streams.video[0].codec_context
+            decoder.thread_count = torch.get_num_threads()
+            # A stream may have come with somebody's run: frames of another size are not made.
+            decoder.options = {"max_pixels": str((self.size.width + 16) * (self.size.height + 16))}
             for frame in container.decode(video=0):
                 size = FrameSize(frame.width, frame.height)
                 to_rgb = to_rgb or _converter(size, "yuv420p", "rgb24")

@@ -12,9 +12,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zoo import FrameSize
+from zoo import BadInput, FrameSize
 
 STAGES = 4
+MOST_CHANNELS = 1 << 20
 
 
 def halvings(size: FrameSize, stages: int = STAGES) -> list[tuple[int, int]]:
@@ -31,7 +32,12 @@ def widths(width: int, stages: int = STAGES) -> list[int]:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm with eight channels a group, or the next number above that divides them."""
+    """Group norm with eight channels a group, or the next number above that divides them.
+
+    Raises BadInput on more channels than any layer has: a number that somebody else wrote.
+    """
+    if channels > MOST_CHANNELS:
+        raise BadInput(f"a layer has at most {MOST_CHANNELS:,} channels; not {channels:,}")
     groups = next(g for g in range(max(1, channels // 8), 0, -1) if channels % g == 0)
     return nn.GroupNorm(groups, channels)
 

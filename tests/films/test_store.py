@@ -273,5 +273,5 @@ def test_fit_and_hardware_are_checked(clip: Path, tmp_path: Path) -> None:
 
 def test_a_workspace_that_cannot_be_written_says_so(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "workspace").write_text("a file, not a folder")
-    with pytest.raises(ZooError, match="cannot be written to"):
+    with pytest.raises(ZooError, match="cannot be written: Not a directory"):
         opened(clip, tmp_path)

@@ -59,6 +59,6 @@ def test_what_is_no_results_folder_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": 1}')
     foreign = run(".", cwd=tmp_path)
     assert foreign.returncode == 2
-    assert foreign.stderr.startswith("zoo: results.json is not a Results of this version: ")
+    assert foreign.stderr.startswith("zoo: results.json was written by a film-zoo with schema 1; ")
     assert foreign.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json"]

@@ -18,10 +18,10 @@ from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.training import curves
 from zoo.training.curves import draw_curves, last_entry, read_log, spread
-from zoo.training.engine import Interrupted, train
+from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.tensorboard import scalars, together
-from zoo.training.watching import Moment, StopRequest
+from zoo.training.watching import Interrupted, Moment, StopRequest
 
 CPU = torch.device("cpu")
 

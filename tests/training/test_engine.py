@@ -20,9 +20,9 @@ from tests.training.small import config_of
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.plugins import registry
-from zoo.training.engine import Interrupted, train
+from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import StopRequest
+from zoo.training.watching import Interrupted, StopRequest
 
 CPU = torch.device("cpu")
 

@@ -245,7 +245,7 @@ def test_what_is_no_run_is_listed_with_the_reason(zoo: Callable, maker: Maker) -
     assert name_of(good) not in problems
     assert len(problems) == 8
     assert "run.json is not a RunFile of this version" in str(problems[name_of(broken)])
-    assert "schema_version" in str(problems[name_of(old)])
+    assert "with schema 9; this film-zoo" in str(problems[name_of(old)])
     assert problems[name_of(empty)] == "there is no run.json; failure.txt says why"
     assert problems[name_of(bad_log)] == "log.jsonl is damaged at its end"
     assert problems[f"bikes/elsewhere/{moved.path.name}"] == (

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from zoo.archive.description import SCHEMA_VERSION, Description
 from zoo.errors import BadInput
+from zoo.plain_text import one_line
 from zoo.workspace import written_aside
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ KEY = "film_zoo"
 DECODER = "decoder."
 """Begins the names of the decoder's tensors."""
 LARGEST_HEADER = 8 << 20
+LARGEST_PART = 512 << 20
+"""Bytes of a part but the sound and the decoder; hours of film take some tens of megabytes."""
 _UNSEALED = b"0" * 64
 # The description is JSON in a JSON string: its quotation marks are escaped.
 _SEAL = re.compile(rb'\\"content_sha256\\":\\"([0-9a-f]{64})\\"')
@@ -64,7 +67,7 @@ def most_levels(packed: int) -> int:
 
     Latents that never change take next to nothing, so that no ratio alone would do.
     """
-    return max(256 << 20, 64 * packed)
+    return min(2 << 30, max(256 << 20, 64 * packed))
 
 
 def write_container(
@@ -113,6 +116,8 @@ class Container:
             def array(name: str, kind: type[Any]) -> Any:
                 if name not in self.sizes:
                     raise BadInput(f"{self.path} holds no {name}")
+                if name != "sound" and self.sizes[name] > LARGEST_PART:
+                    raise BadInput(f"{self.path}: {name} takes {self.sizes[name]:,} bytes")
                 part = file.get_slice(name)
                 if part.get_dtype() != {np.uint8: "U8", np.float32: "F32"}[kind] or (
                     len(part.get_shape()) != 1
@@ -169,8 +174,8 @@ def _description(path: Path, said: str) -> Description:
         return Description.model_validate_json(said)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its description"
-        raise BadInput(f"{path} cannot be read: {where}: {first['msg']}") from None
+        where = one_line(".".join(str(part) for part in first["loc"]) or "its description", 100)
+        raise BadInput(f"{path} cannot be read: {where}: {first['msg'][:300]}") from None
 
 
 def _sealed_header(path: Path) -> tuple[bytes, int]:

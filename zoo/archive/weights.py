@@ -16,6 +16,7 @@ from zoo.errors import BadInput
 from zoo.evaluation.decoder_weight import decoder_tensors
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.reading import check_tensors
 from zoo.training.run_folder import TrainingConfig
 
 _MOST_BESIDE, _TIMES_AS_MUCH = 256 << 20, 16
@@ -28,13 +29,14 @@ def fingerprint(path: Path) -> str:
     """
     hashed = hashlib.sha256()
     try:
+        check_tensors(path)
         with safe_open(path, "pt") as file:
             for name in sorted(file.keys()):
                 tensor = file.get_tensor(name)
                 shape = "x".join(map(str, tensor.shape))
                 hashed.update(f"{name}:{tensor.dtype}:{shape};".encode())
                 hashed.update(_bytes_of(tensor))
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, BadInput) as error:
         raise BadInput(f"{path} holds no weights: {error}") from None
     return hashed.hexdigest()
 

@@ -5,7 +5,9 @@ Nothing heavy is imported here or at the top of a verb's file, so that `zoo --he
 
 from __future__ import annotations
 
+import itertools
 import sys
+from typing import Annotated
 
 import typer
 
@@ -13,6 +15,7 @@ from zoo.cli import (
     bench,
     compare,
     decode,
+    doctor,
     encode,
     export,
     films,
@@ -29,11 +32,10 @@ from zoo.cli import (
     train,
     walk,
 )
-from zoo.errors import ZooError
+from zoo.cli.endings import debug_is_asked_for, end
 
 app = typer.Typer(
     name="zoo",
-    help="Train networks that autoencode films, and compare what they remember.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -63,17 +65,29 @@ app.add_typer(models.app, name="models")
 app.command("plugins", short_help="List plugins and what failed to load.")(plugins.plugins)
 
 
+app.command("doctor", short_help="Look at what film-zoo needs from this machine.")(doctor.doctor)
+
+
+@app.callback()
+def common(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of what goes wrong; ZOO_DEBUG=1 as well."),
+    ] = False,
+) -> None:
+    """Train networks that autoencode films, and compare what they remember."""
+
+
 def main() -> None:
-    """Run the command line; a failure that is the user's to mend ends in one line."""
+    """Run the command line; whatever goes wrong ends in one line and an exit code.
+
+    2 for wrong input, 1 for a failure, 130 for Ctrl-C.
+    """
+    # Looked for here: the words can be wrong before any option is read.
+    before_the_verb = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
+    debug = debug_is_asked_for() or "--debug" in before_the_verb
     try:
-        app()
-    except ZooError as error:
-        # On one line whatever is in it: messages quote names that strangers chose.
-        sys.stderr.write("zoo: " + " ".join(str(error).split()) + "\n")
-        sys.exit(error.exit_code)
-    except OSError as error:
-        # A disk that is full, a folder that cannot be written: the user's to mend as well.
-        if error.filename is None:
-            raise
-        sys.stderr.write(" ".join(f"zoo: {error.filename}: {error.strerror}".split()) + "\n")
-        sys.exit(1)
+        code = app(prog_name="zoo", standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        code = end(error, debug)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -14,7 +14,7 @@ def compare(
     models: Annotated[str, typer.Option("--models", help="all, or names: a,b")] = "all",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option of every model, NAME=VALUE; may be repeated."),
+        typer.Option("--set", help="An option of every model, NAME=VALUE; NAME=A,B tries both."),
     ] = None,
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
@@ -45,6 +45,22 @@ def compare(
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Train and evaluate again what is there already.")
     ] = False,
+    on: Annotated[
+        str,
+        typer.Option("--on", help="here, inline (one process, for debuggers), ray, or an address."),
+    ] = "here",
+    max_parallel: Annotated[
+        int | None, typer.Option("--max-parallel", help="Cells at once; here: 1, ray: as many fit.")
+    ] = None,
+    gpus_per_cell: Annotated[
+        float | None, typer.Option("--gpus-per-cell", help="Of Ray's GPUs, such as 0.5.")
+    ] = None,
+    runs: Annotated[
+        str | None, typer.Option("--runs", help="Keep run folders at an address, too: s3://...")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and how long it would take.")
+    ] = False,
 ) -> None:
     """Train what is missing, evaluate every frame, and write results/report.md.
 
@@ -55,16 +71,20 @@ def compare(
 
     from rich.console import Console
 
+    from zoo.cli.estimate_table import show_estimate
     from zoo.cli.matrix_display import MatrixDisplay
+    from zoo.cli.place import place_named
     from zoo.cli.watching import ingest_with_progress
-    from zoo.compare import matrix
-    from zoo.compare.costs import with_costs
+    from zoo.compare.comparison import Comparison
     from zoo.compare.gather import gather
-    from zoo.compare.plan import plan, variants
-    from zoo.evaluation.cost_subject import CostSubject
+    from zoo.compare.plan import variants
+    from zoo.compare.work import Measuring
+    from zoo.environment import choose_device
     from zoo.evaluation.watch import Judges
     from zoo.films.catalogue import Catalogue
+    from zoo.locks import alone_in
     from zoo.plugins import registry
+    from zoo.presets import preset_named
     from zoo.report.terminal import summary
     from zoo.report.write import write_report
     from zoo.training.jobs import Settings
@@ -74,49 +94,77 @@ def compare(
     console = Console()
     workspace = Workspace.here()
     chosen_models = registry().choose_models(models)
-    chosen = Settings.choose(
-        preset,
-        size=size,
-        latent=latent,
-        budget=budget,
-        batch=batch,
-        threads=threads,
-        seed=seed,
-        device=device,
-        compiled=compiled,
-        cuda_graphs=cuda_graphs,
-        options=opt.read_settings(settings or []),
-    )
-    sweep = variants(chosen, latents, seeds)
-    for architecture in chosen_models:
-        for each in sweep:
-            each.options_of(architecture)
-    judges = Judges.open(chosen.device, metrics)
-    chosen.pin_threads()
+    single, several = opt.read_sweep(settings or [])
     entries = Catalogue.open(workspace).choose(films)
-    ingested = [
-        ingest_with_progress(console, entry, chosen.size, workspace, holdout) for entry in entries
-    ]
-    cells = plan(ingested, chosen_models, sweep, others)
-
-    def tell(subject: CostSubject, number: int, count: int) -> None:
-        # A line and no live display: nothing may draw while speeds are measured.
-        if number == 1:
-            console.print(f"measuring what {count} models cost, one after another")
-
-    with stop_on_interrupt() as stop:
-        with MatrixDisplay(console, cells) as display:
-            records = matrix.run(workspace, cells, judges, display, stop, afresh)
-        records = with_costs(
-            workspace, records, chosen.device, afresh=afresh, watch=tell, stop=stop
+    where = place_named(
+        on, max_parallel, gpus_per_cell, device, threads or preset_named(preset).threads or 1
+    )
+    with where.place as place:
+        chosen = Settings.choose(
+            preset,
+            size=size,
+            latent=latent,
+            budget=budget,
+            batch=batch,
+            threads=threads,
+            seed=seed,
+            device=where.device,
+            compiled=compiled,
+            cuda_graphs=cuda_graphs,
+            options=single,
         )
+        sweep = variants(chosen, latents, seeds, several)
+        for architecture in chosen_models:
+            for each in sweep:
+                each.options_of(architecture)
+        here = choose_device("auto") if where.elsewhere else chosen.device
+        judges = Judges.open(here, metrics)
+        chosen.pin_threads()
+        comparison = Comparison(
+            workspace,
+            entries,
+            [ingest_with_progress(console, e, chosen.size, workspace, holdout) for e in entries],
+            chosen_models,
+            sweep,
+            judges,
+            metrics,
+            holdout,
+            others,
+            afresh,
+            store=runs,
+            apart=where.elsewhere and runs is not None,
+        )
+        if dry_run:
+            with stop_on_interrupt() as stop:
+                show_estimate(console, comparison, place, stop)
+            return
+
+        def tell(what: object) -> None:
+            # A line and no live display: nothing may draw while speeds are measured.
+            if isinstance(what, Measuring):
+                console.print(f"measuring what {what.models} models cost, one after another")
+
+        with stop_on_interrupt() as stop:
+            with MatrixDisplay(console, comparison.cells) as display:
+                records = comparison.run(place, display, stop)
+            records = comparison.with_costs(records, place, tell, stop)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
-    with console.status("drawing the report"):
-        results = gather(
-            workspace, ingested, records, chosen, judges, command, workspace.results, videos
-        )
-    report = write_report(results, workspace.results)
+    # Another comparison, or `zoo report`, may be writing there.
+    with alone_in(workspace.results):
+        with console.status("drawing the report"):
+            results = gather(
+                workspace,
+                comparison.films,
+                records,
+                chosen,
+                judges,
+                command,
+                workspace.results,
+                here,
+                videos,
+            )
+        report = write_report(results, workspace.results)
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)
     page = report.with_suffix(".html")

@@ -32,9 +32,9 @@ def films(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
+    from zoo.cli.output import shown
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingest import stored
     from zoo.workspace import Workspace
@@ -50,7 +50,7 @@ def films(context: typer.Context) -> None:
             entry.licence or "not stated",
             ", ".join(sizes) or "-",
         )
-        table.add_row(*map(escape, row))
+        table.add_row(*map(shown, row))
     Console().print(table)
 
 
@@ -126,9 +126,9 @@ def ingest(
 def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps = None) -> None:
     """Print what is known of a film; shots and exact counts once it is ingested."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
+    from zoo.cli.output import shown
     from zoo.films.catalogue import Catalogue
     from zoo.films.geometry import parse_fit
     from zoo.films.ingest import locate
@@ -142,7 +142,7 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
     console = Console()
     for entry in Catalogue.open(workspace).choose(name):
         place = locate(entry, frame, workspace, fit=parse_fit(fit), fps=fps)
-        table = Table(show_header=False, box=None, title=escape(entry.shown_title))
+        table = Table(show_header=False, box=None, title=shown(entry.shown_title))
         rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
         if entry.notes:
             rows.append(("notes", entry.notes))
@@ -169,7 +169,7 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
         held = "on disk" if place.ingested else "needed"
         counted.append((f"store at {size}", f"{frames * frame.pixels * 3 / 1e6:,.0f} MB {held}"))
         for key, value in rows + counted:
-            table.add_row(key, escape(value))
+            table.add_row(key, shown(value))
         console.print(table, soft_wrap=True)
 
 
@@ -201,7 +201,6 @@ def _opened(
 ) -> list[Film]:
     """Open the films that are named, ingesting behind a progress bar what has to be."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -210,6 +209,7 @@ def _opened(
         TimeRemainingColumn,
     )
 
+    from zoo.cli.output import shown
     from zoo.films.catalogue import Catalogue
     from zoo.films.geometry import parse_fit
     from zoo.films.ingest import open_film
@@ -231,11 +231,11 @@ def _opened(
         disable=not console.is_terminal,
     ) as bars:
         for entry in entries:
-            task = bars.add_task(escape(entry.name), total=None)
+            task = bars.add_task(shown(entry.name), total=None)
 
             def watch(moment: IngestProgress, task: object = task) -> None:
                 if moment.message:
-                    bars.console.print(escape(moment.message), soft_wrap=True, highlight=False)
+                    bars.console.print(shown(moment.message), soft_wrap=True, highlight=False)
                 else:
                     bars.update(task, completed=moment.frames, total=moment.expected or None)  # type: ignore[arg-type]
 

@@ -85,7 +85,6 @@ def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
 
 def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedFilm:
     """Hash a film behind a progress bar on standard error."""
-    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -94,6 +93,7 @@ def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedF
         TimeRemainingColumn,
     )
 
+    from zoo.cli.output import shown
     from zoo.films.settings import IngestProgress
     from zoo.matching.reading import hash_files
 
@@ -106,11 +106,11 @@ def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedF
         transient=True,
         disable=not console.is_terminal,
     ) as bars:
-        task = bars.add_task(escape(f"hashing {_file(entry)}"), total=None)
+        task = bars.add_task(shown(f"hashing {_file(entry)}"), total=None)
 
         def watch(moment: IngestProgress) -> None:
             if moment.message:
-                bars.console.print(escape(moment.message), soft_wrap=True, highlight=False)
+                bars.console.print(shown(moment.message), soft_wrap=True, highlight=False)
             else:
                 bars.update(task, completed=moment.frames, total=moment.expected or None)
 

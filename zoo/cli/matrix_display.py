@@ -17,6 +17,9 @@ from zoo.records import Record
 from zoo.report.numbers import duration
 from zoo.training.watching import Moment
 
+SHOWN = 4
+"""Trainings whose losses are shown at once."""
+
 
 class MatrixDisplay(LiveDisplay):
     """Models down, films across; each cell says what became of it."""
@@ -24,7 +27,8 @@ class MatrixDisplay(LiveDisplay):
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
         self.console = console
         self.shows_pace = console.is_terminal
-        self.swept = len({(c.settings.latent, c.settings.seed) for c in cells}) > 1
+        names = dict.fromkeys(["latent", "seed", *(o for c in cells for o in c.settings.options)])
+        self.swept = {name: {_setting(cell, name) for cell in cells} for name in names}
         self.films = list(dict.fromkeys(c.film.name for c in cells))
         self.rows = list(dict.fromkeys(self._row(c) for c in cells))
         self.states: dict[tuple[str, str], str] = {}
@@ -34,27 +38,26 @@ class MatrixDisplay(LiveDisplay):
         self.done = 0
         self.task = self.bar.add_task("cells", total=len(cells), of=f"0/{len(cells)}", left="")
         self.time_left = TimeLeft(cells)
-        self.moment: Moment | None = None
-        self.current: tuple[str, str] = ("", "")
+        self.moments: dict[Cell, Moment] = {}
         self.live = Live(console=console, transient=True, refresh_per_second=4)
 
     def started(self, cell: Cell) -> None:
-        """A cell is begun."""
-        self.current = (self._row(cell), cell.film.name)
-        self.moment = None
-        self.time_left.started()
-        self._set("…" if cell.own else f"watching {cell.watched.name}")
+        """A cell is begun, or waits for a machine that has room for it."""
+        self.time_left.started(cell)
+        self._set(cell, "…" if cell.own else f"watching {cell.watched.name}")
 
-    def trained(self, moment: Moment) -> None:
-        """A moment in the training of the cell."""
-        self.moment = moment
-        self.bar.update(self.task, completed=self.done + moment.progress)
-        self._set(f"training {moment.progress:.0%}")
+    def trained(self, cell: Cell, moment: Moment) -> None:
+        """A moment in the training of a cell."""
+        self.moments[cell] = moment
+        self.time_left.heard(cell)
+        self._advance()
+        self._set(cell, f"training {moment.progress:.0%}")
 
     def evaluating(self, cell: Cell) -> None:
-        """The cell's model watches the film."""
-        self.moment = None
-        self._set(f"watching {cell.watched.name}")
+        """A cell's model watches the film."""
+        self.moments.pop(cell, None)
+        self.time_left.heard(cell)
+        self._set(cell, f"watching {cell.watched.name}")
 
     def skipped(self, cell: Cell) -> None:
         """A cell that cannot be run counts as done."""
@@ -64,7 +67,7 @@ class MatrixDisplay(LiveDisplay):
         """A cell has its record; where no terminal is watching, it is a line of its own."""
         self._count(cell, found)
         done = "found" if found else "done"
-        self._set(done if record.status == "ok" else "failed")
+        self._set(cell, done if record.status == "ok" else "failed")
         if not self.console.is_terminal or record.status == "failed":
             what = record.reason or done
             line = f"{self._row(cell)} on {cell.film.name}"
@@ -72,18 +75,25 @@ class MatrixDisplay(LiveDisplay):
             self.console.print(escape(line), soft_wrap=True, highlight=False)
 
     def _row(self, cell: Cell) -> str:
-        name = cell.architecture.name
-        if not self.swept:
-            return name
-        return f"{name}, latent {cell.settings.latent}, seed {cell.settings.seed}"
+        words = [cell.architecture.name]
+        for name, several in self.swept.items():
+            if len(several) > 1:
+                words.append(f"{name} {_setting(cell, name)}")
+        return ", ".join(words)
 
     def _count(self, cell: Cell, found: bool) -> None:
         self.done += 1
+        self.moments.pop(cell, None)
         self.time_left.finished(cell, found)
-        self.bar.update(self.task, completed=self.done, of=f"{self.done}/{self.total}")
+        self._advance()
 
-    def _set(self, state: str) -> None:
-        self.states[self.current] = state
+    def _advance(self) -> None:
+        begun = sum(moment.progress for moment in self.moments.values())
+        of = f"{self.done}/{self.total}"
+        self.bar.update(self.task, completed=self.done + begun, of=of)
+
+    def _set(self, cell: Cell, state: str) -> None:
+        self.states[self._row(cell), cell.film.name] = state
         left = self.time_left.seconds()
         told = "" if left is None else f"about {duration(left)} left"
         self.bar.update(self.task, left=told)
@@ -95,6 +105,11 @@ class MatrixDisplay(LiveDisplay):
             states = (escape(self.states.get((row, film), "")) for film in self.films)
             table.add_row(escape(row), *states)
         parts: list[RenderableType] = [table, self.bar]
-        if self.moment:
-            parts.append(losses_table(self.moment))
+        parts += [losses_table(moment) for moment in list(self.moments.values())[:SHOWN]]
         return Group(*parts)
+
+
+def _setting(cell: Cell, name: str) -> object:
+    """What a cell is set to, by the name of a setting or option that a sweep goes over."""
+    chosen = cell.settings
+    return {"latent": chosen.latent, "seed": chosen.seed, **chosen.options}.get(name, "as it is")

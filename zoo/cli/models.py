@@ -21,9 +21,9 @@ def models(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
+    from zoo.cli.output import shown
     from zoo.entry_points import LIMIT
     from zoo.plugins import registry
 
@@ -37,7 +37,7 @@ def models(context: typer.Context) -> None:
     for kind in kinds:
         for entry in kind.values():
             row = (entry.name, entry.role, entry.summary, found.origins[entry.name])
-            table.add_row(*map(escape, row))
+            table.add_row(*map(shown, row))
         table.add_section()
     console = Console()
     console.print(table)
@@ -46,8 +46,8 @@ def models(context: typer.Context) -> None:
         (f"left out by {LIMIT}", [plugin.name for plugin in found.plugins if plugin.left_out]),
     ):
         if plugins:
-            shown = ", ".join(plugins)
-            console.print(escape(f"{what}: {shown}; see `zoo plugins`"), soft_wrap=True)
+            names = ", ".join(plugins)
+            console.print(shown(f"{what}: {names}; see `zoo plugins`"), soft_wrap=True)
 
 
 @app.command("show")
@@ -65,10 +65,10 @@ def show(
     import math
 
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from zoo.cli.options import read_settings
+    from zoo.cli.output import shown
     from zoo.evaluation.anatomy import anatomy
     from zoo.frame_size import FrameSize
     from zoo.plugins import registry
@@ -85,13 +85,13 @@ def show(
         }
     )
     console = Console()
-    console.print(escape(f"{architecture.name}: {architecture.summary}"), soft_wrap=True)
-    console.print(escape(f"from {registry().origins[name]}"), soft_wrap=True)
+    console.print(shown(f"{architecture.name}: {architecture.summary}"), soft_wrap=True)
+    console.print(shown(f"from {registry().origins[name]}"), soft_wrap=True)
     table = Table("option", "type", "value", "what it is")
     for option, field in type(options).model_fields.items():
         kind = getattr(field.annotation, "__name__", str(field.annotation))
         value = str(getattr(options, option))
-        table.add_row(*map(escape, (option, kind, value, field.description or "")))
+        table.add_row(*map(shown, (option, kind, value, field.description or "")))
     console.print(table)
 
     found = anatomy(architecture, frame, options)
@@ -113,7 +113,7 @@ def show(
     ]
     sizes = Table(f"at {frame}", "", box=None, pad_edge=False)
     for row in rows:
-        sizes.add_row(*map(escape, row))
+        sizes.add_row(*map(shown, row))
     console.print(sizes)
 
 
@@ -137,8 +137,8 @@ def check(
 ) -> None:
     """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive."""
     from rich.console import Console
-    from rich.markup import escape
 
+    from zoo.cli.output import shown
     from zoo.conformance.suite import examine
     from zoo.plugins import registry
 
@@ -146,7 +146,7 @@ def check(
     broken = 0
     for finding in examine(registry().architecture(name)):
         broken += finding.verdict == "broken"
-        console.print(escape(str(finding)), soft_wrap=True)
+        console.print(shown(str(finding)), soft_wrap=True)
     if broken:
         console.print(f"{broken} promises are broken")
         raise typer.Exit(1)

@@ -54,3 +54,21 @@ def read_settings(words: list[str]) -> dict[str, str]:
             raise BadInput(f"--set takes NAME=VALUE, such as --set width=64; not {word!r}")
         settings[name.strip()] = value
     return settings
+
+
+def read_sweep(words: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Read `--set` words of which some may have several values: `width=32,64`.
+
+    Returns those that have one, and those that have more. Raises BadInput as `read_settings`, and
+    on an empty value among several.
+    """
+    single, several = {}, {}
+    for name, value in read_settings(words).items():
+        values = [each.strip() for each in value.split(",")]
+        if len(values) == 1:
+            single[name] = value
+        elif not all(values):
+            raise BadInput(f"--set {name}={value} has an empty value between its commas")
+        else:
+            several[name] = list(dict.fromkeys(values))
+    return single, several

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import BadInput
+from zoo.plain_text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+LONGEST = 2000
+"""Letters of a line."""
 
 
 def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
@@ -27,10 +32,18 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
     return path
 
 
+def shown(text: str, longest: int = LONGEST) -> str:
+    """Text from elsewhere as Rich shows it and no otherwise: on one line, without its markup."""
+    from rich.markup import escape
+
+    return escape(one_line(text, longest))
+
+
 def teller(console: Console) -> Callable[[str], None]:
     """What prints a line as it is, however long."""
 
     def tell(line: str) -> None:
+        line = one_line(line, LONGEST)
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     return tell

@@ -6,9 +6,9 @@ from __future__ import annotations
 def plugins() -> None:
     """List plugins with what each adds, or the reason why it could not."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
+    from zoo.cli.output import shown
     from zoo.entry_points import LIMIT
     from zoo.plugins import registry
     from zoo.report.brought import section_registry
@@ -20,5 +20,5 @@ def plugins() -> None:
             for hook, names in plugin.adds.items()
         )
         problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors
-        table.add_row(*map(escape, (plugin.name, plugin.origin, adds, "; ".join(problems))))
+        table.add_row(*map(shown, (plugin.name, plugin.origin, adds, "; ".join(problems))))
     Console().print(table)

@@ -43,8 +43,11 @@ def push(
     from zoo.cli.run_choice import open_run
     from zoo.export.publish import check_repo, write_folder
     from zoo.export.publish import push as upload
+    from zoo.network import refuse_offline
 
     check_repo(repo)
+    if not dry_run:
+        refuse_offline("zoo push")  # before the film is opened
     console = Console()
     tell = teller(console)
 
@@ -61,4 +64,5 @@ def push(
         return
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), opened.run, opened.eyes, opened.entry, repo)
+        teller(Console(stderr=True))(f"uploading {opened.run.name} to huggingface.co/{repo}")
         tell(f"pushed to {upload(Path(folder), repo, private)}")

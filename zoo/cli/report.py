@@ -19,14 +19,19 @@ def report(
     """
     from rich.console import Console
 
+    from zoo.aside import sweep_below
+    from zoo.locks import alone_in
     from zoo.records import Results, read_json
     from zoo.report.terminal import summary
     from zoo.report.write import write_report
     from zoo.workspace import Workspace
 
     chosen = folder or Workspace.here().results
-    results = read_json(chosen / "results.json", Results)
-    written = write_report(results, chosen)
+    read_json(chosen / "results.json", Results)  # before a lock is laid where no results are
+    with alone_in(chosen):
+        sweep_below(chosen)
+        results = read_json(chosen / "results.json", Results)
+        written = write_report(results, chosen)
     console = Console()
     console.print(summary(results))
     console.print(f"report: {written}", markup=False, soft_wrap=True)

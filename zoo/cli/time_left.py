@@ -10,35 +10,47 @@ from zoo.compare.plan import Cell
 
 
 class TimeLeft:
-    """Takes a cell to last as long as those of the same model, or of any where none is known."""
+    """Takes a cell to last as long as those of the same model, or of any where none is known.
+
+    Where several cells are run at once, as many are taken to be to the end.
+    """
 
     def __init__(self, cells: Sequence[Cell], clock: Callable[[], float] = time.monotonic) -> None:
         self._waiting = list(cells)
         self._clock = clock
-        self._begun = clock()
+        self._begun: dict[Cell, float] = {}
+        self._heard: set[Cell] = set()
         self._lasted: dict[tuple[str, bool], list[float]] = {}
 
-    def started(self) -> None:
-        """The next cell is begun."""
-        self._begun = self._clock()
+    def started(self, cell: Cell) -> None:
+        """A cell is begun, or waits for room on a machine."""
+        self._begun[cell] = self._clock()
+
+    def heard(self, cell: Cell) -> None:
+        """A cell tells of itself: if it waited for room, it does so no longer."""
+        if cell not in self._heard:
+            self._heard.add(cell)
+            if len(self._begun) > len(self._heard):
+                self._begun[cell] = self._clock()
 
     def finished(self, cell: Cell, found: bool) -> None:
         """A cell is done; one that was found, or that cannot be run, says nothing of others."""
         self._waiting.remove(cell)
-        if not found:
-            self._lasted.setdefault(_kind(cell), []).append(self._clock() - self._begun)
-        self._begun = self._clock()
+        self._heard.discard(cell)
+        begun = self._begun.pop(cell, None)
+        if not found and begun is not None:
+            self._lasted.setdefault(_kind(cell), []).append(self._clock() - begun)
 
     def seconds(self) -> float | None:
         """Seconds that are left; None while no cell of a kind that is waiting has been run."""
         total = 0.0
-        for number, cell in enumerate(self._waiting):
+        for cell in self._waiting:
             usual = self._usual(cell)
             if usual is None:
                 return None
-            begun = self._clock() - self._begun if number == 0 else 0.0
-            total += max(0.0, usual - begun)
-        return total
+            now = self._clock()
+            total += max(0.0, usual - (now - self._begun.get(cell, now)))
+        return total / max(1, len(self._heard))
 
     def _usual(self, cell: Cell) -> float | None:
         own = self._lasted.get(_kind(cell))

@@ -7,7 +7,6 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from zoo.cli.output import shown
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -38,11 +38,11 @@ def ingest_with_progress(
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(escape(f"ingesting {entry.name}"), total=None)
+        task = progress.add_task(shown(f"ingesting {entry.name}"), total=None)
 
         def watch(moment: IngestProgress) -> None:
             if moment.message:
-                progress.console.print(escape(moment.message), soft_wrap=True)
+                progress.console.print(shown(moment.message), soft_wrap=True)
             else:
                 progress.update(task, completed=moment.frames, total=moment.expected or None)
 
@@ -99,6 +99,6 @@ def losses_table(moment: Moment) -> RenderableType:
     speed.append(f"{moment.data_stall:.1%} waiting for frames")
     table.add_row(f"step {moment.step}{steps}", ", ".join(speed))
     for player, terms in moment.losses.items():
-        shown = "  ".join(f"{term} {value:.4g}" for term, value in terms.items())
-        table.add_row(escape(player), escape(shown))
+        line = "  ".join(f"{term} {value:.4g}" for term, value in terms.items())
+        table.add_row(shown(player), shown(line))
     return table

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +23,9 @@ from zoo.evaluation.cost import Machine, measure_cost
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.frame_size import FrameSize
 from zoo.records import Cost, Environment, Record, read_json, write_json
-from zoo.training.engine import Interrupted
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import StopRequest
+from zoo.training.watching import Interrupted, StopRequest
 from zoo.workspace import Workspace
 
 BENCH_VERSION: Literal[1] = 1
@@ -142,29 +141,25 @@ def costs_of(
     return {row.subject.key: row.cost for row in bench.rows}
 
 
-def with_costs(
-    workspace: Workspace,
-    records: Sequence[Record],
-    device: torch.device,
-    *,
-    afresh: bool = False,
-    watch: Watch = nobody,
-    stop: StopRequest | None = None,
-) -> list[Record]:
-    """The records, with the cost of every model that watched its own film.
+def subjects_of(workspace: Workspace, records: Sequence[Record]) -> dict[int, CostSubject]:
+    """What is to be measured for records of this workspace's runs, by their places.
 
-    To be called when all cells are done, with records of this workspace's runs. Failed records,
-    codecs (timed where they code) and records of other films stay as they are. A model that could
-    not be measured has a cost of reasons alone. See `costs_of` for the rest.
+    Nothing for failed records, for codecs, which are timed where they code, and for other films
+    than a model's own.
     """
-    subjects = {
+    return {
         number: CostSubject.of(run.config)
         for number, record in enumerate(records)
         if record.status == "ok" and record.kind == "autoencoder" and record.run
         if record.trained_on == record.watched
         if (run := RunFolder(workspace.root / record.run).read())
     }
-    costs = costs_of(workspace, subjects.values(), device, afresh=afresh, watch=watch, stop=stop)
+
+
+def with_costs(
+    records: Sequence[Record], subjects: Mapping[int, CostSubject], costs: Mapping[str, Cost]
+) -> list[Record]:
+    """The records with the costs of their subjects, by `CostSubject.key`."""
     return [
         record.model_copy(update={"cost": costs[subjects[number].key]})
         if number in subjects

@@ -31,14 +31,14 @@ def gather(
     judges: Judges,
     command: str,
     folder: Path,
+    device: torch.device,
     longest: float = LONGEST,
 ) -> Results:
     """Everything that a report is made from; what is no number is written into `folder`.
 
-    Of each film `longest` seconds are drawn as videos.
+    Pictures are drawn on `device`, and of each film `longest` seconds as videos.
     """
     metrics = _described(judges, records)
-    device: torch.device = settings.device
     measured = [metric for metric in metrics if metric.unavailable is None]
     chooses = min(measured, key=lambda metric: metric.name != CHOOSES, default=None)
     searched = with_takedowns(workspace, records, films, device)

@@ -1,34 +1,18 @@
-"""The matrix of models and films: run each cell, one after another, and go on past failures."""
+"""The matrix of models and films: what is missing is handed out, and failures are gone past."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-import av
-
-from zoo import environment
-from zoo.codec import FilmCodec
+from zoo.compare.failure import failed_record
+from zoo.compare.known import config_of
+from zoo.compare.places.place import Ended, Place, Told
 from zoo.compare.plan import Cell
-from zoo.errors import BadInput, ZooError
-from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
-from zoo.evaluation.evaluate import LATENTS, evaluate
-from zoo.evaluation.judge import HASHES
-from zoo.evaluation.watch import Judges
-from zoo.films.film import Film
-from zoo.plugins import registry
-from zoo.records import Record, read_json
-from zoo.training.engine import Interrupted
-from zoo.training.jobs import ensure_trained
-from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Moment, StopRequest
-from zoo.workspace import Workspace
-
-FAILURE = "failure.txt"
-"""The traceback of a cell that failed, in its run's folder."""
+from zoo.compare.work import CellWork, Evaluating
+from zoo.records import Record
+from zoo.training.watching import Interrupted, Moment, StopRequest
 
 
 class Watcher(Protocol):
@@ -38,13 +22,13 @@ class Watcher(Protocol):
     """Whether anybody sees how near training comes to the device's peak, which takes measuring."""
 
     def started(self, cell: Cell) -> None:
-        """A cell is begun."""
+        """A cell is begun, or waits for a machine that has room for it."""
 
-    def trained(self, moment: Moment) -> None:
-        """A moment in the training of the cell."""
+    def trained(self, cell: Cell, moment: Moment) -> None:
+        """A moment in the training of a cell."""
 
     def evaluating(self, cell: Cell) -> None:
-        """The cell's model watches the film."""
+        """A cell's model watches the film."""
 
     def skipped(self, cell: Cell) -> None:
         """A cell that cannot be run, for its model failed on the film it was to be trained on."""
@@ -54,148 +38,95 @@ class Watcher(Protocol):
 
 
 def run(
-    workspace: Workspace,
     cells: Sequence[Cell],
-    judges: Judges,
+    place: Place,
+    work_of: Callable[[Cell], CellWork],
+    found: Callable[[Cell], Record | None],
     watcher: Watcher,
     stop: StopRequest,
-    afresh: bool = False,
 ) -> list[Record]:
-    """Train and evaluate what is missing, cell by cell; a failed cell becomes a failed record.
+    """Do what is missing; a failed cell becomes a failed record. Records are in the cells' order.
 
-    A model that failed on its own film watches no other: that is one failure and not several.
-    `afresh` makes everything again, as after a change in a model's code, which no run knows of.
-    Raises Interrupted when `stop` was asked; what is finished is found again the next time.
+    `found` gives the record of a cell that need not be run again. A model that failed on its own
+    film watches no other: that is one failure and not several. Raises Interrupted when `stop` was
+    asked; what is finished is found again the next time.
     """
-    records: list[Record] = []
-    failed = set()
-    for cell in cells:
-        if cell.run in failed:
-            watcher.skipped(cell)
-            continue
-        watcher.started(cell)
-        record, found = _run_cell(workspace, cell, judges, watcher, stop, afresh)
-        watcher.finished(cell, record, found)
-        records.append(record)
-        if cell.own and record.status == "failed":
-            failed.add(cell.run)
-    return records
+    matrix = _Matrix(cells, watcher, found)
+    interrupted = False
 
-
-def _run_cell(
-    workspace: Workspace,
-    cell: Cell,
-    judges: Judges,
-    watcher: Watcher,
-    stop: StopRequest,
-    afresh: bool,
-) -> tuple[Record, bool]:
-    # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
-    # call of sys.exit included, costs this cell and no other. What it was is kept in full.
-    config = folder = None
-    settings = cell.settings
-    try:
-        config = _config(cell)
-        folder = RunFolder.of(workspace, config)
-        known = None if afresh else known_record(folder, cell.watched, judges)
-        if known:
-            return known.model_copy(update={"seed": settings.seed}), True
-        if not cell.own:
-            # Trained and evaluated on its own film by an earlier cell of this comparison.
-            pass
-        elif issubclass(cell.architecture, FilmCodec):
-            ensure_coded(workspace, config, cell.film, afresh)
+    def hear(event: Told | Ended) -> None:
+        nonlocal interrupted
+        cell = cells[event.number]
+        if isinstance(event, Told):
+            if isinstance(event.what, Moment):
+                watcher.trained(cell, event.what)
+            elif isinstance(event.what, Evaluating):
+                watcher.evaluating(cell)
+            return
+        running.discard(event.number)
+        if event.interrupted:
+            interrupted = True
+        elif event.lost is not None:
+            matrix.end(event.number, failed_record(cell, config_of(cell), event.lost))
         else:
-            ensure_trained(
-                workspace,
-                config,
-                cell.film,
-                settings.device,
-                watch=watcher.trained,
-                stop=stop,
-                afresh=afresh,
-                measure_peak=watcher.shows_pace,
-            )
-        if stop.asked:
-            raise Interrupted("stopped between cells; the same command goes on")
-        watcher.evaluating(cell)
-        codec = issubclass(cell.architecture, FilmCodec)
-        evaluate_ = evaluate_coding if codec else evaluate
-        record = evaluate_(workspace, folder, config, cell.watched, judges, settings.device)
-        (folder.path / FAILURE).unlink(missing_ok=True)
-        return record.model_copy(update={"seed": settings.seed}), False
-    except Interrupted:
-        raise
-    except (Exception, SystemExit) as error:
-        if folder:
-            _keep_traceback(folder)
-        return failed_record(cell, config, error), False
+            matrix.end(event.number, event.result)
+
+    running: set[int] = set()
+    while True:
+        while len(running) < place.capacity and not (stop.asked or interrupted):
+            number = matrix.next()
+            if number is None:
+                break
+            running.add(number)
+            place.start(number, work_of(cells[number]))
+        if not running:
+            break
+        place.wait(hear, stop)
+    if stop.asked or interrupted:
+        raise Interrupted("stopped between cells; the same command goes on")
+    return matrix.records()
 
 
-def _config(cell: Cell) -> TrainingConfig:
-    if issubclass(cell.architecture, FilmCodec):
-        return coding_config(cell.architecture, cell.film, cell.settings)
-    return cell.settings.config(cell.architecture, cell.film)
+class _Matrix:
+    """Which cells are done, and which can be begun: on other films once their own one is done."""
 
+    def __init__(
+        self, cells: Sequence[Cell], watcher: Watcher, found: Callable[[Cell], Record | None]
+    ) -> None:
+        self._cells, self._watcher, self._found = cells, watcher, found
+        self._done: dict[int, Record] = {}
+        self._ready = deque(number for number, cell in enumerate(cells) if cell.own)
+        self._after: dict[object, list[int]] = {}
+        for number, cell in enumerate(cells):
+            if not cell.own:
+                self._after.setdefault(cell.run, []).append(number)
 
-def _keep_traceback(folder: RunFolder) -> None:
-    """Write the error that is being handled into the run's folder, if that can be written."""
-    # Where it cannot, the disk may be the very reason of the failure, which the record tells.
-    with suppress(OSError):
-        folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
-
-
-def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None:
-    """The record of an earlier comparison, if it still holds for what can be measured now."""
-    path = folder.evaluation(film.name) / "record.json"
-    if folder.state != "finished" or not path.exists():
+    def next(self) -> int | None:
+        """A cell that has to be run now; those that are found are done on the way."""
+        while self._ready:
+            number = self._ready.popleft()
+            cell = self._cells[number]
+            self._watcher.started(cell)
+            record = self._found(cell)
+            if record is None:
+                return number
+            self.end(number, record, found=True)
         return None
-    try:
-        record = read_json(path, Record)
-    except BadInput:
-        # Written by another version: the evaluation is made again, the training is kept.
-        return None
-    # A metric that was measured then and cannot be now stays measured; the other way round, and
-    # where another release measured or a file is gone, the evaluation is made again.
-    measured = {metric.name for metric in judges.metrics}
-    holds = (
-        record.watched_fingerprint == film.fingerprint
-        and measured <= set(record.scores)
-        and record.environment.film_zoo == importlib.metadata.version("film-zoo")
-        and _same_codec(record)
-        and (path.parent / HASHES).is_file()
-        and (record.kind == "codec" or (path.parent / LATENTS).is_file())
-    )
-    return record if holds else None
 
+    def end(self, number: int, record: Record, found: bool = False) -> None:
+        """A cell has its record: those that waited for it can be begun, or never will be."""
+        cell = self._cells[number]
+        self._done[number] = record
+        self._watcher.finished(cell, record, found)
+        if not cell.own:
+            return
+        waited: Iterable[int] = self._after.pop(cell.run, ())
+        if record.status == "ok":
+            self._ready.extend(waited)
+        else:
+            for other in waited:
+                self._watcher.skipped(self._cells[other])
 
-def _same_codec(record: Record) -> bool:
-    """Whether what a codec made would come out the same: other libraries code otherwise."""
-    here = (av.__version__, av.ffmpeg_version_info)
-    return record.kind != "codec" or here == (record.environment.pyav, record.environment.ffmpeg)
-
-
-def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseException) -> Record:
-    """The record of a cell that failed, with the reason in one line."""
-    kind = "" if isinstance(error, ZooError) else f"{type(error).__name__}: "
-    reason = " ".join(f"{kind}{error}".split())
-    return Record(
-        model=cell.architecture.name,
-        summary=cell.architecture.summary,
-        role=cell.architecture.role,
-        kind="codec" if issubclass(cell.architecture, FilmCodec) else "autoencoder",
-        origin=registry().origins[cell.architecture.name],
-        trained_on=cell.film.name,
-        watched=cell.watched.name,
-        watched_fingerprint=cell.watched.fingerprint,
-        seed=cell.settings.seed,
-        options=config.options if config else {},
-        status="failed",
-        reason=reason[:500],
-        environment=environment.describe(
-            cell.settings.device,
-            cell.settings.precision,
-            config.compile if config else "none",
-        ),
-    )
+    def records(self) -> list[Record]:
+        """The records of all cells that were not skipped, in the cells' order."""
+        return [self._done[number] for number in sorted(self._done)]

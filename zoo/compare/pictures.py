@@ -21,6 +21,7 @@ from zoo.compare.drawing import Pixels, drawn_frames
 from zoo.evaluation.judge import SCORES
 from zoo.evaluation.summary import Frames, parts_of
 from zoo.films.film import Film
+from zoo.reading import read_arrays
 from zoo.records import MetricInfo, Part, Picture, Record
 from zoo.training.run_folder import RunFolder
 from zoo.workspace import Workspace, written_aside
@@ -115,8 +116,7 @@ def frame_scores(
     """A metric of every frame, (N,), as a good record's run keeps it; None if it has it not."""
     assert record.run is not None, "a good record has a run"
     place = RunFolder(workspace.root / record.run).evaluation(record.watched) / SCORES
-    with np.load(place, allow_pickle=False) as held:
-        return np.asarray(held[metric]) if metric in held else None
+    return read_arrays(place, [metric]).get(metric)
 
 
 def _from_best(values: npt.NDArray[np.float64], frames: Frames, metric: MetricInfo) -> Frames:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zoo.autoencoder import Autoencoder
@@ -13,11 +15,16 @@ from zoo.plugins import registry
 from zoo.training.jobs import Settings, whole_number
 
 MOST_SEEDS = 100
+MOST_VARIANTS = 1000
+"""Of settings, in one comparison: more is a slip of the keyboard."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
-    """One model or reference, trained on one film, that watches a film: its own or another."""
+    """One model or reference, trained on one film, that watches a film: its own or another.
+
+    Cells are told apart by who they are and not by what they hold.
+    """
 
     film: Film
     """What it is trained on."""
@@ -31,25 +38,45 @@ class Cell:
         return self.watched.name == self.film.name
 
     @property
-    def run(self) -> tuple[str, str, int, int]:
-        """What the cells of one training have in common: film, model, latent and seed."""
+    def run(self) -> tuple[str, str, int, int, str]:
+        """What the cells of one training have in common: film, model, settings and seed."""
         chosen = self.settings
-        return self.film.name, self.architecture.name, chosen.latent, chosen.seed
+        options = json.dumps(dict(chosen.options), sort_keys=True, default=str)
+        return self.film.name, self.architecture.name, chosen.latent, chosen.seed, options
 
 
-def variants(settings: Settings, latents: str | None, seeds: int) -> list[Settings]:
-    """The settings of a sweep: every size of the latent, from each of `seeds` seeds on.
+def variants(
+    settings: Settings,
+    latents: str | None,
+    seeds: int,
+    swept: Mapping[str, Sequence[str]] | None = None,
+) -> list[Settings]:
+    """The settings of a sweep: every size of the latent, every option, from each of `seeds` seeds.
 
-    `latents` are numbers separated by commas. Raises BadInput on what is none.
+    `latents` are numbers separated by commas; `swept` are options with several values each, which
+    multiply out. Raises BadInput on what is none, and on too many.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise BadInput(f"--seeds takes from 1 to {MOST_SEEDS}; not {seeds}")
-    sizes = [settings.latent]
+    swept = dict(swept or {})
+    sizes: Sequence[str | int] = swept.pop("latent", [settings.latent])
     if latents is not None:
-        sizes = [whole_number(word.strip(), "--latents") for word in latents.split(",")]
+        sizes = [word.strip() for word in latents.split(",")]
+    numbers = dict.fromkeys(whole_number(size, "--latents") for size in sizes)
+    choices = [
+        dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())
+    ]
+    if (count := len(numbers) * len(choices) * seeds) > MOST_VARIANTS:
+        raise BadInput(f"these are {count:,} settings of every model; {MOST_VARIANTS:,} at most")
     return [
-        replace(settings, latent=latent, seed=settings.seed + seed)
-        for latent in dict.fromkeys(sizes)
+        replace(
+            settings,
+            latent=latent,
+            seed=settings.seed + seed,
+            options={**settings.options, **choice},
+        )
+        for latent in numbers
+        for choice in choices
         for seed in range(seeds)
     ]
 
@@ -66,12 +93,15 @@ def plan(
     that no film is another one to them. `elsewhere` says whether models watch other films.
     """
     references = [r for r in registry().references.values() if r not in models]
-    codecs = list(registry().codecs.values())
     first_seeds = [s for s in settings if s.seed == settings[0].seed]
-    unseeded: list[type[Autoencoder] | type[FilmCodec]] = [*references, *codecs]
-    rows = [
+    sizes: dict[int, Settings] = {}
+    for each in first_seeds:
+        sizes.setdefault(each.latent, each)
+    rows: list[tuple[type[Autoencoder] | type[FilmCodec], Settings]] = [
         *((model, each) for model in models for each in settings),
-        *((reference, each) for reference in unseeded for each in first_seeds),
+        # Options of models say nothing to references: they stand there once for all of them.
+        *(row for reference in references for row in _distinct(reference, first_seeds)),
+        *((codec, each) for codec in registry().codecs.values() for each in sizes.values()),
     ]
     own = [Cell(film, entry, each, film) for film in films for entry, each in rows]
     if not elsewhere:
@@ -84,3 +114,13 @@ def plan(
         if film.name != cell.film.name
     ]
     return own + foreign
+
+
+def _distinct(
+    reference: type[Autoencoder], settings: Sequence[Settings]
+) -> list[tuple[type[Autoencoder], Settings]]:
+    """A reference once for each set of options that it knows."""
+    by_options: dict[str, Settings] = {}
+    for each in settings:
+        by_options.setdefault(each.options_of(reference).model_dump_json(), each)
+    return [(reference, each) for each in by_options.values()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from zoo.evaluation.judge import HASHES
@@ -17,6 +16,7 @@ from zoo.films.film import Film
 from zoo.matching.hashed_film import HashedFilm, hash_film
 from zoo.matching.hashes import Hashes
 from zoo.matching.takedown import takedown
+from zoo.reading import read_arrays
 from zoo.records import Record, Takedown
 from zoo.training.run_folder import RunFolder
 from zoo.workspace import Workspace
@@ -50,8 +50,8 @@ def _score(
 ) -> Takedown:
     assert record.run is not None, "a good record has a run"
     place = RunFolder(workspace.root / record.run).evaluation(record.watched) / HASHES
-    with np.load(place, allow_pickle=False) as held:
-        drawn = Hashes.unpacked(held["bits"], held["quality"]).to(device)[::step]
+    held = read_arrays(place, ["bits", "quality"])
+    drawn = Hashes.unpacked(held["bits"], held["quality"]).to(device)[::step]
     found = takedown(catalogue[record.watched], drawn, list(catalogue.values()))
     return Takedown(
         every=step,

@@ -8,7 +8,6 @@ or by another version of the codec.
 from __future__ import annotations
 
 import itertools
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from zoo import environment
@@ -27,7 +25,9 @@ from zoo.evaluation.judge import judge, write_frames
 from zoo.evaluation.watch import BATCH, Judges
 from zoo.films.film import Film
 from zoo.latents.quantise import BITS
+from zoo.locks import IN_FOLDER, Waiting, alone, say
 from zoo.plugins import registry
+from zoo.priority import usual_priority
 from zoo.records import (
     Cost,
     Environment,
@@ -38,7 +38,7 @@ from zoo.records import (
     read_json,
     write_json,
 )
-from zoo.training.jobs import Settings
+from zoo.training.jobs import Settings, empty
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 from zoo.workspace import Workspace, written_aside
 
@@ -76,28 +76,27 @@ def coding_config(codec: type[FilmCodec], film: Film, settings: Settings) -> Tra
 
 
 def ensure_coded(
-    workspace: Workspace, config: TrainingConfig, film: Film, afresh: bool = False
+    workspace: Workspace,
+    config: TrainingConfig,
+    film: Film,
+    afresh: bool = False,
+    waiting: Waiting | None = say,
 ) -> RunFolder:
     """Return the finished run of `config`, coding the film where that is needed.
 
-    `afresh` throws away what an earlier coding left. Raises ZooError if another process is at it.
+    `afresh` throws away what an earlier coding left. `waiting` is `ensure_trained`'s.
     """
     folder = RunFolder.of(workspace, config)
-    folder.path.mkdir(parents=True, exist_ok=True)
     here = _processor()
-    try:
-        with FileLock(folder.path / ".lock").acquire(blocking=False):
-            if not afresh and _still_holds(folder, here):
-                return folder
-            for path in folder.path.iterdir():
-                if path.name != ".lock":
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            codec = registry().codecs[config.model](film.size)
+    with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
+        if not afresh and _still_holds(folder, here):
+            return folder
+        empty(folder)
+        codec = registry().codecs[config.model](film.size)
+        with usual_priority():
             coded = codec.code(film, config.options[ASKED])
-            _keep(folder, codec, coded)
-            folder.write(RunFile(state="finished", config=config, environment=here))
-    except Timeout:
-        raise ZooError(f"another process is coding in {folder.path}") from None
+        _keep(folder, codec, coded)
+        folder.write(RunFile(state="finished", config=config, environment=here))
     return folder
 
 

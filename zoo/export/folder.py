@@ -9,12 +9,15 @@ from safetensors import SafetensorError, safe_open
 
 from zoo.errors import BadInput
 from zoo.latents.quantise import Quantiser
+from zoo.reading import check_regular, check_tensors
 from zoo.reconstruct.eyes import Eyes
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 
 SCALE = "scale.safetensors"
 """The scale of the latents: `lowest` and `step`, float32 (L,), and in the metadata `bits`."""
+LARGEST_SCALE = 256 << 20
+"""Bytes: latents of sixteen million numbers have one of half that size."""
 
 
 def read_folder(folder: Path, device: torch.device) -> Eyes:
@@ -25,11 +28,14 @@ def read_folder(folder: Path, device: torch.device) -> Eyes:
         raise BadInput(f"{folder} holds no model: there is no {run.file.name}")
     model = load_model(run, description.config, device)
     try:
+        check_regular(folder / SCALE, LARGEST_SCALE)
+        check_tensors(folder / SCALE)
         with safe_open(folder / SCALE, "pt", device=str(device)) as file:
-            bits = int((file.metadata() or {})["bits"])
+            bits = int((file.metadata() or {})["bits"][:9])
             lowest, step = file.get_tensor("lowest"), file.get_tensor("step")
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, BadInput) as error:
         raise BadInput(f"{folder / SCALE} holds no scale: {error}") from None
-    if lowest.dim() != 1 or lowest.shape != step.shape or not 1 <= bits <= 8:
+    fits = lowest.dim() == 1 and lowest.shape == step.shape and 1 <= bits <= 8
+    if not fits or not (lowest.isfinite().all() and step.isfinite().all()):
         raise BadInput(f"{folder / SCALE} holds no scale that fits")
     return Eyes(model, Quantiser(lowest, step, bits), run, description.config, device)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from zoo.errors import BadInput, ZooError
 from zoo.export.folder import SCALE
 from zoo.films.catalogue import FilmEntry
+from zoo.network import refuse_offline
 from zoo.reconstruct.eyes import Eyes
 from zoo.records import Record
 from zoo.report.markdown import escape, grid
@@ -63,6 +64,7 @@ def push(folder: Path, repo: str, private: bool) -> str:
     Who is logged in there decides where that is allowed. Raises ZooError if it is not, or the hub
     cannot be reached.
     """
+    refuse_offline("zoo push")
     api = HfApi()
     try:
         address = str(api.create_repo(repo, repo_type="model", private=private, exist_ok=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,11 +14,12 @@ from typing import Any
 
 import tomlkit
 import tomlkit.exceptions
-from tomlkit.items import Table
 
 from zoo.errors import BadInput
 from zoo.films.geometry import parse_crop
 from zoo.films.time_code import format_time_code, parse_time_code
+from zoo.plain_text import one_line
+from zoo.reading import read_bytes
 from zoo.workspace import Workspace, check_name, written_aside
 
 _HEADER = """\
@@ -28,6 +30,12 @@ _HEADER = """\
 #   crop     "auto" (bars are found and removed), "none", or "WIDTHxHEIGHT+LEFT+TOP"
 #   fps      frames a second, such as 24 or "24000/1001", where frames are to be resampled
 """
+LARGEST_CATALOGUE = 1 << 20
+"""Bytes of a `films.toml`: thousands of films."""
+LONGEST_TITLE, LONGEST_NOTES = 200, 2000
+_MOST = 4e6
+"""Seconds: what a time code can say at most."""
+_RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 _FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fps")
 
 
@@ -52,6 +60,15 @@ class FilmEntry:
 
     def __post_init__(self) -> None:
         check_name(self.name, "film")
+        # What strangers wrote is made fit to show once, here, and not wherever it is shown.
+        for field_name, longest in (
+            ("title", LONGEST_TITLE),
+            ("licence", LONGEST_TITLE),
+            ("notes", LONGEST_NOTES),
+        ):
+            text = getattr(self, field_name)
+            if text is not None:
+                object.__setattr__(self, field_name, one_line(text, longest))
         if not self.files:
             raise BadInput(f"the film {self.name} names no files")
         parse_crop(self.crop)
@@ -196,25 +213,34 @@ def _written(path: Path, workspace: Workspace) -> str:
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
+    """The file as it can be changed, with all that is written there by hand."""
+    _read(path)
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return tomlkit.document()
+    except (tomlkit.exceptions.TOMLKitError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path.name} is not valid TOML: {one_line(str(error))}") from None
+
+
+def _read(path: Path) -> dict[str, Mapping[str, Any]]:
+    try:
+        found = tomllib.loads(read_bytes(path, LARGEST_CATALOGUE).decode("utf-8"))
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise BadInput(f"{path.name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise BadInput(f"{path.name} is not UTF-8 text") from None
-    except tomlkit.exceptions.ParseError as error:
-        raise BadInput(f"{path.name} is not valid TOML: {error}") from None
-
-
-def _read(path: Path) -> dict[str, Mapping[str, Any]]:
-    films: dict[str, Mapping[str, Any]] = {}
-    for name, table in _document(path).items():
-        if not isinstance(table, Table):
-            raise BadInput(f"{path.name}: {name!r} stands outside a film; films are tables [NAME]")
-        films[name] = table.unwrap()
-    return films
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path.name} is not valid TOML: {one_line(str(error))}") from None
+    for name, table in found.items():
+        if not isinstance(table, dict):
+            raise BadInput(
+                f"{path.name}: {one_line(name, 40)!r} stands outside a film; films are tables "
+                "[NAME]"
+            )
+    return found
 
 
 def _write(path: Path, document: tomlkit.TOMLDocument) -> None:
@@ -227,13 +253,15 @@ def _entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEnt
     try:
         return _checked_entry(name, table, workspace)
     except BadInput as error:
-        raise BadInput(f"{workspace.catalogue.name}, film {name!r}: {error}") from None
+        shown = one_line(name, 40)
+        raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: {error}") from None
 
 
 def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:
     for key in table:
         if key not in _FIELDS:
-            raise BadInput(f"there is no field {key!r}; there are: {', '.join(_FIELDS)}")
+            shown = one_line(key, 40)
+            raise BadInput(f"there is no field {shown!r}; there are: {', '.join(_FIELDS)}")
     files = table.get("files")
     files = [files] if isinstance(files, str) else files
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
@@ -242,7 +270,7 @@ def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) ->
     for key in ("title", "licence", "notes", "crop"):
         value = table.get(key)
         if value is not None and not isinstance(value, str):
-            raise BadInput(f"{key} is text in quotation marks; not {value!r}")
+            raise BadInput(f"{key} is text in quotation marks; not {one_line(repr(value), 40)}")
         text[key] = None if value is None else str(value)
     return FilmEntry(
         name=name,
@@ -260,11 +288,11 @@ def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) ->
 def _seconds(key: str, value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST:
         return float(value)
     if isinstance(value, str):
         return parse_time_code(value)
-    raise BadInput(f'{key} is a time code such as "00:01:02.5"; not {value!r}')
+    raise BadInput(f'{key} is a time code such as "00:01:02.5"; not {one_line(repr(value), 40)}')
 
 
 def parse_fps(value: object) -> Fraction:
@@ -273,11 +301,15 @@ def parse_fps(value: object) -> Fraction:
     Raises BadInput on anything else.
     """
     try:
-        if isinstance(value, bool):
+        # The form is looked at first: a fraction of `1e999999999` would be worked out.
+        written = one_line(str(value), 40)
+        if not _RATE.fullmatch(written):
             raise ValueError
-        rate = Fraction(str(value).strip()).limit_denominator(1_000_000)
+        rate = Fraction(written).limit_denominator(1_000_000)
         if not Fraction(1, 100) <= rate <= 1000:
             raise ValueError
     except (ValueError, ZeroDivisionError):
-        raise BadInput(f"a frame rate is written 24 or 24000/1001; not {value!r}") from None
+        raise BadInput(
+            f"a frame rate is written 24 or 24000/1001; not {one_line(repr(value), 40)}"
+        ) from None
     return rate

@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from zoo.films.source import Source
 from zoo.films.store import Damage
 from zoo.films.time_code import format_time_code
+from zoo.plain_text import one_line
 
 # A file whose reading fails this often in a row has nothing more to give.
 _MOST_FAILURES = 200
@@ -116,7 +117,7 @@ def decoded(source: Source, damage: Damage) -> Iterator[VideoFrame]:
                 damage.frames += 1
             else:
                 yield frame
-    damage.notes.append(f"{source.path.name} cannot be read to its end")
+    damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
 
 
 @dataclass
@@ -168,9 +169,8 @@ class FilmDecoder:
     def _note_early_end(self, source: Source, end: float) -> None:
         stated = source.sole_duration
         if stated is not None and end < stated - max(_EARLY_SECONDS, float(2 / source.rate)):
-            self.damage.notes.append(
-                f"{source.path.name} ends at {format_time_code(end)} of {format_time_code(stated)}"
-            )
+            name, of = one_line(source.path.name), format_time_code(stated)
+            self.damage.notes.append(f"{name} ends at {format_time_code(end)} of {of}")
 
     def _from_start(self, source: Source, starts: float) -> Iterator[VideoFrame]:
         """Yield a file's frames, beginning not long before the first that is wanted."""

@@ -33,7 +33,8 @@ def parse_crop(text: str) -> Rect | None:
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
     if not match or int(match[1]) < 2 or int(match[2]) < 2:
         raise BadInput(
-            f"a crop is auto, none or WIDTHxHEIGHT+LEFT+TOP such as 1280x544+0+88; not {text!r}"
+            f"a crop is auto, none or WIDTHxHEIGHT+LEFT+TOP such as 1280x544+0+88; "
+            f"not {text[:40]!r}"
         )
     return Rect(left=int(match[3]), top=int(match[4]), width=int(match[1]), height=int(match[2]))
 

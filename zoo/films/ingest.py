@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import filelock
-
+from zoo.aside import reason
 from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry, parse_fps
 from zoo.films.film import Film, Shot
@@ -25,6 +24,8 @@ from zoo.films.source import check_regular_file
 from zoo.films.split import Split, check_holdout, split_by_shot
 from zoo.films.store import MANIFEST, FrameStore, SplitRecord
 from zoo.frame_size import FrameSize
+from zoo.locks import SUFFIX, alone, say
+from zoo.plain_text import one_line
 from zoo.workspace import Workspace
 
 
@@ -48,10 +49,12 @@ def open_film(
 
     A film that was ingested before opens in milliseconds: its files are known again by length,
     samples and time of last change, not read whole (`file_fingerprint`). Two processes that want
-    the same film ingest it once. Raises BadInput on files or settings that cannot be used, and
-    ZooError when the disk is full; nothing is left behind then.
+    the same film ingest it once. What killed processes left half written among the film's stores
+    and runs is removed. Raises BadInput on files or settings that cannot be used, and ZooError
+    when the disk is full; nothing is left behind then.
     """
     check_holdout(holdout)
+    workspace.sweep(entry.name)
     place = locate(entry, size, workspace, fit=fit, fps=fps)
     if not place.ingested:
         with _locked(place.folder, entry, progress):
@@ -117,7 +120,7 @@ def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progres
         name=entry.name,
         title=entry.shown_title,
         licence=entry.licence,
-        source=", ".join(path.name for path in entry.files),
+        source=", ".join(one_line(path.name) for path in entry.files),
         size=store.size,
         fps=manifest.fps,
         shots=tuple(Shot(start, stop) for start, stop in manifest.shots),
@@ -130,22 +133,15 @@ def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progres
 @contextmanager
 def _locked(folder: Path, entry: FilmEntry, progress: Progress | None) -> Iterator[None]:
     """Be alone with one store; says so when another process has to be waited for."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if progress:
-                message = f"{entry.name} is being ingested by another process; waiting for it"
-                progress(IngestProgress(entry.name, 0, 0, message))
-            lock.acquire()
-    except OSError as error:
-        raise ZooError(f"{folder.parent} cannot be written to: {error.strerror}") from None
-    try:
+
+    def waiting(line: str) -> None:
+        if progress:
+            progress(IngestProgress(entry.name, 0, 0, line))
+        else:
+            say(line)
+
+    with alone(folder.with_suffix(SUFFIX), f"the frames of {entry.name}", waiting=waiting):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -162,10 +158,10 @@ def _made_aside(folder: Path) -> Iterator[Path]:
         aside.chmod(0o755)
         aside.replace(folder)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ZooError(
-                f"the disk is full: the frames did not fit into {folder.parent}; nothing is kept. "
-                "Make room or choose a smaller --size"
+                f"{reason(error.errno)}: the frames did not fit into {folder.parent}; nothing is "
+                "kept. Make room or choose a smaller --size"
             ) from None
         raise
     finally:

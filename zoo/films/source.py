@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import stat
@@ -24,6 +25,13 @@ from zoo.errors import BadInput
 # What FFmpeg can open but is no film: lists that name other files or addresses, text drawn as
 # pictures, and single pictures.
 _NO_FILMS = {"hls", "dash", "concat", "concatf", "tty", "imf", "sdp", "rtsp", "lavfi", "ass", "srt"}
+# What opens other files, addresses or devices by its very nature is not even tried.
+_REACHES_OUT = {
+    *("hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "rtp", "sap", "lavfi", "image2"),
+    *("webm_dash_manifest", "alsa", "oss", "fbdev", "kmsgrab", "x11grab", "video4linux2,v4l2"),
+}
+MOST_PIXELS = 8192 * 4608
+"""Of a coded frame: more than 8K has. A few bytes may claim frames of gigabytes."""
 
 
 @dataclass
@@ -50,7 +58,7 @@ class Source:
                 mode="r",
                 hwaccel=accelerator,
                 metadata_errors="replace",
-                options={"protocol_whitelist": "file"},
+                options={"protocol_whitelist": "file", "format_whitelist": _formats()},
             )
         except av.error.FFmpegError as error:
             if hwaccel is not None:
@@ -179,7 +187,20 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
         raise BadInput(f"{path.name}: there is no decoder here for its video")
     stream.codec_context.thread_count = threads
     stream.codec_context.thread_type = "AUTO"
+    if _area(stream) > MOST_PIXELS:
+        raise BadInput(
+            f"the frames of {path.name} are {stream.codec_context.width}x"
+            f"{stream.codec_context.height}; {MOST_PIXELS:,} pixels are the most that are read"
+        )
+    # For frames that turn out to be larger than the file's header says.
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
+
+
+@functools.cache
+def _formats() -> str:
+    """The kinds of file that FFmpeg may try, as it wants them listed."""
+    return ",".join(sorted(av.formats_available - _REACHES_OUT))
 
 
 def _is_picture(stream: VideoStream) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ import pydantic
 
 from zoo.errors import BadInput
 from zoo.frame_size import FrameSize
+from zoo.reading import read_array
 from zoo.records import Number, read_json, write_json
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
@@ -121,6 +123,19 @@ class Manifest(_Typed):
     pyav: str
     ffmpeg: str
 
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Manifest:
+        starts = [0, *(stop for _, stop in self.shots)]
+        ends = [start for start, _ in self.shots] + [self.frames]
+        if starts != ends or any(start >= stop for start, stop in self.shots):
+            raise ValueError("its shots do not cover its frames")
+        runs = [run for split in self.splits.values() for run in split.runs]
+        if any(not 0 <= start < stop <= self.frames for start, stop in runs):
+            raise ValueError("it holds out frames that it does not have")
+        if self.fps <= 0:
+            raise ValueError("it has no frames a second")
+        return self
+
 
 @dataclass(frozen=True)
 class FrameStore:
@@ -165,10 +180,9 @@ class FrameStore:
         return self._load(SCORES, np.float32)
 
     def _load(self, name: str, kind: type[Any]) -> npt.NDArray[Any]:
-        try:
-            array = np.load(self.folder / name, allow_pickle=False)
-        except (OSError, ValueError):
-            array = None
+        array: npt.NDArray[Any] | None = None
+        with suppress(BadInput):  # said below, with what to do
+            array = read_array(self.folder / name)
         if array is None or array.shape != (self.manifest.frames,) or array.dtype != kind:
             raise BadInput(f"{name} in {self.folder} is damaged; delete that folder and try again")
         array.flags.writeable = False

@@ -18,6 +18,7 @@ from zoo.films.picture import Picture
 from zoo.films.settings import IngestSettings
 from zoo.films.source import Source
 from zoo.films.store import Bars, Damage, Part
+from zoo.plain_text import one_line
 
 # Bars found later may differ by this much, in pixels, from those that were cut.
 _BAR_TOLERANCE = 2
@@ -96,12 +97,16 @@ def _look(
     crop = parse_crop(settings.crop)
     if crop is not None:
         part.bars = _around(crop, source.path, first.width, first.height)
+    expected = round(max(0.0, stop - start) * rate)
+    if settings.fps is None:
+        # A file may state any length, but each of its frames takes a byte at least.
+        expected = min(expected, source.path.stat().st_size)
     return Survey(
         part=part,
         pixel_aspect=source.pixel_aspect,
         finder=finder,
         searched=searched,
-        expected=round(max(0.0, stop - start) * rate),
+        expected=expected,
     )
 
 
@@ -116,7 +121,7 @@ def _describe(source: Source, frame: VideoFrame, starts: float) -> Part:
     colour = Colour.of(frame)
     format_name = frame.format.name
     return Part(
-        file=source.path.name,
+        file=one_line(source.path.name),
         codec=source.stream.codec_context.name,
         width=frame.width,
         height=frame.height,

@@ -20,7 +20,7 @@ def parse_time_code(text: str) -> float:
         whole = (int(hours or 0), int(minutes or 0), float(seconds))
         if (hours is None or whole[1] < 60) and (minutes is None or whole[2] < 60):
             return whole[0] * 3600.0 + whole[1] * 60.0 + whole[2]
-    raise BadInput(f"a time code is written HH:MM:SS.mmm, such as 00:01:02.480; not {text!r}")
+    raise BadInput(f"a time code is written HH:MM:SS.mmm, such as 00:01:02.480; not {text[:40]!r}")
 
 
 def format_time_code(seconds: float) -> str:

@@ -6,9 +6,10 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,8 +17,12 @@ from torch import Tensor
 
 from zoo.errors import BadInput
 from zoo.latents.packing import pack
-from zoo.latents.quantise import Quantiser
+from zoo.latents.quantise import BITS, Quantiser
+from zoo.reading import check_tensors
 from zoo.workspace import written_aside
+
+_MOST_LEVELS = 1 << 31
+_SHAPE = pydantic.TypeAdapter(tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...])
 
 
 @dataclass(frozen=True)
@@ -76,19 +81,33 @@ def save(path: Path, latents: Latents, film_fingerprint: str) -> None:
 def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
     """Latents of the film that has this fingerprint; raises BadInput on any other file."""
     try:
+        check_tensors(path)
         with safe_open(path, "pt", device=str(device)) as file:
             said = file.metadata() or {}
-            shape, bits = tuple(json.loads(said["shape"])), int(said["bits"])
+            shape, bits = _SHAPE.validate_json(said["shape"]), int(said["bits"][:9])
+            _check_parts(file, shape, bits)
             lowest, step, levels = (file.get_tensor(key) for key in ("lowest", "step", "levels"))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise BadInput(f"{path} holds no latents: {error}") from None
-    if (
-        levels.dtype != torch.uint8
-        or levels.dim() != 2
-        or {lowest.shape, step.shape} != {levels.shape[1:]}
-        or math.prod(shape) != levels.shape[1]
-    ):
-        raise BadInput(f"{path} holds no latents: its tensors do not fit one another")
+    except (OSError, SafetensorError, KeyError, ValueError, BadInput) as error:
+        why = " ".join(str(error).split())[:200]
+        raise BadInput(f"{path} holds no latents: {why}") from None
+    if not (lowest.isfinite().all() and step.isfinite().all()):
+        raise BadInput(f"{path} holds no latents: its scale is not finite")
     if said["film"] != film_fingerprint:
         raise BadInput(f"{path} holds the latents of another film")
     return Latents(levels, shape, Quantiser(lowest, step, bits))
+
+
+def _check_parts(file: Any, shape: tuple[int, ...], bits: int) -> None:
+    """Raise ValueError unless the tensors fit one another, before they take memory."""
+    parts = {name: file.get_slice(name) for name in ("levels", "lowest", "step")}
+    kinds = [part.get_dtype() for part in parts.values()]
+    sides = {name: tuple(part.get_shape()) for name, part in parts.items()}
+    if (
+        kinds != ["U8", "F32", "F32"]
+        or len(sides["levels"]) != 2
+        or {sides["lowest"], sides["step"]} != {sides["levels"][1:]}
+        or math.prod(shape) != sides["levels"][1]
+        or math.prod(sides["levels"]) > _MOST_LEVELS
+        or not 1 <= bits <= BITS
+    ):
+        raise ValueError("its tensors do not fit one another")

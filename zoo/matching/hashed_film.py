@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from zoo.films.film import Film
 from zoo.films.store import MANIFEST
 from zoo.matching.hashes import HashBuffer, Hashes
 from zoo.matching.pdq import pdq
+from zoo.reading import read_arrays
 from zoo.workspace import written_aside
 
 BATCH = 64
@@ -81,9 +81,9 @@ def _write(film: Film, hashes: Hashes) -> None:
 def _read(film: Film) -> Hashes:
     place = film.store.folder / KEPT
     try:
-        with np.load(place, allow_pickle=False) as held:
-            bits, quality = held["bits"], held["quality"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        held = read_arrays(place, ("bits", "quality"))
+        bits, quality = held["bits"], held["quality"]
+    except (BadInput, KeyError):
         bits = quality = np.zeros(0)
     whole = bits.shape == (len(film), 32) and quality.shape == (len(film),)
     if not whole or bits.dtype != np.uint8 or quality.dtype != np.uint8:

@@ -67,7 +67,7 @@ _KNOWN = {
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
+            raise pickle.UnpicklingError(f"it names {module[:100]}.{name[:100]}")
         return _KNOWN[module, name]
 
 

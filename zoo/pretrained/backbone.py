@@ -1,15 +1,19 @@
-"""timm's networks as pretrained feature extractors, with weights from wherever they can be had."""
+"""timm's networks as pretrained feature extractors, with weights from where they can be had."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from zoo.errors import BadInput
+from zoo.network import OFFLINE, is_offline
 from zoo.pretrained.efficientnet import NETWORK, efficientnet_lite0_state
 from zoo.pretrained.resolution import vgg16_features_state
 from zoo.pretrained.weights import State, WeightsUnavailable
+
+TRUST_HUB = "ZOO_TRUST_HUB"
 
 
 def feature_network(name: str, stages: int) -> Any:
@@ -17,9 +21,9 @@ def feature_network(name: str, stages: int) -> Any:
 
     Called with frames (B, 3, H, W), normalised as its `default_cfg` says, it returns a list of
     features (B, C, h, w), finest first. `vgg16` and `tf_efficientnet_lite0` have weights that are
-    found as `docs/pretrained.md` says; all others come through timm from the hub that it knows.
-    Raises BadInput if timm has no such network or too few stages, WeightsUnavailable if there are
-    no weights.
+    found as `docs/pretrained.md` says. Of no others a hash is known: they come through timm from
+    the hub that it knows, and only where ZOO_TRUST_HUB says so. Raises BadInput on another network
+    where it does not, and on too few stages; WeightsUnavailable if there are no weights.
     """
     # Imported where it is used: it takes longer to load than everything else together.
     import timm
@@ -27,10 +31,8 @@ def feature_network(name: str, stages: int) -> Any:
     if name not in timm.list_models():
         raise BadInput(f"timm has no network called {name!r}")
     stated = _STATED.get(name)
-    if stated is None and os.environ.get("ZOO_OFFLINE", "") not in ("", "0"):
-        raise WeightsUnavailable(
-            f"weights of {name} lie on a hub, and ZOO_OFFLINE forbids to fetch"
-        )
+    if stated is None:
+        _refuse_unless_trusted(name)
     try:
         # The getter cuts the network off after the last stage that is asked for.
         network = timm.create_model(
@@ -50,6 +52,20 @@ def feature_network(name: str, stages: int) -> Any:
         state = stated()
         trunk.load_state_dict({key: state[key] for key in trunk.state_dict()})
     return network
+
+
+def _refuse_unless_trusted(name: str) -> None:
+    """Weights without a known hash are fetched for those alone who said that they want that."""
+    if os.environ.get(TRUST_HUB, "") in ("", "0"):
+        raise BadInput(
+            f"no weights of {name} are known by their hash; with {TRUST_HUB}=1 they are fetched "
+            f"from timm's hub all the same; known are: {', '.join(_STATED)}"
+        )
+    if is_offline():
+        raise WeightsUnavailable(
+            f"weights of {name} lie on a hub, and {OFFLINE} forbids to fetch; unset it"
+        )
+    sys.stderr.write(f"zoo: weights of {name}, without a known hash, come from timm's hub\n")
 
 
 def _vgg16() -> State:

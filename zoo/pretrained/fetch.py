@@ -16,8 +16,10 @@ import sys
 import tarfile
 import tempfile
 import threading
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -35,8 +37,16 @@ PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc69
 
 STALL_SECONDS = 10.0
 """No connection, or no byte, for so long: the place cannot be reached from here."""
+PACE_SECONDS, SLOWEST = 30.0, 20_000
+"""Over so many seconds, as many bytes a second come at least, or the place is left."""
+DOWNLOAD_SECONDS = 3600.0
+"""All in all."""
 PIP_SECONDS = 900.0
 """64 MB over a slow line take minutes; a pip that hangs ends here."""
+
+
+_AHEAD = 64
+_TIMES_AS_LARGE = 2
 
 
 class FetchFailed(Exception):
@@ -46,17 +56,18 @@ class FetchFailed(Exception):
 def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
     """Bring the official file to `target`, checked by sha256; raises FetchFailed."""
     url = official_url(weights)
+    notice(f"fetching {weights.title} from {url} ({weights.hub_megabytes} MB) to {target}")
     try:
-        with _opened(url) as answer, written_aside(target) as aside:
-            size = int(answer.headers.get("Content-Length") or 0)
-            notice(f"fetching {weights.title} from {url} ({size / 1e6:.0f} MB) to {target}")
-            digest = hashlib.sha256()
-            with aside.open("wb") as file:
-                while block := answer.read(1 << 20):
-                    digest.update(block)
-                    file.write(block)
+        with written_aside(target) as aside, aside.open("wb") as file:
+            digest, size = hashlib.sha256(), 0
+            for block in _blocks(url):
+                digest.update(block)
+                file.write(block)
+                size += len(block)
+                if size > _TIMES_AS_LARGE * weights.hub_megabytes * 1e6:
+                    raise FetchFailed("more comes than the file has")
             if digest.hexdigest() != weights.hub_sha256:
-                raise FetchFailed("what came has the wrong sha256")
+                raise FetchFailed("what came has the wrong sha256 and was removed")
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise FetchFailed(in_short(error)) from None
 
@@ -69,28 +80,57 @@ def official_url(weights: PretrainedWeights) -> str:
     return url
 
 
-def _opened(url: str) -> http.client.HTTPResponse:
-    """Open `url` within STALL_SECONDS in all.
+def _blocks(url: str) -> Iterator[bytes]:
+    """What lies at `url`, piece by piece; raises TimeoutError where it stalls or trickles.
 
-    urllib's own limit counts for every address of a host in turn, and not for looking up its
-    name; where packets vanish that adds up to minutes. So a thread waits, and we wait for it.
+    urllib's own limit counts for every address of a host in turn and for every single byte, and
+    not for looking up a name; where packets vanish, or come one at a time, that adds up to hours.
+    So a thread reads, and we wait for it.
     """
-    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
-
-    def connect() -> None:
-        try:
-            answers.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            answers.put(error)
-
-    threading.Thread(target=connect, daemon=True).start()
+    pieces: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
+    left = threading.Event()
+    threading.Thread(target=_read, args=(url, pieces, left), daemon=True).start()
+    began = mark = time.monotonic()
+    came = 0
     try:
-        answer = answers.get(timeout=STALL_SECONDS)
-    except queue.Empty:
-        raise TimeoutError(f"no answer in {STALL_SECONDS:.0f} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+        while True:
+            try:
+                piece = pieces.get(timeout=STALL_SECONDS)
+            except queue.Empty:
+                raise TimeoutError(f"no answer in {STALL_SECONDS:.0f} s") from None
+            if isinstance(piece, Exception):
+                raise piece
+            if not piece:
+                return
+            yield piece
+            came += len(piece)
+            now = time.monotonic()
+            if now - began > DOWNLOAD_SECONDS:
+                raise TimeoutError(f"not done in {DOWNLOAD_SECONDS:.0f} s")
+            if now - mark > PACE_SECONDS:
+                if came < SLOWEST * (now - mark):
+                    raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB a second comes")
+                mark, came = now, 0
+    finally:
+        left.set()
+
+
+def _read(url: str, pieces: queue.Queue[bytes | Exception], left: threading.Event) -> None:
+    """Put what lies at `url` into a queue, then an empty piece, or what went wrong."""
+
+    def put(piece: bytes | Exception) -> None:
+        while not left.is_set():
+            with suppress(queue.Full):
+                pieces.put(piece, timeout=0.5)
+                return
+
+    try:
+        with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
+            while not left.is_set() and (piece := answer.read1(1 << 16)):
+                put(piece)
+        put(b"")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        put(error)
 
 
 def pip_is_installed() -> bool:

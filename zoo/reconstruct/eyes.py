@@ -20,6 +20,7 @@ from zoo.films.ingest import open_film
 from zoo.latents import latents as latents_file
 from zoo.latents.latents import Encoded, Latents
 from zoo.latents.quantise import Quantiser
+from zoo.reading import check_tensors
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run
@@ -113,7 +114,8 @@ def as_trained(
 
 def _is_of(path: Path, fingerprint: str) -> bool:
     try:
+        check_tensors(path)
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("film") == fingerprint
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, BadInput) as error:
         raise BadInput(f"{path} holds no latents: {error}") from None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from zoo.plain_text import visible
 from zoo.report.table import Cell, Table
 from zoo.report.text import one_line
+
+LONGEST_LINE = 5000
 
 
 class Markdown(str):
@@ -32,7 +35,8 @@ def finish(value: object) -> str:
 
 
 def code_block(text: str) -> Markdown:
-    """Fence text as it stands, with more backticks than it has itself."""
+    """Fence what can be seen of a text, line by line, with more backticks than it has itself."""
+    text = "\n".join(visible(line[:LONGEST_LINE]) for line in text.splitlines())
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markdown(f"{fence}\n{text.rstrip()}\n{fence}")

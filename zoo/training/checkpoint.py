@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput
+from zoo.reading import check_regular, check_tensors, parse_json
 from zoo.training.players import Players
 from zoo.workspace import written_aside
 
+_TIMES_AS_LARGE, _BESIDE = 16, 64 << 20
+"""What a checkpoint may take: a model, its average and its moments are four times the model."""
 FORMAT = "film-zoo checkpoint 1"
 
 
@@ -38,7 +41,7 @@ def save_weights(path: Path, model: Autoencoder) -> None:
 
 def load_weights(path: Path, model: Autoencoder) -> None:
     """Read weights into a model of the same shape; raises BadInput if they do not fit it."""
-    tensors, _ = _read(path)
+    tensors, _ = _read(path, model)
     _fill(model, tensors, path)
 
 
@@ -74,10 +77,30 @@ def load_checkpoint(
 
     Raises BadInput if the file is damaged, foreign or of another model.
     """
-    tensors, metadata = _read(path)
+    held = sum(tensor.nbytes for tensor in model.state_dict().values())
+    tensors, metadata = _read(path, most=_TIMES_AS_LARGE * held + _BESIDE)
     if metadata.get("format") != FORMAT:
-        raise BadInput(f"{path} is not a checkpoint of this version of film-zoo")
-    described = json.loads(metadata["progress"])
+        said = str(metadata.get("format", "no checkpoint"))[:40]
+        raise BadInput(
+            f"{path} is a {said!r}; this film-zoo reads {FORMAT!r}: delete it to begin again, or "
+            "use the film-zoo that wrote it"
+        )
+    try:
+        return _put_back(path, tensors, metadata, model, average, players)
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise BadInput(f"{path} is damaged: {why}; delete it to begin again") from None
+
+
+def _put_back(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    model: Autoencoder,
+    average: Autoencoder,
+    players: Players,
+) -> tuple[Progress, dict[str, Tensor]]:
+    described = parse_json(metadata["progress"])
     groups: dict[str, dict[str, Tensor]]
     groups = {name: {} for name in ("model", "average", "other", "optimizer")}
     for name, tensor in tensors.items():
@@ -103,7 +126,8 @@ def load_checkpoint(
                     state[key] = torch.empty_like(parameter).copy_(value)
     # A checkpoint from before waiting was counted has none.
     waited = described.get("waited", 0.0)
-    return Progress(described["step"], described["seconds"], waited), groups["other"]
+    progress = Progress(int(described["step"]), float(described["seconds"]), float(waited))
+    return progress, groups["other"]
 
 
 def _fill(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -124,12 +148,31 @@ def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
         save_file(tensors, aside, metadata)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(
+    path: Path, fits: Autoencoder | None = None, most: int | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata; where they are to fit a model, that is seen before they are read.
+
+    `most` are the bytes that such a file can have.
+    """
     try:
+        check_regular(path, most)
+        check_tensors(path)
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+            names = list(file.keys())
+            if fits is not None:
+                _check_fit(fits, {name: file.get_slice(name).get_shape() for name in names}, path)
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError:
         raise BadInput(f"{path} is not there") from None
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is damaged: {error}") from None
+
+
+def _check_fit(model: Autoencoder, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
+    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = [n for n in {**expected, **shapes} if expected.get(n) != shapes.get(n)]
+    if wrong:
+        raise BadInput(
+            f"{path} does not fit {model.name}: {wrong[0][:200]} is not what it should be"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import BadInput
+from zoo.reading import check_regular, parse_json
 from zoo.workspace import written_aside
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 CURVES = "curves.png"
 """The picture's name in a run's folder."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes of a line in a log; ours take some hundreds."""
+MOST_ENTRIES = 50_000
 
 GROUND = "#14171c"
 PANEL = "#1c2028"
@@ -56,24 +61,33 @@ class LogEntry:
 def read_log(path: Path) -> list[LogEntry]:
     """Read a `log.jsonl`; a last line that is cut short or still being written is left out.
 
-    A file that is not there is an empty log. Raises BadInput if a line is not one of a log.
+    Of a log of very many lines, evenly spaced ones are read. A file that is not there is an empty
+    log. Raises BadInput if a line is not one of a log.
     """
+    entries: list[LogEntry] = []
+    every = 1
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        check_regular(path)
+        with path.open("rb") as file:
+            for number in itertools.count():
+                line = file.readline(LONGEST_LINE)
+                if not line.endswith(b"\n"):
+                    if len(line) == LONGEST_LINE:
+                        raise BadInput(f"{path} is damaged at line {number + 1}")
+                    break
+                if number % every == 0:
+                    entries.append(_entry(line, f"{path} is damaged at line {number + 1}"))
+                if len(entries) > MOST_ENTRIES:
+                    entries, every = entries[::2], 2 * every
     except FileNotFoundError:
         return []
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is damaged: it is not text") from None
-    return [
-        _entry(line, f"{path} is damaged at line {number}")
-        for number, line in enumerate(lines, start=1)
-        if line.endswith("\n")
-    ]
+    return entries
 
 
 def last_entry(path: Path) -> LogEntry | None:
     """Read the last whole line of a log, however long the log is; raises BadInput as `read_log`."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - 65_536))
@@ -83,13 +97,13 @@ def last_entry(path: Path) -> LogEntry | None:
     whole = [line for line in lines if line.endswith(b"\n")]
     if not whole:
         return None
-    return _entry(whole[-1].decode(errors="replace"), f"{path} is damaged at its end")
+    return _entry(whole[-1], f"{path} is damaged at its end")
 
 
-def _entry(line: str, complaint: str) -> LogEntry:
+def _entry(line: bytes, complaint: str) -> LogEntry:
     try:
-        found = json.loads(line)
-        return LogEntry(
+        found = parse_json(line)
+        entry = LogEntry(
             step=int(found["step"]),
             frames=int(found["frames"]),
             seconds=float(found["seconds"]),
@@ -98,8 +112,13 @@ def _entry(line: str, complaint: str) -> LogEntry:
                 for player, terms in found["losses"].items()
             },
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         raise BadInput(complaint) from None
+    numbers = [entry.seconds, *(v for terms in entry.losses.values() for v in terms.values())]
+    counts = (entry.step, entry.frames)
+    if not all(map(math.isfinite, numbers)) or not all(0 <= c < 1 << 62 for c in counts):
+        raise BadInput(complaint)
+    return entry
 
 
 def draw_curves(log: Path, path: Path) -> None:

@@ -29,19 +29,13 @@ from zoo.training.ranks import agree, average_over_ranks, launch
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
 from zoo.training.scribe import Scribe
 from zoo.training.tally import Tally
-from zoo.training.watching import Moment, StopRequest, Watcher, nobody
+from zoo.training.watching import Interrupted, Moment, StopRequest, Watcher, nobody
 
 AVERAGED = 0.02
 """The share of a training over which weights are averaged."""
 LONGEST_AVERAGE = 0.9999
 CALIBRATED = 16
 """Batches of training frames on which a model may settle after training."""
-
-
-class Interrupted(ZooError):
-    """Training was asked to stop, and saved where it was."""
-
-    exit_code = 130
 
 
 def train(

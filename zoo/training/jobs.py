@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from zoo import environment
 from zoo.autoencoder import Autoencoder, Options
-from zoo.errors import BadInput, ZooError
+from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
+from zoo.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
 from zoo.plugins import registry
 from zoo.presets import preset_named
 from zoo.training.budget import Budget
@@ -24,7 +24,7 @@ from zoo.training.engine import train
 from zoo.training.preview import preview_frames, write_preview
 from zoo.training.ranks import rank
 from zoo.training.run_folder import CompileMode, RunFile, RunFolder, TrainingConfig
-from zoo.training.watching import StopRequest, Watcher, nobody
+from zoo.training.watching import Interrupted, StopRequest, Watcher, nobody
 from zoo.workspace import Workspace
 
 LARGEST_BATCH = 65_536
@@ -57,14 +57,17 @@ class Settings:
         batch: int | None = None,
         threads: int | None = None,
         seed: int = 0,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         compiled: bool = False,
         cuda_graphs: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Settings:
-        """Read a user's words over a preset; raises BadInput on the first that is wrong."""
+        """Read a user's words over a preset; raises BadInput on the first that is wrong.
+
+        A device that is no word is not looked for: it is another machine's.
+        """
         base = preset_named(preset)
-        chosen = environment.choose_device(device)
+        chosen = environment.choose_device(device) if isinstance(device, str) else device
         options = dict(options or {})
         # The latent's size is for models and references alike, however it is given.
         set_latent = options.pop("latent", None)
@@ -144,11 +147,13 @@ def ensure_trained(
     stop: StopRequest | None = None,
     afresh: bool = False,
     measure_peak: bool = False,
+    waiting: Waiting | None = say,
 ) -> RunFolder:
     """Return the finished run of `config`, training it or going on with it where needed.
 
-    `afresh` throws away what an earlier training left; `measure_peak` is `train`'s.
-    Raises ZooError if another process is training the same run.
+    `afresh` throws away what an earlier training left; `measure_peak` is `train`'s. Where another
+    process is training the same run, `waiting` is told who, and what it trains is waited for:
+    nothing is trained twice. With a `waiting` of None raises Held.
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
@@ -156,19 +161,29 @@ def ensure_trained(
         if folder.state != "finished":
             _fit(folder, config, film, device, watch, stop, measure_peak)
         return folder
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.path / ".lock")
+    if not afresh and folder.state == "finished" and not folder.checkpoint.exists():
+        return folder
+    asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
-        with lock.acquire(blocking=False):
+        with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
             if afresh:
-                for path in folder.path.iterdir():
-                    if path.name != ".lock":
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                empty(folder)
             if folder.state != "finished":
                 _fit(folder, config, film, device, watch, stop, measure_peak)
-    except Timeout:
-        raise ZooError(f"another process is training {folder.path}") from None
+            # A kill right after the last word leaves it.
+            folder.checkpoint.unlink(missing_ok=True)
+    except GaveUp as error:
+        raise Interrupted(str(error)) from None
     return folder
+
+
+def empty(folder: RunFolder) -> None:
+    """Remove all that a run's folder holds but its lock, which the caller holds."""
+    # First, so that a removal cut short leaves nothing that passes for a finished run.
+    folder.file.unlink(missing_ok=True)
+    for path in folder.path.iterdir():
+        if not is_lock(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _fit(

@@ -7,6 +7,7 @@
 - preview.png: originals over reconstructions, refreshed while it trains
 - curves.png: the losses of the log, drawn when training ends
 - tensorboard/: the same for TensorBoard, where it was asked for
+- .lock, and .owner.lock while somebody trains it
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
+from zoo.aside import told, written_aside
+from zoo.errors import BadInput
+from zoo.reading import parse_json
 from zoo.records import Environment, Spent, read_json, write_json
 from zoo.training.watching import Moment
 from zoo.workspace import Workspace
@@ -28,16 +32,20 @@ CompileMode = Literal["none", "default", "reduce-overhead"]
 """torch.compile's modes, and `none`; `reduce-overhead` replays CUDA graphs."""
 
 
+FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Part of a path: as `zoo.workspace.check_name` has it, so that no file leads out of a folder."""
+
+
 class TrainingConfig(pydantic.BaseModel):
     """Everything that decides what a training comes to; its hash names the run."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    model: str
+    model: FolderName
     origin: str
     """Package and version that brought the model: another version is another training."""
     options: dict[str, Any]
-    film: str
+    film: FolderName
     film_fingerprint: str
     """What the film's frames are, and which of them are held out."""
     size: str
@@ -134,16 +142,15 @@ class Log:
 
     def __init__(self, path: Path, keep_up_to_step: int) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= keep_up_to_step]
-        path.write_text("".join(kept), encoding="utf-8")
-
-    def _whole_lines(self) -> list[str]:
-        """Lines as they were written; a last one cut short by a kill is left out."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [line for line in lines if line.endswith("\n")]
+        lines = []
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # A last line that was cut short by a kill is left out.
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if _step(line, path) <= keep_up_to_step]
+        if kept != lines or not path.exists():
+            with written_aside(path) as aside:
+                aside.write_text("".join(kept), encoding="utf-8")
 
     def add(self, moment: Moment) -> None:
         """Add one line and hand it to the operating system at once."""
@@ -154,5 +161,12 @@ class Log:
             "seconds": round(moment.seconds, 3),
             "data_stall": round(moment.data_stall, 4),
         }
-        with self.path.open("a", encoding="utf-8") as file:
+        with told(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
+
+
+def _step(line: str, path: Path) -> int:
+    try:
+        return int(parse_json(line)["step"])
+    except (ValueError, OverflowError, KeyError, TypeError):
+        raise BadInput(f"{path} is damaged; delete it and try again") from None

@@ -10,20 +10,18 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from zoo.errors import BadInput, ZooError
+from zoo.locks import IN_FOLDER, alone, holder, is_lock
 from zoo.records import Record, read_json
 from zoo.training.curves import last_entry
 from zoo.training.run_folder import RunFile, RunFolder
 from zoo.workspace import Workspace
 
-LOCK = ".lock"
 SHORTEST_DIGEST = 4
 CANDIDATES_NAMED = 6
 _DIGEST = re.compile(r".+-([0-9a-f]{10})")
@@ -133,8 +131,8 @@ def refuse_to_remove(run: Run, workspace: Workspace) -> None:
     # Also where `runs` itself is a link, as to a larger disk; below it, none is followed.
     if run.folder.path.resolve() != workspace.runs.resolve() / run.name:
         raise BadInput(f"{run.folder.path} is reached through a link; remove it by hand")
-    if _is_locked(run.folder.path):
-        raise BadInput(f"{run.name} is being trained; stop it first")
+    if who := holder(run.folder.path / IN_FOLDER):
+        raise BadInput(f"{run.name} is being trained by {who}; stop it first")
 
 
 def remove_run(run: Run, workspace: Workspace) -> None:
@@ -145,9 +143,7 @@ def remove_run(run: Run, workspace: Workspace) -> None:
     refuse_to_remove(run, workspace)
     path = run.folder.path
     try:
-        with _locked(path) as got:
-            if not got:
-                raise BadInput(f"{run.name} is being trained; stop it first")
+        with alone(path / IN_FOLDER, run.name, waiting=None):
             # First, so that a removal cut short leaves nothing that passes for a finished run.
             run.folder.file.unlink(missing_ok=True)
             shutil.rmtree(path)
@@ -199,7 +195,7 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
     """Read a run; raises BadInput or OSError with what is wrong."""
     description = folder.read()
     if description is None:
-        if _is_locked(folder.path):  # a training that has just begun
+        if holder(folder.path / IN_FOLDER):  # a training that has just begun
             return Run(folder, name, "training", touched=touched)
         failed = (folder.path / "failure.txt").exists()
         raise BadInput("there is no run.json" + ("; failure.txt says why" if failed else ""))
@@ -212,7 +208,7 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
     match description.state:
         case "finished":
             standing = "finished"
-        case _ if _is_locked(folder.path):
+        case _ if holder(folder.path / IN_FOLDER):
             standing = "training"
         case "interrupted":
             standing = "interrupted"
@@ -244,34 +240,11 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
     )
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a run's lock; yields False where another process holds it."""
-    lock = FileLock(path / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
-def _is_locked(path: Path) -> bool:
-    # Looking must leave nothing behind: without the file there is no lock, and none is made.
-    if not (path / LOCK).exists():
-        return False
-    with _locked(path) as got:
-        return not got
-
-
 def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Files below a folder but its lock; one that is gone by now is passed over."""
+    """Files below a folder but its locks; one that is gone by now is passed over."""
     for folder, _, names in os.walk(path):
         for name in sorted(names):
-            if name != LOCK:
+            if not is_lock(Path(name)):
                 with suppress(OSError):
                     file = Path(folder, name)
                     yield file, file.lstat()
@@ -279,6 +252,8 @@ def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 def _below(root: Path, word: str) -> str:
     """A word as a name below `root`, where it is a path that leads there."""
+    if "\0" in word:  # no path has one
+        return word
     # As it is written first, for a run that is itself a link; then with all links followed.
     for follow in (os.path.abspath, os.path.realpath):
         place, top = Path(follow(word)), Path(follow(root))

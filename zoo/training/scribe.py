@@ -58,6 +58,10 @@ class Scribe:
         """Write the run's description and, once training rests, its learning curves."""
         if not self.writes:
             return
+        # A drawing takes about half a second: too much to repeat while training goes on. It comes
+        # first, for nothing is done to a run that says of itself that it is finished.
+        if state != "training":
+            draw_curves(self.folder.log, self.folder.path / CURVES)
         self.folder.write(
             RunFile(
                 state=state,
@@ -67,9 +71,6 @@ class Scribe:
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
             )
         )
-        # A drawing takes about half a second: too much to repeat while training goes on.
-        if state != "training":
-            draw_curves(self.folder.log, self.folder.path / CURVES)
 
     def refuse_faults(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""

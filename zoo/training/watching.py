@@ -9,6 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from zoo.errors import ZooError
+
+
+class Interrupted(ZooError):
+    """Training was asked to stop, and saved where it was."""
+
+    exit_code = 130
+
 
 @dataclass(frozen=True)
 class Moment:

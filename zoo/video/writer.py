@@ -20,8 +20,10 @@ from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from zoo.aside import CannotWrite, reason
 from zoo.errors import BadInput, ZooError
 from zoo.frame_size import FrameSize
+from zoo.priority import usual_priority
 from zoo.video.convert import Pixels, ToYuv
 from zoo.workspace import written_aside
 
@@ -159,11 +161,14 @@ class VideoWriter:
         frame.pts, frame.time_base = ticks, _CLOCK
         self._last = ticks
         self.frames += 1
-        self._mux(self._stream.encode(frame))
+        with usual_priority():
+            packets = self._stream.encode(frame)
+        self._mux(packets)
 
     def finish(self) -> None:
         """Write what the encoder still holds, the rest of the sound, and the index."""
-        last = self._stream.encode(None)
+        with usual_priority():
+            last = self._stream.encode(None)
         if self.frames < _FEWEST_ORDERED:
             for packet in last:
                 packet.dts = packet.pts
@@ -280,4 +285,6 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        raise ZooError(f"{path} cannot be written: {error.strerror}") from error
+        raise CannotWrite(
+            f"{path} cannot be written: {reason(error.errno, error.strerror)}"
+        ) from error

@@ -1,0 +1,64 @@
+"""A workspace in which a stranger's plugin with odd models is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zoo.records import Results, read_json
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the path, in which the plugin is installed."""
+    target = tmp_path_factory.mktemp("odd")
+    shutil.copy(Path(__file__).with_name("odd_models.py"), target)
+    facts = target / "odd_models-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-models\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[zoo]\nodd = odd_models\n")
+    return target
+
+
+@pytest.fixture
+def compare(odd: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start `zoo compare` on models so small that they take seconds, in a folder of its own."""
+
+    def start(*words: str, folder: str = "here") -> subprocess.Popen[str]:
+        there = tmp_path / folder
+        there.mkdir(exist_ok=True)
+        path = os.pathsep.join([str(odd), str(ROOT), str(ROOT / "plugins")])
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "zoo", "compare", "--preset", "quick"),
+                *("--size", "32x32", "--latent", "4", "--device", "cpu", "--videos", "0"),
+                *words,
+            ],
+            cwd=there,
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    return start
+
+
+def finished(process: subprocess.Popen[str], code: int = 0) -> str:
+    """What it printed, once it ended with that code."""
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == code, said
+    return said
+
+
+def results_of(folder: Path) -> Results:
+    return read_json(folder / "results" / "results.json", Results)

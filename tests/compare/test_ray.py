@@ -1,0 +1,147 @@
+"""The same comparison on Ray: the same records, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compare.conftest import ROOT, finished, results_of
+from tests.compare.test_isolation import measured
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("ray", reason="Ray is an extra: pip install film-zoo[ray]")
+
+TINY = ("--films", "carphone", "--models", "slow", "--set", "width=8", "--own")
+LONG = (*TINY, "--budget", "1600steps", "--set", "pause=0.025")
+"""A training of more than 40 seconds; a checkpoint is written every 30."""
+
+
+def until(true: Callable[[], object], seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
+
+
+def checkpoint(folder: Path) -> Path | None:
+    return next(folder.glob("runs/carphone/slow/*/checkpoint.safetensors"), None)
+
+
+def weights(folder: Path) -> bytes:
+    (path,) = folder.glob("runs/carphone/slow/*/weights.safetensors")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(odd: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of a training that nothing happened to; how long it pauses changes none."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path = os.pathsep.join([str(odd), str(ROOT), str(ROOT / "plugins")])
+    words = ("slow", "--film", "carphone", "--preset", "quick", "--size", "32x32", "--latent", "4")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "zoo", "train", *words, "--set", "width=8", "--device", "cpu"),
+            *("--budget", "1600steps"),
+        ],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+    return weights(folder)
+
+
+def begun_once(diary: Path) -> None:
+    assert len(diary.read_text().splitlines()) == 1, "it began anew and did not go on"
+
+
+def test_ray_gives_the_records_that_one_process_gives(compare: Callable, tmp_path: Path) -> None:
+    words = ("--films", "carphone,bigbuckbunny", "--models", "ae", "--set", "width=8,12")
+    words = (*words, "--budget", "6steps")
+    finished(compare(*words, folder="here"))
+    finished(compare(*words, "--on", "ray", folder="ray"))
+    # And with nothing in common with the machines that work but an address.
+    store = f"file://{tmp_path / 'store'}"
+    finished(compare(*words, "--on", "ray", "--runs", store, folder="apart"))
+    here, *others = (results_of(tmp_path / name) for name in ("here", "ray", "apart"))
+    for other in others:
+        assert [measured(r) for r in other.records] == [measured(r) for r in here.records]
+        assert all(r.environment.threads == 1 for r in other.records if r.status == "ok")
+        assert all(r.cost for r in other.records if r.trained_on == r.watched)
+
+
+def test_a_cell_whose_process_is_killed_goes_on_from_its_checkpoint(
+    compare: Callable, tmp_path: Path, undisturbed: bytes
+) -> None:
+    diary, folder = tmp_path / "diary", tmp_path / "here"
+    process = compare(*LONG, "--set", f"diary={diary}", "--on", "ray")
+    until(lambda: checkpoint(folder))
+    os.kill(int(diary.read_text()), signal.SIGKILL)
+    said = finished(process)
+    begun_once(diary)
+    assert all(record.status == "ok" for record in results_of(folder).records), said
+    assert weights(folder) == undisturbed
+
+
+def test_a_driver_that_is_killed_and_started_again_takes_up_what_is_done(
+    compare: Callable, tmp_path: Path, undisturbed: bytes
+) -> None:
+    diary, folder = tmp_path / "diary", tmp_path / "here"
+    process = compare(*LONG, "--set", f"diary={diary}", "--on", "ray")
+    until(lambda: checkpoint(folder))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = list(folder.glob("runs/carphone/*/*/evaluation/carphone/record.json"))
+    before = {path: path.stat().st_mtime_ns for path in done}
+    finished(compare(*LONG, "--set", f"diary={diary}", "--on", "ray"))
+    begun_once(diary)
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+    assert weights(folder) == undisturbed
+
+
+def test_a_cell_that_fails_for_its_own_reasons_is_a_row(compare: Callable, tmp_path: Path) -> None:
+    words = ("--films", "carphone", "--models", "crashes,exits,ae", "--set", "width=8")
+    said = finished(compare(*words, "--budget", "6steps", "--own", "--on", "ray"))
+    records = {record.model: record for record in results_of(tmp_path / "here").records}
+    assert records["exits"].reason == "SystemExit: I have had enough", said
+    assert records["crashes"].reason == "its process died, 4 times"
+    assert records["ae"].status == "ok"
+
+
+@pytest.fixture
+def two_nodes(odd: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """A cluster of two nodes: the first has room for Ray's own affairs alone."""
+    from ray.cluster_utils import Cluster
+
+    path = os.pathsep.join([str(odd), str(ROOT), str(ROOT / "plugins")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_machine_that_is_lost_costs_no_cell(
+    two_nodes: object, compare: Callable, tmp_path: Path, undisturbed: bytes
+) -> None:
+    cluster: object = two_nodes
+    second = cluster.add_node(num_cpus=1)  # type: ignore[attr-defined]
+    diary, folder = tmp_path / "diary", tmp_path / "here"
+    words = (*LONG, "--set", f"diary={diary}", "--seeds", "2")
+    process = compare(*words, "--on", cluster.address)  # type: ignore[attr-defined]
+    runs = "runs/carphone/slow/*/checkpoint.safetensors"
+    until(lambda: len(list(folder.glob(runs))) == 2)
+    cluster.remove_node(second, allow_graceful=False)  # type: ignore[attr-defined]
+    said = finished(process)
+    assert len(diary.read_text().splitlines()) == 2, "one of two began anew"
+    records = results_of(folder).records
+    assert all(record.status == "ok" for record in records), said
+    assert sum(record.model == "slow" for record in records) == 2
+    (first,) = folder.glob("runs/carphone/slow/*seed0*/weights.safetensors")
+    assert first.read_bytes() == undisturbed

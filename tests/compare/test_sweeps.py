@@ -1,0 +1,66 @@
+"""Sweeps: which settings multiply out, and which rows stand once for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zoo.cli.options import read_sweep
+from zoo.codec import FilmCodec
+from zoo.compare.plan import plan, variants
+from zoo.errors import BadInput
+from zoo.films.in_memory import film_of
+from zoo.plugins import registry
+from zoo.training.jobs import Settings
+
+QUICK = Settings.choose("quick")
+
+
+def test_latents_options_and_seeds_multiply_out() -> None:
+    found = variants(QUICK, "4,8", 2, {"width": ["8", "12"]})
+    assert [(s.latent, s.options["width"], s.seed) for s in found] == [
+        (latent, width, seed) for latent in (4, 8) for width in ("8", "12") for seed in (0, 1)
+    ]
+
+
+def test_the_latent_may_be_swept_as_an_option_is() -> None:
+    assert [s.latent for s in variants(QUICK, None, 1, {"latent": ["4", "8"]})] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("latents", "seeds", "swept", "message"),
+    [
+        ("4,x", 1, {}, "--latents"),
+        ("4,,8", 1, {}, "--latents"),
+        (None, 0, {}, "--seeds"),
+        (None, 100, {"width": [str(n) for n in range(11)]}, "1,100 settings"),
+    ],
+)
+def test_sweeps_that_make_no_sense(
+    latents: str | None, seeds: int, swept: dict, message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        variants(QUICK, latents, seeds, swept)
+
+
+def test_words_with_several_values() -> None:
+    single, several = read_sweep(["width=32, 64,32", "lr=1e-3"])
+    assert single == {"lr": "1e-3"}
+    assert several == {"width": ["32", "64"]}
+    with pytest.raises(BadInput, match="empty value"):
+        read_sweep(["width=32,,64"])
+
+
+def test_references_stand_once_for_options_that_they_do_not_have() -> None:
+    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    sweep = variants(QUICK, "4,8", 2, {"width": ["8", "12"]})
+    cells = plan([film], [registry().models["ae"]], sweep)
+    counts = {}
+    for cell in cells:
+        counts[cell.architecture.name] = counts.get(cell.architecture.name, 0) + 1
+    assert counts["ae"] == 8
+    assert counts["pca"] == 2
+    for cell in cells:
+        if issubclass(cell.architecture, FilmCodec):
+            assert counts[cell.architecture.name] == 2
+    assert len({cell.run for cell in cells}) == len(cells)

@@ -1,0 +1,51 @@
+"""Pieces of work for the processes that do a comparison's, which import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.compare.places.place import Tell
+from zoo.training.watching import Interrupted, StopRequest
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Does what it is called."""
+
+    what: str
+    path: Path | None = None
+    spoilt: bool = False
+
+    def __call__(self, tell: Tell, stop: StopRequest) -> Any:
+        match self.what:
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "vanish":
+                os._exit(3)
+            case "exit":
+                sys.exit("enough")
+            case "raise":
+                raise ArithmeticError("no\nnumber")
+            case "wait":
+                tell("waiting")
+                while not stop.asked:
+                    time.sleep(0.01)
+                raise Interrupted("stopped")
+            case "meet":
+                assert self.path is not None
+                (self.path / str(os.getpid())).touch()
+                while len(list(self.path.iterdir())) < 2:
+                    time.sleep(0.01)
+            case "tell":
+                for number in range(3):
+                    tell(number)
+        return os.getpid()
+
+    def spoils(self, result: Any) -> bool:
+        return self.spoilt

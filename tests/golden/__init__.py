@@ -1,0 +1,1 @@
+"""Files as this release writes them, which later ones read or refuse by name."""

@@ -1,0 +1,100 @@
+"""Small workspaces in which every verb has something to do, made once a process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.warm import Ended, Warm
+from tests.video.flashing import flashing_film
+
+TIMES = [n / 25 for n in range(40)]
+SMALL = ("--preset", "quick", "--latent", "4", "--device", "cpu", "--set", "width=8")
+TINY = (*SMALL, "--size", "64x48")
+VERBS: dict[str, tuple[str, ...]] = {
+    "ingest": ("films", "ingest", "flash", "--size", "64x48"),
+    "train": ("train", "vaegan", "--film", "flash", *TINY, "--budget", "160frames"),
+    "compare": (
+        # x264 gives other bytes every time where a picture's width is no multiple of 128.
+        *("compare", "--films", "flash", "--models", "ae", *SMALL, "--size", "128x64"),
+        *("--budget", "80frames", "--metrics", "psnr", "--on", "inline"),
+    ),
+    "reconstruct": ("reconstruct", "ae", "--film", "flash", "-o", "f.mp4", "--overwrite"),
+    "encode": (
+        *("encode", "ae", "--film", "flash", "-o", "f.zoo", "--overwrite"),
+        *("--with-decoder", "--sound"),
+    ),
+    "report": ("report",),
+}
+"""What is run, by the verb that it is about."""
+BEFORE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "ingest": (),
+    "train": (VERBS["ingest"],),
+    "compare": (),
+    "reconstruct": (("train", "ae", "--film", "flash", *TINY, "--budget", "80frames"),),
+    "encode": (("train", "ae", "--film", "flash", *TINY, "--budget", "80frames"),),
+    "report": (VERBS["compare"],),
+}
+"""What is run before it."""
+HURRIED = {
+    "zoo.training.scribe.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
+    "zoo.training.scribe.SECONDS_BETWEEN_PREVIEWS": 0.4,
+    "zoo.evaluation.timing.BLOCK": 0.001,
+    "zoo.evaluation.timing.MOST_REPEATS": 5,
+}
+"""A training of a second has checkpoints and previews as one of an hour has; costs are measured in
+a moment."""
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    one = Warm(tmp_path_factory.mktemp("told"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def prepared(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A workspace by the verb that is to be run in it; to be copied and left as it is."""
+    made: dict[object, Path] = {}
+
+    def before(verb: str) -> Path:
+        commands = BEFORE[verb]
+        if commands not in made:
+            root = tmp_path_factory.mktemp(f"before-{verb}")
+            flashing_film(root / "flash.mp4", [0.4, 1.0], times=TIMES)
+            adding = ("films", "add", "flash", "flash.mp4", "--crop", "none")
+            for words in (adding, *commands):
+                worked(warm.run(root, *words, settings=HURRIED))
+            made[commands] = root
+        return made[commands]
+
+    return before
+
+
+@pytest.fixture
+def workshop(prepared: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the workspace in which a verb is to be run, under a name."""
+
+    def copied(verb: str, name: str = "workspace") -> Path:
+        return Path(shutil.copytree(prepared(verb), tmp_path / name))
+
+    return copied
+
+
+def worked(ended: Ended) -> Ended:
+    """Raise with what was said unless the command did what it was to do."""
+    assert ended.code == 0, f"{ended.code}: {ended.err[-3000:]}{ended.out[-1000:]}"
+    return ended
+
+
+def one_line(ended: Ended, code: int = 1) -> str:
+    """The one line in which a command failed; raises if there is another one or a traceback."""
+    assert ended.code == code, f"{ended.code}: {ended.err[-3000:]}{ended.out[-1000:]}"
+    assert "Traceback" not in ended.err + ended.out, ended.err
+    lines = [line for line in ended.err.splitlines() if line.startswith("zoo: ")]
+    assert len(lines) == 1, ended.err
+    return lines[0]

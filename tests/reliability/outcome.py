@@ -1,0 +1,182 @@
+"""What commands leave in a workspace: whether every file of it is whole, and all that is in it.
+
+Two outcomes are equal when they have the same files, and these hold the same but for times: dates,
+seconds, measured speeds, and what is drawn from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+from safetensors import safe_open
+
+from zoo.archive.container import open_container
+from zoo.locks import is_lock
+from zoo.records import Results, Series
+from zoo.training.run_folder import RunFile
+
+TIMES = {"created", "seconds", "data_stall", "cost", "gpu_seconds", "wall_seconds"}
+"""Entries of a JSON object that say when, or how long."""
+DRAWN_FROM_TIMES = {"figures/trade.png"}
+"""Of the results' folder."""
+TOLD_WITH_TIMES = {"report.md", "report.html", "results.csv"}
+
+
+def files_of(root: Path) -> Iterator[Path]:
+    """Every file but locks, which stay."""
+    return (path for path in sorted(root.rglob("*")) if path.is_file() and not is_lock(path))
+
+
+def strays(root: Path) -> list[str]:
+    """What a killed process left half written."""
+    return [
+        str(path.relative_to(root))
+        for path in sorted(root.rglob("*"))
+        if path.name.startswith((".aside-", ".tmp"))
+        or re.fullmatch(r"\.[0-9a-f]{16}\..*", path.name)
+    ]
+
+
+def check_whole(root: Path) -> None:
+    """Raise unless everything that has its final name can be read to its end."""
+    for path in files_of(root):
+        if any(part.startswith(".") and part != ".zoo" for part in path.relative_to(root).parts):
+            continue  # not yet in its place
+        try:
+            _READERS.get(path.suffix, Path.read_bytes)(path)
+        except Exception as error:
+            raise AssertionError(f"{path} is not whole: {error!r}") from error
+    for run in root.glob("runs/*/*/*/run.json"):
+        if RunFile.model_validate_json(run.read_bytes()).state == "finished":
+            made = {path.name for path in run.parent.iterdir()}
+            assert "weights.safetensors" in made or "coding.json" in made, run
+    for manifest in root.glob(".zoo/films/*/*/manifest.json"):
+        described = json.loads(manifest.read_text())
+        width, height = map(int, described["size"].split("x"))
+        held = (manifest.parent / "frames.rgb").stat().st_size
+        assert held == described["frames"] * width * height * 3, manifest
+
+
+def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
+    """All that a workspace holds, by path; `with_times` compares reports as well."""
+    found: dict[str, Any] = {}
+    for path in files_of(root):
+        name = path.relative_to(root).as_posix()
+        below = name.partition("/")[2]
+        if name.startswith(".zoo/costs/"):
+            found[".zoo/costs"] = "a pass"
+        elif not with_times and below in DRAWN_FROM_TIMES | TOLD_WITH_TIMES:
+            found[name] = "told or drawn from times"
+        elif path.suffix == ".json":
+            found[name] = _without_times(json.loads(path.read_text()))
+        elif path.suffix == ".jsonl":
+            found[name] = [_without_times(json.loads(line)) for line in path.open()]
+        elif path.suffix == ".mp4":
+            found[name] = _played(path)
+        elif path.suffix == ".safetensors":
+            found[name] = _tensors(path)
+        else:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Names of what is not the same in two outcomes."""
+    return [
+        f"{name}: {_shown(one.get(name))} against {_shown(other.get(name))}"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value)[:300]
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_times(v) for k, v in value.items() if k not in TIMES}
+    return [_without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def _played(path: Path) -> dict[str, str]:
+    """What a video shows and what is heard, by stream: hashes of pictures with their times."""
+    played = {}
+    with av.open(str(path)) as container:
+        for stream in container.streams:
+            hashed = hashlib.sha256()
+            container.seek(0)
+            for frame in container.decode(stream):
+                hashed.update(f"{frame.pts} {frame.time_base}".encode())
+                hashed.update(np.ascontiguousarray(frame.to_ndarray()))  # type: ignore[union-attr]
+            played[f"{stream.index} {stream.type}"] = hashed.hexdigest()
+    assert played
+    return played
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """What a file of tensors holds; its header may list that in any order."""
+    with safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        held = {
+            name: (str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest())
+            for name, array in tensors.items()
+        }
+        return {**held, "metadata": file.metadata()}
+
+
+def _arrays(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as held:
+        for name in held:
+            assert held[name] is not None
+
+
+def _records(path: Path) -> None:
+    kind = {"results.json": Results, "run.json": RunFile}.get(path.name)
+    kind = Series if path.parent.name == "series" else kind
+    if kind:
+        kind.model_validate_json(path.read_bytes())
+    else:
+        json.loads(path.read_text())
+
+
+def _log(path: Path) -> None:
+    # The last line may be cut: whoever reads a log knows it.
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            json.loads(line)
+
+
+def _picture(path: Path) -> None:
+    with Image.open(path) as picture:
+        picture.load()
+
+
+def _text(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").endswith("\n")
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".safetensors": _tensors,
+    ".zoo": open_container,
+    ".npz": _arrays,
+    ".npy": lambda path: np.load(path, allow_pickle=False),
+    ".json": _records,
+    ".jsonl": _log,
+    ".png": _picture,
+    ".webp": _picture,
+    ".mp4": _played,
+    ".md": _text,
+    ".html": _text,
+    ".csv": _text,
+    ".js": _text,
+    ".toml": _text,
+}

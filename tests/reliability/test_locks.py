@@ -1,0 +1,199 @@
+"""Who holds a lock is said; what dies lets go; nothing is left half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from zoo.aside import CannotWrite, sweep, sweep_below, written_aside
+from zoo.errors import ZooError
+from zoo.locks import GaveUp, Held, alone, holder
+
+HOLDS = """
+import sys
+from pathlib import Path
+from zoo.locks import alone
+with alone(Path(sys.argv[1]), "the thing", waiting=None):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+WRITES = """
+import sys
+from pathlib import Path
+from zoo.aside import written_aside
+with written_aside(Path(sys.argv[1])) as aside:
+    aside.write_text("half")
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started = []
+
+    def run(code: str, *words: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout and process.stdout.readline()
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_who_holds_a_lock_is_said_with_its_age(tmp_path: Path, running: Callable) -> None:
+    lock = tmp_path / ".lock"
+    assert holder(lock) is None
+    assert left_in(tmp_path) == []
+    process = running(HOLDS, lock)
+    note = json.loads((tmp_path / ".owner.lock").read_text())
+    note["since"] -= 150
+    (tmp_path / ".owner.lock").write_text(json.dumps(note))
+    said = holder(lock)
+    assert said == f"pid {process.pid} on {note['host']} ({note['user']}) for 2 min"
+    with (
+        pytest.raises(Held, match=f"the thing is in use by pid {process.pid} on .* for 2 min"),
+        alone(lock, "the thing", waiting=None),
+    ):
+        pass
+    process.communicate("let go\n", timeout=30)
+    assert holder(lock) is None
+    assert left_in(tmp_path) == [".lock"]
+
+
+def test_a_lock_is_waited_for_and_taken_when_its_holder_is_killed(
+    tmp_path: Path, running: Callable
+) -> None:
+    lock, told = tmp_path / "film.lock", []
+    process = running(HOLDS, lock)
+
+    def hear(line: str) -> None:
+        told.append(line)
+        os.kill(process.pid, signal.SIGKILL)
+
+    with alone(lock, "the frames of x", waiting=hear):
+        assert str(os.getpid()) in (tmp_path / "film.owner.lock").read_text()
+    assert len(told) == 1
+    assert told[0].startswith(f"waiting for the frames of x, held by pid {process.pid} on ")
+    assert left_in(tmp_path) == ["film.lock"]
+
+
+def test_waiting_ends_when_it_is_asked_to(tmp_path: Path, running: Callable) -> None:
+    running(HOLDS, tmp_path / ".lock")
+    with (
+        pytest.raises(GaveUp, match="stopped while waiting for it, held by pid"),
+        alone(tmp_path / ".lock", "it", waiting=lambda line: None, stop=lambda: True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "note", ["", "{", '{"pid": 1, "host": "a\\u001b[31m", "user": "u", "since": 0}', "x" * 100_000]
+)
+def test_a_note_that_nobody_wrote_is_not_repeated(
+    tmp_path: Path, running: Callable, note: str
+) -> None:
+    running(HOLDS, tmp_path / ".lock")
+    (tmp_path / ".owner.lock").write_text(note)
+    assert holder(tmp_path / ".lock") == "another process"
+
+
+def test_a_killed_writer_leaves_the_old_file_and_is_swept_away(
+    tmp_path: Path, running: Callable
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text("old")
+    process = running(WRITES, path)
+    sweep(tmp_path)
+    assert len(left_in(tmp_path)) == 2, "who is still writing is left alone"
+    process.kill()
+    process.wait(timeout=30)
+    assert path.read_text() == "old"
+    assert len(left_in(tmp_path)) == 2
+    with written_aside(path) as aside:
+        aside.write_text("new")
+    assert left_in(tmp_path) == ["record.json"]
+    assert path.read_text() == "new"
+
+
+def test_what_is_left_deep_below_is_swept_as_well(tmp_path: Path, running: Callable) -> None:
+    place = tmp_path / "runs" / "a" / "b"
+    process = running(WRITES, place / "x.json")
+    process.kill()
+    process.wait(timeout=30)
+    assert left_in(place)
+    sweep_below(tmp_path)
+    assert left_in(place) == []
+    sweep_below(tmp_path / "nowhere")
+
+
+def test_an_error_of_the_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ArithmeticError), written_aside(path) as aside:
+        aside.write_text("new")
+        raise ArithmeticError
+    assert path.read_text() == "old"
+    assert left_in(tmp_path) == ["a.txt"]
+
+
+def test_errors_of_other_files_speak_for_themselves(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_aside(tmp_path / "a.txt"):
+        (tmp_path / "missing.txt").read_text()
+    with pytest.raises(ConnectionResetError), written_aside(tmp_path / "a.txt"):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+def test_a_folder_in_the_way_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with (
+        pytest.raises(CannotWrite, match=r"a\.txt cannot be written: Is a directory"),
+        written_aside(tmp_path / "a.txt") as aside,
+    ):
+        aside.write_text("new")
+    assert left_in(tmp_path) == ["a.txt"]
+    assert issubclass(CannotWrite, ZooError)
+
+
+def test_many_writers_of_one_file_leave_one_whole_file(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from zoo.aside import written_aside\n"
+        "for turn in range(40):\n"
+        "    with written_aside(Path(sys.argv[1])) as aside:\n"
+        "        aside.write_text(sys.argv[2] * 50_000)\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "one"), letter])
+        for letter in "abc"
+    ]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if (tmp_path / "one").exists():
+            text = (tmp_path / "one").read_text()
+            seen.add((len(text), len(set(text))))
+        time.sleep(0.002)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert seen <= {(50_000, 1)}
+    assert left_in(tmp_path) == ["one"]

@@ -1,0 +1,127 @@
+"""What is published: built from the sources, it has all it needs and works without them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "0.1.0"
+LARGEST = 1_000_000
+NEEDED = (
+    "zoo/py.typed",
+    "zoo/__main__.py",
+    "zoo_plugins/ae.py",
+    "zoo/report/viewer/static/app.js",
+    "zoo/report/viewer/static/page.html.j2",
+)
+FOLDERS = ("zoo/report/templates/", "zoo/report/viewer/static/", "zoo/scaffold/templates/")
+
+pytestmark = pytest.mark.slow
+
+
+def said(*words: object, cwd: Path, **environment: str) -> str:
+    """What a command prints; raises with it where it fails."""
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the checkout that git has or would take, and nothing that a build left."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    folder = tmp_path_factory.mktemp("sources")
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The source archive, the wheel made from it, and the wheel made from the checkout."""
+    pytest.importorskip("build", reason="the extra `dev` brings it")
+    through, direct = tmp_path_factory.mktemp("through"), tmp_path_factory.mktemp("direct")
+    said(sys.executable, "-P", "-m", "build", "--outdir", through, sources, cwd=through)
+    said(sys.executable, "-P", "-m", "build", "--wheel", "--outdir", direct, sources, cwd=direct)
+    (archive,), (wheel,), (other,) = (
+        list(folder.glob(kind))
+        for folder, kind in ((through, "*.tar.gz"), (through, "*.whl"), (direct, "*.whl"))
+    )
+    return {"archive": archive, "wheel": wheel, "direct": other}
+
+
+@pytest.fixture(scope="module")
+def installed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel in it and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    words = ("-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, built["wheel"])
+    said(sys.executable, *words, cwd=folder)
+    return folder
+
+
+def names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as file:
+        return sorted(file.namelist())
+
+
+def test_the_wheel_from_the_archive_is_that_from_the_checkout(built: dict[str, Path]) -> None:
+    assert names(built["wheel"]) == names(built["direct"])
+
+
+def test_the_wheel_has_what_is_needed_and_no_large_file(built: dict[str, Path]) -> None:
+    held = names(built["wheel"])
+    assert [name for name in NEEDED if name not in held] == []
+    assert [name for name in held if name.endswith(".dist-info/licenses/LICENSE")]
+    for folder in FOLDERS:
+        here = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
+        assert {name.removeprefix(folder) for name in held if name.startswith(folder)} == here
+    assert not [name for name in held if name.startswith(("tests/", "benchmarks/", "examples/"))]
+    with zipfile.ZipFile(built["wheel"]) as file:
+        assert [i.filename for i in file.infolist() if i.file_size > LARGEST] == []
+    with tarfile.open(built["archive"]) as file:
+        assert [one.name for one in file if one.name.endswith("/LICENSE")]
+
+
+def test_the_installed_wheel_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
+    def zoo(*words: str) -> str:
+        return said(
+            sys.executable, "-P", "-m", "zoo", *words, cwd=tmp_path, PYTHONPATH=str(installed)
+        )
+
+    where = "import zoo, zoo_plugins.ae; print(zoo.__file__, zoo_plugins.ae.__file__)"
+    found = said(sys.executable, "-P", "-c", where, cwd=tmp_path, PYTHONPATH=str(installed))
+    assert all(str(installed) in path for path in found.split())
+    assert "compare" in zoo("--help")
+    assert "vaegan" in zoo("models")
+    zoo(
+        *("train", "ae", "--film", "carphone", "--preset", "quick", "--size", "64x36"),
+        *("--latent", "4", "--set", "width=8", "--budget", "200frames", "--device", "cpu"),
+    )
+    assert "finished" in zoo("runs")
+    zoo("reconstruct", "ae", "--film", "carphone", "-o", "again.mp4")
+    zoo("models", "new", "mine")
+    shutil.copytree(GOLDEN / "results", tmp_path / "results")
+    zoo("report")
+    assert (tmp_path / "results" / "report.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "again.mp4").stat().st_size

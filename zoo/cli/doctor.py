@@ -1,0 +1,50 @@
+"""`zoo doctor`: whether this machine has what film-zoo needs, and what to do where it has not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as strict JSON.")] = False,
+) -> None:
+    """Look at the environment, devices, codecs, weights, plugins, disks and this workspace.
+
+    Nothing is fetched and nothing is changed. Exits with 1 where a problem stands.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from zoo.doctor.examine import examine
+    from zoo.plain_text import one_line
+    from zoo.workspace import Workspace
+
+    found = list(examine(Workspace.here()))
+    problems = sum(finding.state == "problem" for finding in found)
+    warnings = sum(finding.state == "warning" for finding in found)
+    if as_json:
+        plain = {
+            "schema_version": 1,
+            "problems": problems,
+            "warnings": warnings,
+            "findings": [asdict(finding) for finding in found],
+        }
+        typer.echo(json.dumps(plain, indent=1, allow_nan=False))
+    else:
+        console = Console(highlight=False)
+        styles = {"good": "green", "warning": "yellow", "problem": "bold red"}
+        for finding in found:
+            step = f"; next: {finding.step}" if finding.step else ""
+            line = Text(f"{finding.state:<8}", style=styles[finding.state])
+            line.append(f" {finding.topic:<12} ", style="")
+            line.append(one_line(f"{finding.said}{step}", 1000), style="")
+            console.print(line, soft_wrap=True)
+        counts = f"{problems} problems, {warnings} warnings, {len(found)} lines in all"
+        console.print(counts, style="bold", soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)

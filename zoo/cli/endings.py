@@ -1,0 +1,82 @@
+"""How a command ends that does not end well: one line, an exit code, and the traceback if asked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+
+import typer
+
+from zoo.errors import ZooError
+from zoo.plain_text import one_line
+
+DEBUG = "ZOO_DEBUG"
+"""The environment variable that asks for tracebacks, as `zoo --debug` does."""
+INTERRUPTED = 130
+_LONGEST = 2000
+_NEXT_STEPS = {
+    errno.ENOSPC: "make room on that disk and try again",
+    errno.EDQUOT: "make room within your quota and try again",
+    errno.EFBIG: "files there may not be so large; write elsewhere",
+    errno.EACCES: "see who may read and write it",
+    errno.EPERM: "see who may read and write it",
+    errno.EROFS: "it lies on a disk that is not written to; work elsewhere",
+    errno.ENOENT: "see whether the path is right",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files (`ulimit -n`) and try again",
+}
+# Typer brings its own copy of click or uses the one installed; this is whichever it is.
+UsageError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+def end(error: BaseException, debug: bool) -> int:
+    """Say on standard error why a command ended, in one line; return its exit code."""
+    line, code = _told(error)
+    if debug:
+        traceback.print_exception(error)
+    if line:
+        # On one line whatever is in it: messages quote names that strangers chose.
+        sys.stderr.write(f"zoo: {one_line(line, _LONGEST)}\n")
+    return code
+
+
+def debug_is_asked_for() -> bool:
+    """Whether the environment asks for tracebacks."""
+    return os.environ.get(DEBUG, "") not in ("", "0")
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, ZooError):
+        return str(error), error.exit_code
+    if isinstance(error, UsageError):
+        return _usage(error)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, MemoryError):
+        return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
+    if isinstance(error, OSError) and error.strerror:
+        # A disk that is full, a folder that cannot be written: the user's to mend as well.
+        where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+        step = _NEXT_STEPS.get(error.errno or 0, "`zoo doctor` looks at this machine")
+        return f"{where}{error.strerror}; {step}", 1
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return (
+        f"{one_line(said, _LONGEST // 2)}; this is a defect in film-zoo or in a plugin: "
+        "`zoo --debug` and the same words show where"
+    ), 1
+
+
+def _usage(error: Exception) -> tuple[str, int]:
+    """What is wrong with the words of a command, and where help is."""
+    code = int(getattr(error, "exit_code", 2))
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return "", code
+    said = str(error.format_message()).rstrip(". ")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "zoo"
+    return f"{said}; see `{path} --help`", code

@@ -1,0 +1,79 @@
+"""From `--on` and what goes with it to the place where a comparison's cells are run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zoo.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo.compare.places.place import Place
+
+MOST_AT_ONCE = 10_000
+_ADDRESS = re.compile(r"ray(://\S+)?|\S+:\d{1,5}")
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place, and the device that cells find there."""
+
+    place: Place
+    device: torch.device | str
+    """A device that was found, or a word to look for one here."""
+    elsewhere: bool
+    """Whether the machines that work may be others than this one."""
+
+
+def place_named(
+    on: str, max_parallel: int | None, gpus_per_cell: float | None, device: str, threads: int
+) -> Where:
+    """Read the words of `zoo compare`; connects to Ray where that is asked for.
+
+    `threads` is what a cell computes with on a CPU. Raises BadInput on the first word that is
+    wrong, and where Ray cannot be reached.
+    """
+    if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
+        raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
+    if gpus_per_cell is not None and not 0 <= gpus_per_cell <= 1024:
+        raise BadInput(f"--gpus-per-cell is a share of a GPU or a number; not {gpus_per_cell}")
+    if _ADDRESS.fullmatch(on):
+        return _on_ray(on, max_parallel, gpus_per_cell, device, threads)
+    if gpus_per_cell is not None:
+        raise BadInput("--gpus-per-cell is for --on ray, which gives GPUs out")
+    if on == "here":
+        from zoo.compare.places.processes import Processes
+
+        return Where(Processes(max_parallel or 1), device, elsewhere=False)
+    if on == "inline":
+        from zoo.compare.places.inline import Inline
+
+        if max_parallel not in (None, 1):
+            raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
+        return Where(Inline(), device, elsewhere=False)
+    raise BadInput(f"--on takes here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
+
+
+def _on_ray(
+    on: str, max_parallel: int | None, gpus: float | None, device: str, threads: int
+) -> Where:
+    import torch
+
+    from zoo.compare.places.cluster import Cluster
+
+    if not re.fullmatch(r"auto|cpu|cuda", device):
+        raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")
+    if device == "cpu":
+        if gpus:
+            raise BadInput("--device cpu takes no GPU; leave --gpus-per-cell out")
+        gpus = 0.0
+    if device == "cuda" and gpus is None:
+        gpus = 1.0
+    address = None if on == "ray" else on
+    place = Cluster(address, cores=threads, gpus=gpus, at_once=max_parallel)
+    # A task sees the GPUs that it was given and no others.
+    chosen = torch.device("cuda", 0) if place.gpus else torch.device("cpu")
+    return Where(place, chosen, elsewhere=True)

@@ -1,0 +1,136 @@
+"""A comparison: which cells it has, which of them are known, and how the others are done."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from zoo.autoencoder import Autoencoder
+from zoo.compare import matrix
+from zoo.compare.costs import subjects_of, with_costs
+from zoo.compare.known import config_of, found
+from zoo.compare.places.place import Place, Tell, carried_out
+from zoo.compare.plan import Cell, plan
+from zoo.compare.run_store import RunStore
+from zoo.compare.work import CellWork, CostWork, FilmToOpen
+from zoo.errors import BadInput
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.records import Cost, Record
+from zoo.training.jobs import Settings
+from zoo.training.run_folder import RunFolder
+from zoo.training.watching import Interrupted, StopRequest
+from zoo.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was asked for, with the films opened and the metrics ready."""
+
+    workspace: Workspace
+    entries: Sequence[FilmEntry]
+    films: Sequence[Film]
+    """The entries, opened."""
+    models: Sequence[type[Autoencoder]]
+    sweep: Sequence[Settings]
+    judges: Judges
+    metrics: str
+    """The words that `judges` were made from."""
+    holdout: float
+    others: bool = True
+    """Whether models watch other films as well."""
+    afresh: bool = False
+    store: str | None = None
+    """Address of the place where run folders are kept, if that is not the workspace."""
+    apart: bool = False
+    """Whether the machines that work share nothing but `store` with this one."""
+
+    @functools.cached_property
+    def cells(self) -> list[Cell]:
+        """Every cell, in the order in which they are begun."""
+        return plan(self.films, self.models, self.sweep, self.others)
+
+    def found(self, cell: Cell) -> Record | None:
+        """The record of a cell that need not be run again. It is looked for in the store, too."""
+        if self.afresh:
+            return None
+        try:
+            folder = RunFolder.of(self.workspace, config_of(cell))
+            if self._store:
+                self._store.fetch(folder, cell.watched.name)
+            return found(self.workspace, cell, self.judges)
+        except BadInput:
+            # A damaged run or options that do not fit: running the cell says so in its record.
+            return None
+
+    def run(self, place: Place, watcher: matrix.Watcher, stop: StopRequest) -> list[Record]:
+        """The records of all cells, without costs. Raises Interrupted when `stop` was asked."""
+        records = matrix.run(
+            self.cells,
+            place,
+            functools.partial(self.work, measure_peak=watcher.shows_pace),
+            self.found,
+            watcher,
+            stop,
+        )
+        if self._store and self.apart:
+            for record in records:
+                if record.run:
+                    self._store.fetch(RunFolder(self.workspace.root / record.run), record.watched)
+        return records
+
+    def with_costs(
+        self, records: Sequence[Record], place: Place, tell: Tell, stop: StopRequest
+    ) -> list[Record]:
+        """The records with what their models cost, measured with nothing beside it.
+
+        Raises Interrupted when `stop` was asked.
+        """
+        subjects = subjects_of(self.workspace, records)
+        if not subjects:
+            return list(records)
+        first = self.sweep[0]
+        work = CostWork(
+            None if self.apart else self.workspace.root,
+            list(subjects.values()),
+            first.device,
+            first.threads,
+            self.afresh,
+        )
+        end = carried_out(place, work, tell, stop)
+        if end.interrupted:
+            raise Interrupted("stopped while costs were measured; the same command measures again")
+        if end.lost is not None:
+            reason = f"nothing was measured: {end.lost}"
+            empty = {s.key: _no_cost(s.batch, reason) for s in subjects.values()}
+            return with_costs(records, subjects, empty)
+        costs: Mapping[str, Cost] = end.result
+        return with_costs(records, subjects, costs)
+
+    @functools.cached_property
+    def _store(self) -> RunStore | None:
+        return RunStore(self.store, self.workspace) if self.store else None
+
+    def work(self, cell: Cell, measure_peak: bool) -> CellWork:
+        """A cell as plain data, for whichever process runs it."""
+        return CellWork(
+            root=None if self.apart else self.workspace.root,
+            store=self.store,
+            film=self._to_open(cell.film),
+            watched=self._to_open(cell.watched),
+            model=cell.architecture.name,
+            settings=cell.settings,
+            metrics=self.metrics,
+            afresh=self.afresh,
+            measure_peak=measure_peak,
+        )
+
+    def _to_open(self, film: Film) -> FilmToOpen:
+        entry = next(entry for entry in self.entries if entry.name == film.name)
+        return FilmToOpen(entry, film.size, self.holdout, film.fingerprint)
+
+
+def _no_cost(batch: int, reason: str) -> Cost:
+    return Cost(batch=batch, unavailable={"train": reason, "round_trip": reason})

@@ -1,0 +1,153 @@
+"""Work on a Ray cluster, or in Ray's own processes on this machine.
+
+Ray decides where and when. Each piece of work is a task that asks for its cores or its share of a
+GPU; a task whose process or machine dies is tried again, and goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from zoo.compare.places.place import Ended, Hear, Told, Work
+from zoo.errors import BadInput, ZooError
+from zoo.training.watching import Interrupted, StopRequest, stop_on_interrupt
+
+LOOK = 0.5
+"""Seconds after which a wait ends, so that an interrupt is seen."""
+RETRIES = 3
+"""Of a task whose process or machine died. One that fails for reasons of its own has a result."""
+PENDING = 1000
+"""Tasks that are handed over at once where nobody sets a limit: Ray keeps them in memory."""
+
+_INTERRUPTED = "interrupted"
+
+
+class Cluster:
+    """A connection to Ray. `address` is None for RAY_ADDRESS, or else for this machine alone."""
+
+    def __init__(
+        self, address: str | None, *, cores: int, gpus: float | None, at_once: int | None = None
+    ) -> None:
+        """Connect. `gpus` is what a cell takes of them; None takes one where the cluster has any.
+
+        Raises BadInput where Ray is not installed or cannot be reached.
+        """
+        try:
+            import ray
+            from ray.util.queue import Queue
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+        except ImportError:
+            raise BadInput("--on ray needs Ray: pip install 'film-zoo[ray]'") from None
+        # Ray tells its makers of every start, unless it is asked not to.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._ray: Any = ray
+        self._ours = not ray.is_initialized()
+        try:
+            if self._ours:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise BadInput(f"Ray cannot be reached: {' '.join(str(error).split())}") from None
+        if gpus is None:
+            gpus = 1.0 if self.resources.get("GPU", 0) >= 1 else 0.0
+        self.gpus = gpus
+        self.capacity = at_once or PENDING
+        self._task = ray.remote(_do).options(
+            num_cpus=cores, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False
+        )
+        # What tells of progress stays with those who listen, when other machines go.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self._running: dict[Any, int] = {}
+        self._cancelled = False
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """What the cluster has in all, by Ray's names: CPU, GPU, memory."""
+        return dict(self._ray.cluster_resources())
+
+    def start(self, number: int, work: Work) -> None:
+        """Hand work over to Ray."""
+        self._running[self._task.remote(number, work, self._news)] = number
+
+    def wait(self, hear: Hear, stop: StopRequest) -> None:
+        """Listen to what is told and to what has ended."""
+        if stop.asked and not self._cancelled:
+            self._cancelled = True
+            for reference in self._running:
+                self._ray.cancel(reference, force=False)
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK)
+        for number, what in self._heard():
+            # What is told late, of work that was begun again elsewhere, is of no interest.
+            if number in self._running.values():
+                hear(Told(number, what))
+        for reference in done:
+            hear(self._ended(self._running.pop(reference), reference))
+
+    def _heard(self) -> list[tuple[int, Any]]:
+        news: list[tuple[int, Any]] = []
+        # Progress that is lost costs nothing but the sight of it.
+        with suppress(self._ray.exceptions.RayError):
+            if waiting := self._news.qsize():
+                news = self._news.get_nowait_batch(waiting)
+        return news
+
+    def _ended(self, number: int, reference: Any) -> Ended:
+        exceptions = self._ray.exceptions
+        try:
+            result = self._ray.get(reference)
+        except exceptions.TaskCancelledError:
+            return Ended(number, interrupted=True)
+        except exceptions.RayTaskError as error:
+            cause = error.cause
+            named = isinstance(cause, ZooError)
+            kind = "" if named or cause is None else f"{type(cause).__name__}: "
+            return Ended(number, lost=" ".join(f"{kind}{cause or error}".split()))
+        except exceptions.OutOfMemoryError:
+            return Ended(number, lost="its machine ran out of memory, and Ray ended its process")
+        except exceptions.RayError as error:
+            what = {
+                "WorkerCrashedError": "its process died",
+                "NodeDiedError": "its machine was lost",
+            }.get(type(error).__name__, f"Ray gave it up ({type(error).__name__})")
+            return Ended(number, lost=f"{what}, {RETRIES + 1} times")
+        if isinstance(result, str) and result == _INTERRUPTED:
+            return Ended(number, interrupted=True)
+        return Ended(number, result)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        with suppress(self._ray.exceptions.RayError):
+            self._news.shutdown(force=True)
+        if self._ours:
+            self._ray.shutdown()
+
+
+def _do(number: int, work: Work, news: Any) -> Any:
+    """The task: work, in a process of Ray's."""
+    import ray
+
+    def tell(what: Any) -> None:
+        # Where nobody can be told, the work goes on.
+        with suppress(ray.exceptions.RayError):
+            news.put_nowait((number, what))
+
+    # Ray cancels a task by an interrupt, as Ctrl-C would.
+    with stop_on_interrupt() as stop:
+        try:
+            return work(tell, stop)
+        except Interrupted:
+            return _INTERRUPTED

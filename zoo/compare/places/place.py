@@ -1,0 +1,83 @@
+"""What a place is, and what a piece of work is to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from zoo.training.watching import StopRequest
+
+Tell = Callable[[Any], None]
+"""Called by work with whatever may interest those who watch; it must survive pickling."""
+
+
+class Work(Protocol):
+    """Something to be done, as plain data: it is pickled, and carried out in another process."""
+
+    def __call__(self, tell: Tell, stop: StopRequest) -> Any:
+        """Do it, and return what came of it. Raises Interrupted when `stop` was asked."""
+
+    def spoils(self, result: Any) -> bool:
+        """Whether the process that came to this result should not be used for other work."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What work told while it was done."""
+
+    number: int
+    what: Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Work that came to an end, one way or the other."""
+
+    number: int
+    result: Any = None
+    lost: str | None = None
+    """Why there is no result, in one line: its process died, or it raised what it never should."""
+    interrupted: bool = False
+
+
+Hear = Callable[[Told | Ended], None]
+
+
+class Place(Protocol):
+    """Where work is done. To be entered before, and left after."""
+
+    capacity: int
+    """How many pieces of work it takes at once."""
+
+    def start(self, number: int, work: Work) -> None:
+        """Begin work that is called `number` from here on; there is room for it."""
+
+    def wait(self, hear: Hear, stop: StopRequest) -> None:
+        """Wait a moment, or until something has happened, and tell of it; pass `stop` on."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def carried_out(place: Place, work: Work, tell: Tell, stop: StopRequest) -> Ended:
+    """Have one piece of work done and nothing beside it."""
+    ends: list[Ended] = []
+
+    def hear(event: Told | Ended) -> None:
+        if isinstance(event, Ended):
+            ends.append(event)
+        else:
+            tell(event.what)
+
+    place.start(0, work)
+    while not ends:
+        place.wait(hear, stop)
+    return ends[0]

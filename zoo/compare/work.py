@@ -1,0 +1,245 @@
+"""The pieces of work that a comparison is made of, as plain data for whichever process does them.
+
+Films are named by their entries and opened there; models are found there by name. So any machine
+that has film-zoo, the same plugins and the files can do them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+
+from zoo.codec import FilmCodec
+from zoo.compare.costs import costs_of
+from zoo.compare.failure import failed_record
+from zoo.compare.known import config_of
+from zoo.compare.places.place import Tell
+from zoo.compare.plan import Cell
+from zoo.compare.run_store import RunStore
+from zoo.errors import ZooError
+from zoo.evaluation.coding import ensure_coded, evaluate_coding
+from zoo.evaluation.cost_subject import CostSubject
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.films.ingest import open_film
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
+from zoo.records import Cost, Record
+from zoo.training.jobs import Settings, ensure_trained
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.watching import Interrupted, Moment, StopRequest
+from zoo.workspace import Workspace
+
+FAILURE = "failure.txt"
+"""The traceback of a cell that failed, in its run's folder."""
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """Told when a cell's training is done and its model begins to watch."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Told when the costs of so many models begin to be measured."""
+
+    models: int
+
+
+@dataclass(frozen=True)
+class FilmToOpen:
+    """A film, as whoever opens it must know it."""
+
+    entry: FilmEntry
+    size: FrameSize
+    holdout: float
+    fingerprint: str
+    """What it must turn out to be."""
+
+    def open(self, workspace: Workspace) -> Film:
+        """Open it, ingesting it first where that was not done; raises ZooError if it is another."""
+        entry = self.entry
+        if not all(path.exists() for path in entry.files):
+            # Films that plugins bring lie somewhere else on every machine.
+            entry = registry().films.get(entry.name, entry)
+        film = _opened(entry, self.size, workspace, self.holdout)
+        if film.fingerprint != self.fingerprint:
+            raise ZooError(
+                f"{film.name} has other frames or another split on this machine; its files differ"
+            )
+        return film
+
+
+def scratch(store: str) -> Path:
+    """A folder on this machine for films and runs of which `store` has all that matters."""
+    digest = hashlib.sha256(store.encode()).hexdigest()[:12]
+    return Path(platformdirs.user_cache_dir("film-zoo")) / "nodes" / digest
+
+
+@functools.lru_cache(maxsize=64)
+def _opened(entry: FilmEntry, size: FrameSize, workspace: Workspace, holdout: float) -> Film:
+    return open_film(entry, size, workspace, holdout=holdout)
+
+
+@functools.lru_cache(maxsize=1)
+def ready_judges(device: torch.device, metrics: str) -> Judges:
+    """Metrics with their networks, which take longer to load than a small cell takes."""
+    return Judges.open(device, metrics)
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """Train a model where that was not done, and have it watch a film."""
+
+    root: Path | None
+    """Of the workspace; None for a folder of this machine's own, to which `store` is then all."""
+    store: str | None
+    """Address of the place that run folders are fetched from and kept in, beside the workspace."""
+    film: FilmToOpen
+    watched: FilmToOpen
+    model: str
+    settings: Settings
+    metrics: str
+    afresh: bool
+    measure_peak: bool
+    """Whether somebody watches how near training comes to the device's peak."""
+
+    def __call__(self, tell: Tell, stop: StopRequest) -> Record:
+        """Its record, good or failed. Raises Interrupted when `stop` was asked."""
+        # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
+        # call of sys.exit included, costs this cell and no other. What it was is kept in full.
+        config = folder = None
+        workspace = Workspace(self.root or scratch(str(self.store)))
+        self.settings.pin_threads()
+        cell = self.opened(workspace)
+        try:
+            config = config_of(cell)
+            folder = RunFolder.of(workspace, config)
+            store = RunStore(self.store, workspace) if self.store else None
+            if store:
+                store.fetch(folder, cell.watched.name)
+            self._train(cell, config, workspace, store, tell, stop)
+            if stop.asked:
+                raise Interrupted("stopped between cells; the same command goes on")
+            tell(Evaluating())
+            record = self._evaluate(cell, config, workspace, folder)
+            (folder.path / FAILURE).unlink(missing_ok=True)
+            if store:
+                store.keep(folder, cell.watched.name)
+            return record.model_copy(update={"seed": self.settings.seed})
+        except Interrupted:
+            raise
+        except (Exception, SystemExit) as error:
+            if folder:
+                _keep_traceback(folder)
+            return failed_record(cell, config, error)
+
+    def spoils(self, result: Any) -> bool:
+        """A process in which a cell failed may be left in any state."""
+        return bool(result.status == "failed")
+
+    def opened(self, workspace: Workspace) -> Cell:
+        """The cell itself; raises ZooError where this machine has not what it needs."""
+        codec = registry().codecs.get(self.model)
+        architecture = codec or registry().architecture(self.model)
+        film = self.film.open(workspace)
+        watched = film if self.watched == self.film else self.watched.open(workspace)
+        return Cell(film, architecture, self.settings, watched)
+
+    def _train(
+        self,
+        cell: Cell,
+        config: TrainingConfig,
+        workspace: Workspace,
+        store: RunStore | None,
+        tell: Tell,
+        stop: StopRequest,
+    ) -> None:
+        if not cell.own:
+            # Trained and evaluated on its own film by an earlier cell of this comparison.
+            return
+        if issubclass(cell.architecture, FilmCodec):
+            ensure_coded(workspace, config, cell.film, self.afresh)
+            return
+        folder = RunFolder.of(workspace, config)
+
+        def watch(moment: Moment) -> None:
+            tell(moment)
+            if store:
+                store.keep_checkpoint(folder)
+
+        ensure_trained(
+            workspace,
+            config,
+            cell.film,
+            self.settings.device,
+            watch=watch,
+            stop=stop,
+            afresh=self.afresh,
+            measure_peak=self.measure_peak,
+        )
+
+    def _evaluate(
+        self, cell: Cell, config: TrainingConfig, workspace: Workspace, folder: RunFolder
+    ) -> Record:
+        codec = issubclass(cell.architecture, FilmCodec)
+        evaluate_ = evaluate_coding if codec else evaluate
+        device = self.settings.device
+        return evaluate_(workspace, folder, config, cell.watched, self.judges(), device)
+
+    def judges(self) -> Judges:
+        """The metrics, made ready on the cell's device."""
+        return ready_judges(self.settings.device, self.metrics)
+
+
+def _keep_traceback(folder: RunFolder) -> None:
+    """Write the error that is being handled into the run's folder, if that can be written."""
+    # Where it cannot, the disk may be the very reason of the failure, which the record tells.
+    with suppress(OSError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class CostWork:
+    """Measure what models cost, one after another, with nothing beside it."""
+
+    root: Path | None
+    """Of the workspace, where passes are kept; None for a folder of this machine's own."""
+    subjects: Sequence[CostSubject]
+    device: torch.device
+    threads: int | None
+    afresh: bool
+
+    def __call__(self, tell: Tell, stop: StopRequest) -> dict[str, Cost]:
+        """Costs by `CostSubject.key`. Raises Interrupted when `stop` was asked."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+
+        def watch(subject: CostSubject, number: int, count: int) -> None:
+            if number == 1:
+                tell(Measuring(count))
+
+        return costs_of(
+            Workspace(self.root or scratch("costs")),
+            self.subjects,
+            self.device,
+            afresh=self.afresh,
+            watch=watch,
+            stop=stop,
+        )
+
+    def spoils(self, result: Any) -> bool:
+        """A model that failed here may leave anything behind, but nothing follows."""
+        return False

@@ -1,0 +1,43 @@
+"""Text from elsewhere made fit to show: on one line, of bounded length, with nothing but letters.
+
+Names, titles and reasons come from strangers' files. What stays of them here is what can be seen:
+no line breaks, no terminal sequences, nothing that turns the direction of writing around.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# A terminal's sequences go whole: without its escape character the rest of one is litter.
+_TERMINAL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b.?",
+    re.DOTALL,
+)
+# Joiners shape letters of some scripts; all other characters of format are unseen or reorder text.
+_JOINERS = "\u200c\u200d"
+_BREAKS = ("Cc", "Zl", "Zp")
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """Put `text` on one line of at most `longest` letters, the last one `…` where it was cut."""
+    # Cut before the work as well: a title of a megabyte costs no more than one of a thousand.
+    text = " ".join(visible(text[: 20 * longest]).split())
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def visible(text: str) -> str:
+    """What can be seen of `text`: line breaks and controls are spaces, spaces stay as many."""
+    return "".join(map(_shown, _TERMINAL.sub(" ", text)))
+
+
+def _shown(letter: str) -> str:
+    kind = unicodedata.category(letter)
+    if kind in _BREAKS:
+        return " "
+    if kind == "Cf" and letter not in _JOINERS:
+        return ""
+    # Half of a pair, as Python has the bytes of a file's name that are no UTF-8.
+    return "\N{REPLACEMENT CHARACTER}" if kind == "Cs" else letter
