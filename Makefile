@@ -1,7 +1,7 @@
 # make demo   train and compare four models on three small clips, then print where the report is
 # make test   the tests (under ten minutes on two cores); test-all adds the slow ones
 # make bench  the benchmarks
-# make results TEARS=FILE  results/ again, with the battle of Tears of Steel from FILE
+# make results FILMS=FOLDER  results/ again, from the films in FOLDER (docs/films.md)
 # make lint   ruff and mypy
 # make audit  known vulnerabilities of what is installed, by pip-audit
 
@@ -36,13 +36,25 @@ test-all: test
 bench: .venv/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
 
+TEARS  := tears_of_steel_battle_800x332.webm
+BUNNY  := big_buck_bunny_256x144.mp4
+POPEYE := $(foreach part,1 2 3 4,popeye_meets_sinbad_part$(part).mkv)
+
 results: $(READY)
-	@test -f "$(TEARS)" || { echo "make results TEARS=tears_of_steel_battle_800x332.webm" >&2; exit 2; }
+	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(POPEYE) >/dev/null || \
+	  { echo "make results FILMS=FOLDER; docs/films.md says which films it has" >&2; exit 2; }
 	rm -rf demo/results-again && mkdir -p demo/results-again
-	cd demo/results-again && ../../$(BIN)/zoo films add tears "$(abspath $(TEARS))" \
+	cd demo/results-again && ../../$(BIN)/zoo films add tears "$(abspath $(FILMS))/$(TEARS)" \
 	  --title "Tears of Steel (the battle)" --licence "CC BY 3.0, Blender Foundation"
-	cd demo/results-again && ../../$(BIN)/zoo compare --films bigbuckbunny,tears \
-	  --models ae,vae,vaegan,perceptual --preset quick --budget 8000frames --videos 30
+	cd demo/results-again && ../../$(BIN)/zoo films add bunny "$(abspath $(FILMS))/$(BUNNY)" \
+	  --fps 3 --title "Big Buck Bunny (whole, 3 frames a second)" \
+	  --licence "CC BY 3.0, Blender Foundation"
+	cd demo/results-again && ../../$(BIN)/zoo films add popeye \
+	  $(foreach part,$(POPEYE),"$(abspath $(FILMS))/$(part)") --fps 6 \
+	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts, 6 frames a second)" \
+	  --licence "public domain (Library of Congress)"
+	cd demo/results-again && ../../$(BIN)/zoo compare --films bigbuckbunny,tears,popeye,bunny \
+	  --models ae,vae,vaegan,perceptual --preset quick --budget 8000frames --seeds 2 --videos 30
 	rm -rf results/figures results/series results/videos results/viewer
 	cp -r demo/results-again/results/. results/
 

@@ -1,0 +1,155 @@
+"""One comparison three ways: as `--dry-run` foresees it, cell after cell, and by two Ray workers.
+
+`python -m benchmarks.matrix_places --work DIR` on a machine with nothing beside it. The places are
+warmed up first, which is told apart; drawing the report is no part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.trials import publish, table
+from zoo.cli.place import place_named
+from zoo.compare.comparison import Comparison
+from zoo.compare.estimate import estimate
+from zoo.compare.places.place import Ended, Place, Tell, Told
+from zoo.compare.places.processes import Processes
+from zoo.compare.plan import Cell
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import Catalogue
+from zoo.films.ingest import open_film
+from zoo.plugins import registry
+from zoo.records import Record
+from zoo.training.jobs import Settings
+from zoo.training.watching import Moment, StopRequest
+from zoo.workspace import Workspace
+
+WORKERS = 2
+ELSEWHERE = {"cost", "spent", "environment"}
+"""What a record says that may differ from place to place."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Work that loads what other work needs, and is long enough for every worker to get one."""
+
+    def __call__(self, tell: Tell, stop: StopRequest) -> Any:
+        """Import, and wait."""
+        import zoo.compare.work  # noqa: F401 - what it is called for
+
+        registry()
+        time.sleep(2)
+
+    def spoils(self, result: Any) -> bool:
+        """Never."""
+        return False
+
+
+class Nobody:
+    """A watcher that looks away."""
+
+    shows_pace = False
+
+    def started(self, cell: Cell) -> None:
+        """Nothing."""
+
+    def trained(self, cell: Cell, moment: Moment) -> None:
+        """Nothing."""
+
+    def evaluating(self, cell: Cell) -> None:
+        """Nothing."""
+
+    def skipped(self, cell: Cell) -> None:
+        """Nothing."""
+
+    def finished(self, cell: Cell, record: Record, found: bool) -> None:
+        """Nothing."""
+
+
+def warmed(place: Place, workers: int) -> float:
+    """Start as many workers; the seconds that it took."""
+    began = time.perf_counter()
+    ended = []
+
+    def hear(event: Told | Ended) -> None:
+        if isinstance(event, Ended):
+            ended.append(event)
+
+    for number in range(workers):
+        place.start(number, Warm())
+    while len(ended) < workers:
+        place.wait(hear, StopRequest())
+    return time.perf_counter() - began
+
+
+def run(place: Place, comparison: Comparison) -> tuple[list[Record], float, float]:
+    """Records, the seconds of all cells, and those of measuring costs."""
+    began = time.perf_counter()
+    records = comparison.run(place, Nobody(), StopRequest())
+    cells = time.perf_counter() - began
+    records = comparison.with_costs(records, place, lambda _: None, StopRequest())
+    return records, cells, time.perf_counter() - began - cells
+
+
+def comparison_in(folder: Path, asked: argparse.Namespace) -> Comparison:
+    """The comparison that was asked for, in a workspace of its own."""
+    workspace = Workspace(folder)
+    folder.mkdir(parents=True)
+    settings = Settings.choose("quick", budget=asked.budget, device="cpu")
+    settings.pin_threads()
+    entries = Catalogue.open(workspace).choose(asked.films)
+    films = [open_film(entry, settings.size, workspace) for entry in entries]
+    models = registry().choose_models(asked.models)
+    judges = Judges.open(settings.device)
+    return Comparison(workspace, entries, films, models, [settings], judges, "default", 0.1)
+
+
+def alike(one: Sequence[Record], other: Sequence[Record]) -> bool:
+    """Whether two runs came to the same."""
+    plain = ([r.model_dump(exclude=ELSEWHERE) for r in each] for each in (one, other))
+    first, second = plain
+    return first == second
+
+
+def main() -> None:
+    """Run it and write the table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--films", default="all")
+    arguments.add_argument("--models", default="ae,vae,vaegan,perceptual")
+    arguments.add_argument("--budget", default="4000frames")
+    arguments.add_argument("--work", type=Path, required=True, help="an empty folder")
+    arguments.add_argument("--out", type=Path)
+    asked = arguments.parse_args()
+
+    with Processes(1) as place:
+        began = warmed(place, 1)
+        here = comparison_in(asked.work / "here", asked)
+        tried = time.perf_counter()
+        foreseen = estimate(here, place, lambda *_: None, StopRequest())
+        tried = time.perf_counter() - tried
+        one, cells, costs = run(place, here)
+    rows = [
+        ["foreseen, all together", f"{foreseen.seconds:.0f} s", f"tried for {tried:.0f} s"],
+        ["one process: cells", f"{cells:.0f} s", f"started in {began:.0f} s"],
+        ["one process: costs", f"{costs:.0f} s", ""],
+        ["as foreseen", f"{(cells + costs) / foreseen.seconds:.2f}", "of the time foreseen"],
+    ]
+    where = place_named("ray", WORKERS, None, "cpu", 1)
+    with where.place as place:
+        began = warmed(place, WORKERS)
+        two, beside, _ = run(place, comparison_in(asked.work / "ray", asked))
+    rows += [
+        [f"Ray, {WORKERS} workers: cells", f"{beside:.0f} s", f"started in {began:.0f} s"],
+        ["Ray over one process", f"{beside / cells:.2f}", "of the time of all cells"],
+        ["the same records", "yes" if alike(one, two) else "NO", f"{len(one)} of them"],
+    ]
+    publish(table(["", "", ""], rows), asked.out)
+
+
+if __name__ == "__main__":
+    main()
