@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,29 @@ def test_references_stand_once_for_options_that_they_do_not_have() -> None:
         if issubclass(cell.architecture, FilmCodec):
             assert counts[cell.architecture.name] == 2
     assert len({cell.run for cell in cells}) == len(cells)
+
+
+WORDS = ("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--on", "abacus"), "--on takes here, inline, ray"),
+        (("--on", "127.0.0.1:1"), "nobody answers at 127.0.0.1:1"),
+        (("--on", "ray://nowhere"), "--on takes ray://HOST:PORT"),
+        (("--max-parallel", "0"), "--max-parallel"),
+        (("--on", "inline", "--max-parallel", "2"), "one cell at a time"),
+        (("--gpus-per-cell", "1"), "--gpus-per-cell is for --on ray"),
+        (("--on", "ray", "--gpus-per-cell", "1"), "--device cpu takes no GPU"),
+        (("--set", "width=8,x"), "option width"),
+        (("--runs", "abacus://there"), "--runs abacus://there"),
+    ],
+)
+def test_places_and_sweeps_that_make_no_sense_are_one_line(
+    words: tuple[str, ...], message: str, zoo: Callable
+) -> None:
+    said = zoo(*WORDS, *words)
+    assert said.code == 2, said
+    assert message in said.err
+    assert said.err.strip().count("\n") == 0

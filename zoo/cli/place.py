@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.compare.places.place import Place
 
 MOST_AT_ONCE = 10_000
+CONNECT_SECONDS = 10.0
 _ADDRESS = re.compile(r"ray(://\S+)?|\S+:\d{1,5}")
 
 
@@ -73,7 +75,21 @@ def _on_ray(
     if device == "cuda" and gpus is None:
         gpus = 1.0
     address = None if on == "ray" else on
+    if address is not None:
+        _refuse_unreachable(address)
     place = Cluster(address, cores=threads, gpus=gpus, at_once=max_parallel)
     # A task sees the GPUs that it was given and no others.
     chosen = torch.device("cuda", 0) if place.gpus else torch.device("cpu")
     return Where(place, chosen, elsewhere=True)
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raise BadInput if nobody answers there: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rstrip("/").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except ValueError:
+        raise BadInput(f"--on takes ray://HOST:PORT; not {address!r}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInput(f"nobody answers at {address}: {reason}; is Ray running there?") from None

@@ -52,17 +52,25 @@ class Comparison:
         """Every cell, in the order in which they are begun."""
         return plan(self.films, self.models, self.sweep, self.others)
 
+    def __post_init__(self) -> None:
+        """Raises BadInput if the store's address means nothing."""
+        if self.store:
+            RunStore(self.store, self.workspace)
+
     def found(self, cell: Cell) -> Record | None:
         """The record of a cell that need not be run again. It is looked for in the store, too."""
         if self.afresh:
             return None
         try:
             folder = RunFolder.of(self.workspace, config_of(cell))
-            if self._store:
-                self._store.fetch(folder, cell.watched.name)
+        except BadInput:
+            return None
+        if self._store:
+            self._store.fetch(folder, cell.watched.name)
+        try:
             return found(self.workspace, cell, self.judges)
         except BadInput:
-            # A damaged run or options that do not fit: running the cell says so in its record.
+            # A damaged run: running the cell says so in its record.
             return None
 
     def run(self, place: Place, watcher: matrix.Watcher, stop: StopRequest) -> list[Record]:

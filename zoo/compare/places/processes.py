@@ -148,8 +148,10 @@ class _Asked(StopRequest):
 
 def _serve(pipe: Connection) -> None:
     """What such a process does: work that comes through the pipe, until it is closed."""
-    # Ctrl-C in a terminal reaches every process of it; the one that was started there decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in a terminal, and the end of a job on a cluster, reach every process of a group; the
+    # one that gives the work decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
