@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.compare.conftest import ROOT, finished, results_of
 from tests.compare.test_isolation import measured
@@ -21,6 +22,13 @@ pytest.importorskip("ray", reason="Ray is an extra: pip install film-zoo[ray]")
 TINY = ("--films", "carphone", "--models", "slow", "--set", "width=8", "--own")
 LONG = (*TINY, "--budget", "1600steps", "--set", "pause=0.025")
 """A training of more than 40 seconds; a checkpoint is written every 30."""
+
+
+@pytest.fixture(autouse=True)
+def one_ray_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two on two cores would wait for each other longer than any of them is ready to."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield
 
 
 def until(true: Callable[[], object], seconds: float = 200) -> None:
