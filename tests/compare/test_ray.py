@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="Ray is an extra: pip install film-zoo[ray]")
 
 TINY = ("--films", "carphone", "--models", "slow", "--set", "width=8", "--own")
-LONG = (*TINY, "--budget", "1600steps", "--set", "pause=0.025")
+LONG = (*TINY, "--budget", "400steps", "--set", "pause=0.1")
 """A training of more than 40 seconds; a checkpoint is written every 30."""
 
 
@@ -56,7 +56,7 @@ def undisturbed(odd: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     subprocess.run(
         [
             *(sys.executable, "-m", "zoo", "train", *words, "--set", "width=8", "--device", "cpu"),
-            *("--budget", "1600steps"),
+            *("--budget", "400steps"),
         ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
@@ -130,6 +130,7 @@ def two_nodes(odd: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     path = os.pathsep.join([str(odd), str(ROOT), str(ROOT / "plugins")])
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     yield cluster
     cluster.shutdown()

@@ -43,8 +43,10 @@ class Cluster:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
         except ImportError:
             raise BadInput("--on ray needs Ray: pip install 'film-zoo[ray]'") from None
-        # Ray tells its makers of every start, unless it is asked not to.
+        # Ray tells its makers of every start, and on this machine lets all else go first, unless
+        # it is asked not to.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")
         self._ray: Any = ray
         self._ours = not ray.is_initialized()
         try:
