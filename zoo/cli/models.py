@@ -146,7 +146,9 @@ def check(
     broken = 0
     for finding in examine(registry().architecture(name)):
         broken += finding.verdict == "broken"
-        console.print(shown(str(finding)), soft_wrap=True)
+        verdict, said = str(finding).split(" ", 1)
+        # The verdicts stand in a column; what follows is the model's own words.
+        console.print(f"{verdict:<7} {shown(said)}", soft_wrap=True)
     if broken:
         console.print(f"{broken} promises are broken")
         raise typer.Exit(1)

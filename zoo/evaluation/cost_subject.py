@@ -60,5 +60,5 @@ class CostSubject(pydantic.BaseModel):
     def training(self) -> TrainingConfig:
         """A training of it, on no film, for what is counted by training."""
         return TrainingConfig(
-            **self.model_dump(), film="", film_fingerprint="", budget="1steps", seed=0
+            **self.model_dump(), film="none", film_fingerprint="", budget="1steps", seed=0
         )
