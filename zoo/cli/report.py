@@ -1,39 +1,66 @@
-"""`zoo report`: the report again, from the records of a results folder alone."""
+"""`zoo report`: the report again, from the records of results folders alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from zoo.records import Results
+
 
 def report(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A results folder; results/ here.", show_default=False)
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Results folders; results/ here.", show_default=False),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Merge the folders into this one: new, empty or an earlier merge.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Write report.md, results.csv and the figures again from results.json and what it names.
+
+    Several folders, say of several machines, become one report with --into: rows of each machine
+    stand side by side under its letter, and the folders stay as they are. Preset, budget and batch
+    must be the same, and so must films of one name.
 
     Needs no torch, no film and no run.
     """
     from rich.console import Console
 
-    from zoo.aside import sweep_below
-    from zoo.locks import alone_in
-    from zoo.records import Results, read_json
+    from zoo.errors import BadInput
+    from zoo.report.merge import merge
     from zoo.report.terminal import summary
-    from zoo.report.write import write_report
     from zoo.workspace import Workspace
 
-    chosen = folder or Workspace.here().results
-    read_json(chosen / "results.json", Results)  # before a lock is laid where no results are
-    with alone_in(chosen):
-        sweep_below(chosen)
-        results = read_json(chosen / "results.json", Results)
-        written = write_report(results, chosen)
+    chosen = folders or [Workspace.here().results]
+    if into is not None:
+        results, written = merge(chosen, into)
+    elif len(chosen) == 1:
+        results, written = _again(chosen[0])
+    else:
+        raise BadInput("several folders are merged into another: add --into FOLDER")
     console = Console()
     console.print(summary(results))
     console.print(f"report: {written}", markup=False, soft_wrap=True)
     page = written.with_suffix(".html")
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+
+
+def _again(folder: Path) -> tuple[Results, Path]:
+    from zoo.aside import sweep_below
+    from zoo.locks import alone_in
+    from zoo.records import Results, read_json
+    from zoo.report.write import write_report
+
+    read_json(folder / "results.json", Results)  # before a lock is laid where no results are
+    with alone_in(folder):
+        sweep_below(folder)
+        results = read_json(folder / "results.json", Results)
+        return results, write_report(results, folder)

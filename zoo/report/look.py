@@ -5,6 +5,7 @@ The typeface is the one that matplotlib carries, so that a report looks the same
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def _letters() -> frozenset[int]:
 def drawable(text: str, longest: int = 40) -> str:
     """Shorten text for a picture; what the typeface has no letter for becomes `?`."""
     known = _letters()
-    return "".join(c if ord(c) in known else "?" for c in one_line(text, longest))
+    head, machine = _parted(text)
+    short = one_line(head, longest - len(machine)) + machine
+    return "".join(c if ord(c) in known else "?" for c in short)
 
 
 def fitted(text: str, width: float, size: int, bold: bool = False) -> str:
@@ -58,6 +61,13 @@ def fitted(text: str, width: float, size: int, bold: bool = False) -> str:
     text = drawable(text)
     if font(size, bold).getlength(text) <= width:
         return text
-    while text and font(size, bold).getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    head, machine = _parted(text)
+    while head and font(size, bold).getlength(f"{head}…{machine}") > width:
+        head = head[:-1]
+    return f"{head.rstrip()}…{machine}"
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """A row's name, and at its end the machine, which alone may tell it from another row."""
+    found = re.search(r" on [A-Z][0-9]*\Z", text)
+    return (text[: found.start()], found[0]) if found else (text, "")

@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report.sizes import SIZES
-from zoo.report.standings import machine_key
+from zoo.report.standings import machine_key, machines
 from zoo.report.text import one_line
 
 FEWEST = 4
@@ -64,25 +64,31 @@ class Difference:
 
 
 def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
-    """Every curve of a film, from the first seed of each model."""
-    first_seed = min((record.seed for record in results.records), default=0)
-    grouped: dict[tuple[str, ...], list[Record]] = {}
+    """Every curve of a film, from the first seed of each machine."""
+    letters = machines(results)
+    first_seeds: dict[str, int] = {}
     for record in results.records:
+        letter = letters[machine_key(record.environment)]
+        first_seeds[letter] = min(record.seed, first_seeds.get(letter, record.seed))
+    grouped: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in results.records:
+        letter = letters[machine_key(record.environment)]
         own = record.trained_on == record.watched == film.name
-        if own and record.status == "ok" and record.seed == first_seed:
+        if own and record.status == "ok" and record.seed == first_seeds[letter]:
             options = {k: v for k, v in record.options.items() if k not in SIZES}
             apart = json.dumps(options, sort_keys=True, default=str)
-            key = (record.role, record.model, apart, *machine_key(record.environment))
-            grouped.setdefault(key, []).append(record)
+            grouped.setdefault((record.role, record.model, letter, apart), []).append(record)
     found = []
-    for (role, model, *_), records in grouped.items():
+    for (role, model, letter, _), records in grouped.items():
         points = sorted(
             (point for record in records for point in _points(record, metric)),
             key=lambda point: (point.bytes_a_frame, point.value),
         )
         if points:
             codec = any(record.kind == "codec" for record in records)
-            found.append(Curve(one_line(model, 60), role, codec, tuple(points)))
+            elsewhere = any(key[1] == model and key[2] != letter for key in grouped)
+            name = one_line(model, 60) + (f" on {letter}" if elsewhere else "")
+            found.append(Curve(name, role, codec, tuple(points)))
     return found
 
 

@@ -70,6 +70,10 @@ def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> St
     shown = [p for number, p in sorted(pictures.items()) if frames.get((number, original))]
     if not shown:
         return None
+    # Each machine chooses frames of its own: those of all are shown alone, if there are any.
+    shared = [p for p in shown if all(p.frame in line.files for line in lines)]
+    if {p.part for p in shared} == {p.part for p in shown}:
+        shown = shared
     sample = frames[shown[0].frame, original]
     assert sample is not None
     width, height = _shrunk(*_cell(*sample.size), len(shown))
@@ -88,7 +92,8 @@ def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> St
         for picture, left in zip(shown, lefts, strict=True):
             frame = frames.get((picture.frame, line.label))
             if frame is None:
-                missing += 1
+                # One that was never drawn, as on another machine, is blank and not missing.
+                missing += line.label == original or picture.frame in line.files
                 _blank(pen, left, top, width, height)
             else:
                 strip.paste(_scaled(frame, width, height), (left, top))

@@ -20,6 +20,7 @@ from zoo.report import look
 from zoo.report.canvas import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
 from zoo.report.placing import opened, placed
 from zoo.report.ranking import Ranking, in_order, ranking
+from zoo.report.series_rows import row_of
 from zoo.report.standings import Standing, standings
 from zoo.report.text import one_line
 
@@ -75,11 +76,10 @@ def draw_timeline(results: Results, film: FilmInfo, folder: Path, path: Path) ->
 
 def _lines(results: Results, film: FilmInfo, rank: Ranking, series: Series) -> list[_Line]:
     """The best models that the series has, by their first seed."""
-    by_run = {row.run: row for row in series.rows}
     lines = []
     for row in in_order(standings(results, film.name), rank, films=1):
-        runs = sorted((record.seed, record.run or "") for record in row.records)
-        found = [by_run[run] for _, run in runs if run in by_run]
+        records = sorted(row.records, key=lambda record: (record.seed, record.run or ""))
+        found = [scores for record in records if (scores := row_of(series, record))]
         values = _values(found[0], rank, len(series.frames)) if found else None
         if row.role == "model" and values is not None:
             lines.append(_Line(row, values))

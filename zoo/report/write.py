@@ -29,7 +29,7 @@ def write_report(results: Results, folder: Path) -> Path:
     and plugins give the same report, byte for byte. Raises BadInput if the records contradict one
     another, or name a file elsewhere.
     """
-    _check(results, folder)
+    check(results, folder)
     write_json(folder / "results.json", results)
     flat.write_csv(folder / "results.csv", results)
     stems = file_names(film.name for film in results.films)
@@ -52,7 +52,8 @@ def write_report(results: Results, folder: Path) -> Path:
     return path
 
 
-def _check(results: Results, folder: Path) -> None:
+def check(results: Results, folder: Path) -> None:
+    """Raise BadInput if the records contradict one another, or name a file outside `folder`."""
     names = [film.name for film in results.films]
     for film in results.films:
         if names.count(film.name) > 1:

@@ -10,6 +10,7 @@ from zoo.errors import BadInput
 from zoo.records import FilmInfo, Part, Record, Results, Series, read_json
 from zoo.report.placing import placed
 from zoo.report.ranking import PART_NAMES, in_order, ranking
+from zoo.report.series_rows import RunKey, row_of, run_key
 from zoo.report.standings import Standing, standings
 from zoo.report.text import one_line
 from zoo.report.viewer.typed import Entry, FilmContent, FilmScores, Moment
@@ -49,10 +50,10 @@ def film_content(
     return content, known
 
 
-def entry_runs(results: Results, film: FilmInfo) -> dict[str, int]:
+def entry_runs(results: Results, film: FilmInfo) -> dict[RunKey, int]:
     """Where among the page's entries a record stands, by its run."""
     chosen = enumerate(_chosen(results, film))
-    return {record.run: index for index, (_, record) in chosen if record.run}
+    return {key: index for index, (_, record) in chosen if (key := run_key(record))}
 
 
 def address(folder: Path, name: str | None) -> str | None:
@@ -125,18 +126,18 @@ def _series(film: FilmInfo, folder: Path) -> tuple[Series | None, str | None]:
 
 
 def _scores(series: Series, records: list[Record]) -> FilmScores:
-    rows = {row.run: row for row in series.rows}
+    rows = [row_of(series, record) if record.status == "ok" else None for record in records]
     return FilmScores(
         frames=series.frames,
         seconds=series.seconds,
         entries=[
             {
                 metric: values
-                for metric, values in rows[record.run].scores.items()
+                for metric, values in row.scores.items()
                 if len(values) == len(series.frames)
             }
-            if record.run in rows and record.status == "ok"
+            if row
             else {}
-            for record in records
+            for row in rows
         ],
     )

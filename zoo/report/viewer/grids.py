@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from zoo.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report import numbers
 from zoo.report.ranking import PART_NAMES, in_order, principal, ranking
+from zoo.report.series_rows import RunKey, run_key
 from zoo.report.standings import Measure, Standing, bytes_a_frame, standings
 from zoo.report.table import (
     Column,
@@ -29,7 +30,7 @@ class _Sortable:
     better: str | None = None
 
 
-def film_grids(results: Results, film: FilmInfo, entries: Mapping[str, int]) -> list[Grid]:
+def film_grids(results: Results, film: FilmInfo, entries: Mapping[RunKey, int]) -> list[Grid]:
     """One film's tables: its quality, further measures where there are any, sizes and speeds.
 
     `entries` says which of the page's entries a run is.
@@ -61,7 +62,7 @@ def _grid(
     rows: Sequence[Standing],
     columns: Sequence[_Sortable],
     films: Sequence[FilmInfo],
-    entries: Mapping[str, int],
+    entries: Mapping[RunKey, int],
 ) -> Grid:
     drawn = draw(rows, [each.column for each in columns], films)
     ranks = (column.column.best for column in columns)
@@ -98,9 +99,9 @@ def _row(
     )
 
 
-def _entry_of(row: Standing, entries: Mapping[str, int]) -> int | None:
-    found = (entries[record.run] for record in row.records if record.run and record.run in entries)
-    return next(found, None)
+def _entry_of(row: Standing, entries: Mapping[RunKey, int]) -> int | None:
+    keys = (run_key(record) for record in row.records)
+    return next((entries[key] for key in keys if key and key in entries), None)
 
 
 def _of_metrics(metrics: Sequence[MetricInfo]) -> list[_Sortable]:

@@ -113,6 +113,8 @@ class Content(_Given):
     heading: str
     made: str
     """When, with which preset and budget."""
+    machines: str = pydantic.Field(exclude=True)
+    """Which machine each letter is, empty where there is one: for the page, not for its scripts."""
     command: str
     metrics: list[Measure]
     """Those that could be measured, those of the first tables first."""

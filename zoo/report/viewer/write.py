@@ -14,6 +14,7 @@ import pydantic
 from zoo.records import Results
 from zoo.report import numbers
 from zoo.report.ranking import principal
+from zoo.report.standings import machine_key, machines
 from zoo.report.text import file_names, one_line
 from zoo.report.viewer.content import entry_runs, film_content
 from zoo.report.viewer.grids import across_grid, film_grids
@@ -53,7 +54,8 @@ def write_page(results: Results, main: Results, folder: Path) -> Path:
         heading=_heading(results),
         made=f"Preset {one_line(results.preset, 60)}, budget {one_line(results.budget, 60)}, "
         f"made {one_line(results.created, 40)}",
-        command=one_line(results.command, 2000),
+        machines=_machines(results),
+        command=one_line("; ".join(results.command.splitlines()), 2000),
         metrics=_metrics(results),
         films=films,
         across=across_grid(main),
@@ -67,6 +69,18 @@ def _heading(results: Results) -> str:
     models = {record.model for record in results.records if record.role == "model"}
     films = numbers.counted(len(results.films), "film")
     return f"{numbers.counted(len(models), 'model')} on {films}"
+
+
+def _machines(results: Results) -> str:
+    """Which machine each letter of the rows is; nothing where there is but one."""
+    letters = machines(results)
+    found = {letters[machine_key(r.environment)]: r.environment for r in results.records}
+    told = [
+        f"{letter} is {one_line(each.device_name, 100)} ({one_line(each.device, 20)}, "
+        f"{numbers.counted(each.threads, 'thread')})"
+        for letter, each in found.items()
+    ]
+    return f"Rows on a machine: {numbers.listed(told)}." if len(told) > 1 else ""
 
 
 def _metrics(results: Results) -> list[Measure]:

@@ -1,0 +1,377 @@
+"""Results of several machines as one report: whose row is whose, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.report.synthetic_results import METRICS, comparison, put_pictures, record, series
+from tests.report.test_report_command import run
+from zoo.errors import BadInput
+from zoo.records import Results, Series, read_json, write_json
+from zoo.report import merge as merging
+from zoo.report.look import drawable, fitted, font
+from zoo.report.merge import merge
+from zoo.report.merged_files import named
+from zoo.report.series_rows import row_of
+from zoo.report.standings import machines, standings
+from zoo.report.strips import draw_strip
+
+Change = Callable[[Results], None]
+MODELS = {"sharp", "blurry"}
+
+
+def small() -> Results:
+    """Two models on both films, each watching its own."""
+    results = comparison()
+    results.records = [
+        one for one in results.records if one.model in MODELS and one.trained_on == one.watched
+    ]
+    return results
+
+
+def on_a_gpu(results: Results, better: float = 0.1) -> Results:
+    """The same comparison by a machine that draws everything better, and looked at other frames."""
+    results.command = "zoo compare --films alpha,beta --device cuda"
+    results.created = "2025-01-02T05:00:00+01:00"
+    for one in results.records:
+        one.environment = one.environment.model_copy(
+            update={"device": "cuda", "device_name": "Test GPU"}
+        )
+        for part in one.scores["lpips"].values():
+            part.mean = (part.mean or 0) - better
+        for picture in one.pictures:
+            picture.frame += 1
+            picture.original = picture.original.replace(".png", "-gpu.png")
+            picture.reconstruction = picture.reconstruction.replace(".png", "-gpu.png")
+    return results
+
+
+def put(results: Results, folder: Path, scale: float = 1.0) -> Path:
+    """Write a results folder, the scores frame by frame times `scale`."""
+    put_pictures(results, folder)
+    for film in results.films:
+        if film.series:
+            frame_by_frame = series(results, film)
+            for row in frame_by_frame.rows:
+                row.scores["lpips"] = [v and v * scale for v in row.scores["lpips"]]
+            write_json(folder / film.series, frame_by_frame)
+    write_json(folder / "results.json", results)
+    return folder
+
+
+@pytest.fixture
+def cpu(tmp_path: Path) -> Path:
+    return put(small(), tmp_path / "cpu")
+
+
+@pytest.fixture
+def gpu(tmp_path: Path) -> Path:
+    return put(on_a_gpu(small()), tmp_path / "gpu", scale=0.5)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Two machines' folders, what they were merged into, and what they held before."""
+
+    cpu: Path
+    gpu: Path
+    into: Path
+    results: Results
+    before: tuple[dict[str, str], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Merged:
+    """Nobody writes into the folders."""
+    folder = tmp_path_factory.mktemp("merged")
+    cpu = put(small(), folder / "cpu")
+    gpu = put(on_a_gpu(small()), folder / "gpu", scale=0.5)
+    before = contents(cpu), contents(gpu)
+    results, report = merge([cpu, gpu], folder / "both")
+    assert report == folder / "both" / "report.md"
+    return Merged(cpu, gpu, report.parent, results, before)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merge without drawing the report, which takes seconds."""
+
+    def write(results: Results, folder: Path) -> Path:
+        write_json(folder / "results.json", results)
+        return folder / "report.md"
+
+    monkeypatch.setattr(merging, "write_report", write)
+
+
+def changed(folder: Path, change: Change) -> None:
+    results = read_json(folder / "results.json", Results)
+    change(results)
+    write_json(folder / "results.json", results)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(".lock")
+    }
+
+
+def test_two_machines_stand_side_by_side_and_the_sources_are_not_touched(merged: Merged) -> None:
+    assert (contents(merged.cpu), contents(merged.gpu)) == merged.before
+    results = merged.results
+    assert [row.name for row in standings(results, "alpha")] == [
+        *("blurry on A", "sharp on A"),
+        *("blurry on B", "sharp on B"),
+    ]
+    assert read_json(merged.into / "results.json", Results) == results
+    text = (merged.into / "report.md").read_text(encoding="utf-8")
+    for machine in ("| A | Test CPU (cpu) |", "| B | Test GPU (cuda) |"):
+        assert machine in text
+    for row in ("| sharp on A |", "| sharp on B |", "| blurry on A |", "| blurry on B |"):
+        assert row in text
+    assert "curves of blurry on A, sharp on A, blurry on B, sharp on B" in text
+    assert "zoo compare --films alpha,beta\nzoo compare --films alpha,beta --device cuda\n" in text
+    page = (merged.into / "report.html").read_text(encoding="utf-8")
+    assert "A is Test CPU (cpu, 2 threads) and B is Test GPU (cuda, 2 threads)." in page
+    assert "<code>zoo compare --films alpha,beta; zoo compare --films alpha,beta " in page
+    assert results.created == "2025-01-02T05:00:00+01:00"
+    # Pictures of other frames than a machine drew are not lost, they never were.
+    assert "could not be read" not in text
+
+
+def test_every_file_is_found_under_the_name_that_the_merge_gives_it(merged: Merged) -> None:
+    names = set(named(merged.results))
+    assert all((merged.into / name).is_file() for name in names)
+    assert {f"merged/{path.name}" for path in (merged.into / "merged").iterdir()} == names
+    sources = [*small().records, *on_a_gpu(small()).records]
+    folders = [merged.cpu] * len(small().records) + [merged.gpu] * len(small().records)
+    for one, source, folder in zip(merged.results.records, sources, folders, strict=True):
+        for picture, own in zip(one.pictures, source.pictures, strict=True):
+            for attribute in ("original", "reconstruction"):
+                found = Image.open(merged.into / getattr(picture, attribute))
+                assert found.tobytes() == Image.open(folder / getattr(own, attribute)).tobytes()
+
+
+def test_scores_frame_by_frame_are_told_apart_by_machine(merged: Merged) -> None:
+    scores = read_json(merged.into / str(merged.results.films[0].series), Series)
+    sharp = [r for r in merged.results.records if r.model == "sharp" and r.watched == "alpha"]
+    assert len({one.run for one in sharp}) == 1
+    last = [row.scores["lpips"][99] for one in sharp if (row := row_of(scores, one))]
+    assert last == pytest.approx([0.1004 * 0.99, 0.1004 * 0.99 / 2])
+    text = (merged.into / "report.md").read_text(encoding="utf-8")
+    assert "shaded: sharp on B, sharp on A, blurry on B, blurry on A." in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_a_machine_did_twice_is_taken_once_from_the_later_folder(
+    cpu: Path, gpu: Path, tmp_path: Path
+) -> None:
+    again = small()
+    for one in again.records:
+        one.note = "again"
+    again.records.append(record("sharp", "alpha", seed=1))
+    later = put(again, tmp_path / "later", scale=2.0)
+    results, report = merge([cpu, gpu, later], tmp_path / "all")
+    assert len(results.records) == 4 + 4 + 1
+    by_cpu = [one for one in results.records if one.environment.device == "cpu"]
+    assert [one.note for one in by_cpu] == ["again"] * 4 + [None]
+    merged = read_json(report.parent / str(results.films[0].series), Series)
+    row = row_of(merged, by_cpu[0])
+    assert row is not None
+    assert row.scores["lpips"][99] == pytest.approx(0.2504 * 0.99 * 2)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_merge_can_be_merged_and_made_again(cpu: Path, gpu: Path, tmp_path: Path) -> None:
+    third = small()
+    for one in third.records:
+        one.environment = one.environment.model_copy(update={"threads": 64})
+    other = put(third, tmp_path / "other")
+    merge([cpu, gpu], tmp_path / "both")
+    twice, _ = merge([tmp_path / "both", other], tmp_path / "step by step")
+    once, report = merge([cpu, gpu, other], tmp_path / "at once")
+    assert len(machines(twice)) == 3
+    assert twice == once
+    assert contents(tmp_path / "step by step") == contents(tmp_path / "at once")
+    # Over the earlier one, with less: what that alone had goes.
+    merge([cpu, gpu], report.parent)
+    assert contents(report.parent) == contents(tmp_path / "both")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_films_and_metrics_of_one_folder_alone_are_kept(
+    cpu: Path, gpu: Path, tmp_path: Path
+) -> None:
+    def fewer(results: Results) -> None:
+        results.films = results.films[1:]
+        results.records = [one for one in results.records if one.watched == "beta"]
+        results.films[0].video, results.films[0].barcode = None, None
+
+    def able(results: Results) -> None:
+        results.metrics = [m for m in results.metrics if m.name != "psnr"]
+        results.metrics[0].unavailable = None
+        assert results.metrics[0].name == "ssim"
+
+    changed(cpu, fewer)
+    changed(gpu, able)
+    results, report = merge([cpu, gpu], tmp_path / "both")
+    assert [film.name for film in results.films] == ["beta", "alpha"]
+    assert (report.parent / str(results.films[0].barcode)).is_file()
+    assert [metric.name for metric in results.metrics] == [metric.name for metric in METRICS]
+    assert all(metric.unavailable is None for metric in results.metrics)
+
+
+def test_what_is_not_in_its_folder_is_missed_in_the_merge_as_well(
+    cpu: Path, gpu: Path, tmp_path: Path
+) -> None:
+    for film in small().films:
+        (gpu / str(film.series)).unlink()
+    lost = gpu / on_a_gpu(small()).records[0].pictures[0].reconstruction
+    lost.unlink()
+    results, report = merge([cpu, gpu], tmp_path / "both")
+    assert "1 picture of this strip could not be read." in report.read_text(encoding="utf-8")
+    merged = read_json(report.parent / str(results.films[0].series), Series)
+    assert {row.machine for row in merged.rows} == set(list(machines(results))[:1])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_frames_that_every_machine_drew_are_shown_alone(cpu: Path, tmp_path: Path) -> None:
+    other = small()
+    for one in other.records:
+        one.environment = one.environment.model_copy(update={"device_name": "Other CPU"})
+        one.pictures[1].frame += 1
+    results, report = merge([cpu, put(other, tmp_path / "other")], tmp_path / "both")
+    strip = draw_strip(results, results.films[0], report.parent, tmp_path / "strip.webp")
+    assert strip is not None
+    assert strip.missing == 0
+    assert [kind for _, kind, _ in strip.columns] == ["typical", "worst", "typical", "worst"]
+
+
+def test_a_name_that_is_cut_keeps_its_machine() -> None:
+    names = [f"a_model_with_a_long_name on {letter}" for letter in ("A", "B", "A26")]
+    assert [drawable(name, 12) for name in names] == [
+        "a_mode… on A",
+        "a_mode… on B",
+        "a_mo… on A26",
+    ]
+    cut = [fitted(name, 100, 15) for name in names]
+    assert [name.split("… ")[1] for name in cut] == ["on A", "on B", "on A26"]
+    assert all(font(15).getlength(name) <= 100 for name in cut)
+
+
+def _fingerprint(results: Results) -> None:
+    results.films[0].fingerprint = "sha256:other"
+
+
+def _size(results: Results) -> None:
+    results.films[1].size = "64x36"
+
+
+def _budget(results: Results) -> None:
+    results.budget = "9 epochs"
+
+
+def _batch(results: Results) -> None:
+    results.batch = 17
+
+
+def _time(results: Results) -> None:
+    results.created = "yesterday"
+
+
+def _outside(results: Results) -> None:
+    results.records[0].pictures[0].reconstruction = "../cpu/figures/barcode-alpha.png"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_fingerprint, "the film 'alpha' is not the same in cpu and gpu: its fingerprint differs"),
+        (_size, "the film 'beta' is not the same in cpu and gpu: its size differs"),
+        (
+            _budget,
+            "records under different protocols are not comparable: the budget is '1200 frames' in "
+            "cpu and '9 epochs' in gpu",
+        ),
+        (
+            _batch,
+            "records under different protocols are not comparable: the batch is '16' in cpu and "
+            "'17' in gpu",
+        ),
+        (_time, "results were made at 'yesterday', which is no time"),
+        (
+            _outside,
+            "gpu: a record names a file outside the results folder: "
+            "'../cpu/figures/barcode-alpha.png'",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(
+    cpu: Path,
+    gpu: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Change,
+    words: str,
+) -> None:
+    changed(gpu, change)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput) as refused:
+        merge([Path("cpu"), Path("gpu")], Path("both"))
+    assert str(refused.value) == words
+    assert not Path("both").exists()
+
+
+def test_a_link_that_leads_out_of_its_folder_is_not_followed(
+    cpu: Path, gpu: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (4, 4)).save(secret)
+    barcode = gpu / str(small().films[0].barcode)
+    barcode.unlink()
+    barcode.symlink_to(secret)
+    with pytest.raises(BadInput, match="names a file outside the results folder"):
+        merge([cpu, gpu], tmp_path / "both")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_only_a_folder_of_its_own_is_written(cpu: Path, gpu: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match=r"holds 'notes.txt'; a merge is written into"):
+        merge([cpu, gpu], other)
+    for into in (cpu, gpu / "merged", tmp_path):
+        with pytest.raises(BadInput, match="is no folder apart from"):
+            merge([cpu, gpu], into)
+    # A comparison has been put where a merge was.
+    both = tmp_path / "both"
+    merge([cpu, gpu], both)
+    write_json(both / "results.json", small())
+    before = contents(both)
+    with pytest.raises(BadInput, match="a comparison's own results"):
+        merge([cpu, gpu], both)
+    assert contents(both) == before
+    assert contents(other) == {"notes.txt": hashlib.sha256(b"mine").hexdigest()}
+
+
+def test_the_command_merges_where_there_is_no_torch(cpu: Path, gpu: Path, tmp_path: Path) -> None:
+    without = run("cpu", "gpu", cwd=tmp_path)
+    assert without.returncode == 2
+    assert without.stderr == "zoo: several folders are merged into another: add --into FOLDER\n"
+    done = run("cpu", "gpu", "--into", "both", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "report: both/report.md" in done.stdout
+    assert "sharp on B" in done.stdout
+    changed(gpu, _budget)
+    refused = run("cpu", "gpu", "--into", "both", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("zoo: records under different protocols")
+    assert refused.stderr.count("\n") == 1

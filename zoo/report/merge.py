@@ -1,0 +1,242 @@
+"""Results of several machines as one: the command is `zoo report FOLDER OTHER... --into DEST`.
+
+Only what was measured alike is put together: the same films, frame for frame, with the same preset,
+budget and batch.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.aside import sweep_below, written_aside
+from zoo.errors import BadInput
+from zoo.locks import alone_in
+from zoo.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.report.merged_files import FILES, Files, named
+from zoo.report.placing import placed
+from zoo.report.series_rows import row_of
+from zoo.report.standings import machine_key
+from zoo.report.write import check, write_report
+
+MARK = ".merged"
+"""The file that says of a folder that it may be written anew."""
+_PROTOCOL = ("preset", "budget", "batch")
+
+
+@dataclass(frozen=True)
+class _Source:
+    folder: Path
+    results: Results
+
+
+def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
+    """Write the records of several results folders, and their report, as one results folder.
+
+    Records keep their order. One that two folders have, of the same machine, is taken from the
+    later; what a film shows of itself, from the first that has it. `into` is new, empty or an
+    earlier merge; `folders` are only read. Returns the results and where their `report.md` is.
+    Raises BadInput, with nothing changed, where the folders do not fit together or name a file
+    elsewhere.
+    """
+    _check_apart(folders, into)
+    _check_free(into)
+    sources = [_source(folder) for folder in folders]
+    files = Files()
+    results = _merged(sources, files)
+    with alone_in(into):
+        _check_free(into)
+        sweep_below(into)
+        with written_aside(into / MARK) as aside:
+            aside.write_text("zoo report --into writes this folder anew.\n", encoding="utf-8")
+        files.write(into)
+        written = write_report(results, into)
+        files.remove_others(into)
+    return results, written
+
+
+def _source(folder: Path) -> _Source:
+    results = read_json(folder / "results.json", Results)
+    try:
+        check(results, folder)
+    except BadInput as error:
+        raise BadInput(f"{folder}: {error}") from None
+    return _Source(folder, results)
+
+
+def _check_apart(folders: Sequence[Path], into: Path) -> None:
+    place = into.resolve()
+    for folder in folders:
+        source = folder.resolve()
+        if place.is_relative_to(source) or source.is_relative_to(place):
+            raise BadInput(f"--into {into} is no folder apart from {folder}, which is only read")
+
+
+def _check_free(into: Path) -> None:
+    """Raise BadInput unless a folder is new, empty or what an earlier merge left."""
+    if not into.exists():
+        return
+    if not into.is_dir():
+        raise BadInput(f"--into {into} is no folder")
+    # Locks and what writers leave aside have names like this.
+    found = sorted(path.name for path in into.iterdir() if not path.name.startswith("."))
+    if found and not (into / MARK).is_file():
+        raise BadInput(
+            f"--into {into} holds {found[0][:60]!r}; a merge is written into a folder that is "
+            "new or empty, or over an earlier merge"
+        )
+    if "results.json" in found:
+        earlier = read_json(into / "results.json", Results)
+        if not all(name.startswith(f"{FILES}/") for name in named(earlier)):
+            raise BadInput(f"--into {into} holds a comparison's own results, not an earlier merge")
+
+
+def _merged(sources: Sequence[_Source], files: Files) -> Results:
+    first = sources[0]
+    for other in sources[1:]:
+        _check_protocol(first, other)
+    records = _records(sources)
+    commands = [line for each in sources for line in each.results.command.splitlines()]
+    return Results(
+        created=max((each.results.created for each in sources), key=_moment),
+        command="\n".join(dict.fromkeys(commands)),
+        preset=first.results.preset,
+        budget=first.results.budget,
+        batch=first.results.batch,
+        films=_films(sources, records, files),
+        metrics=_metrics(sources),
+        records=[_with_files(record, source.folder, files) for source, record in records],
+    )
+
+
+def _check_protocol(one: _Source, other: _Source) -> None:
+    for name in _PROTOCOL:
+        here, there = (getattr(each.results, name) for each in (one, other))
+        if here != there:
+            raise BadInput(
+                f"records under different protocols are not comparable: the {name} is "
+                f"{str(here)[:60]!r} in {one.folder} and {str(there)[:60]!r} in {other.folder}"
+            )
+
+
+def _moment(created: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(created)
+    except ValueError:
+        raise BadInput(f"results were made at {created[:60]!r}, which is no time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def _records(sources: Sequence[_Source]) -> list[tuple[_Source, Record]]:
+    """All records with where they come from, in order; none that a later source has as well."""
+    kept: list[tuple[_Source, Record]] = []
+    later: set[str] = set()
+    for source in reversed(sources):
+        keys = [_cell(record) for record in source.results.records]
+        pairs = zip(keys, source.results.records, strict=True)
+        kept[:0] = [(source, record) for key, record in pairs if key not in later]
+        later.update(keys)
+    return kept
+
+
+def _cell(record: Record) -> str:
+    """What was done, with what and where: two records that agree in it are of one cell."""
+    fields = {"model", "options", "origin", "seed", "trained_on", "watched"}
+    own = [record.model_dump(mode="json", include=fields), machine_key(record.environment)]
+    return json.dumps(own, sort_keys=True)
+
+
+def _films(
+    sources: Sequence[_Source], records: Sequence[tuple[_Source, Record]], files: Files
+) -> list[FilmInfo]:
+    found: dict[str, list[tuple[_Source, FilmInfo]]] = {}
+    for source in sources:
+        for film in source.results.films:
+            versions = found.setdefault(film.name, [])
+            versions.append((source, film))
+            _check_same(*versions[0], *versions[-1])
+    return [_film(versions, records, files) for versions in found.values()]
+
+
+def _check_same(one: _Source, film: FilmInfo, other: _Source, again: FilmInfo) -> None:
+    for name in ("size", "fingerprint"):
+        if getattr(film, name) != getattr(again, name):
+            raise BadInput(
+                f"the film {film.name[:60]!r} is not the same in {one.folder} and {other.folder}: "
+                f"its {name} differs"
+            )
+
+
+def _film(
+    versions: Sequence[tuple[_Source, FilmInfo]],
+    records: Sequence[tuple[_Source, Record]],
+    files: Files,
+) -> FilmInfo:
+    shown: dict[str, str | None] = {"series": _series(versions, records, files)}
+    for what in ("barcode", "video"):
+        named = [(s.folder, name) for s, film in versions if (name := getattr(film, what))]
+        there = [each for each in named if placed(*each).exists()]
+        shown[what] = next((files.take(*each) for each in [*there, *named]), None)
+    return versions[0][1].model_copy(update=shown)
+
+
+def _series(
+    versions: Sequence[tuple[_Source, FilmInfo]],
+    records: Sequence[tuple[_Source, Record]],
+    files: Files,
+) -> str | None:
+    """The scores frame by frame of all records that any source has them of, with their machines."""
+    named_ones = [(source, film.series) for source, film in versions if film.series]
+    read = [
+        (source, read_json(path, Series))
+        for source, name in named_ones
+        if (path := placed(source.folder, name)).exists()
+    ]
+    if not read:
+        return next((files.take(source.folder, name) for source, name in named_ones), None)
+    (first, base), *others = read
+    for other, series in others:
+        if (series.frames, series.seconds) != (base.frames, base.seconds):
+            raise BadInput(
+                f"the scores of {base.film[:60]!r} frame by frame are not of the same frames in "
+                f"{first.folder} and {other.folder}"
+            )
+    by_folder = {source.folder: series for source, series in read}
+    rows = []
+    for source, record in records:
+        own = record.watched == record.trained_on == versions[0][1].name
+        series_here = by_folder.get(source.folder)
+        row = row_of(series_here, record) if own and series_here else None
+        if row:
+            machine = machine_key(record.environment)
+            rows.append(SeriesRow(run=row.run, machine=machine, scores=row.scores))
+    series = base.model_copy(update={"rows": rows})
+    return files.add(base.film, ".json", (series.model_dump_json() + "\n").encode())
+
+
+def _metrics(sources: Sequence[_Source]) -> list[MetricInfo]:
+    """Every metric once; unavailable only where it was so in all sources that name it."""
+    found: dict[str, MetricInfo] = {}
+    for source in sources:
+        for metric in source.results.metrics:
+            known = found.setdefault(metric.name, metric)
+            if known.unavailable is not None and metric.unavailable is None:
+                found[metric.name] = metric
+    return list(found.values())
+
+
+def _with_files(record: Record, folder: Path, files: Files) -> Record:
+    pictures = [
+        picture.model_copy(
+            update={
+                "original": files.take(folder, picture.original),
+                "reconstruction": files.take(folder, picture.reconstruction),
+            }
+        )
+        for picture in record.pictures
+    ]
+    video = files.take(folder, record.video) if record.video else None
+    return record.model_copy(update={"pictures": pictures, "video": video})
