@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.compare.conftest import finished, results_of
+from zoo.records import Results
 
 
 @pytest.mark.slow
@@ -39,9 +40,18 @@ def test_several_processes_give_what_one_gives(compare: Callable, tmp_path: Path
     finished(compare(*words, folder="one"))
     finished(compare(*words, "--max-parallel", "2", folder="two"))
     one, two = (results_of(tmp_path / name) for name in ("one", "two"))
-    assert [measured(r) for r in one.records] == [measured(r) for r in two.records]
+    assert measured(one) == measured(two)
 
 
-def measured(record: object) -> object:
-    """A record without what depends on the clock and the place."""
-    return record.model_dump(exclude={"cost", "spent", "environment", "video"})  # type: ignore[attr-defined]
+def measured(results: Results) -> list[object]:
+    """The records without what depends on the clock and the place.
+
+    Of codecs only how they ended: x264 and x265 give other bytes from run to run at some sizes.
+    """
+    elsewhere = {"cost", "spent", "environment", "video"}
+    return [
+        (record.model, record.watched, record.status)
+        if record.kind == "codec"
+        else record.model_dump(exclude=elsewhere)
+        for record in results.records
+    ]
