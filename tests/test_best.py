@@ -159,5 +159,6 @@ def test_a_refined_latent_is_its_frames_alone() -> None:
         together = model.encode(frames)
         assert torch.equal(together, model.encode(frames))
         alone = torch.cat([model.encode(frame[None]) for frame in frames])
-    assert torch.allclose(together, alone, atol=1e-3 * float(together.std()))
+    # To the bit: steps by features make much of the least difference in rounding.
+    assert torch.equal(together, alone)
     assert all(weights.grad is None for weights in model.parameters())
