@@ -47,5 +47,5 @@ def test_the_folder_is_small() -> None:
     sizes = {path: path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()}
     seen = {path: size for path, size in sizes.items() if path.suffix in (".png", ".webp", ".mp4")}
     assert seen and max(seen.values()) < 1_000_000
-    assert max(sizes.values()) < 2_500_000
+    assert max(sizes.values()) < 2_000_000
     assert sum(sizes.values()) < 20_000_000
