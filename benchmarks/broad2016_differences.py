@@ -52,7 +52,8 @@ VARIANTS = (
     Variant("lists of encoder and decoder swapped", INTENDED, "swapped_lists"),
     Variant("statistics of the batch at inference", INTENDED, "batch_statistics"),
     Variant("frames stretched to full contrast", INTENDED, "stretched"),
-    Variant("as published: all three", PUBLISHED),
+    Variant("last frames dropped", INTENDED, "rest_dropped"),
+    Variant("as published: all four", PUBLISHED),
 )
 
 

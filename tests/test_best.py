@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
-from zoo_plugins.refinement import refined
-from zoo_plugins.warped_components import WarpedComponents, warped
+from torch import Tensor
+from zoo_plugins.best import Best, Drawing
+from zoo_plugins.byte_code import ByteCode
+from zoo_plugins.warped_components import WarpedComponents, reduced, warped
 
 import zoo
 from zoo import FrameSize
@@ -32,35 +33,67 @@ def errors(model: zoo.Autoencoder, frames: Tensor) -> Tensor:
         return (drawn - frames).square().mean(dim=(1, 2, 3))
 
 
-class Pixels(nn.Module):
-    """The error of a drawing whose numbers are the frame's values, each at a scale of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor([10.0, 1.0, 0.1]))
-
-    def drawn(self, latent: Tensor) -> Tensor:
-        return (self.scale * latent).unflatten(1, (3, 1, 1))
-
-    def forward(self, latent: Tensor, frames: Tensor) -> Tensor:
-        return (self.drawn(latent) - frames).square().mean(dim=(1, 2, 3))
-
-    def curvature(self) -> Tensor:
-        return 2 / 3 * self.scale.detach().square()
+def prepared(**options: object) -> Best:
+    model = build(**options).eval()
+    assert isinstance(model, Best)
+    model.prepare(scene_as_film(SIZE))
+    return model
 
 
-FRAMES = torch.tensor([[0.1, 0.5, 0.3], [0.9, 0.2, 0.4]]).view(2, 3, 1, 1)
+def stirred(model: Best) -> Best:
+    """As after a training: what the network adds depends on the latent."""
+    with torch.no_grad():
+        for weights in model.drawing.redraw.up[0].parameters():
+            weights.mul_(30)
+    return model
 
 
 def test_it_starts_from_the_principal_components() -> None:
-    film, frames = scene_as_film(SIZE), scene(48, SIZE)
-    model, pca = build(warps=0, refine=0), build("pca")
-    before = errors(model, frames).mean()
-    model.prepare(film)
-    pca.fit(film)
+    """With a byte for each coordinate, and no network to speak of yet, it is PCA."""
+    frames = scene(48, SIZE)
+    model, pca = prepared(warps=0, search=0, coordinates=1), build("pca")
+    pca.fit(scene_as_film(SIZE))
     start = errors(model, frames).mean()
-    assert start < 0.2 * before
     assert float(start) == pytest.approx(float(errors(pca, frames).mean()), abs=1e-3)
+
+
+def test_several_coordinates_a_number_draw_nearer_than_one() -> None:
+    frames = scene(48, SIZE)
+    one, three = (errors(prepared(search=0, coordinates=n), frames).mean() for n in (1, 3))
+    assert three < 0.8 * one
+
+
+def test_latents_are_whole_bytes() -> None:
+    with torch.inference_mode():
+        latent = prepared().encode(scene(9, SIZE))
+    assert torch.equal(latent, latent.round()) and latent.min() >= 0 and latent.max() <= 255
+
+
+def test_halfway_between_two_frames_lies_what_is_like_both() -> None:
+    model = prepared(search=0)
+    with torch.inference_mode():
+        numbers = model.encode(scene(48, SIZE)[[5, 40]])
+        ends, between = model.unfold(numbers), []
+        for share in (0.25, 0.5, 0.75):
+            between.append(torch.lerp(ends[0], ends[1], share))
+        drawn = model.decode(model.fold(torch.stack([ends[0], *between, ends[1]])))
+        coded = model.decode(torch.lerp(numbers[0], numbers[1], 0.5)[None])
+    first, last = drawn[0], drawn[-1]
+    apart = [float((picture - last).square().mean()) for picture in drawn]
+    assert apart == sorted(apart, reverse=True)
+    middle = (first + last) / 2
+    # Halfway between two numbers whose digits are names lies anything.
+    assert (drawn[2] - middle).square().mean() < 0.2 * (coded[0] - middle).square().mean()
+
+
+def test_a_coarse_linear_picture_is_the_frame_s_at_that_size() -> None:
+    model = prepared(warps=0, search=0, coarse=2)
+    frames = scene(48, SIZE)
+    with torch.inference_mode():
+        coordinates = model.coordinates(frames)
+        picture = model.drawing.compose(coordinates).unflatten(1, (3, 18, 32))
+    wanted = reduced(frames, FrameSize(32, 18))
+    assert (picture - wanted).square().mean() < 0.1 * wanted.var(dim=0).mean()
 
 
 def test_warped_frames_teach_the_components_of_what_the_film_does_not_show() -> None:
@@ -82,13 +115,15 @@ def test_errors_are_measured_against_those_of_the_linear_picture() -> None:
         film_of((contrast * 255 * frames).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
         for contrast in (1.0, 0.25)
     ]
-    models = [build(warps=0, refine=0).eval() for _ in films]
-    for model, film in zip(models, films, strict=True):
-        model.prepare(film)
-    plain, faint = (float(model.typical_error) for model in models)  # type: ignore[arg-type]
+    linear = [WarpedComponents(SIZE, 6, 0.0) for _ in films]
+    for components, film in zip(linear, films, strict=True):
+        components.fit(film)
+    plain, faint = (
+        components.typical_error(film) for components, film in zip(linear, films, strict=True)
+    )
     assert faint == pytest.approx(0.25 * plain, rel=0.1)
     seen = film_batch(films[0], films[0].split.seen.tolist(), torch.device("cpu"))
-    typical = errors(models[0], seen).log().mean().exp().sqrt()
+    typical = errors(linear[0], seen).log().mean().exp().sqrt()
     assert plain == pytest.approx(float(typical), rel=0.1)
 
 
@@ -103,62 +138,34 @@ def test_a_warp_enlarges_moves_and_mirrors() -> None:
     assert torch.allclose(moved[..., :-16], frames[..., 16:], atol=1e-4)
 
 
-def test_latents_move_to_where_the_error_is_least() -> None:
-    drawing, start = Pixels(), torch.zeros(2, 3)
-    with torch.inference_mode():
-        found = refined(drawing, start, [FRAMES], drawing.curvature(), 20)
-        alone = refined(drawing, start[1:], [FRAMES[1:]], drawing.curvature(), 20)
-        assert torch.allclose(drawing.drawn(found), FRAMES, atol=1e-3)
-    assert torch.equal(found[1:], alone)
-    assert drawing.scale.grad is None
-
-
-def test_weights_that_were_made_in_inference_mode_are_no_hindrance() -> None:
-    with torch.inference_mode():
-        drawing = Pixels()
-        found = refined(drawing, torch.zeros(2, 3), [FRAMES], drawing.curvature(), 20)
-        assert torch.allclose(drawing.drawn(found), FRAMES, atol=1e-3)
-
-
-def test_no_frame_is_worse_for_steps_that_are_far_too_long() -> None:
-    drawing, start = Pixels(), torch.zeros(2, 3)
-    found = refined(drawing, start, [FRAMES], drawing.curvature() / 50, 6)
-    with torch.no_grad():
-        before, after = (drawing(latent, FRAMES) for latent in (start, found))
-    assert (after < 0.9 * before).all()
-
-
-def test_numbers_without_curvature_stay() -> None:
-    drawing = Pixels()
-    curvature = drawing.curvature() * torch.tensor([1, 0, 1])
-    found = refined(drawing, torch.zeros(2, 3), [FRAMES], curvature, 8)
-    assert (found[:, 1] == 0).all()
-    assert (found[:, 0] > 0).all()
-
-
-def test_refined_latents_draw_every_frame_nearer() -> None:
-    model = build().eval()
-    model.prepare(scene_as_film(SIZE))
-    # A network that has learnt something: what it adds depends on the latent.
-    with torch.no_grad():
-        for weights in model.drawing.redraw.up[0].parameters():  # type: ignore[union-attr, index]
-            weights.mul_(30)
+def test_a_search_draws_frames_nearer() -> None:
+    model = stirred(prepared(search_feature=0))
     frames = scene(5, SIZE).flip(-1)
-    coordinates = build(refine=0).eval()
-    coordinates.load_state_dict(model.state_dict())
-    before, after = errors(coordinates, frames), errors(model, frames)
-    assert (after < before).all()
+    plain = build(search=0).eval()
+    plain.load_state_dict(model.state_dict())
+    before, after = errors(plain, frames), errors(model, frames)
+    assert (after <= before + 1e-6).all()
     assert after.mean() < 0.98 * before.mean()
 
 
-def test_a_refined_latent_is_its_frames_alone() -> None:
-    model = build().eval()
-    model.prepare(scene_as_film(SIZE))
+def test_a_latent_is_its_frame_s_alone() -> None:
+    model = stirred(prepared())
     frames = scene(7, SIZE)
     with torch.inference_mode():
         together = model.encode(frames)
         assert torch.equal(together, model.encode(frames))
         alone = torch.cat([model.encode(frame[None]) for frame in frames])
-    # To the bit: steps by features make much of the least difference in rounding.
+    # To the bit: a search by slopes makes much of the least difference in rounding.
     assert torch.equal(together, alone)
     assert all(weights.grad is None for weights in model.parameters())
+
+
+def test_at_its_full_size_the_decoder_is_no_larger_than_that_of_2016() -> None:
+    options = Best.Options()
+    coarse = FrameSize(256 // options.coarse, 144 // options.coarse)
+    count = options.coordinates * options.latent
+    with torch.device("meta"):
+        drawing = Drawing(FrameSize(256, 144), coarse, options.width, count)
+        levels = ByteCode(count, options.latent).levels
+    numbers = sum(weights.numel() for weights in drawing.state_dict().values())
+    assert 15e6 < numbers + levels.numel() < 25.3e6

@@ -192,8 +192,22 @@ def test_noise_is_turned_down_for_the_second_half() -> None:
     assert sds == [1.0, 1.0, 0.5, 0.5]
 
 
+def test_the_published_system_leaves_out_what_fills_no_batch_of_twelve() -> None:
+    size = FrameSize(64, 36)
+    intended, published = (
+        kind.build(size, {"width": 1}) for kind in (Broad2016, Broad2016Published)
+    )
+    counts = (5, 12, 107, 1470, 1471)
+    assert [published.frames_taken(count) for count in counts] == [5, 12, 96, 1464, 1464]
+    assert [intended.frames_taken(count) for count in counts] == list(counts)
+
+
 def test_the_published_system_waives_what_it_breaks_and_nothing_else() -> None:
-    assert set(Broad2016Published.waivers) == {"batch invariant", "players hold what they name"}
+    assert set(Broad2016Published.waivers) == {
+        "batch invariant",
+        "players hold what they name",
+        "trains on every frame",
+    }
     assert Broad2016.waivers == {}
     model = Subject(Broad2016Published).build()
     assert model.options.swapped_lists and model.options.batch_statistics

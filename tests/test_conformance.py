@@ -191,6 +191,16 @@ class Undecided(Sound):
         return (drawn + 0.01 * torch.randn_like(drawn)).clamp(0, 1)
 
 
+class LeavesFramesOut(Sound):
+    def frames_taken(self, seen):
+        return seen - seen % 12
+
+
+class FoldsElsewhere(Sound):
+    def unfold(self, numbers):
+        return numbers.round()
+
+
 class LearnsNothing(Sound):
     def optimizer(self, player):
         return Optimizer(lr=1e-9)
@@ -214,6 +224,8 @@ FAULTS = {
     TooFewNumbers: "latent size",
     ALatentOfItsOwn: "latent size",
     Undecided: "deterministic",
+    LeavesFramesOut: "trains on every frame",
+    FoldsElsewhere: "folds back",
     LearnsNothing: "fits one batch",
 }
 

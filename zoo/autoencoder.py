@@ -148,6 +148,13 @@ class Autoencoder(nn.Module):
         """How the named player learns."""
         return Optimizer()
 
+    def frames_taken(self, seen: int) -> int:
+        """Say how many of a film's `seen` training frames the model is trained on, the first ones.
+
+        All of them, for equal terms. A historic model may leave some out, and needs a waiver.
+        """
+        return seen
+
     def prepare(self, film: Film) -> None:
         """Look at the film once before training, only at its training frames (`split.seen`).
 
@@ -170,6 +177,18 @@ class Autoencoder(nn.Module):
         where a model has no prior.
         """
         return None
+
+    def unfold(self, numbers: Tensor) -> Tensor:
+        """Latents, each flat, (N, L), as coordinates (N, M) between which all that lies is like both.
+
+        The latents themselves, unless their numbers name something: halfway between two names is a
+        third. Ways through latent space are laid in these coordinates.
+        """
+        return numbers
+
+    def fold(self, coordinates: Tensor) -> Tensor:
+        """The flat latents (N, L) nearest to coordinates (N, M); `unfold` is undone by it."""
+        return coordinates
 
     def fit(self, film: Film) -> None:
         """Fit to the film's training frames without gradient descent (references)."""

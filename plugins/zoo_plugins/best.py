@@ -12,6 +12,7 @@ has what else was tried.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,12 +23,14 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import Film, FrameSize, Loss, Losses, Optimizer, Step, hookimpl
-from zoo_plugins.gaussian import pixel_nats
+from zoo_plugins.byte_code import ByteCode
+from zoo_plugins.code_search import searched
 from zoo_plugins.layers import STAGES, Block, halvings, widths
 from zoo_plugins.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
-from zoo_plugins.refinement import refined
-from zoo_plugins.warped_components import WarpedComponents
+from zoo_plugins.warped_components import WarpedComponents, reduced, warped
 
+NARROW = 32
+STAGES_COMPARED = 3
 FEATURE_CURVATURE = 0.1
 """What the feature distance at weight 1 is taken to add to the curvature, over the pixels' own."""
 
@@ -40,12 +43,12 @@ def fade(layer: nn.Module) -> None:
 
 
 class Redraw(nn.Module):
-    """A linear picture (B, 3, H, W) and its latent (B, L) to what is missing (B, 3, H, W).
+    """A linear picture (B, 3, H, W) and its coordinates (B, N) to what is missing (B, 3, H, W).
 
-    A U-Net: the picture's maps on the way down meet, on the way up, what is drawn from the latent.
+    A U-Net: the picture's maps on the way down meet, on the way up, what is drawn from coordinates.
     """
 
-    def __init__(self, size: FrameSize, width: int, latent: int) -> None:
+    def __init__(self, size: FrameSize, width: int, coordinates: int) -> None:
         super().__init__()
         self.sizes = halvings(size)
         channels = widths(width)
@@ -53,9 +56,11 @@ class Redraw(nn.Module):
             nn.Conv2d(before, after, 3, stride=2, padding=1)
             for before, after in itertools.pairwise([3, *channels])
         )
-        height, length = self.sizes[-1]
-        self.start = nn.Linear(latent, channels[-1] * height * length)
-        self.start_shape = channels[-1], height, length
+        # Few channels for all coordinates at all places: most of the weights would be here.
+        narrow = min(NARROW, channels[-1])
+        self.start_shape = narrow, *self.sizes[-1]
+        self.start = nn.Linear(coordinates, math.prod(self.start_shape))
+        self.widened = nn.Conv2d(narrow, channels[-1], 1)
         self.blocks = nn.ModuleList(Block(count) for count in channels)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(after, before, 4, 2, padding=1)
@@ -63,14 +68,14 @@ class Redraw(nn.Module):
         )
         fade(self.up[0])
 
-    def forward(self, picture: Tensor, latent: Tensor) -> Tensor:
+    def forward(self, picture: Tensor, coordinates: Tensor) -> Tensor:
         """Draw what is to be added to the picture."""
         met, maps = [], picture * 2 - 1
         for layer in self.down:
             maps = F.silu(layer(maps))
             met.append(maps)
-        drawn = self.start(latent).unflatten(1, self.start_shape)
-        drawn = drawn.contiguous(memory_format=torch.channels_last)
+        start = self.start(coordinates).unflatten(1, self.start_shape)
+        drawn = self.widened(start.contiguous(memory_format=torch.channels_last))
         for stage in reversed(range(STAGES)):
             height, length = self.sizes[stage]
             drawn = self.blocks[stage](drawn + met[stage])
@@ -79,44 +84,36 @@ class Redraw(nn.Module):
 
 
 class Drawing(nn.Module):
-    """The decoder: latents (B, L) to frames (B, 3, H, W), not yet cut to [0, 1]."""
+    """The decoder: coordinates (B, N) to frames (B, 3, H, W), not yet cut to [0, 1]."""
 
-    def __init__(self, size: FrameSize, width: int, latent: int, coarse: int) -> None:
+    def __init__(self, size: FrameSize, coarse: FrameSize, width: int, coordinates: int) -> None:
         super().__init__()
         self.shape = size.height, size.width
-        self.coarse_shape = -(-size.height // coarse), -(-size.width // coarse)
-        values = 3 * self.coarse_shape[0] * self.coarse_shape[1]
-        self.compose = nn.Linear(latent, values).requires_grad_(False)
-        self.redraw = Redraw(size, width, latent)
+        self.coarse_shape = coarse.height, coarse.width
+        self.compose = nn.Linear(coordinates, 3 * coarse.pixels).requires_grad_(False)
+        self.redraw = Redraw(size, width, coordinates)
 
-    @torch.no_grad()
-    def start_from(self, directions: Tensor, mean: Tensor) -> None:
-        """Make `directions` (l, 3 H W), l at most L, and `mean` (3 H W,) the linear picture."""
-        pictures = torch.cat([directions, mean[None]]).unflatten(1, (3, *self.shape))
-        coarse = F.interpolate(pictures, self.coarse_shape, mode="area").flatten(1)
-        self.compose.weight.zero_()
-        self.compose.weight[:, : len(directions)] = coarse[:-1].T
-        self.compose.bias.copy_(coarse[-1])
-
-    def forward(self, latent: Tensor) -> Tensor:
+    def forward(self, coordinates: Tensor) -> Tensor:
         """The linear picture, redrawn."""
-        picture = self.compose(latent).unflatten(1, (3, *self.coarse_shape))
+        picture = self.compose(coordinates).unflatten(1, (3, *self.coarse_shape))
         picture = picture.contiguous(memory_format=torch.channels_last)
         if self.coarse_shape != self.shape:
             picture = F.interpolate(picture, self.shape, mode="bilinear", align_corners=False)
-        return picture + self.redraw(picture, latent)
+        return picture + self.redraw(picture, coordinates)
 
 
 class Nearness(nn.Module):
-    """How far what is drawn from latents is from frames: the mean squared error, and features."""
+    """How far what is drawn from coordinates is from frames: mean squared error, and features."""
 
     def __init__(self, drawing: Drawing, distance: FeatureDistance) -> None:
         super().__init__()
         self.drawing, self.distance = drawing, distance
 
-    def forward(self, latent: Tensor, frames: Tensor, weight: Tensor, *features: Tensor) -> Tensor:
-        """Latents (B, L) and what is to be drawn from them to errors (B,)."""
-        drawn = self.drawing(latent).float()
+    def forward(
+        self, coordinates: Tensor, frames: Tensor, weight: Tensor, *features: Tensor
+    ) -> Tensor:
+        """Coordinates (B, N) and what is to be drawn from them to errors (B,)."""
+        drawn = self.drawing(coordinates).float().clamp(0, 1)
         errors = (drawn - frames).square().mean(dim=(1, 2, 3))
         if features:
             errors = errors + weight * self.distance.to_features(drawn, features)
@@ -124,22 +121,25 @@ class Nearness(nn.Module):
 
 
 class Best(zoo.Autoencoder):
-    """Principal components that stay as they were computed, and a network that redraws."""
+    """Principal components, coded in bytes, and a network that redraws what they draw."""
 
     name: ClassVar[str] = "best"
-    summary: ClassVar[str] = "principal components, redrawn by a network"
+    summary: ClassVar[str] = "principal components in few bits each, redrawn by a network"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 16, "coarse": 1, "backbone": LIGHT_BACKBONE}
+        "quick": {"width": 24, "coarse": 1, "backbone": LIGHT_BACKBONE}
     }
 
     class Options(zoo.Options):
         """Settings of our own model."""
 
-        width: int = pydantic.Field(48, ge=4, description="channels of the first stage")
-        coarse: int = pydantic.Field(
-            2, ge=1, le=8, description="how much smaller than the frame the linear picture is"
+        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+        coordinates: int = pydantic.Field(
+            3, ge=1, le=8, description="coordinates for each number of the latent"
         )
-        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
+        coarse: int = pydantic.Field(
+            4, ge=1, le=8, description="how much smaller than the frame the linear picture is"
+        )
+        lr: float = pydantic.Field(3e-3, gt=0, description="highest learning rate")
         pixel_sd: float = pydantic.Field(
             0.6, gt=0, description="what errors are measured against, over the linear picture's own"
         )
@@ -149,19 +149,20 @@ class Best(zoo.Autoencoder):
         backbone: str = pydantic.Field(
             BACKBONE, description="timm network whose features are compared"
         )
-        blend: float = pydantic.Field(
-            0.3, ge=0, description="weight of the pixel error on blends of two frames"
+        warps: float = pydantic.Field(
+            0.5, ge=0, description="what a warped frame counts, beside a frame of the film"
+        )
+        structure: float = pydantic.Field(0.0, ge=0, description="x")
+        copies: float = pydantic.Field(
+            1.0, ge=0, description="x"
         )
         noise: float = pydantic.Field(
-            0.05, ge=0, description="noise on latents in training, over their standard deviation"
+            0.05, ge=0, description="noise on coordinates in training, over their standard deviation"
         )
-        warps: float = pydantic.Field(
-            0.5, ge=0, description="weight of warped frames in the principal components"
+        search: int = pydantic.Field(
+            8, ge=0, description="steps by which digits are moved to where a frame is drawn best"
         )
-        refine: int = pydantic.Field(
-            8, ge=0, description="steps by which a frame's coordinates are moved to its latent"
-        )
-        refine_feature: float = pydantic.Field(
+        search_feature: float = pydantic.Field(
             2.0, ge=0, description="weight of the feature distance beside the pixel error in them"
         )
 
@@ -169,55 +170,64 @@ class Best(zoo.Autoencoder):
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.project = nn.Linear(3 * size.pixels, options.latent).requires_grad_(False)
-        self.drawing = Drawing(size, options.width, options.latent, options.coarse)
-        self.distance = FeatureDistance(options.backbone, 3, size)
+        count = options.coordinates * options.latent
+        self.coarse = FrameSize(-(-size.width // options.coarse), -(-size.height // options.coarse))
+        self.project = nn.Linear(3 * self.coarse.pixels, count).requires_grad_(False)
+        self.code = ByteCode(count, options.latent)
+        self.drawing = Drawing(size, self.coarse, options.width, count)
+        self.distance = FeatureDistance(options.backbone, STAGES_COMPARED, size)
         self.typical_error: Tensor
         self.register_buffer("typical_error", torch.tensor(0.1))
 
     @torch.no_grad()
     def prepare(self, film: Film) -> None:
         """Start from the components: coordinates vary by 1 over the film and its warped frames."""
-        count = min(self.options.latent, len(film.split.seen) - 1)
-        linear = WarpedComponents(self.size, count, self.options.warps)
+        # A film of few frames has few components; coordinates that are left over stay zero.
+        count = min(self.code.coordinates, len(film.split.seen) - 1)
+        linear = WarpedComponents(self.coarse, count, self.options.warps)
         linear.to(self.project.weight.device).fit(film)
-        spreads = linear.spreads(film).clamp_min(1e-6)
+        values, counts = linear.samples(film)
+        spreads = weighted_spread(values, counts).clamp_min(1e-6)
         directions = linear.components / spreads[:, None]
-        # A film of few frames has few components; what is left over of the latent stays zero.
         self.project.weight.zero_()
         self.project.bias.zero_()
         self.project.weight[:count] = directions
         self.project.bias[:count] = -directions @ linear.mean
+        compose = self.drawing.compose
+        compose.weight.zero_()
+        compose.weight[:, :count] = linear.components.T * spreads
+        compose.bias.copy_(linear.mean)
+        rest = 0, self.code.coordinates - count
+        worth = F.pad(spreads.square(), rest)
+        self.code.fit(F.pad(values / spreads, rest), counts, worth)
         # A film that is easy to draw has small errors, which are to weigh as much beside features.
         self.typical_error.fill_(linear.typical_error(film))
-        self.drawing.start_from(linear.components * spreads[:, None], linear.mean)
 
     def coordinates(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to where their latents (B, L) are looked for first."""
-        return self.project(frames.flatten(1))
+        """Frames (B, 3, H, W) to coordinates along the components (B, N)."""
+        return self.project(reduced(frames, self.coarse).flatten(1))
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to latents (B, L)."""
-        if not self.options.refine:
-            return self.coordinates(frames)
-        if not self.options.refine_feature:
-            return self._nearest(frames)
-        # Kernels round otherwise for other batch sizes, and steps by features make much of it.
-        return torch.cat([self._nearest(frame) for frame in frames.split(1)])
+        """Frames (B, 3, H, W) to latents (B, L): whole numbers from 0 to 255."""
+        # One by one: kernels round otherwise for other batch sizes, and a search by slopes makes
+        # much of it, so that a latent would depend on the frames beside it.
+        return torch.cat([self.code.pack(self._searched(frame)) for frame in frames.split(1)])
 
-    def _nearest(self, frames: Tensor) -> Tensor:
+    def _searched(self, frames: Tensor) -> Tensor:
+        """The digits (B, N) from which frames are drawn best, as far as steps lead to them."""
+        options = self.options
+        digits = self.code.nearest(self.coordinates(frames))
+        if not options.search:
+            return digits
         frames = frames.clone(memory_format=torch.channels_last)
-        weight = 2 * self._sd().square() * self.options.refine_feature
-        features = self.distance.features(frames) if self.options.refine_feature else []
+        weight = 2 * self._sd().square() * options.search_feature
+        features = self.distance.features(frames) if options.search_feature else []
         # That of the linear picture alone, whose components do not bear on one another.
         curvature = 2 * self.drawing.compose.weight.square().mean(dim=0)
-        curvature = (1 + FEATURE_CURVATURE * self.options.refine_feature) * curvature
-        return refined(
-            Nearness(self.drawing, self.distance),
-            self.coordinates(frames),
-            [frames, weight, *features],
-            curvature,
-            self.options.refine,
+        curvature = (1 + FEATURE_CURVATURE * options.search_feature) * curvature
+        error = Nearness(self.drawing, self.distance)
+        return searched(
+            error, self.code, digits, [frames, weight, *features], curvature, options.search
         )
 
     def _sd(self) -> Tensor:
@@ -225,35 +235,44 @@ class Best(zoo.Autoencoder):
         return self.options.pixel_sd * self.typical_error
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.drawing(latent).clamp(0, 1)
+        """Latents (B, L), within a half of whole, to frames (B, 3, H, W)."""
+        return self.drawing(self.unfold(latent)).clamp(0, 1)
+
+    def unfold(self, numbers: Tensor) -> Tensor:
+        """The coordinates (N, M) that the digits of latents (N, L) name."""
+        return self.code.levels_of(self.code.unpack(numbers))
+
+    def fold(self, coordinates: Tensor) -> Tensor:
+        """The latents (N, L) of the levels nearest to coordinates (N, M)."""
+        return self.code.pack(self.code.nearest(coordinates))
 
     def optimizer(self, player: str) -> Optimizer:
         """AdamW at the learning rate of the options."""
         return Optimizer(lr=self.options.lr)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
-        """The pixel error, on blends too, and the distance between features."""
+        """The pixel error and the distance between features, of frames and of warped copies."""
         options = self.options
-        blends = self._blends(frames, step)
-        latent = self.coordinates(torch.cat([frames, blends]))
-        drawn = self.drawing(latent + options.noise * step.randn_like(latent))
-        drawn, drawn_blends = drawn.split([len(frames), len(blends)])
-        sd = self._sd()
-        terms = {"pixel": pixel_nats(drawn, frames, sd)}
-        if options.blend:
-            terms["blend"] = options.blend * pixel_nats(drawn_blends, blends, sd)
+        chance = step.randn_like(frames.flatten(1)[:, :4])
+        copies = warped(frames, chance).contiguous(memory_format=torch.channels_last)
+        shown = torch.cat([frames, copies])
+        coordinates = self.coordinates(shown)
+        coordinates = coordinates + options.noise * step.randn_like(coordinates)
+        drawn = self.drawing(self.code.levels_of(self.code.nearest(coordinates)))
+        weights = torch.ones(len(shown)); weights[len(frames):] = options.copies
+        weights /= weights.mean()
+        terms = {"pixel": ((drawn - shown).square().mean(dim=(1,2,3)) * weights).mean()/(2*self._sd()**2)}
         if options.feature:
-            terms["feature"] = options.feature * self.distance(drawn, frames)
+            with torch.no_grad(): targets = self.distance.features(shown)
+            terms["feature"] = options.feature * (self.distance.to_features(drawn, targets)*weights).mean()
+        if options.structure:
+            from zoo_plugins.msssim_ae import multiscale_similarity
+            terms["structure"] = options.structure * (1 - multiscale_similarity(drawn, shown))
         return {"autoencoder": Loss(terms)}
 
-    def _blends(self, frames: Tensor, step: Step) -> Tensor:
-        """Mixtures of each frame, mirrored, with another: none where they weigh nothing."""
-        if not self.options.blend:
-            return frames[:0]
-        share = 0.5 + 0.5 * step.randn_like(frames[:, :1, :1, :1])
-        mirrored = frames.flip(-1)
-        return share * mirrored + (1 - share) * mirrored.roll(1, 0)
+
+def weighted_spread(values: Tensor, counts: Tensor) -> Tensor:
+    return (values.square() * counts[:, None]).sum(dim=0).div(counts.sum()).sqrt()
 
 
 @hookimpl

@@ -209,6 +209,10 @@ class Broad2016(zoo.Autoencoder):
             False, description="stretch every frame that is drawn to full contrast"
         )
 
+        rest_dropped: bool = pydantic.Field(
+            False, description="never look at the last frames, which fill no batch of twelve"
+        )
+
     options: Options
 
     def __init__(self, size: FrameSize, options: Options) -> None:
@@ -238,6 +242,12 @@ class Broad2016(zoo.Autoencoder):
         """Latents (count, L), uniform within -1 and 1 as in training."""
         shape = count, self.options.latent
         return 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
+
+    def frames_taken(self, seen: int) -> int:
+        """All training frames, or as many as fill batches of twelve; all, if they fill none."""
+        if not self.options.rest_dropped or seen < RUN_BATCH:
+            return seen
+        return seen - seen % RUN_BATCH
 
     def players(self) -> Players:
         """Encoder, decoder and discriminator, or the first two as their lists were published."""
@@ -323,6 +333,7 @@ class Broad2016Published(Broad2016):
     waivers: ClassVar[Mapping[str, str]] = {
         "batch invariant": "the published code normalises by the batch at inference too",
         "players hold what they name": "the published code swaps the lists of encoder and decoder",
+        "trains on every frame": "the published code drops the last frames, fewer than twelve",
     }
 
     class Options(Broad2016.Options):
@@ -336,6 +347,9 @@ class Broad2016Published(Broad2016):
         )
         stretched: bool = pydantic.Field(
             True, description="stretch every frame that is drawn to full contrast"
+        )
+        rest_dropped: bool = pydantic.Field(
+            True, description="never look at the last frames, which fill no batch of twelve"
         )
 
     options: Options

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 import zoo
@@ -43,10 +44,24 @@ class QuantisedAutoencoder(PlainAutoencoder):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Numbers of codes (B, L), within a half of whole, to frames (B, 3, H, W)."""
-        codes = latent.round().long().unsqueeze(1)
+        return self.decoder(self.unfold(latent))
+
+    def unfold(self, numbers: Tensor) -> Tensor:
+        """Numbers of codes (N, L), within a half of whole, to the codes (N, 3 L)."""
+        codes = numbers.round().long().unsqueeze(1)
         # One code book has no dimension of its own in what the quantiser expects.
-        inside = self.quantiser.indices_to_codes(codes if latent.shape[1] > 1 else codes[..., 0])
-        return self.decoder(inside.flatten(1))
+        return self.quantiser.indices_to_codes(
+            codes if numbers.shape[1] > 1 else codes[..., 0]
+        ).flatten(1)
+
+    def fold(self, coordinates: Tensor) -> Tensor:
+        """The numbers (N, L) of the codes nearest to coordinates (N, 3 L)."""
+        levels = torch.tensor(LEVELS, device=coordinates.device)
+        # Levels lie as far apart each, the one in the middle, or just above it, at zero.
+        digits = (coordinates.unflatten(1, (-1, len(LEVELS))) + 1) * (levels // 2)
+        digits = torch.minimum(digits.round().clamp_min(0), levels - 1)
+        places = torch.tensor([1, LEVELS[0], LEVELS[0] * LEVELS[1]], device=coordinates.device)
+        return (digits * places).sum(dim=2)
 
     def _quantised(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         quantised, codes = self.quantiser(self.encoder(frames).unsqueeze(1))

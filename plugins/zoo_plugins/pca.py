@@ -73,9 +73,14 @@ class PrincipalComponents(zoo.Autoencoder):
 
     def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
         """Training frames `[start, stop)`, flattened and centred, a chunk at a time."""
+        for frames in self._frames(film, start, stop):
+            yield frames.flatten(1) - self.mean
+
+    def _frames(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Training frames `[start, stop)`, float (B, 3, H, W) in [0, 1], a chunk at a time."""
         for indices in torch.from_numpy(film.split.seen[start:stop]).split(CHUNK):
             frames = torch.from_numpy(film.store.array[indices.numpy()]).to(self.mean.device)
-            yield frames.permute(0, 3, 1, 2).flatten(1).float() / 255 - self.mean
+            yield frames.permute(0, 3, 1, 2).float() / 255
 
     def _exact(self, film: Film) -> Tensor:
         """Components (L, values) from the eigenvectors of the frames' inner products."""

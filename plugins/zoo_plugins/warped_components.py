@@ -25,6 +25,17 @@ FARTHEST = 2.0
 """Standard deviations at which both are cut off."""
 LEAST_ERROR = 1e-6
 """Squared; rounding to 8 bits alone makes as much."""
+NEGLIGIBLE = 1e-4
+"""Squared; frames with less than this left count alike."""
+SAMPLES = 20_000
+"""Frames of a long film by which levels are placed."""
+
+
+def reduced(frames: Tensor, size: FrameSize) -> Tensor:
+    """Frames (B, 3, H, W) at another size (B, 3, h, w): means over areas."""
+    if frames.shape[-2:] == (size.height, size.width):
+        return frames
+    return F.interpolate(frames, (size.height, size.width), mode="area")
 
 
 def warped(frames: Tensor, chance: Tensor) -> Tensor:
@@ -46,8 +57,9 @@ def warped(frames: Tensor, chance: Tensor) -> Tensor:
 class WarpedComponents(PrincipalComponents):
     """The directions in which training frames and their warped copies differ most.
 
-    A copy counts `share` times what its frame counts. The film is read a chunk at a time, and the
-    copies are made anew, and alike, in each pass.
+    Frames are seen at `size`, which may be coarser than the film. A copy counts `share` times what
+    its frame counts. The film is read a chunk at a time, and the copies are made anew, and alike, in
+    each pass.
     """
 
     def __init__(self, size: FrameSize, latent: int, share: float) -> None:
@@ -57,34 +69,56 @@ class WarpedComponents(PrincipalComponents):
     def fit(self, film: Film) -> None:
         """Find the mean of the training frames and the components."""
         total = torch.zeros_like(self.mean, dtype=torch.float64)
-        for chunk in super()._chunks(film):
-            total += chunk.sum(dim=0, dtype=torch.float64)
+        for frames in self._frames(film):
+            total += frames.flatten(1).sum(dim=0, dtype=torch.float64)
         self.mean.copy_(total / len(film.split.seen))
         self.components.copy_(self._by_subspace_iteration(film))
 
-    def spreads(self, film: Film) -> Tensor:
-        """Standard deviation of each coordinate (L,), over frames and copies."""
-        total = torch.zeros(len(self.components), device=self.mean.device)
-        for chunk in self._chunks(film):
-            total += (chunk @ self.components.T).square().sum(dim=0)
-        return (total / (len(film.split.seen) * (1 + self.share))).sqrt()
+    def samples(self, film: Film) -> tuple[Tensor, Tensor]:
+        """Coordinates (S, L) of frames and copies, and what each counts (S,).
+
+        Scores are means over frames of a logarithm of the error, so a frame counts the more, the
+        less the components leave of it. A long film is thinned out.
+        """
+        thinned = math.ceil(len(film.split.seen) / SAMPLES)
+        coordinates, counts = [], []
+        for chunk, count in self._frames_and_copies(film):
+            some = chunk[::thinned]
+            found, left = self._projected(some)
+            coordinates.append(found)
+            counts.append(count / (left + NEGLIGIBLE))
+        return torch.cat(coordinates), torch.cat(counts)
 
     def typical_error(self, film: Film) -> float:
         """Root of the mean squared error of a training frame's colours: a geometric mean."""
         total = 0.0
         for chunk in super()._chunks(film):
-            missing = chunk - (chunk @ self.components.T) @ self.components
-            errors = missing.square().mean(dim=1).clamp_min(LEAST_ERROR)
-            total += float(errors.log().sum())
+            total += float(self._projected(chunk)[1].clamp_min(LEAST_ERROR).log().sum())
         return math.exp(0.5 * total / len(film.split.seen))
 
-    def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
-        """Training frames and their copies, flattened, centred and weighted, a chunk at a time."""
+    def _projected(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates (B, L), and the mean squared error of what they leave (B,)."""
+        found = chunk @ self.components.T
+        return found, (chunk - found @ self.components).square().mean(dim=1)
+
+    def _frames(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Training frames `[start, stop)` as they are at this size, a chunk at a time."""
+        for frames in super()._frames(film, start, stop):
+            yield reduced(frames, self.size)
+
+    def _frames_and_copies(self, film: Film) -> Iterator[tuple[Tensor, float]]:
+        """Chunks of training frames and of their copies by turns, and what a frame in each counts.
+
+        Flattened and centred.
+        """
         generator = torch.Generator().manual_seed(0)
-        shape = 3, self.size.height, self.size.width
-        for chunk in super()._chunks(film, start, stop):
-            yield chunk
+        for frames in self._frames(film):
+            yield frames.flatten(1) - self.mean, 1.0
             if self.share:
-                chance = torch.randn(len(chunk), 4, generator=generator).to(chunk.device)
-                copies = warped((chunk + self.mean).unflatten(1, shape), chance).flatten(1)
-                yield math.sqrt(self.share) * (copies - self.mean)
+                chance = torch.randn(len(frames), 4, generator=generator).to(frames.device)
+                yield warped(frames, chance).flatten(1) - self.mean, self.share
+
+    def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Training frames and copies, each as much longer as it counts more."""
+        for chunk, count in self._frames_and_copies(film):
+            yield math.sqrt(count) * chunk

@@ -25,6 +25,15 @@ def test_every_training_frame_comes_once_an_epoch_and_no_other(film: Film) -> No
     assert list(positions[:count]) != list(positions[count : 2 * count])
 
 
+def test_frames_that_a_model_does_not_take_never_come(film: Film) -> None:
+    count = len(film.split.seen) - 5
+    some = FrameFeed(film, 4, 3, CPU, 0, 1, count)
+    positions = np.concatenate([some.positions(step) for step in range(count)])
+    assert sorted(positions[:count]) == list(range(count))
+    assert positions.max() == count - 1
+    assert torch.equal(some.pixels(0), torch.from_numpy(film.frames[film.split.seen[positions[:4]]]))
+
+
 def test_a_batch_depends_on_seed_and_step_alone(film: Film) -> None:
     one, other = feed(film), feed(film)
     for step in (7, 0, 30, 7):

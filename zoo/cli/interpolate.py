@@ -69,16 +69,16 @@ def interpolate(
             f"are from {format_time_code(times[0])} to {format_time_code(times[-1])}"
         ) from None
     latents = film_latents(opened.film, opened.eyes)
-    numbers = latents.restored(slice(None)).flatten(1)
+    places = opened.eyes.model.unfold(latents.restored(slice(None)).flatten(1))
     # So that every stop is a picture.
     legs = len(frames) - 1
     count = legs * max(1, round((count - 1) / legs)) + 1
-    way = between(numbers[torch.tensor(frames)], count, Space.of(numbers), kind)
+    way = between(places[torch.tensor(frames)], count, Space.of(places), kind)
     video = Video(opened.out, rate, enlarged=scale)
     with bar(console, "drawing", count) as progress:
         write_walk(
             opened.eyes.model,
-            way,
+            opened.eyes.model.fold(way),
             latents.shape,
             video,
             walking.tags_for(opened, f"from {begin} to {end} through latent space"),

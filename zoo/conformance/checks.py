@@ -9,6 +9,7 @@ from zoo.conformance.inference import (
     batch_invariant,
     deterministic,
     draws_from_the_latent_alone,
+    folds_back,
     latent_size,
     reloads_to_the_bit,
     shapes_and_range,
@@ -20,6 +21,7 @@ from zoo.conformance.training import (
     opposed_terms_oppose,
     players_cover_the_model,
     players_hold_what_they_name,
+    trains_on_every_frame,
 )
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -30,6 +32,8 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     batch_invariant,
     reloads_to_the_bit,
     draws_from_the_latent_alone,
+    folds_back,
+    trains_on_every_frame,
     players_cover_the_model,
     players_hold_what_they_name,
     losses_reach_their_players,

@@ -101,6 +101,20 @@ def reloads_to_the_bit(subject: Subject) -> None:
 
 
 @torch.inference_mode()
+def folds_back(subject: Subject) -> None:
+    """Latents that are unfolded into coordinates fold back into themselves."""
+    model = subject.after_training()
+    numbers = model.encode(scene(4, model.size)).flatten(1)
+    again = model.fold(model.unfold(numbers))
+    expect(
+        again.shape == numbers.shape,
+        f"latents of shape {tuple(numbers.shape)} fold back as {tuple(again.shape)}",
+    )
+    moved = float((again - numbers).abs().max()) if numbers.numel() else 0.0
+    expect(moved <= LATENT_TOLERANCE, f"unfolded and folded back, a latent moved by {moved:.2g}")
+
+
+@torch.inference_mode()
 def draws_from_the_latent_alone(subject: Subject) -> None:
     """A new instance with the same weights draws the same from a latent it never encoded."""
     model = subject.build().eval()

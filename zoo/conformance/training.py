@@ -16,10 +16,20 @@ from zoo.training.players import Players
 
 NUDGE = 1e-3
 """Length of the step that tests an opposition, as a share of the parameters' norm."""
+FILM_LENGTHS = (1, 5, 107, 1470)
+"""In training frames."""
 FIT_STEPS = 400
 LOOK_EVERY = 50
 FAR_BETTER = 0.5
 """Largest share of the mean frame's error that counts as far better than the mean frame."""
+
+
+def trains_on_every_frame(subject: Subject) -> None:
+    """A model is trained on all training frames of a film, however many there are."""
+    model = subject.build()
+    for seen in FILM_LENGTHS:
+        taken = model.frames_taken(seen)
+        expect(taken == seen, f"of {seen} training frames it takes {taken}")
 
 
 def players_cover_the_model(subject: Subject) -> None:

@@ -73,7 +73,9 @@ def train(
     generator = torch.Generator(device).manual_seed(config.seed)
     players = Players(model)
     average = WeightAverage(model, _decay(steps))
-    feed = FrameFeed(film, config.batch, config.seed, device, fabric.global_rank, fabric.world_size)
+    ranks = fabric.global_rank, fabric.world_size
+    taken = model.frames_taken(len(film.split.seen))
+    feed = FrameFeed(film, config.batch, config.seed, device, *ranks, taken)
     reduce = average_over_ranks(fabric)
     tally = Tally(device)
 

@@ -21,13 +21,21 @@ class FrameFeed:
 
     Batches are cut from the endless sequence of shuffled epochs, so that all are full and the
     batch of a step depends on nothing but the seed and the step's number: nothing has to be
-    saved to resume. `rank` of `ranks` gets its slice of each batch.
+    saved to resume. `rank` of `ranks` gets its slice of each batch. Of the training frames the
+    first `taken` are used, if that is given.
     """
 
     def __init__(
-        self, film: Film, batch: int, seed: int, device: torch.device, rank: int, ranks: int
+        self,
+        film: Film,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        rank: int,
+        ranks: int,
+        taken: int | None = None,
     ) -> None:
-        self.indices = film.split.seen
+        self.indices = film.split.seen[:taken]
         self.batch = batch
         self.seed = seed
         self.device = device

@@ -1,0 +1,80 @@
+"""Many coordinates in few bytes: each at one of its own levels, several as the digits of a number.
+
+Eight bits are more than most coordinates of a frame are worth. So a number from 0 to 255 is read as
+digits, each with a base of its own, and every digit names a level of one coordinate.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoo_plugins.levels import BYTE, COUNTS, deal, middles, placed
+
+UNFITTED = 3.0
+"""How far levels reach to both sides before they are fitted."""
+
+
+class ByteCode(nn.Module):
+    """Coordinates (B, N) to digits (B, N) to whole numbers from 0 to 255, float (B, L), and back."""
+
+    def __init__(self, coordinates: int, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.levels: Tensor
+        self.base: Tensor
+        self.byte: Tensor
+        self.place: Tensor
+        # Until levels are fitted, the first coordinates have a byte each.
+        kept = torch.arange(coordinates) < numbers
+        levels = torch.linspace(-UNFITTED, UNFITTED, BYTE).repeat(coordinates, 1)
+        self.register_buffer("levels", torch.where(kept[:, None], levels, 0.0))
+        self.register_buffer("base", torch.where(kept, BYTE, 1))
+        self.register_buffer("byte", torch.where(kept, torch.arange(coordinates), 0))
+        self.register_buffer("place", torch.ones(coordinates, dtype=torch.long))
+
+    @property
+    def coordinates(self) -> int:
+        """N."""
+        return len(self.base)
+
+    def fit(self, values: Tensor, weights: Tensor, worth: Tensor) -> None:
+        """Deal out levels and place them by samples (S, N) of the coordinates, in their order.
+
+        `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error does.
+        Of coordinates that share a byte the first has the highest place.
+        """
+        # What many levels leave is a small difference of large sums.
+        ordered, order = values.double().sort(dim=0)
+        found = [placed(ordered, weights.double()[order], count) for count in COUNTS]
+        errors = torch.stack([left * worth.double() for _, left in found], dim=1)
+        dealt = deal(errors.tolist(), self.numbers)
+        filled = [1] * self.numbers
+        for coordinate in reversed(range(self.coordinates)):
+            base, byte = dealt.counts[coordinate], dealt.byte[coordinate]
+            levels = found[COUNTS.index(base)][0][coordinate].float()
+            # What follows the last level is never named.
+            self.levels[coordinate] = levels[-1]
+            self.levels[coordinate, :base] = levels
+            self.base[coordinate], self.byte[coordinate] = base, byte
+            self.place[coordinate] = filled[byte]
+            filled[byte] *= base
+
+    def nearest(self, coordinates: Tensor) -> Tensor:
+        """The digits (B, N) of the levels that are nearest to coordinates (B, N)."""
+        digits = torch.searchsorted(middles(self.levels), coordinates.T.contiguous()).T
+        return torch.minimum(digits, self.base - 1)
+
+    def levels_of(self, digits: Tensor) -> Tensor:
+        """The coordinates (B, N) that digits (B, N) name."""
+        return self.levels.gather(1, digits.T).T.contiguous()
+
+    def pack(self, digits: Tensor) -> Tensor:
+        """Digits (B, N) to numbers, float (B, L)."""
+        numbers = digits.new_zeros(len(digits), self.numbers)
+        return numbers.index_add_(1, self.byte, digits * self.place).float()
+
+    def unpack(self, numbers: Tensor) -> Tensor:
+        """Numbers (B, L), within a half of whole, to digits (B, N)."""
+        whole = numbers.round().clamp(0, BYTE - 1).long()
+        return whole[:, self.byte] // self.place % self.base
