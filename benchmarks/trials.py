@@ -18,15 +18,19 @@ import numpy as np
 import torch
 
 from zoo import environment
+from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.watch import Judges, as_shown, batches, encode_film, score_film
 from zoo.films.catalogue import Catalogue
+from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
+from zoo.records import Part
 from zoo.training.jobs import Settings, ensure_trained, load_model
 from zoo.workspace import Workspace
 
+PARTS: tuple[Part, ...] = ("seen", "held_out")
 CLIPS = ("bikes", "bigbuckbunny", "carphone")
 
 
@@ -74,6 +78,8 @@ class Outcome:
     """Standard deviation over frames, averaged over pixels: reconstructions' over originals'."""
     decoder_numbers: int = 0
     """How many numbers reconstructions are drawn from, beside the latent."""
+    bytes_a_frame: float = 0.0
+    """Of the film as its latents or its stream, after lossless coding."""
 
 
 def conduct(
@@ -93,15 +99,12 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     workspace = Workspace(work)
     settings = trial.settings(device)
     settings.pin_threads()
-    (entry,) = Catalogue.open(workspace).choose(trial.film)
-    film = open_film(entry, settings.size, workspace, holdout=trial.holdout)
+    film = _film_of(trial, settings, workspace)
     config = settings.config(registry().architecture(trial.model), film)
     folder = ensure_trained(workspace, config, film, settings.device)
     model = load_model(folder, config, settings.device)
 
-    judges = Judges.open(settings.device)
-    if judges.unavailable:
-        raise SystemExit(f"not every metric can be measured: {judges.unavailable}")
+    judges = _judges(settings)
     encoded = encode_film(model, film, settings.device)
     latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
     scores = score_film(model, film, latents, judges.metrics)
@@ -117,7 +120,44 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
         everywhere=_means(scores, np.arange(len(film))),
         spread=_spread(drawn) / _spread(film.store.array),
         decoder_numbers=decoder_bytes(model, latents.restored(slice(0, 1))) // 4,
+        bytes_a_frame=latents.bytes_a_frame(),
     )
+
+
+def coded(codec: str, trial: Trial, work: Path, device: str = "cpu") -> Outcome:
+    """What a codec makes of a trial's film at the bytes of its latents; no model is trained."""
+    workspace, settings = Workspace(work), trial.settings(device)
+    film = _film_of(trial, settings, workspace)
+    config = coding_config(registry().codecs[codec], film, settings)
+    folder = ensure_coded(workspace, config, film)
+    record = evaluate_coding(workspace, folder, config, film, _judges(settings), settings.device)
+    means = {
+        part: {
+            name: mean
+            for name, found in record.scores.items()
+            if part in found and (mean := found[part].mean) is not None
+        }
+        for part in PARTS
+    }
+    assert record.latent and record.latent.coded_bytes
+    return Outcome(
+        trial,
+        seen=means["seen"],
+        held_out=means["held_out"],
+        bytes_a_frame=record.latent.coded_bytes,
+    )
+
+
+def _film_of(trial: Trial, settings: Settings, workspace: Workspace) -> Film:
+    (entry,) = Catalogue.open(workspace).choose(trial.film)
+    return open_film(entry, settings.size, workspace, holdout=trial.holdout)
+
+
+def _judges(settings: Settings) -> Judges:
+    judges = Judges.open(settings.device)
+    if judges.unavailable:
+        raise SystemExit(f"not every metric can be measured: {judges.unavailable}")
+    return judges
 
 
 def _means(scores: dict[str, np.ndarray], frames: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Many coordinates in few bytes: where levels lie, how they are dealt out, and the search for codes."""
+"""Many coordinates in few bytes: where levels lie, who is dealt them, and the search for codes."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ def test_six_coordinates_in_two_bytes_are_nearer_than_two_of_them_alone() -> Non
 
 def test_every_number_stands_for_its_digits_and_they_for_it() -> None:
     code = fitted(2, samples())
-    capacity = [
-        math.prod(code.base[code.byte == byte].tolist()) for byte in range(2)
-    ]
+    capacity = [math.prod(code.base[code.byte == byte].tolist()) for byte in range(2)]
     for byte, count in enumerate(capacity):
         numbers = torch.zeros(count, 2)
         numbers[:, byte] = torch.arange(count)

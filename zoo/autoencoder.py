@@ -179,10 +179,10 @@ class Autoencoder(nn.Module):
         return None
 
     def unfold(self, numbers: Tensor) -> Tensor:
-        """Latents, each flat, (N, L), as coordinates (N, M) between which all that lies is like both.
+        """Flat latents (N, L) as coordinates (N, M): what lies between two is like both.
 
-        The latents themselves, unless their numbers name something: halfway between two names is a
-        third. Ways through latent space are laid in these coordinates.
+        The latents themselves, unless their numbers name something, as those of codes do: halfway
+        between two names is a third. Ways through latent space are laid in these coordinates.
         """
         return numbers
 

@@ -1,12 +1,14 @@
-"""Our own: principal components, redrawn by a convolutional network.
+"""Our own: principal components in few bits each, redrawn by a convolutional network.
 
-The decoder draws, from coordinates along principal components, the linear picture at a coarse size
-and has a network redraw it, which looks at that picture and at the latent. What it adds begins near
-zero, so that training starts from the components. Those are of the film and of its frames warped.
-The loss is the pixel error, also on blends of mirrored frames, which no film shows, and a distance
-between features of a pretrained network, not the one that judges. A frame's latent is its
-coordinates, moved by a few steps to where its drawing is nearest to it by both. `docs/models.md`
-has what else was tried.
+A latent's numbers are bytes. A byte has the digits of several coordinates along principal
+components, each with as many levels as it is worth. From them the decoder draws the linear picture,
+at a coarse size, and has a network redraw it, which looks at that picture and at the coordinates.
+What it adds begins near zero, so that training starts from the components.
+
+Components, levels and network learn from the film's frames and from warped copies of them, so that
+they can draw what the film does not show. The loss is the error of pixels, of structure (MS-SSIM)
+and of features of a pretrained network, not the one that judges. A frame's latent is looked for,
+from its coordinates on, where its drawing is nearest to it. `docs/models.md` has what was tried.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ from zoo_plugins.byte_code import ByteCode
 from zoo_plugins.code_search import searched
 from zoo_plugins.layers import STAGES, Block, halvings, widths
 from zoo_plugins.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
+from zoo_plugins.structural_similarity import multiscale_similarity
 from zoo_plugins.warped_components import WarpedComponents, reduced, warped
 
 NARROW = 32
+"""Channels that are drawn from the coordinates straight away."""
 STAGES_COMPARED = 3
+"""Of the pretrained network."""
 FEATURE_CURVATURE = 0.1
 """What the feature distance at weight 1 is taken to add to the curvature, over the pixels' own."""
 
@@ -144,7 +149,10 @@ class Best(zoo.Autoencoder):
             0.6, gt=0, description="what errors are measured against, over the linear picture's own"
         )
         feature: float = pydantic.Field(
-            48.0, ge=0, description="weight of the feature distance beside the pixel error"
+            32.0, ge=0, description="weight of the feature distance beside the pixel error"
+        )
+        structure: float = pydantic.Field(
+            24.0, ge=0, description="weight of what MS-SSIM lacks of 1, beside the pixel error"
         )
         backbone: str = pydantic.Field(
             BACKBONE, description="timm network whose features are compared"
@@ -152,12 +160,10 @@ class Best(zoo.Autoencoder):
         warps: float = pydantic.Field(
             0.5, ge=0, description="what a warped frame counts, beside a frame of the film"
         )
-        structure: float = pydantic.Field(0.0, ge=0, description="x")
-        copies: float = pydantic.Field(
-            1.0, ge=0, description="x"
-        )
         noise: float = pydantic.Field(
-            0.05, ge=0, description="noise on coordinates in training, over their standard deviation"
+            0.05,
+            ge=0,
+            description="noise on coordinates in training, over their standard deviation",
         )
         search: int = pydantic.Field(
             8, ge=0, description="steps by which digits are moved to where a frame is drawn best"
@@ -187,7 +193,8 @@ class Best(zoo.Autoencoder):
         linear = WarpedComponents(self.coarse, count, self.options.warps)
         linear.to(self.project.weight.device).fit(film)
         values, counts = linear.samples(film)
-        spreads = weighted_spread(values, counts).clamp_min(1e-6)
+        share = counts / counts.sum()
+        spreads = (share @ values.square()).sqrt().clamp_min(1e-6)
         directions = linear.components / spreads[:, None]
         self.project.weight.zero_()
         self.project.bias.zero_()
@@ -251,7 +258,7 @@ class Best(zoo.Autoencoder):
         return Optimizer(lr=self.options.lr)
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
-        """The pixel error and the distance between features, of frames and of warped copies."""
+        """Errors of pixels, structure and features, of frames and of warped copies."""
         options = self.options
         chance = step.randn_like(frames.flatten(1)[:, :4])
         copies = warped(frames, chance).contiguous(memory_format=torch.channels_last)
@@ -259,20 +266,19 @@ class Best(zoo.Autoencoder):
         coordinates = self.coordinates(shown)
         coordinates = coordinates + options.noise * step.randn_like(coordinates)
         drawn = self.drawing(self.code.levels_of(self.code.nearest(coordinates)))
-        weights = torch.ones(len(shown)); weights[len(frames):] = options.copies
-        weights /= weights.mean()
-        terms = {"pixel": ((drawn - shown).square().mean(dim=(1,2,3)) * weights).mean()/(2*self._sd()**2)}
-        if options.feature:
-            with torch.no_grad(): targets = self.distance.features(shown)
-            terms["feature"] = options.feature * (self.distance.to_features(drawn, targets)*weights).mean()
-        if options.structure:
-            from zoo_plugins.msssim_ae import multiscale_similarity
-            terms["structure"] = options.structure * (1 - multiscale_similarity(drawn, shown))
-        return {"autoencoder": Loss(terms)}
-
-
-def weighted_spread(values: Tensor, counts: Tensor) -> Tensor:
-    return (values.square() * counts[:, None]).sum(dim=0).div(counts.sum()).sqrt()
+        with torch.autocast(frames.device.type, enabled=False):
+            drawn = drawn.float()
+            errors = {
+                "pixel": (drawn - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd() ** 2),
+                "structure": options.structure * (1 - multiscale_similarity(drawn, shown)),
+            }
+        with torch.no_grad():
+            features = self.distance.features(shown)
+        errors["feature"] = options.feature * self.distance.to_features(drawn, features)
+        counts = torch.ones(len(shown), device=shown.device)
+        counts[len(frames) :] = options.warps
+        share = counts / counts.sum()
+        return {"autoencoder": Loss({name: (share * each).sum() for name, each in errors.items()})}
 
 
 @hookimpl

@@ -16,7 +16,7 @@ UNFITTED = 3.0
 
 
 class ByteCode(nn.Module):
-    """Coordinates (B, N) to digits (B, N) to whole numbers from 0 to 255, float (B, L), and back."""
+    """Coordinates (B, N) to digits (B, N) to whole numbers, float (B, L), up to 255; and back."""
 
     def __init__(self, coordinates: int, numbers: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class ByteCode(nn.Module):
     def fit(self, values: Tensor, weights: Tensor, worth: Tensor) -> None:
         """Deal out levels and place them by samples (S, N) of the coordinates, in their order.
 
-        `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error does.
+        `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error is.
         Of coordinates that share a byte the first has the highest place.
         """
         # What many levels leave is a small difference of large sums.

@@ -68,4 +68,4 @@ def _moved(
     gains = -(slope + 0.5 * curvature * lengths) * lengths
     gain, way = gains.max(dim=0)
     enough = (gain > 0) & (gain >= share * gain.amax(dim=1, keepdim=True))
-    return torch.where(enough, torch.where(way == 0, *ways), digits)
+    return torch.where(enough, torch.where(way == 0, ways[0], ways[1]), digits)

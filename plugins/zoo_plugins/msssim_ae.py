@@ -1,8 +1,7 @@
 """A plain autoencoder that minimises MS-SSIM and absolute error in place of the squared error.
 
 Zhao, Gallo, Frosio and Kautz, Loss functions for image restoration with neural networks, 2017,
-whose mix it is; MS-SSIM after Wang, Simoncelli and Bovik, 2003. Films are small, so the window is
-as large as the coarsest scale allows, 11 at most, over as many scales as leave room for it.
+whose mix it is; MS-SSIM after Wang, Simoncelli and Bovik, 2003.
 """
 
 from __future__ import annotations
@@ -18,25 +17,7 @@ from torch import Tensor
 import zoo
 from zoo import Loss, Losses, Step, hookimpl
 from zoo_plugins.ae import PIXEL_SD, PlainAutoencoder
-from zoo_plugins.structural_similarity import (
-    largest_window,
-    multiscale,
-    number_of_scales,
-    similarities,
-)
-
-LOWEST = 1e-4
-"""What a factor of MS-SSIM counts as at least: a fractional power has no slope at 0."""
-
-
-def multiscale_similarity(drawn: Tensor, frames: Tensor) -> Tensor:
-    """MS-SSIM of float (B, 3, H, W) in [0, 1], the mean over frames and colours: differentiable.
-
-    1 for equal frames; a tensor of no dimensions. Needs sides of at least 5.
-    """
-    scales = number_of_scales(*frames.shape[-2:])
-    window = largest_window(min(frames.shape[-2:]) >> (scales - 1))
-    return multiscale(similarities(drawn, frames, [window] * scales), floor=LOWEST).mean()
+from zoo_plugins.structural_similarity import multiscale_similarity
 
 
 class MsSsimAutoencoder(PlainAutoencoder):
@@ -60,7 +41,7 @@ class MsSsimAutoencoder(PlainAutoencoder):
         share = self.options.structure
         drawn = self.decode(self.encode(frames))
         with torch.autocast(frames.device.type, enabled=False):
-            unlike = 1 - multiscale_similarity(drawn.float(), frames.float())
+            unlike = 1 - multiscale_similarity(drawn.float(), frames.float()).mean()
         return {
             "autoencoder": Loss(
                 {

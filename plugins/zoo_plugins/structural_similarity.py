@@ -20,6 +20,9 @@ C1, C2 = 0.01**2, 0.03**2
 SCALE_WEIGHTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333
 """Exponents of the scales, finest first, as published in 2003."""
 
+LEAST_FACTOR = 1e-4
+"""What a factor of MS-SSIM counts as at least in a loss: a fractional power has no slope at 0."""
+
 _TILE = 32
 """Windows weighed by one product of matrices; the longer it is, the more zeros are multiplied."""
 _PIECE = 2**19
@@ -80,6 +83,18 @@ def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
     weights = scales.new_tensor(SCALE_WEIGHTS[: scales.shape[1]])
     factors = torch.cat([scales[:, :-1, 1], scales[:, -1:, 0]], dim=1).clamp(min=floor)
     return (factors ** (weights / weights.sum()).unsqueeze(-1)).prod(dim=1)
+
+
+def multiscale_similarity(drawn: Tensor, frames: Tensor) -> Tensor:
+    """MS-SSIM of float (B, 3, H, W) in [0, 1], averaged over colours: (B,), to be learnt from.
+
+    1 for equal frames. Sides are 5 at least. Films are small, so the window is as large as the
+    coarsest scale allows, 11 at most, over as many scales as leave room for it.
+    """
+    scales = number_of_scales(*frames.shape[-2:])
+    window = largest_window(min(frames.shape[-2:]) >> (scales - 1))
+    found = similarities(drawn, frames, [window] * scales)
+    return multiscale(found, floor=LEAST_FACTOR).mean(dim=1)
 
 
 def _similarity(pair: Tensor, window: int) -> Tensor:

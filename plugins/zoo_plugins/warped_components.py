@@ -58,8 +58,8 @@ class WarpedComponents(PrincipalComponents):
     """The directions in which training frames and their warped copies differ most.
 
     Frames are seen at `size`, which may be coarser than the film. A copy counts `share` times what
-    its frame counts. The film is read a chunk at a time, and the copies are made anew, and alike, in
-    each pass.
+    its frame counts. The film is read a chunk at a time, and the copies are made anew, and alike,
+    in each pass.
     """
 
     def __init__(self, size: FrameSize, latent: int, share: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from zoo_plugins.msssim_ae import multiscale_similarity
+from zoo_plugins.structural_similarity import multiscale_similarity
 
 from tests.metrics.spoiling import blurred, made, noisy
 
@@ -197,13 +197,13 @@ def test_ms_ssim_of_an_inverted_frame_is_zero(frames: Tensor) -> None:
 
 def test_gradients_flow_through_the_loss_and_none_is_infinite(frames: Tensor) -> None:
     drawn = (1 - frames).requires_grad_()
-    multiscale_similarity(drawn, frames).backward()
+    multiscale_similarity(drawn, frames).sum().backward()
     assert drawn.grad is not None and drawn.grad.isfinite().all()
     drawn = blurred(frames, 1).requires_grad_()
-    similarity = multiscale_similarity(drawn, frames)
+    similarity = multiscale_similarity(drawn, frames).mean()
     similarity.backward()
     assert drawn.grad is not None
-    after = multiscale_similarity(drawn + 0.5 * drawn.grad, frames)
+    after = multiscale_similarity(drawn + 0.5 * drawn.grad, frames).mean()
     assert after > similarity
 
 
