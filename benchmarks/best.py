@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.trials import (
@@ -67,30 +68,36 @@ class Row:
 def main() -> None:
     """Train, and write a table a film, sorted by LPIPS on held-out frames, and what was won."""
     asked = _parsed()
-    parts = []
-    won = []
-    for film in asked.films.split(","):
+    films = asked.films.split(",")
+    models = [*(model.name for model in registry().choose_models(asked.models)), "pca"]
+    outcomes = defaultdict(list)
+    for outcome in conduct(trials(films, models, asked), asked.work, asked.workers, asked.device):
+        outcomes[outcome.trial.film].append(outcome)
+    parts, won = [], []
+    for film, found in outcomes.items():
+        rows = [Row(name, [o for o in found if o.trial.model == name]) for name in models]
+        if asked.codecs:
+            rows += [
+                Row(name, [coded(name, found[0].trial, asked.work, asked.device)], codec=True)
+                for name in registry().codecs
+            ]
         # Where nothing is held out, by the frames that were seen.
-        rows = sorted(
-            rows_of(film, asked),
-            key=lambda row: [row.middle(part, "lpips") for part in ("held_out", "seen")],
-        )
+        rows.sort(key=lambda row: [row.middle(part, "lpips") for part in ("held_out", "seen")])
         headings = [*HEADINGS, "bytes a frame", "decoder's numbers"]
         parts.append(f"## {film}\n\n" + table(headings, [row.cells() for row in rows]))
-        won.append([film, *leads(rows)])
-    text = "\n".join(parts)
-    if any(any(line[1:]) for line in won):
-        text += (
-            f"\n## How far `{OURS}` is ahead\n\nOf the best of the others in each measure; below "
-            f"zero it is behind. Codecs count where every frame was seen.\n\n{table(HEADINGS, won)}"
+        if OURS in models:
+            won.append([film, *leads(rows)])
+    if won:
+        parts.append(
+            f"## How far `{OURS}` is ahead\n\nOf the best of the others in each measure; below "
+            f"zero it is behind. Codecs count on seen frames.\n\n{table(HEADINGS, won)}"
         )
-    publish(text + provenance(asked), asked.out)
+    publish("\n".join(parts) + provenance(asked), asked.out)
 
 
-def rows_of(film: str, asked: argparse.Namespace) -> Iterator[Row]:
-    """Every model, PCA and every codec on a film."""
-    models = [*(model.name for model in registry().choose_models(asked.models)), "pca"]
-    trials = [
+def trials(films: Sequence[str], models: Sequence[str], asked: argparse.Namespace) -> list[Trial]:
+    """Every model on every film from every seed; PCA has none."""
+    return [
         Trial(
             name,
             film,
@@ -100,22 +107,15 @@ def rows_of(film: str, asked: argparse.Namespace) -> Iterator[Row]:
             budget=asked.budget,
             holdout=asked.holdout,
         )
+        for film in films
         for name in models
         for seed in range(asked.seeds if name != "pca" else 1)
     ]
-    outcomes = list(conduct(trials, asked.work, asked.workers, asked.device))
-    for name in models:
-        yield Row(name, [outcome for outcome in outcomes if outcome.trial.model == name])
-    if asked.codecs:
-        for name in registry().codecs:
-            yield Row(name, [coded(name, trials[0], asked.work, asked.device)], codec=True)
 
 
 def leads(rows: Sequence[Row]) -> list[str]:
     """By how much ours leads the best of the others in each measure, medians over seeds."""
-    ours = next((row for row in rows if row.name == OURS), None)
-    if ours is None:
-        return ["" for _ in MEASURES]
+    (ours,) = (row for row in rows if row.name == OURS)
     found = []
     for part, metric, digits, sign in MEASURES:
         rivals = [

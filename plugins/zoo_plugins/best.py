@@ -137,7 +137,7 @@ class Best(zoo.Autoencoder):
     class Options(zoo.Options):
         """Settings of our own model."""
 
-        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
+        width: int = pydantic.Field(72, ge=4, description="channels of the first stage")
         coordinates: int = pydantic.Field(
             3, ge=1, le=8, description="coordinates for each number of the latent"
         )
@@ -158,7 +158,7 @@ class Best(zoo.Autoencoder):
             BACKBONE, description="timm network whose features are compared"
         )
         warps: float = pydantic.Field(
-            0.5, ge=0, description="what a warped frame counts, beside a frame of the film"
+            0.4, ge=0, description="what a warped frame counts, beside a frame of the film"
         )
         noise: float = pydantic.Field(
             0.05,
@@ -166,7 +166,7 @@ class Best(zoo.Autoencoder):
             description="noise on coordinates in training, over their standard deviation",
         )
         search: int = pydantic.Field(
-            8, ge=0, description="steps by which digits are moved to where a frame is drawn best"
+            6, ge=0, description="steps by which digits are moved to where a frame is drawn best"
         )
         search_feature: float = pydantic.Field(
             2.0, ge=0, description="weight of the feature distance beside the pixel error in them"
@@ -212,7 +212,9 @@ class Best(zoo.Autoencoder):
 
     def coordinates(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to coordinates along the components (B, N)."""
-        return self.project(reduced(frames, self.coarse).flatten(1))
+        # In full precision: a coordinate may have a hundred levels and more.
+        with torch.autocast(frames.device.type, enabled=False):
+            return self.project(reduced(frames, self.coarse).flatten(1))
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L): whole numbers from 0 to 255."""
