@@ -1,7 +1,8 @@
 """What each option of a model does: the model as it is, and with one thing changed, as a table.
 
 `python -m benchmarks.variants vaegan --work DIR` is the ablation behind the VAE-GAN's defaults;
-with `perceptual` the backbones of the perceptual VAE are compared.
+with `perceptual` the backbones of the perceptual VAE are compared, and with `best` the parts of our
+own model are left out one by one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,20 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "vgg16": {"backbone": "vgg16"},
         "vgg16 at double weight": {"backbone": "vgg16", "feature": "32"},
     },
+    "best": {
+        "as it is": {},
+        "one coordinate a number": {"coordinates": "1"},
+        "two": {"coordinates": "2"},
+        "four": {"coordinates": "4"},
+        "no warped frames": {"warps": "0"},
+        "no features in the loss": {"feature": "0"},
+        "no structure in the loss": {"structure": "0"},
+        "no search": {"search": "0"},
+        "search by pixels alone": {"search_feature": "0"},
+        # A network that does not learn adds next to nothing.
+        "no network": {"lr": "1e-9", "search": "0"},
+        "no network, one coordinate a number": {"lr": "1e-9", "search": "0", "coordinates": "1"},
+    },
 }
 
 
@@ -51,6 +66,7 @@ def main() -> None:
     """Train, and write the table."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("model", choices=sorted(VARIANTS))
+    arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
     arguments.add_argument("--only", help="names of variants, separated by commas; all otherwise")
     asked = arguments.parse_args()
     films = asked.films.split(",")
@@ -62,6 +78,7 @@ def main() -> None:
             seed,
             options=tuple(VARIANTS[asked.model][name].items()),
             budget=asked.budget,
+            latent=asked.latent,
         )
         for name in chosen
         for film in films

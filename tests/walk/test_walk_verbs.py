@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import zoo as package
@@ -41,6 +42,31 @@ def test_interpolate_begins_and_ends_at_its_moments(zoo: Callable, film: Path) -
         assert apart[frame] < 1.05 * apart.min() and apart[frame] < 0.7 * apart.max()
     with Image.open("way.png") as strip:
         assert strip.width <= 1920 and strip.width > 9 * 64
+
+
+def test_a_way_between_codes_leads_through_what_they_stand_for(
+    zoo: Callable, workspace: Path
+) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film, "best")
+    words = ("--from", "0.4", "--to", "2.92", "--seconds", "1", "--path", "linear", "-o", "way.mp4")
+    done = zoo("interpolate", "best", "--film", film, *words)
+    assert done.code == 0, done.err
+    drawn = pictures(Path("way.mp4"))
+    loaded = package.load("best", film=film)
+    numbers = loaded.latents().restored([10, 73]).flatten(1)
+    ends = loaded.network.unfold(numbers)
+    share = (len(drawn) // 2) / (len(drawn) - 1)
+    wanted, naive = (
+        loaded.decode(latent[None])[0].astype(float)
+        for latent in (
+            loaded.network.fold(torch.lerp(ends[0], ends[1], share)[None])[0],
+            torch.lerp(numbers[0], numbers[1], share),
+        )
+    )
+    shown = drawn[len(drawn) // 2]
+    assert np.abs(shown - wanted).mean() < 0.5 * np.abs(shown - naive).mean()
+    assert zoo("walk", "best", "--film", film, "--seconds", "1").code == 0
 
 
 def test_interpolate_refuses_what_is_not_there(zoo: Callable, film: Path) -> None:
@@ -85,8 +111,6 @@ def test_a_walk_is_decided_by_its_seed(zoo: Callable, film: Path) -> None:
 
 @pytest.mark.parametrize("model", ["vae", "beta_vae", "vaegan", "broad2016"])
 def test_priors_are_seeded_and_of_the_latent_s_form(model: str) -> None:
-    import torch
-
     from zoo.frame_size import FrameSize
     from zoo.plugins import registry
 
