@@ -1,10 +1,11 @@
 """What each difference between the text and the published code of the 2016 system does.
 
-    python -m benchmarks.broad2016_differences --out results/broad2016.md
+    python -m benchmarks.broad2016_differences --seeds 3 --out results/broad2016.md
 
 trains the system as its text intends, with each difference alone, and as it was published, on
 the embedded clips at the quick preset, and writes a table of LPIPS and PSNR on seen and held-out
-frames. One thread; run again, it goes on from where it was. Films, frames and seed can be set.
+frames: medians over seeds, with ranges. One thread; run again, it goes on from where it was. Films,
+frames and seeds can be set.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.trials import spread_of
 from zoo.compare.known import known_record
 from zoo.errors import ZooError
 from zoo.evaluation.evaluate import evaluate
@@ -26,7 +28,6 @@ from zoo.films.ingest import open_film
 from zoo.plugins import registry
 from zoo.presets import preset_named
 from zoo.records import Part, Record
-from zoo.report.numbers import fixed
 from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder
 from zoo.workspace import Workspace
@@ -69,11 +70,11 @@ def main() -> None:
     _say(f"written to {asked.out}")
 
 
-def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, Record]]:
-    """Every variant on every film, film by film."""
+def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, list[Record]]]:
+    """Every variant on every film from every seed, film by film."""
     workspace = Workspace.here()
     settings = Settings.choose(
-        PRESET, seed=asked.seed, budget=f"{asked.frames}frames", threads=1, device=asked.device
+        PRESET, budget=f"{asked.frames}frames", threads=1, device=asked.device
     )
     settings.pin_threads()
     judges = Judges.open(settings.device)
@@ -81,7 +82,9 @@ def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, Record]]:
         film = open_film(entry, settings.size, workspace)
         for variant in VARIANTS:
             _say(f"{film.name}: {variant.label}")
-            yield film, variant, record_of(variant, film, settings, judges, workspace)
+            seeded = (replace(settings, seed=seed) for seed in range(asked.seeds))
+            records = [record_of(variant, film, each, judges, workspace) for each in seeded]
+            yield film, variant, records
 
 
 def record_of(
@@ -99,16 +102,16 @@ def record_of(
     return evaluate(workspace, folder, config, film, judges, settings.device)
 
 
-def table(rows: Sequence[tuple[Film, Variant, Record]], asked: argparse.Namespace) -> str:
+def table(rows: Sequence[tuple[Film, Variant, list[Record]]], asked: argparse.Namespace) -> str:
     """The report as Markdown."""
-    preset, record = preset_named(PRESET), rows[0][2]
+    preset, record = preset_named(PRESET), rows[0][2][0]
     command = shlex.join(["python", "-m", "benchmarks.broad2016_differences", *sys.argv[1:]])
     lines = [
         "# The 2016 system: what each difference does",
         "",
         f"Made by `{command}` on {record.environment.device_name}: {preset.size}, "
         f"{preset.latent} numbers a frame, {asked.frames:,} frames in batches of {preset.batch}, "
-        f"seed {asked.seed}, width {record.options['width']} of 80, learning rate "
+        f"{asked.seeds} seed{'s' * (asked.seeds > 1)}, width {record.options['width']} of 80, learning rate "
         f"{record.options['lr']:g}. Means over frames; latents in 8 bits a number.",
     ]
     shown = {name: head for name, head in METRICS.items() if name in record.scores}
@@ -124,9 +127,7 @@ def table(rows: Sequence[tuple[Film, Variant, Record]], asked: argparse.Namespac
         for film, variant, found in rows:
             if film.name == name:
                 cells = [
-                    fixed(found.scores[metric][part].mean, digits)
-                    if part in found.scores[metric]
-                    else "–"
+                    _cell(found, metric, part, digits)
                     for metric, (_, digits) in shown.items()
                     for part, _ in PARTS
                 ]
@@ -137,12 +138,19 @@ def table(rows: Sequence[tuple[Film, Variant, Record]], asked: argparse.Namespac
     return "\n".join([*lines, ""])
 
 
+def _cell(records: Sequence[Record], metric: str, part: Part, digits: int) -> str:
+    """The median over seeds of a film's mean, with the range."""
+    found = (record.scores[metric].get(part) for record in records)
+    means = [of_part.mean for of_part in found if of_part and of_part.mean is not None]
+    return spread_of(means, digits) if means else "–"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     preset_frames = int(preset_named(PRESET).budget.removesuffix("frames"))
     parser.add_argument("--films", default="all", help="all, or names and paths: a,b,./c.mkv")
     parser.add_argument("--frames", type=int, default=preset_frames, help="to train on")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="seeds, from 0 up")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("results/broad2016.md"))
     return parser

@@ -131,7 +131,7 @@ class Best(zoo.Autoencoder):
     name: ClassVar[str] = "best"
     summary: ClassVar[str] = "principal components in few bits each, redrawn by a network"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 24, "coarse": 1, "backbone": LIGHT_BACKBONE}
+        "quick": {"width": 24, "coarse": 1, "lr": 3e-3, "backbone": LIGHT_BACKBONE}
     }
 
     class Options(zoo.Options):
@@ -144,7 +144,7 @@ class Best(zoo.Autoencoder):
         coarse: int = pydantic.Field(
             4, ge=1, le=8, description="how much smaller than the frame the linear picture is"
         )
-        lr: float = pydantic.Field(3e-3, gt=0, description="highest learning rate")
+        lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
         pixel_sd: float = pydantic.Field(
             0.6, gt=0, description="what errors are measured against, over the linear picture's own"
         )
