@@ -69,7 +69,8 @@ def main() -> None:
     """Train, and write a table a film, sorted by LPIPS on held-out frames, and what was won."""
     asked = _parsed()
     films = asked.films.split(",")
-    models = [*(model.name for model in registry().choose_models(asked.models)), "pca"]
+    chosen = [model.name for model in registry().choose_models(asked.models)]
+    models = list(dict.fromkeys([*chosen, "pca"]))
     outcomes = defaultdict(list)
     for outcome in conduct(trials(films, models, asked), asked.work, asked.workers, asked.device):
         outcomes[outcome.trial.film].append(outcome)

@@ -127,6 +127,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
 def coded(codec: str, trial: Trial, work: Path, device: str = "cpu") -> Outcome:
     """What a codec makes of a trial's film at the bytes of its latents; no model is trained."""
     workspace, settings = Workspace(work), trial.settings(device)
+    settings.pin_threads()
     film = _film_of(trial, settings, workspace)
     config = coding_config(registry().codecs[codec], film, settings)
     folder = ensure_coded(workspace, config, film)

@@ -47,9 +47,9 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "best": {
         "as it is": {},
-        "one coordinate a number": {"coordinates": "1"},
-        "two": {"coordinates": "2"},
-        "four": {"coordinates": "4"},
+        "one coordinate a number": {"coordinates_a_number": "1"},
+        "two": {"coordinates_a_number": "2"},
+        "four": {"coordinates_a_number": "4"},
         "no warped frames": {"warps": "0"},
         "no features in the loss": {"feature": "0"},
         "no structure in the loss": {"structure": "0"},
@@ -57,7 +57,11 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "search by pixels alone": {"search_feature": "0"},
         # A network that does not learn adds next to nothing.
         "no network": {"lr": "1e-9", "search": "0"},
-        "no network, one coordinate a number": {"lr": "1e-9", "search": "0", "coordinates": "1"},
+        "no network, one coordinate a number": {
+            "lr": "1e-9",
+            "search": "0",
+            "coordinates_a_number": "1",
+        },
     },
 }
 

@@ -51,7 +51,7 @@ def stirred(model: Best) -> Best:
 def test_it_starts_from_the_principal_components() -> None:
     """With a byte for each coordinate, and no network to speak of yet, it is PCA."""
     frames = scene(48, SIZE)
-    model, pca = prepared(warps=0, search=0, coordinates=1), build("pca")
+    model, pca = prepared(warps=0, search=0, coordinates_a_number=1), build("pca")
     pca.fit(scene_as_film(SIZE))
     start = errors(model, frames).mean()
     assert float(start) == pytest.approx(float(errors(pca, frames).mean()), abs=1e-3)
@@ -59,7 +59,7 @@ def test_it_starts_from_the_principal_components() -> None:
 
 def test_several_coordinates_a_number_draw_nearer_than_one() -> None:
     frames = scene(48, SIZE)
-    one, three = (errors(prepared(search=0, coordinates=n), frames).mean() for n in (1, 3))
+    one, three = (errors(prepared(search=0, coordinates_a_number=n), frames).mean() for n in (1, 3))
     assert three < 0.8 * one
 
 
@@ -73,10 +73,10 @@ def test_halfway_between_two_frames_lies_what_is_like_both() -> None:
     model = prepared(search=0)
     with torch.inference_mode():
         numbers = model.encode(scene(48, SIZE)[[5, 40]])
-        ends, between = model.unfold(numbers), []
+        ends, between = model.to_coordinates(numbers), []
         for share in (0.25, 0.5, 0.75):
             between.append(torch.lerp(ends[0], ends[1], share))
-        drawn = model.decode(model.fold(torch.stack([ends[0], *between, ends[1]])))
+        drawn = model.decode(model.from_coordinates(torch.stack([ends[0], *between, ends[1]])))
         coded = model.decode(torch.lerp(numbers[0], numbers[1], 0.5)[None])
     first, last = drawn[0], drawn[-1]
     apart = [float((picture - last).square().mean()) for picture in drawn]
@@ -90,7 +90,7 @@ def test_a_coarse_linear_picture_is_the_frame_s_at_that_size() -> None:
     model = prepared(warps=0, search=0, coarse=2)
     frames = scene(48, SIZE)
     with torch.inference_mode():
-        coordinates = model.coordinates(frames)
+        coordinates = model.projected(frames)
         picture = model.drawing.compose(coordinates).unflatten(1, (3, 18, 32))
     wanted = reduced(frames, FrameSize(32, 18))
     assert (picture - wanted).square().mean() < 0.1 * wanted.var(dim=0).mean()
@@ -163,7 +163,7 @@ def test_a_latent_is_its_frame_s_alone() -> None:
 def test_at_its_full_size_the_decoder_is_no_larger_than_that_of_2016() -> None:
     options = Best.Options()
     coarse = FrameSize(256 // options.coarse, 144 // options.coarse)
-    count = options.coordinates * options.latent
+    count = options.coordinates_a_number * options.latent
     with torch.device("meta"):
         drawing = Drawing(FrameSize(256, 144), coarse, options.width, count)
         levels = ByteCode(count, options.latent).levels

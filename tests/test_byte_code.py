@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from zoo_plugins.byte_code import ByteCode
 from zoo_plugins.code_search import searched
-from zoo_plugins.levels import BYTE, COUNTS, deal, placed
+from zoo_plugins.levels import COUNTS, LEVELS_OF_A_BYTE, deal, placed
 
 SPREADS = torch.tensor([8.0, 4.0, 2.0, 1.0, 0.5, 0.25])
 
@@ -63,7 +63,7 @@ def test_no_byte_has_more_than_256_and_hardly_any_has_much_less(numbers: int) ->
     for count, byte in zip(dealt.counts, dealt.byte, strict=True):
         taken[byte] *= count
     assert taken == dealt.taken
-    assert all(200 <= product <= BYTE for product in taken)
+    assert all(200 <= product <= LEVELS_OF_A_BYTE for product in taken)
 
 
 def test_what_varies_more_gets_more_levels_and_what_gains_nothing_gets_none() -> None:

@@ -197,7 +197,7 @@ class LeavesFramesOut(Sound):
 
 
 class FoldsElsewhere(Sound):
-    def unfold(self, numbers):
+    def to_coordinates(self, numbers):
         return numbers.round()
 
 

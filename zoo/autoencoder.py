@@ -178,7 +178,7 @@ class Autoencoder(nn.Module):
         """
         return None
 
-    def unfold(self, numbers: Tensor) -> Tensor:
+    def to_coordinates(self, numbers: Tensor) -> Tensor:
         """Flat latents (N, L) as coordinates (N, M): what lies between two is like both.
 
         The latents themselves, unless their numbers name something, as those of codes do: halfway
@@ -186,8 +186,8 @@ class Autoencoder(nn.Module):
         """
         return numbers
 
-    def fold(self, coordinates: Tensor) -> Tensor:
-        """The flat latents (N, L) nearest to coordinates (N, M); `unfold` is undone by it."""
+    def from_coordinates(self, coordinates: Tensor) -> Tensor:
+        """The flat latents (N, L) nearest to coordinates (N, M): `to_coordinates`, undone."""
         return coordinates
 
     def fit(self, film: Film) -> None:

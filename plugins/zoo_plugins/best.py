@@ -36,6 +36,8 @@ NARROW = 32
 """Channels that are drawn from the coordinates straight away."""
 STAGES_COMPARED = 3
 """Of the pretrained network."""
+LEAST_SPREAD, LEAST_SHARE = 1e-6, 1e-4
+"""A coordinate that varies less than this, or than this share of the first, counts for nothing."""
 FEATURE_CURVATURE = 0.1
 """What the feature distance at weight 1 is taken to add to the curvature, over the pixels' own."""
 
@@ -45,6 +47,12 @@ def fade(layer: nn.Module) -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(0.01)
+
+
+def enlarging(few: int, many: int) -> Tensor:
+    """The matrix (`many`, `few`) that enlarges a row of pixels, linearly between them."""
+    each = torch.eye(few)[None]
+    return F.interpolate(each, many, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 class Redraw(nn.Module):
@@ -96,6 +104,12 @@ class Drawing(nn.Module):
         self.shape = size.height, size.width
         self.coarse_shape = coarse.height, coarse.width
         self.compose = nn.Linear(coordinates, 3 * coarse.pixels).requires_grad_(False)
+        # Matrices: the gradient of torch's own enlarging is not the same twice on a GPU, and a
+        # search makes much of the least difference.
+        self.rows: Tensor
+        self.columns: Tensor
+        for name, few, many in zip(("rows", "columns"), self.coarse_shape, self.shape, strict=True):
+            self.register_buffer(name, enlarging(few, many))
         self.redraw = Redraw(size, width, coordinates)
 
     def forward(self, coordinates: Tensor) -> Tensor:
@@ -103,7 +117,8 @@ class Drawing(nn.Module):
         picture = self.compose(coordinates).unflatten(1, (3, *self.coarse_shape))
         picture = picture.contiguous(memory_format=torch.channels_last)
         if self.coarse_shape != self.shape:
-            picture = F.interpolate(picture, self.shape, mode="bilinear", align_corners=False)
+            picture = self.rows @ picture @ self.columns.T
+            picture = picture.contiguous(memory_format=torch.channels_last)
         return picture + self.redraw(picture, coordinates)
 
 
@@ -138,7 +153,7 @@ class Best(zoo.Autoencoder):
         """Settings of our own model."""
 
         width: int = pydantic.Field(72, ge=4, description="channels of the first stage")
-        coordinates: int = pydantic.Field(
+        coordinates_a_number: int = pydantic.Field(
             3, ge=1, le=8, description="coordinates for each number of the latent"
         )
         coarse: int = pydantic.Field(
@@ -176,7 +191,7 @@ class Best(zoo.Autoencoder):
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        count = options.coordinates * options.latent
+        count = options.coordinates_a_number * options.latent
         self.coarse = FrameSize(-(-size.width // options.coarse), -(-size.height // options.coarse))
         self.project = nn.Linear(3 * self.coarse.pixels, count).requires_grad_(False)
         self.code = ByteCode(count, options.latent)
@@ -187,15 +202,19 @@ class Best(zoo.Autoencoder):
 
     @torch.no_grad()
     def prepare(self, film: Film) -> None:
-        """Start from the components: coordinates vary by 1 over the film and its warped frames."""
-        # A film of few frames has few components; coordinates that are left over stay zero.
-        count = min(self.code.coordinates, len(film.split.seen) - 1)
+        """Start from the components; weighed as levels are, coordinates vary by 1."""
+        # Few frames, and small ones, have few components; coordinates left over stay zero.
+        shown = len(film.split.seen) * (2 if self.options.warps else 1)
+        count = max(1, min(self.code.coordinates, shown - 1, 3 * self.coarse.pixels))
         linear = WarpedComponents(self.coarse, count, self.options.warps)
         linear.to(self.project.weight.device).fit(film)
-        values, counts = linear.samples(film)
-        share = counts / counts.sum()
-        spreads = (share @ values.square()).sqrt().clamp_min(1e-6)
-        directions = linear.components / spreads[:, None]
+        values, weights = linear.samples(film)
+        spreads = (weights / weights.sum() @ values.square()).sqrt()
+        # What hardly varies is rounding, and is left out.
+        varies = spreads > max(LEAST_SPREAD, LEAST_SHARE * float(spreads.max()))
+        spreads = torch.where(varies, spreads, 0.0)
+        scale = torch.where(varies, 1 / spreads, 0.0)
+        directions = linear.components * scale[:, None]
         self.project.weight.zero_()
         self.project.bias.zero_()
         self.project.weight[:count] = directions
@@ -205,12 +224,11 @@ class Best(zoo.Autoencoder):
         compose.weight[:, :count] = linear.components.T * spreads
         compose.bias.copy_(linear.mean)
         rest = 0, self.code.coordinates - count
-        worth = F.pad(spreads.square(), rest)
-        self.code.fit(F.pad(values / spreads, rest), counts, worth)
+        self.code.fit(F.pad(values * scale, rest), weights, F.pad(spreads.square(), rest))
         # A film that is easy to draw has small errors, which are to weigh as much beside features.
         self.typical_error.fill_(linear.typical_error(film))
 
-    def coordinates(self, frames: Tensor) -> Tensor:
+    def projected(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to coordinates along the components (B, N)."""
         # In full precision: a coordinate may have a hundred levels and more.
         with torch.autocast(frames.device.type, enabled=False):
@@ -225,7 +243,7 @@ class Best(zoo.Autoencoder):
     def _searched(self, frames: Tensor) -> Tensor:
         """The digits (B, N) from which frames are drawn best, as far as steps lead to them."""
         options = self.options
-        digits = self.code.nearest(self.coordinates(frames))
+        digits = self.code.nearest(self.projected(frames))
         if not options.search:
             return digits
         frames = frames.clone(memory_format=torch.channels_last)
@@ -245,13 +263,13 @@ class Best(zoo.Autoencoder):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L), within a half of whole, to frames (B, 3, H, W)."""
-        return self.drawing(self.unfold(latent)).clamp(0, 1)
+        return self.drawing(self.to_coordinates(latent)).clamp(0, 1)
 
-    def unfold(self, numbers: Tensor) -> Tensor:
+    def to_coordinates(self, numbers: Tensor) -> Tensor:
         """The coordinates (N, M) that the digits of latents (N, L) name."""
         return self.code.levels_of(self.code.unpack(numbers))
 
-    def fold(self, coordinates: Tensor) -> Tensor:
+    def from_coordinates(self, coordinates: Tensor) -> Tensor:
         """The latents (N, L) of the levels nearest to coordinates (N, M)."""
         return self.code.pack(self.code.nearest(coordinates))
 
@@ -261,26 +279,48 @@ class Best(zoo.Autoencoder):
 
     def losses(self, frames: Tensor, step: Step) -> Losses:
         """Errors of pixels, structure and features, of frames and of warped copies."""
-        options = self.options
-        chance = step.randn_like(frames.flatten(1)[:, :4])
-        copies = warped(frames, chance).contiguous(memory_format=torch.channels_last)
+        copies = self._copies(frames, step)
         shown = torch.cat([frames, copies])
-        coordinates = self.coordinates(shown)
-        coordinates = coordinates + options.noise * step.randn_like(coordinates)
-        drawn = self.drawing(self.code.levels_of(self.code.nearest(coordinates)))
-        with torch.autocast(frames.device.type, enabled=False):
-            drawn = drawn.float()
-            errors = {
-                "pixel": (drawn - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd() ** 2),
-                "structure": options.structure * (1 - multiscale_similarity(drawn, shown)),
-            }
-        with torch.no_grad():
-            features = self.distance.features(shown)
-        errors["feature"] = options.feature * self.distance.to_features(drawn, features)
-        counts = torch.ones(len(shown), device=shown.device)
-        counts[len(frames) :] = options.warps
-        share = counts / counts.sum()
+        drawn = self.drawing(self.code.levels_of(self._noisy_digits(frames, copies, step)))
+        weights = torch.ones(len(shown), device=shown.device)
+        weights[len(frames) :] = self.options.warps
+        share = weights / weights.sum()
+        errors = self._errors(drawn, shown)
         return {"autoencoder": Loss({name: (share * each).sum() for name, each in errors.items()})}
+
+    def _copies(self, frames: Tensor, step: Step) -> Tensor:
+        """Each frame warped: none where they count nothing."""
+        if not self.options.warps:
+            return frames[:0]
+        chance = step.randn_like(frames.flatten(1)[:, :4])
+        return warped(frames, chance).contiguous(memory_format=torch.channels_last)
+
+    def _noisy_digits(self, frames: Tensor, copies: Tensor, step: Step) -> Tensor:
+        """Digits near those of frames and copies (B, N), since a search moves them, too."""
+        found = []
+        # Apart, so that a frame's noise is the same however many ranks share a batch.
+        for shown in (frames, copies):
+            if len(shown):
+                coordinates = self.projected(shown)
+                noise = self.options.noise * step.randn_like(coordinates)
+                found.append(self.code.nearest(coordinates + noise))
+        return torch.cat(found)
+
+    def _errors(self, drawn: Tensor, shown: Tensor) -> dict[str, Tensor]:
+        """What a drawing lacks of what was shown, by kind (B,)."""
+        options = self.options
+        with torch.autocast(shown.device.type, enabled=False):
+            drawn = drawn.float()
+            pixel = (drawn - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd().square())
+            errors = {"pixel": pixel}
+            if options.structure:
+                unlike = 1 - multiscale_similarity(drawn, shown)
+                errors["structure"] = options.structure * unlike
+        if options.feature:
+            with torch.no_grad():
+                features = self.distance.features(shown)
+            errors["feature"] = options.feature * self.distance.to_features(drawn, features)
+        return errors
 
 
 @hookimpl

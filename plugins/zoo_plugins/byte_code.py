@@ -9,8 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo_plugins.levels import BYTE, COUNTS, deal, middles, placed
+from zoo_plugins.levels import COUNTS, LEVELS_OF_A_BYTE, deal, middles, placed
 
+BLOCK = 64
+"""Coordinates whose levels are placed at once."""
 UNFITTED = 3.0
 """How far levels reach to both sides before they are fitted."""
 
@@ -27,9 +29,9 @@ class ByteCode(nn.Module):
         self.place: Tensor
         # Until levels are fitted, the first coordinates have a byte each.
         kept = torch.arange(coordinates) < numbers
-        levels = torch.linspace(-UNFITTED, UNFITTED, BYTE).repeat(coordinates, 1)
+        levels = torch.linspace(-UNFITTED, UNFITTED, LEVELS_OF_A_BYTE).repeat(coordinates, 1)
         self.register_buffer("levels", torch.where(kept[:, None], levels, 0.0))
-        self.register_buffer("base", torch.where(kept, BYTE, 1))
+        self.register_buffer("base", torch.where(kept, LEVELS_OF_A_BYTE, 1))
         self.register_buffer("byte", torch.where(kept, torch.arange(coordinates), 0))
         self.register_buffer("place", torch.ones(coordinates, dtype=torch.long))
 
@@ -44,15 +46,13 @@ class ByteCode(nn.Module):
         `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error is.
         Of coordinates that share a byte the first has the highest place.
         """
-        # What many levels leave is a small difference of large sums.
-        ordered, order = values.double().sort(dim=0)
-        found = [placed(ordered, weights.double()[order], count) for count in COUNTS]
-        errors = torch.stack([left * worth.double() for _, left in found], dim=1)
+        levels_by_count, errors_by_count = _tried(values, weights)
+        errors = worth.double()[:, None] * errors_by_count
         dealt = deal(errors.tolist(), self.numbers)
         filled = [1] * self.numbers
         for coordinate in reversed(range(self.coordinates)):
             base, byte = dealt.counts[coordinate], dealt.byte[coordinate]
-            levels = found[COUNTS.index(base)][0][coordinate].float()
+            levels = levels_by_count[COUNTS.index(base)][coordinate].float()
             # What follows the last level is never named.
             self.levels[coordinate] = levels[-1]
             self.levels[coordinate, :base] = levels
@@ -76,5 +76,20 @@ class ByteCode(nn.Module):
 
     def unpack(self, numbers: Tensor) -> Tensor:
         """Numbers (B, L), within a half of whole, to digits (B, N)."""
-        whole = numbers.round().clamp(0, BYTE - 1).long()
+        whole = numbers.round().clamp(0, LEVELS_OF_A_BYTE - 1).long()
         return whole[:, self.byte] // self.place % self.base
+
+
+def _tried(values: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Every number of levels on coordinates (S, N): levels (N, K) a number, what they leave (N, C).
+
+    A few coordinates at a time, which is all that has to be held in double precision: what many
+    levels leave is a small difference of large sums.
+    """
+    levels, left = [], []
+    for block in values.split(BLOCK, dim=1):
+        ordered, order = block.double().sort(dim=0)
+        found = [placed(ordered, weights.double()[order], count) for count in COUNTS]
+        levels.append([placed_there for placed_there, _ in found])
+        left.append(torch.stack([error for _, error in found], dim=1))
+    return [torch.cat(of_count) for of_count in zip(*levels, strict=True)], torch.cat(left)

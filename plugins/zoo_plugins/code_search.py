@@ -9,6 +9,8 @@ real latents (Kim et al., Semi-amortized variational autoencoders, 2018).
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -17,6 +19,11 @@ from zoo_plugins.byte_code import ByteCode
 
 WORTHWHILE = 0.3
 """Digits are moved that gain at least this share of what the best move of their frame does."""
+
+
+def deterministic() -> AbstractContextManager[None]:
+    """Kernels of cuDNN that round alike every time: a search makes much of the least difference."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
 def searched(
@@ -30,7 +37,7 @@ def searched(
     `torch.inference_mode`, on weights and targets that were made in it, too, and leaves the
     weights' gradients alone.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), deterministic():
         # Autograd refuses tensors that were made in inference mode, but not their copies.
         weights = {
             name: (value.clone() if value.is_inference() else value).detach()

@@ -44,9 +44,9 @@ class QuantisedAutoencoder(PlainAutoencoder):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Numbers of codes (B, L), within a half of whole, to frames (B, 3, H, W)."""
-        return self.decoder(self.unfold(latent))
+        return self.decoder(self.to_coordinates(latent))
 
-    def unfold(self, numbers: Tensor) -> Tensor:
+    def to_coordinates(self, numbers: Tensor) -> Tensor:
         """Numbers of codes (N, L), within a half of whole, to the codes (N, 3 L)."""
         codes = numbers.round().long().unsqueeze(1)
         # One code book has no dimension of its own in what the quantiser expects.
@@ -54,7 +54,7 @@ class QuantisedAutoencoder(PlainAutoencoder):
             codes if numbers.shape[1] > 1 else codes[..., 0]
         ).flatten(1)
 
-    def fold(self, coordinates: Tensor) -> Tensor:
+    def from_coordinates(self, coordinates: Tensor) -> Tensor:
         """The numbers (N, L) of the codes nearest to coordinates (N, 3 L)."""
         levels = torch.tensor(LEVELS, device=coordinates.device)
         # Levels lie as far apart each, the one in the middle, or just above it, at zero.

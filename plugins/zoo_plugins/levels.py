@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BYTE = 256
-"""Levels that a byte tells apart."""
+LEVELS_OF_A_BYTE = 256
 COUNTS = (*range(1, 17), 18, 20, 24, 28, 32, 36, 42, 51, 64, 85, 128, 256)
 """Numbers of levels to choose from: all small ones, and larger ones that leave a byte full."""
 ROUNDS = 25
@@ -72,10 +71,14 @@ class Deal:
     taken: list[int]
     """What a byte's coordinates can tell apart together, at most 256."""
 
+    def keeps(self, coordinate: int, byte: int) -> bool:
+        """Whether a byte keeps a coordinate."""
+        return self.counts[coordinate] > 1 and self.byte[coordinate] == byte
+
     def room(self, coordinate: int, byte: int) -> int:
         """How many levels a coordinate could have in a byte, beside the others there."""
-        own = self.counts[coordinate] if self.byte[coordinate] == byte else 1
-        return BYTE // (self.taken[byte] // own)
+        own = self.counts[coordinate] if self.keeps(coordinate, byte) else 1
+        return LEVELS_OF_A_BYTE // (self.taken[byte] // own)
 
     def give(self, coordinate: int, byte: int, count: int) -> None:
         """Let a coordinate have so many levels, in that byte and no other."""
@@ -106,10 +109,10 @@ def deal(errors: Sequence[Sequence[float]], numbers: int) -> Deal:
     while wishes:
         wish = heapq.heappop(wishes)
         coordinate = wish.coordinate
-        # Where it is now; without room there, where there is most.
+        # Where it is kept now; without room there, and to begin with, where there is most.
         places = sorted(
             range(numbers),
-            key=lambda byte: (dealt.byte[coordinate] != byte, dealt.taken[byte]),
+            key=lambda byte: (not dealt.keeps(coordinate, byte), dealt.taken[byte]),
         )
         wanted = COUNTS[wish.choice]
         roomy = (byte for byte in places if dealt.room(coordinate, byte) >= wanted)

@@ -50,8 +50,10 @@ def warped(frames: Tensor, chance: Tensor) -> Tensor:
         torch.stack([torch.where(chance[:, 3] < 0, -scale, scale), nothing, SHIFT_SD * right], 1),
         torch.stack([nothing, scale, SHIFT_SD * down], 1),
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
-    return F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
+    # In full precision: of a grid in 16 bits places are off by most of a pixel.
+    with torch.autocast(frames.device.type, enabled=False):
+        grid = F.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
+        return F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
 
 
 class WarpedComponents(PrincipalComponents):
@@ -119,6 +121,7 @@ class WarpedComponents(PrincipalComponents):
                 yield warped(frames, chance).flatten(1) - self.mean, self.share
 
     def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
-        """Training frames and copies, each as much longer as it counts more."""
+        """Training frames and copies, each as much longer as it counts more: the whole film."""
+        assert not start and stop is None, "a part of the copies would not be those of the whole"
         for chunk, count in self._frames_and_copies(film):
             yield math.sqrt(count) * chunk

@@ -55,12 +55,12 @@ def test_a_way_between_codes_leads_through_what_they_stand_for(
     drawn = pictures(Path("way.mp4"))
     loaded = package.load("best", film=film)
     numbers = loaded.latents().restored([10, 73]).flatten(1)
-    ends = loaded.network.unfold(numbers)
+    ends = loaded.network.to_coordinates(numbers)
     share = (len(drawn) // 2) / (len(drawn) - 1)
     wanted, naive = (
         loaded.decode(latent[None])[0].astype(float)
         for latent in (
-            loaded.network.fold(torch.lerp(ends[0], ends[1], share)[None])[0],
+            loaded.network.from_coordinates(torch.lerp(ends[0], ends[1], share)[None])[0],
             torch.lerp(numbers[0], numbers[1], share),
         )
     )

@@ -69,7 +69,7 @@ def interpolate(
             f"are from {format_time_code(times[0])} to {format_time_code(times[-1])}"
         ) from None
     latents = film_latents(opened.film, opened.eyes)
-    places = opened.eyes.model.unfold(latents.restored(slice(None)).flatten(1))
+    places = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
     # So that every stop is a picture.
     legs = len(frames) - 1
     count = legs * max(1, round((count - 1) / legs)) + 1
@@ -78,7 +78,7 @@ def interpolate(
     with bar(console, "drawing", count) as progress:
         write_walk(
             opened.eyes.model,
-            opened.eyes.model.fold(way),
+            opened.eyes.model.from_coordinates(way),
             latents.shape,
             video,
             walking.tags_for(opened, f"from {begin} to {end} through latent space"),

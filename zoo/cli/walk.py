@@ -56,13 +56,13 @@ def walk(
     latents = film_latents(opened.film, opened.eyes)
     # The fastest harmonic has two pictures a turn at least.
     turns = min(max(1, round(seconds / pace)), count // 2)
-    places = opened.eyes.model.unfold(latents.restored(slice(None)).flatten(1))
+    places = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
     way = drift(places, count, turns, seed)
     video = Video(opened.out, rate, enlarged=scale)
     with bar(console, "drawing", count) as progress:
         write_walk(
             opened.eyes.model,
-            opened.eyes.model.fold(way),
+            opened.eyes.model.from_coordinates(way),
             latents.shape,
             video,
             walking.tags_for(opened, "a walk through latent space"),

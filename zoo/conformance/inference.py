@@ -105,7 +105,7 @@ def folds_back(subject: Subject) -> None:
     """Latents that are unfolded into coordinates fold back into themselves."""
     model = subject.after_training()
     numbers = model.encode(scene(4, model.size)).flatten(1)
-    again = model.fold(model.unfold(numbers))
+    again = model.from_coordinates(model.to_coordinates(numbers))
     expect(
         again.shape == numbers.shape,
         f"latents of shape {tuple(numbers.shape)} fold back as {tuple(again.shape)}",
