@@ -196,7 +196,7 @@ class LeavesFramesOut(Sound):
         return seen - seen % 12
 
 
-class FoldsElsewhere(Sound):
+class ComesBackElsewhere(Sound):
     def to_coordinates(self, numbers):
         return numbers.round()
 
@@ -225,7 +225,7 @@ FAULTS = {
     ALatentOfItsOwn: "latent size",
     Undecided: "deterministic",
     LeavesFramesOut: "trains on every frame",
-    FoldsElsewhere: "folds back",
+    ComesBackElsewhere: "comes back from coordinates",
     LearnsNothing: "fits one batch",
 }
 

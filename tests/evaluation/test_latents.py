@@ -35,9 +35,20 @@ def test_rounding_moves_a_number_by_at_most_half_a_step(bits: int) -> None:
 
 
 def test_what_lies_outside_the_training_films_range_is_cut() -> None:
-    quantiser = Quantiser.spanning(torch.tensor([[0.0], [1.0]]))
+    quantiser = Quantiser.spanning(torch.tensor([[0.0], [0.25], [1.0]]))
     cut = quantiser.numbers(quantiser.levels(torch.tensor([[-3.0], [0.5], [9.0]])))
     assert cut.flatten().tolist() == pytest.approx([0.0, 0.5, 1.0], abs=1 / 255)
+
+
+def test_codes_of_another_film_are_kept_as_they_are() -> None:
+    codes = torch.tensor([[44.0, 3.0], [243.0, 3.0], [100.0, 7.0]])
+    quantiser = Quantiser.spanning(codes)
+    others = torch.tensor([[14.0, 255.0], [250.0, 0.0]])
+    assert torch.equal(quantiser.numbers(quantiser.levels(others)), others)
+    # What is no code has the range that it spans.
+    assert Quantiser.spanning(codes - 50).lowest.tolist() == [-6, -47]
+    assert Quantiser.spanning(codes + 0.5).lowest.tolist() == [44.5, 3.5]
+    assert Quantiser.spanning(codes, 4).step[0] > 1
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,14 +11,17 @@ import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.training.small import config_of
+from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
 from zoo.errors import ZooError
 from zoo.films.film import Film
+from zoo.frame_size import FrameSize
 from zoo.plugins import registry
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
@@ -241,3 +244,57 @@ def test_out_of_memory_says_what_would_fit_and_changes_nothing(
     config = config_of("hungry", film, batch=16)
     with pytest.raises(ZooError, match="with a batch of 16; --batch 4 would"):
         train(RunFolder(tmp_path), config, film, CPU)
+
+
+class Choosy(Autoencoder):
+    """Is trained on the first ten frames only, and remembers what it was shown."""
+
+    name = "choosy"
+    summary = "takes ten frames"
+    taken: ClassVar[int] = 10
+    shown: ClassVar[list[torch.Tensor]] = []
+
+    def __init__(self, size: FrameSize, options: Options) -> None:
+        super().__init__(size, options)
+        self.brightness = torch.nn.Parameter(torch.zeros(1))
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.mean(dim=(1, 2, 3))[:, None].expand(-1, self.options.latent)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        drawn = (latent[:, :1] + self.brightness).clamp(0, 1)[:, :, None, None]
+        return drawn.expand(-1, 3, self.size.height, self.size.width)
+
+    def losses(self, frames: torch.Tensor, step: Step) -> Losses:
+        self.shown.append(frames.detach().clone())
+        return {"autoencoder": Loss({"pixel": (self.brightness - frames.mean()).square().sum()})}
+
+    def frames_taken(self, seen: int) -> int:
+        return self.taken
+
+
+def choosy(film: Film, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry().models, "choosy", Choosy)
+    monkeypatch.setitem(registry().origins, "choosy", "test 0")
+    config = config_of("choosy", film, options={"latent": 4})
+    train(RunFolder(folder), config, film, CPU)
+
+
+def test_a_model_is_shown_the_frames_that_it_takes_and_no_others(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Choosy, "shown", [])
+    choosy(film, tmp_path, monkeypatch)
+    seen = torch.from_numpy(film.store.array[film.split.seen]).permute(0, 3, 1, 2) / 255
+    shown = torch.cat(Choosy.shown)
+    which = {int((seen - frame).abs().sum(dim=(1, 2, 3)).argmin()) for frame in shown}
+    assert which == set(range(10))
+
+
+@pytest.mark.parametrize("taken", [0, -3, 41])
+def test_a_model_that_takes_frames_which_are_not_there_is_told_so(
+    taken: int, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Choosy, "taken", taken)
+    with pytest.raises(ZooError, match=f"choosy takes {taken} frames of scene"):
+        choosy(film, tmp_path, monkeypatch)

@@ -38,7 +38,7 @@ from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.latents.latents import Latents
 from zoo.latents.packing import pack
-from zoo.latents.quantise import BITS, Quantiser
+from zoo.latents.quantise import BITS, Quantiser, are_codes
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.reconstruct import stretch_of
@@ -137,8 +137,7 @@ def _latents(film: Film, eyes: Eyes, bits: int, progress: Callable[[int], None] 
 @torch.inference_mode()
 def _refuse_codes(eyes: Eyes, frames: torch.Tensor) -> None:
     """Raise BadInput if latents name codes: on fewer levels they would name others."""
-    latent = eyes.model.encode(frames)
-    if bool((latent == latent.round()).all()):
+    if are_codes(eyes.model.encode(frames)):
         raise BadInput(f"the latents of {eyes.config.model} are codes, which take {BITS} bits each")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from zoo.conformance.importing import importing_does_no_work
 from zoo.conformance.inference import (
     batch_invariant,
+    comes_back_from_coordinates,
     deterministic,
     draws_from_the_latent_alone,
-    folds_back,
     latent_size,
     reloads_to_the_bit,
     shapes_and_range,
@@ -32,7 +32,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     batch_invariant,
     reloads_to_the_bit,
     draws_from_the_latent_alone,
-    folds_back,
+    comes_back_from_coordinates,
     trains_on_every_frame,
     players_cover_the_model,
     players_hold_what_they_name,

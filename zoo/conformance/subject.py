@@ -51,6 +51,9 @@ class Subject:
         if model.fits_directly():
             return model.eval()
         frames = scene(4, model.size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model.prepare(scene_as_film(model.size))
         model.train()
         for seed in range(2):
             take_step(model, frames, seed)

@@ -13,7 +13,7 @@ from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.evaluation.watch import BATCH, as_shown, film_batch
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded
-from zoo.latents.quantise import BITS, Quantiser
+from zoo.latents.quantise import BITS, Quantiser, are_codes
 from zoo.metric import Metric, TemporalMetric
 from zoo.records import Part, RatePoint
 
@@ -35,13 +35,12 @@ def rate_points(
     """Score the film at several numbers of bits, 8 first, for which `scores` are known.
 
     Every point is of the same frames; temporal metrics, which need neighbours, are left out. A
-    latent of whole numbers has one point: its numbers name codes, and fewer bits would name others.
+    latent of codes has one point: fewer bits would name other codes.
     """
     still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
     sampled = {part: _sample(frames) for part, frames in parts.items()}
     points = []
-    codes = bool((encoded.numbers == encoded.numbers.round()).all())
-    for bits in (BITS,) if codes else (BITS, *DEPTHS):
+    for bits in (BITS,) if are_codes(encoded.numbers) else (BITS, *DEPTHS):
         latents = encoded.quantised(Quantiser.spanning(encoded.numbers, bits))
         found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
         for part, frames in sampled.items():

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from zoo.autoencoder import Step
+from zoo.autoencoder import Autoencoder, Step
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
@@ -74,8 +74,7 @@ def train(
     players = Players(model)
     average = WeightAverage(model, _decay(steps))
     ranks = fabric.global_rank, fabric.world_size
-    taken = model.frames_taken(len(film.split.seen))
-    feed = FrameFeed(film, config.batch, config.seed, device, *ranks, taken)
+    feed = FrameFeed(film, config.batch, config.seed, device, *ranks, _taken(model, film))
     reduce = average_over_ranks(fabric)
     tally = Tally(device)
 
@@ -153,6 +152,17 @@ def train(
         with torch.no_grad():
             average.module.calibrate(batch_of(progress.step + n) for n in range(CALIBRATED))
     scribe.finish(progress)
+
+
+def _taken(model: Autoencoder, film: Film) -> int:
+    """How many training frames the model takes; raises ZooError if there are not so many."""
+    seen = len(film.split.seen)
+    taken = model.frames_taken(seen)
+    if not 1 <= taken <= seen:
+        raise ZooError(
+            f"{model.name} takes {taken} frames of {film.name}, which has {seen} to show"
+        )
+    return taken
 
 
 def _used(budget: Budget, steps: int | None, progress: Progress) -> float:
