@@ -149,11 +149,10 @@ def test_a_search_draws_frames_nearer() -> None:
 
 
 def test_a_search_lowers_what_it_weighs_features_and_all() -> None:
-    # This film is drawn nearly without errors, and features count in units of them.
-    model = stirred(prepared(search_feature=20))
+    model = stirred(prepared(search_feature=2))
     frames = scene(5, SIZE).flip(-1)
     features = model.distance.features(frames)
-    weight = torch.tensor(2 * 20.0) * (0.6 * model.typical_error) ** 2
+    weight = torch.tensor(2 * 2.0) * (0.6 * model.typical_error) ** 2
     nearness = Nearness(model.drawing, model.distance)
 
     def error(digits: Tensor) -> Tensor:
@@ -163,7 +162,7 @@ def test_a_search_lowers_what_it_weighs_features_and_all() -> None:
         before = error(model.code.nearest(model.projected(frames)))
         after = error(model.code.unpack(model.encode(frames)))
     assert (after <= before + 1e-6).all()
-    assert after.mean() < 0.99 * before.mean()
+    assert after.mean() < 0.98 * before.mean()
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
