@@ -2,6 +2,7 @@
 # make test   the tests (under ten minutes on two cores); test-all adds the slow ones
 # make bench  the benchmarks
 # make results FILMS=FOLDER  results/ again, from the films in FOLDER (docs/films.md)
+# make best FILMS=FOLDER     results/best.md again: every model, PCA and codecs on four films
 # make lint   ruff and mypy
 # make audit  known vulnerabilities of what is installed, by pip-audit
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: demo test test-all bench results lint audit clean
+.PHONY: demo test test-all bench results best lint audit clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -38,25 +39,45 @@ bench: .venv/.bench
 
 TEARS  := tears_of_steel_battle_800x332.webm
 BUNNY  := big_buck_bunny_256x144.mp4
+SINTEL := sintel_trailer_1280x720.mp4
 POPEYE := $(foreach part,1 2 3 4,popeye_meets_sinbad_part$(part).mkv)
 
-results: $(READY)
-	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(POPEYE) >/dev/null || \
-	  { echo "make results FILMS=FOLDER; docs/films.md says which films it has" >&2; exit 2; }
-	rm -rf demo/results-again && mkdir -p demo/results-again
-	cd demo/results-again && ../../$(BIN)/zoo films add tears "$(abspath $(FILMS))/$(TEARS)" \
+define find_films
+	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(POPEYE) $(SINTEL) >/dev/null || \
+	  { echo "make $@ FILMS=FOLDER; docs/films.md says which films it has" >&2; exit 2; }
+endef
+
+# The argument is a workspace, two folders below this one.
+define add_films
+	mkdir -p $(1)
+	cd $(1) && ../../$(BIN)/zoo films add tears "$(abspath $(FILMS))/$(TEARS)" \
 	  --title "Tears of Steel (the battle)" --licence "CC BY 3.0, Blender Foundation"
-	cd demo/results-again && ../../$(BIN)/zoo films add bunny "$(abspath $(FILMS))/$(BUNNY)" \
+	cd $(1) && ../../$(BIN)/zoo films add bunny "$(abspath $(FILMS))/$(BUNNY)" \
 	  --fps 3 --title "Big Buck Bunny (whole, 3 frames a second)" \
 	  --licence "CC BY 3.0, Blender Foundation"
-	cd demo/results-again && ../../$(BIN)/zoo films add popeye \
+	cd $(1) && ../../$(BIN)/zoo films add popeye \
 	  $(foreach part,$(POPEYE),"$(abspath $(FILMS))/$(part)") --fps 6 \
 	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts, 6 frames a second)" \
 	  --licence "public domain (Library of Congress)"
+endef
+
+results: $(READY)
+	$(find_films)
+	rm -rf demo/results-again
+	$(call add_films,demo/results-again)
 	cd demo/results-again && ../../$(BIN)/zoo compare --films bigbuckbunny,tears,popeye,bunny \
 	  --models ae,vae,vaegan,perceptual --preset quick --budget 8000frames --seeds 2 --videos 30
 	rm -rf results/figures results/series results/videos results/viewer
 	cp -r demo/results-again/results/. results/
+
+best: $(READY)
+	$(find_films)
+	rm -f demo/best/films.toml
+	$(call add_films,demo/best)
+	cd demo/best && ../../$(BIN)/zoo films add sintel "$(abspath $(FILMS))/$(SINTEL)" \
+	  --title "Sintel (trailer)" --licence "CC BY 3.0, Blender Foundation"
+	$(BIN)/python -m benchmarks.best --films tears,sintel,popeye,bunny --latent 50 \
+	  --budget 8000frames --workers 2 --work demo/best --out results/best.md
 
 lint: $(READY)
 	$(BIN)/ruff check .
