@@ -43,7 +43,7 @@ SINTEL := sintel_trailer_1280x720.mp4
 POPEYE := $(foreach part,1 2 3 4,popeye_meets_sinbad_part$(part).mkv)
 
 define find_films
-	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(POPEYE) $(SINTEL) >/dev/null || \
+	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(POPEYE) $(1) >/dev/null || \
 	  { echo "make $@ FILMS=FOLDER; docs/films.md says which films it has" >&2; exit 2; }
 endef
 
@@ -62,7 +62,7 @@ define add_films
 endef
 
 results: $(READY)
-	$(find_films)
+	$(call find_films)
 	rm -rf demo/results-again
 	$(call add_films,demo/results-again)
 	cd demo/results-again && ../../$(BIN)/zoo compare --films bigbuckbunny,tears,popeye,bunny \
@@ -71,7 +71,7 @@ results: $(READY)
 	cp -r demo/results-again/results/. results/
 
 best: $(READY)
-	$(find_films)
+	$(call find_films,$(SINTEL))
 	rm -f demo/best/films.toml
 	$(call add_films,demo/best)
 	cd demo/best && ../../$(BIN)/zoo films add sintel "$(abspath $(FILMS))/$(SINTEL)" \
