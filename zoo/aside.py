@@ -123,8 +123,9 @@ def _own_folder(parent: Path) -> tuple[Path, FileLock]:
         lock = FileLock(folder / _LOCK)
         try:
             lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):
-            # Swept between the two by another process.
+        except (Timeout, FileNotFoundError, FileExistsError):
+            # Swept between the two by another process. The last of these is what becomes of it
+            # when the lock's own look for its folder finds it, and finds it gone.
             continue
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)

@@ -310,11 +310,10 @@ class Best(zoo.Autoencoder):
         """What a drawing lacks of what was shown, by kind (B,)."""
         options = self.options
         with torch.autocast(shown.device.type, enabled=False):
-            drawn = drawn.float()
             pixel = (drawn - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd().square())
             errors = {"pixel": pixel}
             if options.structure:
-                unlike = 1 - multiscale_similarity(drawn, shown)
+                unlike = 1 - multiscale_similarity(drawn.float(), shown.float())
                 errors["structure"] = options.structure * unlike
         if options.feature:
             with torch.no_grad():
