@@ -44,6 +44,8 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "tf_efficientnet_lite0, 5 stages": {"backbone": "tf_efficientnet_lite0", "stages": "5"},
         "vgg16": {"backbone": "vgg16"},
         "vgg16 at double weight": {"backbone": "vgg16", "feature": "32"},
+        # As many numbers to draw from as our own model's decoder has.
+        "wide": {"width": "70", "lr": "2e-3"},
     },
     "best": {
         "as it is": {},
