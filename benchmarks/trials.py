@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from zoo import environment
+from zoo.autoencoder import Autoencoder
 from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.watch import Judges, as_shown, batches, encode_film, score_film
@@ -96,14 +97,8 @@ def conduct(
 
 def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     """Train what is not trained yet and score it."""
-    workspace = Workspace(work)
     settings = trial.settings(device)
-    settings.pin_threads()
-    film = _film_of(trial, settings, workspace)
-    config = settings.config(registry().architecture(trial.model), film)
-    folder = ensure_trained(workspace, config, film, settings.device)
-    model = load_model(folder, config, settings.device)
-
+    film, model = trained(trial, work, device)
     judges = _judges(settings)
     encoded = encode_film(model, film, settings.device)
     latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
@@ -122,6 +117,16 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
         decoder_numbers=decoder_bytes(model, latents.restored(slice(0, 1))) // 4,
         bytes_a_frame=latents.bytes_a_frame(),
     )
+
+
+def trained(trial: Trial, work: Path, device: str) -> tuple[Film, Autoencoder]:
+    """A trial's film and its model, trained if it was not yet."""
+    workspace, settings = Workspace(work), trial.settings(device)
+    settings.pin_threads()
+    film = _film_of(trial, settings, workspace)
+    config = settings.config(registry().architecture(trial.model), film)
+    folder = ensure_trained(workspace, config, film, settings.device)
+    return film, load_model(folder, config, settings.device)
 
 
 def coded(codec: str, trial: Trial, work: Path, device: str = "cpu") -> Outcome:

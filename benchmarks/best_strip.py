@@ -1,0 +1,72 @@
+"""Frames of films above what models draw of them: four that were seen, four that were held out.
+
+`python -m benchmarks.best_strip --films A,B --models best,pca,perceptual --latent 50 --work DIR
+--out FILE` trains what is missing. Rows are the frames themselves and the models, in their order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.trials import Trial, parser, trained
+from zoo.autoencoder import Autoencoder
+from zoo.evaluation.watch import as_shown, encode_film, film_batch
+from zoo.films.film import Film
+from zoo.latents.quantise import Quantiser, are_codes
+
+OF_EACH = 4
+ENLARGED = 2
+
+
+def main() -> None:
+    """Draw, and write the picture."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--models", default="best,pca,perceptual", help="one below the other")
+    arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
+    asked = arguments.parse_args()
+    rows = []
+    for film_name in asked.films.split(","):
+        for number, model_name in enumerate(asked.models.split(",")):
+            trial = Trial(model_name, film_name, latent=asked.latent, budget=asked.budget)
+            film, model = trained(trial, asked.work, asked.device)
+            frames = film_batch(film, chosen(film), torch.device(asked.device))
+            rows += [row(frames)] if number == 0 else []
+            rows.append(row(drawn(model, film, frames)))
+    picture = Image.fromarray(np.concatenate(rows))
+    size = picture.width * ENLARGED, picture.height * ENLARGED
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    picture.resize(size, Image.Resampling.LANCZOS).save(asked.out, quality=85)
+
+
+def chosen(film: Film) -> list[int]:
+    """Frames that lie evenly over what was seen, then over what was held out."""
+    parts = (film.split.seen, film.split.held_out)
+    return [
+        int(part[(2 * n + 1) * len(part) // (2 * OF_EACH)])
+        for part in parts
+        for n in range(OF_EACH)
+    ]
+
+
+@torch.inference_mode()
+def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
+    """Frames (B, 3, H, W) as drawn from latents of 8 bits a number, as they are scored."""
+    latent = model.encode(frames.contiguous(memory_format=torch.channels_last))
+    if not are_codes(latent):
+        quantiser = Quantiser.spanning(encode_film(model, film, frames.device).numbers)
+        levels = quantiser.levels(latent.flatten(1))
+        latent = quantiser.numbers(levels).unflatten(1, latent.shape[1:])
+    return as_shown(model.decode(latent))
+
+
+def row(frames: Tensor) -> np.ndarray:
+    """Frames (B, 3, H, W) side by side: uint8 (H, B W, 3)."""
+    pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return np.concatenate(list(pixels), axis=1)
+
+
+if __name__ == "__main__":
+    main()
