@@ -78,6 +78,8 @@ best: $(READY)
 	  --title "Sintel (trailer)" --licence "CC BY 3.0, Blender Foundation"
 	$(BIN)/python -m benchmarks.best --films tears,sintel,popeye,bunny --latent 50 \
 	  --budget 8000frames --workers 2 --work demo/best --out results/best.md
+	$(BIN)/python -m benchmarks.best --films tears --models best --latent 50 --budget 24000frames \
+	  --holdout 0 --workers 1 --work demo/best --out results/best-all-seen.md
 	$(BIN)/python -m benchmarks.best_strip --films tears,bunny --models best,pca,perceptual \
 	  --latent 50 --budget 8000frames --work demo/best --out results/best.webp
 
