@@ -77,6 +77,9 @@ def main() -> None:
     asked = arguments.parse_args()
     films = asked.films.split(",")
     chosen = asked.only.split(",") if asked.only else list(VARIANTS[asked.model])
+    if unknown := [name for name in chosen if name not in VARIANTS[asked.model]]:
+        known = ", ".join(VARIANTS[asked.model])
+        arguments.error(f"{asked.model} has no variant {unknown[0]!r}; it has: {known}")
     trials = [
         Trial(
             asked.model,
