@@ -59,7 +59,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "search by pixels alone": {"search_feature": "0"},
         # A network that does not learn adds next to nothing.
         "no network": {"lr": "1e-9", "search": "0"},
-        "no network, one coordinate a number": {
+        "no network and one coordinate a number": {
             "lr": "1e-9",
             "search": "0",
             "coordinates_a_number": "1",
