@@ -27,9 +27,13 @@ def deterministic() -> AbstractContextManager[None]:
 
 
 def searched(
-    error: nn.Module, code: ByteCode, digits: Tensor, targets: list[Tensor], curvature: Tensor,
+    error: nn.Module,
+    code: ByteCode,
+    digits: Tensor,
+    targets: list[Tensor],
+    curvature: Tensor,
     steps: int,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Digits (B, N), moved to where `error(coordinates, *targets)` (B,) is less.
 
     `curvature` (N,) is about the second derivative of a frame's error with respect to each
