@@ -21,7 +21,7 @@ from typing import Annotated
 import pydantic
 from filelock import FileLock, Timeout
 
-from zoo.aside import told
+from zoo.atomic import told
 from zoo.errors import ZooError
 
 SUFFIX = ".lock"

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.aside import sweep_below, written_aside
+from zoo.atomic import sweep_below, written_aside
 from zoo.errors import BadInput
 
 __all__ = ["Workspace", "check_name", "written_aside"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.aside import CannotWrite, sweep, sweep_below, written_aside
+from zoo.atomic import CannotWrite, replaced_folder, sweep, sweep_below, written_aside
 from zoo.errors import ZooError
 from zoo.locks import GaveUp, Held, alone, holder
 
@@ -28,7 +28,7 @@ with alone(Path(sys.argv[1]), "the thing", waiting=None):
 WRITES = """
 import sys
 from pathlib import Path
-from zoo.aside import written_aside
+from zoo.atomic import written_aside
 with written_aside(Path(sys.argv[1])) as aside:
     aside.write_text("half")
     print("begun", flush=True)
@@ -136,6 +136,116 @@ def test_a_killed_writer_leaves_the_old_file_and_is_swept_away(
     assert path.read_text() == "new"
 
 
+def filled(folder: Path, text: str) -> Path:
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a.txt").write_text(text)
+    return folder
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    place = tmp_path / "results"
+    with replaced_folder(place) as new:
+        filled(new, "first")
+        assert not place.exists()
+    (place / "stale.txt").write_text("of the first")
+    with replaced_folder(place) as new:
+        filled(new, "second")
+        assert (place / "deep" / "a.txt").read_text() == "first"
+        assert (place / "stale.txt").exists()
+    assert (place / "deep" / "a.txt").read_text() == "second"
+    assert left_in(place) == ["deep"]
+    assert left_in(tmp_path) == ["results"]
+
+
+def test_the_old_folder_stays_where_the_new_one_fails(tmp_path: Path) -> None:
+    place = filled(tmp_path / "results", "old")
+    with pytest.raises(ArithmeticError), replaced_folder(place) as new:
+        filled(new, "new")
+        raise ArithmeticError
+    assert (place / "deep" / "a.txt").read_text() == "old"
+    assert left_in(tmp_path) == ["results"]
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from zoo import atomic
+renames = int(sys.argv[2])
+rename = Path.rename
+def dying(self, target):
+    global renames
+    if renames == 0:
+        os._exit(9)
+    renames -= 1
+    return rename(self, target)
+Path.rename = dying
+with atomic.replaced_folder(Path(sys.argv[1])) as new:
+    (new / "a.txt").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(("renames", "left"), [(0, "old"), (1, "new"), (2, "new")])
+def test_a_kill_at_any_rename_leaves_the_old_folder_or_the_new(
+    tmp_path: Path, renames: int, left: str
+) -> None:
+    place = tmp_path / "results"
+    place.mkdir()
+    (place / "a.txt").write_text("old")
+    code = [sys.executable, "-c", DIES, str(place), str(renames)]
+    assert subprocess.run(code, check=False).returncode == (9 if renames < 2 else 0)
+    sweep(tmp_path)
+    assert (place / "a.txt").read_text() == left
+    assert left_in(tmp_path) == ["results"]
+
+
+def test_where_the_new_folder_cannot_be_renamed_the_old_one_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = filled(tmp_path / "results", "old")
+    rename = Path.rename
+
+    def refusing(self: Path, target: Path) -> Path:
+        if "new" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(CannotWrite), replaced_folder(place) as new:
+        filled(new, "new")
+    assert (place / "deep" / "a.txt").read_text() == "old"
+    assert left_in(tmp_path) == ["results"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_lock_in_a_folder_stays_held_while_the_folder_is_replaced(
+    tmp_path: Path, running: Callable, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    place = tmp_path / "run"
+    process = running(HOLDS, place / ".lock")
+    if not links:
+
+        def refused(*paths: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refused)
+    with replaced_folder(place) as new:
+        (new / "a.txt").write_text("new")
+    assert left_in(place) == [".lock", ".owner.lock", "a.txt"]
+    assert str(holder(place / ".lock")).startswith(f"pid {process.pid} on ")
+    process.communicate("let go\n", timeout=30)
+    assert holder(place / ".lock") is None
+    assert left_in(place) == [".lock", "a.txt"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    disk = filled(tmp_path / "disk" / "results", "old")
+    (tmp_path / "results").symlink_to(disk)
+    with replaced_folder(tmp_path / "results") as new:
+        filled(new, "new")
+    assert (tmp_path / "results").is_symlink()
+    assert (disk / "deep" / "a.txt").read_text() == "new"
+
+
 def test_what_is_left_deep_below_is_swept_as_well(tmp_path: Path, running: Callable) -> None:
     place = tmp_path / "runs" / "a" / "b"
     process = running(WRITES, place / "x.json")
@@ -179,7 +289,7 @@ def test_many_writers_of_one_file_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from zoo.aside import written_aside\n"
+        "from zoo.atomic import written_aside\n"
         "for turn in range(40):\n"
         "    with written_aside(Path(sys.argv[1])) as aside:\n"
         "        aside.write_text(sys.argv[2] * 50_000)\n"

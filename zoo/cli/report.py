@@ -54,7 +54,7 @@ def report(
 
 
 def _again(folder: Path) -> tuple[Results, Path]:
-    from zoo.aside import sweep_below
+    from zoo.atomic import sweep_below
     from zoo.locks import alone_in
     from zoo.records import Results, read_json
     from zoo.report.write import write_report

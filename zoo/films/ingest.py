@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from zoo.aside import reason
+from zoo.atomic import reason
 from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry, parse_fps
 from zoo.films.film import Film, Shot

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.aside import sweep_below, written_aside
+from zoo.atomic import sweep_below, written_aside
 from zoo.errors import BadInput
 from zoo.locks import alone_in
 from zoo.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json

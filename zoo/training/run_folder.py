@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from zoo.aside import told, written_aside
+from zoo.atomic import told, written_aside
 from zoo.errors import BadInput
 from zoo.reading import parse_json
 from zoo.records import Environment, Spent, read_json, write_json

@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from zoo.aside import CannotWrite, reason
+from zoo.atomic import CannotWrite, reason
 from zoo.errors import BadInput, ZooError
 from zoo.frame_size import FrameSize
 from zoo.priority import usual_priority
