@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.errors import BadInput
+from zoo.films.clock import FileClock
+from zoo.films.store import Join
 from zoo.films.time_code import format_time_code, parse_time_code
 
 
@@ -236,3 +239,88 @@ def test_other_text_is_no_time_code(text: str) -> None:
 def test_time_codes_are_written_to_the_millisecond() -> None:
     assert format_time_code(62.48) == "00:01:02.480"
     assert format_time_code(3599.9996) == "01:00:00.000"
+
+
+def with_stamps(path: Path, stamps: Sequence[int]) -> Path:
+    """Grey frames with these times, in milliseconds, whatever order they have."""
+    codec = {".ts": "mpeg2video", ".mov": "mpeg4"}.get(path.suffix, "ffv1")
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 64, 36, "yuv420p"
+        packets = []
+        for number, pixels in enumerate(drifting(64, 36, len(stamps))):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for number, packet in enumerate(packets):
+            packet.time_base = Fraction(1, 1000)
+            # Decoding times have to ascend.
+            packet.pts, packet.dts = stamps[number], min(stamps[number:])
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("coding", [{"bf": "3"}, {"bf": "8"}, {"bf": "2", "b-pyramid": "none"}])
+@pytest.mark.parametrize("kind", ["avi", "asf"])
+def test_times_in_decoding_order_give_an_even_rate_and_no_damage(
+    tmp_path: Path, kind: str, coding: dict[str, str]
+) -> None:
+    frames = drifting(64, 36, 60)
+    clip = encode(tmp_path / f"clip.{kind}", frames, options=coding, container_format=kind)
+    film = opened(clip, tmp_path)
+    assert film.time_codes == pytest.approx(np.arange(60) / 25, abs=0.0011)
+    assert not film.store.manifest.variable_rate
+    assert film.store.manifest.damage.told == ""
+
+
+def test_times_in_decoding_order_are_followed_after_from(tmp_path: Path) -> None:
+    frames = drifting(64, 36, 1100)
+    clip = encode(tmp_path / "clip.avi", frames, options={"bf": "3", "g": "50"})
+    film = opened(clip, tmp_path, start=40.0, stop=40.4)
+    whole = opened(clip, tmp_path / "whole")
+    assert film.time_codes == pytest.approx(np.arange(1000, 1010) / 25)
+    assert np.array_equal(film.frames[0], whole.frames[1000])
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mov", "nut"])
+def test_a_still_of_minutes_keeps_its_time_where_a_file_has_one_clock(
+    tmp_path: Path, kind: str
+) -> None:
+    stamps = [0, 40, 80, 120_000, 120_040, 600_000]
+    film = opened(with_stamps(tmp_path / f"clip.{kind}", stamps), tmp_path)
+    assert film.time_codes == pytest.approx(np.array(stamps) / 1000)
+    assert film.store.manifest.damage.told == ""
+
+
+def test_one_time_far_ahead_of_both_its_neighbours_moves_no_other(tmp_path: Path) -> None:
+    clip = with_stamps(tmp_path / "clip.mkv", [0, 40, 80, 200_000, 160, 200])
+    film = opened(clip, tmp_path)
+    assert film.time_codes == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.2])
+    assert film.store.manifest.damage.times == 1
+
+
+def test_a_leap_of_a_transport_stream_is_joined_and_its_place_is_kept(tmp_path: Path) -> None:
+    stamps = [*range(0, 2000, 40), *range(7_200_000, 7_202_000, 40)]
+    clip = with_stamps(tmp_path / "clip.ts", stamps)
+    film = opened(clip, tmp_path)
+    assert np.diff(film.time_codes) == pytest.approx(0.04)
+    manifest = film.store.manifest
+    assert manifest.damage.told == "1 missing or disordered times mended"
+    (part,) = manifest.parts
+    clock = FileClock(part.starts, part.joins)
+    own = [0.0, 1.96, 7200.0, 7201.96]
+    found = [clock.film_seconds(one) for one in own]
+    assert found == pytest.approx([0, 1.96, 2.0, 3.96], abs=0.002)
+
+
+def test_another_stream_follows_a_clock_that_begins_again() -> None:
+    clock = FileClock(5.0, [Join(before=29.96, after=0.0, shift=35.0)])
+    own = [0.0, 0.02, 15.0, 29.98, 0.01, 0.5]
+    found = [clock.film_seconds(one) for one in own]
+    assert found == pytest.approx([5, 5.02, 20, 34.98, 35.01, 35.5])
+
+
+def test_a_bare_stream_without_times_is_not_damaged(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.h264", drifting(64, 36, 20), container_format="h264")
+    assert opened(clip, tmp_path).store.manifest.damage.told == ""

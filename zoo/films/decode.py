@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av.error
 from av.video.frame import VideoFrame
 
+from zoo.films.clock import FileClock, FrameClock
 from zoo.films.source import Source
-from zoo.films.store import Damage
+from zoo.films.store import Damage, Join
 from zoo.films.time_code import format_time_code
 from zoo.plain_text import one_line
 
 # A file whose reading fails this often in a row has nothing more to give.
 _MOST_FAILURES = 200
-# A time that leaps further than this ahead, or steps further back, is a break in the clock.
-_LEAP_AHEAD, _STEP_BACK = 60.0, 1.0
 # What comes before the beginning that was asked for is sought past, in seconds, if it is longer
 # than this; decoding begins a little earlier, for frames that lean on others.
 _WORTH_SEEKING, _EARLIER = 30.0, 3.0
@@ -32,60 +31,6 @@ class TimedFrame:
     part: int
     time: float
     frame: VideoFrame
-
-
-class Clock:
-    """Gives each frame of one file its time in seconds, mending what is missing or disordered."""
-
-    def __init__(self, source: Source, starts: float, damage: Damage) -> None:
-        self._base = source.stream.time_base
-        self._zero = source.clock_start
-        self._shift = starts
-        self._starts = starts
-        self._period = float(1 / source.rate)
-        self._damage = damage
-        self._last: float | None = None
-        self._stamped = False
-
-    @property
-    def end(self) -> float:
-        """When the last frame's time is over."""
-        return self._starts if self._last is None else self._last + self._period
-
-    def time(self, frame: VideoFrame) -> float:
-        """When this frame, the next one, is shown: always later than the one before."""
-        self._last = self._mended(self._stamp(frame))
-        return self._last
-
-    def _stamp(self, frame: VideoFrame) -> float | None:
-        base = frame.time_base or self._base
-        stamp = frame.pts
-        if stamp is not None:
-            self._stamped = True
-        elif not self._stamped:
-            # Some containers order frames by decoding time alone, as players then do too.
-            stamp = frame.dts
-        if stamp is None or base is None:
-            return None
-        return stamp * base.numerator / base.denominator - self._zero + self._shift
-
-    def _mended(self, time: float | None) -> float:
-        last = self._last
-        if last is None:
-            if time is None:
-                self._damage.times += 1
-            return self._starts if time is None else time
-        if time is None:
-            self._damage.times += 1
-            return last + self._period
-        if last < time <= last + _LEAP_AHEAD:
-            return time
-        self._damage.times += 1
-        if time > last or time < last - _STEP_BACK:
-            self._shift += last + self._period - time
-            return last + self._period
-        # Halfway to where the next frame belongs, so that this one mending needs no other.
-        return last + self._period / 2
 
 
 def decoded(source: Source, damage: Damage) -> Iterator[VideoFrame]:
@@ -126,6 +71,7 @@ class PartEnd:
 
     starts: float
     frames: int
+    joins: list[Join] = field(default_factory=list)
 
 
 class FilmDecoder:
@@ -152,19 +98,19 @@ class FilmDecoder:
         starts = 0.0
         for number, path in enumerate(self.files):
             with Source.open(path, self.hwaccel, self.threads) as source:
-                clock = Clock(source, starts, self.damage)
-                end = PartEnd(starts, 0)
+                clock = FrameClock(source, starts, self.damage)
+                end = PartEnd(starts, 0, clock.joins)
                 self.ends.append(end)
-                for frame in self._from_start(source, starts):
-                    time = clock.time(frame)
+                for time, frame in clock.timed(self._from_start(source, starts)):
                     if self.stop is not None and time >= self.stop:
                         return
                     if self.start is None or time >= self.start:
                         end.frames += 1
                         yield TimedFrame(number, time, frame)
-                self._note_early_end(source, clock.end - starts)
+                if not clock.joins:
+                    self._note_early_end(source, clock.end - starts)
                 # Where there is sound, the next file begins when this one's sound is over too.
-                starts = max(clock.end, starts + source.heard)
+                starts = max(clock.end, FileClock(starts, clock.joins).film_seconds(source.heard))
 
     def _note_early_end(self, source: Source, end: float) -> None:
         stated = source.sole_duration

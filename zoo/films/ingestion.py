@@ -224,7 +224,7 @@ def _describe(one: _Pass, settings: IngestSettings, fingerprint: str, folder: Pa
     steps = _steps(times, one)
     fps = float(1 / steps.mean()) if settings.fps is None else float(settings.fps)
     for part, end in zip((s.part for s in one.surveys), one.decoder.ends, strict=False):
-        part.starts, part.frames = end.starts, end.frames
+        part.starts, part.frames, part.joins = end.starts, end.frames, end.joins
     manifest = Manifest(
         fingerprint=fingerprint,
         size=str(settings.size),

@@ -30,6 +30,8 @@ _REACHES_OUT = {
     *("hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "rtp", "sap", "lavfi", "image2"),
     *("webm_dash_manifest", "alsa", "oss", "fbdev", "kmsgrab", "x11grab", "video4linux2,v4l2"),
 }
+# Of a format whose times may leap, as FFmpeg says of it (libavformat/avformat.h).
+_AVFMT_TS_DISCONT = 0x0200
 MOST_PIXELS = 8192 * 4608
 """Of a coded frame: more than 8K has. A few bytes may claim frames of gigabytes."""
 
@@ -110,24 +112,30 @@ class Source:
         written = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
         if written:
             return int(written[1]) * 3600 + int(written[2]) * 60 + float(written[3])
-        return self._container_seconds
+        return self.container_seconds
 
     @property
     def sole_duration(self) -> float | None:
         """As `duration`, but None where it may be that of sound or subtitles."""
         alone = len(self.container.streams) == 1
         stated = self.duration
-        return stated if alone or stated != self._container_seconds else None
+        return stated if alone or stated != self.container_seconds else None
 
     @property
-    def _container_seconds(self) -> float | None:
+    def clock_leaps(self) -> bool:
+        """Whether the clock of this kind of file may leap in its middle, as FFmpeg says of it."""
+        return bool(self.container.format.flags & _AVFMT_TS_DISCONT)
+
+    @property
+    def container_seconds(self) -> float | None:
+        """Seconds of all its streams together; None where the file states nothing usable."""
         length = self.container.duration
         return length / av.time_base if length and length > 0 else None
 
     @property
     def heard(self) -> float:
         """Seconds until the file is over as it is heard: 0 without sound."""
-        return (self._container_seconds or 0.0) if self.container.streams.audio else 0.0
+        return (self.container_seconds or 0.0) if self.container.streams.audio else 0.0
 
     @property
     def pixel_aspect(self) -> Fraction:

@@ -42,6 +42,17 @@ class Bars(_Typed):
     bottom: int = 0
 
 
+class Join(_Typed):
+    """A leap of a file's clock that was joined, in seconds on the file's own clock."""
+
+    before: float
+    """The last frame before the leap."""
+    after: float
+    """The first frame after it."""
+    shift: float
+    """What to add to the file's own seconds from there on, for those of the film."""
+
+
 class Part(_Typed):
     """One file of a film: what it is and what became of it."""
 
@@ -64,6 +75,8 @@ class Part(_Typed):
     starts: float
     """Seconds on the film's time line at which this file begins."""
     frames: int
+    joins: list[Join] = []
+    """Leaps of its clock: `FileClock(starts, joins)` gives any of its streams the film's time."""
 
 
 class Damage(_Typed):

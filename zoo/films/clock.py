@@ -1,0 +1,171 @@
+"""The clock of one file: each frame's time on the film's time line, with leaps joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+
+import av.error
+from av.video.frame import VideoFrame
+
+from zoo.films.source import Source
+from zoo.films.store import Damage, Join
+
+_LEAP_SECONDS, _STEP_BACK = 60.0, 1.0
+"""A time that leaps further than this ahead, or steps further back, may be a break in the clock."""
+_MOST_GAP = 30 * 3600.0
+"""Seconds without a picture that are believed of a file with one clock and no stated length."""
+_PROBED = 128
+
+
+class FileClock:
+    """Turns seconds on one file's own clock into seconds on the film's time line.
+
+    A file's own seconds count from its container's start time. Where its clock leaps, as between
+    parts of a transport stream that were recorded apart, pictures follow one another without a gap;
+    `film_seconds` joins any other stream of the file at the same places. It must be asked in the
+    order of the file, from its beginning: a clock that begins again has the same time twice.
+    """
+
+    def __init__(self, starts: float, joins: Sequence[Join] = ()) -> None:
+        self._shift = starts
+        self._ahead = list(joins)
+        self._last = -math.inf
+
+    def film_seconds(self, own: float) -> float:
+        """The moment on the film's time line of `own` seconds on the file's clock."""
+        while self._ahead and self._is_past(self._ahead[0], own):
+            self._shift = self._ahead.pop(0).shift
+        self._last = own
+        return own + self._shift
+
+    def _is_past(self, join: Join, own: float) -> bool:
+        """Whether a time lies on the far side of a join."""
+        if join.after > join.before:
+            return join.after - own < own - join.before
+        back = self._last - own
+        return back > _STEP_BACK / 2 and abs(own - join.after) < back
+
+
+class FrameClock:
+    """Gives each frame of one file its time in seconds, mending what is missing or disordered.
+
+    Containers with one clock (Matroska, MP4, AVI) keep their gaps, however long. In formats whose
+    clock may leap (transport and program streams) a leap of over a minute is joined.
+    """
+
+    def __init__(self, source: Source, starts: float, damage: Damage) -> None:
+        self._base = source.stream.time_base
+        self._zero = source.clock_start
+        self._starts = starts
+        self._shift = starts
+        self._period = float(1 / source.rate)
+        self._damage = damage
+        self._leaps = source.clock_leaps
+        stated = source.container_seconds
+        self._longest = _MOST_GAP if stated is None else stated
+        self._last: float | None = None
+        self._stamped = False
+        self._unstamped = 0
+        self._delay = decoding_delay(source)
+        self.joins: list[Join] = []
+        """Leaps that were joined so far."""
+
+    @property
+    def end(self) -> float:
+        """When the last frame's time is over."""
+        return self._starts if self._last is None else self._last + self._period
+
+    def timed(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
+        """Yield frames with their times in film seconds, each later than the one before."""
+        held: tuple[float, VideoFrame] | None = None
+        for frame in frames:
+            own = self._own(frame)
+            if held is not None:
+                # One frame far ahead of both its neighbours has a broken time.
+                ahead, waiting = held
+                held = None
+                broken = own is not None and own < ahead
+                yield self._next(None if broken else ahead), waiting
+            if own is not None and self._leaps_ahead(own):
+                held = own, frame
+            else:
+                yield self._next(own), frame
+        if held is not None:
+            yield self._next(held[0]), held[1]
+
+    def _own(self, frame: VideoFrame) -> float | None:
+        """A frame's time on the file's own clock; None where it has none."""
+        base = frame.time_base or self._base
+        stamp: float | None = frame.pts
+        if self._delay is not None:
+            if frame.dts is None and self._last is not None:
+                # The decoder's last frames come without a packet: they follow at the rate.
+                return self._last + self._period - self._shift
+            stamp = None if frame.dts is None else frame.dts - self._delay
+        elif stamp is None and not self._stamped:
+            # Some containers order frames by decoding time alone, as players then do too.
+            stamp = frame.dts
+        if stamp is None or base is None:
+            return None
+        self._stamped = self._stamped or frame.pts is not None
+        return stamp * base.numerator / base.denominator - self._zero
+
+    def _leaps_ahead(self, own: float) -> bool:
+        return self._last is not None and own + self._shift > self._last + _LEAP_SECONDS
+
+    def _next(self, own: float | None) -> float:
+        """The time of the next frame, which has this time on the file's own clock."""
+        self._last = self._mended(own)
+        return self._last
+
+    def _mended(self, own: float | None) -> float:
+        last = self._last
+        time = None if own is None else own + self._shift
+        if time is None or own is None:
+            # A bare stream has no times at all, which is no damage.
+            self._unstamped += 1
+            return self._starts if last is None else last + self._period
+        self._damage.times += self._unstamped
+        self._unstamped = 0
+        if last is None:
+            return time
+        leap = self._leaps_ahead(own) and (self._leaps or own > self._longest + _LEAP_SECONDS)
+        if last < time and not leap:
+            return time
+        self._damage.times += 1
+        if leap or time < last - _STEP_BACK:
+            before = last - self._shift
+            self._shift += last + self._period - time
+            self.joins.append(Join(before=before, after=own, shift=self._shift))
+            return last + self._period
+        # Halfway to where the next frame belongs, so that this one mending needs no other.
+        return last + self._period / 2
+
+
+def decoding_delay(source: Source) -> int | None:
+    """What to take from decoding times, in ticks, for a file whose other times are at fault.
+
+    None where they are not. AVI and ASF keep no presentation times: frames that were coded out of
+    order then come with times that go to and fro. Their decoding times are in order, as far behind
+    as the decoder is; players use those.
+    """
+    if source.clock_leaps or not source.stream.codec_context.has_b_frames:
+        return None
+    with Source.open(source.path, threads=1) as again:
+        try:
+            packets = [p for p in islice(again.container.demux(again.stream), _PROBED) if p.size]
+            coded = [p.pts for p in packets if p.pts is not None]
+            if len(coded) < len(packets) or not _ascend(coded):
+                return None
+            frames = [frame for packet in packets for frame in packet.decode()]
+        except av.error.FFmpegError:
+            return None
+    shown = [frame.pts for frame in frames if frame.pts is not None]
+    first, begins = frames[0].dts if frames else None, packets[0].dts if packets else None
+    return None if _ascend(shown) or first is None or begins is None else first - begins
+
+
+def _ascend(stamps: Sequence[int]) -> bool:
+    return all(one < other for one, other in pairwise(stamps))
