@@ -11,6 +11,7 @@ import pytest
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.errors import BadInput
 from zoo.films.clock import FileClock
+from zoo.films.settings import IngestProgress
 from zoo.films.store import Join
 from zoo.films.time_code import format_time_code, parse_time_code
 
@@ -243,7 +244,7 @@ def test_time_codes_are_written_to_the_millisecond() -> None:
 
 def with_stamps(path: Path, stamps: Sequence[int]) -> Path:
     """Grey frames with these times, in milliseconds, whatever order they have."""
-    codec = {".ts": "mpeg2video", ".mov": "mpeg4"}.get(path.suffix, "ffv1")
+    codec = {".ts": "mpeg2video", ".mpg": "mpeg2video", ".mov": "mpeg4"}.get(path.suffix, "ffv1")
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=25)
         video.width, video.height, video.pix_fmt = 64, 36, "yuv420p"
@@ -324,3 +325,22 @@ def test_another_stream_follows_a_clock_that_begins_again() -> None:
 def test_a_bare_stream_without_times_is_not_damaged(tmp_path: Path) -> None:
     clip = encode(tmp_path / "clip.h264", drifting(64, 36, 20), container_format="h264")
     assert opened(clip, tmp_path).store.manifest.damage.told == ""
+
+
+@pytest.mark.parametrize("leap", [100, 72_000])
+@pytest.mark.parametrize("kind", ["ts", "mpg"])
+def test_a_leap_of_the_clock_does_not_count_as_length(tmp_path: Path, leap: int, kind: str) -> None:
+    stamps = [*range(0, 4000, 40), *range(leap * 1000, leap * 1000 + 4000, 40)]
+    clip = with_stamps(tmp_path / f"clip.{kind}", stamps)
+    told: list[IngestProgress] = []
+    film = opened(clip, tmp_path, progress=told.append)
+    assert len(film) == 200
+    assert 150 <= told[-1].expected <= 250
+    assert film.store.manifest.parts[0].duration == pytest.approx(8, rel=0.25)
+
+
+def test_a_still_counts_as_one_frame_of_the_estimate(tmp_path: Path) -> None:
+    clip = with_stamps(tmp_path / "clip.mkv", [0, 40, 80, 600_000])
+    told: list[IngestProgress] = []
+    opened(clip, tmp_path, progress=told.append)
+    assert told[-1].expected == 4

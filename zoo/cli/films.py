@@ -162,12 +162,13 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
                     "shots",
                     f"not known yet; `zoo films ingest {entry.name} --size {size}` finds them",
                 ),
-                ("frames", f"about {frames:,}"),
+                ("frames", f"about {frames:,}" if frames else "not known before they are decoded"),
             ]
         for part in parts:
             rows += _part_rows(part)
-        held = "on disk" if place.ingested else "needed"
-        counted.append((f"store at {size}", f"{frames * frame.pixels * 3 / 1e6:,.0f} MB {held}"))
+        store = f"{frames * frame.pixels * 3 / 1e6:,.0f} MB"
+        needed = f"about {store} needed" if frames else "not known before they are decoded"
+        counted.append((f"store at {size}", f"{store} on disk" if place.ingested else needed))
         for key, value in rows + counted:
             table.add_row(key, shown(value))
         console.print(table, soft_wrap=True)

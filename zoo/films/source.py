@@ -32,6 +32,10 @@ _REACHES_OUT = {
 }
 # Of a format whose times may leap, as FFmpeg says of it (libavformat/avformat.h).
 _AVFMT_TS_DISCONT = 0x0200
+# Of several video streams, one with fewer frames than one for so many of another is no film.
+_POSTER_SHARE = 20
+# Packets that are counted to judge a stream by.
+_COUNTED = 250
 MOST_PIXELS = 8192 * 4608
 """Of a coded frame: more than 8K has. A few bytes may claim frames of gigabytes."""
 
@@ -54,14 +58,7 @@ class Source:
         check_regular_file(path)
         accelerator = _accelerator(hwaccel)
         try:
-            container = av.open(
-                # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
-                f"file:{path.absolute()}",
-                mode="r",
-                hwaccel=accelerator,
-                metadata_errors="replace",
-                options={"protocol_whitelist": "file", "format_whitelist": _formats()},
-            )
+            container = _opened(path, accelerator)
         except av.error.FFmpegError as error:
             if hwaccel is not None:
                 raise BadInput(
@@ -122,6 +119,33 @@ class Source:
         return stated if alone or stated != self.container_seconds else None
 
     @property
+    def frames(self) -> int | None:
+        """Frames as the file states them; None where it states none."""
+        stated = self.stream.frames or self.stream.metadata.get("NUMBER_OF_FRAMES", "")
+        return int(stated) or None if str(stated).isdecimal() else None
+
+    def frames_by_size(self) -> int | None:
+        """About how many frames there are, by how many lie in the file's first part.
+
+        None where that cannot be told. Opens the file once more.
+        """
+        size, counted, begins, last = self.path.stat().st_size, 0, None, 0
+        with _opened(self.path) as container:
+            try:
+                for packet in container.demux(container.streams[self.stream.index]):
+                    if packet.size:
+                        counted += 1
+                        last = packet.pos or 0
+                        begins = last if begins is None else begins
+                    if counted > _COUNTED:
+                        break
+                else:
+                    return counted
+            except av.error.FFmpegError:
+                return None
+        return round(size * (counted - 1) / (last - begins)) if begins and last > begins else None
+
+    @property
     def clock_leaps(self) -> bool:
         """Whether the clock of this kind of file may leap in its middle, as FFmpeg says of it."""
         return bool(self.container.format.flags & _AVFMT_TS_DISCONT)
@@ -175,6 +199,17 @@ def _accelerator(hwaccel: str | None) -> HWAccel | None:
     return HWAccel(device_type=hwaccel, allow_software_fallback=False)
 
 
+def _opened(path: Path, accelerator: HWAccel | None = None) -> InputContainer:
+    return av.open(
+        # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
+        f"file:{path.absolute()}",
+        mode="r",
+        hwaccel=accelerator,
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file", "format_whitelist": _formats()},
+    )
+
+
 def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
     names = set(container.format.name.split(","))
     if names & _NO_FILMS:
@@ -186,9 +221,10 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
             raise BadInput(f"{path.name} has a cover picture but no film")
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise BadInput(f"{path.name} has no film; it holds: {kinds}")
+    films = [s for s in films if s.codec_context is not None] or films
     # As players do: the stream that says it is the default, of several the largest picture.
     stream = max(
-        films,
+        films if len(films) == 1 else _moving(path, films),
         key=lambda s: (bool(s.disposition & Disposition.default), _area(s), -s.index),
     )
     if stream.codec_context is None:
@@ -203,6 +239,30 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
     # For frames that turn out to be larger than the file's header says.
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
+
+
+def _moving(path: Path, films: list[VideoStream]) -> list[VideoStream]:
+    """The streams without those that have next to no frames beside the others, such as posters."""
+    counts = {s.index: s.frames for s in films}
+    if not all(counts.values()):
+        counts = _packets(path, films)
+    most = max(counts.values())
+    return [s for s in films if counts[s.index] * _POSTER_SHARE >= most]
+
+
+def _packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
+    """Packets of each stream, counted from the beginning until one has enough to judge by."""
+    counts = {s.index: 0 for s in films}
+    with _opened(path) as container:
+        try:
+            for packet in container.demux([container.streams[index] for index in counts]):
+                counts[packet.stream_index] += bool(packet.size)
+                if counts[packet.stream_index] >= _COUNTED:
+                    break
+        except av.error.FFmpegError:
+            # What was counted before a damaged place is enough to judge by.
+            return counts
+    return counts
 
 
 @functools.cache

@@ -22,6 +22,8 @@ from zoo.plain_text import one_line
 
 # Bars found later may differ by this much, in pixels, from those that were cut.
 _BAR_TOLERANCE = 2
+# An estimate that is so many times smaller than what is stated is believed.
+_FAR_FEWER = 3
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Survey:
     searched: bool
     """Whether bars were looked for."""
     expected: int
-    """Frames that it should give."""
+    """Frames that it should give: an estimate, and 0 where nothing can be said."""
 
     def picture(self, settings: IngestSettings) -> Picture:
         """What turns this file's frames into those of the store."""
@@ -90,17 +92,14 @@ def _look(
     duration = part.duration or 0.0
     start = min(max(0.0, (settings.start or 0.0) - starts), duration)
     stop = duration if settings.stop is None else min(duration, max(0.0, settings.stop - starts))
-    rate = settings.fps or source.rate
     searched = settings.crop == "auto"
     if searched and (stop > start or not duration):
         look_for_bars(source, finder, start, stop)
     crop = parse_crop(settings.crop)
     if crop is not None:
         part.bars = _around(crop, source.path, first.width, first.height)
-    expected = round(max(0.0, stop - start) * rate)
-    if settings.fps is None:
-        # A file may state any length, but each of its frames takes a byte at least.
-        expected = min(expected, source.path.stat().st_size)
+    frames, part.duration = _length(source)
+    expected = _between(settings, starts, part.duration, frames)
     return Survey(
         part=part,
         pixel_aspect=source.pixel_aspect,
@@ -108,6 +107,36 @@ def _look(
         searched=searched,
         expected=expected,
     )
+
+
+def _length(source: Source) -> tuple[int, float | None]:
+    """About how many frames a file has, 0 where nothing says so, and how many seconds.
+
+    A leap of the clock counts as length in what a transport stream states, and a still of minutes
+    has one frame: where the first part of the file says that there are far fewer frames, it is
+    believed.
+    """
+    seconds = source.duration
+    frames = source.frames
+    if frames is None:
+        frames = round(seconds * source.rate) if seconds else 0
+        found = source.frames_by_size()
+        if found and (not frames or found * _FAR_FEWER < frames):
+            if source.clock_leaps or not frames:
+                seconds = float(found / source.rate)
+            frames = found
+    # A file may state any length, but each of its frames takes a byte at least.
+    return min(frames, source.path.stat().st_size), seconds
+
+
+def _between(settings: IngestSettings, starts: float, seconds: float | None, frames: int) -> int:
+    """How many of a file's frames lie between `from` and `to`, or come of it at another rate."""
+    if not seconds:
+        return frames
+    start = min(max(0.0, (settings.start or 0.0) - starts), seconds)
+    stop = seconds if settings.stop is None else min(seconds, max(0.0, settings.stop - starts))
+    length = max(0.0, stop - start)
+    return round(length * (frames / seconds if settings.fps is None else settings.fps))
 
 
 def _around(crop: Rect, path: Path, width: int, height: int) -> Bars:
