@@ -12,30 +12,33 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from zoo.errors import ZooError
+from zoo.file_lock import CannotLock, FileLock, try_lock
 
 _PREFIX = ".aside-"
 _LOCK = ".lock"
 _NEW, _OLD = "new", "old"
 """In a temporary folder: a folder that is being made, and the one that it replaces."""
 _SECONDS_BETWEEN_SWEEPS = 60.0
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_TOO_LARGE = errno.EFBIG
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+FULL = {*_NO_ROOM, errno.EFBIG}
+"""What writing raises where there is no room, or none for so large a file."""
 _REFUSED = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
     *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
 }
-_LOST = {errno.EIO, *_FULL}
+_LOST = {errno.EIO, *_NO_ROOM}
 """What a sync raises where data is lost; any other error says that this disk cannot sync."""
 _last_swept: dict[Path, float] = {}
+_printed: set[str] = set()
 
 
 class CannotWrite(ZooError, OSError):
@@ -95,20 +98,61 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         sync(place.parent)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that it is gone at once, or there whole; raises CannotWrite."""
+    with _temporary_folder(folder) as (temporary, _):
+        folder.rename(temporary / "removed")
+
+
+@contextmanager
+def kept_if_possible(what: str) -> Iterator[None]:
+    """Write a cache in the block: where it cannot be written, one line says so and work goes on.
+
+    `what` names the cache in that line, such as "the hashes of its frames". The line is printed
+    once for each file.
+    """
+    try:
+        yield
+    except OSError as error:  # CannotWrite and CannotLock among them
+        line = f"zoo: {error}; {what} are not kept\n"
+        if line not in _printed:
+            _printed.add(line)
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in a folder, and complete an exchange that a kill cut short.
 
     What writers at work have there is left alone.
     """
     try:
-        found = [path for path in folder.iterdir() if path.name.startswith(_PREFIX)]
+        found = [path for path in folder.iterdir() if is_temporary(path)]
     except FileNotFoundError:
         return
     for left in found:
-        lock = FileLock(left / _LOCK)
         # Another may be sweeping as well, or the folder is not ours to write in.
-        with suppress(OSError, Timeout), lock.acquire(timeout=0):
-            _remove(left)
+        with suppress(OSError):
+            lock = try_lock(left / _LOCK)
+            if lock:
+                _remove(left)
+                lock.release()
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a folder is one in which something is, or was, written."""
+    return path.name.startswith(_PREFIX)
+
+
+def is_abandoned(temporary: Path) -> bool:
+    """Whether the process that wrote in a temporary folder was killed."""
+    try:
+        lock = try_lock(temporary / _LOCK)
+    except OSError:
+        return False
+    if lock:
+        lock.release()
+    return lock is not None
 
 
 def sweep_below(folder: Path) -> None:
@@ -141,9 +185,9 @@ def sync(path: Path) -> None:
 
 def reason(number: int | None, otherwise: str | None = None) -> str:
     """Why something could not be written, by its errno, with the next step where there is one."""
-    if number in _FULL:
+    if number in _NO_ROOM:
         return "the disk is full; make room and give the same command again"
-    if number == _TOO_LARGE:
+    if number in FULL:
         return "the file system, or `ulimit -f`, allows no file so large"
     return otherwise or (os.strerror(number) if number else "it is not said why")
 
@@ -162,7 +206,7 @@ def told(path: Path, below: Path | None = None) -> Iterator[None]:
             raise
         raise CannotWrite(f"{path} cannot be written: {reason(int(number[1]))}") from error
     except OSError as error:
-        if isinstance(error, ZooError) or error.errno not in {*_FULL, _TOO_LARGE, *_REFUSED}:
+        if isinstance(error, ZooError) or error.errno not in {*FULL, *_REFUSED}:
             raise
         if error.filename is not None:
             named = Path(os.fsdecode(error.filename))
@@ -190,20 +234,21 @@ def _own_folder(parent: Path) -> tuple[Path, FileLock]:
     """A new folder and the lock in it, held."""
     while True:
         folder = parent / f"{_PREFIX}{secrets.token_hex(4)}"
-        # Its mode is the usual one: whoever may write here may remove it after a kill.
         with suppress(FileExistsError):
+            # Its mode is the usual one: whoever may write here may remove it after a kill.
             folder.mkdir()
-            lock = FileLock(folder / _LOCK)
             try:
-                lock.acquire(timeout=0)
-                return folder, lock
-            except (Timeout, FileNotFoundError, FileExistsError):
-                # Swept between the two by another process. The last of these is what becomes of
-                # it when the lock's own look for its folder finds it, and finds it gone.
+                lock = try_lock(folder / _LOCK)
+            except FileNotFoundError:  # swept by another process before it was locked
                 continue
+            except CannotLock as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise CannotLock(parent, error.strerror) from error
             except OSError:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
+            if lock:
+                return folder, lock
 
 
 def _usual_mode(folder: Path) -> int:

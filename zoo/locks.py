@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Annotated
 
 import pydantic
-from filelock import FileLock, Timeout
 
 from zoo.atomic import told
 from zoo.errors import ZooError
+from zoo.file_lock import SUFFIX, try_lock
 
-SUFFIX = ".lock"
 IN_FOLDER = ".lock"
 """A lock's name where it guards the folder it lies in."""
 _POLL_SECONDS = 0.1
@@ -84,26 +83,27 @@ def alone(
 
     `what` names in messages what it guards. Where another process holds it, `waiting` is told and
     the lock is waited for, until `stop` says otherwise: then GaveUp is raised. With a `waiting` of
-    None raises Held at once. Raises CannotWrite where the folder cannot be written to.
+    None raises Held at once. Raises CannotWrite where the folder cannot be written to, CannotLock
+    where its disk has no locks.
     """
-    lock = FileLock(path)
     with told(path.parent, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        taken = _taken(lock)
-        if not taken:
+        lock = try_lock(path)
+        if not lock:
             who = _holder(path)
             if waiting is None:
                 raise Held(f"{what} is in use by {who}; wait for it, or stop that first")
             waiting(f"waiting for {what}, held by {who}")
-        while not taken:
+        while not lock:
             if stop():
                 raise GaveUp(f"stopped while waiting for {what}, held by {_holder(path)}")
             time.sleep(_POLL_SECONDS)
-            taken = _taken(lock)
+            lock = try_lock(path)
     note = _note(path)
     try:
         # To be told apart is a courtesy: on a full disk the lock holds without a name.
         with suppress(OSError):
+            note.unlink(missing_ok=True)  # a killed process's, perhaps another user's
             note.write_text(Owner.here().model_dump_json(), encoding="utf-8")
         yield
     finally:
@@ -117,14 +117,13 @@ def holder(path: Path) -> str | None:
     # Without the file there is no lock, and none is made.
     if not path.exists():
         return None
-    lock = FileLock(path)
     try:
-        free = _taken(lock)
+        lock = try_lock(path)
     except OSError as error:
         if error.errno in _READ_ONLY:
             return None  # nobody can hold a lock that cannot be written
         raise
-    if free:
+    if lock:
         lock.release()
         return None
     return _holder(path)
@@ -151,14 +150,6 @@ def is_lock(path: Path) -> bool:
 def _word(name: str) -> str:
     plain = (c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name[:255])
     return "".join(plain) or "unknown"
-
-
-def _taken(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
 
 
 def _note(path: Path) -> Path:

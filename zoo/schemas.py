@@ -18,8 +18,12 @@ _DEEPEST = 3
 _MOST_LOOKED_AT = 50
 
 
+class OtherSchema(BadInput):
+    """A file is whole and was written by another version of film-zoo."""
+
+
 def refuse_other_schema(path: Path, content: bytes, kind: type[pydantic.BaseModel]) -> None:
-    """Raise BadInput if JSON of this kind says that it was written with another schema.
+    """Raise OtherSchema if JSON of this kind says that it was written with another schema.
 
     The message says which release wrote it, where the file tells, and what to do.
     """
@@ -34,7 +38,7 @@ def refuse_other_schema(path: Path, content: bytes, kind: type[pydantic.BaseMode
     if theirs == ours or isinstance(theirs, bool) or not isinstance(theirs, int):
         return
     remedy = "update film-zoo" if theirs > ours else "make it again with this one"
-    raise BadInput(
+    raise OtherSchema(
         f"{path} was written by {_writer(said)} with schema {str(theirs)[:20]}; this film-zoo, "
         f"{importlib.metadata.version('film-zoo')}, reads schema {ours}: {remedy}, or use the "
         "film-zoo that wrote it"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import shutil
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.films.making import drifting, encode, opened
+from zoo.atomic import CannotWrite
 from zoo.errors import BadInput, ZooError
 from zoo.films import ingestion
 from zoo.films.catalogue import FilmEntry
@@ -22,6 +27,7 @@ from zoo.films.fingerprint import file_fingerprint
 from zoo.films.ingest import open_film
 from zoo.films.settings import IngestProgress
 from zoo.frame_size import FrameSize
+from zoo.matching.hashed_film import hash_film
 from zoo.workspace import Workspace
 
 
@@ -208,15 +214,146 @@ def test_two_at_once_ingest_once(clip: Path, tmp_path: Path) -> None:
     assert len(ingested) == 1
 
 
-@pytest.mark.parametrize("name", ["frames.rgb", "times.npy", "scores.npy", "manifest.json"])
-def test_a_damaged_store_is_told_in_one_line(clip: Path, tmp_path: Path, name: str) -> None:
-    film = opened(clip, tmp_path)
-    path = film.store.folder / name
+def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(BadInput) as raised:
-        again = opened(clip, tmp_path)
-        assert again.time_codes.size and again.store.scores.size
-    assert "\n" not in str(raised.value)
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(b"{" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink, spoil], ids=["cut", "gone", "spoilt"])
+@pytest.mark.parametrize("name", ["frames.rgb", "times.npy", "scores.npy", "manifest.json"])
+def test_a_damaged_store_is_made_again(
+    clip: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    film = opened(clip, tmp_path)
+    frames = np.array(film.frames)
+    path = film.store.folder / name
+    if (name, damage) == ("frames.rgb", spoil):
+        pytest.skip("any bytes are frames")
+    damage(path)
+    again = opened(clip, tmp_path)
+    assert np.array_equal(again.frames, frames)
+    assert again.time_codes.size == again.store.scores.size == 60
+    assert len(files_left(tmp_path)) == 4
+
+
+def test_goods_are_on_disk_before_the_store_is_in_its_place(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def syncing(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+        sync(file)
+
+    def renaming(self: Path, target: Path) -> Path:
+        if target.parent.name == "film":
+            synced.append("in place")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "rename", renaming)
+    folder = opened(clip, tmp_path).store.folder
+    before = synced[: synced.index("in place")]
+    for name in ("frames.rgb", "times.npy", "scores.npy", "manifest.json", folder.name):
+        assert name in before, name
+    assert before[-1] == folder.name, "the folder's list of names comes after its files"
+    assert folder.parent.name in synced[synced.index("in place") :]
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The films that are decoded from now on."""
+    decoded: list[str] = []
+    ingest = ingestion.ingest
+
+    def counted(entry: FilmEntry, *given: Any) -> None:
+        decoded.append(entry.name)
+        ingest(entry, *given)
+
+    monkeypatch.setattr(ingestion, "ingest", counted)
+    return decoded
+
+
+@pytest.mark.parametrize("way", ["touched", "copied", "restored"])
+def test_a_file_with_another_time_is_the_same_film(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    path = Path(shutil.copy(clip, tmp_path / "own.mp4"))
+    opened(path, tmp_path)
+    decoded = counting(monkeypatch)
+    if way == "copied":
+        path = Path(shutil.copy(path, tmp_path / "copy.mp4"))
+    os.utime(path, (1e9, 1e9) if way == "restored" else None)
+    film = opened(path, tmp_path)
+    assert decoded == []
+    assert len(files_left(tmp_path)) == 4
+    # Its new time is known from now on: the file is not read whole again.
+    monkeypatch.setattr("zoo.films.ingest.file_digest", lambda path: pytest.fail("read again"))
+    assert opened(path, tmp_path).fingerprint == film.fingerprint
+
+
+def test_a_change_that_no_sample_shows_makes_the_store_anew(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.films.ingest.file_fingerprint", lambda path: "the samples")
+    path = Path(shutil.copy(clip, tmp_path / "own.mp4"))
+    before = np.array(opened(path, tmp_path).frames)
+    encode(path, drifting(96, 54, 60, seed=4))
+    assert not np.array_equal(opened(path, tmp_path).frames, before)
+    assert len(files_left(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(("mask", "folder", "file"), [(0o002, 0o775, 0o664), (0o077, 0o700, 0o600)])
+def test_a_store_has_the_modes_that_the_user_asks_for(
+    clip: Path, tmp_path: Path, mask: int, folder: int, file: int
+) -> None:
+    shared = tmp_path / "workspace"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    before = os.umask(mask)
+    try:
+        store = opened(clip, tmp_path).store.folder
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(store.stat().st_mode) == 0o2000 | folder
+    modes = {
+        stat.S_IMODE(path.stat().st_mode) for path in store.parent.rglob("*.*") if path.is_file()
+    }
+    assert modes == {file}
+
+
+def test_a_split_that_cannot_be_kept_is_used_all_the_same(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened(clip, tmp_path)
+
+    def refuse(path: Path, record: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("zoo.films.store.write_json", refuse)
+    film = opened(clip, tmp_path, holdout=0.2)
+    assert 0 < len(film.split.held_out) < 60
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "manifest.json" in said and "are not kept" in said
+
+
+def test_hashes_that_cannot_be_kept_or_read_are_made_again(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = opened(clip, tmp_path)
+    hashes = hash_film(film, torch.device("cpu")).hashes.packed()[0]
+    (film.store.folder / "pdq.npz").write_bytes(b"PK no archive")
+
+    def refuse(path: Path) -> Any:
+        raise CannotWrite(f"{path} cannot be written: Permission denied")
+
+    monkeypatch.setattr("zoo.matching.hashed_film.written_aside", refuse)
+    again = hash_film(film, torch.device("cpu")).hashes.packed()[0]
+    assert np.array_equal(again, hashes)
+    assert "the hashes of film are not kept" in capsys.readouterr().err
 
 
 def test_an_error_in_the_decoding_thread_is_raised_where_it_is_waited_for(

@@ -98,13 +98,70 @@ def add(
 def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
     """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
     from zoo.films.catalogue import Catalogue
-    from zoo.films.ingest import forget
+    from zoo.films.cleaning import check_unused, forget
     from zoo.workspace import Workspace
 
     workspace = Workspace.here()
-    entry = Catalogue.open(workspace).remove(name)
-    freed = forget(entry, workspace)
+    catalogue = Catalogue.open(workspace)
+    check_unused(catalogue.film(name).name, workspace)
+    entry = catalogue.remove(name)
+    freed = forget(entry.name, workspace)
     typer.echo(f"{entry.name} is removed; {freed / 1e6:,.0f} MB of decoded frames are deleted")
+
+
+@app.command("clean")
+def clean(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILM]...", help="Only these films' frames.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Delete frames that are still needed, too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them, and stop there.")] = False,
+) -> None:
+    """List decoded frames with their sizes, and delete those that no command opens any more.
+
+    These are frames of older files or settings, of films that are not in the catalogue, such as
+    those named by a path, and what killed processes left. Frames in use are never deleted, and
+    deleted ones are decoded again when they are needed.
+    """
+    import sys
+
+    from zoo.errors import BadInput
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.cleaning import find_stored
+    from zoo.locks import Held
+    from zoo.plain_text import one_line
+    from zoo.report.numbers import scaled
+    from zoo.workspace import Workspace
+
+    found = find_stored(Catalogue.open(Workspace.here()), names or ())
+    chosen = [one for one in found if every or one.unneeded]
+    for one in found:
+        why = one.unneeded or "needed"
+        mark = "delete" if one in chosen else "keep"
+        typer.echo(
+            f"{mark:6}  {scaled(one.bytes, 'B'):>7}  {one_line(one.film)}: {one.what}; {why}"
+        )
+    size = scaled(sum(one.bytes for one in chosen), "B")
+    if not chosen or dry_run:
+        typer.echo(f"{size} can be freed")
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput("there is no terminal to ask; --yes deletes without asking")
+        if not typer.confirm(f"Delete {size} of decoded frames?"):
+            typer.echo("nothing is deleted")
+            raise typer.Exit(1)
+    freed = 0
+    for one in chosen:
+        try:
+            one.remove()
+            freed += one.bytes
+        except Held as held:
+            typer.echo(f"kept: {held}")
+    typer.echo(f"{scaled(freed, 'B')} are freed")
 
 
 @app.command("ingest")
@@ -146,8 +203,8 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
         rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
         if entry.notes:
             rows.append(("notes", entry.notes))
-        if place.ingested:
-            store = FrameStore.open(place.folder)
+        store = FrameStore.find(place.folder)
+        if store:
             parts, frames = store.manifest.parts, store.manifest.frames
             counted = [
                 ("shots", str(len(store.manifest.shots))),
@@ -166,9 +223,9 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
             ]
         for part in parts:
             rows += _part_rows(part)
-        store = f"{frames * frame.pixels * 3 / 1e6:,.0f} MB"
-        needed = f"about {store} needed" if frames else "not known before they are decoded"
-        counted.append((f"store at {size}", f"{store} on disk" if place.ingested else needed))
+        size_on_disk = f"{frames * frame.pixels * 3 / 1e6:,.0f} MB"
+        needed = f"about {size_on_disk} needed" if frames else "not known before they are decoded"
+        counted.append((f"store at {size}", f"{size_on_disk} on disk" if store else needed))
         for key, value in rows + counted:
             table.add_row(key, shown(value))
         console.print(table, soft_wrap=True)

@@ -14,8 +14,8 @@ def file_fingerprint(path: Path) -> str:
     """Hash a file's length, its first and last MiB and 64 samples of 64 KiB between, as hex.
 
     Files up to 6 MiB are hashed whole. A larger file takes milliseconds whatever its length;
-    a change that keeps the length and misses every sample is not seen, which is why a store's
-    key has the time of the last change too. Raises OSError.
+    a change that keeps the length and misses every sample is not seen, which is why a store keeps
+    `file_digest` and the time of the last change too. Raises OSError.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -33,3 +33,9 @@ def file_fingerprint(path: Path) -> str:
         file.seek(length - _ENDS)
         digest.update(file.read(_ENDS))
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hash all of a file, as hex: about a second a gigabyte. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import errno
+import dataclasses
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from zoo.atomic import reason
+from zoo.atomic import FULL, CannotWrite, kept_if_possible, reason, replaced_folder
 from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry, parse_fps
 from zoo.films.film import Film, Shot
-from zoo.films.fingerprint import file_fingerprint
+from zoo.films.fingerprint import file_digest, file_fingerprint
 from zoo.films.geometry import Fit
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
 from zoo.films.source import check_regular_file
 from zoo.films.split import Split, check_holdout, split_by_shot
-from zoo.films.store import MANIFEST, FrameStore, SplitRecord
+from zoo.films.store import MANIFEST, FrameStore, SourceFile, SplitRecord, store_lock
 from zoo.frame_size import FrameSize
-from zoo.locks import SUFFIX, alone, say
+from zoo.locks import alone, say
 from zoo.plain_text import one_line
+from zoo.records import write_json
 from zoo.workspace import Workspace
 
 
@@ -47,25 +47,57 @@ def open_film(
     frames to hold out, 0 to 0.5. `hwaccel` names a hardware decoder, such as `cuda`; `threads`
     is for the decoder, 0 for as many as there are cores.
 
-    A film that was ingested before opens in milliseconds: its files are known again by length,
-    samples and time of last change, not read whole (`file_fingerprint`). Two processes that want
-    the same film ingest it once. What killed processes left half written among the film's stores
-    and runs is removed. Raises BadInput on files or settings that cannot be used, and ZooError
-    when the disk is full; nothing is left behind then.
+    A film that was ingested before opens in milliseconds: its files are known again by length and
+    samples (`file_fingerprint`). Where the time of their last change is another, as in a copy, they
+    are read whole once. A store that is damaged is made again. Two processes that want the same
+    film ingest it once. What killed processes left half written among the film's stores and runs
+    is removed. While the film lives, nobody removes its frames. Raises BadInput on files or
+    settings that cannot be used, and ZooError when the disk is full; nothing is left behind then.
     """
     check_holdout(holdout)
     workspace.sweep(entry.name)
     place = locate(entry, size, workspace, fit=fit, fps=fps)
-    if not place.ingested:
+    store = FrameStore.find(place.folder)
+    if store is None or _changed_since(store, place):
         with _locked(place.folder, entry, progress):
-            if not place.ingested:
-                from zoo.films.ingestion import ingest
+            store = FrameStore.find(place.folder)
+            if store and _changed_since(store, place):
+                files = _source_files(entry, place)
+                before = [file.sha256 for file in store.manifest.files]
+                same = before == [file.sha256 for file in files]
+                store = store.with_files(files) if same else None
+            if store is None:
+                _ingest(entry, place, progress, hwaccel, threads)
+                store = FrameStore.find(place.folder)
+    if store is None:
+        raise ZooError(f"the frames in {place.folder} went while they were made; try again")
+    return _film(entry, store, holdout, progress)
 
-                with _made_aside(place.folder) as aside:
-                    ingest(
-                        entry, place.settings, place.fingerprint, aside, progress, hwaccel, threads
-                    )
-    return _film(entry, FrameStore.open(place.folder), holdout, progress)
+
+def _ingest(
+    entry: FilmEntry, place: Place, progress: Progress | None, hwaccel: str | None, threads: int
+) -> None:
+    from zoo.films.ingestion import ingest
+
+    if (place.folder / MANIFEST).exists():
+        _print(entry, progress, f"the frames in {place.folder} are damaged: decoding them again")
+    # Left by film-zoo 0.1.0, where a process was killed.
+    for left in place.folder.parent.glob(f".{place.folder.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with replaced_folder(place.folder) as new:
+            ingest(entry, place.settings, place.fingerprint, new, progress, hwaccel, threads)
+            manifest = FrameStore.open(new).manifest
+            files = _source_files(entry, place)
+            write_json(new / MANIFEST, manifest.model_copy(update={"files": files}))
+    except OSError as error:
+        full = error.__cause__ if isinstance(error, CannotWrite) else error
+        if isinstance(full, OSError) and full.errno in FULL:
+            raise ZooError(
+                f"{reason(full.errno)}: the frames did not fit into {place.folder.parent}; nothing "
+                "is kept. Make room or choose a smaller --size"
+            ) from None
+        raise
 
 
 @dataclass(frozen=True)
@@ -75,11 +107,22 @@ class Place:
     settings: IngestSettings
     fingerprint: str
     folder: Path
+    changed: list[int]
+    """When each of the film's files was last changed: nanoseconds since 1970."""
 
-    @property
-    def ingested(self) -> bool:
-        """Whether the store is there."""
-        return (self.folder / MANIFEST).exists()
+
+def _changed_since(store: FrameStore, place: Place) -> bool:
+    """Whether a film's files were changed, touched or copied after they were decoded."""
+    then = [file.changed for file in store.manifest.files]
+    return bool(then) and then != place.changed
+
+
+def _source_files(entry: FilmEntry, place: Place) -> list[SourceFile]:
+    digests = [file_digest(path) for path in entry.files]
+    return [
+        SourceFile(changed=changed, sha256=digest)
+        for changed, digest in zip(place.changed, digests, strict=True)
+    ]
 
 
 def locate(
@@ -102,18 +145,20 @@ def locate(
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     fingerprint = settings.hashed(contents)
-    key = hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
-    return Place(settings, fingerprint, workspace.stores / entry.name / key)
+    stores = workspace.stores / entry.name
+    # Film-zoo 0.1.0 had the times of the last change in the key.
+    before = stores / hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
+    folder = before if (before / MANIFEST).exists() else stores / fingerprint[:16]
+    return Place(settings, fingerprint, folder, changed)
 
 
 def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progress | None) -> Film:
     manifest = store.manifest
     key = f"{holdout:g}"
     if key not in manifest.splits:
-        with _locked(store.folder, entry, progress):
-            store = FrameStore.open(store.folder)
-            split = split_by_shot(manifest.shots, manifest.frames, manifest.fps, holdout)
-            store = store.with_split(key, SplitRecord(runs=split.held_out_runs, gap=split.gap))
+        split = split_by_shot(manifest.shots, manifest.frames, manifest.fps, holdout)
+        record = SplitRecord(runs=split.held_out_runs, gap=split.gap)
+        store = _with_split(store, key, record, entry, progress)
     record = store.manifest.splits[key]
     identity = json.dumps([manifest.fingerprint, record.runs, record.gap])
     return Film(
@@ -130,43 +175,39 @@ def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progres
     )
 
 
+def _with_split(
+    store: FrameStore,
+    key: str,
+    record: SplitRecord,
+    entry: FilmEntry,
+    progress: Progress | None,
+) -> FrameStore:
+    """The store with one more split, which is kept if the store can be written."""
+    splits = {**store.manifest.splits, key: record}
+    manifest = store.manifest.model_copy(update={"splits": splits})
+    with kept_if_possible("its splits"), _locked(store.folder, entry, progress):
+        # Another process may have written one meanwhile.
+        now = FrameStore.open(store.folder)
+        manifest = now.with_split(key, record).manifest
+    return dataclasses.replace(store, manifest=manifest)
+
+
 @contextmanager
 def _locked(folder: Path, entry: FilmEntry, progress: Progress | None) -> Iterator[None]:
     """Be alone with one store; says so when another process has to be waited for."""
 
     def waiting(line: str) -> None:
-        if progress:
-            progress(IngestProgress(entry.name, 0, 0, line))
-        else:
-            say(line)
+        _print(entry, progress, line)
 
-    with alone(folder.with_suffix(SUFFIX), f"the frames of {entry.name}", waiting=waiting):
+    with alone(store_lock(folder), f"the frames of {entry.name}", waiting=waiting):
         yield
 
 
-@contextmanager
-def _made_aside(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder` if all goes well and else leaves nothing.
-
-    What a killed process left is removed first: the caller holds the lock.
-    """
-    for left in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(left)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield aside
-        aside.chmod(0o755)
-        aside.replace(folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ZooError(
-                f"{reason(error.errno)}: the frames did not fit into {folder.parent}; nothing is "
-                "kept. Make room or choose a smaller --size"
-            ) from None
-        raise
-    finally:
-        if aside.exists():
-            shutil.rmtree(aside)
+def _print(entry: FilmEntry, progress: Progress | None, line: str) -> None:
+    if progress:
+        progress(IngestProgress(entry.name, 0, 0, line))
+    else:
+        say(line)
 
 
 def stored(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
@@ -179,12 +220,3 @@ def stored(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
             # Of an older version or damaged: it is not opened again, only made anew.
             continue
     return stores
-
-
-def forget(entry: FilmEntry, workspace: Workspace) -> int:
-    """Delete all stores of a film, which can be made again; returns how many bytes they took."""
-    folder = workspace.stores / entry.name
-    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if folder.exists():
-        shutil.rmtree(folder)
-    return freed

@@ -100,7 +100,7 @@ def _say_space(
     if needed > free:
         # It is an estimate: whether the frames fit is for the disk to say.
         tell.message(
-            f"{entry.name} may not fit: {_bytes(free)} are free in {folder.parent}. If the disk "
+            f"{entry.name} may not fit: {_bytes(free)} are free in the workspace. If the disk "
             "fills up nothing is kept; make room or choose a smaller --size"
         )
 

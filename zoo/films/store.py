@@ -10,10 +10,11 @@ A store is a folder, written beside its place and renamed into it when it is who
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from zoo.atomic import kept_if_possible, remove_folder
 from zoo.errors import BadInput
+from zoo.file_lock import SUFFIX, FileLock, share, try_exclusive
 from zoo.frame_size import FrameSize
+from zoo.locks import Held, alone
 from zoo.reading import read_array
 from zoo.records import Number, read_json, write_json
+from zoo.schemas import OtherSchema
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
 
@@ -115,6 +120,14 @@ class SplitRecord(_Typed):
     gap: int
 
 
+class SourceFile(_Typed):
+    """One file of a film as it was when it was decoded."""
+
+    changed: int
+    """Time of the last change: nanoseconds since 1970."""
+    sha256: str
+
+
 class Manifest(_Typed):
     """All that is known of a store, apart from the frames."""
 
@@ -135,6 +148,8 @@ class Manifest(_Typed):
     """By the share held out, as text."""
     pyav: str
     ffmpeg: str
+    files: list[SourceFile] = []
+    """In order; empty in stores of film-zoo 0.1.0."""
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Manifest:
@@ -156,6 +171,8 @@ class FrameStore:
 
     folder: Path
     manifest: Manifest
+    in_use: FileLock | None = field(default=None, kw_only=True, repr=False, compare=False)
+    """Held by `find`, so that nobody removes the frames meanwhile."""
 
     @classmethod
     def open(cls, folder: Path) -> FrameStore:
@@ -169,6 +186,29 @@ class FrameStore:
         if held != store.manifest.frames * size.pixels * 3:
             raise BadInput(f"the frames in {folder} are damaged; delete that folder and try again")
         return store
+
+    @classmethod
+    def find(cls, folder: Path) -> FrameStore | None:
+        """Open a store for as long as the returned object lives; None if none is there, whole.
+
+        Meanwhile `remove_store` refuses to remove it. Raises OtherSchema if another version of
+        film-zoo wrote it.
+        """
+        try:
+            in_use = share(folder / FRAMES)
+        except OSError:
+            return None
+        if in_use is None:  # it is being removed
+            return None
+        try:
+            store = cls.open(folder)
+            _ = store.times, store.scores  # which are read and checked here
+        except BadInput as error:
+            in_use.release()
+            if isinstance(error, OtherSchema):
+                raise
+            return None
+        return dataclasses.replace(store, in_use=in_use)
 
     @property
     def size(self) -> FrameSize:
@@ -207,11 +247,18 @@ class FrameStore:
         return self.manifest.frames * self.size.pixels * 3
 
     def with_split(self, key: str, record: SplitRecord) -> FrameStore:
-        """Write one more split into the manifest and return the store with it."""
-        splits = {**self.manifest.splits, key: record}
-        manifest = self.manifest.model_copy(update={"splits": splits})
-        write_json(self.folder / MANIFEST, manifest)
-        return FrameStore(self.folder, manifest)
+        """Write one more split into the manifest, if possible, and return the store with it."""
+        return self._changed({"splits": {**self.manifest.splits, key: record}})
+
+    def with_files(self, files: list[SourceFile]) -> FrameStore:
+        """Write what the film's files are into the manifest, if possible, as `with_split` does."""
+        return self._changed({"files": files})
+
+    def _changed(self, fields: Mapping[str, Any]) -> FrameStore:
+        manifest = self.manifest.model_copy(update=fields)
+        with kept_if_possible("the split and what the film's files are"):
+            write_json(self.folder / MANIFEST, manifest)
+        return dataclasses.replace(self, manifest=manifest)
 
     def __getstate__(self) -> Mapping[str, Any]:
         # Another process maps the file itself; pickling a memory map would copy all frames.
@@ -220,3 +267,41 @@ class FrameStore:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def store_lock(folder: Path) -> Path:
+    """The lock of whoever makes, changes or removes the store in a folder.
+
+    Film-zoo 0.1.0 made a store `KEY` in `.KEY.…`, under the same lock.
+    """
+    key = folder.name.removeprefix(".").partition(".")[0]
+    return folder.with_name(key + SUFFIX)
+
+
+@contextmanager
+def removable(folder: Path) -> Iterator[None]:
+    """Hold a store, which need not be whole, so that no process opens or makes it meanwhile.
+
+    Raises Held if a process uses it or makes it.
+    """
+    what = f"the frame store of {folder.parent.name}"
+    with alone(store_lock(folder), what, waiting=None):
+        frames = folder / FRAMES
+        held = try_exclusive(frames) if frames.exists() else None
+        if frames.exists() and held is None:
+            raise Held(f"{what} is in use by another process; wait for it, or stop that first")
+        try:
+            yield
+        finally:
+            if held:
+                held.release()
+
+
+def remove_store(folder: Path) -> None:
+    """Delete a store, if it is there, and its lock. Raises Held as `removable`, and CannotWrite."""
+    with removable(folder):
+        if folder.exists():
+            remove_folder(folder)
+        with suppress(OSError):
+            # Who waits for this lock sees that its file is gone, and makes another.
+            store_lock(folder).unlink(missing_ok=True)

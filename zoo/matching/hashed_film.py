@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from zoo.atomic import kept_if_possible, written_aside
 from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.films.store import MANIFEST
 from zoo.matching.hashes import HashBuffer, Hashes
 from zoo.matching.pdq import pdq
 from zoo.reading import read_arrays
-from zoo.workspace import written_aside
 
 BATCH = 64
 KEPT = "pdq.npz"
@@ -41,12 +41,10 @@ class HashedFilm:
 def hash_film(film: Film, device: torch.device) -> HashedFilm:
     """Hash every frame of an ingested film, or read what was hashed before.
 
-    Raises BadInput where what is kept is damaged.
+    Hashes that are damaged are made again; where they cannot be kept, a line says so.
     """
-    place = film.store.folder / KEPT
-    if place.exists():
-        hashes = _read(film)
-    else:
+    hashes = _read(film)
+    if hashes is None:
         buffer = HashBuffer()
         for start in range(0, len(film), BATCH):
             frames = torch.from_numpy(np.array(film.store.array[start : start + BATCH]))
@@ -74,18 +72,22 @@ def scene_times(
 
 def _write(film: Film, hashes: Hashes) -> None:
     bits, quality = hashes.packed()
-    with written_aside(film.store.folder / KEPT) as aside, aside.open("wb") as file:
+    with (
+        kept_if_possible(f"the hashes of {film.name}"),
+        written_aside(film.store.folder / KEPT) as aside,
+        aside.open("wb") as file,
+    ):
         np.savez(file, allow_pickle=False, bits=bits, quality=quality)
 
 
-def _read(film: Film) -> Hashes:
-    place = film.store.folder / KEPT
+def _read(film: Film) -> Hashes | None:
+    """The hashes that were kept; None where there are none, or they are damaged."""
     try:
-        held = read_arrays(place, ("bits", "quality"))
+        held = read_arrays(film.store.folder / KEPT, ("bits", "quality"))
         bits, quality = held["bits"], held["quality"]
-    except (BadInput, KeyError):
-        bits = quality = np.zeros(0)
+    except (BadInput, KeyError, OSError):
+        return None
     whole = bits.shape == (len(film), 32) and quality.shape == (len(film),)
     if not whole or bits.dtype != np.uint8 or quality.dtype != np.uint8:
-        raise BadInput(f"{place} is damaged; delete it and try again")
+        return None
     return Hashes.unpacked(bits, quality)

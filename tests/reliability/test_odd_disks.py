@@ -1,0 +1,193 @@
+"""Disks without `flock`, without modes, links or times to set: everything works, or one line says
+what is wrong with which folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.films.making import drifting, encode, opened
+from zoo.atomic import replaced_folder, sweep, written_aside
+from zoo.file_lock import CannotLock
+from zoo.locks import Held, alone, holder
+
+fcntl = pytest.importorskip("fcntl")
+ROOT = Path(__file__).parents[2]
+NO_FLOCK = """
+import errno, fcntl, os
+def flock(file, operation):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+fcntl.flock = flock
+"""
+HOLDS = """
+import sys
+from pathlib import Path
+from zoo.locks import alone
+with alone(Path(sys.argv[1]), "it", waiting=None):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+LEFT = """
+import os, sys
+from pathlib import Path
+from zoo.atomic import written_aside
+with written_aside(Path(sys.argv[1])) as aside:
+    aside.write_text("half")
+    os._exit(9)
+"""
+
+
+def refusing(number: int) -> Callable[..., None]:
+    def refuse(*given: object, **named: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.fixture
+def no_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither this process nor those that it starts have `flock`."""
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim" / "sitecustomize.py").write_text(NO_FLOCK)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'shim'}:{ROOT}:{ROOT / 'plugins'}")
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOSYS))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_without_flock_a_lock_is_held_all_the_same(
+    tmp_path: Path, no_flock: None, left: bool
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    if left:  # by a process on a disk that had flock
+        (place / ".lock").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(place / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "held\n"
+    with (
+        pytest.raises(Held, match=f"by pid {process.pid} "),
+        alone(place / ".lock", "it", waiting=None),
+    ):
+        pass
+    process.kill()
+    process.communicate(timeout=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with alone(place / ".lock", "it", waiting=None):
+            assert ".marker.lock" in names(place)
+    assert names(place) == [".lock"]
+    assert holder(place / ".lock") is None
+
+
+def test_without_flock_files_and_folders_are_written_and_swept(
+    tmp_path: Path, no_flock: None
+) -> None:
+    place = tmp_path / "place"
+    with written_aside(place / "a.txt") as aside:
+        aside.write_text("a")
+        sweep(place)
+    code = [sys.executable, "-c", LEFT, str(place / "b.txt")]
+    assert subprocess.run(code, check=False).returncode == 9
+    assert len(names(place)) == 2
+    sweep(place)
+    assert names(place) == ["a.txt"]
+    with replaced_folder(place) as new:
+        (new / "c.txt").write_text("c")
+    assert names(place) == ["c.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EINVAL, errno.EIO])
+def test_a_disk_that_refuses_locks_is_named_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    clip = encode(tmp_path / "clip.mp4", drifting(64, 36, 8))
+    monkeypatch.setattr(fcntl, "flock", refusing(number))
+    for attempt in (lambda: opened(clip, tmp_path), lambda: opened(clip, tmp_path)):
+        with pytest.raises(CannotLock) as raised:
+            attempt()
+        said = str(raised.value)
+        assert said.startswith(f"{tmp_path / 'workspace' / '.zoo' / 'films' / 'film'} is on a disk")
+        assert os.strerror(number) in said and "flock" in said and "\n" not in said
+    with pytest.raises(CannotLock), written_aside(tmp_path / "a" / "b.txt"):
+        pass
+    assert names(tmp_path / "a") == []
+
+
+COURTESIES = ["chmod", "fchmod", "lchmod", "chown", "utime", "link", "symlink", "setxattr"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_modes_links_and_times_is_as_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    clip = encode(tmp_path / "clip.mp4", drifting(64, 36, 30))
+    for name in COURTESIES:
+        if hasattr(os, name):
+            monkeypatch.setattr(os, name, refusing(number))
+    sync = os.fsync
+
+    def no_folders(file: int) -> None:
+        if Path(f"/proc/self/fd/{file}").is_dir():
+            refusing(errno.EINVAL)()
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", no_folders)
+    film = opened(clip, tmp_path, holdout=0.2)
+    assert len(opened(clip, tmp_path, holdout=0.1)) == 30
+    with (
+        alone(film.store.folder / ".lock", "it", waiting=None),
+        replaced_folder(film.store.folder) as new,
+    ):
+        (new / "a.txt").write_text("a")
+    private = tmp_path / "private"
+    with written_aside(private) as aside:
+        os.close(os.open(aside, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert private.exists()
+
+
+def test_windows_syncs_only_what_is_open_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fsync, []
+
+    def commit(file: int) -> None:
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        if not path.is_dir():
+            mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+            assert mode in (os.O_RDWR, os.O_WRONLY), "EBADF on Windows"
+            synced.append(path.name)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", commit)
+    with written_aside(tmp_path / "a.txt") as aside:
+        aside.write_text("a")
+    assert synced == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_sync_that_loses_data_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    monkeypatch.setattr(os, "fsync", refusing(number))
+    with (
+        pytest.raises(OSError, match="cannot be written"),
+        written_aside(tmp_path / "a.txt") as aside,
+    ):
+        aside.write_text("new")
+    assert (tmp_path / "a.txt").read_text() == "old"

@@ -1,0 +1,139 @@
+"""Decoded frames on disk: which there are, which of them nothing needs, and removing them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from zoo.atomic import is_abandoned, is_temporary, sweep
+from zoo.errors import BadInput
+from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.ingest import locate
+from zoo.films.store import FrameStore, removable, remove_store, store_lock
+from zoo.frame_size import FrameSize
+from zoo.locks import holder, is_lock
+from zoo.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A folder of decoded frames, or what is left of one."""
+
+    film: str
+    folder: Path
+    bytes: int
+    what: str
+    """Its frames and their size, or what became of it."""
+    unneeded: str | None
+    """Why no command opens it any more; None where one does, or where that cannot be told."""
+
+    def remove(self) -> None:
+        """Delete it. Raises Held if a process uses it, CannotWrite if it cannot be deleted."""
+        if is_temporary(self.folder):
+            sweep(self.folder.parent)
+        elif self.folder.name.startswith("."):
+            with removable(self.folder):
+                shutil.rmtree(self.folder)
+        else:
+            remove_store(self.folder)
+        _remove_if_empty(self.folder.parent)
+
+
+def find_stored(catalogue: Catalogue, films: Collection[str] = ()) -> list[Stored]:
+    """List the decoded frames of some films, or of all; what an ingest is writing is left out.
+
+    Raises BadInput if a film that is named has none.
+    """
+    root = catalogue.workspace.stores
+    there = sorted(path.name for path in root.glob("*") if path.is_dir())
+    for name in films:
+        if name not in there:
+            kept = ", ".join(there) or "none"
+            raise BadInput(f"no frames of a film {name!r} are kept here; there are: {kept}")
+    return [one for name in films or there for one in _stored(root / name, catalogue)]
+
+
+def check_unused(film: str, workspace: Workspace) -> None:
+    """Raise Held if a process uses or makes frames of a film."""
+    for folder in _stores(workspace.stores / film):
+        with removable(folder):
+            continue
+
+
+def forget(film: str, workspace: Workspace) -> int:
+    """Delete all decoded frames of a film; returns how many bytes they took.
+
+    They can be made again. Raises Held if a process uses or makes some, which stay.
+    """
+    place = workspace.stores / film
+    freed = _bytes(place)
+    for folder in _stores(place):
+        remove_store(folder)
+    if place.is_dir():
+        sweep(place)
+        for left in _left_by_earlier_versions(place):
+            shutil.rmtree(left)
+    _remove_if_empty(place)
+    return freed
+
+
+def _stored(place: Path, catalogue: Catalogue) -> Iterator[Stored]:
+    temporary = [path for path in place.iterdir() if is_temporary(path) and is_abandoned(path)]
+    for left in temporary + _left_by_earlier_versions(place):
+        yield Stored(place.name, left, _bytes(left), "unfinished", "its ingest was killed")
+    for folder in sorted(path for path in _stores(place) if path.exists()):
+        try:
+            store = FrameStore.open(folder)
+        except BadInput:
+            yield Stored(place.name, folder, _bytes(folder), "damaged", "it cannot be used")
+        else:
+            what = f"{store.manifest.frames:,} frames at {store.size}"
+            yield Stored(place.name, folder, _bytes(folder), what, _unneeded(store, catalogue))
+
+
+def _stores(place: Path) -> list[Path]:
+    """The folders of a film's stores, those of which there is as yet only a lock among them."""
+    if not place.is_dir():
+        return []
+    names = {path.name for path in place.iterdir() if path.is_dir()}
+    names |= {path.name.partition(".")[0] for path in place.iterdir() if is_lock(path)}
+    return [place / name for name in sorted(names) if name and not name.startswith(".")]
+
+
+def _left_by_earlier_versions(place: Path) -> list[Path]:
+    """What killed ingests of film-zoo 0.1.0 left: `.KEY.…` folders."""
+    found = [path for path in place.glob(".*") if path.is_dir() and not is_temporary(path)]
+    return [path for path in sorted(found) if holder(store_lock(path)) is None]
+
+
+def _unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
+    entry: FilmEntry | None = catalogue.entries.get(store.folder.parent.name)
+    if entry is None:
+        return "no film of the catalogue has this name"
+    manifest = store.manifest
+    rates = {entry.fps}
+    if manifest.resampled is not None:  # perhaps by --fps
+        rates.add(Fraction(manifest.fps).limit_denominator(1_000_000))
+    size = FrameSize.parse(manifest.size)
+    try:
+        places = [
+            locate(entry, size, catalogue.workspace, fit=manifest.fit, fps=rate) for rate in rates
+        ]
+    except BadInput:
+        return None  # its files are not there, perhaps on a disk that is not mounted
+    if manifest.fingerprint in {place.fingerprint for place in places}:
+        return None
+    return "the film's files or settings have changed"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _remove_if_empty(place: Path) -> None:
+    with suppress(OSError):
+        place.rmdir()
