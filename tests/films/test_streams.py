@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
-from tests.films.making import drifting, opened, rgb, video_frame
+from tests.films.making import drifting, encode, opened, rgb, texture, video_frame
+from zoo.films.source import Source
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
@@ -52,3 +56,65 @@ def test_of_two_films_in_a_file_the_larger_one_is_taken(tmp_path: Path) -> None:
         for stream in streams:
             container.mux(stream.encode(None))
     assert opened(clip, tmp_path).store.manifest.parts[0].width == 192
+
+
+def cut(whole: Path, at: list[int]) -> list[Path]:
+    """A file's bytes in parts, cut at shares of it in percent; program streams between packs."""
+    data = whole.read_bytes()
+    pack = 2048 if whole.suffix == ".mpg" else 1
+    places = [0, *(len(data) * share // 100 // pack * pack for share in at), len(data)]
+    parts = []
+    for number, (start, stop) in enumerate(pairwise(places)):
+        parts.append(whole.with_name(f"part{number}{whole.suffix}"))
+        parts[-1].write_bytes(data[start:stop])
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "at"),
+    [
+        ("clip.ts", "libx264", [61]),
+        ("clip.ts", "mpeg2video", [30, 55, 80]),
+        ("clip.mpg", "mpeg2video", [61]),
+        ("clip.h264", "libx264", [30, 55, 80]),
+    ],
+)
+def test_parts_cut_at_any_byte_are_decoded_as_one_stream(
+    tmp_path: Path, name: str, codec: str, at: list[int]
+) -> None:
+    frames = [texture(192, 108, seed=number) for number in range(100)]
+    whole = encode(tmp_path / name, frames, codec=codec, options={"g": "50", "bf": "2"})
+    expected = opened(whole, tmp_path / "whole")
+    film = opened(cut(whole, at), tmp_path / "parts")
+    assert len(film) == len(expected) == 100
+    assert film.time_codes == pytest.approx(expected.time_codes)
+    assert np.array_equal(film.frames[:], expected.frames[:])
+    assert film.store.manifest.damage.told == ""
+    parts = film.store.manifest.parts
+    assert len(parts) == len(at) + 1 and sum(part.frames for part in parts) == 100
+    if name.endswith(("ts", "mpg")):
+        # Sound is sought by where each part begins on the film's time line.
+        whole_clock = Source.open(whole).clock_start
+        begins = [Source.open(path).clock_start - whole_clock for path in cut(whole, at)]
+        assert [part.starts for part in parts] == pytest.approx(begins, abs=1e-6)
+
+
+def test_frames_before_the_first_key_frame_are_counted(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "clip.ts", drifting(96, 54, 100), options={"g": "50", "bf": "0"})
+    _, rest = cut(whole, [20])
+    film = opened(rest, tmp_path)
+    assert len(film) == 50
+    lost = re.fullmatch(
+        r"part1\.ts: (\d+) frames before its first key frame are lost",
+        film.store.manifest.damage.told,
+    )
+    assert lost and 20 < int(lost[1]) < 50
+
+
+def test_recordings_apart_are_not_decoded_as_one_stream(tmp_path: Path) -> None:
+    frames = drifting(96, 54, 150)
+    whole = encode(tmp_path / "clip.ts", frames, options={"g": "50", "bf": "0"})
+    one, _, last = cut(whole, [20, 60])
+    film = opened([one, last], tmp_path)
+    assert len(film) < 90
+    assert "part2.ts" in film.store.manifest.damage.told

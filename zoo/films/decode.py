@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import av.error
@@ -33,9 +34,14 @@ class TimedFrame:
     frame: VideoFrame
 
 
-def decoded(source: Source, damage: Damage) -> Iterator[VideoFrame]:
-    """Yield every frame of a file that can be decoded, counting what cannot."""
+def decoded(source: Source, damage: Damage, sought: bool = False) -> Iterator[VideoFrame]:
+    """Yield every frame of a file that can be decoded, counting what cannot.
+
+    A file that begins between two key frames gives nothing before the second, which is noted unless
+    that place was `sought`.
+    """
     packets = source.container.demux(source.stream)
+    leading: int | None = None if sought else 0
     failures = 0
     while failures < _MOST_FAILURES:
         try:
@@ -48,6 +54,15 @@ def decoded(source: Source, damage: Damage) -> Iterator[VideoFrame]:
             # An error ends the iterator; a new one goes on where the file was left.
             packets = source.container.demux(source.stream)
             continue
+        if leading is not None and packet.size:
+            if not packet.is_keyframe:
+                leading += 1
+            else:
+                if leading:
+                    what = "1 frame" if leading == 1 else f"{leading:,} frames"
+                    name = one_line(source.path.name)
+                    damage.notes.append(f"{name}: {what} before its first key frame are lost")
+                leading = None
         try:
             frames = packet.decode()
         except av.error.EOFError:
@@ -58,6 +73,8 @@ def decoded(source: Source, damage: Damage) -> Iterator[VideoFrame]:
         for frame in frames:
             assert isinstance(frame, VideoFrame)
             failures = 0
+            # Some codecs refresh the picture by and by and have no key frame.
+            leading = None
             if frame.is_corrupt:
                 damage.frames += 1
             else:
@@ -72,6 +89,60 @@ class PartEnd:
     starts: float
     frames: int
     joins: list[Join] = field(default_factory=list)
+
+
+class _CutParts:
+    """Says which of the files of one stream, cut anywhere, a frame comes from."""
+
+    def __init__(
+        self,
+        source: Source,
+        clock: FrameClock,
+        starts: float,
+        rest: Sequence[Path],
+        ends: list[PartEnd],
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._ends = ends
+        self._joins = 0
+        # On the clock of the first of them, in seconds.
+        self._begins = [0.0]
+        for path in rest:
+            with Source.open(path, threads=1) as part:
+                self._begins.append(part.clock_start - source.clock_start)
+        self._part = 0
+        ends.append(PartEnd(starts, 0))
+
+    def pass_on(self, frame: VideoFrame, time: float) -> None:
+        """Take the next frame: it may be the first of the next file."""
+        self._note_joins()
+        base = frame.time_base
+        if self._part + 1 == len(self._begins) or frame.pts is None or base is None:
+            return
+        begins = self._begins[self._part + 1]
+        own = float(frame.pts * base) - self._source.clock_start
+        if own >= begins > self._begins[self._part]:
+            self._part += 1
+            self._ends.append(PartEnd(time - own + begins, 0))
+
+    def finish(self) -> None:
+        """Take the end: files that no frame could be told to come from have none."""
+        self._note_joins()
+        for _ in self._begins[self._part + 1 :]:
+            self._ends.append(PartEnd(self._clock.end, 0))
+
+    def _note_joins(self) -> None:
+        begins = self._begins[self._part]
+        for join in self._clock.joins[self._joins :]:
+            self._ends[-1].joins.append(
+                Join(
+                    before=join.before - begins,
+                    after=join.after - begins,
+                    shift=join.shift + begins,
+                )
+            )
+        self._joins = len(self._clock.joins)
 
 
 class FilmDecoder:
@@ -95,22 +166,35 @@ class FilmDecoder:
 
     def frames(self) -> Generator[TimedFrame, None, None]:
         """Yield frames from `start` up to and without `stop`, times ascending."""
-        starts = 0.0
-        for number, path in enumerate(self.files):
-            with Source.open(path, self.hwaccel, self.threads) as source:
+        starts, number = 0.0, 0
+        while number < len(self.files):
+            path, rest = self.files[number], self._continuing(number)
+            with Source.open(path, self.hwaccel, self.threads, rest) as source:
                 clock = FrameClock(source, starts, self.damage)
-                end = PartEnd(starts, 0, clock.joins)
-                self.ends.append(end)
+                parts = _CutParts(source, clock, starts, rest, self.ends)
                 for time, frame in clock.timed(self._from_start(source, starts)):
                     if self.stop is not None and time >= self.stop:
                         return
+                    parts.pass_on(frame, time)
                     if self.start is None or time >= self.start:
-                        end.frames += 1
-                        yield TimedFrame(number, time, frame)
+                        self.ends[-1].frames += 1
+                        yield TimedFrame(len(self.ends) - 1, time, frame)
+                parts.finish()
                 if not clock.joins:
                     self._note_early_end(source, clock.end - starts)
                 # Where there is sound, the next file begins when this one's sound is over too.
                 starts = max(clock.end, FileClock(starts, clock.joins).film_seconds(source.heard))
+            number += 1 + len(rest)
+
+    def _continuing(self, number: int) -> list[Path]:
+        """The files behind one that are parts of the same stream, cut anywhere."""
+        found: list[Path] = []
+        for path, following in pairwise(self.files[number:]):
+            with Source.open(path, threads=1) as source:
+                if not source.is_continued_by(following):
+                    break
+            found.append(following)
+        return found
 
     def _note_early_end(self, source: Source, end: float) -> None:
         stated = source.sole_duration
@@ -127,7 +211,7 @@ class FilmDecoder:
             latest = (ahead + source.clock_start) / base
             try:
                 source.container.seek(place, stream=source.stream, backward=True)
-                frames = decoded(source, self.damage)
+                frames = decoded(source, self.damage, sought=True)
                 first = next(frames, None)
             except av.error.FFmpegError:
                 first = None

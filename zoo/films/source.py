@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import errno
 import functools
+import io
+import itertools
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import av
 import av.error
@@ -32,6 +36,11 @@ _REACHES_OUT = {
 }
 # Of a format whose times may leap, as FFmpeg says of it (libavformat/avformat.h).
 _AVFMT_TS_DISCONT = 0x0200
+# What can be cut at any byte: with times of its own, and bare.
+_CUT_WITH_CLOCK = {"mpegts", "mpeg"}
+_CUT_WITHOUT_CLOCK = {"h264", "hevc", "mpegvideo", "m4v"}
+# A part that begins so near to where the one before ended goes on from it.
+_CUT_SECONDS = 1.0
 # Of several video streams, one with fewer frames than one for so many of another is no film.
 _POSTER_SHARE = 20
 # Packets that are counted to judge a stream by.
@@ -49,16 +58,23 @@ class Source:
     stream: VideoStream
 
     @classmethod
-    def open(cls, path: Path, hwaccel: str | None = None, threads: int = 0) -> Source:
+    def open(
+        cls,
+        path: Path,
+        hwaccel: str | None = None,
+        threads: int = 0,
+        followed_by: Sequence[Path] = (),
+    ) -> Source:
         """Open a regular file that holds a film.
 
         `hwaccel` is a device type such as `cuda`; `threads` for the decoder, 0 as many as fit.
-        Raises BadInput in one line if the path is no readable regular file or holds no film.
+        Files that it is `followed_by` are read on from it as one stream of bytes. Raises BadInput
+        in one line if the path is no readable regular file or holds no film.
         """
         check_regular_file(path)
         accelerator = _accelerator(hwaccel)
         try:
-            container = _opened(path, accelerator)
+            container = _opened(path, accelerator, followed_by)
         except av.error.FFmpegError as error:
             if hwaccel is not None:
                 raise BadInput(
@@ -145,6 +161,37 @@ class Source:
                 return None
         return round(size * (counted - 1) / (last - begins)) if begins and last > begins else None
 
+    def is_continued_by(self, path: Path) -> bool:
+        """Whether another file goes on where this one was cut, in the middle of one stream.
+
+        So cameras, receivers and DVDs write long recordings. Their clock goes on; a stream without
+        a clock goes on if the other file does not begin with a key frame.
+        """
+        formats = set(self.container.format.name.split(","))
+        if not formats & (_CUT_WITH_CLOCK | _CUT_WITHOUT_CLOCK):
+            return False
+        check_regular_file(path)
+        try:
+            other = _opened(path)
+        except av.error.FFmpegError:
+            return False
+        with other:
+            same = [s for s in other.streams.video if s.id == self.stream.id and s.codec_context]
+            if other.format.name != self.container.format.name or not same:
+                return False
+            ours, theirs = self.stream, same[0]
+            if theirs.codec_context.name != ours.codec_context.name:
+                return False
+            if formats & _CUT_WITHOUT_CLOCK:
+                try:
+                    return not next(other.demux(theirs)).is_keyframe
+                except (StopIteration, av.error.FFmpegError):
+                    return False
+            begins, length, goes_on = ours.start_time, ours.duration, theirs.start_time
+            if begins is None or length is None or goes_on is None or ours.time_base is None:
+                return False
+            return abs(float((goes_on - begins - length) * ours.time_base)) < _CUT_SECONDS
+
     @property
     def clock_leaps(self) -> bool:
         """Whether the clock of this kind of file may leap in its middle, as FFmpeg says of it."""
@@ -199,10 +246,59 @@ def _accelerator(hwaccel: str | None) -> HWAccel | None:
     return HWAccel(device_type=hwaccel, allow_software_fallback=False)
 
 
-def _opened(path: Path, accelerator: HWAccel | None = None) -> InputContainer:
+class _Joined(io.RawIOBase):
+    """Several files, read as one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._ends = list(itertools.accumulate(path.stat().st_size for path in paths))
+        self._at = 0
+        self._open: tuple[int, BinaryIO] | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        begins = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ends[-1]}[whence]
+        self._at = max(0, begins + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        number = bisect.bisect_right(self._ends, self._at)
+        if number == len(self._paths) or size == 0:
+            return b""
+        if self._open is None or self._open[0] != number:
+            self.let_go()
+            self._open = number, self._paths[number].open("rb")
+        file = self._open[1]
+        file.seek(self._at - (self._ends[number - 1] if number else 0))
+        found = file.read(size)
+        self._at += len(found)
+        return found
+
+    def let_go(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def close(self) -> None:
+        self.let_go()
+        super().close()
+
+
+def _opened(
+    path: Path, accelerator: HWAccel | None = None, followed_by: Sequence[Path] = ()
+) -> InputContainer:
     return av.open(
         # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
-        f"file:{path.absolute()}",
+        _Joined([path, *followed_by]) if followed_by else f"file:{path.absolute()}",
         mode="r",
         hwaccel=accelerator,
         metadata_errors="replace",

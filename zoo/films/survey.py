@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def look_at(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
     for path in entry.files:
         # One thread: a decoder of several takes as many frames to give the first.
         with Source.open(path, threads=1) as source:
-            one = _look(source, settings, starts, finders)
+            one = _look(source, settings, starts, finders) or _like(surveys, entry.files, source)
         surveys.append(one)
         starts += one.part.duration or 0.0
     for one in surveys:
@@ -78,15 +79,36 @@ def look_at(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
     return surveys
 
 
+def _like(surveys: list[Survey], files: Sequence[Path], source: Source) -> Survey:
+    """What is known of a file without a key frame: as the one that it continues.
+
+    Raises BadInput where it continues none.
+    """
+    if surveys:
+        with Source.open(files[len(surveys) - 1], threads=1) as before:
+            if before.is_continued_by(source.path):
+                file, last = one_line(source.path.name), surveys[-1]
+                frames, seconds = _length(source)
+                update: dict[str, object] = {
+                    "file": file,
+                    "duration": seconds,
+                    "bars": Bars(),
+                    "joins": [],
+                }
+                return replace(last, part=last.part.model_copy(update=update), expected=frames)
+    raise BadInput(f"no frame of {source.path.name} can be decoded")
+
+
 def _look(
     source: Source,
     settings: IngestSettings,
     starts: float,
     finders: dict[tuple[int, int], BarFinder],
-) -> Survey:
+) -> Survey | None:
+    """Look at one file; None where none of its frames can be decoded."""
     first = next(decoded(source, Damage()), None)
     if first is None:
-        raise BadInput(f"no frame of {source.path.name} can be decoded")
+        return None
     part = _describe(source, first, starts)
     finder = finders.setdefault((first.width, first.height), BarFinder(first.width, first.height))
     duration = part.duration or 0.0
