@@ -89,13 +89,10 @@ def _like(surveys: list[Survey], files: Sequence[Path], source: Source) -> Surve
             if before.is_continued_by(source.path):
                 file, last = one_line(source.path.name), surveys[-1]
                 frames, seconds = _length(source)
-                update: dict[str, object] = {
-                    "file": file,
-                    "duration": seconds,
-                    "bars": Bars(),
-                    "joins": [],
-                }
-                return replace(last, part=last.part.model_copy(update=update), expected=frames)
+                part = last.part.model_copy(
+                    update={"file": file, "duration": seconds, "bars": Bars(), "joins": []}
+                )
+                return replace(last, part=part, expected=frames)
     raise BadInput(f"no frame of {source.path.name} can be decoded")
 
 
