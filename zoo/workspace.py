@@ -32,6 +32,11 @@ class Workspace:
         return cls(Path.cwd())
 
     @property
+    def above(self) -> Path | None:
+        """The nearest folder above that is a workspace: it has films.toml. None without one."""
+        return next((up for up in self.root.absolute().parents if _has_films(up)), None)
+
+    @property
     def catalogue(self) -> Path:
         """The catalogue of films, a TOML file."""
         return self.root / "films.toml"
@@ -72,3 +77,10 @@ def check_name(name: str, what: str) -> str:
             f"digit and is at most 64 long; not {shown!r}"
         )
     return name
+
+
+def _has_films(folder: Path) -> bool:
+    try:
+        return (folder / "films.toml").is_file()
+    except OSError:  # a folder that may not be looked into
+        return False

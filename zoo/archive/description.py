@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from zoo.training.run_folder import TrainingConfig
+from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[1] = 1
 TICKS: Literal[120_000] = 120_000
@@ -17,7 +17,6 @@ MOST_FRAMES = 1 << 24
 _MOST_RATE = 1_001_000
 
 Text = Annotated[str, pydantic.Field(max_length=10_000)]
-Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Digest = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[float, pydantic.Field(ge=0, le=1e7)]
 
@@ -29,7 +28,7 @@ class _Typed(pydantic.BaseModel):
 class FilmPart(_Typed):
     """The film that was encoded."""
 
-    name: Name
+    name: FilmName
     title: Text
     licence: Text | None
     source: Text

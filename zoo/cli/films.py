@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.errors import BadInput
+
 if TYPE_CHECKING:
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
     from zoo.films.store import Part
+
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+"""Of a file's name; a film's name may have dots, but seldom one there."""
 
 app = typer.Typer(help="Films: list, add, remove, look into, ingest.", rich_markup_mode=None)
 
@@ -56,8 +62,19 @@ def films(context: typer.Context) -> None:
 
 @app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="What the film is called from now on.")],
-    paths: Annotated[list[Path], typer.Argument(help="Its file, or several in order.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME] FILE...", help="Files, or a name and then its files."
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the film in one file is called.")
+    ] = None,
+    as_one: Annotated[
+        str | None,
+        typer.Option("--as-one", metavar="NAME", help="All files, in order, are one film."),
+    ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
     notes: Annotated[str | None, typer.Option("--notes", help="Anything worth knowing.")] = None,
@@ -69,29 +86,92 @@ def add(
         str | None,
         typer.Option("--crop", help="auto (finds bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
     ] = None,
-    fps: Fps = None,
+    fit: Annotated[
+        str | None, typer.Option("--fit", help="How the shape is kept: crop or pad.")
+    ] = None,
+    fps: Annotated[
+        str | None, typer.Option("--fps", help="Resample to this rate, such as 24 or 24000/1001.")
+    ] = None,
 ) -> None:
-    """Add a film to films.toml."""
+    """Add films to films.toml: each file is a film called after it.
+
+    With a name first, or --as-one NAME, all files are one film in several parts.
+    """
+    from rich.console import Console
+
+    from zoo.cli.output import teller
     from zoo.films.catalogue import Catalogue
+    from zoo.films.naming import expanded, refuse_address
     from zoo.films.source import Source
     from zoo.workspace import Workspace
 
-    catalogue = Catalogue.open(Workspace.here())
-    catalogue.check_free(name)
-    for path in paths:
-        with Source.open(path.expanduser()):
+    chosen, files = _name_and_files(words, name, as_one)
+    workspace = Workspace.here()
+    catalogue = Catalogue.open(workspace)
+    if chosen is not None:
+        catalogue.check_free(chosen)
+    elif title is not None and len(files) > 1:
+        raise BadInput("--title is of one film, and each of these files is one")
+    for file in files:
+        refuse_address(file)
+        with Source.open(Path(expanded(file))):
             continue
-    entry = catalogue.add(
-        name,
-        paths,
-        title=title,
-        licence=licence,
-        notes=notes,
-        crop=crop,
-        fps=fps,
-        **{"from": start, "to": stop},
+    fields = {
+        "title": title,
+        "licence": licence,
+        "notes": notes,
+        "from": start,
+        "to": stop,
+        "crop": crop,
+        "fit": fit,
+        "fps": fps,
+    }
+    above = None if workspace.catalogue.exists() else workspace.above
+    if chosen is not None:
+        added = [(catalogue.add(chosen, files, **fields), True)]
+    else:
+        added = catalogue.add_each(files, **fields)
+    tell = teller(Console())
+    for entry, new in added:
+        tell(f"{entry.name} is in {workspace.catalogue.name}{'' if new else ' already'}")
+    if above:
+        tell(f"this folder is a workspace of its own now; the one above it is {above}")
+
+
+def _name_and_files(
+    words: list[str], name: str | None, as_one: str | None
+) -> tuple[str | None, list[str]]:
+    """The film's name, None where each file gives its own, and the files.
+
+    A first word of several is a name if it is no file and does not end like one. Raises BadInput
+    where it may be either.
+    """
+    import shlex
+
+    from zoo.films.naming import is_file, written_as_path
+
+    if name is not None and as_one is not None:
+        raise BadInput("--name is of a film in one file, --as-one of one in several; give one")
+    if name is not None and len(words) > 1:
+        raise BadInput(f"--name is of one file, not of {len(words)}; --as-one NAME joins several")
+    if name is not None or as_one is not None:
+        return as_one or name, words
+    first, *others = words
+    is_here, ends_like_file = is_file(first), bool(_ENDING.search(first))
+    if written_as_path(first) or (is_here and (ends_like_file or not others)):
+        return None, words
+    if not is_here and not ends_like_file:
+        if not others:
+            raise BadInput(f"{first!r} is no file here; `zoo films add NAME FILE` adds a film")
+        return first, others
+    if not others:
+        return None, words
+    what = "is a file here, and may be a name" if is_here else "is no file here"
+    joined = shlex.join(["zoo", "films", "add", "--as-one", first, *others[:1]])
+    more = " ..." if len(others) > 1 else ""
+    raise BadInput(
+        f"{first!r} {what}: `{joined}{more}` makes a film of that name, ./{first} is the file"
     )
-    typer.echo(f"{entry.name} is in {catalogue.workspace.catalogue.name}")
 
 
 @app.command("remove")

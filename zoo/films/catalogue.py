@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
+import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,22 @@ import tomlkit
 import tomlkit.exceptions
 
 from zoo.errors import BadInput
-from zoo.films.geometry import parse_crop
+from zoo.films.geometry import Fit, parse_crop, parse_fit
+from zoo.films.naming import (
+    check_film_name,
+    composed,
+    expanded,
+    is_file,
+    looks_like_path,
+    name_by_contents,
+    refuse_address,
+    stem_name,
+)
 from zoo.films.time_code import format_time_code, parse_time_code
+from zoo.locks import SUFFIX, alone, say
 from zoo.plain_text import one_line
 from zoo.reading import read_bytes
-from zoo.workspace import Workspace, check_name, written_aside
+from zoo.workspace import Workspace, written_aside
 
 _HEADER = """\
 # The films of this workspace. Each is a table [NAME] with
@@ -28,15 +40,18 @@ _HEADER = """\
 #   title, licence, notes
 #   from, to    time codes such as "00:01:02.5", to leave out logos or credits
 #   crop     "auto" (bars are found and removed), "none", or "WIDTHxHEIGHT+LEFT+TOP"
+#   fit      "crop" (to the shape of the frame) or "pad" (with black)
 #   fps      frames a second, such as 24 or "24000/1001", where frames are to be resampled
 """
 LARGEST_CATALOGUE = 1 << 20
 """Bytes of a `films.toml`: thousands of films."""
 LONGEST_TITLE, LONGEST_NOTES = 200, 2000
+_MOST_COMMAS = 32
+"""That a file's name has, in a list of films."""
 _MOST = 4e6
 """Seconds: what a time code can say at most."""
 _RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
-_FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fps")
+_FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps")
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,8 @@ class FilmEntry:
 
     `start` and `stop` are seconds on the time line of all files together; None means from the
     beginning, to the end. `crop` is `auto`, `none` or `WIDTHxHEIGHT+LEFT+TOP` in pixels of the
-    coded picture. `fps` is None where frames are kept as they come.
+    coded picture. `fit` says how frames of another shape are fitted: `crop` or `pad`. `fps` is None
+    where frames are kept as they come.
     """
 
     name: str
@@ -57,9 +73,10 @@ class FilmEntry:
     crop: str = "auto"
     fps: Fraction | None = None
     notes: str = ""
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
-        check_name(self.name, "film")
+        check_film_name(self.name)
         # What strangers wrote is made fit to show once, here, and not wherever it is shown.
         for field_name, longest in (
             ("title", LONGEST_TITLE),
@@ -72,6 +89,7 @@ class FilmEntry:
         if not self.files:
             raise BadInput(f"the film {self.name} names no files")
         parse_crop(self.crop)
+        parse_fit(self.fit)
         if self.start is not None and self.stop is not None and self.start >= self.stop:
             raise BadInput(
                 f"the film {self.name} ends ({format_time_code(self.stop)}) before it begins "
@@ -97,9 +115,7 @@ class Catalogue:
         """Read `films.toml`, if there is one; raises BadInput naming what is wrong in it."""
         from zoo.plugins import registry
 
-        own = {}
-        for name, table in _read(workspace.catalogue).items():
-            own[name] = _entry(name, table, workspace)
+        own = _own(_read(workspace.catalogue), workspace)
         brought = {n: e for n, e in registry().films.items() if n not in own}
         return cls(workspace, own, brought)
 
@@ -110,106 +126,204 @@ class Catalogue:
 
     def film(self, name: str) -> FilmEntry:
         """The film of that name; raises BadInput saying which there are and how to add one."""
+        name = composed(name)
         if name in self.entries:
             return self.entries[name]
         close = difflib.get_close_matches(name, list(self.entries), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
+        above = self.workspace.above
+        other = f"; the workspace above this folder is {above}: `cd` there first" if above else ""
         raise BadInput(
             f"no film is called {name!r}{hint}; there are: {', '.join(self.entries)}. "
-            "`zoo films add NAME PATH` adds one"
+            f"`zoo films add NAME PATH` adds one{other}"
         )
 
     def choose(self, text: str) -> list[FilmEntry]:
         """Read `all`, `a,b`, or paths such as `./clip.mkv`: each film once, in order.
 
-        A film named by its path is called after its file. Raises BadInput on an unknown name.
+        A path may have commas in it. A film named by its path is called after its file and what
+        the file holds, so that two files never share a name. Raises BadInput on an unknown name,
+        and on a path that leads to no file.
         """
         if text.strip() == "all":
             return list(self.entries.values())
-        whole = Path(text.strip()).expanduser()
-        words = [text] if _looks_like_path(text) and whole.exists() else text.split(",")
         chosen: dict[str, FilmEntry] = {}
-        for word in (w.strip() for w in words):
-            if not word:
-                continue
-            if word not in self.entries and _looks_like_path(word):
-                entry = self._of_path(Path(word).expanduser(), chosen)
-            else:
-                entry = self.film(word)
+        for word in self._words(text):
+            named = composed(word) in self.entries
+            entry = self.film(word) if named or not looks_like_path(word) else _of_path(word)
             chosen[entry.name] = entry
         if not chosen:
             raise BadInput(f"no film is named; there are: {', '.join(self.entries)}")
         return list(chosen.values())
 
-    def _of_path(self, path: Path, chosen: Mapping[str, FilmEntry]) -> FilmEntry:
-        path = path.absolute()
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-_")[:48] or "film"
-        rival = self.entries.get(name) or chosen.get(name)
-        if rival and rival.files != (path,):
-            name = f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
-        return FilmEntry(name=name, files=(path,), title=path.stem)
+    def _words(self, text: str) -> Iterator[str]:
+        """What is between the commas; where a file's name has some, that name whole."""
+        words = text.split(",")
+        while words:
+            taken = 1
+            if composed(words[0].strip()) not in self.entries:
+                lengths = range(min(len(words), _MOST_COMMAS), 0, -1)
+                files = (n for n in lengths if is_file(expanded(",".join(words[:n]).strip())))
+                taken = next(files, 1)
+            word = ",".join(words[:taken]).strip()
+            if word:
+                yield word
+            del words[:taken]
 
     def check_free(self, name: str) -> None:
         """Raise BadInput unless a film can be called this and none is."""
-        check_name(name, "film")
+        check_film_name(name)
         if name == "all":
             raise BadInput("'all' means every film; choose another name")
-        if name in self.own:
-            raise BadInput(f"there is a film called {name}; `zoo films remove {name}` first")
         if name in self.brought:
             raise BadInput(f"a plugin brings a film called {name}; choose another name")
+        # Where letters' case does not tell files apart, neither does it tell films apart.
+        for rival in self.entries:
+            if rival.casefold() == name.casefold():
+                raise BadInput(
+                    f"there is a film called {rival}; `zoo films remove {rival}` first, or choose "
+                    "another name"
+                )
 
-    def add(self, name: str, paths: Sequence[Path], **fields: Any) -> FilmEntry:
+    def add(self, name: str, paths: Sequence[str | Path], **fields: Any) -> FilmEntry:
         """Add a film to `films.toml`, keeping what is written there by hand, and return it.
 
-        `fields` are those of the file: title, licence, notes, from, to, crop, fps; None leaves
+        `fields` are those of the file: title, licence, notes, from, to, crop, fit, fps; None leaves
         one out. Raises BadInput if the name is taken or a field is wrong. The files are not
         opened here.
         """
+        name = composed(name)
+        table = _table(paths, self.workspace, fields)
         self.check_free(name)
-        table = tomlkit.table()
-        files = [_written(path, self.workspace) for path in paths]
-        table["files"] = files[0] if len(files) == 1 else files
-        for key in _FIELDS:
-            if fields.get(key) is not None:
-                table[key] = fields.pop(key)
-        unknown = [key for key, value in fields.items() if value is not None]
-        if unknown:
-            raise BadInput(f"a film has no field {unknown[0]!r}; it has: {', '.join(_FIELDS)}")
-        entry = _entry(name, table, self.workspace)
-        document = _document(self.workspace.catalogue)
-        if not document.body:
-            document = tomlkit.parse(_HEADER)
-        # A table begins after an empty line, whether or not the file ended with one.
-        if not document.as_string().endswith("\n\n"):
-            document.add(tomlkit.nl())
-        document[name] = table
-        _write(self.workspace.catalogue, document)
-        self.own[name] = entry
-        self.brought.pop(name, None)
+        entry = _checked_entry(name, table, self.workspace)
+        with self._changing() as document:
+            self.check_free(name)
+            _append(document, name, table)
         return entry
+
+    def add_each(self, paths: Sequence[str | Path], **fields: Any) -> list[tuple[FilmEntry, bool]]:
+        """Add every file as a film called after it; all of them, or none if one cannot be added.
+
+        Two files of one name get a hash of what they hold into their names. Returns the films, each
+        with whether it is new: a file that is a film already stays as it is. Raises BadInput if it
+        would get other settings by that, or a field is wrong.
+        """
+        added: list[tuple[FilmEntry, bool]] = []
+        tables = [_table([path], self.workspace, fields) for path in paths]
+        names = [(stem_name(Path(path)), name_by_contents(Path(expanded(path)))) for path in paths]
+        for table in tables:
+            _checked_entry("film", table, self.workspace)
+        with self._changing() as document:
+            for table, (short, long) in zip(tables, names, strict=True):
+                entry = _checked_entry(long, table, self.workspace)
+                there = next((own for own in self.own.values() if own.files == entry.files), None)
+                if there is None:
+                    name = short if self._is_free(short) else long
+                    self.check_free(name)
+                    _append(document, name, table)
+                    self.own[name] = entry = replace(entry, name=name)
+                    added.append((entry, True))
+                elif len(table) == 1 or there == replace(entry, name=there.name):
+                    added.append((there, False))
+                else:
+                    raise BadInput(
+                        f"{entry.files[0].name} is the film {there.name} already, with other "
+                        f"settings: change them in {self.workspace.catalogue.name}"
+                    )
+        return added
+
+    def _is_free(self, name: str) -> bool:
+        try:
+            self.check_free(name)
+        except BadInput:
+            return False
+        return True
 
     def remove(self, name: str) -> FilmEntry:
         """Take a film out of `films.toml` and return it; its files are left alone."""
         entry = self.film(name)
-        if name not in self.own:
-            raise BadInput(f"{name} comes with a plugin and is in every catalogue; it stays")
-        document = _document(self.workspace.catalogue)
-        del document[name]
-        _write(self.workspace.catalogue, document)
-        del self.own[name]
+        if entry.name not in self.own:
+            raise BadInput(f"{entry.name} comes with a plugin and is in every catalogue; it stays")
+        with self._changing() as document:
+            entry = self.film(entry.name)
+            del document[next(key for key in document if composed(key) == entry.name)]
         return entry
 
+    @contextmanager
+    def _changing(self) -> Iterator[tomlkit.TOMLDocument]:
+        """The file as it is now, to be changed; it is written when the block ends without an error.
 
-def _looks_like_path(word: str) -> bool:
-    return "/" in word or "\\" in word or word.startswith((".", "~")) or Path(word).is_file()
+        No other process changes it meanwhile. `own` is what the file says, before and after.
+        """
+        path = self.workspace.catalogue
+        lock = self.workspace.root / ".zoo" / f"{path.name}{SUFFIX}"
+        with alone(lock, path.name, waiting=say):
+            document = _document(path)
+            self.own = _own(_read(path), self.workspace)
+            if not document.body:
+                document = tomlkit.parse(_HEADER)
+            try:
+                yield document
+                with written_aside(path) as aside:
+                    aside.write_text(document.as_string(), encoding="utf-8")
+            finally:
+                self.own = _own(_read(path), self.workspace)
 
 
-def _written(path: Path, workspace: Workspace) -> str:
-    """A path as it is written in the catalogue: relative where it lies in the workspace."""
-    absolute = path.expanduser().absolute()
-    root = workspace.root.absolute()
-    return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
+def _of_path(word: str) -> FilmEntry:
+    """The film in one file, called after the file and what it holds."""
+    path = Path(expanded(word)).absolute()
+    return FilmEntry(name=name_by_contents(path), files=(path,), title=path.stem)
+
+
+def _table(
+    paths: Sequence[str | Path], workspace: Workspace, fields: Mapping[str, Any]
+) -> tomlkit.items.Table:
+    """A film as `films.toml` has it; raises BadInput on a field that there is not."""
+    given = {key: value for key, value in fields.items() if value is not None}
+    unknown = [key for key in given if key not in _FIELDS]
+    if unknown:
+        raise BadInput(f"a film has no field {unknown[0]!r}; it has: {', '.join(_FIELDS)}")
+    files = [_written(path, workspace) for path in paths]
+    table = tomlkit.table()
+    table["files"] = files[0] if len(files) == 1 else files
+    for key in _FIELDS:
+        if key in given:
+            table[key] = given[key]
+    return table
+
+
+def _append(document: tomlkit.TOMLDocument, name: str, table: tomlkit.items.Table) -> None:
+    # A table begins after an empty line, whether or not the file ended with one.
+    if not document.as_string().endswith("\n\n"):
+        document.add(tomlkit.nl())
+    document[name] = table
+
+
+def _written(path: str | Path, workspace: Workspace) -> str:
+    """A path as it is written in the catalogue: relative where it lies in the workspace.
+
+    Links are kept as they are named, so that what they lead to may change; `..` is resolved.
+    """
+    text = os.fspath(path)
+    refuse_address(text)
+    if _is_no_text(text):
+        raise BadInput(f"{text!r} is no text, which films.toml is: rename the file")
+    named = Path(expanded(path)).absolute()
+    real = named.parent.resolve() / named.name
+    if ".." in named.parts:
+        named = real
+    root = workspace.root
+    for file, folder in ((named, root.absolute()), (real, root.resolve())):
+        if file.is_relative_to(folder):
+            inside = str(file.relative_to(folder))
+            return f"./{inside}" if inside.startswith("~") else inside
+    return str(named)
+
+
+def _is_no_text(name: str) -> bool:
+    """Whether a file's name holds bytes that are no UTF-8, which Python has as lone surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
@@ -243,9 +357,14 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _write(path: Path, document: tomlkit.TOMLDocument) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(document.as_string(), encoding="utf-8")
+def _own(tables: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> dict[str, FilmEntry]:
+    """The films of a catalogue by name; raises BadInput naming the film and the field."""
+    own: dict[str, FilmEntry] = {}
+    for name, table in tables.items():
+        if composed(name) in own:
+            raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
+        own[composed(name)] = _entry(composed(name), table, workspace)
+    return own
 
 
 def _entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:
@@ -266,20 +385,23 @@ def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) ->
     files = [files] if isinstance(files, str) else files
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
         raise BadInput("files is one file name or a list of them")
+    for file in files:
+        refuse_address(file)
     text = {}
-    for key in ("title", "licence", "notes", "crop"):
+    for key in ("title", "licence", "notes", "crop", "fit"):
         value = table.get(key)
         if value is not None and not isinstance(value, str):
             raise BadInput(f"{key} is text in quotation marks; not {one_line(repr(value), 40)}")
         text[key] = None if value is None else str(value)
     return FilmEntry(
         name=name,
-        files=tuple(workspace.root.absolute() / Path(f).expanduser() for f in files),
+        files=tuple(workspace.root.absolute() / expanded(f) for f in files),
         title=text["title"] or "",
         licence=text["licence"],
         start=_seconds("from", table.get("from")),
         stop=_seconds("to", table.get("to")),
         crop=text["crop"] or "auto",
+        fit=parse_fit(text["fit"] or "crop"),
         fps=None if table.get("fps") is None else parse_fps(table["fps"]),
         notes=text["notes"] or "",
     )

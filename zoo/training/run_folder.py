@@ -22,6 +22,7 @@ import pydantic
 
 from zoo.atomic import told, written_aside
 from zoo.errors import BadInput
+from zoo.films.naming import is_film_name
 from zoo.reading import parse_json
 from zoo.records import Environment, Spent, read_json, write_json
 from zoo.training.watching import Moment
@@ -36,6 +37,16 @@ FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{
 """Part of a path: as `zoo.workspace.check_name` has it, so that no file leads out of a folder."""
 
 
+def _film_name(name: str) -> str:
+    if not is_film_name(name):
+        raise ValueError("a film cannot be called so")
+    return name
+
+
+FilmName = Annotated[str, pydantic.AfterValidator(_film_name)]
+"""Part of a path as well: as `zoo.films.naming.is_film_name` has it."""
+
+
 class TrainingConfig(pydantic.BaseModel):
     """Everything that decides what a training comes to; its hash names the run."""
 
@@ -45,7 +56,7 @@ class TrainingConfig(pydantic.BaseModel):
     origin: str
     """Package and version that brought the model: another version is another training."""
     options: dict[str, Any]
-    film: FolderName
+    film: FilmName
     film_fingerprint: str
     """What the film's frames are, and which of them are held out."""
     size: str
