@@ -106,5 +106,5 @@ def test_a_workspace_elsewhere_and_runs_by_name(
         package.load(film=film, workspace=workspace)
     with pytest.raises(BadInput, match="no model is called"):
         package.load("veagan", film=film, workspace=workspace)
-    known = package.load("vae", film="carphone", trained_on="flash", workspace=workspace)
-    assert (known.config.film, known.film.name) == ("flash", "carphone")
+    known = package.load("vae", film="carphone", trained_on=str(film), workspace=workspace)
+    assert (known.config.film, known.film.name) == (loaded.config.film, "carphone")

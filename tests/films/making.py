@@ -11,7 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from zoo.films.catalogue import FilmEntry
+from zoo.films.catalogue import FilmEntry, parse_fps
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.frame_size import FrameSize
@@ -102,7 +102,10 @@ def encode(
 def opened(path: Path | Sequence[Path], folder: Path, size: str = "64x36", **given: Any) -> Film:
     """Ingest files in a workspace of their own; entry fields and settings by name."""
     files = (path,) if isinstance(path, Path) else tuple(path)
-    fields = {k: given.pop(k) for k in ("start", "stop", "crop", "licence") if k in given}
+    names = ("start", "stop", "crop", "licence", "fit", "fps")
+    fields = {k: given.pop(k) for k in names if k in given}
+    if fields.get("fps") is not None:
+        fields["fps"] = parse_fps(fields["fps"])
     entry = FilmEntry(name="film", files=files, **fields)
     given.setdefault("holdout", 0)
     return open_film(entry, FrameSize.parse(size), Workspace(folder / "workspace"), **given)

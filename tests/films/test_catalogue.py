@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -91,12 +95,108 @@ def test_removing_the_last_film_keeps_the_notes_on_how_to_write_one(workspace: W
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "", "a/b", "[red]x[/red]", "-rf", ".hidden", "a" * 65, "a..b", "a b", "é"]
+    "name",
+    [
+        *("../x", "", "a/b", "[red]x[/red]", "-rf", ".hidden", "a" * 65, "a..b", "a b", "a.", "🎬"),
+        *("東" * 34, "a\u202eb", "a\u200bb", "\u0301a", "a\ud800", "CON", "nul.mkv"),
+    ],
 )
 def test_a_name_that_is_no_name_is_refused(workspace: Workspace, name: str) -> None:
     with pytest.raises(BadInput, match="a film's name has letters"):
         Catalogue.open(workspace).add(name, [Path("x.mkv")])
     assert not workspace.catalogue.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["é", "Звенигора", "東京物語", "शोले", "2001", "M.2-b_c", "الرسالة"]
+)
+def test_a_name_has_letters_of_any_script(workspace: Workspace, name: str) -> None:
+    catalogue = Catalogue.open(workspace)
+    catalogue.add(unicodedata.normalize("NFD", name), [Path("x.mkv")])
+    again = Catalogue.open(workspace)
+    assert list(again.own) == [unicodedata.normalize("NFC", name)]
+    assert again.film(unicodedata.normalize("NFD", name)) == again.film(name)
+    again.remove(name)
+    assert Catalogue.open(workspace).own == {}
+
+
+def test_names_that_differ_in_case_alone_share_a_folder_on_some_disks(workspace: Workspace) -> None:
+    catalogue = Catalogue.open(workspace)
+    catalogue.add("Film", [Path("x.mkv")])
+    with pytest.raises(BadInput, match="there is a film called Film"):
+        catalogue.add("film", [Path("x.mkv")])
+
+
+def test_films_added_by_several_processes_at_once_are_all_kept(workspace: Workspace) -> None:
+    # Each has its catalogue before the first changes it, and one takes a film out.
+    code = """
+import sys
+from pathlib import Path
+from zoo.films.catalogue import Catalogue
+from zoo.workspace import Workspace
+
+catalogue = Catalogue(Workspace(Path(sys.argv[1])))
+print(flush=True)
+sys.stdin.readline()
+catalogue.add(sys.argv[2], ["x.mkv"])
+if sys.argv[2] == "n0":
+    catalogue.remove("gone")
+"""
+    Catalogue.open(workspace).add("gone", [Path("x.mkv")])
+    names = [f"n{number}" for number in range(6)]
+    at_work = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(workspace.root), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for name in names
+    ]
+    for process in at_work:
+        assert process.stdout and process.stdout.readline()
+    for process in at_work:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for process in at_work:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert set(Catalogue.open(workspace).own) == set(names)
+
+
+def test_paths_are_written_so_that_the_workspace_can_move(tmp_path: Path) -> None:
+    root = tmp_path / "lab" / "w"
+    root.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "lab")
+    (root / "elsewhere").symlink_to(tmp_path)
+    workspace = Workspace(root)
+    catalogue = Catalogue.open(workspace)
+    written = {
+        "inside": (root / "f" / "a.mkv", "f/a.mkv"),
+        "up-and-down": (root / "f" / ".." / "a.mkv", "a.mkv"),
+        "outside": (root / ".." / "a.mkv", str(tmp_path / "lab" / "a.mkv")),
+        "by-a-link": (tmp_path / "link" / "w" / "a.mkv", "a.mkv"),
+        "through-a-link": (root / "elsewhere" / "a.mkv", "elsewhere/a.mkv"),
+        "up-from-a-link": (root / "elsewhere" / ".." / "a.mkv", str(tmp_path.parent / "a.mkv")),
+        "tilde": (root / "~a.mkv", "./~a.mkv"),
+    }
+    for name, (path, _) in written.items():
+        catalogue.add(name, [path])
+    tables = tomllib.loads(workspace.catalogue.read_text())
+    assert {name: table["files"] for name, table in tables.items()} == {
+        name: text for name, (_, text) in written.items()
+    }
+    moved = root.rename(tmp_path / "deeper")
+    assert Catalogue.open(Workspace(moved)).film("tilde").files == (moved / "~a.mkv",)
+
+
+def test_home_is_understood_and_a_home_that_there_is_not(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    workspace.catalogue.write_text('[a]\nfiles = ["~/a.mkv", "~nobody-here/b.mkv"]\n')
+    files = Catalogue.open(workspace).film("a").files
+    assert files == (Path("/home/me/a.mkv"), workspace.root / "~nobody-here/b.mkv")
 
 
 def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:
@@ -121,6 +221,9 @@ def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:
         ('[a]\nfiles = "x"\nfps = "fast"', "24000/1001"),
         ('[a]\nfiles = "x"\nfps = true', "24000/1001"),
         ('[a]\nfiles = "x"\ncrop = "some"', "WIDTHxHEIGHT"),
+        ('[a]\nfiles = "x"\nfit = "squash"', "film 'a': a frame is fitted by crop or by pad"),
+        ('[a]\nfiles = "https://example.com/x.mp4"', "film 'a': .* is an address"),
+        ('["é"]\nfiles = "x"\n["e\u0301"]\nfiles = "y"', "two films called"),
         ('[a]\nfiles = "x"\ntitle = 7', "title is text"),
         ('["../x"]\nfiles = "x"', "a film's name"),
         ("a = 1", "outside a film"),
@@ -153,15 +256,32 @@ def test_a_film_may_be_named_by_its_path(
     odd.write_bytes(b"x")
     catalogue = Catalogue.open(workspace)
     (entry,) = catalogue.choose(str(odd))
-    assert entry.name == "My-red-film-part-1" and entry.files == (odd.absolute(),)
-    first, second, again = (
-        catalogue.choose("./a/clip.mkv,./b/clip.mkv")[0],
-        catalogue.choose("./a/clip.mkv,./b/clip.mkv")[1],
-        catalogue.choose("./a/clip.mkv")[0],
-    )
-    assert first.name == again.name == "clip" and second.name.startswith("clip-")
-    (mine,) = catalogue.choose("./bikes.mp4")
-    assert mine.name.startswith("bikes-")
+    assert entry.name.startswith("My-red-film-part-1-") and entry.files == (odd.absolute(),)
+    assert entry.title == odd.stem
+    assert catalogue.choose(f"bikes,{odd},carphone")[1] == entry
+
+
+def test_two_files_never_share_a_name_and_one_has_the_same_name_wherever_it_lies(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    nameless = ("🎬.mp4", "all.mkv")
+    names = ("a/clip.mkv", "b/clip.mkv", "東京物語.mp4", "羅生門.mp4", "bikes.mp4", *nameless)
+    for number, name in enumerate(names):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"x" * (number + 1))
+    catalogue = Catalogue.open(workspace)
+    # Each in a command of its own, as well as all in one.
+    found = [catalogue.choose(f"./{name}")[0].name for name in names]
+    assert len(set(found) | set(catalogue.entries)) == len(names) + len(catalogue.entries)
+    assert [entry.name for entry in catalogue.choose(",".join(f"./{n}" for n in names))] == found
+    for name, path in zip(found, names, strict=True):
+        assert name.startswith("film-" if path in nameless else f"{Path(path).stem}-")
+    Path("a/clip.mkv").rename("c.mkv")
+    Path("c.mkv").rename("b/clip.mkv")
+    assert catalogue.choose("b/clip.mkv")[0].name == found[0]
+    with pytest.raises(BadInput, match="there is no such file"):
+        catalogue.choose("a/clip.mkv")
 
 
 def test_an_entry_names_files() -> None:

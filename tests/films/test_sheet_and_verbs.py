@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,11 @@ from PIL import Image
 
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.cli import main
+from zoo.films.catalogue import Catalogue
+from zoo.films.ingest import open_film
 from zoo.films.sheet import barcode, contact_sheet
+from zoo.frame_size import FrameSize
+from zoo.workspace import Workspace
 
 COLOURS = [(220, 30, 30), (30, 200, 30), (40, 40, 230)]
 
@@ -88,9 +94,9 @@ def test_the_verbs_from_adding_to_removing(three_shots: Path, tmp_path: Path, zo
     assert "[bold]Three[/bold]" in listed and "bikes" in listed and "CC0" in listed
     before = zoo("films", "info", "three", "--size", "64x36").stdout
     assert "ffv1" in before and "not known yet" in before
-    done = zoo("films", "ingest", "three", "--size", "64x36", "--fps", "12.5")
+    done = zoo("films", "ingest", "three", "--size", "64x36")
     assert done.returncode == 0, done.stderr
-    assert "30 frames at 64x36" in done.stdout and "30 dropped and 0 repeated" in done.stdout
+    assert "60 frames at 64x36" in done.stdout
     sheet = zoo("films", "sheet", "three", "--size", "64x36", "-o", "out")
     assert sheet.returncode == 0, sheet.stderr
     for kind in ("sheet", "barcode"):
@@ -116,13 +122,19 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
     [
         (["ingest", "nothing"], "no film is called 'nothing'"),
         (["ingest", "bikes", "--size", "33x20"], "two even sides"),
-        (["ingest", "bikes", "--fit", "squash"], "by crop or by pad"),
+        (["add", "x", "clip.mkv", "--fit", "squash"], "by crop or by pad"),
         (["ingest", "bikes", "--holdout", "2"], "from 0 to 0.5"),
-        (["ingest", "bikes", "--fps", "0"], "a frame rate is written"),
+        (["add", "x", "clip.mkv", "--fps", "0"], "a frame rate is written"),
+        (["add", "x", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
+        (["add", "x", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
         (["ingest", "./text.mp4"], "text.mp4 is no video"),
         (["add", "x", "text.mp4"], "text.mp4 is no video"),
         (["add", "x", "missing.mp4"], "there is no such file"),
-        (["add", "../x", "text.mp4"], "a film's name has letters"),
+        (["add", "../x", "text.mp4"], "../x: there is no such file"),
+        (["add", "--as-one", "../x", "clip.mkv"], "a film's name has letters"),
+        (["add", "https://example.com/a.mp4"], "is an address, and films are files: download it"),
+        (["ingest", "https://example.com/a.mp4"], "is an address, and films are files"),
+        (["ingest", "bikes,rtsp://example.com/a"], "is an address, and films are files"),
         (["add", "x", "fifo.mp4"], "no regular file"),
         (["info", "./[red]x[/red].mp4"], "[red]x[/red].mp4: there is no such file"),
         (["remove", "bikes"], "it stays"),
@@ -132,6 +144,7 @@ def test_mistakes_end_with_one_line_and_code_2(
     tmp_path: Path, zoo: Zoo, words: list[str], said: str
 ) -> None:
     (tmp_path / "text.mp4").write_text("no film\n" * 50)
+    encode(tmp_path / "clip.mkv", drifting(64, 36, 4))
     os.mkfifo(tmp_path / "fifo.mp4")
     ended = zoo("films", *words)
     assert ended.returncode == 2
@@ -146,3 +159,144 @@ def test_damage_is_reported_by_ingest(tmp_path: Path, zoo: Zoo) -> None:
     both.write_bytes(one.read_bytes() * 2)
     done = zoo("films", "ingest", "./both.ts", "--size", "32x32")
     assert "damaged: " in done.stdout and "times mended" in done.stdout
+
+
+def files_of(folder: Path) -> dict[str, object]:
+    """The films of films.toml with their files, as they are written there."""
+    tables = tomllib.loads((folder / "films.toml").read_text(encoding="utf-8"))
+    return {name: table["files"] for name, table in tables.items()}
+
+
+@pytest.fixture
+def clips(tmp_path: Path, zoo: Zoo) -> Path:
+    """The current folder, with three clips in it and one of the same name in a folder below."""
+    for number, name in enumerate(("a.mkv", "b.mkv", "東京物語.mkv", "below/a.mkv", "plain")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        encode(path, drifting(64, 36, 4 + number), container_format="matroska")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "films"),
+    [
+        (("a.mkv", "b.mkv"), {"a": "a.mkv", "b": "b.mkv"}),
+        (("東京物語.mkv",), {"東京物語": "東京物語.mkv"}),
+        (("plain",), {"plain": "plain"}),
+        (("./plain", "a.mkv"), {"plain": "plain", "a": "a.mkv"}),
+        (("x", "a.mkv"), {"x": "a.mkv"}),
+        (("below", "below/a.mkv"), {"below": "below/a.mkv"}),
+        (("羅生門", "a.mkv", "b.mkv"), {"羅生門": ["a.mkv", "b.mkv"]}),
+        (("--name", "x.mkv", "a.mkv"), {"x.mkv": "a.mkv"}),
+        (("--as-one", "x", "a.mkv", "b.mkv"), {"x": ["a.mkv", "b.mkv"]}),
+        (("below/../a.mkv",), {"a": "a.mkv"}),
+    ],
+)
+def test_each_file_is_a_film_or_all_are_one(
+    clips: Path, zoo: Zoo, words: tuple[str, ...], films: dict[str, object]
+) -> None:
+    done = zoo("films", "add", *words)
+    assert done.returncode == 0, done.stderr
+    assert files_of(clips) == films
+    assert done.stdout.splitlines() == [f"{name} is in films.toml" for name in films]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plain", "a.mkv"), "`zoo films add --as-one plain a.mkv` makes a film of that name"),
+        (("c.mkv", "a.mkv", "b.mkv"), "--as-one c.mkv a.mkv ..."),
+        (("a",), "'a' is no file here; `zoo films add NAME FILE`"),
+        (("--name", "x", "a.mkv", "b.mkv"), "--as-one NAME joins several"),
+        (("--name", "x", "--as-one", "y", "a.mkv"), "give one"),
+        (("--title", "A", "a.mkv", "b.mkv"), "--title is of one film"),
+        (("a.mkv", "missing.mkv"), "missing.mkv: there is no such file"),
+    ],
+)
+def test_words_that_may_mean_two_things_are_refused_and_nothing_is_added(
+    clips: Path, zoo: Zoo, words: tuple[str, ...], said: str
+) -> None:
+    done = zoo("films", "add", *words)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+    assert not (clips / "films.toml").exists()
+
+
+def test_files_of_one_name_become_two_films_and_a_film_is_added_once(clips: Path, zoo: Zoo) -> None:
+    assert zoo("films", "add", "a.mkv", "below/a.mkv", "--fit", "pad").returncode == 0
+    first, second = files_of(clips)
+    assert first == "a" and second.startswith("a-") and len(second) == len("a-") + 8
+    again = zoo("films", "add", "a.mkv", "below/a.mkv", "b.mkv")
+    assert again.stdout.splitlines() == [
+        "a is in films.toml already", f"{second} is in films.toml already", "b is in films.toml"
+    ]  # fmt: skip
+    refused = zoo("films", "add", "a.mkv", "--crop", "none")
+    assert refused.returncode == 2 and "a.mkv is the film a already" in refused.stderr
+
+
+def test_a_films_settings_are_followed_wherever_it_is_opened(
+    three_shots: Path, tmp_path: Path, zoo: Zoo
+) -> None:
+    assert zoo("films", "add", "x", str(three_shots), "--fit", "pad", "--fps", "12.5").stdout
+    done = zoo("films", "ingest", "x", "--size", "64x64")
+    assert "30 frames at 64x64" in done.stdout and "30 dropped and 0 repeated" in done.stdout
+    (store,) = (tmp_path / ".zoo" / "films" / "x").glob("*/manifest.json")
+    assert '"pad"' in store.read_text()
+    workspace = Workspace(tmp_path)
+    film = open_film(Catalogue.open(workspace).film("x"), FrameSize(64, 64), workspace)
+    assert film.store.folder == store.parent and film.frames[0, :, 0].max() < 8
+    for verb in ("ingest", "info", "sheet"):
+        assert zoo("films", verb, "x", "--fit", "pad").returncode == 2
+
+
+def test_sheets_of_two_films_of_one_name_are_two(clips: Path, zoo: Zoo) -> None:
+    for path in ("./a.mkv", "below/a.mkv", "./東京物語.mkv"):
+        done = zoo("films", "sheet", path, "--size", "32x32", "--holdout", "0")
+        assert done.returncode == 0, done.stderr
+    sheets = sorted(path.name for path in clips.glob("*-sheet.png"))
+    assert len(sheets) == 3 and sum(name.startswith("a-") for name in sheets) == 2
+    assert sum(name.startswith("東京物語-") for name in sheets) == 1
+
+
+@pytest.mark.parametrize("verb", ["ingest", "info", "sheet"])
+def test_one_film_that_is_missing_does_not_stop_the_others(
+    clips: Path, zoo: Zoo, verb: str
+) -> None:
+    assert zoo("films", "add", "a.mkv", "b.mkv").returncode == 0
+    (clips / "a.mkv").unlink()
+    done = zoo("films", verb, "a,b", "--size", "32x32")
+    assert done.returncode == 2
+    told = f"zoo: film a: {clips / 'a.mkv'}: there is no such file\n"
+    assert done.stderr.startswith(told)
+    assert "b" in done.stdout
+    if verb == "sheet":
+        assert (clips / "b-sheet.png").exists()
+    alone = zoo("films", verb, "a", "--size", "32x32")
+    assert alone.returncode == 2 and alone.stderr == told
+
+
+def test_the_list_shows_what_is_ingested_of_the_file_as_it_is(clips: Path, zoo: Zoo) -> None:
+    assert zoo("films", "add", "a.mkv").returncode == 0
+
+    def listed() -> str:
+        return next(line for line in zoo("films").stdout.splitlines() if "a.mkv" in line)
+
+    assert "32x32" not in listed()
+    assert zoo("films", "ingest", "a", "--size", "32x32", "--holdout", "0").returncode == 0
+    assert "32x32" in listed()
+    shutil.copy(clips / "b.mkv", clips / "a.mkv")
+    assert "32x32" not in listed()
+    (clips / "a.mkv").unlink()
+    assert "file is missing" in listed()
+
+
+def test_in_a_folder_below_the_workspace_it_is_said_where_that_is(
+    clips: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert zoo("films", "add", "a.mkv").returncode == 0
+    monkeypatch.chdir(clips / "below")
+    said = zoo("films", "info", "a")
+    assert said.returncode == 2
+    assert f"the workspace above this folder is {clips}" in said.stderr
+    added = zoo("films", "add", "../b.mkv")
+    assert f"the one above it is {clips}" in added.stdout
+    assert files_of(clips / "below") == {"b": str(clips / "b.mkv")}

@@ -180,4 +180,4 @@ def test_a_film_without_a_model_of_its_own(zoo: Verb, workspace: Path) -> None:
     encode(Path("clip.mp4"), [texture(32, 32, seed=n) for n in range(8)])
     said = zoo("reconstruct", "vaegan", "--film", "./clip.mp4")
     assert said.code == 2
-    assert "no finished run of vaegan on clip: zoo train vaegan --film " in said.err
+    assert ": zoo train vaegan --film ./clip.mp4" in said.err

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import options as opt
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.films.catalogue import FilmEntry
+    from zoo.films.film import Film
 
 
 def compare(
@@ -64,7 +69,8 @@ def compare(
 ) -> None:
     """Train what is missing, evaluate every frame, and write results/report.md.
 
-    Interrupted and run again, it goes on from where it was. Exits with 1 if no model succeeded.
+    Interrupted and run again, it goes on from where it was. Exits with 1 if no model succeeded; a
+    film that cannot be used is left out, and the exit code is 2 then.
     """
     import shlex
     import sys
@@ -74,7 +80,7 @@ def compare(
     from zoo.cli.estimate_table import show_estimate
     from zoo.cli.matrix_display import MatrixDisplay
     from zoo.cli.place import place_named
-    from zoo.cli.watching import ingest_with_progress
+    from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
     from zoo.compare.gather import gather
     from zoo.compare.plan import variants
@@ -120,10 +126,19 @@ def compare(
         here = choose_device("auto") if where.elsewhere else chosen.device
         judges = Judges.open(here, metrics)
         chosen.pin_threads()
+        left_out: list[ZooError] = []
+
+        def opened(entry: FilmEntry) -> tuple[FilmEntry, Film]:
+            film = ingest_with_progress(console, entry, chosen.size, workspace, holdout)
+            return entry, film
+
+        pairs = list(of_each(entries, opened, left_out))
+        if not pairs:
+            raise left_out[0]
         comparison = Comparison(
             workspace,
-            entries,
-            [ingest_with_progress(console, e, chosen.size, workspace, holdout) for e in entries],
+            [entry for entry, _ in pairs],
+            [film for _, film in pairs],
             chosen_models,
             sweep,
             judges,
@@ -137,6 +152,8 @@ def compare(
         if dry_run:
             with stop_on_interrupt() as stop:
                 show_estimate(console, comparison, place, stop)
+            if left_out:
+                raise typer.Exit(left_out[0].exit_code)
             return
 
         def tell(what: object) -> None:
@@ -169,5 +186,9 @@ def compare(
     console.print(f"report: {report}", markup=False, soft_wrap=True)
     page = report.with_suffix(".html")
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+    for error in left_out:
+        console.print(f"left out: {error}", markup=False, soft_wrap=True)
     if not any(record.status == "ok" and record.role == "model" for record in records):
         raise typer.Exit(1)
+    if left_out:
+        raise typer.Exit(left_out[0].exit_code)

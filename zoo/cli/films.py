@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.errors import BadInput
+from zoo.errors import BadInput, ZooError
 
 if TYPE_CHECKING:
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
     from zoo.films.store import Part
+    from zoo.workspace import Workspace
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """Of a file's name; a film's name may have dots, but seldom one there."""
@@ -22,10 +24,6 @@ app = typer.Typer(help="Films: list, add, remove, look into, ingest.", rich_mark
 
 Name = Annotated[str, typer.Argument(help="A film of the catalogue, or a path such as ./clip.mkv.")]
 Size = Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")]
-FitOption = Annotated[str, typer.Option("--fit", help="How the shape is kept: crop or pad.")]
-Fps = Annotated[
-    str | None, typer.Option("--fps", help="Resample to this rate, such as 24 or 24000/1001.")
-]
 Holdout = Annotated[float, typer.Option("--holdout", help="Share of frames held out, 0 to 0.5.")]
 Hwaccel = Annotated[
     str | None, typer.Option("--hwaccel", help="Decode on this device, such as cuda.")
@@ -42,19 +40,17 @@ def films(context: typer.Context) -> None:
 
     from zoo.cli.output import shown
     from zoo.films.catalogue import Catalogue
-    from zoo.films.ingest import stored
     from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     table = Table("film", "title", "files", "licence", "ingested at")
     for entry in Catalogue.open(workspace).entries.values():
-        sizes = dict.fromkeys(str(store.size) for store in stored(entry, workspace))
         row = (
             entry.name,
             entry.shown_title,
             _files(entry),
             entry.licence or "not stated",
-            ", ".join(sizes) or "-",
+            _ingested(entry, workspace),
         )
         table.add_row(*map(shown, row))
     Console().print(table)
@@ -64,9 +60,7 @@ def films(context: typer.Context) -> None:
 def add(
     words: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[NAME] FILE...", help="Files, or a name and then its files."
-        ),
+        typer.Argument(metavar="[NAME] FILE...", help="Files, or a name and then its files."),
     ],
     name: Annotated[
         str | None, typer.Option("--name", help="What the film in one file is called.")
@@ -246,28 +240,26 @@ def clean(
 
 @app.command("ingest")
 def ingest(
-    name: Name,
-    size: Size = "256x144",
-    fit: FitOption = "crop",
-    fps: Fps = None,
-    holdout: Holdout = 0.1,
-    hwaccel: Hwaccel = None,
+    name: Name, size: Size = "256x144", holdout: Holdout = 0.1, hwaccel: Hwaccel = None
 ) -> None:
-    """Decode films now instead of when they are first needed; NAME may be `all` or `a,b`."""
-    for film in _opened(name, size, fit, fps, holdout, hwaccel):
+    """Decode films now instead of when they are first needed; NAME may be `all` or `a,b`.
+
+    How a film is cropped, fitted and resampled are its settings: `zoo films add`, films.toml.
+    """
+    for film in _opened(name, size, holdout, hwaccel):
         for line in _summary(film):
             typer.echo(line)
 
 
 @app.command("info")
-def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps = None) -> None:
+def info(name: Name, size: Size = "256x144") -> None:
     """Print what is known of a film; shots and exact counts once it is ingested."""
     from rich.console import Console
     from rich.table import Table
 
     from zoo.cli.output import shown
+    from zoo.cli.watching import naming, of_each
     from zoo.films.catalogue import Catalogue
-    from zoo.films.geometry import parse_fit
     from zoo.films.ingest import locate
     from zoo.films.store import FrameStore
     from zoo.films.survey import look_at
@@ -277,30 +269,33 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
     workspace = Workspace.here()
     frame = FrameSize.parse(size)
     console = Console()
-    for entry in Catalogue.open(workspace).choose(name):
-        place = locate(entry, frame, workspace, fit=parse_fit(fit), fps=fps)
-        table = Table(show_header=False, box=None, title=shown(entry.shown_title))
-        rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
-        if entry.notes:
-            rows.append(("notes", entry.notes))
-        store = FrameStore.find(place.folder)
-        if store:
-            parts, frames = store.manifest.parts, store.manifest.frames
-            counted = [
-                ("shots", str(len(store.manifest.shots))),
-                ("frames", f"{frames:,} at {store.manifest.fps:.3f} a second"),
-                ("damage", store.manifest.damage.told or "none"),
-            ]
-        else:
-            surveys = look_at(entry, place.settings)
-            parts, frames = [one.part for one in surveys], sum(one.expected for one in surveys)
-            counted = [
-                (
-                    "shots",
-                    f"not known yet; `zoo films ingest {entry.name} --size {size}` finds them",
-                ),
-                ("frames", f"about {frames:,}" if frames else "not known before they are decoded"),
-            ]
+
+    def table_of(entry: FilmEntry) -> Table:
+        with naming(entry):
+            place = locate(entry, frame, workspace)
+            table = Table(show_header=False, box=None, title=shown(entry.shown_title))
+            rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
+            if entry.notes:
+                rows.append(("notes", entry.notes))
+            store = FrameStore.find(place.folder)
+            if store:
+                parts, frames = store.manifest.parts, store.manifest.frames
+                counted = [
+                    ("shots", str(len(store.manifest.shots))),
+                    ("frames", f"{frames:,} at {store.manifest.fps:.3f} a second"),
+                    ("damage", store.manifest.damage.told or "none"),
+                ]
+            else:
+                surveys = look_at(entry, place.settings)
+                parts, frames = [one.part for one in surveys], sum(one.expected for one in surveys)
+                unknown = "not known before they are decoded"
+                counted = [
+                    (
+                        "shots",
+                        f"not known yet; `zoo films ingest {entry.name} --size {size}` finds them",
+                    ),
+                    ("frames", f"about {frames:,}" if frames else unknown),
+                ]
         for part in parts:
             rows += _part_rows(part)
         size_on_disk = f"{frames * frame.pixels * 3 / 1e6:,.0f} MB"
@@ -308,15 +303,19 @@ def info(name: Name, size: Size = "256x144", fit: FitOption = "crop", fps: Fps =
         counted.append((f"store at {size}", f"{size_on_disk} on disk" if store else needed))
         for key, value in rows + counted:
             table.add_row(key, shown(value))
+        return table
+
+    failed: list[ZooError] = []
+    for table in of_each(Catalogue.open(workspace).choose(name), table_of, failed):
         console.print(table, soft_wrap=True)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
 
 
 @app.command("sheet")
 def sheet(
     name: Name,
     size: Size = "256x144",
-    fit: FitOption = "crop",
-    fps: Fps = None,
     holdout: Holdout = 0.1,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder that the pictures are written to.")
@@ -326,7 +325,7 @@ def sheet(
     from zoo.films.sheet import barcode, contact_sheet
     from zoo.workspace import written_aside
 
-    for film in _opened(name, size, fit, fps, holdout, None):
+    for film in _opened(name, size, holdout, None):
         for kind, picture in (("sheet", contact_sheet(film)), ("barcode", barcode(film))):
             path = out / f"{film.name}-{kind}.png"
             with written_aside(path) as aside:
@@ -334,62 +333,45 @@ def sheet(
             typer.echo(f"wrote {path}")
 
 
-def _opened(
-    name: str, size: str, fit: str, fps: str | None, holdout: float, hwaccel: str | None
-) -> list[Film]:
-    """Open the films that are named, ingesting behind a progress bar what has to be."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterator[Film]:
+    """The films that are named, one after another, each ingested behind a bar if it has to be.
 
-    from zoo.cli.output import shown
+    Raises Exit after the last where one of several could not be used.
+    """
+    from rich.console import Console
+
+    from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.films.catalogue import Catalogue
-    from zoo.films.geometry import parse_fit
-    from zoo.films.ingest import open_film
-    from zoo.films.settings import IngestProgress
     from zoo.frame_size import FrameSize
     from zoo.workspace import Workspace
 
-    workspace = Workspace.here()
-    frame = FrameSize.parse(size)
-    entries = Catalogue.open(workspace).choose(name)
-    films = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    workspace, frame = Workspace.here(), FrameSize.parse(size)
     console = Console(stderr=True)
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bars:
-        for entry in entries:
-            task = bars.add_task(shown(entry.name), total=None)
+    failed: list[ZooError] = []
+    yield from of_each(
+        Catalogue.open(workspace).choose(name),
+        lambda entry: ingest_with_progress(console, entry, frame, workspace, holdout, hwaccel),
+        failed,
+    )
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
 
-            def watch(moment: IngestProgress, task: object = task) -> None:
-                if moment.message:
-                    bars.console.print(shown(moment.message), soft_wrap=True, highlight=False)
-                else:
-                    bars.update(task, completed=moment.frames, total=moment.expected or None)  # type: ignore[arg-type]
 
-            film = open_film(
-                entry,
-                frame,
-                workspace,
-                fit=parse_fit(fit),
-                fps=fps,
-                holdout=holdout,
-                progress=watch,
-                hwaccel=hwaccel,
-            )
-            films.append(film)
-            bars.remove_task(task)
-    return films
+def _ingested(entry: FilmEntry, workspace: Workspace) -> str:
+    """The sizes at which what the film's files hold now is ingested, or that a file is missing."""
+    from zoo.films.ingest import locate, stored
+
+    if not all(path.exists() for path in entry.files):
+        return "file is missing"
+    try:
+        sizes = [
+            str(store.size)
+            for store in stored(entry, workspace)
+            if locate(entry, store.size, workspace).folder == store.folder
+        ]
+    except BadInput:
+        return "file cannot be read"
+    return ", ".join(dict.fromkeys(sizes)) or "-"
 
 
 def _files(entry: FilmEntry) -> str:

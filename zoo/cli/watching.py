@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,20 +18,33 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from zoo.cli.output import shown
+from zoo.cli.output import LONGEST, shown
+from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.settings import IngestProgress
 from zoo.frame_size import FrameSize
+from zoo.locks import say
+from zoo.plain_text import one_line
 from zoo.training.watching import Moment
 from zoo.workspace import Workspace
 
+T = TypeVar("T")
+
 
 def ingest_with_progress(
-    console: Console, entry: FilmEntry, size: FrameSize, workspace: Workspace, holdout: float
+    console: Console,
+    entry: FilmEntry,
+    size: FrameSize,
+    workspace: Workspace,
+    holdout: float,
+    hwaccel: str | None = None,
 ) -> Film:
-    """Open a film, ingesting it behind a progress bar if that has not been done yet."""
+    """Open a film, ingesting it behind a progress bar if that has not been done yet.
+
+    Raises BadInput, which names the film, where it cannot be used.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
@@ -42,11 +57,43 @@ def ingest_with_progress(
 
         def watch(moment: IngestProgress) -> None:
             if moment.message:
-                progress.console.print(shown(moment.message), soft_wrap=True)
+                progress.console.print(shown(moment.message), soft_wrap=True, highlight=False)
             else:
                 progress.update(task, completed=moment.frames, total=moment.expected or None)
 
-        return open_film(entry, size, workspace, holdout=holdout, progress=watch)
+        with naming(entry):
+            return open_film(
+                entry, size, workspace, holdout=holdout, progress=watch, hwaccel=hwaccel
+            )
+
+
+@contextmanager
+def naming(entry: FilmEntry) -> Iterator[None]:
+    """Name the film in what is wrong with it."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"film {entry.name}: {error}") from None
+
+
+def of_each(
+    entries: Sequence[FilmEntry], use: Callable[[FilmEntry], T], failed: list[ZooError]
+) -> Iterator[T]:
+    """What `use` returns for each film that can be used.
+
+    The others get a line on standard error, and their errors are added to `failed`. Where only one
+    film is asked for, its error is raised.
+    """
+    for entry in entries:
+        try:
+            result = use(entry)
+        except ZooError as error:
+            if len(entries) == 1 or error.exit_code not in (1, 2):  # asked to stop
+                raise
+            failed.append(error)
+            say(one_line(str(error), LONGEST))
+            continue
+        yield result
 
 
 class LiveDisplay:

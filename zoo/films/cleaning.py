@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from zoo.atomic import is_abandoned, is_temporary, sweep
@@ -14,7 +13,6 @@ from zoo.errors import BadInput
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.ingest import locate
 from zoo.films.store import FrameStore, removable, remove_store, store_lock
-from zoo.frame_size import FrameSize
 from zoo.locks import holder, is_lock
 from zoo.workspace import Workspace
 
@@ -114,18 +112,11 @@ def _unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
     entry: FilmEntry | None = catalogue.entries.get(store.folder.parent.name)
     if entry is None:
         return "no film of the catalogue has this name"
-    manifest = store.manifest
-    rates = {entry.fps}
-    if manifest.resampled is not None:  # perhaps by --fps
-        rates.add(Fraction(manifest.fps).limit_denominator(1_000_000))
-    size = FrameSize.parse(manifest.size)
     try:
-        places = [
-            locate(entry, size, catalogue.workspace, fit=manifest.fit, fps=rate) for rate in rates
-        ]
+        place = locate(entry, store.size, catalogue.workspace)
     except BadInput:
         return None  # its files are not there, perhaps on a disk that is not mounted
-    if manifest.fingerprint in {place.fingerprint for place in places}:
+    if place.fingerprint == store.manifest.fingerprint:
         return None
     return "the film's files or settings have changed"
 

@@ -9,15 +9,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from zoo.atomic import FULL, CannotWrite, kept_if_possible, reason, replaced_folder
 from zoo.errors import BadInput, ZooError
-from zoo.films.catalogue import FilmEntry, parse_fps
+from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film, Shot
 from zoo.films.fingerprint import file_digest, file_fingerprint
-from zoo.films.geometry import Fit
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
 from zoo.films.source import check_regular_file
 from zoo.films.split import Split, check_holdout, split_by_shot
@@ -34,8 +32,6 @@ def open_film(
     size: FrameSize,
     workspace: Workspace,
     *,
-    fit: Fit = "crop",
-    fps: Fraction | float | str | None = None,
     holdout: float = 0.1,
     progress: Progress | None = None,
     hwaccel: str | None = None,
@@ -43,9 +39,8 @@ def open_film(
 ) -> Film:
     """Open a film at one size, ingesting it first if that was not done before.
 
-    `fps` overrides the entry's; None keeps frames as they come. `holdout` is the share of
-    frames to hold out, 0 to 0.5. `hwaccel` names a hardware decoder, such as `cuda`; `threads`
-    is for the decoder, 0 for as many as there are cores.
+    `holdout` is the share of frames to hold out, 0 to 0.5. `hwaccel` names a hardware decoder, such
+    as `cuda`; `threads` is for the decoder, 0 for as many as there are cores.
 
     A film that was ingested before opens in milliseconds: its files are known again by length and
     samples (`file_fingerprint`). Where the time of their last change is another, as in a copy, they
@@ -56,7 +51,7 @@ def open_film(
     """
     check_holdout(holdout)
     workspace.sweep(entry.name)
-    place = locate(entry, size, workspace, fit=fit, fps=fps)
+    place = locate(entry, size, workspace)
     store = FrameStore.find(place.folder)
     if store is None or _changed_since(store, place):
         with _locked(place.folder, entry, progress):
@@ -125,17 +120,9 @@ def _source_files(entry: FilmEntry, place: Place) -> list[SourceFile]:
     ]
 
 
-def locate(
-    entry: FilmEntry,
-    size: FrameSize,
-    workspace: Workspace,
-    *,
-    fit: Fit = "crop",
-    fps: Fraction | float | str | None = None,
-) -> Place:
+def locate(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Place:
     """Say where a film's store lies. Raises BadInput if a file is missing or is no file."""
-    rate = entry.fps if fps is None else parse_fps(fps)
-    settings = IngestSettings(size, fit, entry.crop, entry.start, entry.stop, rate)
+    settings = IngestSettings(size, entry.fit, entry.crop, entry.start, entry.stop, entry.fps)
     contents, changed = [], []
     for path in entry.files:
         check_regular_file(path)
