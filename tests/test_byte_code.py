@@ -129,7 +129,10 @@ def test_a_search_finds_better_codes_and_never_worse_ones() -> None:
         before, after = (error(code.levels_of(digits), wanted) for digits in (start, found))
     assert (after <= before).all() and after.mean() < 0.5 * before.mean()
     assert (found >= 0).all() and (found < code.base).all()
-    assert torch.equal(found[3:4], alone)
+    # Kernels round otherwise for one row than for forty, so the digits may differ, the error not.
+    with torch.inference_mode():
+        by_itself = error(code.levels_of(alone), wanted[3:4])
+    torch.testing.assert_close(after[3:4], by_itself, rtol=1e-3, atol=1e-6)
     assert error.mixing.grad is None
 
 

@@ -70,7 +70,8 @@ def test_hashes_are_those_of_the_drawn_frames_in_order() -> None:
     film, hasher = a_film(), Hasher(CPU)
     pass_by(film, lambda frames, _: 1 - frames, hasher)
     drawn = 1 - film_batch(film, slice(0, len(film)), CPU)
-    assert torch.equal(hasher.hashes.bits, pdq(drawn).bits)
+    # Batches of another size may round otherwise, at the threshold of a bit.
+    assert (hasher.hashes.bits != pdq(drawn).bits).sum(dim=1).max() <= 2
 
 
 def test_spread_within_shots_is_that_of_numpy() -> None:

@@ -137,7 +137,8 @@ def test_a_header_that_takes_long_to_be_refused(shape: str, tmp_path: Path) -> N
     began = time.monotonic()
     with pytest.raises(BadInput):
         read_array(tmp_path / "a.npy")
-    assert time.monotonic() - began < 2
+    # Exponential time would be hours.
+    assert time.monotonic() - began < 60
 
 
 def test_a_bomb_in_an_archive_of_arrays(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def test_a_place_that_means_no_good_is_left_soon(
     began = time.monotonic()
     with pytest.raises(FetchFailed, match=said):
         fetch.download(weights, tmp_path / "net.pth", notices.append)
-    assert time.monotonic() - began < 8
+    # They go on for twenty seconds or for ever; nothing is said of how fast this machine is.
+    assert time.monotonic() - began < 18
     assert server.asked >= 1
     assert list(tmp_path.iterdir()) == []
 

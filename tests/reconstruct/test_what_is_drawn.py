@@ -126,15 +126,41 @@ class Slow:
         return np.full((read.stop - read.start, 32, 32, 3), read.start // BATCH, np.uint8)
 
 
-def test_reading_drawing_and_showing_go_on_at_once() -> None:
-    panel = Slow(10 * BATCH)
-    begin = time.perf_counter()
+class Meeting(Slow):
+    """A panel whose second drawing waits for a third reading, and the other way round."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__(frames)
+        self.met = threading.Barrier(2)
+
+    def read(self, indices: slice) -> slice:
+        if indices.start == 2 * BATCH:
+            self.met.wait(timeout=60)
+        return indices
+
+    def draw(self, read: slice) -> Pixels:
+        if read.start == BATCH:
+            self.met.wait(timeout=60)
+        return np.full((read.stop - read.start, 32, 32, 3), read.start // BATCH, np.uint8)
+
+
+def test_reading_and_drawing_go_on_at_once() -> None:
+    # One after another they would wait for each other until the barrier breaks.
+    panel = Meeting(4 * BATCH)
     with closing(pictures([panel], 0, len(panel.film))) as seen:
-        for number, (picture,) in enumerate(seen):
-            assert picture[0, 0, 0] == number // BATCH
-            time.sleep(0.05 / BATCH)
-    # One after another they would take 1.5 s.
-    assert time.perf_counter() - begin < 1.1
+        found = [int(picture[0, 0, 0]) for (picture,) in seen]
+    assert found == [number // BATCH for number in range(4 * BATCH)]
+    assert not panel.met.broken
+
+
+def test_drawing_goes_on_while_a_picture_is_shown() -> None:
+    panel = Slow(10 * BATCH)
+    with closing(pictures([panel], 0, len(panel.film))) as seen:
+        next(seen)
+        end = time.monotonic() + 60
+        while panel.begun < 3:
+            assert time.monotonic() < end, "nothing was read while a picture was shown"
+            time.sleep(0.01)
 
 
 def test_no_more_is_read_ahead_than_was_promised() -> None:

@@ -81,14 +81,11 @@ def test_operations_are_those_of_forward_and_backward(
     assert operations_per_frame(config.model_copy(update={"batch": 1}), CPU) == 2 * once
 
 
-def test_a_product_in_more_bits_is_no_faster_and_takes_the_time_it_is_given() -> None:
+def test_the_rate_of_a_product_is_in_operations_per_second() -> None:
     assert number_type("bf16-mixed") == torch.bfloat16
     assert number_type("32-true") == torch.float32
-    begun = time.monotonic()
-    single = matmul_rate(CPU, torch.float32)
-    assert 0.25 < time.monotonic() - begun < 20
-    assert 1e8 < single < 1e14
-    assert matmul_rate(CPU, torch.float64) < 1.2 * single
+    # From far below one core of an old laptop to far above a large server.
+    assert 1e8 < matmul_rate(CPU, torch.float32) < 1e14
 
 
 def test_share_of_peak_is_told_where_it_is_asked_for_and_changes_nothing(

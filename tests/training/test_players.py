@@ -145,7 +145,7 @@ def test_a_gradient_in_another_memory_layout_moves_the_right_weights() -> None:
     take_step(twin, frames)["autoencoder"].total.backward()
     nn.utils.clip_grad_norm_(player.parameters, 1.0)
     player.optimizer.step()
-    torch.testing.assert_close(model.up.weight, twin.up.weight, rtol=0, atol=0)
+    torch.testing.assert_close(model.up.weight, twin.up.weight, rtol=1e-5, atol=1e-7)
 
 
 def test_players_that_share_a_parameter_or_leave_one_out_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from safetensors.torch import load, save
+from torch import Tensor
 
 from zoo.conformance.subject import LATENT, SIZES, Subject, extremes, scene
 from zoo.conformance.verdict import expect
@@ -11,7 +12,7 @@ from zoo.conformance.verdict import expect
 LATENT_TOLERANCE = 1e-3
 """How far a latent may move, relative to its spread, when a frame is encoded in company."""
 PIXELS_THAT_MAY_DIFFER = 1e-3
-"""Share of pixels that may differ by one 8-bit level between batch sizes."""
+"""Share of colour values that may differ by one 8-bit level between kernels or batch sizes."""
 
 
 @torch.inference_mode()
@@ -73,31 +74,28 @@ def batch_invariant(subject: Subject) -> None:
         moved <= LATENT_TOLERANCE * max(spread, 1e-6),
         f"a frame's latent moved by {moved:.2g} in company, where latents spread by {spread:.2g}",
     )
-    levels = [
-        (drawn.clamp(0, 1) * 255).round()
-        for drawn in (
-            model.decode(together),
-            torch.cat([model.decode(latent[None]) for latent in together]),
-        )
-    ]
-    apart = (levels[0] - levels[1]).abs()
-    expect(apart.max() <= 1, f"a pixel differs by {int(apart.max())} levels in company")
-    share = float((apart > 0).float().mean())
-    expect(share <= PIXELS_THAT_MAY_DIFFER, f"{share:.2%} of pixels differ in company")
+    expect_same_picture(
+        model.decode(together),
+        torch.cat([model.decode(latent[None]) for latent in together]),
+        "a frame decoded in a batch differs from the same frame decoded alone",
+    )
 
 
 @torch.inference_mode()
 def reloads_to_the_bit(subject: Subject) -> None:
-    """Weights written and read into a new instance give the very same reconstructions."""
+    """Weights written and read into new instances give the very same reconstructions in each."""
     model = subject.after_training()
     frames = scene(2, model.size)
     stored = save({name: t.contiguous().clone() for name, t in model.state_dict().items()})
-    again = subject.unfitted(seed=1)
-    again.load_state_dict(load(stored))
-    same = torch.equal(
-        model.decode(model.encode(frames)), again.eval().decode(again.encode(frames))
-    )
-    expect(same, "after saving and loading, the same frames come back differently")
+    drawn = []
+    for seed in (1, 2):
+        again = subject.unfitted(seed=seed)
+        again.load_state_dict(load(stored))
+        drawn.append(again.eval().decode(again.encode(frames)))
+    what = "after saving and loading, the same frames come back differently"
+    # Two loaded instances have one memory layout; weights set by `prepare` may have had another.
+    expect(torch.equal(*drawn), what)
+    expect_same_picture(model.decode(model.encode(frames)), drawn[0], what)
 
 
 @torch.inference_mode()
@@ -130,7 +128,23 @@ def draws_from_the_latent_alone(subject: Subject) -> None:
     stranger.eval().encode(frames[6:])
     # The numbers alone: a tensor can carry more, as attributes or as a subclass of its own.
     numbers = torch.tensor(latent.tolist(), dtype=latent.dtype).reshape(latent.shape)
-    expect(
-        torch.equal(drawn, stranger.decode(numbers)),
+    # This tensor is contiguous, where an encoder's output may be strided: other kernels round
+    # otherwise, so the pictures are compared and not the last bits.
+    expect_same_picture(
+        drawn,
+        stranger.decode(numbers),
         "decoding depends on more than the latent and the weights",
+    )
+
+
+def expect_same_picture(one: Tensor, other: Tensor, what: str) -> None:
+    """Raise `Broken` unless frames (B, 3, H, W) in [0, 1] agree up to a kernel's rounding.
+
+    In 8 bits no value may be apart by more than one level, and few may be apart at all.
+    """
+    apart = ((one.clamp(0, 1) * 255).round() - (other.clamp(0, 1) * 255).round()).abs()
+    share = float((apart > 0).float().mean())
+    expect(
+        apart.max() <= 1 and share <= PIXELS_THAT_MAY_DIFFER,
+        f"{what}: {share:.2%} of the values, by up to {int(apart.max())} of 255 levels",
     )
