@@ -111,6 +111,13 @@ class Autoencoder(nn.Module):
     """Pairs of terms that pull against each other, each written `player.term`; for a GAN
     `(("decoder.adversarial", "discriminator.real_or_drawn"),)`."""
 
+    unequal_terms: ClassVar[tuple[str, ...]] = ()
+    """Where the model is not trained on the terms of all others, a sentence each: more images per
+    step, passes over the film outside of the budget, what its loss shares with a metric. Reports
+    print them."""
+    tuned_on: ClassVar[tuple[str, ...]] = ()
+    """Films on which the defaults were chosen, by name: numbers on them are not of an unseen film.
+    Reports print them."""
     waivers: ClassVar[Mapping[str, str]] = {}
     """Promises that a model breaks on purpose, as a historic one may: the name of the check, as
     `zoo models check` prints it, and why. What is waived is printed wherever it is checked."""

@@ -62,18 +62,33 @@ def _flat(values: Iterable[object]) -> Iterator[object]:
             yield value
 
 
+LEAST_SHOTS = 8
+"""Shots that an interval needs: of fewer, no interval holds what it says."""
+
+
 class Summary(_Typed):
     """One metric over one part of a film: statistics over frames, each frame counted once."""
 
     frames: int
     """Frames that have a value; some metrics have none where nothing moves, say."""
+    shots: int | None = None
+    """Shots that these frames lie in; null in records from before it was written down."""
     mean: Number
     """Geometric for a metric that is a ratio, whose `better` is `one`."""
     sd: Number
     lowest: Number
     highest: Number
     interval: tuple[Number, Number] | None = None
-    """95 % interval of the mean from resampling shots; null where the part has one shot."""
+    """95 % interval of the mean, by Student's t over the means of shots; null for fewer than
+    `LEAST_SHOTS` shots. Without `shots` it is one from resampling shots, which holds less."""
+
+    @property
+    def sound_interval(self) -> tuple[float, float] | None:
+        """The interval where it holds the mean in 95 % of cases, else None."""
+        if self.shots is None or self.shots < LEAST_SHOTS or not self.interval:
+            return None
+        low, high = self.interval
+        return None if low is None or high is None else (low, high)
 
 
 class Throughput(_Typed):
@@ -306,6 +321,9 @@ class FilmInfo(_Typed):
     """Held-out runs of frames, `[start, stop)`."""
     shot_starts: list[int] = []
     """First frame of every shot, in order."""
+    overlaps: dict[str, float] | None = None
+    """By other film of the comparison, the share of this one's frames that match a frame of it;
+    null in records from before films were compared."""
     barcode: str | None = None
     """A picture of the whole film, each column a moment of it; relative to the results' folder."""
     series: str | None = None
@@ -354,6 +372,11 @@ class Record(_Typed):
     that were asked for."""
     run: str | None = None
     """The run's folder, relative to the workspace."""
+    unequal_terms: list[str] | None = None
+    """What the model gets in training that others do not, and what its loss shares with metrics;
+    null in records from before it was noted."""
+    tuned_on: list[str] | None = None
+    """Films that the model's defaults were chosen on; null in records from before it was noted."""
     spent: Spent | None = None
     parameters: int | None = None
     latent: LatentInfo | None = None

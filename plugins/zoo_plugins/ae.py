@@ -23,6 +23,10 @@ class PlainAutoencoder(zoo.Autoencoder):
 
     name: ClassVar[str] = "ae"
     summary: ClassVar[str] = "plain autoencoder, squared error on pixels"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "the loss is the squared error that PSNR is computed from.",
+    )
+    tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(zoo.Options):

@@ -145,6 +145,18 @@ class Best(zoo.Autoencoder):
 
     name: ClassVar[str] = "best"
     summary: ClassVar[str] = "principal components in few bits each, redrawn by a network"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "each step also trains on as many warped copies of its frames, so on twice as many images "
+        "as other models.",
+        "before training, up to 15 passes over the training frames compute its components, outside "
+        "of the budget.",
+        "the loss contains the squared error that PSNR is computed from, MS-SSIM, and features of "
+        "a network pretrained on photographs, as LPIPS does with another network.",
+    )
+    tuned_on: ClassVar[tuple[str, ...]] = (
+        *("bikes", "bigbuckbunny", "carphone"),
+        *("tears", "tears6", "sintel", "popeye", "bunny"),
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 24, "coarse": 1, "lr": 3e-3, "backbone": LIGHT_BACKBONE}
     }

@@ -181,6 +181,7 @@ class Broad2016(zoo.Autoencoder):
 
     name: ClassVar[str] = "broad2016"
     summary: ClassVar[str] = "the film autoencoder of 2016, as its text intends (quick: an eighth)"
+    tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 10, "lr": 2e-3}}
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.adversarial"),
@@ -329,6 +330,9 @@ class Broad2016Published(Broad2016):
     name: ClassVar[str] = "broad2016_published"
     summary: ClassVar[str] = (
         "the film autoencoder of 2016, as its published code does (quick: an eighth)"
+    )
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "the last frames of the film, at most 11, are not trained on.",
     )
     waivers: ClassVar[Mapping[str, str]] = {
         "batch invariant": "the published code normalises by the batch at inference too",

@@ -25,6 +25,9 @@ class MsSsimAutoencoder(PlainAutoencoder):
 
     name: ClassVar[str] = "msssim_ae"
     summary: ClassVar[str] = "plain autoencoder, MS-SSIM and absolute error"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "the loss contains MS-SSIM, which is also a metric.",
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(PlainAutoencoder.Options):

@@ -77,6 +77,11 @@ class PerceptualVae(VariationalAutoencoder):
 
     name: ClassVar[str] = "perceptual"
     summary: ClassVar[str] = "VAE with a loss on features of a pretrained network"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "the loss contains the squared error that PSNR is computed from.",
+        "the loss compares features of a network pretrained on photographs, as LPIPS does with "
+        "another network.",
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "lr": 4e-3, "backbone": LIGHT_BACKBONE}
     }

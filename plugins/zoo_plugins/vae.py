@@ -23,6 +23,10 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     name: ClassVar[str] = "vae"
     summary: ClassVar[str] = "variational autoencoder, Gaussian pixels"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "the loss contains the squared error that PSNR is computed from.",
+    )
+    tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(zoo.Options):

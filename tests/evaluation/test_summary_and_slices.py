@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.evaluation.summary import parts_of, summarise
+from zoo.evaluation.summary import _interval, parts_of, summarise
 from zoo.evaluation.traits import slices, traits_of
 from zoo.films.in_memory import film_of
+from zoo.records import Summary
 
 
 def still_frames(levels: list[int]) -> np.ndarray:
@@ -36,7 +37,7 @@ def test_a_summary_is_of_the_frames_that_have_a_value() -> None:
     assert summarise(values, np.array([0, 20]), film) is None
 
 
-def test_the_interval_resamples_shots_and_not_frames() -> None:
+def test_the_interval_is_of_shots_and_not_of_frames() -> None:
     # Ten shots, each of one value: frames say nothing that their shot does not.
     film = film_of(still_frames([10] * 500), cuts=list(range(50, 500, 50)), holdout=0)
     by_shot = np.repeat(np.arange(10.0), 50)
@@ -45,19 +46,26 @@ def test_the_interval_resamples_shots_and_not_frames() -> None:
     low, high = summary.interval
     # The standard error of a mean of ten shots is 2.87 / sqrt(10) = 0.91.
     assert low is not None and high is not None
-    assert low == pytest.approx(4.5 - 1.96 * 0.91, abs=0.3)
-    assert high == pytest.approx(4.5 + 1.96 * 0.91, abs=0.3)
+    # Student's t of nine degrees of freedom is 2.262: sd 3.028 of ten means.
+    assert low == pytest.approx(4.5 - 2.262 * 3.028 / 10**0.5, abs=0.01)
+    assert high == pytest.approx(4.5 + 2.262 * 3.028 / 10**0.5, abs=0.01)
+    assert summary.shots == 10 and summary.sound_interval == summary.interval
     one_shot = film_of(still_frames([10] * 500), holdout=0)
     alone = summarise(by_shot, np.arange(500), one_shot)
     assert alone is not None and alone.interval is None
 
 
 def test_a_ratio_has_a_geometric_mean() -> None:
-    film = film_of(still_frames([10] * 40), cuts=[20], holdout=0)
+    film = film_of(still_frames([10] * 40), cuts=list(range(5, 40, 5)), holdout=0)
     values = np.repeat([0.25, 4.0], 20)
     summary = summarise(values, np.arange(40), film, ratio=True)
     assert summary is not None and summary.mean == pytest.approx(1)
-    assert summary.interval == pytest.approx((0.25, 4))
+    assert summary.interval is not None
+    low, high = summary.interval
+    assert low and high and low * high == pytest.approx(1)
+    values[3] = 0.0
+    summary = summarise(values, np.arange(40), film, ratio=True)
+    assert summary is not None and (summary.mean, summary.interval) == (0.0, None)
     every_other = np.arange(0, 40, 20)
     (found,) = slices({"brightness": np.array([1.0, 2.0] * 20)}, {"x": values}, every_other, {"x"})
     assert found.scores["x"] == pytest.approx(1)
@@ -104,3 +112,31 @@ def test_a_trait_that_is_the_same_everywhere_or_unknown_gives_no_slices() -> Non
     unknown = np.array([np.nan, 1.0, 2.0, 3.0])
     found = slices({"motion": unknown}, {"psnr": np.arange(4.0)}, np.arange(4))
     assert sum(part.frames for part in found) == 3
+
+
+@pytest.mark.parametrize("shots", [2, 3, 7])
+def test_few_shots_have_no_interval(shots: int) -> None:
+    film = film_of(still_frames([10] * 10 * shots), cuts=range(10, 10 * shots, 10), holdout=0)
+    summary = summarise(np.arange(10.0 * shots), np.arange(10 * shots), film)
+    assert summary is not None
+    assert (summary.shots, summary.interval, summary.sound_interval) == (shots, None, None)
+
+
+def test_an_interval_from_resampling_shots_is_not_taken_for_one_that_holds() -> None:
+    old = Summary(frames=9, mean=1, sd=0, lowest=1, highest=1, interval=(0.9, 1.1))
+    assert old.sound_interval is None
+
+
+@pytest.mark.parametrize("shots", [8, 12, 30])
+@pytest.mark.parametrize("unequal", [False, True])
+def test_intervals_hold_the_mean_as_often_as_they_say(shots: int, unequal: bool) -> None:
+    random = np.random.default_rng(shots)
+    held, draws = 0, 600
+    for _ in range(draws):
+        lengths = 2 + random.geometric(0.05, shots) if unequal else np.full(shots, 10)
+        levels = np.repeat(random.normal(0, 1, shots), lengths)
+        values = levels + random.normal(0, 0.3, lengths.sum())
+        low, high = _interval(values, np.repeat(np.arange(shots), lengths))
+        held += low <= 0 <= high
+    # By chance alone 600 draws at 95% lie within 1.8% of it.
+    assert 0.93 < held / draws < (0.995 if unequal else 0.97)

@@ -72,7 +72,9 @@ ENVIRONMENT = Environment(
 
 def summary(mean: float | None) -> Summary:
     interval = None if mean is None else (mean - 0.02, mean + 0.03)
-    return Summary(frames=20, mean=mean, sd=0.01, lowest=mean, highest=mean, interval=interval)
+    return Summary(
+        frames=20, shots=9, mean=mean, sd=0.01, lowest=mean, highest=mean, interval=interval
+    )
 
 
 def timing(median: float) -> Throughput:
@@ -98,6 +100,7 @@ def film(name: str, title: str, licence: str | None) -> FilmInfo:
         shot_starts=[0, 20, 40, 60, 80],
         barcode=f"figures/barcode-{name}.png",
         series=f"series/{name}.json",
+        overlaps={"beta" if name == "alpha" else "alpha": 0.0},
     )
 
 
@@ -221,6 +224,8 @@ def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Rec
         seed=seed,
         options={"width": 16},
         status="ok",
+        unequal_terms=[],
+        tuned_on=[],
         spent=None if reference else Spent(frames=1200, steps=75, epochs=15.8, seconds=30.0),
         parameters=1_234_567,
         latent=LatentInfo(numbers=16, bits=128, coded_bytes=14.24, decoder_bytes=3_499_999),

@@ -77,8 +77,11 @@ def test_sections_stand_in_the_report_and_what_failed_is_said_in_their_place(
         silent=section("silent", "return ' \\n'", heading="Silent"),
     )
     text = write_report(results, folder).read_text()
-    assert f"\n## How \\*many\\*\n\nBrought by ? ?, a plugin.\n\n{len(results.records)} rec" in text
-    assert "It could not be written: ArithmeticError: not \\| enough of it\n" in text
+    assert (
+        "\n## How \\*many\\*\n\nThis section was written by the plugin ? ?.\n\n"
+        f"{len(results.records)} rec" in text
+    )
+    assert "The section could not be written: ArithmeticError: not \\| enough of it\n" in text
     assert "A section is missing: plugin gone of" in text.split("## What failed")[1]
     found = headings(text)
     at = found.index("Bad")
@@ -192,7 +195,7 @@ def test_a_report_with_a_section_is_made_without_torch(tmp_path: Path) -> None:
         "from zoo.records import Results, read_json\n"
         "from zoo.report.write import write_report\n"
         "text = write_report(read_json(folder / 'results.json', Results), folder).read_text()\n"
-        "assert 'Brought by zoo-words 1.0, a plugin.\\n\\nby a stranger' in text\n"
+        "assert 'written by the plugin zoo-words 1.0.\\n\\nby a stranger' in text\n"
         "heavy = {'torch', 'av', 'timm', 'lightning_fabric', 'zoo_plugins'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -10,7 +10,7 @@ import torch
 
 from zoo.compare.pictures import with_pictures
 from zoo.compare.series import with_series
-from zoo.compare.takedowns import with_takedowns
+from zoo.compare.takedowns import with_overlaps, with_takedowns
 from zoo.compare.videos import LONGEST, with_videos
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
@@ -44,6 +44,7 @@ def gather(
     searched = with_takedowns(workspace, records, films, device)
     drawn = with_pictures(workspace, searched, films, chooses, folder, device)
     described = with_series(workspace, films, records, measured, folder)
+    described = with_overlaps(described, films, device)
     shown, final = with_videos(workspace, films, described, drawn, folder, device, longest)
     return Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

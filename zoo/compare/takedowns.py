@@ -14,15 +14,17 @@ import torch
 from zoo.evaluation.judge import HASHES
 from zoo.films.film import Film
 from zoo.matching.hashed_film import HashedFilm, hash_film
-from zoo.matching.hashes import Hashes
+from zoo.matching.hashes import MATCHES_WITHIN, Hashes, nearest_distances
 from zoo.matching.takedown import takedown
 from zoo.reading import read_arrays
-from zoo.records import Record, Takedown
+from zoo.records import FilmInfo, Record, Takedown
 from zoo.training.run_folder import RunFolder
 from zoo.workspace import Workspace
 
 MOST_FRAMES = 6000
 """Of a film that are searched: a search of all pairs takes the square of it."""
+MOST_ASKED = 1000
+"""Frames of a film that are looked for in every other one."""
 
 
 def with_takedowns(
@@ -39,6 +41,35 @@ def with_takedowns(
         else record
         for record in records
     ]
+
+
+def with_overlaps(
+    described: Sequence[FilmInfo], films: Sequence[Film], device: torch.device
+) -> list[FilmInfo]:
+    """The films, each with the share of its own frames that match a frame of every other one."""
+    hashed = {film.name: hash_film(film, device).hashes for film in films}
+    return [
+        info.model_copy(
+            update={
+                "overlaps": {
+                    name: _shared(hashed[info.name], other)
+                    for name, other in hashed.items()
+                    if name != info.name
+                }
+            }
+        )
+        for info in described
+    ]
+
+
+@torch.inference_mode()
+def _shared(one: Hashes, other: Hashes) -> float:
+    asked = one.bits[one.comparable]
+    asked = asked[:: -(-len(asked) // MOST_ASKED) or 1]
+    if not len(asked):
+        return 0.0
+    nearest = nearest_distances(asked, other.bits[other.comparable])
+    return int((nearest <= MATCHES_WITHIN).sum()) / len(asked)
 
 
 def _score(

@@ -83,6 +83,8 @@ def evaluate(
         seed=config.seed,
         options=config.options,
         status="ok",
+        unequal_terms=list(architecture.unequal_terms),
+        tuned_on=list(architecture.tuned_on),
         run=folder.path.relative_to(workspace.root).as_posix(),
         spent=run.spent,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),

@@ -12,11 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from zoo.records import MetricInfo
+from zoo.records import MetricInfo, Part
 from zoo.report import look
 from zoo.report.standings import Standing
+from zoo.report.table import bracketed
 from zoo.workspace import written_aside
 
 DOTS_PER_INCH = 100
@@ -25,6 +27,9 @@ COLOURS = 128
 """What lines and letters need; fewer colours make a picture a quarter as large."""
 HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth": 1.6}
 """Signs in outline, told from full ones without colour."""
+
+CODED_TOO = "a codec, which coded the held-out frames too"
+IN_BRACKETS = f"In brackets: {CODED_TOO}."
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
@@ -65,6 +70,16 @@ def key(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     )
     for words in legend.get_texts():
         words.set_parse_math(False)
+
+
+def signed_name(row: Standing, part: Part) -> str:
+    """A row's name beside a point; a codec's in brackets on held-out frames, as in tables."""
+    return bracketed(look.drawable(row.name, NAME_LENGTH), row, part)
+
+
+def codec_key() -> Line2D:
+    """What brackets mean, for the line above the panels."""
+    return Line2D([], [], linestyle="", label=f"(  ): {CODED_TOO}")
 
 
 def named(row: Standing) -> str:

@@ -35,9 +35,9 @@ def cost_table(results: Results) -> Table | None:
         return None
     columns = [
         Column(("train", "frames/s"), _speed("train")),
-        Column(("encode", "in batch / alone"), _speeds("encode")),
-        Column(("decode", "in batch / alone"), _speeds("decode")),
-        Column(("round trip", "in batch / alone"), _speeds("round_trip")),
+        Column(("encode frames/s", "in batch / alone"), _speeds("encode")),
+        Column(("decode frames/s", "in batch / alone"), _speeds("decode")),
+        Column(("round trip frames/s", "in batch / alone"), _speeds("round_trip")),
         Column(("memory to train", "/ round trip"), _pair("train_memory", "round_trip_memory")),
         Column(
             ("param-", "eters"),
@@ -53,7 +53,7 @@ def cost_table(results: Results) -> Table | None:
         ),
     ]
     if any(_has(row, name) for row in rows for name in ("train_joules", "round_trip_joules")):
-        heading = ("mJ a frame to train", "/ round trip")
+        heading = ("mJ per frame to train", "/ round trip")
         columns.append(Column(heading, _pair("train_joules", "round_trip_joules")))
     if any(record.environment.compile != "none" for row in rows for record in row.records):
         columns.append(Column(("training", "compiled"), _compiled))
@@ -81,14 +81,14 @@ def timing_protocol(results: Results) -> list[str]:
     sentences = []
     for machine, settings in told.items():
         for batch, group in groupby(sorted(settings), key=lambda setting: setting[0]):
-            repeats = numbers.listed([str(count) for _, count in group])
+            repeats = numbers.listed([str(count) for _, count in group], "or")
             sentences.append(
-                f"{machine}: batches of {batch} and frames alone, medians of {repeats} timings."
+                f"{machine}: batches of {batch} and single frames, medians of {repeats} timings."
             )
     if any(record.cost and record.cost.batch is None for record in results.records):
         sentences.append(
-            "Codecs: timed once, coding the whole film at the quality that was found and decoding "
-            "it, conversion from and to RGB included."
+            "Codecs were timed once over the whole film, at the quality that gives the bytes asked "
+            "for, including conversion from and to RGB."
         )
     return sentences
 
@@ -162,10 +162,11 @@ def _notes(rows: list[Standing]) -> list[str]:
     notes = []
     for reason, found in missing.items():
         names = sorted(set().union(*found.values()))
-        figures = [name.replace("joules", "energy").replace("_", " ") for name in names]
+        figures = [f"the {name.replace('joules', 'energy').replace('_', ' ')}" for name in names]
         what = numbers.listed(figures)
         whose = "every row" if len(found) == len(rows) > 1 else numbers.listed([*found])
-        notes.append(f"n/a for {whose} ({what}): {reason}")
+        verb = numbers.verb(len(figures), "is", "are")
+        notes.append(f"{what[:1].upper()}{what[1:]} {verb} n/a for {whose}: {reason}")
     return notes
 
 

@@ -1,18 +1,85 @@
-"""Trained on one film, shown another: the matrix of every model, as numbers and as sentences."""
+"""Trained on one film, evaluated on another: a matrix for every model, and what it says.
+
+Pairs of films that overlap are in the matrix and in no mean: a model has seen such a film in part.
+"""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from zoo.records import Part, Record, Results
+from zoo.records import FilmInfo, Part, Record, Results
 from zoo.report import numbers
 from zoo.report.ranking import Ranking, in_order, measured, ranking
-from zoo.report.standings import Standing, Value, crossings
+from zoo.report.standings import LEAST_SEEDS, Standing, Value, combined, crossings, deviation
 from zoo.report.table import Cell, Row, Table, fixed, said, shown_name
 from zoo.report.text import one_line
+
+OVERLAP = 0.02
+"""Two films overlap where more than this share of the frames of either matches the other."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two films of a comparison that share pictures."""
+
+    film: str
+    other: str
+    share: float
+    """Of the frames of `film`, those that match a frame of `other`."""
+    drawn_by: str | None
+    """The row whose reconstructions of `film` were compared; None where its own frames were."""
+
+    @property
+    def sentence(self) -> str:
+        """What overlaps, and by how much."""
+        film, other = one_line(self.film, 60), one_line(self.other, 60)
+        which = f" as {one_line(self.drawn_by, 60)} reconstructs them" if self.drawn_by else ""
+        return (
+            f"{film} and {other} overlap: {numbers.percent(self.share)} of the frames of {film}"
+            f"{which} match a frame of {other}."
+        )
+
+
+def overlaps(results: Results) -> list[Overlap]:
+    """The pairs of films that overlap, by their hashes; each pair once.
+
+    Records of before films were compared have only the hashes of reconstructions, which find less.
+    """
+    found = []
+    for index, film in enumerate(results.films):
+        for other in results.films[index + 1 :]:
+            both = [*_shares(results, film, other), *_shares(results, other, film)]
+            most = max(both, key=lambda overlap: overlap.share, default=None)
+            if most and most.share > OVERLAP:
+                found.append(most)
+    return found
+
+
+def _shares(results: Results, film: FilmInfo, other: FilmInfo) -> list[Overlap]:
+    if film.overlaps is not None and other.name in film.overlaps:
+        return [Overlap(film.name, other.name, film.overlaps[other.name], None)]
+    return [
+        Overlap(film.name, other.name, record.takedown.false_matches[other.name], record.model)
+        for record in results.records
+        if record.watched == film.name
+        and record.takedown
+        and other.name in record.takedown.false_matches
+    ]
+
+
+def overlap_sentences(results: Results) -> list[str]:
+    """Which films overlap, and what that does to the means; none where all are disjoint."""
+    found = overlaps(results)
+    if not found:
+        return []
+    pairs = numbers.verb(len(found), "the pair", "such pairs")
+    return [
+        *(overlap.sentence for overlap in found),
+        f"Means over films count what they share twice; means over films that were not trained on "
+        f"leave {pairs} out.",
+    ]
 
 
 @dataclass(frozen=True)
@@ -33,11 +100,20 @@ class Matrix:
     row: Standing
     rank: Ranking
     cells: dict[tuple[str, str], Crossed]
+    overlapping: frozenset[tuple[str, str]]
+    """Pairs of films that share pictures, either way round."""
 
     @property
     def foreign(self) -> list[float]:
-        """What it makes of films that it was not trained on."""
-        return [cell.value.mean for (a, b), cell in self.cells.items() if a != b and cell.value]
+        """What it makes of films of which it has seen nothing."""
+        return [
+            cell.value.mean
+            for pair, cell in self.cells.items()
+            if self._disjoint(pair) and cell.value
+        ]
+
+    def _disjoint(self, pair: tuple[str, str]) -> bool:
+        return pair[0] != pair[1] and pair not in self.overlapping
 
     @property
     def complete(self) -> bool:
@@ -45,24 +121,25 @@ class Matrix:
         return all(cell.value for cell in self.cells.values())
 
     def elsewhere(self) -> Value | None:
-        """The mean over all pairs of different films, with its spread over seeds."""
-        pairs = [(a, b) for a, b in self.cells if a != b]
+        """The mean over all pairs of films that share nothing, with its spread over seeds."""
+        pairs = [pair for pair in self.cells if self._disjoint(pair)]
         seeds = sorted({record.seed for record in self.row.records})
         means = []
         for seed in seeds:
             found = [self._value(a, b, "other", partial(_seed_is, seed)) for a, b in pairs]
-            if all(value is not None for value in found):
-                means.append(statistics.fmean(value.mean for value in found if value))
+            if found and all(value is not None for value in found):
+                means.append(combined((v.mean for v in found if v), self.rank.ratio))
         if not means:
             return None
-        spread = statistics.stdev(means) if len(means) > 1 else None
-        return Value(statistics.fmean(means), spread, len(pairs))
+        ratio = self.rank.ratio
+        exact = self.row.role == "reference" and len(seeds) == 1
+        return Value(combined(means, ratio), deviation(means, ratio), len(pairs), len(means), exact)
 
     def _value(
         self, own: str, seen: str, part: Part, also: Callable[[Record], bool]
     ) -> Value | None:
         there = self.row.only(lambda r: r.trained_on == own and r.watched == seen and also(r))
-        return there.value(Ranking(self.rank.metric, part).measure)
+        return Ranking(self.rank.metric, part).value(there)
 
 
 def _seed_is(seed: int, record: Record) -> bool:
@@ -78,21 +155,28 @@ def matrices(results: Results) -> list[Matrix]:
     rows = {row.name: row for row in crossings(results)}
     own = [row.only(lambda r: r.trained_on == r.watched) for row in rows.values()]
     order = in_order(own, rank, films=len(results.films))
-    return [_matrix(rows[row.name], rank, names) for row in order]
+    shared = frozenset(
+        pair
+        for overlap in overlaps(results)
+        for pair in ((overlap.film, overlap.other), (overlap.other, overlap.film))
+    )
+    return [_matrix(rows[row.name], rank, names, shared) for row in order]
 
 
-def _matrix(row: Standing, rank: Ranking, names: list[str]) -> Matrix:
+def _matrix(
+    row: Standing, rank: Ranking, names: list[str], shared: frozenset[tuple[str, str]]
+) -> Matrix:
     cells = {}
     failed = {(record.trained_on, record.watched) for record in row.failed}
     for own in names:
         for seen in names:
             there = row.only(lambda r, a=own, b=seen: r.trained_on == a and r.watched == b)  # type: ignore[misc]
             parts: tuple[Part, ...] = ("held_out", "seen") if own == seen else ("other",)
-            values = [(there.value(Ranking(rank.metric, part).measure), part) for part in parts]
+            values = [(Ranking(rank.metric, part).value(there), part) for part in parts]
             value, part = next(((v, p) for v, p in values if v), (None, parts[-1]))
             bad = value is None and bool({(own, seen), (own, own)} & failed)
             cells[own, seen] = Crossed(value, part, bad)
-    return Matrix(row, rank, cells)
+    return Matrix(row, rank, cells, shared)
 
 
 def crossing_table(results: Results) -> Table | None:
@@ -107,7 +191,7 @@ def crossing_table(results: Results) -> Table | None:
             cells = [_cell(matrix, own, seen) for seen in names]
             name = f"{shown_name(matrix.row)}, trained on {one_line(own, 40)}"
             rows.append(Row(name, matrix.row.role, tuple(cells)))
-    headings = (("",), *(("watching", one_line(name, 40)) for name in names))
+    headings = (("",), *(("evaluated on", one_line(name, 40)) for name in names))
     return Table(headings, tuple(rows))
 
 
@@ -123,30 +207,40 @@ def _cell(matrix: Matrix, own: str, seen: str) -> Cell:
 
 
 def crossing_findings(results: Results) -> list[str]:
-    """By how much other films are worse, and which model carries over best."""
+    """By how much other films are worse, and which model generalises best to them."""
     models = [m for m in matrices(results) if m.row.role == "model" and m.complete]
     if not models:
         return []
     rank = models[0].rank
-    pairs = [(_own(matrix), statistics.fmean(matrix.foreign), matrix) for matrix in models]
-    own = statistics.fmean(pair[0] for pair in pairs)
-    foreign = statistics.fmean(pair[1] for pair in pairs)
+    shared = [overlap.sentence for overlap in overlaps(results)]
+    if not models[0].foreign:
+        return [
+            *shared,
+            "No two of these films are disjoint: there is no mean over other films.",
+        ]
+    own = combined((_own(matrix) for matrix in models), rank.ratio)
+    foreign = combined((combined(m.foreign, rank.ratio) for m in models), rank.ratio)
     digits = rank.metric.digits
     frames = "held-out frames" if rank.part == "held_out" else "frames"
-    who = "the model" if len(models) == 1 else f"all {len(models)} models"
+    who = "For the model" if len(models) == 1 else f"Averaged over {len(models)} models"
     told = (
-        f"Over {who}, {rank.label} is {numbers.fixed(foreign, digits)}{rank.unit} on films that "
-        f"were not trained on and {numbers.fixed(own, digits)}{rank.unit} on {frames} of the film "
-        "that was"
+        f"{who}, {rank.label} is {numbers.fixed(own, digits)}{rank.unit} on {frames} of the film "
+        f"trained on and {numbers.fixed(foreign, digits)}{rank.unit} on films not trained on"
     )
     if rank.metric.better == "lower" and own > 0:
-        told += f", {numbers.significant(foreign / own, 2)} times as much"
-    return [f"{told}.", *_best_abroad(models, rank)]
+        told += f", {numbers.times(foreign / own)} as much"
+    if shared:
+        shared.append(
+            f"{numbers.verb(len(shared), 'This pair is', 'These pairs are')} in the matrix and "
+            "not in the means."
+        )
+    return [f"{told}.", *_best_abroad(models, rank), *shared]
 
 
 def _own(matrix: Matrix) -> float:
-    return statistics.fmean(
-        cell.value.mean for (a, b), cell in matrix.cells.items() if a == b and cell.value
+    return combined(
+        (cell.value.mean for (a, b), cell in matrix.cells.items() if a == b and cell.value),
+        matrix.rank.ratio,
     )
 
 
@@ -157,12 +251,13 @@ def _best_abroad(models: list[Matrix], rank: Ranking) -> list[str]:
         return []
     (best, first), (next_best, second) = known[:2]
     best_said, next_said = said(best, rank), said(next_best, rank)
-    if rank.beats(best, next_best):
+    if not rank.beats(best, next_best):
         return [
-            f"{first} carries over best, with {best_said} on other films, before {second} with "
-            f"{next_said}."
+            f"On films not trained on, no model is ahead: {first} ({best_said}) and {second} "
+            f"({next_said}) are level."
         ]
+    chance = "" if best.known and next_best.known else f" (fewer than {LEAST_SEEDS} seeds)"
     return [
-        f"None carries over best: {first} ({best_said}) and {second} ({next_said}) are within two "
-        "standard deviations over seeds of one another."
+        f"On films not trained on, {first} is the best of the models with {best_said}, followed "
+        f"by {second} with {next_said}{chance}."
     ]

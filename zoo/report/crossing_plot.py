@@ -46,15 +46,16 @@ def draw_crossing(results: Results, path: Path) -> str | None:
         _panel(place, matrix, films, scale, left=index % wide == 0, bottom=lowest)
     metric = shown[0].rank.metric
     figure.supylabel("trained on", color=look.QUIET, fontsize=10)
-    figure.supxlabel(f"watched: {axis_label(metric)}", color=look.QUIET, fontsize=10)
+    figure.supxlabel(f"evaluated on: {axis_label(metric)}", color=look.QUIET, fontsize=10)
     key(figure, _handles(shown), 3)
     save(figure, path)
     left_out = len(every) - len(shown)
-    more = f" {left_out} more are in the table." if left_out else ""
+    verb = numbers.verb(left_out, "is", "are")
+    more = f" {left_out} more {verb} in the table." if left_out else ""
     return (
         f"{one_line(metric.label, 40)} of {', '.join(m.row.name for m in shown)}: rows are the "
-        f"film that was trained on ({', '.join(films)}), columns the film that was watched, in the "
-        f"same order; the numbers are those of the table below.{more}"
+        f"film trained on ({', '.join(films)}), columns the film evaluated on, in the same order; "
+        f"the numbers are those of the table below.{more}"
     )
 
 

@@ -67,11 +67,11 @@ def _why_none(by_metric: dict[str, list[Curve]]) -> str:
     most = max(len(curve.points) for curve in codecs)
     if most < FEWEST:
         return (
-            f"No Bjontegaard differences: they need {FEWEST} rates of a codec, and it has "
-            f"{numbers.counted(most, 'rate')} here; --latents with {FEWEST} or more sizes gives "
-            "it as many."
+            f"No Bjontegaard differences: they need a codec at {FEWEST} rates, and there "
+            f"{numbers.verb(most, 'is', 'are')} {numbers.counted(most, 'rate')} here. --latents "
+            f"with {FEWEST} or more sizes gives as many."
         )
     return (
-        "No Bjontegaard differences: no model has a curve of four points that shares bytes or "
-        "quality with that of a codec."
+        f"No Bjontegaard differences: no model has a curve of {FEWEST} points that overlaps a "
+        "codec's curve in bytes or in quality."
     )

@@ -1,4 +1,4 @@
-"""What the table of weak points says, by rules that are stated with what they find.
+"""Where the models fail, in sentences that state their rules.
 
 Every sentence is computed from the records; none knows a model by its name.
 """
@@ -29,9 +29,9 @@ FAR = 25.5
 COLLAPSED = 0.5
 """Still shots have collapsed where less than this share of their spread is left."""
 WORSE = 1.25
-"""One end of a trait is worse where its error is more than so many times that of the other."""
+"""One end of a trait is worse where its error is more than this many times that of the other."""
 CHANGED = 0.01
-"""Company in a batch matters where more than this share of samples changes by over a level."""
+"""A frame depends on its batch where more than this share of samples changes by over a level."""
 
 
 def failings(results: Results, film: FilmInfo) -> list[str]:
@@ -57,19 +57,24 @@ def _on_plain_frames(models: Sequence[Standing]) -> list[str]:
         failing = [f"{row.name} (rgb {colour(row, name)})" for error, row in known if error > FAR]
         if failing:
             found.append(
-                f"{_of(failing, known)} on a {name} frame, PSNR under 20 dB: "
-                f"{numbers.listed(failing)}."
+                f"{_of(failing, known, 'fails', 'fail')} on a {name} frame, with a PSNR under "
+                f"20 dB: {numbers.listed(failing)}."
             )
         elif known:
-            well.append(name)
+            well.append(f"a {name}")
     if well:
-        found.append(f"No model fails on a {' or a '.join(well)} frame: PSNR is 20 dB or more.")
+        found.append(
+            f"No model fails on {numbers.listed(well, 'or')} frame: PSNR is 20 dB or more."
+        )
     return found
 
 
-def _of(failing: Sequence[object], known: Sequence[object]) -> str:
-    verb = "fails" if len(failing) == 1 else "fail"
-    return f"{len(failing)} of {numbers.counted(len(known), 'model')} {verb}"
+def _of(some: Sequence[object], known: Sequence[object], one: str, several: str) -> str:
+    """How many models, as the subject of a sentence: `All 4 models fail`, `1 of 4 models fails`."""
+    if len(some) == len(known) > 1:
+        return f"{'Both' if len(known) == 2 else f'All {len(known)}'} models {several}"
+    counted = numbers.counted(len(known), "model")
+    return f"{len(some)} of {counted} {numbers.verb(len(some), one, several)}"
 
 
 def _worse_end(models: Sequence[Standing], rank: Ranking, trait: Trait) -> list[str]:
@@ -89,25 +94,28 @@ def _worse_end(models: Sequence[Standing], rank: Ranking, trait: Trait) -> list[
         worse = [(ratio**power, row) for ratio, row in ratios if ratio**power > WORSE]
         if worse:
             times, most = max(worse, key=lambda pair: pair[0])
+            example = f"{numbers.times(times)} for {most.name}"
             found.append(
-                f"{rank.short} in {here} is more than {WORSE:g} times that in {there} for "
-                f"{len(worse)} of {numbers.counted(len(ratios), 'model')}, most for {most.name} "
-                f"({numbers.significant(times, 2)} times)."
+                f"{_of(worse, ratios, 'does', 'do')} worse on {here} than on {there}: more "
+                f"than {WORSE:g} times the {rank.short} "
+                f"({example if len(worse) == 1 else f'up to {example}'})."
             )
     return found
 
 
 def _collapsed(models: Sequence[Standing]) -> list[str]:
-    known = [(value, row) for row in models if (value := mean(row, still_ratio)) is not None]
+    known = [
+        (value, row) for row in models if (value := mean(row, still_ratio, ratio=True)) is not None
+    ]
     flat = [f"{row.name} ({numbers.percent(value)})" for value, row in known if value < COLLAPSED]
     if flat:
         return [
-            f"Still shots have collapsed towards one picture, less than {COLLAPSED:.0%} of the "
-            f"source's spread being left, for {len(flat)} of "
+            f"Still shots collapse towards a single picture, with less than {COLLAPSED:.0%} of "
+            f"the source's spread left, in {len(flat)} of "
             f"{numbers.counted(len(known), 'model')}: {numbers.listed(flat)}."
         ]
-    kept = f"every model keeps {COLLAPSED:.0%} or more of their spread."
-    return [f"Still shots have not collapsed: {kept}"] if known else []
+    kept = f"every model keeps {COLLAPSED:.0%} or more of the source's spread."
+    return [f"Still shots do not collapse: {kept}"] if known else []
 
 
 def _changed(models: Sequence[Standing]) -> list[str]:
@@ -115,7 +123,7 @@ def _changed(models: Sequence[Standing]) -> list[str]:
     changed = [f"{row.name} ({numbers.percent(value)})" for value, row in known if value > CHANGED]
     if changed:
         return [
-            f"A frame's company in a batch changes more than {CHANGED:.0%} of its samples by over "
-            f"a level for {numbers.listed(changed)}."
+            "The reconstruction of a frame depends on the frames in its batch for "
+            f"{numbers.listed(changed)}: that share of its samples changes by more than one level."
         ]
-    return ["No model draws a frame otherwise for its company in a batch."] if known else []
+    return ["No reconstruction depends on the other frames in its batch."] if known else []

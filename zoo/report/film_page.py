@@ -1,4 +1,4 @@
-"""One film's part of the report: its tables, its pictures, and what they say."""
+"""One film's part of the report: its tables, its pictures and its findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.report.scores_plot import draw_scores
 from zoo.report.sizes import sizes
 from zoo.report.strips import alternative, draw_strip
 from zoo.report.table import Table
-from zoo.report.tables import film_table, interval_table, more_table
+from zoo.report.tables import film_table, interval_note, interval_table, more_table
 from zoo.report.takedown import takedown_rule, takedown_table
 from zoo.report.text import one_line
 from zoo.report.timeline import draw_timeline
@@ -56,7 +56,7 @@ def film_section(
         Heading("Quality over time", tuple(_timeline(main, film, folder, stem))),
         Heading("Rate and distortion", tuple(_rates(results, film, folder, stem))),
         Heading("Where it fails", tuple(_weaknesses(main, film))),
-        Heading("Would it be known again?", tuple(_takedown(main, film))),
+        Heading("Would content matching recognise it?", tuple(_takedown(main, film))),
     ]
     return FilmSection(
         film=film,
@@ -71,11 +71,11 @@ def _first(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Ma
     blocks = _with_notes(content)
     beside = beside_references(results, film)
     if beside:
-        blocks += [escape("Models that are better than each reference:"), table(beside)]
+        blocks += [escape("How many models are better than each reference:"), table(beside)]
     strip_path = f"{FIGURES}/strip-{stem}.webp"
     strip = draw_strip(results, film, folder, folder / strip_path)
     if strip is None:
-        words = "No strip: the records hold no pictures of this film, or these are not here."
+        words = "No strip: the records name no pictures of this film, or the files are missing."
         blocks.append(escape(words))
     else:
         blocks.append(image(strip_path, alternative(film, strip)))
@@ -83,7 +83,7 @@ def _first(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Ma
             lost = numbers.counted(strip.missing, "picture")
             blocks.append(escape(f"{lost} of this strip could not be read."))
         if not film.licence:
-            words = "No licence is stated for this film: keep its pictures to yourself."
+            words = "No licence is stated for this film: do not publish its pictures."
             blocks.append(escape(words))
     scores_path = f"{FIGURES}/scores-{stem}.png"
     scores = draw_scores(results, film, folder / scores_path)
@@ -91,11 +91,14 @@ def _first(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Ma
         blocks.append(image(scores_path, scores))
     more = more_table(results, film)
     if more:
-        blocks += [escape("More measures:"), *_with_notes(more)]
+        blocks += [escape("Other metrics:"), *_with_notes(more)]
     intervals = interval_table(results, film)
     if intervals:
-        summary = f"95% intervals of the means on {film.name}, by resampling shots"
+        summary = f"95% intervals of the means on {film.name}, over shots"
         blocks.append(folded(summary, table(intervals)))
+    note = interval_note(results, film)
+    if note:
+        blocks.append(escape(note))
     return blocks
 
 
@@ -119,14 +122,14 @@ def _rates(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Ma
         blocks.append(escape(found))
     elif found:
         words = (
-            "Bjontegaard differences of the models from each codec on seen frames: of the metric "
-            "at equal bytes, and of bytes at equal quality. The models' decoders are not in the "
-            "bytes."
+            "Bjontegaard differences between each model and each codec on seen frames: in the "
+            "metric at equal bytes, and in bytes at equal quality. The bytes do not include the "
+            "models' decoders."
         )
         blocks += [escape(words), table(found)]
     if len(sizes(results)) > 1:
         every = table(film_table(results, film))
-        blocks.append(folded(f"All sizes of the latent on {film.name}", every))
+        blocks.append(folded(f"All latent sizes on {film.name}", every))
     return blocks
 
 

@@ -36,7 +36,7 @@ _STATISTICS = {
     "sd": "standard deviation over these frames",
     "lowest": "lowest of these frames",
     "highest": "highest of these frames",
-    "low": "lower end of the 95% interval of the mean by resampling shots",
+    "low": "lower end of the 95% interval of the mean over shots; empty for fewer than 8 shots",
     "high": "upper end of that interval",
 }
 _SIZE = {
@@ -184,7 +184,7 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
     for metric in results.metrics:
         summary = record.scores.get(metric.name, {}).get(part) if part else None
         if summary:
-            low, high = summary.interval or (None, None)
+            low, high = summary.sound_interval or (None, None)
             values = {**summary.model_dump(), "low": low, "high": high}
             row["frames"] = summary.frames
             row |= {f"{metric.name}_{name}": values[name] for name in _STATISTICS}

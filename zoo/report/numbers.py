@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 NOT_AVAILABLE = "n/a"
 NOT_APPLICABLE = "–"
 
@@ -21,6 +23,14 @@ def signed(value: float, digits: int) -> str:
     if float(text.replace(",", "")) == 0:
         return text
     return ("−" if value < 0 else "+") + text
+
+
+def spread(value: float, digits: int) -> str:
+    """Write a standard deviation as `fixed` does, with more digits where it would read as zero."""
+    text = fixed(value, digits)
+    if value == 0 or float(text.replace(",", "")):
+        return text if value else "0"
+    return significant(value, 1)
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -83,13 +93,36 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number of things: `1 film`, `3 films`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: `1 film`, `3 films`, `2 matches`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def listed(names: list[str]) -> str:
+def verb(number: int, one: str, several: str) -> str:
+    """The form of a verb that goes with a number of things."""
+    return one if number == 1 else several
+
+
+def ordinal(number: int) -> str:
+    """Write a place in an order: `1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
+    last = 0 if 10 < number % 100 < 20 else number % 10
+    return f"{number:,}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+
+
+def every(step: int) -> str:
+    """Write which frames are taken: `every frame`, `every other frame`, `every 3rd frame`."""
+    if step < 3:
+        return "every frame" if step == 1 else "every other frame"
+    return f"every {ordinal(step)} frame"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
     """Write names as a list in a sentence: `a`, `a and b`, `a, b and c`."""
     if len(names) < 2:
         return "".join(names)
-    return ", ".join(names[:-1]) + " and " + names[-1]
+    return ", ".join(names[:-1]) + f" {last} {names[-1]}"
+
+
+def times(ratio: float) -> str:
+    """Write how many times as much something is: `1.8 times`."""
+    return f"{significant(ratio, 2)} times"

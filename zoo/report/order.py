@@ -7,8 +7,8 @@ from itertools import combinations
 from zoo.records import Cost, Results
 from zoo.report import numbers
 from zoo.report.ranking import DISTORTION, PERCEPTUAL, Ranking, in_order, valued
-from zoo.report.standings import Standing, score
-from zoo.report.table import mean, throughput
+from zoo.report.standings import Standing
+from zoo.report.table import throughput
 from zoo.report.winners import complete, rankings
 
 UNSTEADY = 0.2
@@ -37,21 +37,21 @@ def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
     a, b = rank.short, other.short
     sentences = []
     if winner.name == loser.name:
-        sentences.append(f"{winner.name} comes first by {a} and by {b}.")
+        sentences.append(f"{winner.name} is the best of the models in both {a} and {b}.")
     elif _surely(winner, loser, rank) and _surely(loser, winner, other):
         gained = numbers.fixed(_apart(winner, loser, rank), rank.metric.digits)
         paid = numbers.fixed(_apart(winner, loser, other), other.metric.digits)
         sentences.append(
-            f"{winner.name} has the best {a} and {loser.name} the best {b}: beside "
-            f"{loser.name}, {winner.name} is better by {gained} in {a} and worse by "
-            f"{paid}{other.unit} in {b}."
+            f"Of the models, {winner.name} has the best {a} and {loser.name} the best {b}: "
+            f"{winner.name} is better by {gained}{rank.unit} in {a} and worse by "
+            f"{paid}{other.unit} in {b} than {loser.name}."
         )
         if (rank.metric.name, other.metric.name) == (PERCEPTUAL, DISTORTION):
             sentences.append(
-                f"The two do not ask the same: {b} counts squared errors of pixels, and where a "
-                f"network is in doubt the mean of what is possible, a blur, has the fewest; {a} "
-                "compares what a network trained on photographs sees, and a blur is far from a "
-                "picture to it."
+                f"The two measure different things. {b} counts squared errors of pixels, so where "
+                "a model is unsure a blur, the mean of what is possible, scores best. "
+                f"{a} compares features of a network trained on photographs, to which a blur looks "
+                "unlike any picture."
             )
     pairs = [
         [_surely(one, two, by) - _surely(two, one, by) for by in (rank, other)]
@@ -61,41 +61,49 @@ def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
     if len(told) > 1:
         agreed = sum(first == second for first, second in told)
         sentences.append(
-            f"{a} and {b} put {agreed} of {len(told)} pairs of models in the same order"
-            + (
-                f"; {len(pairs) - len(told)} more pairs are even by one of them."
-                if len(told) < len(pairs)
-                else "."
-            )
+            f"{a} and {b} order {agreed} of {len(told)} pairs of models the same way{_rest(pairs)}."
         )
     return sentences
 
 
+def _rest(pairs: list[list[int]]) -> str:
+    """How many pairs are in no order by at least one of the two metrics."""
+    level = sum(not all(signs) for signs in pairs)
+    if not level:
+        return ""
+    counted, verb = numbers.counted(level, "other pair"), numbers.verb(level, "is", "are")
+    return f"; {counted} {verb} level by at least one of them"
+
+
 def _surely(one: Standing, other: Standing, rank: Ranking) -> bool:
     """Whether the first is better, by more than the spread over seeds explains."""
-    values = one.value(rank.measure), other.value(rank.measure)
+    values = rank.value(one), rank.value(other)
     return values[0] is not None and values[1] is not None and rank.beats(values[0], values[1])
 
 
 def _apart(one: Standing, other: Standing, rank: Ranking) -> float:
-    return abs((mean(one, rank.measure) or 0.0) - (mean(other, rank.measure) or 0.0))
+    found = [value.mean if (value := rank.value(row)) else 0.0 for row in (one, other)]
+    return abs(found[0] - found[1])
 
 
 def _gap(models: list[Standing], rank: Ranking) -> list[str]:
-    """How much is lost on what was never seen: the mark of memory against understanding."""
+    """How much is lost on frames that were never seen: memory against generalisation."""
     if rank.part != "held_out" or rank.metric.better == "one":
         return []
     gaps = []
     for row in in_order(models, rank, films=0):
-        seen = row.value(score(rank.metric.name, "seen"))
-        held_out = row.value(rank.measure)
+        seen = Ranking(rank.metric, "seen").value(row)
+        held_out = rank.value(row)
         if seen and held_out:
             gaps.append((row.name, held_out.mean - seen.mean))
     if not gaps:
         return []
-    told = ", ".join(f"{name} {numbers.signed(gap, rank.metric.digits)}" for name, gap in gaps)
-    direction = "higher is worse" if rank.metric.better == "lower" else "lower is worse"
-    return [f"{rank.short} on held-out frames less that on seen ones ({direction}): {told}."]
+    told = [f"{numbers.signed(gap, rank.metric.digits)} for {name}" for name, gap in gaps]
+    worse = "positive" if rank.metric.better == "lower" else "negative"
+    return [
+        f"From seen to held-out frames {rank.short} changes by {numbers.listed(told)} "
+        f"({worse} is worse)."
+    ]
 
 
 def _unsteady(cost: Cost | None) -> bool:
@@ -123,6 +131,6 @@ def _time(models: list[Standing]) -> list[str]:
     if slow <= 0 or fast < 1.1 * slow:
         return []
     return [
-        "Equal numbers of training frames are not equal times: a training frame of "
-        f"{slowest} takes {numbers.significant(fast / slow, 2)} times as long as one of {fastest}."
+        f"Equal numbers of training frames do not take equal time: {slowest} takes "
+        f"{numbers.times(fast / slow)} as long per frame as {fastest}."
     ]

@@ -6,20 +6,20 @@ from typing import Any
 
 import jinja2
 
-from zoo.records import Environment, Record, Results
+from zoo.records import LEAST_SHOTS, Environment, Record, Results
 from zoo.report import flat, numbers
 from zoo.report.brought import WrittenSection
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.crossing import crossing_findings, crossing_table
+from zoo.report.crossing import crossing_findings, crossing_table, overlaps
 from zoo.report.film_page import FilmSection
 from zoo.report.markdown import Markdown, code_block, finish, folded, grid, table
 from zoo.report.order import order
 from zoo.report.ranking import PART_NAMES, PERCEPTUAL, in_order, ranking
 from zoo.report.sizes import main_size, sizes
-from zoo.report.standings import machine_key, machines, standings
+from zoo.report.standings import LEAST_SEEDS, machine_key, machines, standings
 from zoo.report.tables import across_table
 from zoo.report.text import one_line
-from zoo.report.training import latent_notes, training
+from zoo.report.training import latent_notes, training, tuning, unequal_terms
 from zoo.report.winners import beside_references, winners
 
 
@@ -83,7 +83,8 @@ def _head(results: Results, main: Results) -> dict[str, Any]:
         "sizes": numbers.listed([str(size) for size in sizes(results)]),
         "main_size": main_size(results),
         "seeds": ("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
-        "seeded": len(seeds) > 1,
+        "seeded": len(seeds) >= LEAST_SEEDS,
+        "some_seeds": 1 < len(seeds) < LEAST_SEEDS,
         "winners": winners(main),
         "order": order(main),
     }
@@ -93,7 +94,9 @@ def _across(results: Results) -> dict[str, Any]:
     rank = ranking(results)
     across = across_table(results)
     beside = beside_references(results)
+    overlapping = [overlap.sentence for overlap in overlaps(results)]
     return {
+        "overlapping": overlapping,
         "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
         # Only worth saying where it is not the order that a reader expects.
         "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
@@ -125,6 +128,10 @@ def _protocol(results: Results) -> dict[str, Any]:
     return {
         "latent_notes": latent_notes(results),
         "training": training(results),
+        "unequal_terms": unequal_terms(results),
+        "tuning": tuning(results),
+        "least_seeds": LEAST_SEEDS,
+        "least_shots": LEAST_SHOTS,
         "metrics_table": _metrics_table(results),
         "codecs": numbers.listed(_codecs(results)),
         "by_the_clock": results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
@@ -143,7 +150,7 @@ def _films_table(results: Results) -> Markdown:
                 one_line(film.title, 120),
                 one_line(film.size, 20),
                 f"{numbers.whole(film.frames)} ({numbers.duration(seconds)} "
-                f"at {numbers.rate(film.fps)}/s)",
+                f"at {numbers.rate(film.fps)} frames/s)",
                 numbers.whole(film.shots),
                 f"{film.seen_frames:,} / {film.held_out_frames:,} / {neither:,}",
                 one_line(film.licence or "none stated", 120),
@@ -167,7 +174,7 @@ def _rows_table(results: Results) -> Markdown:
                 record.origin,
             ],
         )
-    return grid(["name", "role", "what it is, in its own words", "brought by"], list(rows.values()))
+    return grid(["name", "role", "what it is", "package"], list(rows.values()))
 
 
 def _options_table(results: Results) -> Markdown:
@@ -221,7 +228,7 @@ def _cell(record: Record) -> str:
     own = one_line(record.trained_on, 60)
     if record.trained_on == record.watched:
         return f"on {own}"
-    return f"trained on {own}, watching {one_line(record.watched, 60)}"
+    return f"trained on {own}, evaluated on {one_line(record.watched, 60)}"
 
 
 def _environments_table(results: Results) -> Markdown:

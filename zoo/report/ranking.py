@@ -1,4 +1,4 @@
-"""Who is better: the order of tables, and which differences are more than chance."""
+"""Which rows are better: the order of tables, and which differences are more than chance."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scipy.special import stdtrit
+
 from zoo.records import MetricInfo, Part, Results
-from zoo.report.standings import Measure, Standing, Value, score
+from zoo.report.standings import Measure, Standing, Value, bytes_a_frame, score
 from zoo.report.text import one_line
 
 DISTORTION = "psnr"
@@ -18,8 +20,10 @@ PRINCIPAL = (PERCEPTUAL, DISTORTION, "ssim")
 """The metrics of the first tables; all others stand in second ones."""
 OWN_PARTS: tuple[Part, ...] = ("seen", "held_out")
 PART_NAMES: dict[Part, str] = {"seen": "seen", "held_out": "held out", "other": "other film"}
-DEVIATIONS = 2.0
-"""Standard deviations over seeds within which a difference may be chance."""
+CONFIDENCE = 0.95
+"""Of the t intervals that differences must lie outside of to be more than chance."""
+SAME_BYTES = 1.25
+"""Rows stand together in a table where none takes more than so many times the bytes of another."""
 
 
 def principal(results: Results) -> list[MetricInfo]:
@@ -73,20 +77,84 @@ class Ranking:
             return abs(math.log(mean)) if mean > 0 else math.inf
         return mean if self.metric.better == "lower" else -mean
 
-    def margin(self, *values: Value) -> float:
-        """How far keys of these values must lie apart to be no chance; 0 if that is not known."""
-        return max(DEVIATIONS * self._spread(value) for value in values)
+    @property
+    def ratio(self) -> bool:
+        """Whether the metric is a ratio, whose means are geometric."""
+        return self.metric.better == "one"
 
-    def _spread(self, value: Value) -> float:
-        if not value.spread:
-            return 0.0
-        relative = self.metric.better == "one"
-        return value.spread / value.mean if relative and value.mean > 0 else value.spread
+    def value(self, row: Standing) -> Value | None:
+        """The row's number: a mean over seeds and films."""
+        return row.value(self.measure, self.ratio)
+
+    def same(self, one: Value, other: Value) -> bool:
+        """Whether two numbers are the same as they are printed."""
+        return round(one.mean, self.metric.digits) == round(other.mean, self.metric.digits)
 
     def beats(self, one: Value, other: Value) -> bool:
-        """Whether the first is better by more than the spread over seeds explains."""
+        """Whether the first is better, by more than the spread over seeds explains (Welch's t).
+
+        Where the spread of either is not known, any difference that is printed counts: such a
+        lead is stated with the number of seeds, and not called a win.
+        """
         ahead = self.key(other.mean) - self.key(one.mean)
-        return ahead > 0 and ahead >= self.margin(one, other)
+        if ahead <= 0 or self.same(one, other):
+            return False
+        return not (one.known and other.known) or ahead > self._margin(one, other)
+
+    def _margin(self, one: Value, other: Value) -> float:
+        """How far two keys lie apart by chance: half of Welch's 95 % interval."""
+        parts = [
+            (self.deviation(value) ** 2 / value.seeds, value.seeds - 1)
+            for value in (one, other)
+            if not value.exact
+        ]
+        variance = sum(part for part, _ in parts)
+        if not variance:
+            return 0.0
+        freedom = variance**2 / sum(part**2 / left for part, left in parts)
+        return quantile(freedom) * math.sqrt(variance)
+
+    def deviation(self, value: Value) -> float:
+        """The spread over seeds of the key; 0 where it is not known."""
+        if not value.spread:
+            return 0.0
+        return value.spread / value.mean if self.ratio and value.mean > 0 else value.spread
+
+
+def quantile(freedom: float) -> float:
+    """Student's t for a two-sided interval of `CONFIDENCE`."""
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def best_of(rows: Iterable[Standing], rank: Ranking) -> set[str]:
+    """The rows whose number is bold: the best, and those that the spread cannot tell from it.
+
+    One spread serves all rows, pooled over those that have several seeds: with its own a row that
+    scatters widely would come level with anything. Nothing is bold behind what is not.
+    """
+    ordered = valued(rows, rank)
+    if not ordered:
+        return set()
+    spread, freedom = _pooled([value for _, value in ordered], rank)
+    (first_row, first), *others = ordered
+    found = {first_row.name}
+    for row, value in others:
+        apart = rank.key(value.mean) - rank.key(first.mean)
+        share = sum(1 / one.seeds for one in (first, value) if not one.exact)
+        margin = quantile(freedom) * spread * math.sqrt(share) if spread else 0.0
+        if apart > margin and not rank.same(first, value):
+            break
+        found.add(row.name)
+    # Where nothing is better than anything else, nothing is best.
+    return found if len(found) < len(ordered) else set()
+
+
+def _pooled(values: Iterable[Value], rank: Ranking) -> tuple[float, float]:
+    """The standard deviation over seeds of a typical row, and its degrees of freedom."""
+    known = [value for value in values if value.spread is not None and not value.exact]
+    freedom = sum(value.seeds - 1 for value in known)
+    squares = sum((value.seeds - 1) * rank.deviation(value) ** 2 for value in known)
+    return (math.sqrt(squares / freedom), freedom) if freedom else (0.0, 0.0)
 
 
 def arrow(metric: MetricInfo) -> str:
@@ -113,25 +181,42 @@ def ranking(results: Results, film: str | None = None) -> Ranking | None:
 
 
 def in_order(rows: Iterable[Standing], rank: Ranking | None, films: int) -> list[Standing]:
-    """Models before references; the best first; what did not get through every film last.
+    """Models before references, then by bytes per frame, then by the metric, the best first.
 
-    A mean over fewer films is a mean over other films, and not to be set beside the rest.
+    Rows of about the same bytes stand together. What did not get through every film stands last: a
+    mean over fewer films is a mean over other films, and not to be set beside the rest.
     """
+    every = list(rows)
+    sizes = _size_classes(every)
 
-    def key(row: Standing) -> tuple[bool, bool, bool, float, str]:
-        value = row.value(rank.measure) if rank else None
+    def key(row: Standing) -> tuple[bool, bool, bool, int, float, str]:
+        value = rank.value(row) if rank else None
         return (
             row.role != "model",
             len(row.films) < films,
             value is None,
+            sizes[row.name],
             rank.key(value.mean) if rank and value else 0.0,
             row.name,
         )
 
-    return sorted(rows, key=key)
+    return sorted(every, key=key)
+
+
+def _size_classes(rows: Iterable[Standing]) -> dict[str, int]:
+    """Number rows by the bytes of a frame, ascending; one number for about the same bytes."""
+    found = {row.name: row.value(bytes_a_frame) for row in rows}
+    sizes = sorted({value.mean for value in found.values() if value})
+    classes: dict[float, int] = {}
+    least, number = -1.0, 0
+    for size in sizes:
+        if least < 0 or size > SAME_BYTES * least:
+            least, number = size, number + 1
+        classes[size] = number
+    return {name: classes[value.mean] if value else 0 for name, value in found.items()}
 
 
 def valued(rows: Iterable[Standing], rank: Ranking) -> list[tuple[Standing, Value]]:
     """Rows that have the number, the best first."""
-    present = [(row, value) for row in rows if (value := row.value(rank.measure)) is not None]
+    present = [(row, value) for row in rows if (value := rank.value(row)) is not None]
     return sorted(present, key=lambda pair: (rank.key(pair[1].mean), pair[0].name))

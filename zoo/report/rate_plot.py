@@ -57,9 +57,9 @@ def draw_rates(results: Results, film: FilmInfo, path: Path) -> str | None:
     labels = " and ".join(one_line(metric.label, 40) for metric, _ in panels)
     told = dict.fromkeys(curve.name for _, found in panels for curve in found)
     return (
-        f"{labels} on seen frames of {film.name} over bytes a frame, on a logarithmic axis: curves "
-        f"of {', '.join(told)}; each point of a model is a number of bits a latent number or a "
-        "size of the latent, and the line joins those that no other beats in both."
+        f"{labels} on seen frames of {film.name} over bytes per frame, on a logarithmic axis: "
+        f"curves of {', '.join(told)}. Each point of a model is a number of bits per latent "
+        "number or a latent size; the line joins the points that no other point beats in both."
     )
 
 
@@ -83,7 +83,7 @@ def _handles() -> list[Line2D]:
         ("model", look.LINES[0], _MODEL),
         ("reference", look.REFERENCE, _REFERENCE),
         ("codec", look.REFERENCE, _CODEC),
-        ("beaten by another point of its own", look.REFERENCE, _BEATEN),
+        ("beaten by another point of the same row", look.REFERENCE, _BEATEN),
     )
     return [Line2D([], [], color=colour, label=label, **how) for label, colour, how in signs]
 
@@ -93,7 +93,7 @@ def _panel(
 ) -> list[Annotation]:
     """Draw the curves of one metric; returns their names, which are yet to be moved apart."""
     dress(place)
-    title(place, axis_label(metric))
+    title(place, axis_label(metric, upright=True))
     ends = []
     for curve in found:
         colour = styles[curve.role, curve.name]
@@ -116,5 +116,5 @@ def _panel(
     place.yaxis.set_major_locator(MaxNLocator(6))
     place.margins(x=0.06, y=0.08)
     place.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
-    place.set_xlabel("bytes a frame   ← smaller", color=look.QUIET)
+    place.set_xlabel("bytes per frame   ← smaller", color=look.QUIET)
     return write_ends(place, ends)

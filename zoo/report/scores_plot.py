@@ -10,9 +10,21 @@ from matplotlib.ticker import MaxNLocator
 
 from zoo.records import FilmInfo, MetricInfo, Results
 from zoo.report import look
-from zoo.report.canvas import HOLLOW, axis_label, colour, dress, key, named, new_figure, save, title
-from zoo.report.ranking import in_order, measured, principal, ranking
-from zoo.report.standings import Standing, score, standings
+from zoo.report.canvas import (
+    HOLLOW,
+    IN_BRACKETS,
+    axis_label,
+    codec_key,
+    colour,
+    dress,
+    key,
+    named,
+    new_figure,
+    save,
+    title,
+)
+from zoo.report.ranking import OWN_PARTS, Ranking, in_order, measured, principal, ranking
+from zoo.report.standings import Standing, standings
 from zoo.report.text import one_line
 
 
@@ -36,6 +48,9 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
         for row in in_order(standings(results, film.name), rank, films=1)
         if any(_has(row, metric) for metric in panels)
     ]
+    bracketed = any(
+        row.codec and Ranking(metric, "held_out").value(row) for row in rows for metric in panels
+    )
     if not rows:
         return None
     figure, _ = new_figure(11.0, 1.25 + 0.36 * len(rows))
@@ -56,10 +71,12 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
         Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="held out"),
         Line2D([], [], **HOLLOW, marker="o", color=look.SEEN, label="seen in training"),
     ]
-    key(figure, handles, 2)
+    if bracketed:
+        handles.append(codec_key())
+    key(figure, handles, 3)
     save(figure, path)
     metrics = ", ".join(one_line(metric.label, 40) for metric in panels)
-    codecs = " To codecs nothing was held out." if any(row.codec for row in rows) else ""
+    codecs = f" {IN_BRACKETS}" if bracketed else ""
     return (
         f"Scores on {film.name}, seen and held out, in panels for {metrics}; the numbers are "
         f"those of the table.{codecs}"
@@ -67,14 +84,28 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
 
 
 def _has(row: Standing, metric: MetricInfo) -> bool:
-    return any(row.value(score(metric.name, part)) for part in ("seen", "held_out"))
+    return any(Ranking(metric, part).value(row) for part in OWN_PARTS)
+
+
+def _brackets(place: Axes, x: float, y: float) -> None:
+    """Put brackets around a dot, as tables do around a number."""
+    for sign, shift in (("(", -8), (")", 8)):
+        place.annotate(
+            sign,
+            (x, y),
+            xytext=(shift, 1),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            color=look.HELD_OUT,
+            fontsize=13,
+        )
 
 
 def _score_panel(place: Axes, rows: list[Standing], metric: MetricInfo) -> None:
     dress(place)
     for index, row in enumerate(rows):
-        seen = row.value(score(metric.name, "seen"))
-        held_out = row.value(score(metric.name, "held_out"))
+        seen, held_out = (Ranking(metric, part).value(row) for part in OWN_PARTS)
         if seen and held_out:
             place.plot(
                 [seen.mean, held_out.mean], [index, index], color=look.RULE, linewidth=3, zorder=2
@@ -92,6 +123,8 @@ def _score_panel(place: Axes, rows: list[Standing], metric: MetricInfo) -> None:
             )
         if held_out:
             place.plot(held_out.mean, index, "o", color=look.HELD_OUT, markersize=7, zorder=4)
+            if row.codec:
+                _brackets(place, held_out.mean, index)
     title(place, axis_label(metric))
     place.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
     place.tick_params(axis="y", length=0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zoo.records import Environment, Part, Record, Results
@@ -18,14 +19,49 @@ _Key = tuple[str, str, str, str]
 """Role, model, options and machine: what records of one row have in common."""
 
 
+LEAST_SEEDS = 3
+"""Seeds that a spread needs: two say next to nothing of how far a third would lie."""
+
+
 @dataclass(frozen=True)
 class Value:
-    """A mean over films of means over seeds, and the spread over seeds where there are several."""
+    """A mean over films of means over seeds, and the spread over seeds where it is known."""
 
     mean: float
     spread: float | None
-    """Standard deviation over seeds of the mean over films; None with fewer than two seeds."""
+    """Standard deviation over seeds of the mean over films; None for fewer than `LEAST_SEEDS`."""
     films: int
+    seeds: int = 1
+    """Seeds that have every film: those that the spread is of."""
+    exact: bool = False
+    """Of a reference, which is fitted once: no seed would change it."""
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known how far the number would move with other seeds."""
+        return self.exact or self.spread is not None
+
+
+def combined(numbers: Iterable[float], ratio: bool = False) -> float:
+    """The mean of some numbers; of ratios the geometric one, 0 if any of them is not positive."""
+    found = list(numbers)
+    if not ratio:
+        return statistics.fmean(found)
+    return statistics.geometric_mean(found) if min(found) > 0 else 0.0
+
+
+def deviation(numbers: Sequence[float], ratio: bool = False) -> float | None:
+    """Standard deviation of what seeds gave; None for fewer than `LEAST_SEEDS`.
+
+    Of ratios it is that of their logarithms, times the mean.
+    """
+    if len(numbers) < LEAST_SEEDS:
+        return None
+    if not ratio:
+        return statistics.stdev(numbers)
+    if min(numbers) <= 0:
+        return None
+    return statistics.stdev(map(math.log, numbers)) * combined(numbers, ratio)
 
 
 @dataclass(frozen=True)
@@ -41,8 +77,8 @@ class Standing:
     """What worked."""
     failed: tuple[Record, ...]
 
-    def value(self, measure: Measure) -> Value | None:
-        """Average a measure: over the seeds of a film first, then over films."""
+    def value(self, measure: Measure, ratio: bool = False) -> Value | None:
+        """Average a measure over the seeds of a film, then over films; geometrically if a ratio."""
         cells: dict[str, dict[int, list[float]]] = {}
         for record in self.records:
             number = measure(record)
@@ -51,15 +87,15 @@ class Standing:
         if not cells:
             return None
         by_film = [
-            {seed: statistics.fmean(numbers) for seed, numbers in seeds.items()}
+            {seed: combined(numbers, ratio) for seed, numbers in seeds.items()}
             for seeds in cells.values()
         ]
-        mean = statistics.fmean(statistics.fmean(seeds.values()) for seeds in by_film)
-        # Only seeds that saw every film: a spread over seeds must not hold one between films.
-        shared = set.intersection(*(set(seeds) for seeds in by_film))
-        means = [statistics.fmean(seeds[seed] for seeds in by_film) for seed in sorted(shared)]
-        spread = statistics.stdev(means) if len(means) > 1 else None
-        return Value(mean, spread, len(by_film))
+        mean = combined((combined(seeds.values(), ratio) for seeds in by_film), ratio)
+        # Only seeds that have every film: a spread over seeds must not hold one between films.
+        shared = sorted(set.intersection(*(set(seeds) for seeds in by_film)))
+        means = [combined((seeds[seed] for seeds in by_film), ratio) for seed in shared]
+        exact = self.role == "reference" and len(self.seeds) == 1
+        return Value(mean, deviation(means, ratio), len(by_film), len(means), exact)
 
     def on(self, film: str) -> Standing:
         """The same row with what it did on one film alone."""

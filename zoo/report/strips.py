@@ -13,7 +13,7 @@ from zoo.report import look
 from zoo.report.placing import opened
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, in_order, ranking
 from zoo.report.standings import standings
-from zoo.report.table import fixed
+from zoo.report.table import bracketed, fixed, inline
 from zoo.workspace import written_aside
 
 WIDEST = 1240
@@ -115,14 +115,14 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         record = _shown(row.records)
         if record is None:
             continue
-        value = row.value(rank.measure) if rank else None
+        value = rank.value(row) if rank else None
         details: tuple[str, ...] = ()
         if rank and value:
-            shown = fixed(value, rank.metric.digits, " ± ")
+            shown = bracketed(inline(fixed(value, rank.metric.digits)), row, rank.part)
             details = (f"{rank.short}, {PART_NAMES[rank.part]}", shown)
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
         lines.append(
-            _Line(row.name, details, "codec, saw it all" if row.codec else row.role, files)
+            _Line(row.name, details, "codec, saw all frames" if row.codec else row.role, files)
         )
         for picture in record.pictures:
             pictures.setdefault(picture.frame, picture)
@@ -215,7 +215,7 @@ def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], widt
 def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None:
     words = [(look.fitted(line.label, GUTTER - 12, 15, bold=True), 15, True)]
     if line.role not in ("model", "original"):
-        words.append((line.role, 12, False))
+        words.append((look.fitted(line.role, GUTTER - 12, 12), 12, False))
     if height >= 54:
         words += [(look.fitted(text, GUTTER - 12, 13), 13, False) for text in line.details]
     tall = sum(size + 5 for _, size, _ in words)

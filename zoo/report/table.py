@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zoo.records import FilmInfo, Record, Results, Throughput
+from zoo.records import FilmInfo, Part, Record, Results, Throughput
 from zoo.report import numbers
-from zoo.report.ranking import Ranking, valued
+from zoo.report.ranking import Ranking, best_of
 from zoo.report.standings import Measure, Standing, Value, machines
 from zoo.report.text import one_line
 
@@ -60,7 +60,9 @@ def draw(
 ) -> Table:
     """Fill in the cells; a row of which nothing worked has dashes, and its reason as a note."""
     best = [
-        _best([row for row in rows if _comparable(row, films, column.best)], column.best)
+        best_of([row for row in rows if _comparable(row, films, column.best)], column.best)
+        if column.best
+        else set()
         for column in columns
     ]
     drawn = []
@@ -89,25 +91,6 @@ def _comparable(row: Standing, films: Sequence[FilmInfo], rank: Ranking | None) 
     return len(row.films) == len(films) and not (held_out and row.codec)
 
 
-def _best(rows: list[Standing], rank: Ranking | None) -> set[str]:
-    """The best rows of a column: those that the best one does not beat, or prints the same as."""
-    ordered = valued(rows, rank) if rank else []
-    if not rank or not ordered:
-        return set()
-    _, first = ordered[0]
-
-    def printed(value: Value) -> float:
-        return round(value.mean, rank.metric.digits)
-
-    found = {
-        row.name
-        for row, value in ordered
-        if printed(value) == printed(first) or not rank.beats(first, value)
-    }
-    # Where nothing is better than anything else, nothing is best.
-    return found if len(found) < len(ordered) else set()
-
-
 def failure_note(row: Standing, films: Sequence[FilmInfo]) -> str:
     """Why not every run of a row is in its numbers; nothing where they all are."""
     if not row.failed:
@@ -122,22 +105,43 @@ def failure_note(row: Standing, films: Sequence[FilmInfo]) -> str:
     return f"{len(row.failed)} of {done} runs failed: {reason}"
 
 
-def with_spread(value: Value | None, write: Callable[[float], str], between: str = "\n± ") -> str:
+def with_spread(
+    value: Value | None, write: Callable[[float], str], spread: Callable[[float], str]
+) -> str:
     """Write a value, and its spread over seeds where it is known, on a line of its own."""
     if value is None:
         return numbers.NOT_AVAILABLE
     text = write(value.mean)
-    return text if value.spread is None else f"{text}{between}{write(value.spread)}"
+    return text if value.spread is None else f"{text}\n± {spread(value.spread)}"
 
 
-def fixed(value: Value | None, digits: int, between: str = "\n± ") -> str:
+def percentage(value: Value | None) -> str:
+    """Write a share of 1 in percent: `28%`, `± 0.4%`."""
+    return with_spread(value, numbers.percent, lambda spread: f"{numbers.spread(100 * spread, 0)}%")
+
+
+def fixed(value: Value | None, digits: int) -> str:
     """Write a value with so many digits after the point: `24.13`, `± 0.05`."""
-    return with_spread(value, lambda number: numbers.fixed(number, digits), between)
+    return with_spread(
+        value,
+        lambda number: numbers.fixed(number, digits),
+        lambda spread: numbers.spread(spread, digits),
+    )
+
+
+def inline(text: str) -> str:
+    """A value and its spread on one line: `24.13 ± 0.05`."""
+    return text.replace("\n", " ")
 
 
 def said(value: Value, rank: Ranking) -> str:
     """Write a value in a sentence: `24.13 ± 0.05 dB`."""
-    return fixed(value, rank.metric.digits, " ± ") + rank.unit
+    return inline(fixed(value, rank.metric.digits)) + rank.unit
+
+
+def bracketed(text: str, row: Standing, part: Part) -> str:
+    """Put a codec's number on held-out frames in brackets: it coded these frames too."""
+    return f"({text})" if row.codec and part == "held_out" else text
 
 
 def pair(first: str, second: str) -> str:
@@ -151,9 +155,9 @@ def unless_codec(row: Standing, text: str) -> str:
     return numbers.NOT_APPLICABLE if row.codec else text
 
 
-def mean(row: Standing, measure: Measure) -> float | None:
-    """A measure's mean over seeds and films."""
-    value = row.value(measure)
+def mean(row: Standing, measure: Measure, ratio: bool = False) -> float | None:
+    """A measure's mean over seeds and films, the geometric one of a ratio."""
+    value = row.value(measure, ratio)
     return value.mean if value else None
 
 

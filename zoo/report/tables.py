@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zoo.records import FilmInfo, MetricInfo, Part, Record, Results
+from zoo.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results
 from zoo.report import numbers
 from zoo.report.ranking import (
     OWN_PARTS,
@@ -20,12 +20,13 @@ from zoo.report.table import (
     REASON_LENGTH,
     Column,
     Table,
+    bracketed,
     draw,
     fixed,
     machine_column,
     mean,
+    percentage,
     unless_codec,
-    with_spread,
 )
 from zoo.report.text import one_line
 
@@ -55,7 +56,7 @@ def more_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def interval_table(results: Results, film: FilmInfo) -> Table | None:
-    """The intervals by shot of the principal metrics; None where the film has none."""
+    """The 95 % intervals of the principal metrics; None where no part has shots enough."""
     rows = [row for row in film_rows(results, film) if row.records]
     columns = []
     for metric in principal(results):
@@ -64,6 +65,37 @@ def interval_table(results: Results, film: FilmInfo) -> Table | None:
                 label = one_line(f"{metric.label} {metric.unit}", 40).rstrip()
                 columns.append(Column((label, PART_NAMES[part]), _interval(metric, part)))
     return draw(rows, columns, [film]) if columns else None
+
+
+def interval_note(results: Results, film: FilmInfo) -> str | None:
+    """Why a part of a film has no intervals; None where every part has them."""
+    found = [
+        (part, summary)
+        for record in results.records
+        if record.trained_on == record.watched == film.name
+        for metric in principal(results)
+        for part, summary in record.scores.get(metric.name, {}).items()
+    ]
+    if any(summary.shots is None and summary.interval for _, summary in found):
+        return (
+            "No 95% intervals: these records were made when intervals came from resampling shots, "
+            "which hold far less than 95% for a few shots."
+        )
+    few = {
+        part: max(s.shots for p, s in found if p == part and s.shots is not None)
+        for part in OWN_PARTS
+        if any(p == part and s.shots is not None and s.shots < LEAST_SHOTS for p, s in found)
+    }
+    if not few:
+        return None
+    told = [
+        f"the {PART_NAMES[part].replace('held out', 'held-out')} frames lie in "
+        f"{numbers.counted(shots, 'shot')}"
+        for part, shots in few.items()
+    ]
+    return (
+        f"No 95% intervals where there are fewer than {LEAST_SHOTS} shots: {numbers.listed(told)}."
+    )
 
 
 def film_rows(results: Results, film: FilmInfo) -> list[Standing]:
@@ -84,11 +116,11 @@ def metric_columns(metric: MetricInfo) -> list[Column]:
 
 def _principal_table(results: Results, rows: list[Standing], films: list[FilmInfo]) -> Table:
     metrics = principal(results)
-    columns = [column for metric in metrics for column in metric_columns(metric)]
+    columns = [bytes_column(), *(c for metric in metrics for c in metric_columns(metric))]
     if any(record.takedown for record in results.records):
         columns.append(Column(("frames", "matched"), _matched))
     columns += [
-        Column(("latent", "numbers / bytes"), _latent),
+        Column(("latent", "numbers"), _latent),
         Column(
             ("decoder", "bytes"),
             lambda row: unless_codec(row, numbers.scaled(mean(row, _decoder_bytes), "B")),
@@ -103,25 +135,28 @@ def _principal_table(results: Results, rows: list[Standing], films: list[FilmInf
     return draw(rows, columns, films, notes)
 
 
+def bytes_column() -> Column:
+    """What a frame takes after lossless coding: no quality says anything without it."""
+    return Column(("bytes per", "frame"), lambda row: numbers.significant(mean(row, bytes_a_frame)))
+
+
 def _printed(rank: Ranking) -> Callable[[Standing], str]:
     def text(row: Standing) -> str:
-        value = row.value(rank.measure)
+        value = rank.value(row)
         shown = fixed(value, rank.metric.digits)
-        # In brackets, so that nobody takes what was coded for what was never seen.
-        return f"({shown})" if value and row.codec and rank.part == "held_out" else shown
+        return bracketed(shown, row, rank.part) if value else shown
 
     return text
 
 
 def _matched(row: Standing) -> str:
     value = row.value(lambda record: record.takedown.matched if record.takedown else None)
-    return with_spread(value, numbers.percent)
+    return percentage(value)
 
 
 def _latent(row: Standing) -> str:
     count = mean(row, lambda record: record.latent.numbers if record.latent else None)
-    shown = unless_codec(row, numbers.whole(count))
-    return f"{shown} / {numbers.significant(mean(row, bytes_a_frame))}"
+    return unless_codec(row, numbers.whole(count))
 
 
 def _decoder_bytes(record: Record) -> float | None:
@@ -134,11 +169,14 @@ def _bounds(row: Standing, metric: MetricInfo, part: Part) -> list[float] | None
     def end(number: int) -> Callable[[Record], float | None]:
         def measure(record: Record) -> float | None:
             summary = record.scores.get(metric.name, {}).get(part)
-            return summary.interval[number] if summary and summary.interval else None
+            bounds = summary.sound_interval if summary else None
+            return bounds[number] if bounds else None
 
         return measure
 
-    found = [mean(row, end(number)) for number in (0, 1)]
+    if any(end(0)(record) is None for record in row.records):
+        return None
+    found = [mean(row, end(number), metric.better == "one") for number in (0, 1)]
     return None if None in found else [value for value in found if value is not None]
 
 
@@ -147,9 +185,10 @@ def _interval(metric: MetricInfo, part: Part) -> Callable[[Standing], str]:
         bounds = _bounds(row, metric, part)
         if bounds is None:
             return numbers.NOT_APPLICABLE
-        middle = numbers.fixed(mean(row, score(metric.name, part)), metric.digits)
+        ratio = metric.better == "one"
+        middle = numbers.fixed(mean(row, score(metric.name, part), ratio), metric.digits)
         low, high = (numbers.fixed(bound, metric.digits) for bound in bounds)
-        return f"{middle}\n{low} to {high}"
+        return "\n".join(bracketed(text, row, part) for text in (middle, f"{low} to {high}"))
 
     return text
 
@@ -169,15 +208,12 @@ def _metric_notes(
             ]
             if lacking and any(_frames(film, part) for film in films):
                 notes.append(
-                    f"{label}, {PART_NAMES[part]}, is n/a for {numbers.listed(lacking)}: "
-                    "the record holds no finite number."
+                    f"{label} on {PART_NAMES[part].replace(' ', '-')} frames is n/a for "
+                    f"{numbers.listed(lacking)}: the records hold no finite number."
                 )
     bare = [one_line(film.name, 40) for film in films if not film.held_out_frames]
     if bare:
-        notes.append(
-            f"Nothing was held out of {numbers.listed(bare)}: "
-            "what is n/a there could not be measured."
-        )
+        notes.append(f"No frames were held out of {numbers.listed(bare)}.")
     return notes
 
 
@@ -189,16 +225,15 @@ def _of_codecs(rows: list[Standing], films: list[FilmInfo]) -> list[str]:
     notes = []
     if any(film.held_out_frames for film in films):
         notes.append(
-            f"In brackets: {numbers.listed([row.name for row in codecs])} coded every frame, the "
-            "held-out ones too, so nothing was held out of what they saw."
+            f"In brackets: {numbers.listed([row.name for row in codecs])} coded every frame, "
+            "including the held-out ones."
         )
     for row in codecs:
         told = {record.watched: record.note for record in row.records if record.note}
-        where = f" on {len(told)} of {len(row.films)} films" if len(films) > 1 else ""
         if told and len(films) > 1:
             notes.append(
-                f"{row.name} is not within 3% of the bytes asked for{where}; the tables of the "
-                "films say why."
+                f"{row.name} is more than 3% off the bytes asked for on {len(told)} of "
+                f"{numbers.counted(len(row.films), 'film')}; each film's table says why."
             )
         elif told:
             notes.append(f"{row.name}: {one_line(next(iter(told.values())), REASON_LENGTH)}.")

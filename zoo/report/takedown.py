@@ -1,4 +1,4 @@
-"""Would a content-matching system know the film? One row a model or reference, and the rule."""
+"""Would a content-matching system recognise the film? A row per model or reference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from zoo.records import FilmInfo, Record, Results, Takedown
 from zoo.report import numbers
 from zoo.report.standings import Measure, Standing
-from zoo.report.table import Column, Table, draw, machine_column, with_spread
+from zoo.report.table import Column, Table, draw, machine_column, percentage
 from zoo.report.tables import film_rows
 from zoo.report.text import one_line
 
 
 def takedown_table(results: Results, film: FilmInfo) -> Table | None:
-    """The takedown score of everything that was drawn of a film; None where nothing has one."""
+    """The takedown score of every reconstruction of a film; None where nothing has one."""
     rows = film_rows(results, film)
     if not any(record.takedown for row in rows for record in row.records):
         return None
@@ -35,15 +35,15 @@ def takedown_rule(results: Results, film: FilmInfo) -> str:
     found = [r.takedown for r in results.records if r.watched == film.name and r.takedown]
     comparable = max((one.comparable for one in found), default=0)
     every = max((one.every for one in found), default=1)
-    thinned = "" if every == 1 else f" of every {every}th frame"
+    thinned = "" if every == 1 else f", taking {numbers.every(every)},"
     return (
-        "A frame is matched where the PDQ hash of its reconstruction is within the published "
-        "distance, 31 of 256 bits, of its own, both of quality 50 or more "
-        f"({numbers.counted(comparable, 'frame')}{thinned} of this film can be compared); it is in "
-        "its place where nothing in any film of this report is nearer than its own moment, and "
-        "found where any reconstructed frame matches it. The film as a whole matches where 80% "
-        "of its frames are found; precision is the share of all matches that are with this film "
-        "and no other."
+        "A frame is matched if the PDQ hash of its reconstruction is within 31 of 256 bits (the "
+        "published threshold) of its own hash and both have quality 50 or more "
+        f"({numbers.counted(comparable, 'frame')} of this film{thinned} can be compared). It is in "
+        "its place if no frame of any film in this report is nearer than its own moment, and found "
+        "if any reconstructed frame matches it. The film as a whole matches if 80% of its frames "
+        "are found. Precision is the share of all matches that are with this film and no other. A "
+        "dash means that no reconstructed frame could be compared, or that none matched anything."
     )
 
 
@@ -56,11 +56,11 @@ def _of(name: str) -> Measure:
 
 
 def _share(name: str) -> Callable[[Standing], str]:
-    return lambda row: _known(row, with_spread(row.value(_of(name)), numbers.percent))
+    return lambda row: _known(row, percentage(row.value(_of(name))))
 
 
 def _known(row: Standing, text: str) -> str:
-    """A share of nothing, as of matches that are none, is no missing number."""
+    """A dash for a share of nothing, such as of no matches: that is no missing number."""
     scored = any(record.takedown for record in row.records)
     return numbers.NOT_APPLICABLE if scored and text == numbers.NOT_AVAILABLE else text
 
@@ -71,7 +71,7 @@ def _film_matches(row: Standing) -> str:
         return numbers.NOT_AVAILABLE
     if all(answers):
         return "yes"
-    return f"{sum(answers)} of {len(answers)} seeds" if any(answers) else "no"
+    return f"for {sum(answers)} of {len(answers)} seeds" if any(answers) else "no"
 
 
 def _false_matches(row: Standing) -> str:
@@ -86,4 +86,4 @@ def _false_matches(row: Standing) -> str:
     told = [
         f"{one_line(film, 40)} {numbers.percent(share)}" for film, share in shares.items() if share
     ]
-    return "\n".join(told) or "none"
+    return "\n".join(told) or "0%"

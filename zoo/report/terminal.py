@@ -1,4 +1,4 @@
-"""The end of a comparison in a terminal: the first tables and the winners."""
+"""The end of a comparison in a terminal: the first tables and who is ahead."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NAME_WIDTH = 30
 
 
 def summary(results: Results) -> RenderableType:
-    """Lay out every film, the means over films and the winners, for `Console.print`."""
+    """Lay out every film, the means over films and who is ahead, for `Console.print`."""
     results = at_main_size(results)
-    keep = 1 + 2 * len(principal(results))
+    keep = 2 + 2 * min(2, len(principal(results)))
     parts: list[RenderableType] = []
     if len(results.films) > 1:
         for film in results.films:
@@ -36,7 +36,7 @@ def summary(results: Results) -> RenderableType:
     title = over_films(results)
     parts.append(Text(title[:1].upper() + title[1:], style="bold"))
     parts.append(_Fitting(across_table(results), keep))
-    said = Text(" ".join(winners(results)))
+    said = Text("\n".join(winners(results)))
     return Group(*parts, Padding(said, (1, 0)))
 
 
@@ -46,7 +46,7 @@ class _Fitting:
 
     content: Table
     keep: int
-    """Columns that stay whatever the width: the names and the metrics."""
+    """Columns that stay whatever the width: the names, the bytes and the first metrics."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update(width=10_000)
@@ -60,7 +60,9 @@ class _Fitting:
             count -= 1
         yield self._drawn(count, gap=2 if fits(count, gap=2) else 1)
         if count < len(self.content.columns):
-            yield Text("The report has more columns than this terminal has room for.", style="dim")
+            yield Text(
+                "This terminal is too narrow for all columns; the report has them.", style="dim"
+            )
         for row in self.content.rows:
             if row.note:
                 yield Text(f"{row.name}: {row.note}", style="dim")

@@ -11,13 +11,15 @@ from zoo.records import Results
 from zoo.report import look
 from zoo.report.canvas import (
     HOLLOW,
-    NAME_LENGTH,
+    IN_BRACKETS,
     axis_label,
+    codec_key,
     colour,
     dress,
     key,
     new_figure,
     save,
+    signed_name,
     title,
 )
 from zoo.report.labels import Point, name_points
@@ -40,7 +42,7 @@ def draw_trade(results: Results, path: Path) -> str | None:
         points = [
             (row, right.mean, high.mean)
             for row in standings(results, film.name)
-            if (right := row.value(across.measure)) and (high := row.value(up.measure))
+            if (right := across.value(row)) and (high := up.value(row))
         ]
         if points:
             films.append((film, points))
@@ -79,18 +81,20 @@ def draw_trade(results: Results, path: Path) -> str | None:
         Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="model"),
         Line2D([], [], **HOLLOW, marker="s", color=look.REFERENCE, label="reference"),
     ]
-    key(figure, handles, 2)
+    bracketed = any(row.codec for _, points in films for row, _, _ in points)
+    if bracketed and up.part == "held_out":
+        handles.append(codec_key())
+    key(figure, handles, 3)
     # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
     canvas.draw()
     figure.set_layout_engine("none")
     for place, (_, points) in zip(grid, films, strict=False):
-        named = [
-            Point(look.drawable(row.name, NAME_LENGTH), x, y, colour(row)) for row, x, y in points
-        ]
+        named = [Point(signed_name(row, up.part), x, y, colour(row)) for row, x, y in points]
         name_points(canvas.get_renderer(), place, named)
     save(figure, path)
     return (
         f"{one_line(up.metric.label, 40)} against {one_line(across.metric.label, 40)} on "
         f"{up.part.replace('_', '-')} frames of {', '.join(film.name for film, _ in films)}: "
         "models as dots, references as squares; the numbers are those of the tables."
+        + (f" {IN_BRACKETS}" if bracketed and up.part == "held_out" else "")
     )

@@ -1,13 +1,16 @@
-"""What training each model received, and whether a film is long enough for its latents."""
+"""What training each model received, and where models are not compared on equal terms."""
 
 from __future__ import annotations
 
 import statistics
 
-from zoo.records import Results
+from zoo.records import Record, Results
 from zoo.report import numbers
 from zoo.report.standings import standings
 from zoo.report.text import one_line
+
+ALIKE = 1.5
+"""Decoders are of different sizes where one takes more than so many times the bytes of another."""
 
 
 def latent_notes(results: Results) -> list[str]:
@@ -23,20 +26,20 @@ def latent_notes(results: Results) -> list[str]:
         if large:
             notes.append(
                 f"{one_line(film.name, 60)}: a latent of "
-                f"{numbers.listed([f'{size:,}' for size in large])} numbers is more than a tenth "
-                f"of the {numbers.counted(film.seen_frames, 'training frame')}. Even a linear "
-                "projection to so many numbers can come close to storing the film, so only "
-                "held-out numbers can tell models apart here."
+                f"{numbers.listed([f'{size:,}' for size in large], 'or')} numbers is more than a "
+                f"tenth of the {numbers.counted(film.seen_frames, 'training frame')}. Even a "
+                "linear projection to that many numbers can come close to storing the film, so "
+                "only held-out frames can tell models apart here."
             )
     return notes
 
 
 def training(results: Results) -> list[str]:
-    """What training each model received, and whether it was the same for all."""
+    """What training each model received on each film, and whether it was the same for all."""
     sentences = []
     for film in results.films:
         spent: dict[int, list[str]] = {}
-        seconds = []
+        seconds: dict[str, list[float]] = {}
         for row in standings(results, film.name):
             if row.role != "model":
                 continue
@@ -46,22 +49,84 @@ def training(results: Results) -> list[str]:
                     if row.name not in names:
                         names.append(row.name)
                     if record.spent.seconds is not None:
-                        seconds.append(record.spent.seconds)
+                        seconds.setdefault(row.name, []).append(record.spent.seconds)
         name = one_line(film.name, 60)
         if len(spent) == 1:
-            told = f"{name}: {next(iter(spent)):,} training frames for every model"
+            told = f"{name}: {numbers.counted(next(iter(spent)), 'training frame')} for every model"
         elif spent:
-            told = f"{name}: not the same number of training frames: " + "; ".join(
-                f"{frames:,} for {numbers.listed(names)}" for frames, names in spent.items()
+            told = f"{name}: training frames differ, with " + numbers.listed(
+                [f"{frames:,} for {numbers.listed(names)}" for frames, names in spent.items()]
             )
         else:
             continue
         if seconds:
-            middle = numbers.duration(statistics.median(seconds))
-            told += f", in {middle} at the median"
-            if len(seconds) > 1:
-                told += (
-                    f" (from {numbers.duration(min(seconds))} to {numbers.duration(max(seconds))})"
+            # Of one model at a time: a mean over models would be the time of none.
+            times = [
+                f"{model} {numbers.duration(statistics.fmean(found))}"
+                for model, found in sorted(
+                    seconds.items(), key=lambda pair: statistics.fmean(pair[1])
                 )
+            ]
+            told += f". Training time: {', '.join(times)}"
         sentences.append(told + ".")
+    return sentences
+
+
+def unequal_terms(results: Results) -> list[str]:
+    """Where models are not compared on equal terms, as far as the records say."""
+    models: dict[str, Record] = {}
+    for record in results.records:
+        if record.role == "model" and record.status == "ok":
+            models.setdefault(one_line(record.model, 60), record)
+    sentences = []
+    sizes = {
+        name: record.latent.decoder_bytes
+        for name, record in models.items()
+        if record.latent and record.latent.decoder_bytes
+    }
+    if sizes and max(sizes.values()) > ALIKE * min(sizes.values()):
+        least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+        sentences.append(
+            f"Decoders differ in size: {numbers.scaled(sizes[least], 'B')} for {least} and "
+            f"{numbers.scaled(sizes[most], 'B')} for {most}."
+        )
+    silent = [name for name, record in models.items() if record.unequal_terms is None]
+    if silent:
+        sentences.append(
+            f"The records of {numbers.listed(silent)} are from before it was noted which models "
+            "get more images per step, extra passes over the film, or a loss that shares something "
+            "with a metric; docs/models.md lists them."
+        )
+    for name, record in models.items():
+        for term in record.unequal_terms or []:
+            sentences.append(f"{name}: {one_line(term, 300)}")
+    return sentences
+
+
+def tuning(results: Results) -> list[str]:
+    """Which films are those that the models' defaults were chosen on."""
+    models: dict[str, Record] = {}
+    for record in results.records:
+        if record.role == "model" and record.status == "ok":
+            models.setdefault(one_line(record.model, 60), record)
+    silent = [name for name, record in models.items() if record.tuned_on is None]
+    sentences = []
+    if silent:
+        sentences.append(
+            f"The records of {numbers.listed(silent)} do not say which films the defaults were "
+            "chosen on; docs/models.md lists them."
+        )
+    chosen: dict[str, list[str]] = {}
+    for name, record in models.items():
+        for film in record.tuned_on or []:
+            chosen.setdefault(film, []).append(name)
+    compared = {film.name for film in results.films}
+    here = {film: names for film, names in chosen.items() if film in compared}
+    for film, names in here.items():
+        sentences.append(
+            f"{one_line(film, 60)} is a tuning film: the defaults of {numbers.listed(names)} were "
+            "chosen on it, held-out frames included."
+        )
+    if not silent and not here:
+        sentences.append("No model's defaults were chosen on a film of this report.")
     return sentences

@@ -1,4 +1,4 @@
-"""Where models fail: by traits of frames, on plain frames, in still shots, in company."""
+"""Where models fail: by traits of frames, on plain frames, in still shots, by batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from zoo.records import FilmInfo, Part, PlainFrame, Record, Results, Slice
 from zoo.report import numbers
 from zoo.report.ranking import DISTORTION, Ranking, arrow, ranking
 from zoo.report.standings import Measure, Standing
-from zoo.report.table import Column, Table, draw, fixed, machine_column, mean, pair, with_spread
+from zoo.report.table import (
+    Column,
+    Table,
+    bracketed,
+    draw,
+    fixed,
+    inline,
+    machine_column,
+    mean,
+    pair,
+    percentage,
+)
 from zoo.report.tables import film_rows
 
 PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white")
@@ -19,7 +30,10 @@ PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white"
 
 @dataclass(frozen=True)
 class Trait:
-    """A trait of frames, and what the fifths of a film with least and most of it are called."""
+    """A trait of frames, and what the fifths of a film with least and most of it are called.
+
+    Each of `low` and `high` is whole: "worse on {low} than on {high}".
+    """
 
     name: str
     heading: tuple[str, str]
@@ -32,29 +46,29 @@ TRAITS = (
     Trait(
         "brightness",
         ("darkest /", "brightest"),
-        "the darkest fifth",
-        "the brightest",
+        "the darkest fifth of frames",
+        "the brightest fifth of frames",
         "mean luma",
     ),
     Trait(
         "contrast",
         ("lowest / highest", "contrast"),
-        "the fifth of lowest contrast",
-        "that of highest",
+        "the fifth of frames with the lowest contrast",
+        "the fifth of frames with the highest contrast",
         "standard deviation of luma",
     ),
     Trait(
         "motion",
         ("least / most", "motion"),
-        "the fifth of least motion",
-        "that of most",
+        "the fifth of frames with the least motion",
+        "the fifth of frames with the most motion",
         "change of luma, in levels",
     ),
     Trait(
         "shot length",
         ("shortest / longest", "shots"),
-        "the fifth in the shortest shots",
-        "that in the longest",
+        "the fifth of frames in the shortest shots",
+        "the fifth of frames in the longest shots",
         "seconds",
     ),
 )
@@ -75,7 +89,7 @@ def weakness_table(results: Results, film: FilmInfo) -> Table | None:
     ]
     columns += [
         Column(("spread left in", "still shots"), _still),
-        Column(("changed by", "company"), _company),
+        Column(("changed by", "batch"), _by_batch),
         *machine_column(results),
     ]
     return draw(rows, columns, [film])
@@ -101,12 +115,12 @@ def weakness_notes(results: Results, film: FilmInfo) -> list[str]:
         low, high = (_end(first, trait.name, "seen", end) for end in ("low", "high"))
         if low and high:
             told.append(
-                f"{trait.low} up to {numbers.significant(low.highest)}, {trait.high} from "
+                f"{trait.low} is up to {numbers.significant(low.highest)} and {trait.high} from "
                 f"{numbers.significant(high.lowest)} ({trait.unit})"
             )
     if not told:
         return []
-    return [f"{rank.label} on seen frames of fifths of the film: {'; '.join(told)}."]
+    return [f"Fifths of the film, with {rank.label} on their seen frames: {'; '.join(told)}."]
 
 
 def weak_rows(results: Results, film: FilmInfo) -> list[Standing]:
@@ -165,12 +179,17 @@ def _trait_columns(rows: Sequence[Standing], rank: Ranking) -> list[Column]:
 def _both_ends(rank: Ranking, trait: str) -> Callable[[Standing], str]:
     def text(row: Standing) -> str:
         ends: tuple[End, ...] = ("low", "high")
-        values = [row.value(at_end(rank, trait, end)) for end in ends]
+        values = [row.value(at_end(rank, trait, end), rank.ratio) for end in ends]
         shown = [
-            fixed(value, rank.metric.digits, " ± ") if value else numbers.NOT_APPLICABLE
+            inline(fixed(value, rank.metric.digits)) if value else numbers.NOT_APPLICABLE
             for value in values
         ]
-        return pair(*shown)
+        # A codec's brackets stand around each number that there is.
+        marked = [
+            bracketed(text, row, rank.part) if value else text
+            for text, value in zip(shown, values, strict=True)
+        ]
+        return pair(*marked)
 
     return text
 
@@ -205,7 +224,7 @@ def _plain_text(results: Results, name: str) -> Callable[[Standing], str]:
             return numbers.NOT_APPLICABLE
         shown = [colour(row, name)]
         if digits is not None:
-            shown.insert(0, f"{fixed(row.value(psnr), max(digits, 0), ' ± ')} dB")
+            shown.insert(0, f"{inline(fixed(row.value(psnr), max(digits, 0)))} dB")
         return "\n".join(shown)
 
     return text
@@ -231,17 +250,17 @@ def still_ratio(record: Record) -> float | None:
 
 
 def _still(row: Standing) -> str:
-    value = row.value(still_ratio)
-    return with_spread(value, numbers.percent) if value else numbers.NOT_APPLICABLE
+    value = row.value(still_ratio, ratio=True)
+    return percentage(value) if value else numbers.NOT_APPLICABLE
 
 
 def differing(record: Record) -> float | None:
-    """The share of samples that change by more than a level in company."""
+    """The share of samples that change by more than a level with the rest of the batch."""
     found = record.weaknesses.invariance if record.weaknesses else None
     return found.differing if found else None
 
 
-def _company(row: Standing) -> str:
+def _by_batch(row: Standing) -> str:
     value = row.value(differing)
     # A codec codes no frame alone.
-    return with_spread(value, numbers.percent) if value else numbers.NOT_APPLICABLE
+    return percentage(value) if value else numbers.NOT_APPLICABLE

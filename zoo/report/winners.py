@@ -1,6 +1,7 @@
-"""Who wins, by how much, and whether that is more than chance: at most three sentences.
+"""Who is ahead, by how much, and whether that is more than chance.
 
-Every sentence is computed from the records; none knows a model by its name.
+References count: where one is ahead of every model, the first sentence says so. Every sentence is
+computed from the records; none knows a model by its name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from zoo.records import FilmInfo, Results
 from zoo.report import numbers
+from zoo.report.crossing import overlap_sentences
 from zoo.report.ranking import (
     DISTORTION,
     OWN_PARTS,
@@ -21,13 +23,16 @@ from zoo.report.ranking import (
     ranking_by,
     valued,
 )
-from zoo.report.standings import Standing, Value, bytes_a_frame, standings
-from zoo.report.table import Column, Table, draw, mean, said
+from zoo.report.standings import LEAST_SEEDS, Standing, Value, bytes_a_frame, standings
+from zoo.report.table import Column, Table, bracketed, draw, mean, said
+from zoo.report.tables import bytes_column
 from zoo.report.text import one_line
 
 SMALL = 0.02
 """A lead of less than this share of the better number is called small."""
 MOST_NAMED = 4
+
+_Rows = list[tuple[Standing, Value]]
 
 
 def rankings(results: Results) -> list[Ranking]:
@@ -48,6 +53,12 @@ def over_films(results: Results) -> str:
     return f"mean over {numbers.counted(len(results.films), 'film')}"
 
 
+def _of_films(results: Results) -> str:
+    """What the numbers are of, after `frames`: `of demo`, or `(mean over 3 films)`."""
+    over = over_films(results)
+    return f"({over})" if len(results.films) > 1 else over.replace("on ", "of ", 1)
+
+
 def complete(results: Results, role: str) -> list[Standing]:
     """The models or references that got through every film: their means can be compared."""
     return [
@@ -58,51 +69,111 @@ def complete(results: Results, role: str) -> list[Standing]:
 
 
 def winners(results: Results) -> list[str]:
-    """The winners in at most three sentences, with what is known of chance."""
+    """Who is ahead by each of the two metrics, and what is known of chance.
+
+    Where a reference is ahead of every model, that comes first.
+    """
     ranks = rankings(results)
     if not ranks:
-        return ["No metric could be measured, so there is no winner."]
-    models = complete(results, "model")
+        return ["No metric could be measured, so nothing can be said to be ahead."]
+    models, references = complete(results, "model"), complete(results, "reference")
     if not models:
-        return ["No model got through every film, so there is no winner."]
-    sentences = [sentence for rank in ranks if (sentence := _winner(results, models, rank))]
-    return [*sentences, *_caution(results, models)]
+        return ["No model got through every film, so none can be said to be ahead."]
+    found = [
+        _ahead(results, ordered, valued(references, rank), rank)
+        for rank in ranks
+        if (ordered := valued(models, rank))
+    ]
+    # False sorts before True: what a reference is ahead in comes first.
+    found.sort(key=lambda pair: not pair[0])
+    return [
+        *(told for _, told in found),
+        *_coded_too(references, ranks),
+        *_on_seen_frames(models, references, ranks),
+        *_caution(results, models),
+        *overlap_sentences(results),
+    ]
 
 
-def _winner(results: Results, models: list[Standing], rank: Ranking) -> str | None:
-    ordered = valued(models, rank)
-    if not ordered:
-        return None
-    first, best = ordered[0]
-    over = over_films(results)
-    frames = PART_NAMES[rank.part].replace(" ", "-")
-    verb = {"lower": "has the lowest", "higher": "has the highest", "one": "is nearest to 1 in"}
-    lead = f"On {frames} frames {first.name} {verb[rank.metric.better]} {rank.label}"
-    lead += f", {said(best, rank)} ({over})"
-    if len(ordered) == 1:
-        return f"{lead}; it is the only model with this number."
-    even = [(row, value) for row, value in ordered[1:] if not rank.beats(best, value)]
-    if even and rank.margin(best, even[0][1]):
-        return f"{lead}, but wins nothing: {_even(even, rank)}."
-    second, next_best = ordered[1]
-    lead += f", before {second.name} with {said(next_best, rank)}"
-    difference = abs(best.mean - next_best.mean)
-    if difference < SMALL * max(abs(best.mean), 1e-12):
-        shown = numbers.fixed(difference, rank.metric.digits)
-        lead += f"; the lead of {shown} is small, less than {SMALL:.0%}"
+def _ahead(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
+    """Whether a reference is ahead of or level with the best model, and who is ahead in words."""
+    best = models[0][1]
+    ahead = [(row, value) for row, value in references if rank.beats(value, best)]
+    level = [
+        (row, value)
+        for row, value in references
+        if not rank.beats(value, best) and not rank.beats(best, value)
+    ]
+    frames = f"On {PART_NAMES[rank.part].replace(' ', '-')} frames {_of_films(results)}"
+    what = rank.label
+    among = _among_models(results, models, rank)
+    name, value = models[0][0].name, _sized(*models[0], rank)
+    if ahead:
+        verb = numbers.verb(len(ahead), "is", "are")
+        return True, (
+            f"{frames} {_named(ahead, rank)} {verb} ahead of every model in {what}. The best model "
+            f"is {name} with {value}{among}."
+        )
+    if level:
+        verb = numbers.verb(len(level), "is", "are")
+        return True, (
+            f"{frames} no model is ahead of every reference in {what}: {_named(level, rank)} "
+            f"{verb} level with the best model, {name} with {value}{among}."
+        )
+    verb = {"lower": "has the lowest", "higher": "has the highest", "one": "is nearest to 1 in"}[
+        rank.metric.better
+    ]
+    beyond = ", ahead of every reference" if references else ""
+    return False, f"{frames} {name} {verb} {what}, {value}{beyond}{among}."
+
+
+def _coded_too(references: list[Standing], ranks: Sequence[Ranking]) -> list[str]:
+    """That codecs have no held-out frames, where there are codecs and held-out frames."""
+    codecs = [row.name for row in references if row.codec]
+    if not codecs or all(rank.part != "held_out" for rank in ranks):
+        return []
+    return [f"{numbers.listed(codecs)} coded the held-out frames too."]
+
+
+def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
+    """How the best model stands among the models: the end of a sentence that names it."""
+    (first, best), *others = models
+    if not others:
+        return "; it is the only model with this number"
+    level = [(row, value) for row, value in others if not rank.beats(best, value)]
+    second, next_best = others[0]
+    if level:
+        told = f"; {_named(level, rank)} {numbers.verb(len(level), 'is', 'are')} level with it"
+    else:
+        told = f"; next is {second.name} with {_sized(second, next_best, rank)}"
+        difference = abs(best.mean - next_best.mean)
+        if difference < SMALL * max(abs(best.mean), 1e-12):
+            shown = numbers.fixed(difference, rank.metric.digits)
+            told += f", a small lead of {shown}{rank.unit}"
     if len(results.films) > 1:
-        won = sum(_leads(models, first, film, rank) for film in results.films)
+        rows = [row for row, _ in models]
+        won = sum(_leads(rows, first, film, rank) for film in results.films)
         films = numbers.counted(len(results.films), "film")
-        lead += f", and leads on {won} of {films}" if won else f"; but it leads on none of {films}"
-    return lead + "."
+        told += f". Among the models it leads on {f'{won} of {films}' if won else 'no single film'}"
+    return told
 
 
-def _even(even: Sequence[tuple[Standing, Value]], rank: Ranking) -> str:
-    names = [f"{row.name} ({said(value, rank)})" for row, value in even[:MOST_NAMED]]
-    if len(even) > MOST_NAMED:
-        names.append(f"{len(even) - MOST_NAMED} more")
-    verb = "is" if len(even) == 1 else "are"
-    return f"{numbers.listed(names)} {verb} within two standard deviations over seeds of it"
+def _sized(row: Standing, value: Value, rank: Ranking) -> str:
+    """A value with what it costs: `0.371 ± 0.001 at 10.1 bytes per frame`."""
+    size = mean(row, bytes_a_frame)
+    cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
+    return f"{said(value, rank)}{cost}"
+
+
+def _named(rows: _Rows, rank: Ranking) -> str:
+    """Rows with their values, the first few by name."""
+    names = [
+        f"{'the codec ' if row.codec else ''}{row.name} ({_sized(row, value, rank)})"
+        for row, value in rows[:MOST_NAMED]
+    ]
+    if len(rows) > MOST_NAMED:
+        names.append(f"{len(rows) - MOST_NAMED} more")
+    return numbers.listed(names)
 
 
 def _leads(models: list[Standing], first: Standing, film: FilmInfo, rank: Ranking) -> bool:
@@ -113,23 +184,53 @@ def _leads(models: list[Standing], first: Standing, film: FilmInfo, rank: Rankin
     return len(ordered) < 2 or rank.beats(ordered[0][1], ordered[1][1])
 
 
+def _on_seen_frames(
+    models: list[Standing], references: list[Standing], ranks: Sequence[Ranking]
+) -> list[str]:
+    """Which references are ahead of models even on the frames that these were trained on."""
+    found: dict[str, list[str]] = {}
+    for row in (row for row in references if not row.codec):
+        behind: dict[str, list[str]] = {}
+        for rank in [Ranking(r.metric, "seen") for r in ranks if r.part != "seen"]:
+            own, others = rank.value(row), valued(models, rank)
+            names = [m.name for m, other in others if own and rank.beats(own, other)]
+            if names:
+                who = "every model" if len(names) == len(others) else numbers.listed(names)
+                behind.setdefault(who, []).append(rank.short)
+        if behind:
+            told = [f"{who} in {numbers.listed(metrics)}" for who, metrics in behind.items()]
+            found.setdefault(numbers.listed(told, "and of"), []).append(row.name)
+    return [
+        f"On the frames that the models were trained on, {numbers.listed(names)} "
+        f"{numbers.verb(len(names), 'is', 'are')} ahead of {told}."
+        for told, names in found.items()
+    ]
+
+
 def _caution(results: Results, models: list[Standing]) -> list[str]:
-    """One sentence of what the numbers cannot say, if there is anything."""
-    parts = []
-    single = [row.name for row in models if len(row.seeds) == 1]
-    if single:
-        who = "Every model" if len(single) == len(models) else numbers.listed(single)
-        parts.append(f"{who} ran with one seed: no spread is known, and a small lead may be chance")
+    """What the numbers cannot say, if there is anything."""
+    sentences = []
+    few = [row for row in models if len(row.seeds) < LEAST_SEEDS]
+    if few:
+        counts = sorted({len(row.seeds) for row in few})
+        who = "Every model" if len(few) == len(models) else numbers.listed([r.name for r in few])
+        seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
+        sentences.append(
+            f"{who} ran with {seeds}: {LEAST_SEEDS} are needed to know the spread, and a small "
+            "lead may be chance."
+        )
     incomplete = [
         row.name
         for row in standings(results)
         if row.role == "model" and len(row.films) < len(results.films)
     ]
     if incomplete:
-        left = numbers.listed(incomplete)
-        word = "left out" if parts else "Left out"
-        parts.append(f"{word}, for not every film was finished: {left}")
-    return [f"{'; '.join(parts)}."] if parts else []
+        verb = numbers.verb(len(incomplete), "is", "are")
+        sentences.append(
+            f"{numbers.listed(incomplete)} {verb} left out of this, because not every film was "
+            "finished."
+        )
+    return sentences
 
 
 def beside_references(results: Results, film: FilmInfo | None = None) -> Table | None:
@@ -157,7 +258,7 @@ def beside_references(results: Results, film: FilmInfo | None = None) -> Table |
     if not models or not references or not ranks:
         return None
     columns = [
-        Column(("bytes", "a frame"), lambda row: numbers.significant(mean(row, bytes_a_frame))),
+        bytes_column(),
         *(
             Column((f"by {rank.short}", PART_NAMES[rank.part]), _better_than(models, rank))
             for rank in ranks
@@ -168,16 +269,15 @@ def beside_references(results: Results, film: FilmInfo | None = None) -> Table |
 
 def _better_than(models: list[Standing], rank: Ranking) -> Callable[[Standing], str]:
     def text(reference: Standing) -> str:
-        own = reference.value(rank.measure)
+        own = rank.value(reference)
         others = [value for _, value in valued(models, rank)]
         if own is None or not others:
             return numbers.NOT_AVAILABLE
         better = sum(rank.beats(value, own) for value in others)
-        even = len(others) - better - sum(rank.beats(own, value) for value in others)
+        level = len(others) - better - sum(rank.beats(own, value) for value in others)
         shown = f"{better} of {len(others)}"
-        if even:
-            shown += f", {even} even"
-        # In brackets, as everywhere: a codec saw the frames that were held out of models.
-        return f"({shown})" if reference.codec and rank.part == "held_out" else shown
+        if level:
+            shown += f", {level} level"
+        return bracketed(shown, reference, rank.part)
 
     return text

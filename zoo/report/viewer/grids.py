@@ -15,9 +15,9 @@ from zoo.report.table import (
     Table,
     draw,
     mean,
+    percentage,
     throughput,
     unless_codec,
-    with_spread,
 )
 from zoo.report.tables import film_rows, metric_columns
 from zoo.report.viewer.typed import Grid, GridCell, GridColumn, GridRow
@@ -28,6 +28,11 @@ class _Sortable:
     column: Column
     by: Measure
     better: str | None = None
+
+    def number(self, row: Standing) -> float | None:
+        """What the row is sorted by."""
+        rank = self.column.best
+        return mean(row, self.by, ratio=rank is not None and rank.ratio)
 
 
 def film_grids(results: Results, film: FilmInfo, entries: Mapping[RunKey, int]) -> list[Grid]:
@@ -93,8 +98,7 @@ def _row(
         note=shown.note,
         entry=entry,
         cells=[
-            GridCell(text=cell.text, value=mean(row, each.by), best=cell.best)
-            for cell, each in cells
+            GridCell(text=cell.text, value=each.number(row), best=cell.best) for cell, each in cells
         ],
     )
 
@@ -124,7 +128,7 @@ def _matched(results: Results) -> list[_Sortable]:
         return record.takedown.matched if record.takedown else None
 
     def text(row: Standing) -> str:
-        return with_spread(row.value(share), numbers.percent)
+        return percentage(row.value(share))
 
     return [_Sortable(Column(("frames", "matched"), text), share)]
 

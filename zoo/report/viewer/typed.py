@@ -119,6 +119,8 @@ class Content(_Given):
     metrics: list[Measure]
     """Those that could be measured, those of the first tables first."""
     films: list[FilmContent]
+    findings: list[str]
+    """Who is ahead, as in the report."""
     across: Grid | None
     """Means over films; null where there is one film."""
 

@@ -19,6 +19,7 @@ from zoo.report.text import file_names, one_line
 from zoo.report.viewer.content import entry_runs, film_content
 from zoo.report.viewer.grids import across_grid, film_grids
 from zoo.report.viewer.typed import Content, Measure
+from zoo.report.winners import winners
 from zoo.workspace import written_aside
 
 SCORES = "viewer"
@@ -58,6 +59,7 @@ def write_page(results: Results, main: Results, folder: Path) -> Path:
         command=one_line("; ".join(results.command.splitlines()), 2000),
         metrics=_metrics(results),
         films=films,
+        findings=[one_line(sentence, 2000) for sentence in winners(main)],
         across=across_grid(main),
     )
     path = folder / "report.html"

@@ -1,0 +1,381 @@
+"""Every sentence that a report can say, printed once and compared with what was read before.
+
+A sentence that changes fails this test. Print them again with
+
+    python -m tests.report.test_sentences --update
+
+and read what `git diff tests/report/sentences.md` shows as a reader of a report would.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.report.synthetic_results import (
+    METRICS,
+    comparison,
+    film,
+    foreign,
+    put_pictures,
+    record,
+    summary,
+)
+from zoo.records import LatentInfo, Record, Results
+from zoo.report import numbers
+from zoo.report.costs import cost_table, timing_protocol
+from zoo.report.crossing import crossing_findings
+from zoo.report.differences import difference_table
+from zoo.report.failings import failings
+from zoo.report.order import order
+from zoo.report.standings import Standing
+from zoo.report.table import failure_note
+from zoo.report.tables import across_table, film_table, interval_note
+from zoo.report.takedown import takedown_rule
+from zoo.report.training import latent_notes, training, tuning, unequal_terms
+from zoo.report.weaknesses import TRAITS, weakness_notes
+from zoo.report.winners import winners
+from zoo.report.write import write_report
+
+KEPT = Path(__file__).with_name("sentences.md")
+
+Scores = Mapping[str, Sequence[tuple[float, float]]]
+"""LPIPS and PSNR of each seed, by the name of a row."""
+
+TWO: Scores = {"sharp": [(0.1, 22.0)], "blurry": [(0.25, 26.0)]}
+
+
+def results_of(
+    models: Scores,
+    references: Scores | None = None,
+    codecs: Scores | None = None,
+    films: Sequence[str] = ("alpha", "beta"),
+) -> Results:
+    """Results with these scores on held-out frames of every film, and a little better seen."""
+    results = comparison()
+    results.films = [
+        film(name, name.title(), "CC0").model_copy(
+            update={"overlaps": {other: 0.0 for other in films if other != name}}
+        )
+        for name in films
+    ]
+    results.metrics = [metric.model_copy() for metric in METRICS if metric.name != "ssim"]
+    results.records = []
+    for scores, like in ((models, "sharp"), (references, "linear"), (codecs, "linear")):
+        for name, seeds in (scores or {}).items():
+            for own in films:
+                for seed, (lpips, psnr) in enumerate(seeds):
+                    one = record(like, own, seed=seed)
+                    one.model, one.pictures, one.rate = name, [], []
+                    one.run = f"runs/{own}/{name}/{seed}"
+                    if scores is codecs:
+                        one.kind, one.parameters = "codec", None
+                        one.latent = LatentInfo(
+                            numbers=None, bits=None, coded_bytes=20.0, decoder_bytes=None
+                        )
+                    one.scores = {
+                        "lpips": {"seen": summary(lpips - 0.05), "held_out": summary(lpips)},
+                        "psnr": {"seen": summary(psnr + 1), "held_out": summary(psnr)},
+                    }
+                    results.records.append(one)
+    return results
+
+
+def changed(results: Results, **fields: object) -> Results:
+    for one in results.records:
+        for name, value in fields.items():
+            setattr(one, name, value)
+    return results
+
+
+def without(results: Results, metric: str, part: str) -> Results:
+    for one in results.records:
+        if metric in one.scores:
+            one.scores[metric].pop(part, None)  # type: ignore[call-overload]
+    return results
+
+
+def who_is_ahead() -> Iterator[tuple[str, list[str]]]:
+    pca = {"pca": [(0.4, 20.0)]}
+    yield "the models are ahead of every reference", winners(results_of(TWO, pca))
+    yield "without references, on one film", winners(results_of(TWO, films=("alpha",)))
+    yield "a reference is ahead in one metric", winners(results_of(TWO, {"pca": [(0.3, 30.0)]}))
+    yield "a reference is ahead in both", winners(results_of(TWO, {"pca": [(0.01, 30.0)]}))
+    many = {f"ref{number}": [(0.01 * number, 30.0)] for number in range(1, 7)}
+    yield "many references are ahead", winners(results_of(TWO, many))
+    yield (
+        "codecs are ahead",
+        winners(results_of(TWO, pca, {"x264": [(0.02, 30.0)], "x265": [(0.03, 31.0)]}, ("alpha",))),
+    )
+    yield "a reference is level", winners(results_of(TWO, {"pca": [(0.1, 26.0)]}))
+    yield "the one model", winners(results_of({"sharp": [(0.1, 22.0)]}, pca))
+    yield "a small lead", winners(results_of({"sharp": [(0.1, 22.0)], "near": [(0.101, 21.9)]}))
+    three = {
+        "one": [(0.10, 20.0), (0.20, 20.1), (0.30, 20.2)],
+        "two": [(0.25, 22.0), (0.20, 22.1), (0.22, 22.2)],
+    }
+    yield "three seeds: level in one metric, ahead in the other", winners(results_of(three))
+    yield "two seeds", winners(results_of({"one": [(0.1, 20), (0.2, 21)], "two": [(0.3, 22)] * 2}))
+    yield "one row with fewer seeds", winners(results_of({**three, "few": [(0.5, 15.0)]}))
+    left_out = results_of({**TWO, "late": [(0.2, 20.0)], "later": [(0.2, 20.0)]})
+    left_out.records = [
+        one for one in left_out.records if "late" not in one.model or one.trained_on == "alpha"
+    ]
+    yield "models that did not get through every film", winners(left_out)
+    seen = without(without(results_of(TWO, pca), "lpips", "held_out"), "psnr", "held_out")
+    yield "nothing held out", winners(seen)
+    ratio = results_of(TWO)
+    ratio.metrics = [metric for metric in ratio.metrics if metric.name == "sharpness"]
+    for index, one in enumerate(ratio.records):
+        one.scores = {"sharpness": {"held_out": summary(0.5 + index / 10)}}
+    yield "only a ratio", winners(ratio)
+    yield "no metric", winners(changed(results_of(TWO), scores={}))
+    yield "no model", winners(results_of({}, pca))
+
+
+def films_that_overlap() -> Iterator[tuple[str, list[str]]]:
+    results = results_of(TWO, films=("alpha", "beta", "gamma"))
+    results.films[0].overlaps = {"beta": 0.55, "gamma": 0.0}
+    results.records += _crossed(TWO, ("alpha", "beta", "gamma"))
+    yield "two of three films overlap: who is ahead", winners(results)[-2:]
+    yield "two of three films overlap: other films", crossing_findings(results)
+    results.films[1].overlaps = {"alpha": 0.1, "gamma": 0.03}
+    yield "two pairs overlap", [*winners(results)[-3:], *crossing_findings(results)]
+    results.films[0].overlaps = {"beta": 0.55, "gamma": 0.2}
+    yield "every pair overlaps", crossing_findings(results)
+    for one in results.films:
+        one.overlaps = None
+    yield "by reconstructions, in old records", winners(results)[-2:]
+
+
+def _crossed(models: Scores, films: Sequence[str]) -> list[Record]:
+    found = []
+    for name, seeds in models.items():
+        for own in films:
+            for other in films:
+                for seed, (lpips, psnr) in enumerate(seeds if own != other else ()):
+                    one = foreign("sharp", own, other, seed)
+                    one.model = name
+                    one.scores = {
+                        "lpips": {"other": summary(lpips + 0.3)},
+                        "psnr": {"other": summary(psnr - 5)},
+                    }
+                    found.append(one)
+    return found
+
+
+def other_films() -> Iterator[tuple[str, list[str]]]:
+    for title, models in (
+        ("one model", {"sharp": [(0.1, 22.0)]}),
+        ("one seed", TWO),
+        ("three seeds, ahead", {name: [pair[0]] * 3 for name, pair in TWO.items()}),
+        ("three seeds, level", {"a": [(0.1, 20), (0.2, 20), (0.3, 20)], "b": [(0.25, 20)] * 3}),
+    ):
+        results = results_of(models)
+        results.records += _crossed(models, ("alpha", "beta"))
+        yield title, crossing_findings(results)
+    results = results_of(TWO)
+    results.metrics = [metric for metric in results.metrics if metric.name == "psnr"]
+    results.records += _crossed(TWO, ("alpha", "beta"))
+    yield "by a metric that is better the higher", crossing_findings(results)
+
+
+def orders() -> Iterator[tuple[str, list[str]]]:
+    yield "the metrics disagree", order(results_of(TWO))
+    yield "they agree", order(results_of({"good": [(0.1, 26.0)], "bad": [(0.3, 20.0)]}))
+    three = {"a": [(0.1, 26.0)], "b": [(0.2, 24.0)], "c": [(0.3, 25.0)]}
+    yield "three models", order(results_of(three))
+    yield "one other pair is level", order(results_of({**three, "c": [(0.3, 24.0)]}))
+    yield (
+        "more pairs are level",
+        order(results_of({**three, "c": [(0.3, 24.0)], "d": [(0.3, 22.0)], "e": [(0.4, 22.0)]})),
+    )
+    psnr = results_of(TWO)
+    psnr.metrics = [metric for metric in psnr.metrics if metric.name == "psnr"]
+    yield "by a metric that is better the higher", order(psnr)
+    slow = results_of(TWO)
+    for one in slow.records:
+        if one.model == "sharp" and one.cost and one.cost.train:
+            timing = one.cost.train.model_copy(update={"median": 100.0, "upper_quartile": 101.0})
+            timing.lower_quartile = 99.0
+            one.cost.train = timing
+        elif one.cost and one.cost.train:
+            one.cost.train.lower_quartile = one.cost.train.upper_quartile = 312.0
+    yield "one is slow", order(slow)
+
+
+def weak_points() -> Iterator[tuple[str, list[str]]]:
+    for trait in TRAITS:
+        for worse, which in (("low", 0), ("high", 4)):
+            for affected in (("sharp",), ("sharp", "blurry")):
+                results = results_of(TWO, films=("alpha",))
+                for one in results.records:
+                    assert one.weaknesses is not None
+                    one.weaknesses.plain, one.weaknesses.still_shots = [], None
+                    one.weaknesses.invariance = None
+                    for found in one.weaknesses.slices["seen"]:
+                        found.trait = trait.name
+                        bad = one.model in affected and found.lowest == 20.0 * which
+                        found.scores = {"lpips": 0.3 if bad else 0.1}
+                title = f"{trait.name}, {worse} end, {numbers.counted(len(affected), 'model')}"
+                yield title, failings(results, results.films[0])
+    notes = results_of(TWO, films=("alpha",))
+    yield "the fifths", weakness_notes(notes, notes.films[0])
+    for title, models in (
+        ("none fails", {"sharp": [(0.1, 20.0)]}),
+        ("some fail", {"sharp": [(0.1, 20.0)], "blurry": [(0.2, 20.0)]}),
+        ("all fail", {"blurry": [(0.2, 20.0)], "grey": [(0.2, 20.0)]}),
+    ):
+        results = results_of(models, films=("alpha",))
+        for one in results.records:
+            if one.model != "sharp":
+                one.weaknesses = record("blurry", "alpha").weaknesses
+            assert one.weaknesses is not None
+            one.weaknesses.slices = {}
+        yield title, failings(results, results.films[0])
+
+
+def tables() -> Iterator[tuple[str, list[str]]]:
+    codecs = {"x264": [(0.02, 30.0)], "x265": [(0.03, 31.0)]}
+    results = results_of(TWO, codecs=codecs)
+    for one in results.records:
+        if one.model == "x264":
+            one.note = "20.0 bytes a frame is the least x264 gives here; 16 were asked for"
+    results.metrics[0].unavailable = "the weights could not be fetched"
+    yield "notes across films", [*across_table(results).notes]
+    yield "notes of a film", [*film_table(results, results.films[0]).notes]
+    lacking = results_of(TWO)
+    del lacking.records[0].scores["psnr"]["held_out"]
+    del lacking.records[1].scores["psnr"]["held_out"]
+    yield "a number is missing", [*across_table(lacking).notes]
+    for count in (1, 2):
+        bare = results_of(TWO)
+        for one in bare.films[:count]:
+            one.held_out_frames = 0
+        yield f"nothing held out of {numbers.counted(count, 'film')}", [*across_table(bare).notes]
+    for title, seen, held_out in (("old records", None, None), ("few shots", 9, 1), ("", 3, 2)):
+        few = results_of(TWO)
+        for one in few.records:
+            for parts in one.scores.values():
+                for part, each in parts.items():
+                    each.shots = held_out if part == "held_out" else seen
+        yield f"intervals, {title or 'fewer still'}", [interval_note(few, few.films[0]) or ""]
+    worked, broke = results.records[0], results.records[1].model_copy()
+    broke.status, broke.reason = "failed", "out of memory"
+    films = results.films
+    yield (
+        "rows that did not get through",
+        [
+            failure_note(Standing("m", "m", "model", "A", good, bad), films)
+            for good, bad in (((worked,), ()), ((), (broke,)), ((worked,), (broke,)))
+        ]
+        + [
+            failure_note(Standing("m", "m", "model", "A", (worked, broke), (broke,)), films[:1]),
+        ],
+    )
+
+
+def rules() -> Iterator[tuple[str, list[str]]]:
+    for step, frames in ((1, 1), (2, 6000), (3, 6000), (22, 6000)):
+        results = results_of(TWO, films=("alpha",))
+        for one in results.records:
+            assert one.takedown is not None
+            one.takedown.every, one.takedown.comparable = step, frames
+        yield f"the takedown rule, step {step}", [takedown_rule(results, results.films[0])]
+    yield "ordinals", [numbers.every(step) for step in (1, 2, 3, 4, 11, 12, 13, 21, 22, 103, 111)]
+
+
+def terms() -> Iterator[tuple[str, list[str]]]:
+    results = results_of(TWO)
+    yield "equal training", training(results)
+    for one in results.records:
+        if one.model == "sharp":
+            assert one.spent and one.latent
+            one.spent.frames, one.spent.seconds = 2400, 400.0
+            one.latent.decoder_bytes = 16_000_000
+            one.unequal_terms = ["each step also trains on as many warped copies."]
+            one.tuned_on = ["beta", "elsewhere"]
+    yield "unequal training", training(results)
+    yield "unequal terms", unequal_terms(results)
+    yield "tuning films", tuning(results)
+    yield "no tuning films", tuning(results_of(TWO))
+    old = changed(results_of(TWO), unequal_terms=None, tuned_on=None)
+    yield "old records", [*unequal_terms(old), *tuning(old)]
+    yield "long latents", latent_notes(results)
+
+
+def costs() -> Iterator[tuple[str, list[str]]]:
+    results = results_of(TWO, codecs={"x264": [(0.02, 30.0)]})
+    for one in results.records:
+        if one.kind == "codec" and one.cost:
+            one.cost.batch = None
+    yield "how they were timed", timing_protocol(results)
+    table = cost_table(results)
+    assert table is not None
+    yield "what is missing", [*table.notes]
+    assert results.records[0].cost and results.records[2].cost
+    results.records[0].cost.unavailable = {"train": "memory ran out"}
+    table = cost_table(results)
+    assert table is not None
+    yield "what one is missing", [*table.notes]
+
+
+def curves() -> Iterator[tuple[str, list[str]]]:
+    for rates in (1, 3, 4):
+        results = results_of(TWO, films=("alpha",))
+        for size in range(rates):
+            one = results_of({}, codecs={"x264": [(0.5 - size / 10, 20.0 + size)]}).records[0]
+            assert one.latent is not None
+            one.latent.coded_bytes, one.options = 10_000.0 + size, {"bytes_a_frame": size}
+            results.records.append(one)
+        found = difference_table(results, results.films[0])
+        yield f"a codec at {numbers.counted(rates, 'rate')}", [str(found)]
+
+
+def whole_report() -> Iterator[tuple[str, list[str]]]:
+    results = comparison()
+    with tempfile.TemporaryDirectory() as folder:
+        put_pictures(results, Path(folder))
+        lines = write_report(results, Path(folder)).read_text(encoding="utf-8").splitlines()
+    # Tables are numbers; pictures over time are another's to word.
+    kept = [line for line in lines if line and not line.startswith(("|", "![LPIPS (AlexNet) over"))]
+    yield "as it is written", [line[:1500] for line in kept]
+
+
+CHAPTERS = {
+    "Who is ahead": who_is_ahead,
+    "Films that overlap": films_that_overlap,
+    "Other films": other_films,
+    "Why in this order": orders,
+    "Where it fails": weak_points,
+    "Tables": tables,
+    "Takedown": rules,
+    "Terms": terms,
+    "Costs": costs,
+    "Rates": curves,
+    "A whole report": whole_report,
+}
+
+
+def printed() -> str:
+    """All sentences, by what gives rise to them."""
+    lines = ["Sentences of the report. See test_sentences.py for how to print them again.", ""]
+    for heading, chapter in CHAPTERS.items():
+        lines += [f"# {heading}", ""]
+        for title, sentences in chapter():
+            lines += [f"## {title}", "", *(f"- {sentence}" for sentence in sentences), ""]
+    return "\n".join(lines)
+
+
+def test_sentences_are_those_that_were_read() -> None:
+    found, kept = printed().splitlines(), KEPT.read_text(encoding="utf-8").splitlines()
+    new = [line for line in found if line not in kept]
+    gone = [line for line in kept if line not in found]
+    assert (new, gone) == ([], []), "python -m tests.report.test_sentences --update, and read them"
+    assert found == kept
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--update"]:
+    KEPT.write_text(printed(), encoding="utf-8")
