@@ -10,19 +10,16 @@ import pydantic
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder, Step
+from zoo.autoencoder import Autoencoder
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
-from zoo.training.average import WeightAverage
-from zoo.training.compiling import compiled_losses
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
 from zoo.training.peak import SIDE, matmul_rate, number_type, operations_per_frame
-from zoo.training.players import Players
 from zoo.training.ranks import launch
 from zoo.training.run_folder import TrainingConfig
-from zoo.training.tally import Tally
+from zoo.training.step import TrainingStep
 
 ROUNDS = 9
 SECONDS_A_BLOCK = 1.0
@@ -57,20 +54,10 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
     fabric = launch(device, config.precision, config.batch)
     torch.manual_seed(config.seed)
     model = _build(config, device)
-    players, tally = Players(model), Tally(device)
-    losses_of = compiled_losses(model, config.compile)
-    average = WeightAverage(model, 0.999)
-    generator = torch.Generator(device).manual_seed(config.seed)
-    at = 0
+    step = TrainingStep(model, fabric, compile_mode=config.compile, seed=config.seed)
 
     def one_step(frames: Tensor) -> None:
-        nonlocal at
-        with fabric.autocast():
-            losses = losses_of(frames, Step(torch.tensor(0.5, device=device), generator))
-        players.step(losses, 0.5)
-        average.update(model, step=at)
-        tally.add(losses, at)
-        at += 1
+        step(frames, 0.5)
 
     with FrameFeed(film, config.batch, config.seed, device, 0, 1).from_step(0) as batch_of:
         fed = 0
@@ -89,7 +76,7 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
         for _ in range(ROUNDS):
             on_film.append(_block(from_film, count, device) / count)
             on_one.append(_block(lambda: one_step(resident), count, device) / count)
-            tally.means()
+            step.tally.means()
     stalls = [1 - one / film_ for one, film_ in zip(on_one, on_film, strict=True)]
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
 

@@ -301,7 +301,7 @@ def test_training_is_timed_as_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None
         asked.append(mode)
         return model.losses
 
-    monkeypatch.setattr(cost, "compiled_losses", compiled)
+    monkeypatch.setattr("zoo.training.step.compiled_losses", compiled)
     measure_cost(subject(compile="default"), Machine(CPU))
     assert asked == ["default"]
 
@@ -310,7 +310,7 @@ def test_training_is_timed_as_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None
     before = model.up.weight.detach().clone()
     types: list[torch.dtype] = []
     model.up.register_forward_hook(lambda module, given, out: types.append(out.dtype))
-    cost.training_step(model, frames, "bf16-mixed", "none")()
+    cost.training_step(model, frames, "bf16-mixed", "none")(frames, 0.5)
     assert types == [torch.bfloat16]
     assert not torch.equal(before, model.up.weight)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import platform
 import re
 import subprocess
@@ -19,6 +20,7 @@ from zoo.records import Environment
 def choose_device(name: str = "auto") -> torch.device:
     """Read `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:1`.
 
+    Of several processes that torchrun started, each gets the GPU of its local rank.
     Raises BadInput on another word and on a GPU that is not there.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -27,7 +29,7 @@ def choose_device(name: str = "auto") -> torch.device:
     match = re.fullmatch(r"auto|cuda(?::(\d{1,3}))?", name)
     if not match:
         raise BadInput(f"a device is auto, cpu, cuda or cuda:1; not {name!r}")
-    index = int(match[1] or 0)
+    index = int(match[1] or os.environ.get("LOCAL_RANK", "0"))
     if index >= gpus:
         raise BadInput(f"there is no device {name!r}: {gpus or 'no'} CUDA devices are visible")
     return torch.device("cuda", index)

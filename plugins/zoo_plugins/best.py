@@ -294,8 +294,8 @@ class Best(zoo.Autoencoder):
         copies = self._copies(frames, step)
         shown = torch.cat([frames, copies])
         drawn = self.drawing(self.code.levels_of(self._noisy_digits(frames, copies, step)))
-        weights = torch.ones(len(shown), device=shown.device)
-        weights[len(frames) :] = self.options.warps
+        counts = shown.new_ones(len(frames)), shown.new_full((len(copies),), self.options.warps)
+        weights = torch.cat(counts)
         share = weights / weights.sum()
         errors = self._errors(drawn, shown)
         return {"autoencoder": Loss({name: (share * each).sum() for name, each in errors.items()})}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import zoo
+from zoo_plugins.constants import constant
 from zoo_plugins.precision import full_precision
 
 WINDOW, SMALLEST_WINDOW = 11, 5
@@ -80,7 +81,7 @@ def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
     a mean may be negative, which no fractional power can take: it counts as `floor`. The exponents
     of fewer than five scales are divided by their sum.
     """
-    weights = scales.new_tensor(SCALE_WEIGHTS[: scales.shape[1]])
+    weights = constant(SCALE_WEIGHTS[: scales.shape[1]], scales.device).to(scales.dtype)
     factors = torch.cat([scales[:, :-1, 1], scales[:, -1:, 0]], dim=1).clamp(min=floor)
     return (factors ** (weights / weights.sum()).unsqueeze(-1)).prod(dim=1)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.golden.make import EXPECTED, FILM, MODEL, settle
 from zoo.archive.container import _digest, _sealed_header, open_container
@@ -27,7 +28,9 @@ from zoo.latents.quantise import Quantiser
 from zoo.loading import Loaded, load
 from zoo.records import Record, Results, read_json
 from zoo.training.checkpoint import load_checkpoint
+from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFile
+from zoo.training.step import TrainingStep
 
 HERE = Path(__file__).parent
 RELEASES = sorted(path.name for path in HERE.iterdir() if (path / EXPECTED).exists())
@@ -100,8 +103,6 @@ def test_a_record_holds_the_scores_of_what_its_run_draws(golden: Path, loaded: L
 def test_a_film_file_draws_what_its_run_drew(golden: Path, loaded: Loaded) -> None:
     container = open_container(golden / "flash.zoo")
     said, content = container.description, container.content()
-    import torch
-
     quantiser = Quantiser(
         torch.tensor(content.lowest), torch.tensor(content.step), said.latent.bits
     )
@@ -198,9 +199,9 @@ def test_a_checkpoint_of_another_format_is_refused_by_name(golden: Path, loaded:
 
     path = golden / "checkpoint.safetensors"
     save_file({"x": np.zeros(1)}, path, {"format": "film-zoo checkpoint 0"})
-    model = loaded.eyes.model
+    step = TrainingStep(loaded.eyes.model, launch(torch.device("cpu"), "32-true", 4))
     with pytest.raises(BadInput, match="is a 'film-zoo checkpoint 0'; this film-zoo reads"):
-        load_checkpoint(path, model, model, None)  # type: ignore[arg-type]
+        load_checkpoint(path, step)
 
 
 def test_a_store_of_another_schema_is_refused_when_it_is_opened(golden: Path) -> None:

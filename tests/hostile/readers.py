@@ -36,7 +36,6 @@ from zoo.report.placing import opened
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
 from zoo.training.curves import draw_curves, last_entry, read_log
-from zoo.training.players import Players
 from zoo.training.runs import find_runs
 from zoo.workspace import Workspace
 
@@ -120,8 +119,7 @@ def weights(path: Path) -> object:
 
 
 def checkpoint(path: Path) -> object:
-    network = seeds.model()
-    return load_checkpoint(path, network, network, Players(network))  # type: ignore[arg-type]
+    return load_checkpoint(path, seeds.training_step(seeds.model()))
 
 
 def published(path: Path) -> object:

@@ -26,8 +26,9 @@ from zoo.latents.packing import pack
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
-from zoo.training.players import Players
+from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFile, TrainingConfig
+from zoo.training.step import TrainingStep
 
 SIZE = FrameSize(32, 32)
 FRAMES = 6
@@ -138,6 +139,11 @@ def pickled() -> bytes:
     return pickle.dumps({"Net_0": {"Conv_0": layer}}, 3)
 
 
+def training_step(network: torch.nn.Module) -> TrainingStep:
+    """A step in 32 bits on the processor."""
+    return TrainingStep(network, launch(torch.device("cpu"), "32-true", 4))
+
+
 def tensors(name: str, folder: Path) -> bytes:
     """The safetensors files."""
     path = folder / f"seed-{name}"
@@ -145,10 +151,7 @@ def tensors(name: str, folder: Path) -> bytes:
     if name == "weights.safetensors":
         save_weights(path, network)
     elif name == "checkpoint.safetensors":
-        players = Players(network)
-        save_checkpoint(
-            path, Progress(3, 1.5, 0.5), network, network, players, {"x": torch.ones(2)}
-        )
+        save_checkpoint(path, Progress(3, 1.5, 0.5), training_step(network))
     elif name == "latents.safetensors":
         scale = Quantiser(torch.zeros(4), torch.full((4,), 0.5))
         save_latents(path, Latents(torch.from_numpy(levels()), (4,), scale), "f" * 64)

@@ -1,36 +1,48 @@
-"""Our averaging of weights is timm's, to the bit."""
+"""The average of trained weights is timm's; all else is copied when it is read."""
 
 from __future__ import annotations
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
-from torch import nn
 
 from zoo.conformance.subject import Subject
 from zoo.plugins import registry
 from zoo.training.average import WeightAverage
 
 
-def test_the_average_is_that_of_timm() -> None:
+def test_the_average_of_trained_weights_is_that_of_timm() -> None:
     model = Subject(registry().models["vaegan"]).build().train()
-    model.register_buffer("counted", torch.tensor(0))
-    frozen = next(iter(model.decoder.parameters()))
-    frozen.requires_grad_(False)
-    model.register_buffer("replaced", torch.zeros(3))
-    assert isinstance(model, nn.Module)
     ours, theirs = WeightAverage(model, 0.9), ModelEmaV3(model, decay=0.9, use_warmup=True)
-    for step in range(6):
+    for step in range(40):
         with torch.no_grad():
             for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn_like(parameter))
-            for name, buffer in model.named_buffers():
-                if buffer.is_floating_point() and name != "replaced":
-                    buffer.add_(1)
-        model.counted += 1
-        model.replaced = torch.full((3,), float(step))  # a new tensor under the same name
-        ours.update(model, step=step)
+                parameter.add_(torch.randn_like(parameter))
+        ours.update(step)
         theirs.update(model, step=step)
     expected = theirs.module.state_dict()
-    for name, tensor in ours.module.state_dict().items():
-        assert torch.equal(tensor, expected[name]), name
+    for name, tensor in ours.module.named_parameters():
+        torch.testing.assert_close(tensor.detach(), expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_not_trained_has_the_values_that_belong_together() -> None:
+    """A codebook that a model moves by itself, its counts, and a buffer that it replaces."""
+    model = Subject(registry().models["ae"]).build().train()
+    codebook = torch.nn.Parameter(torch.zeros(4, 2), requires_grad=False)
+    model.register_parameter("codebook", codebook)
+    model.register_buffer("sums", torch.zeros(4, 2))
+    model.register_buffer("uses", torch.zeros(4, dtype=torch.int64))
+    model.register_buffer("replaced", torch.zeros(3))
+    average = WeightAverage(model, 0.999)
+    for step in range(100):
+        model.uses += 1
+        model.sums += 3.0
+        with torch.no_grad():
+            codebook.copy_(model.sums / model.uses[:, None])
+        model.replaced = torch.full((3,), float(step))
+        average.update(step)
+    kept = average.module.state_dict()
+    assert kept["uses"].tolist() == [100] * 4
+    assert torch.equal(kept["codebook"], kept["sums"] / kept["uses"][:, None])
+    assert kept["replaced"].tolist() == [99.0] * 3
+    assert not any(p.requires_grad for p in average.module.parameters())
+    assert not average.module.training

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder, Step
+from zoo.autoencoder import Autoencoder
 from zoo.errors import ZooError
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost_subject import CostSubject
@@ -23,14 +23,11 @@ from zoo.evaluation.timing import CALLS, throughput, waiter
 from zoo.frame_size import FrameSize
 from zoo.metric import Unavailable
 from zoo.records import Cost, Memory, Throughput
-from zoo.training.average import WeightAverage
-from zoo.training.compiling import compiled_losses
 from zoo.training.memory import is_out_of_memory, out_of_memory
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
-from zoo.training.players import Players
 from zoo.training.ranks import launch
 from zoo.training.run_folder import CompileMode
-from zoo.training.tally import Tally
+from zoo.training.step import TrainingStep
 
 PEAK_SECONDS = 1.0
 HALFWAY = 0.5
@@ -148,47 +145,36 @@ def _train(subject: CostSubject, machine: Machine, figures: Figures) -> Memory |
     model = subject.build(machine.device).train()
     frames = subject.frames(machine.device)
     most = None
+    step = training_step(model, frames, subject.precision, subject.compile)
+
+    def take() -> None:
+        step(frames, HALFWAY)
+        # Read now and then in training; here a row would be kept for every call.
+        step.tally.rows.clear()
+
     try:
-        step = training_step(model, frames, subject.precision, subject.compile)
-        speed = figures.values["train"] = machine.time(step, len(frames))
+        speed = figures.values["train"] = machine.time(take, len(frames))
         with figures.asked("train_joules"):
-            figures.values["train_joules"] = machine.joules(step, len(frames), speed)
+            figures.values["train_joules"] = machine.joules(take, len(frames), speed)
         with figures.asked("train_memory"):
-            most = most_held(machine.device, step)
+            most = most_held(machine.device, take)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None
-        raise ZooError(out_of_memory(subject.model, model, frames)) from None
+        raise ZooError(out_of_memory(step, frames)) from None
     return most
 
 
 def training_step(
     model: Autoencoder, frames: Tensor, precision: str, compiled: CompileMode
-) -> Callable[[], None]:
-    """The step that training takes, on one batch that lies on the device: (B, 3, H, W).
+) -> TrainingStep:
+    """The step that training takes, for one batch that lies on the device: (B, 3, H, W).
 
     It moves `model`. What training does between steps, such as writing its log, is no part of it.
     """
-    device = frames.device
-    fabric = launch(device, precision, len(frames))
-    losses_of = compiled_losses(model, compiled)
-    players = Players(model)
-    average = WeightAverage(model, decay=0.999)
-    moment = Step(torch.tensor(HALFWAY, device=device), torch.Generator(device).manual_seed(0))
-    taken = 0
-
-    def take() -> None:
-        nonlocal taken
-        with fabric.autocast():
-            losses = losses_of(frames, moment)
-        players.step(losses, HALFWAY)
-        average.update(model, step=taken)
-        # A tally of its own: one that is never read would keep a row for every step.
-        Tally(device).add(losses, taken)
-        taken += 1
-
-    return take
+    fabric = launch(frames.device, precision, len(frames))
+    return TrainingStep(model, fabric, compile_mode=compiled)
 
 
 def _count(subject: CostSubject, machine: Machine, figures: Figures) -> None:

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
+from zoo.autoencoder import Autoencoder
 
-class WeightAverage(ModelEmaV3):  # type: ignore[misc]
-    """timm's average, which rises to its decay as training goes on, without looking names up.
+WARM_UP_POWER = 2 / 3
+"""How fast the memory of the average grows at first: after n steps the decay is 1 - n^-power."""
 
-    timm walks both state dicts in every step, which takes as long as averaging a small model.
-    Parameters never change places, so pairs of them are found once; a buffer may be assigned
-    anew by its model and is fetched by name. What is not trained is equal to begin with.
+
+class WeightAverage:
+    """An exponential moving average of trained parameters; all else is copied when it is read.
+
+    Buffers and frozen parameters that a model changes by itself (statistics, a codebook) keep the
+    values that belong together: they are copied, not averaged. torch's `AveragedModel` walks
+    frozen pretrained networks in every step, too, which costs as much as averaging the model.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model, decay=decay, use_warmup=True)
+    def __init__(self, model: Autoencoder, decay: float) -> None:
+        self._model = model
+        self._decay = decay
+        self._module = copy.deepcopy(model).eval().requires_grad_(False)
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._trained = [p.detach() for _, p in trained]
-        self._averaged = [self.module.get_parameter(name).detach() for name, _ in trained]
-        kept = model.state_dict()
-        self._buffer_names = [name for name, _ in model.named_buffers() if name in kept]
+        self._averaged = [self._module.get_parameter(name) for name, _ in trained]
+        self._names = {name for name, _ in trained}
 
-    def apply_update_(self, model: nn.Module, decay: float) -> None:
-        """Move the average towards the weights as they are now."""
-        torch._foreach_lerp_(self._averaged, self._trained, weight=1 - decay)
-        for name in self._buffer_names:
-            mine, theirs = self.module.get_buffer(name), model.get_buffer(name)
-            if mine.is_floating_point():
-                mine.lerp_(theirs, weight=1 - decay)
-            else:
-                mine.copy_(theirs)
+    def update(self, step: int) -> None:
+        """Move the average towards the weights as they are after `step`, counted from 0."""
+        torch._foreach_lerp_(self._averaged, self._trained, weight=1 - self.decay(step))
+
+    def decay(self, step: int) -> float:
+        """The share of the average that stays in `step`: it rises to its final value."""
+        return min(self._decay, 1 - max(1, step) ** -WARM_UP_POWER)
+
+    @property
+    @torch.no_grad()
+    def module(self) -> Autoencoder:
+        """A model with the averaged weights, in evaluation mode."""
+        mine = self._tensors(self._module)
+        for name, theirs in self._tensors(self._model).items():
+            if name not in self._names:
+                mine[name].copy_(theirs)
+        return self._module
+
+    @staticmethod
+    def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+        return dict(model.named_parameters()) | dict(model.named_buffers())

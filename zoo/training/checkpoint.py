@@ -16,12 +16,12 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput
 from zoo.reading import check_regular, check_tensors, parse_json
-from zoo.training.players import Players
+from zoo.training.step import TrainingStep
 from zoo.workspace import written_aside
 
 _TIMES_AS_LARGE, _BESIDE = 16, 64 << 20
 """What a checkpoint may take: a model, its average and its moments are four times the model."""
-FORMAT = "film-zoo checkpoint 1"
+FORMAT = "film-zoo checkpoint 2"
 
 
 @dataclass
@@ -45,20 +45,13 @@ def load_weights(path: Path, model: Autoencoder) -> None:
     _fill(model, tensors, path)
 
 
-def save_checkpoint(
-    path: Path,
-    progress: Progress,
-    model: Autoencoder,
-    average: Autoencoder,
-    players: Players,
-    others: Mapping[str, Tensor],
-) -> None:
-    """Write weights and their average, optimisers, progress, and `others` such as generators."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    tensors |= {f"other.{k}": v for k, v in others.items()}
+def save_checkpoint(path: Path, progress: Progress, step: TrainingStep) -> None:
+    """Write all that a training has: weights and their average, optimisers, progress, losses."""
+    tensors = {f"model.{k}": v for k, v in step.model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in step.average.module.state_dict().items()}
+    tensors |= {f"other.{k}": v for k, v in step.tally.state().items()}
     plain: dict[str, Any] = {}
-    for player in players.players:
+    for player in step.players.players:
         for index, state in player.optimizer.state_dict()["state"].items():
             for key, value in state.items():
                 where = f"optimizer.{player.name}.{index}.{key}"
@@ -70,14 +63,12 @@ def save_checkpoint(
     _save(path, _cpu(tensors), {"format": FORMAT, "progress": json.dumps(described)})
 
 
-def load_checkpoint(
-    path: Path, model: Autoencoder, average: Autoencoder, players: Players
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Put back what `save_checkpoint` wrote; returns the progress and the `others`.
+def load_checkpoint(path: Path, step: TrainingStep) -> Progress:
+    """Put back what `save_checkpoint` wrote; returns where training stands.
 
     Raises BadInput if the file is damaged, foreign or of another model.
     """
-    held = sum(tensor.nbytes for tensor in model.state_dict().values())
+    held = sum(tensor.nbytes for tensor in step.model.state_dict().values())
     tensors, metadata = _read(path, most=_TIMES_AS_LARGE * held + _BESIDE)
     if metadata.get("format") != FORMAT:
         said = str(metadata.get("format", "no checkpoint"))[:40]
@@ -86,7 +77,7 @@ def load_checkpoint(
             "use the film-zoo that wrote it"
         )
     try:
-        return _put_back(path, tensors, metadata, model, average, players)
+        return _put_back(path, tensors, metadata, step)
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadInput(f"{path} is damaged: {why}; delete it to begin again") from None
@@ -96,20 +87,18 @@ def _put_back(
     path: Path,
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str],
-    model: Autoencoder,
-    average: Autoencoder,
-    players: Players,
-) -> tuple[Progress, dict[str, Tensor]]:
+    step: TrainingStep,
+) -> Progress:
     described = parse_json(metadata["progress"])
     groups: dict[str, dict[str, Tensor]]
     groups = {name: {} for name in ("model", "average", "other", "optimizer")}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
-    _fill(model, groups["model"], path)
-    _fill(average, groups["average"], path)
+    _fill(step.model, groups["model"], path)
+    _fill(step.average.module, groups["average"], path)
     plain = {k.partition(".")[2]: v for k, v in described["plain"].items()}
-    for player in players.players:
+    for player in step.players.players:
         prefix = f"{player.name}."
         states: dict[int, dict[str, Any]] = {}
         for name, value in {**groups["optimizer"], **plain}.items():
@@ -124,10 +113,9 @@ def _put_back(
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[key] = torch.empty_like(parameter).copy_(value)
-    # A checkpoint from before waiting was counted has none.
-    waited = described.get("waited", 0.0)
-    progress = Progress(int(described["step"]), float(described["seconds"]), float(waited))
-    return progress, groups["other"]
+    step.tally.load(groups["other"])
+    step.number = int(described["step"])
+    return Progress(step.number, float(described["seconds"]), float(described["waited"]))
 
 
 def _fill(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -11,24 +11,21 @@ import time
 
 import torch
 
-from zoo.autoencoder import Autoencoder, Step
+from zoo.autoencoder import Autoencoder
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
-from zoo.training.average import WeightAverage
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint
-from zoo.training.compiling import compiled_losses
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
 from zoo.training.memory import is_out_of_memory, out_of_memory
 from zoo.training.pace import Pace
-from zoo.training.players import Players
-from zoo.training.ranks import agree, average_over_ranks, launch
+from zoo.training.ranks import agree, launch, share_weights
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
 from zoo.training.scribe import Scribe
-from zoo.training.tally import Tally
+from zoo.training.step import TrainingStep
 from zoo.training.watching import Interrupted, Moment, StopRequest, Watcher, nobody
 
 AVERAGED = 0.02
@@ -36,6 +33,8 @@ AVERAGED = 0.02
 LONGEST_AVERAGE = 0.9999
 CALIBRATED = 16
 """Batches of training frames on which a model may settle after training."""
+SECONDS_BETWEEN_REPORTS = 10.0
+"""At most, where steps take long."""
 
 
 def train(
@@ -62,6 +61,7 @@ def train(
     if device.type == "cpu":
         keep_freed_memory()
     fabric = launch(device, config.precision, config.batch)
+    device = fabric.device  # of this rank
     pace = Pace(config, fabric, measure_peak)
     torch.manual_seed(config.seed)
     architecture = registry().architecture(config.model)
@@ -69,29 +69,43 @@ def train(
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not folder.checkpoint.exists():
         model.prepare(film)
-    losses_of = compiled_losses(model, config.compile)
-    generator = torch.Generator(device).manual_seed(config.seed)
-    players = Players(model)
-    average = WeightAverage(model, _decay(steps))
+        share_weights(fabric, model)
+    step = TrainingStep(
+        model, fabric, compile_mode=config.compile, seed=config.seed, decay=_decay(steps)
+    )
     ranks = fabric.global_rank, fabric.world_size
     feed = FrameFeed(film, config.batch, config.seed, device, *ranks, _taken(model, film))
-    reduce = average_over_ranks(fabric)
-    tally = Tally(device)
 
     progress = Progress()
     if folder.checkpoint.exists():
-        progress, others = load_checkpoint(folder.checkpoint, model, average.module, players)
-        generator.set_state(others.pop("generator"))
-        torch.set_rng_state(others.pop("torch"))
-        tally.load(others)
+        progress = load_checkpoint(folder.checkpoint, step)
     log = Log(folder.log, keep_up_to_step=progress.step)
-    scribe = Scribe(folder, config, film, fabric, model, average, players, generator, tally)
+    scribe = Scribe(folder, config, film, step, feed.resident)
     scribe.describe("training", progress)
 
     report_every = max(1, min(50, (steps or 1000) // 40))
     started = time.monotonic() - progress.seconds
     pace.begin(progress)
     model.train()
+
+    def report() -> None:
+        scribe.refuse_faults(progress)
+        speed = pace.since_last(progress)
+        moment = Moment(
+            step=progress.step,
+            steps=steps,
+            progress=min(1.0, _used(budget, steps, progress)),
+            frames=progress.step * config.batch,
+            seconds=progress.seconds,
+            frames_per_second=speed.frames_per_second,
+            data_stall=speed.data_stall,
+            share_of_peak=speed.share_of_peak,
+            losses=step.tally.means(step.reduce),
+        )
+        if fabric.is_global_zero:
+            log.add(moment)
+            watch(moment)
+
     with feed.from_step(progress.step) as batch_of:
         while True:
             used, stopping = _used(budget, steps, progress), False
@@ -110,47 +124,27 @@ def train(
             asked = time.monotonic()
             frames = batch_of(progress.step)
             progress.waited += time.monotonic() - asked
-            step = Step(
-                torch.tensor(used, device=device), generator, fabric.global_rank, fabric.world_size
-            )
             try:
-                with fabric.autocast():
-                    losses = losses_of(frames, step)
-                if progress.step == 0:
-                    players.check(losses)
-                players.step(losses, used, reduce)
+                step(frames, used)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 # Its traceback would keep the tensors of the failed step alive.
                 error.__traceback__ = None
-                raise ZooError(out_of_memory(config.model, model, frames)) from None
-            average.update(model, step=progress.step)
-            tally.add(losses, progress.step)
+                raise ZooError(out_of_memory(step, frames)) from None
 
             progress.step += 1
             progress.seconds = time.monotonic() - started
-            if progress.step % report_every == 0 or progress.step == steps:
-                scribe.refuse_faults(progress)
-                speed = pace.since_last(progress)
-                moment = Moment(
-                    step=progress.step,
-                    steps=steps,
-                    progress=min(1.0, _used(budget, steps, progress)),
-                    frames=progress.step * config.batch,
-                    seconds=progress.seconds,
-                    frames_per_second=speed.frames_per_second,
-                    data_stall=speed.data_stall,
-                    share_of_peak=speed.share_of_peak,
-                    losses=tally.means(reduce),
-                )
-                if fabric.is_global_zero:
-                    log.add(moment)
-                    watch(moment)
+            # Ranks would not agree on a clock, and count steps only.
+            overdue = fabric.world_size == 1 and pace.seconds > SECONDS_BETWEEN_REPORTS
+            if progress.step % report_every == 0 or overdue:
+                report()
             scribe.between_steps(progress, checkpoint_every)
 
+        if step.tally.rows:
+            report()
         with torch.no_grad():
-            average.module.calibrate(batch_of(progress.step + n) for n in range(CALIBRATED))
+            step.average.module.calibrate(batch_of(progress.step + n) for n in range(CALIBRATED))
     scribe.finish(progress)
 
 

@@ -44,10 +44,17 @@ class FrameFeed:
         self._array = film.store.array
         self._resident = self._place_on_device(film)
 
+    @property
+    def resident(self) -> bool:
+        """Whether all training frames lie on the accelerator."""
+        return self._resident is not None
+
     def _place_on_device(self, film: Film) -> Tensor | None:
         """The training frames on an accelerator if they fit there, else None."""
         if self.device.type != "cuda":
             return None
+        # What earlier work in this process left in torch's cache is free, too.
+        torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.device)
         if len(self.indices) * film.size.pixels * 3 > free * LARGEST_SHARE_OF_MEMORY:
             return None

@@ -22,7 +22,7 @@ from zoo.training.checkpoint import load_weights, save_weights
 from zoo.training.compiling import choose_mode
 from zoo.training.engine import train
 from zoo.training.preview import preview_frames, write_preview
-from zoo.training.ranks import rank
+from zoo.training.ranks import from_first_rank, rank, ranks
 from zoo.training.run_folder import CompileMode, RunFile, RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted, StopRequest, Watcher, nobody
 from zoo.workspace import Workspace
@@ -157,18 +157,25 @@ def ensure_trained(
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
-        # Rank 0 holds the lock for all of them and alone writes.
-        if folder.state != "finished":
+        # Rank 0 holds the lock for all of them, alone writes, and says whether there is work.
+        if from_first_rank(False, device, config.precision, config.batch):
             _fit(folder, config, film, device, watch, stop, measure_peak)
         return folder
-    if not afresh and folder.state == "finished" and not folder.checkpoint.exists():
+    several = ranks() > 1
+    finished = not afresh and folder.state == "finished" and not folder.checkpoint.exists()
+    if finished and not several:
         return folder
     asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
         with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
             if afresh:
                 empty(folder)
-            if folder.state != "finished":
+            needed = folder.state != "finished"
+            if several:
+                # What is fitted directly is no work to share.
+                shared = needed and not registry().architecture(config.model).fits_directly()
+                from_first_rank(shared, device, config.precision, config.batch)
+            if needed:
                 _fit(folder, config, film, device, watch, stop, measure_peak)
             # A kill right after the last word leaves it.
             folder.checkpoint.unlink(missing_ok=True)

@@ -1,12 +1,11 @@
-"""When a batch does not fit: find out which one would, and change nothing by oneself."""
+"""Out of memory: recognise it, and find the batch that would fit."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder, Step
-from zoo.training.players import Players
+from zoo.training.step import TrainingStep
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -16,29 +15,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def out_of_memory(name: str, model: Autoencoder, frames: Tensor) -> str:
-    """What to tell a user whose batch, float (B, 3, H, W), did not fit."""
-    fits = batch_that_fits(model, frames)
-    advice = f"--batch {fits} would fit" if fits else "not even one frame would fit"
-    return f"{name}: memory ran out with a batch of {len(frames)}; {advice}"
+def out_of_memory(step: TrainingStep, frames: Tensor) -> str:
+    """What to tell a user whose batch, float (B, 3, H, W), did not fit into this step.
 
-
-def batch_that_fits(model: Autoencoder, frames: Tensor) -> int | None:
-    """The largest half, quarter, ... of a batch that takes a whole training step, or None.
-
-    `frames` is the batch that did not fit, float (B, 3, H, W). The model is used up by this.
+    The step is used up by finding out. The caller has let go of the failed step's error: its
+    traceback holds activations.
     """
-    for parameter in model.parameters():
+    fits = batch_that_fits(step, frames)
+    advice = f"--batch {fits} would fit" if fits else "not even one frame would fit"
+    return f"{step.model.name}: memory ran out with a batch of {len(frames)}; {advice}"
+
+
+def batch_that_fits(step: TrainingStep, frames: Tensor) -> int | None:
+    """The largest half, quarter, ... of a batch for which `step` fits, or None.
+
+    `frames` is the batch that did not fit, float (B, 3, H, W). It is the very step that training
+    takes, in its precision and with its optimiser's moments.
+    """
+    step.take_alone()
+    for parameter in step.model.parameters():
         parameter.grad = None
-    players = Players(model)
-    generator = torch.Generator(frames.device).manual_seed(0)
-    step = Step(torch.tensor(0.5, device=frames.device), generator)
     batch = len(frames) // 2
     while batch:
+        if frames.device.type == "cuda":
+            torch.cuda.empty_cache()
         try:
-            if frames.device.type == "cuda":
-                torch.cuda.empty_cache()
-            players.step(model.losses(frames[:batch], step), 0.5)
+            step(frames[:batch], 0.5)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -35,6 +35,11 @@ class Pace:
         self.time = time.monotonic()
         self.progress = replace(progress)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since the last report, or since it began."""
+        return time.monotonic() - self.time
+
     def since_last(self, progress: Progress) -> Speed:
         """Speed since the last report, or since it began; counts anew from here."""
         began, before = self.time, self.progress

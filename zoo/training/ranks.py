@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.errors import BadInput
 
@@ -17,26 +17,50 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def ranks() -> int:
+    """How many processes torchrun started; 1 where this one was started alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def launch(device: torch.device, precision: str, batch: int) -> Fabric:
     """A launched Fabric for `device`; several ranks where torchrun's variables say so.
 
     Raises BadInput if the batch cannot be cut into equal parts, one a rank.
     """
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    if batch % ranks:
-        raise BadInput(f"a batch of {batch} cannot be shared equally by {ranks} processes")
+    world = ranks()
+    if batch % world:
+        raise BadInput(f"a batch of {batch} cannot be shared equally by {world} processes")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=device.type,
-        devices=local if ranks > 1 or device.type == "cpu" else [device.index or 0],
-        num_nodes=ranks // local,
-        strategy="ddp" if ranks > 1 else "auto",
+        devices=local if world > 1 or device.type == "cpu" else [device.index or 0],
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
     # What rank 0 tidied up before the launch is tidy for all after this.
     fabric.barrier()
     return fabric
+
+
+def share_weights(fabric: Fabric, model: nn.Module) -> None:
+    """Give all ranks the parameters and buffers of rank 0.
+
+    Each rank prepares its model by itself, and some sums on a GPU come in another order every time.
+    """
+    if fabric.world_size > 1:
+        with torch.no_grad():
+            for tensor in [*model.parameters(), *model.buffers()]:
+                # Over a contiguous copy: a kernel may lie channels last.
+                held = tensor.detach().contiguous()
+                torch.distributed.broadcast(held, src=0)
+                tensor.copy_(held)
+
+
+def from_first_rank(said: bool, device: torch.device, precision: str, batch: int) -> bool:
+    """What rank 0 says, on all ranks: they do the same whatever each sees on the disk."""
+    return bool(launch(device, precision, batch).broadcast(said))
 
 
 def agree(fabric: Fabric, used: float, stop: bool) -> tuple[float, bool]:

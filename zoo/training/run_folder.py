@@ -91,6 +91,8 @@ class RunFile(pydantic.BaseModel):
     spent: Spent | None = None
     data_stall: float | None = None
     """Share of the training's time spent waiting for frames; null where nothing was trained."""
+    film_on_device: bool | None = None
+    """Whether all training frames lay on the GPU, or came batch by batch; null where unknown."""
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from zoo import environment
-from zoo.autoencoder import Autoencoder
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.records import Spent
-from zoo.training.average import WeightAverage
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
 from zoo.training.curves import CURVES, draw_curves
-from zoo.training.players import Players
 from zoo.training.preview import preview_frames, write_preview
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
-from zoo.training.tally import Tally
+from zoo.training.step import TrainingStep
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0
@@ -33,25 +29,18 @@ class Scribe:
         folder: RunFolder,
         config: TrainingConfig,
         film: Film,
-        fabric: Fabric,
-        model: Autoencoder,
-        average: WeightAverage,
-        players: Players,
-        generator: torch.Generator,
-        tally: Tally,
+        step: TrainingStep,
+        resident: bool,
     ) -> None:
+        """`resident` says whether the film's frames lie on the device."""
         self.folder = folder
         self.config = config
         self.film = film
-        self.writes = fabric.is_global_zero
-        self.device = fabric.device
-        self.model = model
-        self.average = average
-        self.players = players
-        self.generator = generator
-        self.tally = tally
-        self.shown: Tensor = preview_frames(film, fabric.device)
-        self.environment = environment.describe(fabric.device, config.precision, config.compile)
+        self.step = step
+        self.resident = resident
+        self.writes = step.fabric.is_global_zero
+        self.shown: Tensor = preview_frames(film, step.device)
+        self.environment = environment.describe(step.device, config.precision, config.compile)
         self.checkpointed = self.previewed = time.monotonic()
 
     def describe(self, state: State, progress: Progress) -> None:
@@ -69,12 +58,13 @@ class Scribe:
                 environment=self.environment,
                 spent=spent(self.config, self.film, progress),
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
+                film_on_device=self.resident,
             )
         )
 
     def refuse_faults(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""
-        fault = self.tally.first_fault()
+        fault = self.step.tally.first_fault()
         saved = "there is no checkpoint yet"
         if self.folder.checkpoint.exists():
             saved = f"the last good checkpoint is {self.folder.checkpoint}"
@@ -84,7 +74,7 @@ class Scribe:
                 f"{self.config.model}: the loss {term!r} of the player {player!r} was not a "
                 f"number at step {step}; {saved}"
             )
-        for player_ in self.players.players:
+        for player_ in self.step.players.players:
             # The largest of all, so that the device is waited for once.
             with torch.no_grad():
                 largest = nn.utils.get_total_norm(player_.parameters, torch.inf)
@@ -99,14 +89,7 @@ class Scribe:
         if not self.writes:
             return
         self.refuse_faults(progress)
-        others = {
-            "generator": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            **self.tally.state(),
-        }
-        save_checkpoint(
-            self.folder.checkpoint, progress, self.model, self.average.module, self.players, others
-        )
+        save_checkpoint(self.folder.checkpoint, progress, self.step)
         self.checkpointed = time.monotonic()
 
     def between_steps(self, progress: Progress, checkpoint_every: int | None) -> None:
@@ -118,7 +101,7 @@ class Scribe:
         if due:
             self.checkpoint(progress)
         if self.writes and time.monotonic() - self.previewed > SECONDS_BETWEEN_PREVIEWS:
-            write_preview(self.folder.preview, self.average.module, self.shown)
+            write_preview(self.folder.preview, self.step.average.module, self.shown)
             self.previewed = time.monotonic()
 
     def finish(self, progress: Progress) -> None:
@@ -126,8 +109,8 @@ class Scribe:
         if not self.writes:
             return
         self.refuse_faults(progress)
-        save_weights(self.folder.weights, self.average.module)
-        write_preview(self.folder.preview, self.average.module, self.shown)
+        save_weights(self.folder.weights, self.step.average.module)
+        write_preview(self.folder.preview, self.step.average.module, self.shown)
         self.describe("finished", progress)
         self.folder.checkpoint.unlink(missing_ok=True)
 

@@ -1,0 +1,182 @@
+"""One training step: what it leaves behind, where its chance comes from, and who takes it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.training.small import SIZE, config_of
+from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.conformance.subject import Subject, scene
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.training.engine import train
+from zoo.training.memory import batch_that_fits
+from zoo.training.ranks import launch
+from zoo.training.run_folder import RunFolder
+from zoo.training.step import TrainingStep
+from zoo.training.watching import Interrupted, StopRequest
+
+CPU = torch.device("cpu")
+
+
+class Chancy(Autoencoder):
+    """Draws on every source of chance that torch has: dropout, `torch.rand` and the step's."""
+
+    name, summary = "chancy", "for this test"
+
+    def __init__(self, size, options) -> None:
+        super().__init__(size, options)
+        self.inward = torch.nn.Linear(size.pixels * 3, options.latent)
+        self.outward = torch.nn.Linear(options.latent, size.pixels * 3)
+        self.dropout = torch.nn.Dropout(0.3)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return self.inward(frames.flatten(1))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        shape = (-1, 3, self.size.height, self.size.width)
+        return self.outward(self.dropout(latent)).sigmoid().reshape(shape)
+
+    def losses(self, frames: Tensor, step: Step) -> Losses:
+        latent = self.encode(frames)
+        latent = latent + 0.1 * step.randn_like(latent) + 0.1 * torch.rand_like(latent)
+        return {"autoencoder": Loss({"pixel": (self.decode(latent) - frames).square().mean()})}
+
+
+def step_of(model: Autoencoder, precision: str = "32-true", **settings: Any) -> TrainingStep:
+    return TrainingStep(model.train(), launch(CPU, precision, 4), **settings)
+
+
+@pytest.mark.parametrize("name", ["ae", "vaegan", "broad2016"])
+def test_nothing_that_the_backward_pass_saved_outlives_the_step(name: str) -> None:
+    step = step_of(Subject(registry().models[name]).build())
+    saved: list[weakref.ref[Any]] = []
+
+    class Held:
+        def __init__(self, tensor: Tensor) -> None:
+            # Detached: an output that holds its own graph would never be freed.
+            self.tensor = tensor.detach()
+
+    def pack(tensor: Tensor) -> Held:
+        held = Held(tensor)
+        saved.append(weakref.ref(held))
+        return held
+
+    frames = scene(4, step.model.size)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
+        step(frames, 0.1)
+    assert len(saved) > 20
+    assert not [one for one in saved if one() is not None]
+
+
+class Copies(TorchDispatchMode):
+    """Counts tensors that are made from numbers on the host: on a GPU each is a copy that waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._overloadpacket is torch.ops.aten.lift_fresh:
+            self.made.append(str(args[0].shape))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", sorted(registry().models))
+def test_no_step_makes_a_tensor_from_numbers_of_the_host(name: str) -> None:
+    model = Subject(registry().models[name]).build()
+    step = step_of(model)
+    frames = scene(4, model.size)
+    step(frames, 0.1)
+    with Copies() as copies:
+        step(frames, 0.2)
+    assert not copies.made
+    with Copies() as copies:
+        torch.tensor(0.5)
+    assert copies.made, "the counter counts nothing"
+
+
+def outcome(step: TrainingStep, frames: Tensor, steps: int) -> dict[str, Tensor]:
+    for number in range(steps):
+        step(frames, number / steps)
+    return {name: t.clone() for name, t in step.model.state_dict().items()}
+
+
+def test_chance_follows_from_the_seed_and_the_step_alone() -> None:
+    def fresh() -> Chancy:
+        torch.manual_seed(0)
+        return Chancy(SIZE, Options(latent=4))
+
+    frames = scene(4, SIZE)
+    expected = outcome(step_of(fresh(), seed=7), frames, 5)
+    torch.manual_seed(99)
+    torch.rand(1000)
+    again = step_of(fresh(), seed=7)
+    torch.rand(17)
+    for name, tensor in outcome(again, frames, 5).items():
+        assert torch.equal(tensor, expected[name]), name
+    other = outcome(step_of(fresh(), seed=8), frames, 5)
+    assert not torch.equal(other["inward.weight"], expected["inward.weight"])
+
+
+def test_no_two_steps_have_the_same_noise() -> None:
+    drawn: list[Tensor] = []
+
+    class Noted(Chancy):
+        def losses(self, frames: Tensor, step: Step) -> Losses:
+            drawn.append(torch.cat([step.randn_like(frames).flatten(), torch.rand(5)]))
+            return super().losses(frames, step)
+
+    step = step_of(Noted(SIZE, Options(latent=4)), seed=3)
+    for number in range(20):
+        step(scene(2, SIZE), number / 20)
+    assert len({float(noise[0]) for noise in drawn}) == 20
+    assert len({float(noise[-1]) for noise in drawn}) == 20
+
+
+def test_a_model_with_dropout_resumes_to_the_bit(
+    film: Film, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry().models, "chancy", Chancy)
+    monkeypatch.setitem(registry().origins, "chancy", "test 0")
+    config = config_of("chancy", film, options={"latent": 4})
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    train(whole, config, film, CPU)
+
+    class StopAt(StopRequest):
+        looks = 0
+
+        @property
+        def asked(self) -> bool:  # type: ignore[override]
+            self.looks += 1
+            return self.looks > 7
+
+        def __init__(self) -> None: ...
+
+    with pytest.raises(Interrupted):
+        train(parts, config, film, CPU, stop=StopAt())
+    torch.rand(1234)
+    train(parts, config, film, CPU)
+    assert whole.weights.read_bytes() == parts.weights.read_bytes()
+
+
+def test_the_batch_that_fits_is_searched_in_the_precision_of_the_training() -> None:
+    types: list[tuple[int, torch.dtype]] = []
+
+    class Hungry(Chancy):
+        def losses(self, frames: Tensor, step: Step) -> Losses:
+            latent = self.encode(frames)
+            types.append((len(frames), latent.dtype))
+            if len(frames) > 3:
+                raise torch.OutOfMemoryError("no memory")
+            return super().losses(frames, step)
+
+    step = step_of(Hungry(SIZE, Options(latent=4)), precision="bf16-mixed")
+    assert batch_that_fits(step, scene(16, SIZE)) == 2
+    assert types == [(8, torch.bfloat16), (4, torch.bfloat16), (2, torch.bfloat16)]
