@@ -48,8 +48,15 @@ def test_every_form_of_frames_gives_the_same_latents(loaded: package.Loaded) -> 
     latents = loaded.encode(pixels)
     assert latents.shape == (37, 4) and latents.dtype == torch.float32
     floats = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    for same in (torch.from_numpy(pixels), floats, floats.double()):
+    colours_first = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    for same in (
+        *(torch.from_numpy(pixels), floats, floats.double()),
+        *(colours_first, torch.from_numpy(colours_first), loaded.film.frames[3:40]),
+    ):
         assert torch.allclose(loaded.encode(same), latents, atol=1e-5)
+    # Ordinary tensors, so that a latent can be searched for by its slope.
+    assert latents.requires_grad_().requires_grad
+    latents = latents.detach()
     assert np.array_equal(loaded.decode(latents), loaded.decode(latents.numpy()))
 
 

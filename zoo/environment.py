@@ -16,6 +16,9 @@ import torch
 from zoo.errors import BadInput
 from zoo.records import Environment
 
+PRECISIONS = ("auto", "32", "bf16")
+_AMPERE = (8, 0)
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """Read `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:1`.
@@ -35,9 +38,33 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("cuda", index)
 
 
+def choose_precision(name: str, device: torch.device) -> str:
+    """Fabric's name of the precision to train in, read from `auto`, `32` or `bf16`.
+
+    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), else 32 bits. Raises
+    BadInput on another word, and on bf16 for a GPU that only emulates it.
+    """
+    if name not in PRECISIONS:
+        raise BadInput(f"a precision is {', '.join(PRECISIONS)}; not {name!r}")
+    if name == "32" or (name == "auto" and not _has_bf16(device)):
+        return "32-true"
+    if device.type == "cuda" and not _has_bf16(device):
+        raise BadInput(f"{device} does not compute in bf16: --precision 32")
+    return "bf16-mixed"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a GPU computes in bf16; one of another machine cannot be asked and is taken to."""
+    if device.type != "cuda":
+        return False
+    if not torch.cuda.is_available():
+        return True
+    return torch.cuda.get_device_capability(device) >= _AMPERE
+
+
 def default_precision(device: torch.device) -> str:
-    """Fabric's name of the precision to train in: bf16 autocast on a GPU, 32 bits on a CPU."""
-    return "bf16-mixed" if device.type == "cuda" else "32-true"
+    """Fabric's name of the precision that `auto` stands for on this device."""
+    return choose_precision("auto", device)
 
 
 def describe(device: torch.device, precision: str, compile_mode: str = "none") -> Environment:

@@ -106,9 +106,9 @@ def _only(catalogue: Catalogue, word: str, why: str) -> FilmEntry:
 class Loaded:
     """A trained model, ready to encode and decode. `load` makes it.
 
-    Frames are given as uint8 (N, H, W, 3), RGB, an array or a tensor; or as a float tensor
-    (N, 3, H, W) in [0, 1]; of the size that the model was trained at. They come back as a uint8
-    array (N, H, W, 3). Latents are float32 tensors (N, ...) on the model's device.
+    Frames are given as uint8, RGB, an array or a tensor, (N, H, W, 3) or (N, 3, H, W); or as a
+    float tensor (N, 3, H, W) in [0, 1]; of the size that the model was trained at. They come back
+    as a uint8 array (N, H, W, 3). Latents are float32 tensors (N, ...) on the model's device.
     """
 
     eyes: Eyes
@@ -156,7 +156,7 @@ class Loaded:
     def __repr__(self) -> str:
         return f"<{self.config.model} trained on {self.config.film}, {self.size}>"
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, frames: Frames, *, quantise: bool = False) -> Tensor:
         """Latents of frames: float32 (N, ...).
 
@@ -209,24 +209,27 @@ class Loaded:
 
     def _as_taken(self, frames: Frames) -> Iterator[Tensor]:
         """Batches as the network takes them: float (B, 3, H, W), channels last, on the device."""
-        given = torch.from_numpy(frames) if isinstance(frames, np.ndarray) else frames
+        # Read-only arrays, such as a film's own, are copied: torch's tensors can be written to.
+        if isinstance(frames, np.ndarray):
+            frames = torch.from_numpy(frames if frames.flags.writeable else frames.copy())
         width, height = self.size
-        bytes_wanted, floats_wanted = (height, width, 3), (3, height, width)
-        is_bytes = given.dtype == torch.uint8
-        wanted = bytes_wanted if is_bytes else floats_wanted
-        if not (is_bytes or given.is_floating_point()) or given.shape[1:] != wanted:
+        rows_first, colours_first = (height, width, 3), (3, height, width)
+        is_bytes, shape = frames.dtype == torch.uint8, tuple(frames.shape[1:])
+        fits = shape == colours_first or (is_bytes and shape == rows_first)
+        if not (is_bytes or frames.is_floating_point()) or not fits:
             raise ValueError(
-                f"frames are uint8 (N, {height}, {width}, 3) or float (N, 3, {height}, {width}); "
-                f"not {given.dtype} {tuple(given.shape)}"
+                f"frames are uint8 (N, {height}, {width}, 3), or uint8 or float "
+                f"(N, 3, {height}, {width}); not {frames.dtype} {tuple(frames.shape)}"
             )
+        given = frames.permute(0, 2, 3, 1) if is_bytes and shape != rows_first else frames
         if not len(given):
             raise ValueError("there are no frames")
         for some in given.split(BATCH):
             if is_bytes:
-                yield some.to(self.device).permute(0, 3, 1, 2).float() / 255
+                floats = some.to(self.device).permute(0, 3, 1, 2).float() / 255
             else:
-                on_device = some.to(self.device, torch.float32)
-                yield on_device.contiguous(memory_format=torch.channels_last)
+                floats = some.to(self.device, torch.float32)
+            yield floats.contiguous(memory_format=torch.channels_last)
 
 
 def load(

@@ -33,6 +33,7 @@ def bench(
     batch: opt.BatchOption = None,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
+    precision: opt.PrecisionOption = "auto",
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
 ) -> None:
@@ -69,6 +70,7 @@ def bench(
         batch=batch,
         threads=threads,
         device=device,
+        precision=precision,
         compiled=compiled,
         cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),

@@ -42,6 +42,7 @@ def compare(
     ] = "default",
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
+    precision: opt.PrecisionOption = "auto",
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
     videos: Annotated[
@@ -115,6 +116,7 @@ def compare(
             threads=threads,
             seed=seed,
             device=where.device,
+            precision=precision,
             compiled=compiled,
             cuda_graphs=cuda_graphs,
             options=single,

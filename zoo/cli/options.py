@@ -29,6 +29,12 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Decides weights, order 
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", help="Of training: 32, bf16 or auto (bf16 on a GPU that has it, else 32)."
+    ),
+]
 CompileOption = Annotated[
     bool,
     typer.Option(

@@ -25,6 +25,7 @@ def train(
     seed: opt.SeedOption = 0,
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
+    precision: opt.PrecisionOption = "auto",
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
     afresh: Annotated[
@@ -65,6 +66,7 @@ def train(
         threads=threads,
         seed=seed,
         device=device,
+        precision=precision,
         compiled=compiled,
         cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),

@@ -62,6 +62,8 @@ def train(
         keep_freed_memory()
     fabric = launch(device, config.precision, config.batch)
     device = fabric.device  # of this rank
+    # Frames are of one size, so that cuDNN's fastest kernels are looked for once.
+    torch.backends.cudnn.benchmark = True
     pace = Pace(config, fabric, measure_peak)
     torch.manual_seed(config.seed)
     architecture = registry().architecture(config.model)

@@ -58,6 +58,7 @@ class Settings:
         threads: int | None = None,
         seed: int = 0,
         device: str | torch.device = "auto",
+        precision: str = "auto",
         compiled: bool = False,
         cuda_graphs: bool = False,
         options: Mapping[str, Any] | None = None,
@@ -87,7 +88,7 @@ class Settings:
             threads=base.threads if threads is None else whole_number(threads, "--threads"),
             seed=seed,
             device=chosen,
-            precision=environment.default_precision(chosen),
+            precision=environment.choose_precision(precision, chosen),
             compile=choose_mode(compiled, cuda_graphs, chosen),
             options=options,
         )

@@ -35,7 +35,7 @@ class Player:
         self.settings = settings
         # Fused updates are the fastest, and the only ones that can be told on the device, without
         # asking the host, to leave everything as it is.
-        fused = {"fused": True} if settings.name in ("adam", "adamw") else {}
+        fused = {"fused": True} if settings.name.lower() in ("adam", "adamw") else {}
         self.optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
             parameters,
             opt=settings.name,

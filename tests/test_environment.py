@@ -1,0 +1,55 @@
+"""Devices and precisions: what a word stands for, and what a device lacks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoo.environment import choose_device, choose_precision
+from zoo.errors import BadInput
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The compute capabilities of GPUs that are taken to be there."""
+    found = [(8, 0), (8, 0)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(found))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: found[device.index])
+    return found
+
+
+@pytest.mark.parametrize("word", ["auto", "cuda"])
+def test_each_of_several_ranks_has_a_gpu_of_its_own(
+    word: str, gpus: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_device(word) == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device(word) == torch.device("cuda", 1)
+    assert choose_device("cuda:0") == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("capability", "auto"), [((7, 5), "32-true"), ((8, 0), "bf16-mixed"), ((9, 0), "bf16-mixed")]
+)
+def test_auto_is_bf16_only_where_a_gpu_computes_in_it(
+    capability: tuple[int, int], auto: str, gpus: list[tuple[int, int]]
+) -> None:
+    gpus[0] = capability
+    assert choose_precision("auto", GPU) == auto
+    assert choose_precision("32", GPU) == "32-true"
+
+
+def test_a_precision_that_the_device_lacks_is_refused(gpus: list[tuple[int, int]]) -> None:
+    gpus[0] = (7, 0)
+    with pytest.raises(BadInput, match="cuda:0 does not compute in bf16: --precision 32"):
+        choose_precision("bf16", GPU)
+    with pytest.raises(BadInput, match="a precision is auto, 32, bf16; not 'fp8'"):
+        choose_precision("fp8", CPU)
+
+
+def test_a_processor_trains_in_32_bits_unless_told_otherwise() -> None:
+    assert choose_precision("auto", CPU) == "32-true"
+    assert choose_precision("bf16", CPU) == "bf16-mixed"
