@@ -27,7 +27,7 @@ class WeightAverage:
         self._module = copy.deepcopy(model).eval().requires_grad_(False)
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._trained = [p.detach() for _, p in trained]
-        self._averaged = [self._module.get_parameter(name) for name, _ in trained]
+        self._averaged = [self._module.get_parameter(name).detach() for name, _ in trained]
         self._names = {name for name, _ in trained}
 
     def update(self, step: int) -> None:
