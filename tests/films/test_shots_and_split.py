@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.films.making import drifting, encode, opened, rgb
 from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.films.shots import find_shots
-from zoo.films.split import split_by_shot
+from zoo.films.split import MOST_RUNS, Split, split_by_shot
 
 LENGTHS = [20, 35, 25, 50, 30, 40]
 
@@ -154,9 +155,50 @@ def test_a_wrong_share_is_refused(holdout: float) -> None:
         split_by_shot([(0, 100)], 100, 25, holdout)
 
 
-def test_too_short_a_film_says_so() -> None:
-    with pytest.raises(BadInput, match="--holdout 0"):
-        split_by_shot([(0, 3)], 3, 25, 0.1)
+@pytest.mark.parametrize(
+    ("lengths", "holdout", "said"),
+    [
+        ([3], 0.1, r"0.1 of 3 frames in one shot leaves 0 to train on \(1 held out, 2 in gaps"),
+        ([2], 0.5, "in one shot leaves 0"),
+        ([1, 1, 1], 0.5, "in 3 shots leaves 0"),
+    ],
+)
+def test_a_split_that_leaves_nothing_is_refused_with_the_numbers(
+    lengths: list[int], holdout: float, said: str
+) -> None:
+    with pytest.raises(BadInput, match=f"{said}.*--holdout 0"):
+        split_of(lengths, holdout)
+
+
+def split_of(lengths: Sequence[int], holdout: float, fps: float = 24) -> Split:
+    edges = np.cumsum([0, *lengths]).tolist()
+    return split_by_shot(list(itertools.pairwise(edges)), edges[-1], fps, holdout)
+
+
+@pytest.mark.parametrize("holdout", [0.05, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize(
+    "lengths",
+    [[6] * 240, [12] * 20, [6] * 1000, [90] * 1500, [50] * 3, [200], [7, 300] * 40],
+    ids=lambda lengths: f"{len(lengths)} shots",
+)
+def test_however_a_film_is_cut_the_shares_are_what_was_asked_for(
+    lengths: list[int], holdout: float
+) -> None:
+    split = split_of(lengths, holdout)
+    frames = sum(lengths)
+    seen, held = len(split.seen) / frames, len(split.held_out) / frames
+    assert held == pytest.approx(holdout, abs=0.05)
+    assert seen > 1 - held - 0.105 - 1 / frames
+    assert len(split.held_out_runs) <= MOST_RUNS
+
+
+def test_in_a_film_of_many_shots_several_in_a_row_are_held_out() -> None:
+    lengths = (6 + np.random.default_rng(1).exponential(80, 1500)).astype(int).tolist()
+    split = split_of(lengths, 0.1)
+    edges = set(np.cumsum([0, *lengths]).tolist())
+    assert len(split.held_out) / sum(lengths) == pytest.approx(0.1, abs=0.01)
+    assert len(split.held_out_runs) == MOST_RUNS
+    assert all(start in edges and stop in edges for start, stop in split.held_out_runs)
 
 
 def test_the_split_is_kept_and_is_part_of_what_the_film_is(six_shots: Path, tmp_path: Path) -> None:

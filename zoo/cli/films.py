@@ -382,10 +382,13 @@ def _files(entry: FilmEntry) -> str:
 def _summary(film: Film) -> list[str]:
     """What an ingest found, a line each."""
     manifest = film.store.manifest
+    seen, out = len(film.split.seen), len(film.split.held_out)
+    runs = len(film.split.held_out_runs)
     lines = [
         f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} a second"
-        f"{' on average' if manifest.variable_rate else ''}, {len(film.shots)} shots, "
-        f"{len(film.split.held_out):,} frames held out in {len(film.split.held_out_runs)} runs"
+        f"{' on average' if manifest.variable_rate else ''}, {len(film.shots)} shots; "
+        f"{seen:,} frames to train on, {out:,} held out in {runs} run{'' if runs == 1 else 's'}, "
+        f"{len(film) - seen - out:,} in gaps between"
     ]
     if manifest.resampled:
         dropped, repeated = manifest.resampled.dropped, manifest.resampled.repeated

@@ -2,8 +2,8 @@
 
 Neighbouring frames are near-duplicates, so a frame held out between two seen ones measures
 nothing. Whole shots are held out, spread over the film, with a gap of frames around each that
-belongs to neither side. A shot far longer than what is to be held out (a film of one shot is
-the extreme) gives a block from its middle instead.
+belongs to neither side. The gaps take a tenth of the film together, at most. A shot far longer than
+what is to be held out (a film of one shot is the extreme) gives a block from its middle instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from zoo.errors import BadInput
 
 GAP_SECONDS = 0.5
 MOST_RUNS = 24
+"""In a film of more shots than that takes, each run is of several shots."""
 LARGEST_HOLDOUT = 0.5
+LARGEST_GAPS = 0.1
+"""Share of a film that all gaps may take together."""
 
 # A shot up to this many times longer than the share wanted of it is still held out whole.
 _WHOLE_UP_TO = 3.0
@@ -61,20 +64,16 @@ def split_by_shot(shots: Sequence[Run], frames: int, fps: float, holdout: float)
     """Hold out about `holdout` (0 to 0.5) of the frames, the same ones every time.
 
     `shots` are `[start, stop)` and cover all `frames`. The film is cut into as many stretches
-    of equal length as shots are to be held out, and each stretch gives the shot that brings the
-    sum closest to the share. Raises BadInput if the film is too short to hold anything out.
+    of equal length as shots are to be held out, 24 at most, and each gives the shot that brings the
+    sum closest to the share, or several shots in a row where one is too little. Raises BadInput,
+    with the numbers, if that leaves nothing to train on or nothing is held out.
     """
     check_holdout(holdout)
     if holdout == 0:
         return Split(frames, [], 0)
-    # In a short film half a second would cost more frames than it protects.
-    gap = min(round(GAP_SECONDS * fps), max(1, frames // 20))
     wanted = max(1, round(holdout * frames))
-    if frames < wanted + 2 * gap + 1:
-        raise BadInput(
-            f"{frames} frames are too few to hold any out; use a longer film or --holdout 0"
-        )
     stretches = max(1, min(round(holdout * len(shots)), MOST_RUNS))
+    of_several = round(holdout * len(shots)) > MOST_RUNS
     runs: list[Run] = []
     held = 0
     for stretch in range(stretches):
@@ -85,10 +84,26 @@ def split_by_shot(shots: Sequence[Run], frames: int, fps: float, holdout: float)
         inside = [s for s in shots if low <= (s[0] + s[1]) / 2 < high and not _touches(s, runs)]
         if not inside:
             continue
-        run = _part_of(_closest(inside, share, (low + high) / 2), share)
+        found = _joined(inside, share) if of_several else inside
+        run = _closest(found, share, (low + high) / 2)
+        length = run[1] - run[0]
+        # Never more than half of the film, however few shots it has.
+        if length > _WHOLE_UP_TO * share or held + length > LARGEST_HOLDOUT * frames:
+            run = _middle_of(run, round(share))
         runs.append(run)
         held += run[1] - run[0]
-    return Split(frames, runs, gap)
+    # In a short film, or one of short shots, half a second would cost more frames than it protects.
+    room = int(LARGEST_GAPS * frames) // (2 * max(1, len(runs)))
+    split = Split(frames, runs, min(round(GAP_SECONDS * fps), max(1, room)))
+    seen, out = len(split.seen), len(split.held_out)
+    if not out or not seen:
+        in_shots = f"{len(shots):,} shots" if len(shots) > 1 else "one shot"
+        raise BadInput(
+            f"holding out {holdout:g} of {frames:,} frames in {in_shots} leaves {seen:,} to train "
+            f"on ({out:,} held out, {frames - seen - out:,} in gaps beside them); use a smaller "
+            "--holdout, --holdout 0 or a longer film"
+        )
+    return split
 
 
 def _closest(shots: Sequence[Run], share: float, centre: float) -> Run:
@@ -99,14 +114,23 @@ def _closest(shots: Sequence[Run], share: float, centre: float) -> Run:
     )
 
 
-def _part_of(shot: Run, share: float) -> Run:
-    """The whole shot, or a block of the wanted length from the middle of a far longer one."""
-    start, stop = shot
-    if stop - start <= _WHOLE_UP_TO * share:
-        return shot
-    length = round(share)
-    middle = start + (stop - start - length) // 2
-    return middle, middle + length
+def _joined(shots: Sequence[Run], share: float) -> list[Run]:
+    """Of every shot in order: it with those that follow, up to the share and just beyond it."""
+    joined: list[Run] = []
+    last = 0
+    for number, (start, _) in enumerate(shots):
+        last = max(last, number)
+        while last + 1 < len(shots) and shots[last][1] - start < share:
+            last += 1
+        joined += [(start, shots[each][1]) for each in range(max(number, last - 1), last + 1)]
+    return joined
+
+
+def _middle_of(run: Run, length: int) -> Run:
+    """A block of that length from the middle of a longer run."""
+    start, stop = run
+    begin = start + (stop - start - length) // 2
+    return begin, begin + length
 
 
 def _touches(shot: Run, runs: Sequence[Run]) -> bool:
