@@ -36,7 +36,7 @@ from zoo.frame_size import FrameSize
 from zoo.latents.latents import Latents
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
-from zoo.reconstruct.choosing import named_run, run_of
+from zoo.reconstruct.choosing import knows_film, named_run, run_of
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.opening import Opener
 from zoo.training.run_folder import TrainingConfig
@@ -58,6 +58,8 @@ class Request:
     """The film that is watched."""
     trained_on: FilmEntry | None
     """The film that the network knows, where the catalogue has it."""
+    another: str | None
+    """What the film that the network knows is called, where it is not the one that is watched."""
 
 
 def find_run(
@@ -69,6 +71,8 @@ def find_run(
     run: str | None = None,
 ) -> Request:
     """The finished run with which a film is watched, as `zoo reconstruct` finds it.
+
+    A run is known by the frames it was trained on, by its film's name where those are not known.
 
     `model` may be None where `run` says which it is. Raises BadInput, saying what there is, if
     there is no such film or run.
@@ -84,15 +88,35 @@ def find_run(
             knows = _only(catalogue, trained_on, "a network is trained on one film")
             known = knows.name
     name = registry().architecture(model).name if model else None
+
+    def is_of(run: Run, film: FilmEntry) -> bool | None:
+        return knows_film(run, film, workspace)
+
     if run is not None:
         chosen = named_run(found, run, name, workspace)
-        if known is not None and chosen.film != known:
+        if known is not None and chosen.film != known and not (knows and is_of(chosen, knows)):
             raise BadInput(f"{chosen.name} was trained on {chosen.film}, not on {known}")
     elif name is None:
         raise BadInput("name a model, or a run with --run")
     else:
-        chosen = run_of(found, name, entry.name, known, trained_on or film)
-    return Request(chosen, entry, knows or catalogue.entries.get(chosen.film))
+        # The name of a run's film is all that is left of one that is no longer in the catalogue.
+        its_film = knows if trained_on is not None else entry
+        chosen = run_of(
+            found,
+            name,
+            entry.name,
+            known,
+            trained_on or film,
+            lambda run: is_of(run, its_film) if its_film else None,
+        )
+    same = is_of(chosen, entry)
+    own = chosen.film == entry.name if same is None else same
+    return Request(
+        chosen,
+        entry,
+        knows or catalogue.entries.get(chosen.film),
+        None if own else chosen.film,
+    )
 
 
 def _only(catalogue: Catalogue, word: str, why: str) -> FilmEntry:

@@ -44,6 +44,35 @@ def test_the_most_trained_and_of_equals_the_newest(
 
 
 @pytest.mark.parametrize(
+    ("same", "chosen"),
+    [
+        ({"f/ae/short": True, "f/ae/long": False}, "f/ae/short"),
+        ({"f/ae/short": None, "f/ae/long": False}, "f/ae/short"),
+        ({"f/ae/short": True, "f/ae/long": None}, "f/ae/short"),
+        ({"f/ae/short": None, "f/ae/long": None}, "f/ae/long"),
+        ({"f/ae/short": False, "f/ae/long": False}, None),
+    ],
+)
+def test_what_a_run_was_trained_on_counts_more_than_what_that_is_called(
+    same: dict[str, bool | None], chosen: str | None
+) -> None:
+    def knows(run: Run) -> bool | None:
+        return same.get(run.name, False)
+
+    if chosen is not None:
+        assert run_of(RUNS, "ae", "f", knows=knows).name == chosen
+        assert run_of(RUNS, "ae", "g", "f", knows=knows).name == chosen
+        return
+    with pytest.raises(BadInput, match=r"trained on other frames than f has now.*zoo train.*--run"):
+        run_of(RUNS, "ae", "f", knows=knows)
+
+
+def test_a_film_that_is_called_otherwise_by_now_is_still_known() -> None:
+    found = run_of(RUNS, "vae", "renamed", knows=lambda run: run.film == "g")
+    assert found.name == "g/vae/a"
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (("vae", "f"), "there is one on g, h: --trained-on g watches f with it"),

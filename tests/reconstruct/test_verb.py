@@ -136,7 +136,10 @@ def test_a_film_that_changed_is_drawn_as_another(zoo: Verb, studio: Workspace) -
     assert zoo("reconstruct", "ae", "--film", "first", "-o", "a.mp4").code == 0
     catalogue = studio.catalogue.read_text()
     studio.catalogue.write_text(catalogue.replace("[second]", 'to = "00:02"\n\n[second]'))
-    said = zoo("reconstruct", "ae", "--film", "first", "-o", "b.mp4")
+    refused = zoo("reconstruct", "ae", "--film", "first", "-o", "b.mp4")
+    assert refused.code == 2 and "was trained on other frames" in refused.err
+    run = refused.err.split("--run ")[1].split()[0]
+    said = zoo("reconstruct", "--run", run, "--film", "first", "-o", "b.mp4")
     assert said.code == 0, said.err
     assert "first has other frames than when" in said.out
     assert len(frames_of(Path("b.mp4"))) == 50
@@ -181,3 +184,49 @@ def test_a_film_without_a_model_of_its_own(zoo: Verb, workspace: Path) -> None:
     said = zoo("reconstruct", "vaegan", "--film", "./clip.mp4")
     assert said.code == 2
     assert ": zoo train vaegan --film ./clip.mp4" in said.err
+
+
+def test_a_run_is_known_by_the_film_and_not_by_its_name(zoo: Verb, studio: Workspace) -> None:
+    words = ("reconstruct", "ae", "--overwrite", "--film")
+    assert zoo("films", "remove", "first").code == 0
+    assert zoo("films", "add", "renamed", "first.mp4", "--crop", "none").code == 0
+    said = zoo(*words, "renamed")
+    assert said.code == 0, said.err
+    assert "run: first/ae/" in said.out and "wrote renamed-ae.mp4" in said.out
+    with av.open("renamed-ae.mp4") as container:
+        assert "trained on this film" in container.metadata["comment"]
+    said = zoo("reconstruct", "ae", "--film", "second", "--trained-on", "renamed")
+    assert said.code == 0 and "wrote second-ae-first.mp4" in said.out
+
+
+@pytest.mark.parametrize("how", ["replaced", "added"])
+def test_another_film_of_the_same_name_is_not_drawn_by_that_network(
+    zoo: Verb, studio: Workspace, how: str
+) -> None:
+    if how == "replaced":
+        shutil.copy("second.mkv", "first.mp4")
+    else:
+        assert zoo("films", "remove", "first").code == 0
+        assert zoo("films", "add", "first", "second.mkv", "--crop", "none").code == 0
+    for words in (("--film", "first"), ("--film", "bikes", "--trained-on", "first")):
+        refused = zoo("reconstruct", "ae", *words)
+        assert refused.code == 2
+        assert "was trained on other frames than first has now" in refused.err
+        assert "zoo train ae --film first trains on those of now; --run " in refused.err
+    assert not list(studio.root.glob("*-ae*.mp4"))
+
+
+def test_films_of_one_file_name_have_runs_of_their_own(zoo: Verb, studio: Workspace) -> None:
+    for folder, source in (("a", "first.mp4"), ("b", "second.mkv")):
+        Path(folder).mkdir()
+        shutil.copy(source, f"{folder}/羅生門.mp4")
+        tiny = ("--preset", "quick", "--size", "32x32", "--latent", "4", "--set", "width=8")
+        done = zoo("train", "ae", "--film", f"{folder}/羅生門.mp4", *tiny, "--budget", "2steps")
+        assert done.code == 0, done.err
+    names = sorted(path.name for path in studio.runs.iterdir() if path.name != "first")
+    assert len(names) == 2 and all(name.startswith("羅生門-") for name in names)
+    drawn = [zoo("reconstruct", "ae", "--film", f"{folder}/羅生門.mp4") for folder in "ab"]
+    assert [said.code for said in drawn] == [0, 0]
+    assert sorted(said.out.split("run: ")[1].split("/")[0] for said in drawn) == names
+    for said in drawn:
+        assert "is drawn as any other film" not in said.out

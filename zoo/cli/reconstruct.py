@@ -94,7 +94,7 @@ def reconstruct(
     names = _models(model, models, run)
     requests = [find_run(workspace, name, film, trained_on=trained_on, run=run) for name in names]
     entry, runs = requests[0].entry, [each.run for each in requests]
-    out = out or Path(default_name(entry.name, [each.model for each in runs], runs[0].film))
+    out = out or Path(default_name(entry.name, [each.model for each in runs], requests[0].another))
     check_place(out, entry, overwrite)
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
     size = parse_scale(scale, size) if scale else size
@@ -111,7 +111,7 @@ def reconstruct(
     for each, request in zip(runs, requests, strict=True):
         tell(f"run: {each.name}")
         its_film, eyes = opener.open(each, entry, request.trained_on)
-        name = each.model if each.film == entry.name else f"{each.model}, knows {each.film}"
+        name = f"{each.model}, knows {request.another}" if request.another else each.model
         panels.append(Redrawn(its_film, name, eyes))
     largest = max((panel.film for panel in panels), key=lambda one: one.size.pixels)
     if beside:

@@ -58,7 +58,8 @@ def open_run(
     chosen = choose_device(device)
     workspace = Workspace.here()
     request = find_run(workspace, model, film, trained_on=trained_on, run=run)
-    out = place(request.entry.name, request.run.model, request.run.film)
+    known = request.another or request.entry.name
+    out = place(request.entry.name, request.run.model, known)
     if threads is not None:
         torch.set_num_threads(whole_number(threads, "--threads"))
     tell = teller(console)

@@ -29,7 +29,7 @@ from zoo.films.naming import (
     stem_name,
 )
 from zoo.films.time_code import format_time_code, parse_time_code
-from zoo.locks import SUFFIX, alone, say
+from zoo.locks import alone, say
 from zoo.plain_text import one_line
 from zoo.reading import read_bytes
 from zoo.workspace import Workspace, written_aside
@@ -256,7 +256,7 @@ class Catalogue:
         No other process changes it meanwhile. `own` is what the file says, before and after.
         """
         path = self.workspace.catalogue
-        lock = self.workspace.root / ".zoo" / f"{path.name}{SUFFIX}"
+        lock = self.workspace.root / ".zoo" / f"{path.name}.lock"
         with alone(lock, path.name, waiting=say):
             document = _document(path)
             self.own = _own(_read(path), self.workspace)

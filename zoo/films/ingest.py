@@ -147,7 +147,6 @@ def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progres
         record = SplitRecord(runs=split.held_out_runs, gap=split.gap)
         store = _with_split(store, key, record, entry, progress)
     record = store.manifest.splits[key]
-    identity = json.dumps([manifest.fingerprint, record.runs, record.gap])
     return Film(
         name=entry.name,
         title=entry.shown_title,
@@ -157,7 +156,7 @@ def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progres
         fps=manifest.fps,
         shots=tuple(Shot(start, stop) for start, stop in manifest.shots),
         split=Split(manifest.frames, list(record.runs), record.gap),
-        fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+        fingerprint=film_fingerprint(manifest.fingerprint, record),
         store=store,
     )
 
@@ -177,6 +176,12 @@ def _with_split(
         now = FrameStore.open(store.folder)
         manifest = now.with_split(key, record).manifest
     return dataclasses.replace(store, manifest=manifest)
+
+
+def film_fingerprint(frames: str, split: SplitRecord) -> str:
+    """What a film is known by: the fingerprint of its frames, and which of them are held out."""
+    identity = json.dumps([frames, split.runs, split.gap])
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 @contextmanager

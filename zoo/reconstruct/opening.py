@@ -47,11 +47,12 @@ class Opener:
         config = run.description.config
         size = run_size(run)
         film = self.ingest(entry, size)
-        own = entry.name == config.film
-        unchanged = as_trained(entry, config, self.workspace, film) if own else None
+        frames = run.description.frames_fingerprint
+        own = entry.name == config.film or frames == film.store.manifest.fingerprint
+        unchanged = as_trained(entry, config, self.workspace, film)
 
         def film_as_trained() -> Film:
-            if own:
+            if unchanged is not None or (own and trained_on in (None, entry)):
                 found = unchanged
             elif trained_on is None:
                 raise BadInput(
@@ -63,9 +64,12 @@ class Opener:
                 at_size = self.ingest(trained_on, size)
                 found = as_trained(trained_on, config, self.workspace, at_size)
             if found is None:
+                now = (trained_on or entry).name
                 raise BadInput(
-                    f"{config.film} is not what {run.name} was trained on: its files, range, crop "
-                    "or rate are others by now, or another share is held out (--holdout)"
+                    f"{config.film} is not what {run.name} was trained on: its files, range, crop, "
+                    "fit or rate are others by now, or another share is held out. `zoo train "
+                    f"{config.model} --film {now}` trains on it as it is; --holdout takes the share "
+                    "of then"
                 )
             return found
 

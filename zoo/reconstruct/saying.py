@@ -39,5 +39,6 @@ def tags_of(
 
 def _drawn_by(panel: Redrawn, film: Film) -> str:
     config = panel.eyes.config
-    seen = "this film" if config.film == film.name else config.film
+    own = config.film == film.name or config.film_fingerprint == film.fingerprint
+    seen = "this film" if own else config.film
     return f"Drawn by {config.model}, trained on {seen}, from {panel.eyes.numbers} numbers a frame."

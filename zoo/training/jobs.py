@@ -217,6 +217,7 @@ def _fit(
             state="finished",
             config=config,
             environment=environment.describe(device, config.precision),
+            frames_fingerprint=film.store.manifest.fingerprint,
         )
     )
 

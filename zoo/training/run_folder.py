@@ -89,6 +89,8 @@ class RunFile(pydantic.BaseModel):
     config: TrainingConfig
     environment: Environment
     spent: Spent | None = None
+    frames_fingerprint: str | None = None
+    """What all frames of the film are, whichever are held out; null in runs of film-zoo 0.1.0."""
     data_stall: float | None = None
     """Share of the training's time spent waiting for frames; null where nothing was trained."""
     film_on_device: bool | None = None

@@ -57,6 +57,7 @@ class Scribe:
                 config=self.config,
                 environment=self.environment,
                 spent=spent(self.config, self.film, progress),
+                frames_fingerprint=self.film.store.manifest.fingerprint,
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
                 film_on_device=self.resident,
             )
