@@ -37,6 +37,13 @@ class Workspace:
         return next((up for up in self.root.absolute().parents if _has_films(up)), None)
 
     @property
+    def is_above(self) -> str:
+        """What to add where nothing is found here, if a folder above is a workspace; else empty."""
+        return (
+            f"; the workspace above this folder is {self.above}: `cd` there" if self.above else ""
+        )
+
+    @property
     def catalogue(self) -> Path:
         """The catalogue of films, a TOML file."""
         return self.root / "films.toml"

@@ -27,9 +27,11 @@ def runs(context: typer.Context) -> None:
     from zoo.training.runs import find_runs
     from zoo.workspace import Workspace
 
-    found = find_runs(Workspace.here())
+    workspace = Workspace.here()
+    found = find_runs(workspace)
     if not found:
-        typer.echo("no runs here; `zoo train` and `zoo compare` leave them in runs/")
+        above = workspace.is_above
+        typer.echo(f"no runs here; `zoo train` and `zoo compare` leave them in runs/{above}")
         return
     console = _console()
     table = _table(found, narrow=False)

@@ -131,11 +131,9 @@ class Catalogue:
             return self.entries[name]
         close = difflib.get_close_matches(name, list(self.entries), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        above = self.workspace.above
-        other = f"; the workspace above this folder is {above}: `cd` there first" if above else ""
         raise BadInput(
             f"no film is called {name!r}{hint}; there are: {', '.join(self.entries)}. "
-            f"`zoo films add NAME PATH` adds one{other}"
+            f"`zoo films add NAME PATH` adds one{self.workspace.is_above}"
         )
 
     def choose(self, text: str) -> list[FilmEntry]:

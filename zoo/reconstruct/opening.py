@@ -68,8 +68,8 @@ class Opener:
                 raise BadInput(
                     f"{config.film} is not what {run.name} was trained on: its files, range, crop, "
                     "fit or rate are others by now, or another share is held out. `zoo train "
-                    f"{config.model} --film {now}` trains on it as it is; --holdout takes the share "
-                    "of then"
+                    f"{config.model} --film {now}` trains on it as it is; --holdout takes the "
+                    "share of then"
                 )
             return found
 

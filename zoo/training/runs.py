@@ -97,7 +97,9 @@ def choose_run(runs: Sequence[Run], word: str, workspace: Workspace) -> Run:
             return meant[0]
         if meant:
             raise BadInput(f"{word!r} may be {_named(meant)}")
-    there_are = f"there are {_named(runs)}" if runs else "there are no runs here"
+    there_are = (
+        f"there are {_named(runs)}" if runs else f"there are no runs here{workspace.is_above}"
+    )
     raise BadInput(f"no run is called {word!r}; {there_are}")
 
 
