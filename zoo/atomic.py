@@ -114,7 +114,7 @@ def kept_if_possible(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # CannotWrite and CannotLock among them
-        line = f"zoo: {error}; {what} are not kept\n"
+        line = f"note: {error}; {what} are not kept\n"
         if line not in _printed:
             _printed.add(line)
             sys.stderr.write(line)

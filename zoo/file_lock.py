@@ -47,6 +47,11 @@ class FileLock:
         if isinstance(file, int):
             _of_this_process.add(self)
 
+    @property
+    def is_marker(self) -> bool:
+        """Whether it was taken on a disk without `flock`; false once it is released."""
+        return isinstance(self._held, filelock.SoftFileLock)
+
     def release(self) -> None:
         """Let go; does nothing the second time."""
         held, self._held = self._held, None

@@ -118,19 +118,24 @@ def test_a_folder_without_the_right_to_write_is_told_in_one_line(
         place.chmod(0o755)
 
 
+@pytest.mark.parametrize("evaluated", [True, False])
 def test_what_is_finished_is_used_where_nothing_can_be_written(
-    warm: Warm, furnished: Callable, small_disk: Path, tmp_path: Path
+    warm: Warm, furnished: Callable, small_disk: Path, tmp_path: Path, evaluated: bool
 ) -> None:
     place = furnished("encode", small_disk / "workspace")
-    worked(warm.run(place, *VERBS["encode"]))
+    if evaluated:
+        worked(warm.run(place, *VERBS["encode"]))
     make_read_only(small_disk)
     try:
         out = tmp_path / "elsewhere.zoo"
-        worked(warm.run(place, "encode", "ae", "--film", "flash", "-o", out))
+        ended = worked(warm.run(place, "encode", "ae", "--film", "flash", "-o", out))
         worked(warm.run(place, "runs"))
+        worked(warm.run(place, "match", "flash", "flash"))
+        worked(warm.run(place, "films", "clean", "--dry-run"))
     finally:
         make_read_only(small_disk, False)
     assert out.stat().st_size
+    assert ("the latents of the film are not kept" in ended.err) is not evaluated
 
 
 @pytest.mark.parametrize("verb", QUICK)

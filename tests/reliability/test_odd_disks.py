@@ -160,6 +160,28 @@ def test_a_disk_without_modes_links_and_times_is_as_good(
     assert private.exists()
 
 
+@pytest.mark.parametrize("module", ["zoo.report.look", "zoo.training.curves"])
+def test_a_home_that_cannot_be_written_is_no_matter(tmp_path: Path, module: str) -> None:
+    draws = (
+        f"import sys, pathlib, {module}, zoo.training.curves as curves\n"
+        "log = pathlib.Path(sys.argv[1])\n"
+        "curves.draw_curves(log, log.with_suffix('.png'))\n"
+    )
+    log = tmp_path / "log.jsonl"
+    entry = '{"step": %d, "frames": %d, "losses": {"a": {"b": 1.0}}, "seconds": 1, "data_stall": 0}'
+    log.write_text("".join(entry % (step, step) + "\n" for step in (1, 2)))
+    away = {"HOME": "/dev/null/x", "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", draws, str(log)],
+        env={**os.environ, **away},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert log.with_suffix(".png").exists()
+
+
 def test_windows_syncs_only_what_is_open_for_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,6 +264,37 @@ def test_what_is_no_run_is_listed_with_the_reason(zoo: Callable, maker: Maker) -
     assert "there is no run.json" in shown.out and "failure.txt" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("place", "name"), [("", "runs"), ("bikes", "bikes"), ("bikes/ae", "bikes/ae")]
+)
+def test_a_folder_that_may_not_be_read_is_one_clear_row(
+    zoo: Callable, maker: Maker, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    maker.run()
+    closed = maker.workspace.runs / place
+
+    def below(path: Path) -> None:
+        if closed in (path, *path.parents):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    listed, there = Path.iterdir, Path.exists
+
+    def iterdir(self: Path) -> Iterator[Path]:
+        below(self)
+        return listed(self)
+
+    def exists(self: Path) -> bool:
+        below(self.parent)
+        return there(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(Path, "exists", exists)
+    said = zoo("runs")
+    assert said.code == 0
+    damaged = [line for line in said.out.splitlines() if line.startswith("damaged: ")]
+    assert damaged == [f"damaged: {name}: this folder cannot be read: Permission denied"]
+
+
 def test_a_damaged_record_spoils_the_score_alone(zoo: Callable, maker: Maker) -> None:
     folder = maker.run(scores={"psnr": {"held_out": 22.0}})
     (folder.evaluation("bikes") / "record.json").write_text("{}")

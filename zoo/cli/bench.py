@@ -92,8 +92,9 @@ def bench(
             command=shlex.join(["zoo", *sys.argv[1:]]),
         )
     path = Workspace.here().results / "bench.json"
-    write_json(path, found)
+    # First, so that nothing measured is lost where the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))
+    write_json(path, found)
     console.print(f"kept in: {path}", markup=False, soft_wrap=True)
     if all(row.failure for row in found.rows):
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ import pydantic
 import torch
 
 from zoo import environment
+from zoo.atomic import kept_if_possible
 from zoo.errors import BadInput
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost import Machine, measure_cost
@@ -137,7 +138,8 @@ def costs_of(
     if bench is None:
         bench = measure_all(distinct, device, watch=watch, stop=stop)
         if not any(row.failure for row in bench.rows):
-            write_json(path, bench)
+            with kept_if_possible("measured costs"):
+                write_json(path, bench)
     return {row.subject.key: row.cost for row in bench.rows}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.doctor.finding import Finding, good, problem, warning
+from zoo.file_lock import SUFFIX, CannotLock, try_lock
 from zoo.workspace import Workspace
 
 LIBRARIES = ("torch", "torchvision", "numpy", "av", "safetensors", "timm", "pydantic")
@@ -103,6 +104,7 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
     else:
         if whole:
             yield good("workspace", f"{workspace.root} can be written to")
+            yield _locks(workspace)
         else:
             yield problem("workspace", f"{workspace.root} loses what is written", "work elsewhere")
     try:
@@ -116,6 +118,23 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
                 step = f"bring it back, or `zoo films remove {entry.name}`"
                 yield warning("workspace", f"film {entry.name}: {path} is not there", step)
     yield good("workspace", f"films of its own: {len(films)}")
+
+
+def _locks(workspace: Workspace) -> Finding:
+    """Whether processes can keep out of each other's way on the disk of the workspace."""
+    with tempfile.TemporaryDirectory(dir=workspace.root, prefix=".zoo-doctor-") as folder:
+        try:
+            lock = try_lock(Path(folder) / SUFFIX)
+        except CannotLock as error:
+            said = f"{workspace.root} is on a disk without file locks: {error.strerror}"
+            return problem("workspace", said, "mount it with them (docs/cluster.md)")
+        assert lock is not None, "nobody else knows this folder"
+        marker = lock.is_marker
+        lock.release()
+        if marker:
+            said = f"{workspace.root} is on a disk without flock: locks are files"
+            return warning("workspace", said, "mount it with flock (docs/cluster.md)")
+    return good("workspace", f"{workspace.root} has file locks")
 
 
 def _existing(folder: Path) -> Path:

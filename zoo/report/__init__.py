@@ -6,3 +6,8 @@ differences count; every table, every kind of sentence and every picture has a f
 `film_page` and `page` put them in order. Nothing here needs torch or a video library, so a report
 can be made again anywhere.
 """
+
+import logging
+
+# Of a home that cannot be written, Matplotlib tells in five lines, and does without.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -138,6 +139,8 @@ def draw_curves(log: Path, path: Path) -> None:
     if not looks:
         return
     # Imported late and without pyplot: training needs none of it until there is a picture to draw.
+    # It tells in five lines of a home that cannot be written, and does without.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from zoo.atomic import told, written_aside
+from zoo.atomic import sync, told, written_aside
 from zoo.errors import BadInput
 from zoo.films.naming import is_film_name
 from zoo.reading import parse_json
@@ -142,7 +142,9 @@ class RunFolder:
         return read_json(self.file, RunFile) if self.file.exists() else None
 
     def write(self, description: RunFile) -> None:
-        """Write the run's description, whole or not at all."""
+        """Write the run's description, whole or not at all, once what it speaks of is on disk."""
+        if self.path.exists():
+            sync(self.path)
         write_json(self.file, description)
 
     @property

@@ -82,7 +82,7 @@ def find_runs(workspace: Workspace) -> list[Run]:
     root = workspace.runs
     if not root.is_dir():
         return []
-    return [_look_at(path, path.relative_to(root).as_posix()) for path in _folders(root, depth=3)]
+    return [_look_at(path, _name(path, root)) for path in _folders(root, depth=3)]
 
 
 def choose_run(runs: Sequence[Run], word: str, workspace: Workspace) -> Run:
@@ -169,17 +169,29 @@ def files_of(run: Run) -> dict[str, int]:
 def _folders(path: Path, depth: int) -> Iterator[Path]:
     """Folders that are runs by their place, `depth` below, or by holding a description."""
     try:
-        children = sorted(path.iterdir())
+        children = [child for child in sorted(path.iterdir()) if child.is_dir()]
     except OSError:
         yield path
         return
     for child in children:
-        if child.name.startswith(".") or not child.is_dir():
+        if child.name.startswith("."):
             continue
-        if depth == 1 or (child / "run.json").exists():
+        if depth == 1 or _holds_run(child):
             yield child
         else:
             yield from _folders(child, depth - 1)
+
+
+def _holds_run(folder: Path) -> bool:
+    try:
+        return (folder / "run.json").exists()
+    except OSError:  # what may not be read is found so when it is listed
+        return False
+
+
+def _name(path: Path, root: Path) -> str:
+    """A run's path below `runs/`; that of `runs/` itself where it cannot be read."""
+    return root.name if path == root else path.relative_to(root).as_posix()
 
 
 def _look_at(path: Path, name: str) -> Run:
@@ -188,7 +200,9 @@ def _look_at(path: Path, name: str) -> Run:
     try:
         return _read(folder, name, touched)
     except (BadInput, OSError) as error:
-        said = str(error) if isinstance(error, BadInput) else error.strerror or str(error)
+        said = str(error)
+        if not isinstance(error, BadInput):
+            said = f"this folder cannot be read: {error.strerror or error}"
         reason = said.removeprefix(f"{path}{os.sep}")
         return Run(folder, name, "damaged", problem=reason, touched=touched)
 
