@@ -17,7 +17,6 @@ import tomlkit
 import tomlkit.exceptions
 
 from zoo.errors import BadInput
-from zoo.file_lock import SUFFIX
 from zoo.films.geometry import Fit, parse_crop, parse_fit
 from zoo.films.naming import (
     check_film_name,
