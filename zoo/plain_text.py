@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # A terminal's sequences go whole: without its escape character the rest of one is litter.
 _TERMINAL = re.compile(
@@ -19,6 +20,13 @@ _TERMINAL = re.compile(
 # Joiners shape letters of some scripts; all other characters of format are unseen or reorder text.
 _JOINERS = "\u200c\u200d"
 _BREAKS = ("Cc", "Zl", "Zp")
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
 
 
 def one_line(text: str, longest: int = 200) -> str:
@@ -41,3 +49,31 @@ def _shown(letter: str) -> str:
         return ""
     # Half of a pair, as Python has the bytes of a file's name that are no UTF-8.
     return "\N{REPLACEMENT CHARACTER}" if kind == "Cs" else letter
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Give each name a file's name: safe anywhere, and distinct where letters have no case."""
+    given: dict[str, str] = {}
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", name[:200])[:40].strip("-.")
+        if not stem or stem != name:
+            stem = f"{stem}-{index}".lstrip("-")
+        given[name] = new_name(stem, taken)
+    return given
+
+
+def new_name(name: str, taken: set[str]) -> str:
+    """A file's name, `name` or `name-2` and so on, that is not `taken`; it is added to these.
+
+    Names that differ only in their case are the same, as they are on many disks, and none is one
+    of those that Windows keeps for devices.
+    """
+    if name.split(".")[0].lower() in _DEVICES:
+        name = f"_{name}"
+    free, count = name, 1
+    while free.lower() in taken:
+        count += 1
+        free = f"{name}-{count}"
+    taken.add(free.lower())
+    return free

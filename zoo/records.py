@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import pydantic
 
-from zoo.errors import BadInput
+from zoo.errors import BadInput, ZooError
 from zoo.plain_text import one_line
 from zoo.reading import LARGEST_JSON, read_bytes
 from zoo.schemas import refuse_other_schema
@@ -38,6 +38,10 @@ Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
 
 LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
 """What is beyond these was never counted or measured, and cannot be drawn."""
+
+
+LARGEST_RESULTS = 256 << 20
+"""Bytes of `results.json`."""
 
 
 class _Typed(pydantic.BaseModel):
@@ -408,6 +412,7 @@ class SeriesRow(_Typed):
 class Series(_Typed):
     """The scores of a film's frames, by all that were trained on it: `series/<film>.json`."""
 
+    largest: ClassVar[int] = LARGEST_JSON
     schema_version: Literal[2] = SCHEMA_VERSION
     film: str
     frames: list[int]
@@ -420,6 +425,7 @@ class Series(_Typed):
 class Results(_Typed):
     """All that one comparison found: `results/results.json`."""
 
+    largest: ClassVar[int] = LARGEST_RESULTS
     schema_version: Literal[2] = SCHEMA_VERSION
     created: str
     """UTC, ISO 8601."""
@@ -439,13 +445,37 @@ def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -
         aside.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")
 
 
+def write_results(path: Path, results: Results) -> None:
+    """Write the results of a comparison as strict JSON, a line for each film, metric and record.
+
+    Raises ZooError, with nothing written, where they are larger than `read_json` would read.
+    """
+    fields = []
+    for name in Results.model_fields:
+        value = getattr(results, name)
+        if isinstance(value, list):
+            lines = ",\n".join(each.model_dump_json() for each in value)
+            fields.append(f'"{name}":[\n{lines}\n]')
+        else:
+            # Of the one field, without the braces around it.
+            fields.append(results.model_dump_json(include={name})[1:-1])
+    content = ("{" + ",\n".join(fields) + "}\n").encode()
+    if len(content) > Results.largest:
+        raise ZooError(
+            f"{len(results.records):,} records take {len(content):,} bytes, and results of more "
+            f"than {Results.largest:,} are not read: compare fewer films at once"
+        )
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
 def read_json(path: Path, kind: type[_T]) -> _T:
     """Read a record; raises BadInput in one line if the file is missing, foreign or damaged.
 
     One that was written with another version of its schema is refused by name.
     """
     try:
-        content = read_bytes(path, LARGEST_JSON)
+        content = read_bytes(path, getattr(kind, "largest", LARGEST_JSON))
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
     try:

@@ -15,9 +15,9 @@ from tests.report.test_report_command import run
 from zoo.errors import BadInput
 from zoo.records import Results, Series, read_json, write_json
 from zoo.report import merge as merging
+from zoo.report.folder import named
 from zoo.report.look import drawable, fitted, font
 from zoo.report.merge import merge
-from zoo.report.merged_files import named
 from zoo.report.series_rows import row_of
 from zoo.report.standings import machines, standings
 from zoo.report.strips import draw_strip
@@ -102,11 +102,10 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Merged:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Merge without drawing the report, which takes seconds."""
 
-    def write(results: Results, folder: Path) -> Path:
-        write_json(folder / "results.json", results)
-        return folder / "report.md"
+    def draw(results: Results, folder: Path, out: Path) -> None:
+        write_json(out / "results.json", results)
 
-    monkeypatch.setattr(merging, "write_report", write)
+    monkeypatch.setattr(merging, "draw_report", draw)
 
 
 def changed(folder: Path, change: Change) -> None:

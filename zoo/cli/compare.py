@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,13 @@ def compare(
     precision: opt.PrecisionOption = "auto",
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the report; else results.", show_default=False),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another comparison's report there.")
+    ] = False,
     videos: Annotated[
         float, typer.Option("--videos", help="Seconds of each film that the report plays; 0: none.")
     ] = 120.0,
@@ -70,8 +78,10 @@ def compare(
 ) -> None:
     """Train what is missing, evaluate every frame, and write results/report.md.
 
-    Interrupted and run again, it goes on from where it was. Exits with 1 if no model succeeded; a
-    film that cannot be used is left out, and the exit code is 2 then.
+    Interrupted and run again, it goes on from where it was. A report that is there stays whole
+    until the new one is; that of another comparison is never replaced without --overwrite. Exits
+    with 1 if no model succeeded; a film that cannot be used is left out, and the exit code is 2
+    then.
     """
     import shlex
     import sys
@@ -83,6 +93,7 @@ def compare(
     from zoo.cli.place import place_named
     from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
+    from zoo.compare.earlier import refuse_another
     from zoo.compare.gather import gather
     from zoo.compare.plan import variants
     from zoo.compare.work import Measuring
@@ -92,14 +103,16 @@ def compare(
     from zoo.locks import alone_in
     from zoo.plugins import registry
     from zoo.presets import preset_named
+    from zoo.report.folder import check_folder, new_report, put_in_place
     from zoo.report.terminal import summary
-    from zoo.report.write import write_report
+    from zoo.report.write import draw_report
     from zoo.training.jobs import Settings
     from zoo.training.watching import stop_on_interrupt
     from zoo.workspace import Workspace
 
     console = Console()
     workspace = Workspace.here()
+    folder = out or workspace.results
     chosen_models = registry().choose_models(models)
     single, several = opt.read_sweep(settings or [])
     entries = Catalogue.open(workspace).choose(films)
@@ -151,6 +164,14 @@ def compare(
             store=runs,
             apart=where.elsewhere and runs is not None,
         )
+
+        def check_earlier() -> None:
+            if not overwrite:
+                names = [metric.name for metric in judges.asked]
+                refuse_another(folder, comparison.films, comparison.cells, chosen, names)
+
+        check_folder(folder)
+        check_earlier()
         if dry_run:
             with stop_on_interrupt() as stop:
                 show_estimate(console, comparison, place, stop)
@@ -169,21 +190,17 @@ def compare(
             records = comparison.with_costs(records, place, tell, stop)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
-    # Another comparison, or `zoo report`, may be writing there.
-    with alone_in(workspace.results):
-        with console.status("drawing the report"):
-            results = gather(
-                workspace,
-                comparison.films,
-                records,
-                chosen,
-                judges,
-                command,
-                workspace.results,
-                here,
-                videos,
-            )
-        report = write_report(results, workspace.results)
+    # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
+    with alone_in(folder):
+        check_earlier()
+        with new_report(folder) as new:
+            with console.status("drawing the report"):
+                results = gather(
+                    workspace, comparison.films, records, chosen, judges, command, new, here, videos
+                )
+                draw_report(results, new, new)
+            put_in_place(new, folder, results)
+    report = folder / "report.md"
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)
     page = report.with_suffix(".html")

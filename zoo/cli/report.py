@@ -56,11 +56,11 @@ def report(
 def _again(folder: Path) -> tuple[Results, Path]:
     from zoo.atomic import sweep_below
     from zoo.locks import alone_in
-    from zoo.records import Results, read_json
+    from zoo.report.folder import read_results
     from zoo.report.write import write_report
 
-    read_json(folder / "results.json", Results)  # before a lock is laid where no results are
+    read_results(folder)  # before a lock is laid where no results are
     with alone_in(folder):
         sweep_below(folder)
-        results = read_json(folder / "results.json", Results)
+        results = read_results(folder)
         return results, write_report(results, folder)

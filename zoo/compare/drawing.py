@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from zoo.evaluation.evaluate import LATENTS
 from zoo.evaluation.watch import BATCH, drawn
 from zoo.films.film import Film
 from zoo.latents import latents as latents_file
+from zoo.plain_text import new_name
 from zoo.plugins import registry
 from zoo.records import Record
 from zoo.training.jobs import load_model
@@ -21,6 +23,30 @@ from zoo.training.run_folder import RunFolder
 from zoo.workspace import Workspace
 
 Pixels = npt.NDArray[np.uint8]
+
+
+ORIGINAL = "original"
+"""What stands for the film itself among the names of models."""
+
+
+def drawn_records(records: Sequence[Record]) -> dict[int, str]:
+    """Which records have pictures and videos: their places in `records`, each with a file's name.
+
+    Of every film, model and options it is the lowest seed that worked. Names are distinct on one
+    film, also where letters have no case, and none is that of the original.
+    """
+    lowest: dict[tuple[str, str, str], int] = {}
+    for place, record in enumerate(records):
+        if record.status == "ok" and record.watched == record.trained_on:
+            options = json.dumps(record.options, sort_keys=True, default=str)
+            key = record.watched, record.model, options
+            if key not in lowest or record.seed < records[lowest[key]].seed:
+                lowest[key] = place
+    taken: dict[str, set[str]] = {}
+    return {
+        place: new_name(records[place].model, taken.setdefault(records[place].watched, {ORIGINAL}))
+        for place in sorted(lowest.values())
+    }
 
 
 def drawn_frames(

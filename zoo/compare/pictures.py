@@ -6,10 +6,9 @@ models together.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -17,16 +16,17 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from zoo.compare.drawing import Pixels, drawn_frames
+from zoo.compare.drawing import ORIGINAL, Pixels, drawn_frames, drawn_records
 from zoo.evaluation.judge import SCORES
 from zoo.evaluation.summary import Frames, parts_of
 from zoo.films.film import Film
+from zoo.plain_text import file_names
 from zoo.reading import read_arrays
 from zoo.records import MetricInfo, Part, Picture, Record
+from zoo.report.folder import FRAMES
 from zoo.training.run_folder import RunFolder
 from zoo.workspace import Workspace, written_aside
 
-FRAMES = Path("figures") / "frames"
 KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
     "seen": ("typical", "best", "worst"),
     "held_out": ("typical", "worst"),
@@ -50,38 +50,27 @@ def with_pictures(
     results: Path,
     device: torch.device,
 ) -> list[Record]:
-    """Draw the chosen frames of every film into the results' folder, by every model of one seed.
+    """Draw the chosen frames of every film into a new results folder, by the models' first seeds.
 
     `metric` decides what is good; without one nothing is drawn. Originals are the same for all
-    models of a film and are kept once. Models that watched a film they were not trained on have
-    no pictures. Returns the records with paths relative to the results' folder.
+    models of a film and are kept once. `drawn_records` says of which records there are pictures.
+    Returns the records with paths relative to the results' folder.
     """
-    # What an earlier comparison of other films left would stand there without a word.
-    shutil.rmtree(results / FRAMES, ignore_errors=True)
     if metric is None:
         return list(records)
     by_name = {film.name: film for film in films}
-    first_seed = min((record.seed for record in records), default=0)
-    shown = [
-        record
-        for record in records
-        if record.status == "ok"
-        and record.watched == record.trained_on
-        and record.seed == first_seed
-    ]
+    stems = file_names(by_name)
+    names = drawn_records(records)
+    shown = [records[place] for place in names]
     chosen = {film.name: choose(workspace, shown, film, metric) for film in films}
-    taken: dict[tuple[str, str], int] = {}
-    moved = []
-    for record in records:
-        if any(record is other for other in shown):
-            key = record.watched, record.model
-            taken[key] = taken.get(key, 0) + 1
-            name = record.model if taken[key] == 1 else f"{record.model}-{taken[key]}"
-            film = by_name[record.watched]
-            pictures = _draw(workspace, record, film, chosen[film.name], name, results, device)
-            record = record.model_copy(update={"pictures": pictures})
-        moved.append(record)
-    return moved
+    done = list(records)
+    for place, name in names.items():
+        record = records[place]
+        film = by_name[record.watched]
+        folder = PurePosixPath(FRAMES, stems[film.name])
+        drawn = _draw(workspace, record, film, chosen[film.name], folder, name, results, device)
+        done[place] = record.model_copy(update={"pictures": drawn})
+    return done
 
 
 def choose(
@@ -133,15 +122,15 @@ def _draw(
     record: Record,
     film: Film,
     chosen: Sequence[Chosen],
+    frames: PurePosixPath,
     name: str,
     results: Path,
     device: torch.device,
 ) -> list[Picture]:
-    frames = FRAMES / film.name
     drawn = dict(drawn_frames(workspace, record, film, (c.frame for c in chosen), device))
     pictures = []
     for each in chosen:
-        original = frames / "original" / f"{each.frame:06d}.png"
+        original = frames / ORIGINAL / f"{each.frame:06d}.png"
         reconstruction = frames / name / f"{each.frame:06d}.png"
         _write(results / original, np.ascontiguousarray(film.store.array[each.frame]))
         _write(results / reconstruction, drawn[each.frame])

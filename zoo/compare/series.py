@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
 from zoo.compare.pictures import frame_scores
 from zoo.films.film import Film
+from zoo.plain_text import file_names
 from zoo.records import FilmInfo, MetricInfo, Record, Series, SeriesRow, write_json
+from zoo.report.folder import FIGURES, SERIES
+from zoo.report.series_rows import bounded
 from zoo.workspace import Workspace, written_aside
 
-SERIES = Path("series")
 MOST_FRAMES = 5000
-"""Of a film that have their scores in a series."""
+"""Of a film that have their scores in a series; fewer where its rows are very many."""
 COLUMNS, ROWS = 1200, 72
 """The barcode's size in pixels."""
 
@@ -29,14 +30,14 @@ def with_series(
     metrics: Sequence[MetricInfo],
     results: Path,
 ) -> list[FilmInfo]:
-    """Write every film's barcode and series into the results' folder, and say where they are."""
-    shutil.rmtree(results / SERIES, ignore_errors=True)
+    """Write every film's barcode and series into a new results folder, and say where they are."""
+    stems = file_names(film.name for film in films)
     described = []
     for film in films:
-        barcode = Path("figures") / f"barcode-{film.name}.png"
-        series = SERIES / f"{film.name}.json"
+        barcode = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
+        series = PurePosixPath(SERIES, f"{stems[film.name]}.json")
         draw_barcode(film, results / barcode)
-        scores = series_of(workspace, film, records, metrics)
+        scores = bounded(series_of(workspace, film, records, metrics))
         write_json(results / series, scores, indent=None)
         described.append(
             film.info().model_copy(

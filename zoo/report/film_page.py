@@ -9,6 +9,7 @@ from zoo.records import FilmInfo, Results
 from zoo.report import numbers
 from zoo.report.differences import difference_table
 from zoo.report.failings import failings
+from zoo.report.folder import FIGURES
 from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
 from zoo.report.rate_plot import draw_rates
 from zoo.report.scores_plot import draw_scores
@@ -21,9 +22,6 @@ from zoo.report.text import one_line
 from zoo.report.timeline import draw_timeline
 from zoo.report.weaknesses import held_out_table, weakness_notes, weakness_table
 from zoo.report.winners import beside_references
-
-FIGURES = "figures"
-"""The folder of pictures, below the folder of results; ours in it are `<kind>-<film>.<format>`."""
 
 
 @dataclass(frozen=True)
@@ -46,34 +44,35 @@ class FilmSection:
 
 
 def film_section(
-    results: Results, main: Results, film: FilmInfo, folder: Path, stem: str
+    results: Results, main: Results, film: FilmInfo, folder: Path, out: Path, stem: str
 ) -> FilmSection:
-    """Write a film's section, and draw its pictures as `figures/<kind>-<stem>.<format>`.
+    """Write a film's section, and draw its pictures as `figures/<kind>-<stem>.<format>` in `out`.
 
-    `main` are the results at the one size of the latent that most of it is of.
+    What the records name is read below `folder`. `main` are the results at the one size of the
+    latent that most of it is of.
     """
     parts = [
-        Heading("Quality over time", tuple(_timeline(main, film, folder, stem))),
-        Heading("Rate and distortion", tuple(_rates(results, film, folder, stem))),
+        Heading("Quality over time", tuple(_timeline(main, film, folder, out, stem))),
+        Heading("Rate and distortion", tuple(_rates(results, film, out, stem))),
         Heading("Where it fails", tuple(_weaknesses(main, film))),
         Heading("Would content matching recognise it?", tuple(_takedown(main, film))),
     ]
     return FilmSection(
         film=film,
         title=one_line(film.title),
-        blocks=tuple(_first(main, film, folder, stem)),
+        blocks=tuple(_first(main, film, folder, out, stem)),
         parts=tuple(part for part in parts if part.blocks),
     )
 
 
-def _first(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Markdown]:
+def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str) -> list[Markdown]:
     content = film_table(results, film)
     blocks = _with_notes(content)
     beside = beside_references(results, film)
     if beside:
         blocks += [escape("How many models are better than each reference:"), table(beside)]
     strip_path = f"{FIGURES}/strip-{stem}.webp"
-    strip = draw_strip(results, film, folder, folder / strip_path)
+    strip = draw_strip(results, film, folder, out / strip_path)
     if strip is None:
         words = "No strip: the records name no pictures of this film, or the files are missing."
         blocks.append(escape(words))
@@ -86,7 +85,7 @@ def _first(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Ma
             words = "No licence is stated for this film: do not publish its pictures."
             blocks.append(escape(words))
     scores_path = f"{FIGURES}/scores-{stem}.png"
-    scores = draw_scores(results, film, folder / scores_path)
+    scores = draw_scores(results, film, out / scores_path)
     if scores:
         blocks.append(image(scores_path, scores))
     more = more_table(results, film)
@@ -102,18 +101,20 @@ def _first(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Ma
     return blocks
 
 
-def _timeline(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Markdown]:
+def _timeline(
+    results: Results, film: FilmInfo, folder: Path, out: Path, stem: str
+) -> list[Markdown]:
     path = f"{FIGURES}/time-{stem}.png"
-    drawn = draw_timeline(results, film, folder, folder / path)
+    drawn = draw_timeline(results, film, folder, out / path)
     if drawn is None:
         return []
     blocks = [image(path, drawn.text)] if drawn.text else []
     return [*blocks, *([escape(drawn.problem)] if drawn.problem else [])]
 
 
-def _rates(results: Results, film: FilmInfo, folder: Path, stem: str) -> list[Markdown]:
+def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markdown]:
     path = f"{FIGURES}/rate-{stem}.png"
-    drawn = draw_rates(results, film, folder / path)
+    drawn = draw_rates(results, film, out / path)
     if drawn is None:
         return []
     blocks = [image(path, drawn)]

@@ -16,14 +16,13 @@ from zoo.atomic import sweep_below, written_aside
 from zoo.errors import BadInput
 from zoo.locks import alone_in
 from zoo.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json
-from zoo.report.merged_files import FILES, Files, named
+from zoo.report.folder import MARK, MERGED, RESULTS, named, new_report, put_in_place, read_results
+from zoo.report.merged_files import Files
 from zoo.report.placing import placed
-from zoo.report.series_rows import row_of
+from zoo.report.series_rows import bounded, frames_of_both, row_of
 from zoo.report.standings import machine_key
-from zoo.report.write import check, write_report
+from zoo.report.write import check, draw_report
 
-MARK = ".merged"
-"""The file that says of a folder that it may be written anew."""
 _PROTOCOL = ("preset", "budget", "batch")
 
 
@@ -50,16 +49,17 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
     with alone_in(into):
         _check_free(into)
         sweep_below(into)
-        with written_aside(into / MARK) as aside:
-            aside.write_text("zoo report --into writes this folder anew.\n", encoding="utf-8")
-        files.write(into)
-        written = write_report(results, into)
-        files.remove_others(into)
-    return results, written
+        with new_report(into) as new:
+            files.write(into, new)
+            draw_report(results, new, new)
+            with written_aside(new / MARK) as aside:
+                aside.write_text("zoo report --into writes this folder anew.\n", encoding="utf-8")
+            put_in_place(new, into, results)
+    return results, into / "report.md"
 
 
 def _source(folder: Path) -> _Source:
-    results = read_json(folder / "results.json", Results)
+    results = read_results(folder)
     try:
         check(results, folder)
     except BadInput as error:
@@ -88,9 +88,9 @@ def _check_free(into: Path) -> None:
             f"--into {into} holds {found[0][:60]!r}; a merge is written into a folder that is "
             "new or empty, or over an earlier merge"
         )
-    if "results.json" in found:
-        earlier = read_json(into / "results.json", Results)
-        if not all(name.startswith(f"{FILES}/") for name in named(earlier)):
+    if RESULTS in found:
+        earlier = read_results(into)
+        if not all(name.startswith(f"{MERGED}/") for name in named(earlier)):
             raise BadInput(f"--into {into} holds a comparison's own results, not an earlier merge")
 
 
@@ -199,12 +199,15 @@ def _series(
         return next((files.take(source.folder, name) for source, name in named_ones), None)
     (first, base), *others = read
     for other, series in others:
-        if (series.frames, series.seconds) != (base.frames, base.seconds):
+        # One with very many rows has fewer frames.
+        both = frames_of_both(base, series)
+        if both is None:
             raise BadInput(
                 f"the scores of {base.film[:60]!r} frame by frame are not of the same frames in "
                 f"{first.folder} and {other.folder}"
             )
-    by_folder = {source.folder: series for source, series in read}
+        base = both
+    by_folder = {source.folder: frames_of_both(series, base) for source, series in read}
     rows = []
     for source, record in records:
         own = record.watched == record.trained_on == versions[0][1].name
@@ -213,7 +216,7 @@ def _series(
         if row:
             machine = machine_key(record.environment)
             rows.append(SeriesRow(run=row.run, machine=machine, scores=row.scores))
-    series = base.model_copy(update={"rows": rows})
+    series = bounded(base.model_copy(update={"rows": rows}))
     return files.add(base.film, ".json", (series.model_dump_json() + "\n").encode())
 
 

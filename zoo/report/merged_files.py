@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.errors import BadInput
 from zoo.reading import check_regular
-from zoo.records import Results
+from zoo.report.folder import MERGED
 from zoo.report.placing import placed
 from zoo.workspace import written_aside
 
-FILES = "merged"
 _DIGITS = 32
 """Of a hash, in hexadecimal."""
 
@@ -41,7 +39,7 @@ class Files:
         if path not in self._known:
             try:
                 if not path.exists():
-                    return f"{FILES}/absent-{_plain(path.stem)}{_plain_suffix(path.suffix)}"
+                    return f"{MERGED}/absent-{_plain(path.stem)}{_plain_suffix(path.suffix)}"
                 check_regular(path)
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -57,38 +55,33 @@ class Files:
         self._held[hashed] = content
         return hashed
 
-    def write(self, into: Path) -> None:
-        """Write all that is not there yet."""
+    def write(self, into: Path, out: Path) -> None:
+        """Write all of them below `out`; those that `into` has already are not copied again."""
         for name, content in self._held.items():
-            if not (into / name).exists():
-                with written_aside(into / name) as aside:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            if not _linked(into / name, out / name):
+                with written_aside(out / name) as aside:
                     if isinstance(content, bytes):
                         aside.write_bytes(content)
                     else:
                         shutil.copyfile(content, aside)
 
-    def remove_others(self, into: Path) -> None:
-        """Remove what an earlier merge held and this one does not."""
-        for path in (into / FILES).glob("*"):
-            if f"{FILES}/{path.name}" not in self._held and path.is_file():
-                path.unlink()
 
-
-def named(results: Results) -> Iterator[str]:
-    """Every file that films and records name."""
-    for film in results.films:
-        yield from (name for name in (film.barcode, film.series, film.video) if name)
-    for record in results.records:
-        for picture in record.pictures:
-            yield from (picture.original, picture.reconstruction)
-        if record.video:
-            yield record.video
+def _linked(old: Path, new: Path) -> bool:
+    """Give a file that is there, no link, a second name; False where that cannot be done."""
+    if old.parent.is_symlink() or old.is_symlink() or not old.is_file():
+        return False
+    try:
+        new.hardlink_to(old)
+    except OSError:  # no file system has to know it
+        return False
+    return True
 
 
 def _hashed(stem: str, suffix: str, digest: str) -> str:
     short = digest[:_DIGITS]
     # What comes from an earlier merge has its hash already.
-    return f"{FILES}/{_plain(stem.removesuffix(f'-{short}'))}-{short}{_plain_suffix(suffix)}"
+    return f"{MERGED}/{_plain(stem.removesuffix(f'-{short}'))}-{short}{_plain_suffix(suffix)}"
 
 
 def _plain(stem: str) -> str:

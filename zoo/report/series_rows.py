@@ -1,6 +1,8 @@
-"""Which row of a series is a record's: several machines may have a run of the same name."""
+"""Series: which row is a record's, and how long one may be so that it can be read again."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from zoo.records import Record, Series, SeriesRow
 from zoo.report.standings import machine_key
@@ -24,3 +26,50 @@ def row_of(series: Series, record: Record) -> SeriesRow | None:
         if row.run == record.run and row.machine in (None, machine):
             return row
     return None
+
+
+def frames_of_both(one: Series, other: Series) -> Series | None:
+    """`one` at the frames that both have; None where they differ in when these are shown."""
+    if any(len(each.frames) != len(each.seconds) for each in (one, other)):
+        return None
+    times = dict(zip(other.frames, other.seconds, strict=True))
+    kept = [place for place, frame in enumerate(one.frames) if frame in times]
+    if not kept or any(one.seconds[place] != times[one.frames[place]] for place in kept):
+        return None
+    return _at(one, kept)
+
+
+def bounded(series: Series) -> Series:
+    """The series at every second, fourth, eighth frame, as needed for a file that can be read."""
+    shorter, step = series, 1
+    while _bytes(shorter) >= Series.largest and step < len(series.frames):
+        step *= 2
+        shorter = _at(series, range(0, len(series.frames), step))
+    return shorter
+
+
+def _bytes(series: Series) -> int:
+    return len(series.model_dump_json().encode())
+
+
+def _at(series: Series, places: Sequence[int]) -> Series:
+    if len(places) == len(series.frames):
+        return series
+    return series.model_copy(
+        update={
+            "frames": [series.frames[place] for place in places],
+            "seconds": [series.seconds[place] for place in places],
+            "rows": [
+                row.model_copy(
+                    update={
+                        "scores": {
+                            metric: [values[place] for place in places]
+                            for metric, values in row.scores.items()
+                            if len(values) == len(series.frames)
+                        }
+                    }
+                )
+                for row in series.rows
+            ],
+        }
+    )

@@ -5,51 +5,58 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.errors import BadInput
-from zoo.records import Results, write_json
+from zoo.records import Results, write_results
 from zoo.report import flat
 from zoo.report.brought import section_registry
 from zoo.report.crossing_plot import draw_crossing
-from zoo.report.film_page import FIGURES, film_section
+from zoo.report.film_page import film_section
+from zoo.report.folder import FIGURES, MARK, RESULTS, film_stems, new_report, put_in_place
 from zoo.report.markdown import Markdown, image
 from zoo.report.page import render
 from zoo.report.placing import placed
 from zoo.report.sizes import at_main_size
-from zoo.report.text import file_names
 from zoo.report.trade_plot import draw_trade
 from zoo.report.viewer.write import write_page
 from zoo.workspace import written_aside
-
-_OURS = ("strip-*", "scores-*", "time-*", "rate-*", "trade.png", "crossing.png")
 
 
 def write_report(results: Results, folder: Path) -> Path:
     """Write `results.json`, `results.csv`, `figures/`, `report.html`, `report.md`; return the last.
 
     Pictures and series that the records name are read below `folder`. The same records, pictures
-    and plugins give the same report, byte for byte. Raises BadInput if the records contradict one
-    another, or name a file elsewhere.
+    and plugins give the same report, byte for byte. The caller holds the folder's lock. Raises
+    BadInput if the records contradict one another or name a file elsewhere, or a link stands where
+    the report would be written; the earlier report is whole then.
+    """
+    with new_report(folder) as new:
+        draw_report(results, folder, new)
+        put_in_place(new, folder, results, keep=[MARK])
+    return folder / "report.md"
+
+
+def draw_report(results: Results, folder: Path, out: Path) -> None:
+    """Write a report into the folder `out`; pictures and series are read below `folder`.
+
+    Raises BadInput as `write_report`.
     """
     check(results, folder)
-    write_json(folder / "results.json", results)
-    flat.write_csv(folder / "results.csv", results)
-    stems = file_names(film.name for film in results.films)
+    write_results(out / RESULTS, results)
+    flat.write_csv(out / "results.csv", results)
+    stems = film_stems(results)
     main = at_main_size(results)
     sections = [
-        film_section(results, main, film, folder, stems[film.name]) for film in results.films
+        film_section(results, main, film, folder, out, stems[film.name]) for film in results.films
     ]
     pictures: dict[str, Markdown | None] = {}
     for name, draw in (("trade", draw_trade), ("crossing", draw_crossing)):
         drawn = f"{FIGURES}/{name}.png"
-        text = draw(main, folder / drawn)
+        text = draw(main, out / drawn)
         pictures[name] = image(drawn, text) if text else None
     plugins = section_registry()
     report = render(results, main, sections, pictures, plugins.write(results), plugins.failures())
-    _remove_stale(folder, report)
-    path = folder / "report.md"
-    with written_aside(path) as aside:
+    with written_aside(out / "report.md") as aside:
         aside.write_text(report, encoding="utf-8", newline="\n")
-    write_page(results, main, folder)
-    return path
+    write_page(results, main, folder, out)
 
 
 def check(results: Results, folder: Path) -> None:
@@ -71,11 +78,3 @@ def check(results: Results, folder: Path) -> None:
         drawn = [name for p in record.pictures for name in (p.original, p.reconstruction)]
         for name in (*drawn, *([record.video] if record.video else [])):
             placed(folder, name)
-
-
-def _remove_stale(folder: Path, text: str) -> None:
-    """Remove what an earlier report drew and this one, of other films, does not show."""
-    for kind in _OURS:
-        for path in (folder / FIGURES).glob(kind):
-            if f"]({FIGURES}/{path.name})" not in text:
-                path.unlink()

@@ -13,17 +13,16 @@ import pydantic
 
 from zoo.records import Results
 from zoo.report import numbers
+from zoo.report.folder import PAGE_SCORES, film_stems
 from zoo.report.ranking import principal
 from zoo.report.standings import machine_key, machines
-from zoo.report.text import file_names, one_line
+from zoo.report.text import one_line
 from zoo.report.viewer.content import entry_runs, film_content
 from zoo.report.viewer.grids import across_grid, film_grids
 from zoo.report.viewer.typed import Content, Measure
 from zoo.report.winners import winners
 from zoo.workspace import written_aside
 
-SCORES = "viewer"
-"""The folder of scores, below the folder of results: one script a film."""
 SCRIPTS = (
     *("dom.js", "data.js", "clock.js", "panel.js", "stage.js"),
     *("plot.js", "timeline.js", "readout.js", "tables.js", "keyboard.js", "app.js"),
@@ -31,26 +30,23 @@ SCRIPTS = (
 """The page's scripts, in order; together they are one module."""
 
 
-def write_page(results: Results, main: Results, folder: Path) -> Path:
-    """Write `report.html` and `viewer/<film>.js` into the results' folder; return the first.
+def write_page(results: Results, main: Results, folder: Path, out: Path) -> None:
+    """Write `report.html` and `viewer/<film>.js` into the folder `out`.
 
-    `main` are the results at the one size of the latent that tables are of. The same records give
-    the same page, byte for byte. Raises BadInput where a record names a file outside the folder.
+    What the records name is looked for below `folder`. `main` are the results at the one size of
+    the latent that tables are of. The same records give the same page, byte for byte. Raises
+    BadInput where a record names a file outside the folder.
     """
-    stems = file_names(film.name for film in results.films)
-    films, written = [], set()
+    stems = film_stems(results)
+    films = []
     for film in results.films:
         name = f"{stems[film.name]}.js"
-        content, scores = film_content(results, film, folder, f"./{SCORES}/{name}")
+        content, scores = film_content(results, film, folder, f"./{PAGE_SCORES}/{name}")
         if scores:
             call = f"zooScores({_in_script(film.name)}, {scores.model_dump_json()});\n"
-            _write(folder / SCORES / name, call)
-            written.add(name)
+            _write(out / PAGE_SCORES / name, call)
         tables = film_grids(main, film, entry_runs(results, film))
         films.append(content.model_copy(update={"tables": tables}))
-    for stale in (folder / SCORES).glob("*.js"):
-        if stale.name not in written:
-            stale.unlink()
     page = Content(
         heading=_heading(results),
         made=f"Preset {one_line(results.preset, 60)}, budget {one_line(results.budget, 60)}, "
@@ -62,9 +58,7 @@ def write_page(results: Results, main: Results, folder: Path) -> Path:
         findings=[one_line(sentence, 2000) for sentence in winners(main)],
         across=across_grid(main),
     )
-    path = folder / "report.html"
-    _write(path, _render(page))
-    return path
+    _write(out / "report.html", _render(page))
 
 
 def _heading(results: Results) -> str:

@@ -1,0 +1,137 @@
+"""What a results folder holds already, and whether a comparison may replace it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from zoo.codec import FilmCodec
+from zoo.compare.known import config_of
+from zoo.compare.plan import Cell
+from zoo.errors import BadInput
+from zoo.films.film import Film
+from zoo.plain_text import one_line
+from zoo.records import Record, Results
+from zoo.report.folder import MARK, RESULTS, TEXTS, read_results
+from zoo.training.jobs import Settings
+
+_NAMED = 4
+
+Row = tuple[str, str, str, int, str, tuple[str, str]]
+"""Model, films trained on and watched, seed, options as JSON, precision and way of compiling."""
+
+
+def refuse_another(
+    folder: Path,
+    films: Sequence[Film],
+    cells: Sequence[Cell],
+    settings: Settings,
+    metrics: Iterable[str],
+) -> None:
+    """Raise BadInput where a folder holds what this comparison would not only go on with.
+
+    It may replace results all of whose films, settings, metrics and rows it has itself: its own
+    earlier ones, finished or with failures, and those that it widens. The versions of film-zoo and
+    of plugins may differ.
+    """
+    found = _found(folder, films, cells, settings, metrics)
+    if found:
+        raise BadInput(
+            f"{folder} holds {found}: --out FOLDER writes this comparison elsewhere, --overwrite "
+            "replaces what is there"
+        )
+
+
+def _found(
+    folder: Path,
+    films: Sequence[Film],
+    cells: Sequence[Cell],
+    settings: Settings,
+    metrics: Iterable[str],
+) -> str | None:
+    """What is in the folder that would be lost, in words; None where nothing would."""
+    if (folder / MARK).exists():
+        return "a merge of several results"
+    if not (folder / RESULTS).exists():
+        texts = [name for name in TEXTS if (folder / name).exists()]
+        return f"a {texts[0]} of something else" if texts else None
+    try:
+        earlier = read_results(folder)
+    except BadInput as error:
+        return f"results that cannot be read ({error})"
+    lost = _lost(earlier, films, cells, settings, set(metrics))
+    return f"another comparison ({lost})" if lost else None
+
+
+def _lost(
+    earlier: Results,
+    films: Sequence[Film],
+    cells: Sequence[Cell],
+    settings: Settings,
+    metrics: set[str],
+) -> str | None:
+    here = {film.name: film for film in films}
+    if gone := [film.name for film in earlier.films if film.name not in here]:
+        return f"of {_listed(gone)}"
+    for film in earlier.films:
+        if (film.fingerprint, film.size) != (
+            here[film.name].fingerprint,
+            str(here[film.name].size),
+        ):
+            return f"{one_line(film.name, 60)} has other frames, another size or split there"
+    for name, there, wanted in (
+        ("preset", earlier.preset, settings.preset),
+        ("budget", earlier.budget, str(settings.budget)),
+        ("batch", earlier.batch, settings.batch),
+    ):
+        if there != wanted:
+            return f"its {name} is {one_line(str(there), 60)}, and not {wanted}"
+    measured = [metric.name for metric in earlier.metrics if metric.unavailable is None]
+    if gone := [name for name in measured if name not in metrics]:
+        return f"it measured {_listed(gone)}"
+    models = {cell.architecture.name for cell in cells}
+    if gone := [record.model for record in earlier.records if record.model not in models]:
+        return f"it has {_listed(gone)}"
+    rows = {_row_of_cell(cell) for cell in cells}
+    if gone := [record.model for record in earlier.records if _row(record) not in rows]:
+        count = f"{len(gone)} of its {len(earlier.records)} rows"
+        return f"{count} have other seeds, options or films, such as {_listed(gone)}"
+    return None
+
+
+def _listed(names: Iterable[str]) -> str:
+    distinct = [one_line(name, 60) for name in dict.fromkeys(names)]
+    more = len(distinct) - _NAMED
+    return ", ".join(distinct[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _row(record: Record) -> Row:
+    where = record.environment
+    trained = record.role == "model"
+    return (
+        record.model,
+        record.trained_on,
+        record.watched,
+        record.seed,
+        json.dumps(record.options, sort_keys=True),
+        (where.precision, where.compile) if trained else ("", ""),
+    )
+
+
+def _row_of_cell(cell: Cell) -> Row:
+    try:
+        config = config_of(cell)
+        options, compiled = config.options, config.compile
+    except BadInput:  # a row with its reason
+        options, compiled = {}, "none"
+    codec = issubclass(cell.architecture, FilmCodec)
+    trained = not codec and cell.architecture.role == "model"
+    return (
+        cell.architecture.name,
+        cell.film.name,
+        cell.watched.name,
+        cell.settings.seed,
+        json.dumps(options, sort_keys=True),
+        (cell.settings.precision, compiled) if trained else ("", ""),
+    )

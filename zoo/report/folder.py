@@ -1,0 +1,216 @@
+"""A results folder: what of it is ours, and how all of that is replaced at once.
+
+A report is written into `.new-…` inside its folder. When it is whole, that folder is renamed to
+`.ready`, which is the moment that decides: its files are renamed to their places, and what the
+earlier report had and this one does not have is removed. What a process that was killed left of
+that is finished by whoever writes there next. Nothing is written or removed through a link, and
+files that no report names are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+
+from zoo.aside import CannotWrite, reason, written_aside
+from zoo.errors import BadInput
+from zoo.plain_text import file_names
+from zoo.reading import parse_json, read_bytes
+from zoo.records import Results, read_json
+
+RESULTS = "results.json"
+TEXTS = ("report.md", "report.html", "results.csv", RESULTS)
+MARK = ".merged"
+"""The file that says of a folder that `zoo report --into` may write it anew."""
+FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS = "figures", "viewer", "merged", "series", "videos"
+FRAMES = f"{FIGURES}/frames"
+_FOLDERS = (FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS, FRAMES)
+_OF_A_FILM = (
+    *("strip-{}.webp", "scores-{}.png", "time-{}.png", "rate-{}.png"),
+    "barcode-{}.png",
+)
+_OF_ALL_FILMS = ("trade.png", "crossing.png")
+_NEW, _READY, _STALE = ".new-", ".ready", ".stale.json"
+_LARGEST_LIST = 64 << 20
+
+
+def read_results(folder: Path) -> Results:
+    """The records of a results folder; raises BadInput where there are none that can be read."""
+    path = folder / RESULTS
+    if not path.exists():
+        raise BadInput(f"{folder} holds no results: `zoo compare` writes them")
+    return read_json(path, Results)
+
+
+def named(results: Results) -> Iterator[str]:
+    """Every file that films and records name."""
+    for film in results.films:
+        yield from (name for name in (film.barcode, film.series, film.video) if name)
+    for record in results.records:
+        for picture in record.pictures:
+            yield from (picture.original, picture.reconstruction)
+        if record.video:
+            yield record.video
+
+
+def film_stems(results: Results) -> dict[str, str]:
+    """By the name of a film, what stands for it in names of files."""
+    return file_names(film.name for film in results.films)
+
+
+def ours(results: Results) -> set[str]:
+    """Every file that a report of these results may have, relative to its folder."""
+    names = {MARK, *TEXTS, *named(results), *(f"{FIGURES}/{name}" for name in _OF_ALL_FILMS)}
+    for stem in film_stems(results).values():
+        names.update(f"{FIGURES}/{name.format(stem)}" for name in _OF_A_FILM)
+        names.add(f"{PAGE_SCORES}/{stem}.js")
+    return names
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ZooError unless a report can be written into a folder, which need not be there yet.
+
+    Nothing is left there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is no folder")
+    for name in _FOLDERS:
+        _check_parents(folder, PurePath(name, "file"))
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = reason(error.errno, error.strerror)
+        raise CannotWrite(f"{folder} cannot be written: {why}") from error
+
+
+@contextmanager
+def new_report(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder inside `folder` to write a report into, removed at the end.
+
+    The caller holds the lock of `folder`. Raises CannotWrite where there is no room.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _finish(folder)
+        for left in folder.glob(f"{_NEW}*"):
+            _remove_tree(left)
+        new = folder / f"{_NEW}{secrets.token_hex(4)}"
+        new.mkdir()
+    except OSError as error:
+        if isinstance(error, CannotWrite):
+            raise
+        why = reason(error.errno, error.strerror)
+        raise CannotWrite(f"{folder} cannot be written: {why}") from error
+    try:
+        yield new
+    except CannotWrite as error:
+        # The user knows the folder and not where a report lies until it is whole.
+        raise CannotWrite(str(error).replace(str(new), str(folder))) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def put_in_place(new: Path, folder: Path, results: Results, keep: Iterable[str] = ()) -> None:
+    """Make what `new_report` yielded the report of `folder`; `results` are its records.
+
+    Files that only the earlier report had are removed, but those that `results` or `keep` name.
+    Raises BadInput where a link or a folder stands in the way, with nothing changed.
+    """
+    written = [path.relative_to(new) for path in _files(new)]
+    for name in written:
+        _check_parents(folder, name)
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            raise BadInput(f"{folder / name} is a folder; a file of the report has that name")
+    kept = {*keep, *named(results), *(name.as_posix() for name in written)}
+    with written_aside(new / _STALE) as aside:
+        aside.write_text(json.dumps(sorted(_earlier(folder) - kept)), encoding="utf-8")
+    ready = folder / _READY
+    _remove_tree(ready)
+    new.rename(ready)
+    try:
+        _finish(folder)
+    except KeyboardInterrupt:
+        _finish(folder)
+        raise
+
+
+def _earlier(folder: Path) -> set[str]:
+    """What the report that is there has; nothing where its records cannot be read."""
+    with suppress(BadInput):
+        return ours(read_results(folder))
+    return set()
+
+
+def _finish(folder: Path) -> None:
+    """Put the files of a report that is ready into their places; does nothing where none is."""
+    ready = folder / _READY
+    if ready.is_symlink() or not ready.is_dir():
+        return
+    try:
+        stale = parse_json(read_bytes(ready / _STALE, _LARGEST_LIST))
+    except (OSError, ValueError, BadInput):
+        stale = []
+    # What says of a folder that it may be written anew comes first, the texts last.
+    for path in sorted(_files(ready), key=lambda path: (path.name[0] != ".", -len(path.parts))):
+        name = path.relative_to(ready)
+        _check_parents(folder, name)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(folder / name)
+    _remove_files(folder, [name for name in stale if isinstance(name, str)])
+    shutil.rmtree(ready)
+
+
+def _remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of a folder, and folders that this leaves empty; none through a link."""
+    for name in map(PurePath, names):
+        if name.is_absolute() or ".." in name.parts or not name.parts:
+            continue
+        try:
+            _check_parents(folder, name)
+        except BadInput:
+            continue
+        path = folder / name
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+            for above in list(name.parents)[:-1]:
+                with suppress(OSError):  # not empty
+                    (folder / above).rmdir()
+
+
+def _check_parents(folder: Path, name: PurePath) -> None:
+    """Raise BadInput where a folder between `folder` and a file in it is a link, or is none."""
+    for above in list(name.parents)[-2::-1]:
+        place = folder / above
+        if place.is_symlink():
+            raise BadInput(
+                f"{place} is a link, and a report is not written through one: remove it, or write "
+                "into another folder"
+            )
+        if place.exists() and not place.is_dir():
+            raise BadInput(f"{place} is a file where the report has a folder; move it away")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Regular files below a folder, but for the list of what is stale."""
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = Path(place, name)
+            if stat.S_ISREG(path.lstat().st_mode) and path != folder / _STALE:
+                yield path
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a folder, a file or a link, whichever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
