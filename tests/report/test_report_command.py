@@ -53,9 +53,12 @@ def test_a_report_is_made_again_where_there_is_no_torch(tmp_path: Path) -> None:
 
 
 def test_what_is_no_results_folder_is_told_in_one_line(tmp_path: Path) -> None:
+    empty = run(cwd=tmp_path)
+    assert empty.returncode == 2
+    assert empty.stderr.endswith("results holds no results: `zoo compare` writes them\n")
     missing = run("nowhere", cwd=tmp_path)
     assert missing.returncode == 2
-    assert missing.stderr == "zoo: nowhere/results.json: No such file or directory\n"
+    assert missing.stderr == "zoo: nowhere holds no results: `zoo compare` writes them\n"
     (tmp_path / "results.json").write_text('{"schema_version": 1}')
     foreign = run(".", cwd=tmp_path)
     assert foreign.returncode == 2

@@ -68,12 +68,12 @@ def read(path: Path) -> tuple[list[float], list[int], list[bool]]:
     return at, levels, [frame.key_frame for frame in frames]
 
 
-def test_the_first_seed_of_each_own_film_is_drawn(
-    film: Film, asked: list[int], tmp_path: Path
-) -> None:
+def test_the_lowest_seed_that_worked_is_drawn(film: Film, asked: list[int], tmp_path: Path) -> None:
+    wide = record("sharp", "alpha", seed=1).model_copy(update={"options": {"width": 32}})
     records = [
         record("sharp", "alpha"),
-        record("sharp", "alpha"),
+        wide.model_copy(update={"seed": 0, "status": "failed"}),
+        wide,
         record("sharp", "alpha", seed=1),
         record("blurry", "alpha").model_copy(update={"trained_on": "beta"}),
         record("still", "alpha").model_copy(update={"status": "failed"}),
@@ -82,6 +82,7 @@ def test_the_first_seed_of_each_own_film_is_drawn(
     assert info.video == "videos/alpha/original.mp4"
     assert [one.video for one in shown] == [
         "videos/alpha/sharp.mp4",
+        None,
         "videos/alpha/sharp-2.mp4",
         None,
         None,
@@ -104,8 +105,9 @@ def test_a_long_film_is_cut_and_no_frame_more_is_drawn(
         assert len(read(tmp_path / "results" / str(name))[0]) == 15
 
 
-def test_without_videos_earlier_ones_go(film: Film, asked: list[int], tmp_path: Path) -> None:
-    run(film, [record("sharp", "alpha")], tmp_path, 0.5)
+def test_none_are_drawn_where_none_are_asked_for(
+    film: Film, asked: list[int], tmp_path: Path
+) -> None:
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0)
     assert info.video is None and shown.video is None
     assert not (tmp_path / "results" / "videos").exists()

@@ -104,19 +104,6 @@ def test_scores_frame_by_frame_stand_beside_the_page(given: Any, folder: Path) -
             assert row["lpips"][:2] == [None, pytest.approx(SCORES[entry["name"]][0] / 100)]
 
 
-def test_a_film_that_is_gone_leaves_no_scores(results: Results, folder: Path) -> None:
-    write_page(results, results, folder)
-    assert {path.name for path in (folder / "viewer").iterdir()} == {"alpha.js", "beta.js"}
-    left = results.model_copy(
-        update={
-            "films": results.films[:1],
-            "records": [r for r in results.records if {r.watched, r.trained_on} == {"alpha"}],
-        }
-    )
-    write_page(left, left, folder)
-    assert {path.name for path in (folder / "viewer").iterdir()} == {"alpha.js"}
-
-
 def test_tables_have_the_numbers_that_they_are_sorted_by(given: Any) -> None:
     quality = given["films"][1]["tables"][0]
     column = [" ".join(each["heading"]) for each in quality["columns"]].index("PSNR dB held out")

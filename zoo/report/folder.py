@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from zoo.aside import CannotWrite, reason, written_aside
+from zoo.atomic import CannotWrite, reason, written_aside
 from zoo.errors import BadInput
 from zoo.plain_text import file_names
 from zoo.reading import parse_json, read_bytes

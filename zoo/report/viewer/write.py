@@ -30,13 +30,14 @@ SCRIPTS = (
 """The page's scripts, in order; together they are one module."""
 
 
-def write_page(results: Results, main: Results, folder: Path, out: Path) -> None:
-    """Write `report.html` and `viewer/<film>.js` into the folder `out`.
+def write_page(results: Results, main: Results, folder: Path, out: Path | None = None) -> Path:
+    """Write `report.html` and `viewer/<film>.js` into `out`, by default `folder`; return the first.
 
     What the records name is looked for below `folder`. `main` are the results at the one size of
     the latent that tables are of. The same records give the same page, byte for byte. Raises
     BadInput where a record names a file outside the folder.
     """
+    out = out or folder
     stems = film_stems(results)
     films = []
     for film in results.films:
@@ -58,7 +59,9 @@ def write_page(results: Results, main: Results, folder: Path, out: Path) -> None
         findings=[one_line(sentence, 2000) for sentence in winners(main)],
         across=across_grid(main),
     )
-    _write(out / "report.html", _render(page))
+    path = out / "report.html"
+    _write(path, _render(page))
+    return path
 
 
 def _heading(results: Results) -> str:

@@ -1,0 +1,197 @@
+"""A results folder that holds another comparison is not written over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.synthetic_results import METRICS, comparison
+from zoo.compare.earlier import refuse_another
+from zoo.compare.failure import failed_record
+from zoo.compare.known import config_of
+from zoo.compare.plan import plan, variants
+from zoo.errors import BadInput
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.plugins import registry
+from zoo.records import Results, write_results
+from zoo.training.jobs import Settings
+
+
+def film(name: str, level: int = 0) -> Film:
+    return film_of(np.full((40, 32, 32, 3), level, np.uint8), name=name, holdout=0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a comparison is asked for."""
+
+    films: tuple[Film, ...] = (film("one"), film("two"))
+    models: tuple[str, ...] = ("ae", "vae")
+    budget: str = "80frames"
+    latents: str = "4,8"
+    seeds: int = 2
+    seed: int = 0
+    widths: tuple[str, ...] = ("8",)
+    others: bool = True
+    compiled: bool = False
+    metrics: tuple[str, ...] = ("psnr", "lpips")
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.choose(
+            *("quick",), budget=self.budget, size="32x32", device="cpu", seed=self.seed,
+            compiled=self.compiled,
+        )  # fmt: skip
+
+    @property
+    def cells(self) -> list:
+        models = [registry().models[name] for name in self.models]
+        sweep = variants(self.settings, self.latents, self.seeds, {"width": self.widths})
+        return plan(self.films, models, sweep, self.others)
+
+    def refuse(self, folder: Path) -> None:
+        refuse_another(folder, self.films, self.cells, self.settings, self.metrics)
+
+    def results(self) -> Results:
+        return Results(
+            created="2025-01-02T03:04:05Z",
+            command="zoo compare",
+            preset="quick",
+            budget=str(self.settings.budget),
+            batch=self.settings.batch,
+            films=[each.info() for each in self.films],
+            metrics=[metric for metric in METRICS if metric.name in self.metrics],
+            records=[failed_record(cell, config_of(cell), "lost") for cell in self.cells],
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("results")
+    write_results(place / "results.json", Asked().results())
+    return place
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        {},
+        {"films": (*Asked().films, film("three"))},
+        {"models": ("vae", "ae", "vaegan")},
+        {"latents": "16,8,4"},
+        {"seeds": 3},
+        {"widths": ("16", "8")},
+        {"metrics": ("lpips", "psnr", "ssim")},
+    ],
+)
+def test_the_same_comparison_and_a_wider_one_may_replace_it(folder: Path, wider: dict) -> None:
+    replace(Asked(), **wider).refuse(folder)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"films": (film("one"),)}, "of two"),
+        ({"films": (film("one"), film("two", level=9))}, "two has other frames"),
+        ({"models": ("ae",)}, "it has vae"),
+        ({"budget": "81frames"}, "its budget is 80frames, and not 81frames"),
+        ({"latents": "4"}, "rows have other seeds, options or films"),
+        ({"seeds": 1}, "rows have other seeds, options or films"),
+        ({"seed": 1}, "rows have other seeds, options or films"),
+        ({"widths": ("16",)}, "rows have other seeds, options or films"),
+        ({"others": False}, "rows have other seeds, options or films"),
+        ({"metrics": ("psnr",)}, "it measured lpips"),
+        ({"compiled": True}, "rows have other seeds, options or films"),
+    ],
+)
+def test_another_comparison_is_refused_with_both_ways_out(
+    folder: Path, other: dict, reason: str
+) -> None:
+    with pytest.raises(BadInput, match=reason) as said:
+        replace(Asked(), **other).refuse(folder)
+    assert "--out FOLDER" in str(said.value) and "--overwrite" in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+def _merged(folder: Path) -> None:
+    write_results(folder / "results.json", Asked().results())
+    (folder / ".merged").touch()
+
+
+def _damaged(folder: Path) -> None:
+    (folder / "results.json").write_text("{")
+
+
+def _of_the_user(folder: Path) -> None:
+    (folder / "report.md").write_text("my own report")
+
+
+@pytest.mark.parametrize(
+    ("put", "reason"),
+    [
+        (_merged, "a merge of several results"),
+        (_damaged, "results that cannot be read"),
+        (_of_the_user, r"a report\.md of something else"),
+    ],
+)
+def test_what_is_no_comparison_of_ours_is_refused(
+    tmp_path: Path, put: Callable[[Path], None], reason: str
+) -> None:
+    Asked().refuse(tmp_path / "new")
+    Asked().refuse(tmp_path)
+    put(tmp_path)
+    with pytest.raises(BadInput, match=reason):
+        Asked().refuse(tmp_path)
+
+
+WORDS = (
+    *("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--size", "32x32"),
+    *("--latent", "4", "--budget", "8steps", "--device", "cpu", "--on", "inline", "--videos", "0"),
+    *("--metrics", "psnr"),
+)
+
+
+def test_a_second_comparison_is_refused_before_training_and_out_names_another_place(
+    zoo: Callable, workspace: Path
+) -> None:
+    results = workspace / "results"
+    write_results(results / "results.json", comparison())
+    (results / "report.md").write_text("the first night")
+    before = (results / "results.json").read_bytes()
+    said = zoo(*WORDS)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "holds another comparison (of alpha, beta)" in said.err
+    assert not (workspace / "runs").exists()
+    assert zoo(*WORDS, "--out", "results/night2").code == 0
+    assert (results / "report.md").read_text() == "the first night"
+    assert (results / "results.json").read_bytes() == before
+    assert (results / "night2" / "report.html").exists()
+    assert zoo(*WORDS, "--overwrite").code == 0
+    assert [film.name for film in _read(results).films] == ["carphone"]
+    # Its own is replaced without a word.
+    assert zoo(*WORDS).code == 0
+
+
+def _read(folder: Path) -> Results:
+    return Results.model_validate_json((folder / "results.json").read_bytes())
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(
+    zoo: Callable, workspace: Path
+) -> None:
+    (workspace / "results").write_text("no folder")
+    said = zoo(*WORDS)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "results is no folder" in said.err
+    (workspace / "results").unlink()
+    (workspace / "results").mkdir()
+    (workspace / "results" / "series").symlink_to(workspace)
+    said = zoo(*WORDS)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "series is a link" in said.err
+    assert not (workspace / "runs").exists()
