@@ -131,6 +131,9 @@ def sweep(folder: Path) -> None:
     except FileNotFoundError:
         return
     for left in found:
+        # What a stranger's folder has in the place of one is not followed out of that folder.
+        if left.is_symlink() or any(path.is_symlink() for path in left.glob("*")):
+            continue
         # Another may be sweeping as well, or the folder is not ours to write in.
         with suppress(OSError):
             lock = try_lock(left / _LOCK)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import filelock
 
-from zoo.errors import ZooError
+from zoo.errors import BadInput, ZooError
 
 SUFFIX = ".lock"
 _MARKER = ".marker" + SUFFIX
@@ -68,8 +68,8 @@ class FileLock:
 def try_lock(path: Path) -> FileLock | None:
     """Take the lock at `path`, which ends in `.lock`; None if another process holds it.
 
-    The file is made if need be and stays. Raises CannotLock where the disk has no locks, and
-    OSError where the file cannot be opened.
+    The file is made if need be and stays. Raises CannotLock where the disk has no locks, BadInput
+    where a link is there, and OSError where the file cannot be opened.
     """
     if sys.platform == "win32":
         return _acquired(filelock.FileLock(path))
@@ -122,8 +122,11 @@ def _held(path: Path, *, shared: bool) -> FileLock | None:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # Through a link, a folder from elsewhere would have files made outside of it.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BadInput(f"{path} is a link, and a lock is a file: remove it") from None
         # Another user's lock may be readable alone; that is enough to hold it on most disks.
         if error.errno not in {errno.EACCES, errno.EROFS} or not path.exists():
             raise

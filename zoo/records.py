@@ -40,7 +40,7 @@ LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
 """What is beyond these was never counted or measured, and cannot be drawn."""
 
 
-LARGEST_RESULTS = 256 << 20
+LARGEST_RESULTS = 512 << 20
 """Bytes of `results.json`."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
+from zoo.atomic import sweep_below
 from zoo.errors import BadInput, ZooError
 from zoo.records import Results, read_json, write_results
 from zoo.report import folder as places
@@ -216,12 +217,23 @@ def test_temporary_folders_that_are_links_are_not_followed(
         (victim / inside).mkdir(parents=True)
         (victim / inside / "file").write_text("precious")
     (earlier / name).symlink_to(victim)
-    before = contents(victim)
-    write_report(read_results(earlier), earlier)
-    assert contents(victim) == before
-    assert sorted(path.name for path in victim.iterdir()) == sorted(
-        {name.split("/")[0] for name in before}
-    )
+    before = sorted(victim.rglob("*"))
+    sweep_below(earlier)
+    replace(earlier, "new", "beta")
+    assert sorted(victim.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["new", "old", ".lock"])
+def test_links_in_a_temporary_folder_are_not_followed(
+    earlier: Path, victim: Path, name: str
+) -> None:
+    (victim / "results").mkdir()
+    (earlier / ".aside-0000").mkdir()
+    target = victim / "made-by-a-lock" if name == ".lock" else victim
+    (earlier / ".aside-0000" / name).symlink_to(target)
+    before = sorted(victim.rglob("*"))
+    sweep_below(earlier)
+    assert sorted(victim.rglob("*")) == before
 
 
 @pytest.mark.parametrize("stale", ['["../victim/app.js", "/etc/hosts", 7]', "{}", "no JSON"])

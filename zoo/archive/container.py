@@ -23,7 +23,7 @@ import pydantic
 from safetensors import SafetensorError, safe_open
 
 from zoo.archive.description import SCHEMA_VERSION, Description
-from zoo.errors import BadInput
+from zoo.errors import BadInput, ZooError
 from zoo.plain_text import one_line
 from zoo.workspace import written_aside
 
@@ -73,21 +73,35 @@ def most_levels(packed: int) -> int:
 def write_container(
     path: Path, description: Description, content: Content, decoder: Mapping[str, Tensor]
 ) -> None:
-    """Write a film file, whole or not at all. The same content makes the same bytes."""
+    """Write a film file, whole or not at all. The same content makes the same bytes.
+
+    Raises ZooError, with nothing written, where it is larger than such a file may be when it is
+    read.
+    """
     import torch
     from safetensors.torch import save_file
 
     arrays = {name: array for name, array in vars(content).items() if array is not None}
+    for name, array in arrays.items():
+        if name != "sound" and array.nbytes > LARGEST_PART:
+            raise _too_long(path, f"its {name} take {array.nbytes:,} bytes")
     tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
     tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
     said = json.dumps(description.plain(), separators=(",", ":"), allow_nan=False)
     with written_aside(path) as aside:
         save_file(tensors, aside, {KEY: said})
+        with aside.open("rb") as file:
+            if (length := int.from_bytes(file.read(8), "little")) > LARGEST_HEADER:
+                raise _too_long(path, f"its description takes {length:,} bytes")
         header, place = _sealed_header(aside)
         digest = _digest(aside, header, place)
         with aside.open("r+b") as file:
             file.seek(8 + place)
             file.write(digest.encode())
+
+
+def _too_long(path: Path, why: str) -> ZooError:
+    return ZooError(f"{path}: this film does not fit into one file: {why}; encode a part of it")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def compare(
     from zoo.cli.place import place_named
     from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
-    from zoo.compare.earlier import refuse_another
+    from zoo.compare.earlier import check_size, refuse_another
     from zoo.compare.gather import gather
     from zoo.compare.plan import variants
     from zoo.compare.work import Measuring
@@ -170,6 +170,7 @@ def compare(
                 names = [metric.name for metric in judges.asked]
                 refuse_another(folder, comparison.films, comparison.cells, chosen, names)
 
+        check_size(len(comparison.films), comparison.cells, len(judges.asked))
         check_folder(folder)
         check_earlier()
         if dry_run:

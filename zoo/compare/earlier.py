@@ -1,4 +1,4 @@
-"""What a results folder holds already, and whether a comparison may replace it."""
+"""What is looked at before a comparison: whether its results can be kept, and replace none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,24 @@ from zoo.report.folder import MARK, RESULTS, TEXTS, read_results
 from zoo.training.jobs import Settings
 
 _NAMED = 4
+_OWN, _OWN_OF_A_METRIC, _OWN_OF_A_FILM = 8_000, 3_400, 60
+_FOREIGN, _FOREIGN_OF_A_METRIC = 2_500, 250
+"""Bytes that a record takes at most: of a model on its own film, and on another."""
 
 Row = tuple[str, str, str, int, str, tuple[str, str]]
 """Model, films trained on and watched, seed, options as JSON, precision and way of compiling."""
+
+
+def check_size(films: int, cells: Sequence[Cell], metrics: int) -> None:
+    """Raise BadInput where the results of so many cells would be too large to be read again."""
+    own = sum(cell.own for cell in cells)
+    taken = own * (_OWN + _OWN_OF_A_METRIC * metrics + _OWN_OF_A_FILM * films)
+    taken += (len(cells) - own) * (_FOREIGN + _FOREIGN_OF_A_METRIC * metrics)
+    if taken > Results.largest:
+        raise BadInput(
+            f"the results of {len(cells):,} cells would take about {taken >> 20:,} MiB, and "
+            f"{Results.largest >> 20} MiB are read: compare fewer films at once, or with --own"
+        )
 
 
 def refuse_another(

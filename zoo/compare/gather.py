@@ -68,7 +68,7 @@ def _described(judges: Judges, records: Sequence[Record]) -> list[MetricInfo]:
             label=metric.label,
             unit=metric.unit,
             better=metric.better,
-            digits=metric.digits,
+            digits=min(max(metric.digits, 0), 15),
             source=metric.source,
             unavailable=judges.unavailable.get(metric.name),
         )

@@ -262,8 +262,7 @@ class Catalogue:
                 document = tomlkit.parse(_HEADER)
             try:
                 yield document
-                with written_aside(path) as aside:
-                    aside.write_text(document.as_string(), encoding="utf-8")
+                _write(path, document)
             finally:
                 self.own = _own(_read(path), self.workspace)
 
@@ -363,6 +362,17 @@ def _own(tables: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> dict[
             raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
         own[composed(name)] = _entry(composed(name), table, workspace)
     return own
+
+
+def _write(path: Path, document: tomlkit.TOMLDocument) -> None:
+    content = document.as_string().encode()
+    if len(content) > LARGEST_CATALOGUE:
+        raise BadInput(
+            f"{path.name} would take {len(content):,} bytes, and {LARGEST_CATALOGUE:,} are read: "
+            "join the files of a film into fewer, or give films shorter paths"
+        )
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def _entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:

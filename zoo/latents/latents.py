@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.errors import BadInput
+from zoo.errors import BadInput, ZooError
 from zoo.latents.packing import pack
 from zoo.latents.quantise import BITS, Quantiser
 from zoo.reading import check_tensors
@@ -63,7 +63,15 @@ def _array(levels: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def save(path: Path, latents: Latents, film_fingerprint: str) -> None:
-    """Keep latents as safetensors: `levels`, and a scale a dimension in `lowest` and `step`."""
+    """Keep latents as safetensors: `levels`, and a scale a dimension in `lowest` and `step`.
+
+    Raises ZooError where they are more than `load` reads.
+    """
+    if latents.levels.numel() > _MOST_LEVELS:
+        raise ZooError(
+            f"latents of {latents.levels.numel():,} numbers are more than the {_MOST_LEVELS:,} "
+            "that can be kept of a film; use a smaller latent or a part of the film"
+        )
     tensors = {
         "levels": latents.levels,
         "lowest": latents.quantiser.lowest.float(),
