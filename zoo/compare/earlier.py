@@ -17,7 +17,7 @@ from zoo.report.folder import MARK, RESULTS, TEXTS, read_results
 from zoo.training.jobs import Settings
 
 _NAMED = 4
-_OWN, _OWN_OF_A_METRIC, _OWN_OF_A_FILM = 8_000, 3_400, 60
+_OWN, _OWN_OF_A_METRIC, _OWN_OF_A_FILM = 10_000, 3_400, 60
 _FOREIGN, _FOREIGN_OF_A_METRIC = 2_500, 250
 """Bytes that a record takes at most: of a model on its own film, and on another."""
 
