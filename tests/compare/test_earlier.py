@@ -195,3 +195,13 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "series is a link" in said.err
     assert not (workspace / "runs").exists()
+
+
+def test_a_bench_that_could_not_be_kept_is_refused_before_it_measures(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.compare.costs.measure_all", lambda *_, **__: pytest.fail("measured"))
+    (workspace / "results").write_text("no folder")
+    said = zoo("bench", "--models", "ae", "--preset", "quick", "--device", "cpu")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "results is no folder" in said.err

@@ -12,7 +12,7 @@ import torch
 
 from tests.report.synthetic_results import record
 from zoo.compare import videos
-from zoo.compare.drawing import Pixels
+from zoo.compare.drawing import Pixels, drawn_records
 from zoo.compare.videos import with_videos
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
@@ -111,3 +111,20 @@ def test_none_are_drawn_where_none_are_asked_for(
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0)
     assert info.video is None and shown.video is None
     assert not (tmp_path / "results" / "videos").exists()
+
+
+def test_names_of_pictures_and_videos_are_distinct_on_any_disk() -> None:
+    def one(model: str, width: int, seed: int = 0, status: str = "ok") -> Record:
+        change = {"model": model, "options": {"width": width}, "seed": seed, "status": status}
+        return record("sharp", "alpha").model_copy(update=change)
+
+    records = [
+        *(one("ae", 8), one("ae", 16), one("ae-2", 8), one("AE", 8), one("original", 8)),
+        *(one("con", 8), one("late", 8, 0, "failed"), one("late", 8, 2), one("late", 8, 1)),
+    ]
+    names = drawn_records(records)
+    assert list(names.values()) == [
+        *("ae", "ae-2", "ae-2-2", "AE-3", "original-2", "_con", "late"),
+    ]
+    assert list(names) == [0, 1, 2, 3, 4, 5, 8]
+    assert len({name.lower() for name in names.values()} | {"original"}) == len(names) + 1

@@ -53,6 +53,7 @@ def bench(
     from zoo.errors import BadInput
     from zoo.plugins import registry
     from zoo.records import write_json
+    from zoo.report.folder import check_folder
     from zoo.training.jobs import Settings
     from zoo.training.watching import stop_on_interrupt
     from zoo.workspace import Workspace
@@ -75,6 +76,8 @@ def bench(
         cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
+    path = Workspace.here().results / "bench.json"
+    check_folder(path.parent)
     subjects = [_subject(chosen, architecture) for architecture in chosen_models]
     chosen.pin_threads()
 
@@ -91,7 +94,6 @@ def bench(
             stop=stop,
             command=shlex.join(["zoo", *sys.argv[1:]]),
         )
-    path = Workspace.here().results / "bench.json"
     # First, so that nothing measured is lost where the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))
     write_json(path, found)
