@@ -238,3 +238,18 @@ def test_a_file_where_a_folder_belongs_is_one_line(zoo: Callable, workspace: Pat
     assert said.code == 1
     assert said.err.count("\n") == 1
     assert "runs" in said.err
+
+
+def test_a_film_that_is_missing_is_left_out_and_the_others_are_compared(
+    zoo: Callable, workspace: Path
+) -> None:
+    Path("films.toml").write_text('[gone]\nfiles = "gone.mkv"\n')
+    told = f"film gone: {workspace / 'gone.mkv'}: there is no such file"
+    words = ["gone,carphone" if word == "carphone" else word for word in WORDS]
+    done = zoo(*words, "--own", "--videos", "0")
+    assert done.code == 2
+    assert f"zoo: {told}" in done.err and done.out.endswith(f"left out: {told}\n")
+    results = read_json(Path("results/results.json"), Results)
+    assert [film.name for film in results.films] == ["carphone"]
+    only = zoo(*["gone" if word == "carphone" else word for word in WORDS])
+    assert only.code == 2 and only.err == f"zoo: {told}\n"
