@@ -248,6 +248,12 @@ def test_a_films_settings_are_followed_wherever_it_is_opened(
         assert zoo("films", verb, "x", "--fit", "pad").returncode == 2
 
 
+def test_a_hint_names_a_film_as_a_command_takes_it(clips: Path, zoo: Zoo) -> None:
+    assert zoo("films", "add", "a.mkv").returncode == 0
+    assert "`zoo films ingest a --size" in zoo("films", "info", "a").stdout
+    assert f"`zoo films ingest {clips / 'b.mkv'} --size" in zoo("films", "info", "b.mkv").stdout
+
+
 def test_sheets_of_two_films_of_one_name_are_two(clips: Path, zoo: Zoo) -> None:
     for path in ("./a.mkv", "below/a.mkv", "./東京物語.mkv"):
         done = zoo("films", "sheet", path, "--size", "32x32", "--holdout", "0")

@@ -292,7 +292,7 @@ def info(name: Name, size: Size = "256x144") -> None:
                 counted = [
                     (
                         "shots",
-                        f"not known yet; `zoo films ingest {entry.name} --size {size}` finds them",
+                        f"not known yet; `zoo films ingest {entry.word} --size {size}` finds them",
                     ),
                     ("frames", f"about {frames:,}" if frames else unknown),
                 ]
@@ -383,10 +383,10 @@ def _summary(film: Film) -> list[str]:
     """What an ingest found, a line each."""
     manifest = film.store.manifest
     seen, out = len(film.split.seen), len(film.split.held_out)
-    runs = len(film.split.held_out_runs)
+    shots, runs = len(film.shots), len(film.split.held_out_runs)
     lines = [
         f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} a second"
-        f"{' on average' if manifest.variable_rate else ''}, {len(film.shots)} shots; "
+        f"{' on average' if manifest.variable_rate else ''}, {shots} shot{'' if shots == 1 else 's'}; "
         f"{seen:,} frames to train on, {out:,} held out in {runs} run{'' if runs == 1 else 's'}, "
         f"{len(film) - seen - out:,} in gaps between"
     ]

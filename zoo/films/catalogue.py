@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ class FilmEntry:
     fps: Fraction | None = None
     notes: str = ""
     fit: Fit = "crop"
+    by_path: bool = False
+    """Whether it is named by its path and is not in the catalogue."""
 
     def __post_init__(self) -> None:
         check_film_name(self.name)
@@ -95,6 +98,11 @@ class FilmEntry:
                 f"the film {self.name} ends ({format_time_code(self.stop)}) before it begins "
                 f"({format_time_code(self.start)})"
             )
+
+    @property
+    def word(self) -> str:
+        """What names it in a command, quoted for a shell."""
+        return shlex.quote(str(self.files[0]) if self.by_path else self.name)
 
     @property
     def shown_title(self) -> str:
@@ -270,7 +278,7 @@ class Catalogue:
 def _of_path(word: str) -> FilmEntry:
     """The film in one file, called after the file and what it holds."""
     path = Path(expanded(word)).absolute()
-    return FilmEntry(name=name_by_contents(path), files=(path,), title=path.stem)
+    return FilmEntry(name=name_by_contents(path), files=(path,), title=path.stem, by_path=True)
 
 
 def _table(

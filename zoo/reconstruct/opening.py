@@ -64,7 +64,7 @@ class Opener:
                 at_size = self.ingest(trained_on, size)
                 found = as_trained(trained_on, config, self.workspace, at_size)
             if found is None:
-                now = (trained_on or entry).name
+                now = (trained_on or entry).word
                 raise BadInput(
                     f"{config.film} is not what {run.name} was trained on: its files, range, crop, "
                     "fit or rate are others by now, or another share is held out. `zoo train "
