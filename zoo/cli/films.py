@@ -381,13 +381,15 @@ def _files(entry: FilmEntry) -> str:
 
 def _summary(film: Film) -> list[str]:
     """What an ingest found, a line each."""
+    from zoo.report.numbers import counted
+
     manifest = film.store.manifest
     seen, out = len(film.split.seen), len(film.split.held_out)
     shots, runs = len(film.shots), len(film.split.held_out_runs)
     lines = [
         f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} a second"
-        f"{' on average' if manifest.variable_rate else ''}, {shots} shot{'' if shots == 1 else 's'}; "
-        f"{seen:,} frames to train on, {out:,} held out in {runs} run{'' if runs == 1 else 's'}, "
+        f"{' on average' if manifest.variable_rate else ''}, {counted(shots, 'shot')}; "
+        f"{seen:,} frames to train on, {out:,} held out in {counted(runs, 'run')}, "
         f"{len(film) - seen - out:,} in gaps between"
     ]
     if manifest.resampled:
