@@ -256,7 +256,7 @@ class FrameStore:
 
     def _changed(self, fields: Mapping[str, Any]) -> FrameStore:
         manifest = self.manifest.model_copy(update=fields)
-        with kept_if_possible("the split and what the film's files are"):
+        with kept_if_possible("its changes"):
             write_json(self.folder / MANIFEST, manifest)
         return dataclasses.replace(self, manifest=manifest)
 
