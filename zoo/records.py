@@ -328,6 +328,8 @@ class FilmInfo(_Typed):
     overlaps: dict[str, float] | None = None
     """By other film of the comparison, the share of this one's frames that match a frame of it;
     null in records from before films were compared."""
+    begins: float = 0.0
+    """When the first frame is shown, in seconds from the start of the source."""
     barcode: str | None = None
     """A picture of the whole film, each column a moment of it; relative to the results' folder."""
     series: str | None = None

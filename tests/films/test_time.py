@@ -13,7 +13,7 @@ from zoo.errors import BadInput
 from zoo.films.clock import FileClock
 from zoo.films.settings import IngestProgress
 from zoo.films.store import Join
-from zoo.films.time_code import format_time_code, parse_time_code
+from zoo.films.time_code import FrameTimes, format_time_code, parse_time_code
 
 
 def grey_steps(count: int) -> list[np.ndarray]:
@@ -221,6 +221,36 @@ def test_a_size_that_changes_in_the_middle_is_followed(tmp_path: Path) -> None:
     film = opened(both, tmp_path, "96x54")
     assert len(film) == 20
     assert film.frames[0].min() > 240 and film.frames[19].min() > 240
+
+
+def test_frames_and_seconds_lead_to_one_another() -> None:
+    every = [10.0, 10.04, 10.08, 130.0, 130.04]
+    times = FrameTimes.of(every)
+    assert times.begins == 10 and times.ends == pytest.approx(130.08)
+    assert times.at(5) == times.ends and times.at([1, 3]).tolist() == [10.04, 130.0]
+    assert times.frame_at(every).tolist() == [0, 1, 2, 3, 4]
+    assert times.frame_at([0, 10.03, 129.9, 130.07, 500]).tolist() == [0, 0, 2, 4, 4]
+    sampled = FrameTimes.of([5.0, 5.4, 5.8], [0, 10, 20], 25)
+    assert sampled.at([5, 12, 25]) == pytest.approx([5.2, 5.48, 6.0])
+    assert sampled.frame_at(5.5) == 12
+
+
+def test_shots_and_gaps_are_those_of_the_usual_rate_whatever_stills_there_are(
+    tmp_path: Path,
+) -> None:
+    frames = [rgb(64, 36, (40 + 80 * (i // 50 % 2),) * 3) for i in range(200)]
+    stamps = [i * 40 + (600_000 if i > 120 else 0) for i in range(200)]
+    even = encode(tmp_path / "even.mkv", frames, codec="ffv1")
+    still = encode(
+        tmp_path / "still.mkv", frames, codec="ffv1", pts=stamps, time_base=Fraction(1, 1000)
+    )
+    wanted, film = opened(even, tmp_path, holdout=0.2), opened(still, tmp_path / "2", holdout=0.2)
+    assert film.fps < 1
+    assert film.shots == wanted.shots and len(film.shots) == 4
+    assert film.split.gap == wanted.split.gap == 10
+    lengths = [film.seconds(shot.start, shot.stop) for shot in film.shots]
+    assert lengths == pytest.approx([2, 2, 602, 2])
+    assert film.info().begins == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from tests.report.synthetic_results import (
     summary,
 )
 from zoo.errors import BadInput
-from zoo.records import LatentInfo, Record, Results, read_json
-from zoo.report import numbers
+from zoo.records import LatentInfo, Record, Results, Series, read_json, write_json
+from zoo.report import numbers, timeline
 from zoo.report.costs import cost_table
 from zoo.report.crossing import crossing_findings, crossing_table, matrices, overlaps
 from zoo.report.differences import difference_table
@@ -305,6 +306,38 @@ def test_a_timeline_is_drawn_from_the_series(results: Results, folder: Path) -> 
     # The barcode, in parts lighter than anything else, stands above.
     above = drawn[: len(drawn) // 3]
     assert (above.min(axis=2) > 180).sum() > 2000
+
+
+SECONDS = {
+    "from an hour on": [3600 + frame / 25 for frame in range(100)],
+    "with a still of two minutes": [
+        frame / 25 + (118 if frame >= 50 else 0) for frame in range(100)
+    ],
+}
+
+
+@pytest.mark.parametrize("case", SECONDS)
+def test_all_of_a_timeline_is_on_the_source_s_clock(
+    results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    seconds = SECONDS[case]
+    alpha = results.films[0]
+    assert alpha.series
+    written = read_json(folder / alpha.series, Series)
+    write_json(folder / alpha.series, written.model_copy(update={"seconds": seconds}))
+    saved: list[Any] = []
+    monkeypatch.setattr(timeline, "save", lambda figure, *_, **__: saved.append(figure))
+    draw_timeline(results, alpha, folder, folder / "time.png")
+    barcode, place = saved[0].axes
+    end = seconds[-1] + 0.04
+    assert place.get_xlim() == pytest.approx((seconds[0], end))
+    assert barcode.images[0].get_extent() == pytest.approx((seconds[0], end, 0, 1))
+    model, *_, shots = place.lines
+    assert list(model.get_xdata()) == pytest.approx(seconds)
+    assert list(shots.get_xdata()) == pytest.approx([seconds[n] for n in (20, 40, 60, 80)])
+    (shaded,) = place.patches
+    assert shaded.get_x() == pytest.approx(seconds[80])
+    assert shaded.get_x() + shaded.get_width() == pytest.approx(end)
 
 
 def test_a_series_that_cannot_be_read_leaves_its_reason(results: Results, folder: Path) -> None:

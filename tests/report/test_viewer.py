@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ import pytest
 from tests.report.synthetic_results import HOSTILE_MODEL, SCORES, comparison, put_pictures
 from zoo.errors import BadInput
 from zoo.records import Results
+from zoo.report import viewer
 from zoo.report.viewer.write import write_page
 
 
@@ -140,3 +142,28 @@ def test_neither_torch_nor_a_codec_is_needed() -> None:
         "assert not {'torch', 'av'} & set(sys.modules), 'a heavy import'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_page_finds_the_time_of_a_frame_and_the_frame_of_a_time() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    source = (Path(viewer.__file__).parent / "static" / "data.js").read_text()
+    asked = """
+    const film = { frames: 6, rate: 25, begins: 3600 };
+    const scores = { frames: [0, 1, 2, 4], seconds: [10, 10.04, 130, 130.08] };
+    const { frames, seconds } = knownTimes(film, scores);
+    console.log(JSON.stringify([
+      [0, 1, 3, 5, 6].map((frame) => secondsOf(film, scores, frame)),
+      [10, 70.02, 130.04].map((time) => between(seconds, frames, time)),
+      [0, 6].map((frame) => secondsOf(film, null, frame)),
+    ]));
+    """
+    stub = "globalThis.byId = () => ({ textContent: '{}' });"
+    done = subprocess.run(
+        [node, "-e", stub + source + asked], capture_output=True, text=True, check=True
+    )
+    times, frames, unscored = json.loads(done.stdout)
+    assert times == pytest.approx([10, 10.04, 130.04, 130.12, 130.16])
+    assert frames == pytest.approx([0, 1.5, 3])
+    assert unscored == pytest.approx([3600, 3600.24])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoo.films.time_code import FrameTimes
 from zoo.latent_walk.paths import Space, between, drift, frames_at
 
 
@@ -75,8 +76,9 @@ def test_a_drift_is_slow_seeded_and_closed(latents: Tensor) -> None:
 
 
 def test_the_frame_that_is_shown_at_a_moment() -> None:
-    times = [0.5, 1.0, 1.04, 2.0]
-    assert frames_at([0.5, 0.99, 1.0, 1.04, 1.9, 2.03], times, 25) == [0, 0, 1, 2, 2, 3]
-    for outside in (0.4, 2.05):
+    times = FrameTimes.of([0.5, 1.0, 1.04, 1.08, 2.0, 2.04])
+    moments = [0.5, 0.99, 1.0, 1.04, 1.9, 2.03, 2.07]
+    assert frames_at(moments, times) == [0, 0, 1, 2, 3, 4, 5]
+    for outside in (0.4, 2.09):
         with pytest.raises(ValueError):
-            frames_at([outside], times, 25)
+            frames_at([outside], times)

@@ -73,7 +73,7 @@ def encode(
     stretch = stretch_of(entry, film)
     starts = [part.starts for part in film.store.manifest.parts]
     sound = sound_of(entry.files, starts, stretch.begins, stretch.ends) if with_sound else None
-    until = float(film.time_codes[-1] + 1 / film.fps)
+    until = film.times.ends
     rate = Fraction(film.fps).limit_denominator(1001)
     ticks = np.rint((film.time_codes - stretch.begins) * TICKS).astype(np.int64)
     described = Description(

@@ -60,9 +60,9 @@ def interpolate(
         return walking.place_of(out, film, model, "interpolate", overwrite)
 
     opened = open_run(console, model, film, place, run, trained_on, holdout, threads, device)
-    times = opened.film.time_codes.tolist()
+    times = opened.film.time_codes
     try:
-        frames = frames_at(moments, times, opened.film.fps)
+        frames = frames_at(moments, opened.film.times)
     except ValueError as outside:
         raise BadInput(
             f"{opened.film.name} has no frame at {format_time_code(outside.args[0])}; its frames "

@@ -39,7 +39,7 @@ def traits_of(film: Film) -> dict[str, Values]:
     lengths = np.empty(frames)
     for shot in film.shots:
         motion[shot.start] = np.nan
-        lengths[shot.start : shot.stop] = len(shot) / film.fps
+        lengths[shot.start : shot.stop] = film.seconds(shot.start, shot.stop)
     return {
         "brightness": brightness,
         "contrast": contrast,

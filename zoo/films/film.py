@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from zoo.films.split import Split
 from zoo.films.store import FrameStore
-from zoo.films.time_code import format_time_code
+from zoo.films.time_code import FrameTimes, format_time_code
 from zoo.frame_size import FrameSize
 from zoo.records import FilmInfo
 
@@ -58,6 +58,19 @@ class Film:
         """When each frame is shown, in seconds from the start of the source: (N,), ascending."""
         return self.store.times
 
+    @property
+    def times(self) -> FrameTimes:
+        """Frame numbers to seconds and back."""
+        return FrameTimes.of(self.time_codes)
+
+    def seconds(self, start: int, stop: int) -> float:
+        """How long the frames from `start` up to and without `stop` are shown, in seconds."""
+        if not self.store.manifest.variable_rate:
+            # Times are rounded; equal numbers of frames last equally long.
+            return (stop - start) / self.fps
+        times = self.times
+        return float(times.at(stop) - times.at(start))
+
     def time_code(self, frame: int) -> str:
         """When a frame is shown in the source, as `00:01:02.480`."""
         return format_time_code(float(self.store.times[frame]))
@@ -78,4 +91,5 @@ class Film:
             held_out_frames=len(self.split.held_out),
             held_out=[(start, stop) for start, stop in self.split.held_out_runs],
             shot_starts=[shot.start for shot in self.shots],
+            begins=float(self.time_codes[0]),
         )

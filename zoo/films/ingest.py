@@ -20,6 +20,7 @@ from zoo.films.settings import IngestProgress, IngestSettings, Progress
 from zoo.films.source import check_regular_file
 from zoo.films.split import Split, check_holdout, split_by_shot
 from zoo.films.store import MANIFEST, FrameStore, SourceFile, SplitRecord, store_lock
+from zoo.films.time_code import FrameTimes
 from zoo.frame_size import FrameSize
 from zoo.locks import alone, say
 from zoo.plain_text import one_line
@@ -143,7 +144,8 @@ def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progres
     manifest = store.manifest
     key = f"{holdout:g}"
     if key not in manifest.splits:
-        split = split_by_shot(manifest.shots, manifest.frames, manifest.fps, holdout)
+        rate = 1 / FrameTimes.of(store.times).period if manifest.variable_rate else manifest.fps
+        split = split_by_shot(manifest.shots, manifest.frames, rate, holdout)
         record = SplitRecord(runs=split.held_out_runs, gap=split.gap)
         store = _with_split(store, key, record, entry, progress)
     record = store.manifest.splits[key]

@@ -24,6 +24,7 @@ from zoo.films.settings import IngestProgress, IngestSettings, Progress
 from zoo.films.shots import DETECTOR, ScoreKeeper, find_shots
 from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
 from zoo.films.survey import Survey, look_at
+from zoo.films.time_code import JITTER_SECONDS
 from zoo.records import write_json
 
 # Decoded frames that are handed over together; three times as many are held: few enough for 4K.
@@ -35,7 +36,6 @@ _SLACK_BYTES = 16 << 20
 _LOOK_SECONDS, _LEAST_LOOKS = 2.0, 20
 # The second pass has seen the whole film before it begins.
 _MOST_PASSES = 2
-_JITTER_SECONDS = 0.0021
 
 
 def ingest(
@@ -227,6 +227,7 @@ def _describe(one: _Pass, settings: IngestSettings, fingerprint: str, folder: Pa
     np.save(folder / SCORES, scores)
     steps = _steps(times, one)
     fps = float(1 / steps.mean()) if settings.fps is None else float(settings.fps)
+    varies = bool(np.abs(steps - np.median(steps)).max() > JITTER_SECONDS)
     for part, end in zip((s.part for s in one.surveys), one.decoder.ends, strict=False):
         part.starts, part.frames, part.joins = end.starts, end.frames, end.joins
     manifest = Manifest(
@@ -235,13 +236,13 @@ def _describe(one: _Pass, settings: IngestSettings, fingerprint: str, folder: Pa
         fit=settings.fit,
         frames=len(times),
         fps=fps,
-        # Containers round times to a millisecond or so; more than that is a varying rate.
-        variable_rate=bool(np.abs(steps - np.median(steps)).max() > _JITTER_SECONDS),
+        variable_rate=varies,
         parts=[survey.part for survey in one.surveys],
         damage=one.decoder.damage,
         resampled=one.resampled,
         detector=DETECTOR,
-        shots=find_shots(scores, np.array(one.black), fps),
+        # A still of minutes makes no shot of its neighbours longer.
+        shots=find_shots(scores, np.array(one.black), 1 / np.median(steps) if varies else fps),
         splits={},
         pyav=av.__version__,
         ffmpeg=av.ffmpeg_version_info,

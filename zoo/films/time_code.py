@@ -1,8 +1,15 @@
-"""Time codes: seconds of a film as people read and type them, `00:01:02.480`."""
+"""Time on a film's time line: which frame is shown when, and time codes, `00:01:02.480`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from zoo.errors import BadInput
 
@@ -30,3 +37,61 @@ def format_time_code(seconds: float) -> str:
     return (
         f"{minutes // 60:02d}:{minutes % 60:02d}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
     )
+
+
+JITTER_SECONDS = 0.0021
+"""Containers round times to a millisecond or so; more than that is a varying rate."""
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """When each frame of a film is shown: numbers of frames to seconds of its time line and back.
+
+    Times are known of the frames `known` (K,), ascending from 0; others lie evenly between them.
+    `seconds` (K,) ascend. `count` is how many frames the film has.
+    """
+
+    known: npt.NDArray[np.int64]
+    seconds: npt.NDArray[np.float64]
+    count: int
+
+    @classmethod
+    def of(
+        cls,
+        seconds: Sequence[float] | npt.NDArray[np.float64],
+        known: Sequence[int] | None = None,
+        count: int | None = None,
+    ) -> FrameTimes:
+        """Times of all frames, or of those that are `known` out of `count`. Two or more."""
+        frames = np.arange(len(seconds)) if known is None else np.array(known, np.int64)
+        return cls(frames, np.array(seconds, np.float64), count or len(seconds))
+
+    @cached_property
+    def period(self) -> float:
+        """Seconds for which a frame is usually shown: the median, whatever stills there are."""
+        return float(np.median(np.diff(self.seconds) / np.diff(self.known)))
+
+    @property
+    def begins(self) -> float:
+        """When the first frame is shown, in seconds from the start of the source."""
+        return float(self.seconds[0])
+
+    @property
+    def ends(self) -> float:
+        """When the last frame's time is over."""
+        return float(self.seconds[-1] + self.period * (self.count - self.known[-1]))
+
+    def at(self, frame: Any) -> Any:
+        """When a frame is shown, or an array of them; that of number `count` is the end."""
+        return np.interp(frame, *self._corners)
+
+    def frame_at(self, seconds: Any) -> Any:
+        """The frame that is shown at a moment, or at an array of them: 0 to `count` less 1."""
+        frames, times = self._corners
+        # A frame is not to be missed for a rounding of its own time.
+        found = np.floor(np.interp(np.asarray(seconds) + 1e-6, times, frames)).astype(np.int64)
+        return np.clip(found, 0, self.count - 1)
+
+    @property
+    def _corners(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        return np.append(self.known, self.count), np.append(self.seconds, self.ends)

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from zoo.films.time_code import FrameTimes
+
 Kind = Literal["spherical", "linear"]
 KINDS: tuple[Kind, ...] = ("spherical", "linear")
 
@@ -103,15 +105,9 @@ def drift(latents: Tensor, steps: int, turns: int, seed: int) -> Tensor:
     return space.within(way.to(latents) + space.mean)
 
 
-def frames_at(moments: Sequence[float], times: Sequence[float], fps: float) -> list[int]:
-    """The frame that is shown at each moment; raises ValueError outside the film.
-
-    `times` are when the frames (N,) are shown, in seconds.
-    """
-    found = []
+def frames_at(moments: Sequence[float], times: FrameTimes) -> list[int]:
+    """The frame that is shown at each moment, in seconds; raises ValueError outside the film."""
     for moment in moments:
-        if not times[0] - 1e-6 <= moment < times[-1] + 1 / fps:
+        if not times.begins - 1e-6 <= moment < times.ends:
             raise ValueError(moment)
-        shown = torch.searchsorted(torch.tensor(times), moment + 1e-6, right=True)
-        found.append(max(0, int(shown) - 1))
-    return found
+    return [int(times.frame_at(moment)) for moment in moments]

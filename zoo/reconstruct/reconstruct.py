@@ -58,8 +58,14 @@ def stretch_of(
         start,
         stop,
         begins=float(times[start]) if cut_before else min(0.0, float(times[0])),
-        ends=float(times[stop - 1] + 1 / film.fps) if cut_after else None,
+        ends=_end(film, stop, end) if cut_after else None,
     )
+
+
+def _end(film: Film, stop: int, end: float | None = None) -> float:
+    """When the frame before `stop` is over: when the next one is shown, or at `end`."""
+    shown = float(film.times.at(stop))
+    return shown if end is None else min(shown, end)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def reconstruct(
     files, starts = entry.files, [part.starts for part in film.store.manifest.parts]
     sound = sound_of(files, starts, stretch.begins, stretch.ends)
     times = film.time_codes
-    until = float(times[stretch.stop - 1] + 1 / film.fps)
+    until = stretch.ends or _end(film, stretch.stop)
 
     def composed(of: Sequence[Pixels]) -> Pixels:
         scaled = [scale(picture) for scale, picture in zip(scalers, of, strict=True)]

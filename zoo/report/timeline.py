@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from zoo.errors import BadInput
+from zoo.films.time_code import FrameTimes
 from zoo.records import FilmInfo, Results, Series, SeriesRow, read_json
 from zoo.report import look
 from zoo.report.canvas import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
@@ -61,7 +62,7 @@ def draw_timeline(results: Results, film: FilmInfo, folder: Path, path: Path) ->
         reason = str(error).replace(str(placed(folder, film.series)), film.series)
         return Timeline("", f"No timeline: {one_line(reason, 300)}")
     lines = _lines(results, film, rank, series)
-    if not lines or len(series.frames) < 2:
+    if not lines or len(series.frames) < 2 or len(series.seconds) != len(series.frames):
         return Timeline("", "No timeline: the series of this film holds none of its models.")
     barcode = opened(folder, film.barcode) if film.barcode else None
     _draw(film, rank, series, lines, barcode, path)
@@ -103,10 +104,12 @@ def _draw(
     path: Path,
 ) -> None:
     figure, _ = new_figure(WIDTH, 3.9 if barcode else 3.2)
-    end = film.frames / film.fps if film.fps else series.seconds[-1]
+    times = FrameTimes.of(series.seconds, series.frames, film.frames)
+    begin, end = times.begins, times.ends
     if barcode:
         top, place = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
-        top.imshow(np.asarray(barcode), aspect="auto", extent=(0, end, 0, 1))
+        strip = _over_time(np.asarray(barcode), times)
+        top.imshow(strip, aspect="auto", extent=(begin, end, 0, 1))
         top.set_yticks([])
         top.tick_params(axis="x", length=0, labelbottom=False)
         for side in top.spines.values():
@@ -114,9 +117,9 @@ def _draw(
     else:
         place = figure.subplots()
     dress(place)
-    _mark(place, film, rank, end)
+    _mark(place, film, times)
     for index, line in enumerate(lines):
-        at, values = thinned(np.array(series.seconds), line.values, MOST_POINTS)
+        at, values = thinned(times.seconds, line.values, MOST_POINTS)
         place.plot(
             at,
             values,
@@ -125,23 +128,32 @@ def _draw(
             linewidth=1.3,
             zorder=5 - index * 0.1,
         )
-    place.set_xlim(0, end)
+    place.set_xlim(begin, end)
     place.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
     place.yaxis.set_major_locator(MaxNLocator(5))
-    place.xaxis.set_major_locator(MaxNLocator(9, steps=_steps(end), min_n_ticks=3))
-    tenths = end < 10
+    place.xaxis.set_major_locator(MaxNLocator(9, steps=_steps(end - begin), min_n_ticks=3))
+    tenths = end - begin < 10
     place.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: short_code(seconds, tenths)))
     place.set_ylabel(axis_label(rank.metric, upright=True), color=look.QUIET, parse_math=False)
     key(figure, _handles(lines, film), len(lines) + 2)
     save(figure, path, colours=None if barcode else COLOURS)
 
 
-def _mark(place: Axes, film: FilmInfo, rank: Ranking, end: float) -> None:
+def _over_time(barcode: npt.NDArray[np.uint8], times: FrameTimes) -> npt.NDArray[np.uint8]:
+    """A barcode whose columns are frames, (H, W, 3), with columns that are moments."""
+    width = barcode.shape[1]
+    moments = np.linspace(times.begins, times.ends, width, endpoint=False)
+    # The middle of each frame's columns; of a short film a frame has several.
+    shown = (times.frame_at(moments) + 0.5) * width / times.count
+    return barcode[:, np.minimum(shown.astype(int), width - 1)]
+
+
+def _mark(place: Axes, film: FilmInfo, times: FrameTimes) -> None:
     """Shade what was held out, and put a tick where a shot begins."""
-    rate = film.fps or film.frames / end
     for start, stop in film.held_out:
-        place.axvspan(start / rate, stop / rate, color=look.HELD_OUT, alpha=0.22, linewidth=0)
-    starts = [start / rate for start in film.shot_starts if start]
+        left, right = times.at([start, stop])
+        place.axvspan(left, right, color=look.HELD_OUT, alpha=0.22, linewidth=0)
+    starts = [times.at(start) for start in film.shot_starts if start]
     if starts:
         place.plot(
             starts,
@@ -190,9 +202,9 @@ def thinned(
     return np.add.reduceat(at, starts) / lengths, means
 
 
-def _steps(end: float) -> list[float]:
-    """Steps between ticks: of seconds as people count them."""
-    return [1, 1.5, 3, 6, 10] if end >= 60 else [1, 2, 5, 10]
+def _steps(length: float) -> list[float]:
+    """Steps between ticks over so many seconds, as people count them."""
+    return [1, 1.5, 3, 6, 10] if length >= 60 else [1, 2, 5, 10]
 
 
 def short_code(seconds: float, tenths: bool = False) -> str:

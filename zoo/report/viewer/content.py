@@ -37,6 +37,7 @@ def film_content(
         size=film.size,
         frames=film.frames,
         rate=_rate(film),
+        begins=film.begins,
         shots=film.shot_starts or [0],
         held_out=film.held_out,
         barcode=address(folder, film.barcode),

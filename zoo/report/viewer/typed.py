@@ -82,6 +82,8 @@ class FilmContent(_Given):
     frames: int
     rate: Number
     """Frames a second of its videos; null where it is not known."""
+    begins: float
+    """When the first frame is shown, in seconds of the source."""
     shots: list[int]
     """First frame of every shot, in order."""
     held_out: list[tuple[int, int]]

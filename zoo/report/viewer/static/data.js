@@ -10,7 +10,7 @@
  * @typedef {{caption: string, columns: {heading: string[], better: string|null}[],
  *   rows: GridRow[], notes: string[]}} Grid
  * @typedef {{name: string, title: string, licence: string|null, size: string, frames: number,
- *   rate: number|null, shots: number[], held_out: [number, number][], barcode: string|null,
+ *   rate: number|null, begins: number, shots: number[], held_out: [number, number][], barcode: string|null,
  *   video: string|null, scores: string|null, problem: string|null, entries: Entry[],
  *   moments: Moment[], tables: Grid[]}} Film
  * @typedef {{frames: number[], seconds: number[],
@@ -63,16 +63,62 @@ function placeOf(scores, frame) {
   return low;
 }
 
+/** @type {WeakMap<Object, {frames: number[], seconds: number[]}>} */
+const timesBy = new WeakMap();
+
 /**
- * When a frame is shown, in seconds of the film.
+ * Frames whose times are known, ascending, and their times; the last is the end of the film.
+ * @param {Film} film
+ * @param {Scores|null} scores
+ */
+function knownTimes(film, scores) {
+  const key = scores ?? film;
+  if (!timesBy.has(key)) timesBy.set(key, foundTimes(film, scores));
+  return timesBy.get(key);
+}
+
+/**
+ * @param {Film} film
+ * @param {Scores|null} scores
+ */
+function foundTimes(film, scores) {
+  const period = 1 / (film.rate ?? 25);
+  if (!scores || scores.frames.length < 2) {
+    return { frames: [0, film.frames], seconds: [film.begins, film.begins + film.frames * period] };
+  }
+  const { frames, seconds } = scores;
+  const steps = frames.slice(1).map((frame, i) => (seconds[i + 1] - seconds[i]) / (frame - frames[i]));
+  const usual = steps.sort((one, other) => one - other)[Math.floor(steps.length / 2)];
+  const end = seconds.at(-1) + usual * (film.frames - frames.at(-1));
+  return { frames: [...frames, film.frames], seconds: [...seconds, end] };
+}
+
+/**
+ * A value between known ones: `from` and `to` are both ascending, and equally long.
+ * @param {number[]} from
+ * @param {number[]} to
+ * @param {number} value
+ */
+function between(from, to, value) {
+  let [low, high] = [0, from.length - 2];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (from[middle] <= value) low = middle;
+    else high = middle - 1;
+  }
+  const share = (value - from[low]) / (from[low + 1] - from[low]);
+  return to[low] + share * (to[low + 1] - to[low]);
+}
+
+/**
+ * When a frame is shown, in seconds of the film; that after the last one is its end.
  * @param {Film} film
  * @param {Scores|null} scores
  * @param {number} frame
  */
 function secondsOf(film, scores, frame) {
-  if (!scores) return film.rate ? frame / film.rate : 0;
-  const place = placeOf(scores, frame);
-  return scores.seconds[place] + (frame - scores.frames[place]) / (film.rate ?? 25);
+  const { frames, seconds } = knownTimes(film, scores);
+  return between(frames, seconds, frame);
 }
 
 /**

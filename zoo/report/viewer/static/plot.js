@@ -149,18 +149,26 @@ class Plot {
    */
   drawTimes(film, scores) {
     const pen = this.pen;
-    const end = secondsOf(film, scores, film.frames - 1);
+    const { frames, seconds } = knownTimes(film, scores);
+    const [begin, end] = [seconds[0], seconds.at(-1)];
     pen.fillStyle = themed("--quiet");
     pen.textBaseline = "alphabetic";
     const parts = Math.max(2, Math.floor(this.width / 130));
-    const { step } = roundSteps(0, end, parts);
+    const { step } = roundSteps(begin, end, parts);
     const every = step > 5 ? [10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600].find((n) => n >= step) ?? step : step;
-    for (let time = 0; time <= end && film.rate; time += every) {
-      const x = this.x(time * film.rate);
-      pen.textAlign = time ? "center" : "left";
+    const widest = pen.measureText("0:00:00.0").width + 8;
+    let free = -Infinity;
+    for (let tick = Math.ceil(begin / every - 1e-6); tick * every <= end; tick += 1) {
+      const time = tick * every;
+      const x = this.x(between(seconds, frames, time));
+      pen.textAlign = x > GUTTER.left + widest / 2 ? "center" : "left";
       const text = timeCode(time);
       const shown = every < 1 ? text.slice(0, -2) : text.slice(0, -4);
-      if (x < this.width - GUTTER.right - 16) pen.fillText(shown, x, HEIGHT - 5);
+      // A still of minutes is one frame here: many times lie in it, and one has room.
+      if (x >= free && x < this.width - GUTTER.right - 16) {
+        pen.fillText(shown, x, HEIGHT - 5);
+        free = x + widest;
+      }
       pen.fillRect(x, HEIGHT - FOOT, 1, 4);
     }
   }
