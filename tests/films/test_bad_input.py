@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.films.making import drifting, encode, opened
 from zoo.errors import BadInput, ZooError
@@ -231,3 +232,17 @@ def test_damage_anywhere_500_ways(tmp_path: Path) -> None:
     data = _small_real_clip(tmp_path)
     outcomes = [_survives(tmp_path, data, seed) for seed in range(500)]
     assert 50 < sum(outcomes) < 500
+
+
+@pytest.mark.parametrize("name", ["frame_%04d.png", "%d.jpg", "frames-*.png", "."])
+def test_a_sequence_of_pictures_is_told_how_to_be_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=r"zoo films add NAME FOLDER/\*\.png --fps 24"):
+        opened(tmp_path / name, tmp_path)
+
+
+def test_animated_webp_is_told_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "clip.webp"
+    first, *rest = (Image.fromarray(one) for one in drifting(64, 36, 5))
+    first.save(path, save_all=True, append_images=rest)
+    with pytest.raises(BadInput, match="animated WebP; convert it"):
+        opened(path, tmp_path)

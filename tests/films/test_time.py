@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.errors import BadInput
@@ -374,3 +375,18 @@ def test_a_still_counts_as_one_frame_of_the_estimate(tmp_path: Path) -> None:
     told: list[IngestProgress] = []
     opened(clip, tmp_path, progress=told.append)
     assert told[-1].expected == 4
+
+
+@pytest.mark.parametrize("fps", [None, "24", "12", "30000/1001"])
+def test_pictures_in_order_are_a_film_of_the_rate_that_is_given(
+    tmp_path: Path, fps: str | None
+) -> None:
+    files = [tmp_path / f"{number:04d}.png" for number in range(40)]
+    for number, path in enumerate(files):
+        Image.fromarray(rgb(64, 36, (5 + 5 * number,) * 3)).save(path)
+    told: list[IngestProgress] = []
+    film = opened(files, tmp_path, fps=fps, progress=told.append)
+    assert len(film) == 40 and told[-1].expected == 40
+    assert np.diff(film.time_codes) == pytest.approx(float(1 / Fraction(fps or 25)))
+    means = film.frames.reshape(40, -1).mean(axis=1)
+    assert means == pytest.approx(5 + 5 * np.arange(40), abs=1)

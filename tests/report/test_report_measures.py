@@ -310,9 +310,7 @@ def test_a_timeline_is_drawn_from_the_series(results: Results, folder: Path) -> 
 
 SECONDS = {
     "from an hour on": [3600 + frame / 25 for frame in range(100)],
-    "with a still of two minutes": [
-        frame / 25 + (118 if frame >= 50 else 0) for frame in range(100)
-    ],
+    "with a still": [frame / 25 + (118 if frame >= 50 else 0) for frame in range(100)],
 }
 
 
@@ -332,7 +330,7 @@ def test_all_of_a_timeline_is_on_the_source_s_clock(
     end = seconds[-1] + 0.04
     assert place.get_xlim() == pytest.approx((seconds[0], end))
     assert barcode.images[0].get_extent() == pytest.approx((seconds[0], end, 0, 1))
-    model, *_, shots = place.lines
+    shots, model, *_ = place.lines
     assert list(model.get_xdata()) == pytest.approx(seconds)
     assert list(shots.get_xdata()) == pytest.approx([seconds[n] for n in (20, 40, 60, 80)])
     (shaded,) = place.patches

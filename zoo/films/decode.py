@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -155,12 +156,14 @@ class FilmDecoder:
         stop: float | None,
         hwaccel: str | None,
         threads: int,
+        picture_rate: Fraction | None = None,
     ) -> None:
         self.files = files
         self.start = start
         self.stop = stop
         self.hwaccel = hwaccel
         self.threads = threads
+        self.picture_rate = picture_rate
         self.damage = Damage()
         self.ends: list[PartEnd] = []
 
@@ -170,6 +173,7 @@ class FilmDecoder:
         while number < len(self.files):
             path, rest = self.files[number], self._continuing(number)
             with Source.open(path, self.hwaccel, self.threads, rest) as source:
+                source.picture_rate = self.picture_rate
                 clock = FrameClock(source, starts, self.damage)
                 parts = _CutParts(source, clock, starts, rest, self.ends)
                 for time, frame in clock.timed(self._from_start(source, starts)):

@@ -127,7 +127,9 @@ class _Pass:
         self.surveys = surveys
         self.folder = folder
         self.tell = tell
-        self.decoder = FilmDecoder(entry.files, settings.start, settings.stop, hwaccel, threads)
+        self.decoder = FilmDecoder(
+            entry.files, settings.start, settings.stop, hwaccel, threads, settings.fps
+        )
         self.pacer = Pacer(settings.fps) if settings.fps else None
         self.times: list[float] = []
         self.scores: list[float] = []

@@ -41,6 +41,7 @@ _CUT_WITH_CLOCK = {"mpegts", "mpeg"}
 _CUT_WITHOUT_CLOCK = {"h264", "hevc", "mpegvideo", "m4v"}
 # A part that begins so near to where the one before ended goes on from it.
 _CUT_SECONDS = 1.0
+_HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --fps 24`"
 # Of several video streams, one with fewer frames than one for so many of another is no film.
 _POSTER_SHARE = 20
 # Packets that are counted to judge a stream by.
@@ -56,6 +57,8 @@ class Source:
     path: Path
     container: InputContainer
     stream: VideoStream
+    picture_rate: Fraction | None = None
+    """Frames a second of a film that is a sequence of pictures; 25 if none is given."""
 
     @classmethod
     def open(
@@ -104,10 +107,17 @@ class Source:
     @property
     def rate(self) -> Fraction:
         """Frames a second as the file states it; 25 where it states nothing usable."""
+        if self.is_picture and self.picture_rate:
+            return self.picture_rate
         for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
             if rate and Fraction(1, 100) <= rate <= 1000:
                 return Fraction(rate)
         return Fraction(25)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the file is a single picture, such as a PNG, and states no time at all."""
+        return self.container.format.name.endswith("_pipe")
 
     @property
     def clock_start(self) -> float:
@@ -224,11 +234,13 @@ def check_regular_file(path: Path) -> None:
         mode = path.stat()
     except OSError as error:
         reason = {errno.ENOENT: "there is no such file"}.get(error.errno or 0, error.strerror)
+        if re.search(r"%0?\d*d|[*?]", path.name):
+            reason = f"there is no file of that name; {_HOW_PICTURES}"
         raise BadInput(f"{path}: {reason}") from None
     except ValueError:
         raise BadInput(f"{str(path)!r} is no file's name") from None
     if stat.S_ISDIR(mode.st_mode):
-        raise BadInput(f"{path} is a folder; name the video files in it")
+        raise BadInput(f"{path} is a folder; name the video files in it, {_HOW_PICTURES}")
     if not stat.S_ISREG(mode.st_mode):
         raise BadInput(f"{path} is no regular file; copy the film to a file first")
     if mode.st_size == 0:

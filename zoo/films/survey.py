@@ -93,7 +93,15 @@ def _like(surveys: list[Survey], files: Sequence[Path], source: Source) -> Surve
                     update={"file": file, "duration": seconds, "bars": Bars(), "joins": []}
                 )
                 return replace(last, part=part, expected=frames)
-    raise BadInput(f"no frame of {source.path.name} can be decoded")
+    raise BadInput(f"no frame of {source.path.name} can be decoded{_why(source)}")
+
+
+def _why(source: Source) -> str:
+    with source.path.open("rb") as file:
+        begins = file.read(64)
+    if begins[8:12] == b"WEBP" and b"ANIM" in begins:
+        return ": FFmpeg does not decode animated WebP; convert it to GIF, APNG or a video"
+    return ""
 
 
 def _look(
@@ -117,6 +125,7 @@ def _look(
     crop = parse_crop(settings.crop)
     if crop is not None:
         part.bars = _around(crop, source.path, first.width, first.height)
+    source.picture_rate = settings.fps
     frames, part.duration = _length(source)
     expected = _between(settings, starts, part.duration, frames)
     return Survey(
@@ -135,6 +144,8 @@ def _length(source: Source) -> tuple[int, float | None]:
     has one frame: where the first part of the file says that there are far fewer frames, it is
     believed.
     """
+    if source.is_picture:
+        return 1, float(1 / source.rate)
     seconds = source.duration
     frames = source.frames
     if frames is None:
