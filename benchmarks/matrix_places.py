@@ -26,7 +26,7 @@ from zoo.films.ingest import open_film
 from zoo.plugins import registry
 from zoo.records import Record
 from zoo.training.jobs import Settings
-from zoo.training.watching import Moment, StopRequest
+from zoo.training.watching import Moment
 from zoo.workspace import Workspace
 
 WORKERS = 2
@@ -38,7 +38,7 @@ ELSEWHERE = {"cost", "spent", "environment"}
 class Warm:
     """Work that loads what other work needs, and is long enough for every worker to get one."""
 
-    def __call__(self, tell: Tell, stop: StopRequest) -> Any:
+    def __call__(self, tell: Tell) -> Any:
         """Import, and wait."""
         import zoo.compare.work  # noqa: F401 - what it is called for
 
@@ -83,16 +83,16 @@ def warmed(place: Place, workers: int) -> float:
     for number in range(workers):
         place.start(number, Warm())
     while len(ended) < workers:
-        place.wait(hear, StopRequest())
+        place.wait(hear)
     return time.perf_counter() - began
 
 
 def run(place: Place, comparison: Comparison) -> tuple[list[Record], float, float]:
     """Records, the seconds of all cells, and those of measuring costs."""
     began = time.perf_counter()
-    records = comparison.run(place, Nobody(), StopRequest())
+    records = comparison.run(place, Nobody())
     cells = time.perf_counter() - began
-    records = comparison.with_costs(records, place, lambda _: None, StopRequest())
+    records = comparison.with_costs(records, place, lambda _: None)
     return records, cells, time.perf_counter() - began - cells
 
 
@@ -132,7 +132,7 @@ def main() -> None:
         began = warmed(place, 1)
         here = comparison_in(asked.work / "here", asked)
         tried = time.perf_counter()
-        foreseen = estimate(here, place, lambda *_: None, StopRequest())
+        foreseen = estimate(here, place, lambda *_: None)
         tried = time.perf_counter() - tried
         one, cells, costs = run(place, here)
     rows = [

@@ -27,9 +27,10 @@ from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.stopping import StopRequest
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 SIZE = FrameSize(64, 64)
 LATENT = 64

@@ -30,6 +30,7 @@ from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.stopping import StopRequest
 from zoo.training.average import WeightAverage
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
@@ -37,7 +38,7 @@ from zoo.training.players import Player
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
 from zoo.training.scribe import Scribe
 from zoo.training.tally import Tally
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 NETWORK = ("forward", "backward", "clipping", "optimiser")
 """Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""

@@ -30,7 +30,6 @@ from zoo.plugins import registry
 from zoo.records import Cost, Memory, Record, Throughput, read_json
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, StopRequest
 from zoo.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -418,15 +417,17 @@ def test_a_pass_with_a_failed_model_is_not_kept(tmp_path: Path, measured: list[s
     assert found[subject("quits").key].unavailable == {"encode": "SystemExit: no"}
 
 
-def test_a_pass_can_be_stopped_between_models(tmp_path: Path, measured: list[str]) -> None:
-    stop = StopRequest()
-
+def test_a_pass_that_is_interrupted_ends_at_once_and_is_not_kept(
+    tmp_path: Path, measured: list[str]
+) -> None:
     def watch(of: CostSubject, number: int, count: int) -> None:
-        stop.asked = True
+        if number == 2:
+            raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted):
-        costs_of(Workspace(tmp_path), [subject(), subject("large")], CPU, watch=watch, stop=stop)
-    assert measured == ["sleepy"]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            costs_of(Workspace(tmp_path), [subject(), subject("large")], CPU, watch=watch)
+    assert measured == ["sleepy", "sleepy"]
     with pytest.raises(BadInput):
         measure_all([], CPU)
 

@@ -1,6 +1,24 @@
-"""`python -m zoo`, for launchers that start modules: `torchrun -m zoo train ...`."""
+"""The command `zoo`, and `python -m zoo` for launchers that start modules."""
 
-from zoo.cli import main
+from zoo import stopping
+
+
+def main() -> None:
+    """Run the command line; ends with its exit code, or with that of a signal.
+
+    Signals are handled before anything else is imported, which may take seconds.
+    """
+    stopping.handle_signals()
+    try:
+        from zoo.cli import main as command
+
+        command()
+    except BaseException:
+        # A process that was asked to stop does not wait for libraries to put themselves away.
+        if stopping.asked():
+            stopping.end()
+        raise
+
 
 # Processes that are started anew import this module again, under another name.
 if __name__ == "__main__":

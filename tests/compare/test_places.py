@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.compare.works import Deed
+from zoo import stopping
 from zoo.compare.places.inline import Inline
 from zoo.compare.places.place import Ended, Told, carried_out
 from zoo.compare.places.processes import Processes
-from zoo.training.watching import StopRequest
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +24,13 @@ def one() -> Iterator[Processes]:
         yield place
 
 
-def done(place: Processes | Inline, *deeds: Deed, stop: StopRequest | None = None) -> list:
+def done(place: Processes | Inline, *deeds: Deed) -> list:
     """Do all at once; what was heard, in order."""
     heard: list[Told | Ended] = []
     for number, deed in enumerate(deeds):
         place.start(number, deed)
     while sum(isinstance(event, Ended) for event in heard) < len(deeds):
-        place.wait(heard.append, stop or StopRequest())
+        place.wait(heard.append)
     return heard
 
 
@@ -71,17 +74,70 @@ def test_work_beside_other_work(tmp_path: Path) -> None:
     assert first.result != second.result
 
 
-def test_a_wish_to_stop_reaches_the_work(one: Processes) -> None:
-    stop, heard = StopRequest(), []
-    one.start(7, Deed("wait"))
-    while not heard:
-        one.wait(heard.append, stop)
+@pytest.mark.parametrize("what", ["wait", "save"])
+def test_work_is_asked_to_stop_when_the_place_is_left_by_an_error(
+    what: str, tmp_path: Path
+) -> None:
+    heard: list[Told | Ended] = []
+    before = multiprocessing.active_children()
+    with pytest.raises(KeyboardInterrupt), Processes() as place:
+        place.start(7, Deed(what, tmp_path / "saved"))
+        while not heard:
+            place.wait(heard.append)
+        raise KeyboardInterrupt
     assert heard == [Told(7, "waiting")]
-    stop.asked = True
-    while len(heard) < 2:
-        one.wait(heard.append, stop)
-    assert heard[1] == Ended(7, interrupted=True)
-    assert done(one, Deed("return"))[0].lost is None
+    assert (tmp_path / "saved").exists() == (what == "save"), "what saves is waited for"
+    assert multiprocessing.active_children() == before
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_process_that_dies_between_two_pieces_of_work_costs_neither(by: int) -> None:
+    with Processes() as place:
+        (first,) = done(place, Deed("return"))
+        os.kill(first.result, by)
+        until_gone(first.result)
+        (second,) = done(place, Deed("return"))
+    assert second.lost is None and second.result != first.result
+
+
+def test_a_process_that_dies_with_work_it_did_not_begin_costs_none() -> None:
+    with Processes() as place:
+        (first,) = done(place, Deed("return"))
+        # It cannot read what it is given, and then it dies.
+        os.kill(first.result, signal.SIGSTOP)
+        place.start(0, Deed("return"))
+        os.kill(first.result, signal.SIGKILL)
+        heard: list[Told | Ended] = []
+        while not heard:
+            place.wait(heard.append)
+    (second,) = heard
+    assert isinstance(second, Ended) and second.lost is None and second.result != first.result
+
+
+def test_signals_of_the_terminal_reach_no_process_that_works(one: Processes) -> None:
+    pid = done(one, Deed("return"))[0].result
+    for number in stopping.SIGNALS:
+        os.kill(pid, number)
+    assert done(one, Deed("return"))[0].result == pid
+
+
+def test_a_signal_while_a_process_starts_is_not_its_end() -> None:
+    before = multiprocessing.active_children()
+    with Processes() as place:
+        place.start(0, Deed("return"))
+        (child,) = set(multiprocessing.active_children()) - set(before)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGINT)
+        heard: list[Told | Ended] = []
+        while not heard:
+            place.wait(heard.append)
+    assert heard == [Ended(0, child.pid)]
+
+
+def until_gone(pid: int) -> None:
+    """Wait until a child of this process has died; it is not waited for as a child."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
 
 
 def test_inline_is_this_process() -> None:
@@ -89,10 +145,10 @@ def test_inline_is_this_process() -> None:
         assert done(place, Deed("return")) == [Ended(0, os.getpid())]
         with pytest.raises(SystemExit):
             place.start(0, Deed("exit"))
-            place.wait(print, StopRequest())
+            place.wait(print)
 
 
 def test_one_piece_alone(one: Processes) -> None:
     told: list[int] = []
-    end = carried_out(one, Deed("tell"), told.append, StopRequest())
+    end = carried_out(one, Deed("tell"), told.append)
     assert end.lost is None and told == [0, 1, 2]

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
+import safetensors.numpy
+import torch
 
+from zoo import environment
+from zoo.compare import run_store
 from zoo.compare.run_store import RunStore
 from zoo.errors import BadInput, ZooError
-from zoo.training.run_folder import RunFolder
+from zoo.locks import alone
+from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 from zoo.workspace import Workspace
 
 
@@ -52,22 +59,153 @@ def content(folder: RunFolder) -> dict[str, bytes]:
     return {
         path.relative_to(folder.path).as_posix(): path.read_bytes()
         for path in folder.path.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != ".owner.lock"
     }
+
+
+def described(state: str, made: str = "") -> dict[str, bytes]:
+    """The files of a run in this state: `finished`, or `interrupted` at a step."""
+    kind, _, step = state.partition(" ")
+    config = TrainingConfig(
+        model="ae",
+        origin=made,
+        options={},
+        film="bikes",
+        film_fingerprint="",
+        size="32x32",
+        budget="9steps",
+        batch=1,
+        seed=0,
+        precision="32-true",
+    )
+    where = environment.describe(torch.device("cpu"), "32-true")
+    run = RunFile(state=kind, config=config, environment=where)  # type: ignore[arg-type]
+    files = {"run.json": run.model_dump_json().encode()}
+    if kind == "finished":
+        return files | {"weights.safetensors": f"weights {made}".encode()}
+    told = {"progress": json.dumps({"step": int(step), "plain": {}})}
+    return files | {"checkpoint.safetensors": safetensors.numpy.save({"x": np.zeros(3)}, told)}
+
+
+def age(folder: RunFolder, seconds: float) -> None:
+    """Make all files of a run older."""
+    for path in folder.path.rglob("*"):
+        if path.is_file():
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - seconds))
+
+
+ORDERED = [
+    ("interrupted 3", "interrupted 7"),
+    ("interrupted 7", "finished"),
+    ("interrupted 0", "finished"),
+    ("nothing", "interrupted 0"),
+    ("nothing", "finished"),
+]
+
+
+@pytest.mark.parametrize(("less", "more"), ORDERED)
+def test_what_is_further_is_left_alone_here_and_there(
+    less: str, more: str, tmp_path: Path, address: str
+) -> None:
+    (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
+    # Later, but less far.
+    fill(there, described(more, "more"))
+    fill(folder, described(less, "less") if less != "nothing" else {})
+    age(there, 1000)
+    further, behind = content(there), content(folder)
+    if less != "nothing":
+        store.keep(folder, "bikes")
+        other.fetch(there, "bikes")
+        assert content(there) == further, "an older copy replaced it"
+    other.keep(there, "bikes")
+    if less != "nothing":
+        store.keep(folder, "bikes")
+    with store.seen(folder, "bikes") as seen:
+        assert seen is not None
+        assert content(RunFolder(seen.runs / "bikes/ae/one")).keys() >= further.keys() - {".lock"}
+    assert content(folder) == behind, "nothing is changed by looking"
+    store.fetch(folder, "bikes")
+    assert content(folder) == further | {".lock": b""}
+
+
+def test_of_two_finished_runs_the_later_one_stays(tmp_path: Path, address: str) -> None:
+    (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
+    fill(folder, described("finished", "first") | {"evaluation/carphone/record.json": b"first"})
+    fill(there, described("finished", "second"))
+    age(folder, 1000)
+    store.keep(folder, "bikes")
+    store.keep(folder, "carphone")
+    other.fetch(there, "carphone")
+    assert content(there) == described("finished", "second"), "it is not what others made"
+    other.keep(there, "bikes")
+    store.fetch(folder, "bikes")
+    assert content(folder) == described("finished", "second") | {".lock": b""}
+    # What the weights that are gone made of other films is theirs no more.
+    other.fetch(there, "carphone")
+    assert content(there) == described("finished", "second")
+
+
+def test_what_other_weights_made_of_a_film_is_not_kept(tmp_path: Path, address: str) -> None:
+    (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
+    fill(folder, described("finished", "one"))
+    store.keep(folder, "bikes")
+    fill(there, described("finished", "two") | {"evaluation/carphone/record.json": b"two"})
+    age(there, -1000)
+    other.keep(there, "carphone")
+    store.fetch(folder, "carphone")
+    assert content(folder) == described("finished", "one")
+
+
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path, address: str) -> None:
+    (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
+    fill(folder, described("finished"))
+    store.keep(folder, "bikes")
+    fill(there, described("interrupted 3"))
+    with alone(there.path / ".lock", "it", waiting=None):
+        other.fetch(there, "bikes")
+        assert content(there) == described("interrupted 3") | {".lock": b""}
+    other.fetch(there, "bikes")
+    assert content(there) == described("finished") | {".lock": b""}
+
+
+def test_weights_that_are_gone_are_brought_again(tmp_path: Path, address: str) -> None:
+    store, folder = machine(tmp_path, "a", address)
+    fill(folder, described("finished"))
+    store.keep(folder, "bikes")
+    folder.weights.unlink()
+    store.fetch(folder, "bikes")
+    assert content(folder) == described("finished") | {".lock": b""}
+
+
+def test_what_has_not_changed_is_not_read_again(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = machine(tmp_path, "a", address)
+    fill(folder, described("finished") | {"evaluation/carphone/record.json": b"other"})
+    store.keep(folder, "bikes")
+    store.keep(folder, "carphone")
+    hashed: list[Path] = []
+    monkeypatch.setattr(run_store, "_hash", lambda path: hashed.append(path) or "0" * 64)
+    again = RunStore(address, Workspace(tmp_path / "a"))
+    again.fetch(folder, "bikes")
+    again.fetch(folder, "carphone")
+    again.keep(folder, "bikes")
+    assert hashed == []
 
 
 def test_what_one_machine_keeps_another_fetches(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
-    assert not other.fetch(there, "bikes")
+    other.fetch(there, "bikes")
+    assert content(there) == {}
     fill(folder, FILES)
     store.keep(folder, "bikes")
-    assert other.fetch(there, "bikes")
-    own = {n: c for n, c in FILES.items() if n not in (".lock", "evaluation/carphone/record.json")}
+    other.fetch(there, "bikes")
+    own = {n: c for n, c in FILES.items() if n != "evaluation/carphone/record.json"}
     assert content(there) == own
     # What was made of another film is kept, and fetched, by itself.
     store.keep(folder, "carphone")
-    assert other.fetch(there, "carphone")
-    assert content(there) == {n: c for n, c in FILES.items() if n != ".lock"}
+    other.fetch(there, "carphone")
+    assert content(there) == FILES
 
 
 def test_two_machines_that_watch_other_films_do_not_undo_one_another(
@@ -85,7 +223,7 @@ def test_two_machines_that_watch_other_films_do_not_undo_one_another(
     third.fetch(found, "carphone")
     third.fetch(found, "bunny")
     assert set(content(found)) == {
-        *("run.json", "evaluation/carphone/record.json", "evaluation/bunny/record.json")
+        *("run.json", "evaluation/carphone/record.json", "evaluation/bunny/record.json", ".lock")
     }
 
 
@@ -112,10 +250,11 @@ def test_what_is_gone_is_removed_and_what_is_unchanged_is_left(
 def test_a_checkpoint_is_kept_when_it_is_another(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     store.keep_checkpoint(folder)
-    assert not other.fetch(there, "bikes")
+    other.fetch(there, "bikes")
+    assert content(there) == {}
     fill(folder, {"checkpoint.safetensors": b"first", "run.json": b"{}"})
     store.keep_checkpoint(folder)
-    assert other.fetch(there, "bikes")
+    other.fetch(there, "bikes")
     assert there.checkpoint.read_bytes() == b"first"
 
 
@@ -128,7 +267,7 @@ def test_a_damaged_file_is_refused_and_nothing_is_half_there(tmp_path: Path, add
     files.pipe_file(f"{root}/bikes/ae/one/files/{digest}", b"wrong")
     with pytest.raises(ZooError, match="is damaged; remove"):
         other.fetch(there, "bikes")
-    assert content(there) == {}
+    assert content(there) == {".lock": b""}
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/escaped", "..\\escaped", "a/../../../b"])

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.compare.places.place import Tell
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.compare.places.processes import PATIENCE
+from zoo.stopping import deferred_stop, saving
+from zoo.training.watching import Interrupted
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Deed:
     path: Path | None = None
     spoilt: bool = False
 
-    def __call__(self, tell: Tell, stop: StopRequest) -> Any:
+    def __call__(self, tell: Tell) -> Any:
         match self.what:
             case "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -34,9 +36,17 @@ class Deed:
                 raise ArithmeticError("no\nnumber")
             case "wait":
                 tell("waiting")
-                while not stop.asked:
-                    time.sleep(0.01)
-                raise Interrupted("stopped")
+                time.sleep(600)
+            case "save":
+                assert self.path is not None
+                with deferred_stop() as stop:
+                    tell("waiting")
+                    while not stop.asked:
+                        time.sleep(0.01)
+                    with saving():
+                        time.sleep(PATIENCE + 1)
+                        self.path.touch()
+                    raise Interrupted("saved")
             case "meet":
                 assert self.path is not None
                 (self.path / str(os.getpid())).touch()

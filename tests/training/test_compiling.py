@@ -16,12 +16,13 @@ from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.stopping import StopRequest
 from zoo.training.compiling import CACHE_TAG, choose_mode, compiled_losses
 from zoo.training.engine import train
 from zoo.training.jobs import Settings
 from zoo.training.players import Players
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 CPU = torch.device("cpu")
 

@@ -16,12 +16,13 @@ from PIL import Image
 from tests.training.small import config_of
 from zoo.errors import BadInput
 from zoo.films.film import Film
+from zoo.stopping import StopRequest
 from zoo.training import curves
 from zoo.training.curves import draw_curves, last_entry, read_log, spread
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.tensorboard import scalars, together
-from zoo.training.watching import Interrupted, Moment, StopRequest
+from zoo.training.watching import Interrupted, Moment
 
 CPU = torch.device("cpu")
 

@@ -22,9 +22,10 @@ from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.stopping import StopRequest
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 CPU = torch.device("cpu")
 

@@ -15,12 +15,13 @@ from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
 from zoo.conformance.subject import Subject, scene
 from zoo.films.film import Film
 from zoo.plugins import registry
+from zoo.stopping import StopRequest
 from zoo.training.engine import train
 from zoo.training.memory import batch_that_fits
 from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 CPU = torch.device("cpu")
 

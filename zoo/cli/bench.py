@@ -55,7 +55,6 @@ def bench(
     from zoo.records import write_json
     from zoo.report.folder import check_folder
     from zoo.training.jobs import Settings
-    from zoo.training.watching import stop_on_interrupt
     from zoo.workspace import Workspace
 
     if sort not in ORDERS:
@@ -86,14 +85,8 @@ def bench(
         if console.is_terminal:
             console.print(escape(f"{number}/{count} {subject.model}"), highlight=False)
 
-    with stop_on_interrupt() as stop:
-        found = measure_all(
-            subjects,
-            chosen.device,
-            watch=watch,
-            stop=stop,
-            command=shlex.join(["zoo", *sys.argv[1:]]),
-        )
+    command = shlex.join(["zoo", *sys.argv[1:]])
+    found = measure_all(subjects, chosen.device, watch=watch, command=command)
     # First, so that nothing measured is lost where the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))
     write_json(path, found)

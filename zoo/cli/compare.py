@@ -107,7 +107,6 @@ def compare(
     from zoo.report.terminal import summary
     from zoo.report.write import draw_report
     from zoo.training.jobs import Settings
-    from zoo.training.watching import stop_on_interrupt
     from zoo.workspace import Workspace
 
     console = Console()
@@ -174,8 +173,7 @@ def compare(
         check_folder(folder)
         check_earlier()
         if dry_run:
-            with stop_on_interrupt() as stop:
-                show_estimate(console, comparison, place, stop)
+            show_estimate(console, comparison, place)
             if left_out:
                 raise typer.Exit(left_out[0].exit_code)
             return
@@ -185,10 +183,9 @@ def compare(
             if isinstance(what, Measuring):
                 console.print(f"measuring what {what.models} models cost, one after another")
 
-        with stop_on_interrupt() as stop:
-            with MatrixDisplay(console, comparison.cells) as display:
-                records = comparison.run(place, display, stop)
-            records = comparison.with_costs(records, place, tell, stop)
+        with MatrixDisplay(console, comparison.cells) as display:
+            records = comparison.run(place, display)
+        records = comparison.with_costs(records, place, tell)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
     # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.

@@ -9,6 +9,7 @@ import traceback
 
 import typer
 
+from zoo import stopping
 from zoo.errors import ZooError
 from zoo.plain_text import one_line
 
@@ -36,6 +37,9 @@ UsageError: type[Exception] = next(
 def end(error: BaseException, debug: bool) -> int:
     """Say on standard error why a command ended, in one line; return its exit code."""
     line, code = _told(error)
+    if stopping.asked() and code != INTERRUPTED:
+        # What an interrupted library makes of it is no news.
+        line, code = "", INTERRUPTED
     if debug:
         traceback.print_exception(error)
     if line:
@@ -55,7 +59,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UsageError):
         return _usage(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return "interrupted", INTERRUPTED
+        return "" if stopping.asked() else "interrupted", INTERRUPTED
     if isinstance(error, MemoryError):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
     if isinstance(error, OSError) and error.strerror:

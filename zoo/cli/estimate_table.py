@@ -9,22 +9,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import Estimate, Share, estimate
+from zoo.compare.estimate import LIMIT, Estimate, Share, estimate
 from zoo.compare.places.place import Place
+from zoo.compare.probe import LONG, SHORT, Figure
 from zoo.report.numbers import duration, scaled
-from zoo.training.watching import StopRequest
 
 
-def show_estimate(
-    console: Console, comparison: Comparison, place: Place, stop: StopRequest
-) -> None:
+def show_estimate(console: Console, comparison: Comparison, place: Place) -> None:
     """Try what is missing for a moment each, and print what all of it would take."""
+    console.print(f"trying models, for about {duration(LIMIT)}")
     with console.status("looking for what is there already") as status:
 
         def watch(name: str, number: int, count: int) -> None:
             status.update(escape(f"trying {name}, {number} of {count}"))
 
-        found = estimate(comparison, place, watch, stop)
+        found = estimate(comparison, place, watch)
     console.print(_table(found))
     for line in _lines(found, comparison):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
@@ -41,11 +40,17 @@ def _table(found: Estimate) -> Table:
 
 def _figures(share: Share) -> tuple[str, ...]:
     if share.problem:
-        return ("fails",)
+        return ("n/a",)
+
+    def guess(figure: Figure) -> str:
+        return "~" if figure in share.guessed else ""
+
     return (
-        *(duration(seconds) for seconds in (share.training, share.evaluating, share.costs)),
+        guess("training") + duration(share.training),
+        guess("evaluating") + duration(share.evaluating),
+        guess("training") + duration(share.costs),
         "n/a" if share.memory is None else scaled(share.memory, "B"),
-        scaled(share.disk, "B"),
+        guess("disk") + scaled(share.disk, "B"),
     )
 
 
@@ -56,14 +61,26 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
         f"{found.at_once} at a time"
     ]
     lines += [
-        f"{share.name} cannot be tried: {share.problem}" for share in found.shares if share.problem
+        f"{share.name}: nothing is known, {share.problem}"
+        for share in found.shares
+        if share.problem
     ]
     if not missing:
         return lines
+    if not found.at_once:
+        lines.append("no machine has room for a cell as it is now: cells would wait for one")
+    guessed = sum(bool(share.guessed) for share in found.shares)
+    whole = f"measured on {SHORT} and {LONG} frames"
+    lines.append(
+        f"{found.tried} of {len(found.shares)} models were tried; figures are {whole}"
+        + (f", but those with ~ are guesses, for {guessed} models" if guessed else "")
+    )
     known = [share.memory for share in found.shares if share.memory is not None]
     disk = sum(share.disk for share in found.shares)
     free = shutil.disk_usage(comparison.workspace.root).free
-    lines.append(f"time: about {duration(found.seconds)}, without drawing the report")
+    least = f"without {found.unknown} cells that nothing is known of, " if found.unknown else ""
+    if found.unknown < missing:
+        lines.append(f"time: {least}about {duration(found.seconds)}, without drawing the report")
     if known:
         device = comparison.sweep[0].device.type
         held = "device" if device == "cuda" else "main"

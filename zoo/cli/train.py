@@ -49,7 +49,7 @@ def train(
     from zoo.training.ranks import rank
     from zoo.training.run_folder import RunFolder
     from zoo.training.tensorboard import require_tensorboard, scalars, together
-    from zoo.training.watching import nobody, stop_on_interrupt
+    from zoo.training.watching import nobody
     from zoo.workspace import Workspace
 
     console = Console(quiet=rank() > 0)
@@ -84,18 +84,13 @@ def train(
     done = folder.state == "finished"
     board = folder.path / "tensorboard"
     writing = scalars(board) if tensorboard else nullcontext(nobody)
-    with (
-        stop_on_interrupt() as stop,
-        TrainingDisplay(console, title) as display,
-        writing as write,
-    ):
+    with TrainingDisplay(console, title) as display, writing as write:
         folder = ensure_trained(
             workspace,
             config,
             the_film,
             chosen.device,
             watch=together(display.watch, write),
-            stop=stop,
             afresh=afresh,
             measure_peak=console.is_terminal,
         )

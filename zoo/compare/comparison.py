@@ -21,7 +21,7 @@ from zoo.films.film import Film
 from zoo.records import Cost, Record
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 from zoo.workspace import Workspace
 
 
@@ -57,31 +57,36 @@ class Comparison:
         if self.store:
             RunStore(self.store, self.workspace)
 
-    def found(self, cell: Cell) -> Record | None:
-        """The record of a cell that need not be run again. It is looked for in the store, too."""
+    def found(self, cell: Cell, look_only: bool = False) -> Record | None:
+        """The record of a cell that need not be run again. It is looked for in the store, too.
+
+        With `look_only` nothing is brought from there.
+        """
         if self.afresh:
             return None
         try:
             folder = RunFolder.of(self.workspace, config_of(cell))
         except BadInput:
             return None
-        if self._store:
-            self._store.fetch(folder, cell.watched.name)
         try:
+            if self._store and look_only:
+                with self._store.seen(folder, cell.watched.name) as there:
+                    return found(there or self.workspace, cell, self.judges)
+            elif self._store:
+                self._store.fetch(folder, cell.watched.name)
             return found(self.workspace, cell, self.judges)
         except BadInput:
             # A damaged run: running the cell says so in its record.
             return None
 
-    def run(self, place: Place, watcher: matrix.Watcher, stop: StopRequest) -> list[Record]:
-        """The records of all cells, without costs. Raises Interrupted when `stop` was asked."""
+    def run(self, place: Place, watcher: matrix.Watcher) -> list[Record]:
+        """The records of all cells, without costs. Raises Interrupted when work was stopped."""
         records = matrix.run(
             self.cells,
             place,
             functools.partial(self.work, measure_peak=watcher.shows_pace),
             self.found,
             watcher,
-            stop,
         )
         if self._store and self.apart:
             for record in records:
@@ -89,12 +94,10 @@ class Comparison:
                     self._store.fetch(RunFolder(self.workspace.root / record.run), record.watched)
         return records
 
-    def with_costs(
-        self, records: Sequence[Record], place: Place, tell: Tell, stop: StopRequest
-    ) -> list[Record]:
+    def with_costs(self, records: Sequence[Record], place: Place, tell: Tell) -> list[Record]:
         """The records with what their models cost, measured with nothing beside it.
 
-        Raises Interrupted when `stop` was asked.
+        Raises Interrupted when the measurement was stopped.
         """
         subjects = subjects_of(self.workspace, records)
         if not subjects:
@@ -107,7 +110,7 @@ class Comparison:
             first.threads,
             self.afresh,
         )
-        end = carried_out(place, work, tell, stop)
+        end = carried_out(place, work, tell)
         if end.interrupted:
             raise Interrupted("stopped while costs were measured; the same command measures again")
         if end.lost is not None:

@@ -26,7 +26,6 @@ from zoo.frame_size import FrameSize
 from zoo.records import Cost, Environment, Record, read_json, write_json
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted, StopRequest
 from zoo.workspace import Workspace
 
 BENCH_VERSION: Literal[1] = 1
@@ -82,14 +81,12 @@ def measure_all(
     device: torch.device,
     *,
     watch: Watch = nobody,
-    stop: StopRequest | None = None,
     command: str | None = None,
 ) -> Bench:
     """Measure every distinct subject once, in order, on as many threads as torch has now.
 
     Nothing that computes or draws should run in this process meanwhile, a live display included.
-    A subject that fails is a row with its reasons. Raises Interrupted between subjects when `stop`
-    was asked, and BadInput if there are none.
+    A subject that fails is a row with its reasons. Raises BadInput if there are none.
     """
     distinct = _distinct(subjects)
     if not distinct:
@@ -101,8 +98,6 @@ def measure_all(
     machine = Machine(device)
     rows = []
     for number, subject in enumerate(distinct, start=1):
-        if stop and stop.asked:
-            raise Interrupted("stopped while costs were measured; the same command measures again")
         watch(subject, number, len(distinct))
         # A plugin may have changed it.
         torch.set_num_threads(threads)
@@ -124,7 +119,6 @@ def costs_of(
     *,
     afresh: bool = False,
     watch: Watch = nobody,
-    stop: StopRequest | None = None,
 ) -> dict[str, Cost]:
     """Costs by `CostSubject.key`: those of an earlier pass over the same models, or measured now.
 
@@ -136,7 +130,7 @@ def costs_of(
     path = _path(workspace, distinct, _environment(distinct, device))
     bench = None if afresh else _kept(path)
     if bench is None:
-        bench = measure_all(distinct, device, watch=watch, stop=stop)
+        bench = measure_all(distinct, device, watch=watch)
         if not any(row.failure for row in bench.rows):
             with kept_if_possible("measured costs"):
                 write_json(path, bench)

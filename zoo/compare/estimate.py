@@ -1,22 +1,31 @@
-"""What a comparison would take: the missing cells, times what a short trial of each took."""
+"""What a comparison would take: the missing cells, times what a short trial of each took.
+
+Trials share `LIMIT` seconds, with no fewer than `LEAST` for every model. What none of them came to
+is guessed, and the estimate says so.
+"""
 
 from __future__ import annotations
 
 import heapq
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zoo.codec import FilmCodec
 from zoo.compare.comparison import Comparison
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Place, carried_out
 from zoo.compare.plan import Cell
-from zoo.compare.probe import Probe, ProbeWork
+from zoo.compare.probe import Figure, Line, Probe, ProbeWork
+from zoo.evaluation.rate import DEPTHS, MOST_FRAMES
 from zoo.evaluation.timing import BLOCK, MOST_REPEATS, WARM_UP
 from zoo.training.budget import Budget
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
+LIMIT = 35.0
+"""Seconds that trials share, after the process for them has started."""
+LEAST = 2.5
+"""Seconds that one trial of every model has, whatever the number of models."""
 TIMINGS = 7
 """Speeds that are timed of every model where costs are measured, beside that of training."""
 
@@ -41,6 +50,8 @@ class Share:
     """Bytes of one cell at its worst; None where the system does not tell."""
     problem: str | None = None
     """Why it could not be tried; its cells would fail, or cannot be told."""
+    guessed: frozenset[Figure] = frozenset()
+    """What was not measured: the trial was cut short, or it is another model's."""
 
 
 @dataclass(frozen=True)
@@ -51,47 +62,135 @@ class Estimate:
     found: int
     shares: Sequence[Share]
     at_once: int
-    """Cells that are run beside one another."""
+    """Cells that are run beside one another; 0 where there is room for none."""
     seconds: float
     """Of the clock, with what is found left out."""
+    tried: int
+    """Models of which there was a trial, cut short or not."""
+
+    @property
+    def unknown(self) -> int:
+        """Cells of which nothing is known, which `seconds` leaves out."""
+        return sum(share.cells for share in self.shares if share.problem)
 
 
-def estimate(comparison: Comparison, place: Place, watch: Watch, stop: StopRequest) -> Estimate:
-    """Try every model of which a cell is missing. Films are opened already; nothing is trained.
+def estimate(comparison: Comparison, place: Place, watch: Watch) -> Estimate:
+    """Try models of which cells are missing. Films are opened already; nothing is trained.
 
-    What is not counted: starting processes, and drawing the report. Raises Interrupted when `stop`
-    was asked.
+    What is not counted: starting processes, and drawing the report.
     """
     missing: dict[str, list[Cell]] = {}
     found = 0
     for cell in comparison.cells:
-        if comparison.found(cell):
+        if comparison.found(cell, look_only=True):
             found += 1
         else:
             missing.setdefault(_kind(cell), []).append(cell)
+    probes, problems = _tried(comparison, place, missing, watch)
     shares, lasting = [], []
-    for number, cells in enumerate(missing.values(), start=1):
-        first = next((cell for cell in cells if cell.own), cells[0])
-        watch(_name(first, missing), number, len(missing))
-        work = ProbeWork(comparison.work(first, measure_peak=False))
-        end = carried_out(place, work, lambda _: None, stop)
-        if end.interrupted or stop.asked:
-            raise Interrupted("stopped; nothing was changed")
-        if end.lost is not None:
-            shares.append(
-                Share(_name(first, missing), len(cells), 0, 0, 0, 0, None, problem=end.lost)
-            )
+    for kind, cells in missing.items():
+        name = _name(cells[0], missing)
+        problem = problems.get(kind)
+        probe = None if problem else probes.get(kind) or _like(cells[0], missing, probes)
+        if probe is None:
+            problem = problem or "its trial took too long to say anything"
+            shares.append(Share(name, len(cells), 0, 0, 0, 0, None, problem=problem))
             continue
-        probe: Probe = end.result
-        shares.append(_share(_name(first, missing), cells, probe))
+        probe = _completed(probe, probes)
+        shares.append(_share(name, cells, probe))
         lasting += [_seconds(cell, probe) for cell in cells]
-    at_once = min(place.capacity, max(1, len(lasting)))
+    at_once = min(place.at_once, len(lasting))
     return Estimate(
         cells=len(comparison.cells),
         found=found,
         shares=shares,
         at_once=at_once,
-        seconds=_beside(lasting, at_once) + sum(share.costs for share in shares),
+        seconds=_beside(lasting, max(1, at_once)) + sum(share.costs for share in shares),
+        tried=len(probes),
+    )
+
+
+def _tried(
+    comparison: Comparison, place: Place, missing: Mapping[str, Sequence[Cell]], watch: Watch
+) -> tuple[dict[str, Probe], dict[str, str]]:
+    """Trials by kind, and why there is none; what there was no time for is in neither."""
+    probes: dict[str, Probe] = {}
+    problems: dict[str, str] = {}
+    left = LIMIT
+    order = _in_order(missing)
+    seen = set()
+    for number, kind in enumerate(order, start=1):
+        cells = missing[kind]
+        architecture = cells[0].architecture
+        if architecture in seen and left < LEAST:
+            continue  # taken to be as the others of that model
+        seen.add(architecture)
+        seconds = max(LEAST, left / (len(order) - number + 1))
+        first = next((cell for cell in cells if cell.own), cells[0])
+        watch(_name(first, missing), number, len(order))
+        work = ProbeWork(comparison.work(first, measure_peak=False), seconds)
+        end = carried_out(place, work, lambda _: None)
+        if end.interrupted:
+            raise Interrupted("stopped; nothing was changed")
+        if end.lost is not None:
+            problems[kind] = end.lost
+            left -= seconds
+        elif end.result is None:
+            left -= seconds
+        else:
+            probes[kind] = end.result
+            left -= probes[kind].took
+    return probes, problems
+
+
+def _in_order(missing: Mapping[str, Sequence[Cell]]) -> list[str]:
+    """References first, whose trials are short and tell what metrics take; of every model one."""
+    seen: dict[str, int] = {}
+
+    def rank(kind: str) -> tuple[int, bool]:
+        architecture = missing[kind][0].architecture
+        turn = seen[architecture.name] = seen.get(architecture.name, -1) + 1
+        return turn, architecture.role != "reference"
+
+    return sorted(missing, key=rank)
+
+
+def _like(
+    cell: Cell, missing: Mapping[str, Sequence[Cell]], probes: Mapping[str, Probe]
+) -> Probe | None:
+    """A trial of the same model at other settings, or else the slowest of another like it."""
+    alike = {
+        kind: missing[kind][0].architecture
+        for kind in probes
+        if issubclass(missing[kind][0].architecture, FilmCodec)
+        == issubclass(cell.architecture, FilmCodec)
+        and missing[kind][0].architecture.role == cell.architecture.role
+    }
+    same = [probes[kind] for kind, each in alike.items() if each is cell.architecture]
+    candidates = same or [probes[kind] for kind in alike]
+    if not candidates:
+        return None
+    slowest = max(candidates, key=lambda probe: (probe.step, probe.start.at(MOST_FRAMES)))
+    return replace(slowest, guessed=frozenset({"training", "evaluating", "disk"}), memory=None)
+
+
+def _completed(probe: Probe, probes: Mapping[str, Probe]) -> Probe:
+    """A trial with a guess for evaluations that it did not come to.
+
+    Metrics take as long whatever the model, as they took of others; drawing is the model's own.
+    """
+    if probe.own and (probe.other or probe.drawing == 0):
+        return probe
+    owns = [each.own for each in probes.values() if each.own and not each.drawing]
+    others = [each.other for each in probes.values() if each.other and not each.drawing]
+    base = min(owns, key=lambda line: line.at(MOST_FRAMES), default=Line(0.0, 0.0))
+    foreign = min(others, key=lambda line: line.at(MOST_FRAMES), default=base)
+    drawn = probe.drawing
+    return replace(
+        probe,
+        own=probe.own or Line(base.fixed + len(DEPTHS) * MOST_FRAMES * drawn, base.a_frame + drawn),
+        other=probe.other or Line(foreign.fixed, foreign.a_frame + drawn),
+        guessed=probe.guessed | {"evaluating"},
     )
 
 
@@ -127,6 +226,7 @@ def _share(name: str, cells: Sequence[Cell], probe: Probe) -> Share:
         costs=_costs(own[0], probe) if own else 0.0,
         disk=sum(probe.disk.at(len(cell.film)) for cell in own),
         memory=probe.memory,
+        guessed=probe.guessed,
     )
 
 
@@ -142,10 +242,10 @@ def _training(cell: Cell, probe: Probe) -> float:
 
 
 def _seconds(cell: Cell, probe: Probe) -> float:
+    nothing = Line(0.0, 0.0)
     if cell.own:
-        return _training(cell, probe) + probe.own.at(len(cell.film))
-    line = probe.other or probe.own
-    return line.at(len(cell.watched))
+        return _training(cell, probe) + (probe.own or nothing).at(len(cell.film))
+    return (probe.other or probe.own or nothing).at(len(cell.watched))
 
 
 def _costs(cell: Cell, probe: Probe) -> float:

@@ -12,7 +12,7 @@ from zoo.compare.places.place import Ended, Place, Told
 from zoo.compare.plan import Cell
 from zoo.compare.work import CellWork, Evaluating
 from zoo.records import Record
-from zoo.training.watching import Interrupted, Moment, StopRequest
+from zoo.training.watching import Interrupted, Moment
 
 
 class Watcher(Protocol):
@@ -43,13 +43,12 @@ def run(
     work_of: Callable[[Cell], CellWork],
     found: Callable[[Cell], Record | None],
     watcher: Watcher,
-    stop: StopRequest,
 ) -> list[Record]:
     """Do what is missing; a failed cell becomes a failed record. Records are in the cells' order.
 
     `found` gives the record of a cell that need not be run again. A model that failed on its own
-    film watches no other: that is one failure and not several. Raises Interrupted when `stop` was
-    asked; what is finished is found again the next time.
+    film watches no other: that is one failure and not several. Raises Interrupted when work was
+    stopped; what is finished is found again the next time.
     """
     matrix = _Matrix(cells, watcher, found)
     interrupted = False
@@ -73,7 +72,7 @@ def run(
 
     running: set[int] = set()
     while True:
-        while len(running) < place.capacity and not (stop.asked or interrupted):
+        while len(running) < place.capacity and not interrupted:
             number = matrix.next()
             if number is None:
                 break
@@ -81,8 +80,8 @@ def run(
             place.start(number, work_of(cells[number]))
         if not running:
             break
-        place.wait(hear, stop)
-    if stop.asked or interrupted:
+        place.wait(hear)
+    if interrupted:
         raise Interrupted("stopped between cells; the same command goes on")
     return matrix.records()
 

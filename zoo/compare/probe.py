@@ -1,19 +1,25 @@
 """A short trial of a model: the work of a cell itself, on a few frames, timed.
 
 What a cell takes is a part that is always the same and a part for every frame, which two trials on
-excerpts of different lengths tell apart.
+excerpts of different lengths tell apart. A trial ends when its time is up, and says what it did not
+come to: that is guessed from what it did.
 """
 
 from __future__ import annotations
 
+import signal
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal
+
+import torch
 
 from zoo.codec import FilmCodec
 from zoo.compare.known import config_of
@@ -21,25 +27,33 @@ from zoo.compare.places.place import Tell
 from zoo.compare.plan import Cell
 from zoo.compare.work import CellWork, scratch
 from zoo.evaluation.coding import ensure_coded, evaluate_coding
+from zoo.evaluation.cost import training_step
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.memory import most_held
-from zoo.evaluation.watch import Judges
+from zoo.evaluation.memory import hand_back, most_held
+from zoo.evaluation.watch import Judges, film_batch
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
+from zoo.frame_size import FrameSize
 from zoo.metric import Unavailable
+from zoo.plugins import registry
+from zoo.stopping import StopRequest
 from zoo.training.budget import Budget
 from zoo.training.jobs import ensure_trained
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted, Moment, StopRequest
+from zoo.training.watching import Interrupted, Moment
 from zoo.workspace import Workspace
 
 SHORT, LONG = 32, 128
 """Frames of the excerpts."""
+FEW, MORE = 2, 6
+"""Frames of the small steps that are tried before whole ones."""
 STEPS = 24
 FIRST = 4
 """Steps that are not timed: what is compiled or loaded late is in them."""
 LONGEST = 8.0
 """Seconds of training after which a trial has seen enough."""
+
+Figure = Literal["training", "evaluating", "disk"]
 
 
 @dataclass(frozen=True)
@@ -65,18 +79,24 @@ class Line:
 class Probe:
     """What a model was seen to take, in seconds and bytes."""
 
+    took: float
+    """Seconds of the trial."""
     start: Line
     """Seconds before and after training, or to fit or code a film, by the frames of the film."""
     step: float
     """Seconds of a training frame; 0 for what is fitted or coded."""
-    own: Line
-    """Seconds to evaluate it on its own film."""
+    own: Line | None
+    """Seconds to evaluate it on its own film; None if the trial did not come to that."""
     other: Line | None
-    """Seconds to evaluate it on another film; None for a codec."""
+    """Seconds to evaluate it on another film; None for a codec, too."""
+    drawing: float
+    """Seconds of a frame that is encoded and drawn; 0 where it was not timed by itself."""
     disk: Line
     """Bytes that a run leaves."""
     memory: int | None
     """The most bytes that the process held, on a GPU those of the device; None if not known."""
+    guessed: frozenset[Figure]
+    """What was not measured, or on the short excerpt alone."""
 
 
 @dataclass(frozen=True)
@@ -84,31 +104,69 @@ class ProbeWork:
     """Try a cell's work, far from its workspace."""
 
     cell: CellWork
+    seconds: float
+    """For the trial; what is cut short is a guess."""
 
-    def __call__(self, tell: Tell, stop: StopRequest) -> Probe:
-        """Seconds and bytes, as this process sees them. Raises what the model raises."""
+    def __call__(self, tell: Tell) -> Probe | None:
+        """What this process sees; None if time was up too early. Raises what the model raises."""
         self.cell.settings.pin_threads()
         cell = self.cell.opened(Workspace(self.cell.root or scratch(str(self.cell.store))))
         judges = self.cell.judges()
+        began = time.perf_counter()
+        device = cell.settings.device
         with tempfile.TemporaryDirectory(prefix="film-zoo-") as folder:
             trial = _Trial(Workspace(Path(folder)), judges)
-            found: list[Probe] = []
+            memory, done = None, False
 
             def once() -> None:
                 # What is measured is called several times, for the sake of steadier figures.
-                if not found:
-                    found.append(trial.of(cell))
+                nonlocal done
+                if not done:
+                    done = True
+                    with _time_limit(self.seconds):
+                        trial.of(cell)
 
-            memory = None
             with suppress(Unavailable):
-                held = most_held(cell.settings.device, once)
+                held = most_held(device, once)
                 memory = held.allocated or held.reserved
             once()
-            return replace(found[0], memory=memory)
+        hand_back(device)
+        return trial.probe(time.perf_counter() - began, memory)
 
     def spoils(self, result: Any) -> bool:
         """What was tried is thrown away."""
         return False
+
+
+class _OutOfTime(BaseException):
+    """The time of a trial is up; no error, which a model's code might handle."""
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """End the block after so many seconds, between two calls of native code.
+
+    Where the system has no such clock, or outside the main thread, it is run to its end.
+    """
+    if not hasattr(signal, "setitimer") or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _OutOfTime
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        # Again and again: an error raised within a callback of a library may be lost.
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), 1.0)
+        yield
+    except _OutOfTime:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class _Clock(StopRequest):
@@ -123,31 +181,118 @@ class _Clock(StopRequest):
         return self.steps > 2 and time.monotonic() - self.began > LONGEST
 
 
-@dataclass(frozen=True)
+Samples = dict[int, float]
+"""What so many frames took."""
+
+
+@dataclass
 class _Trial:
+    """A trial as it goes: what it has seen so far, the coarse figures before the fine ones."""
+
     workspace: Workspace
     judges: Judges
+    cell: Cell | None = None
+    built: float = 0.0
+    weights: float = 0.0
+    """Bytes."""
+    small: Samples = field(default_factory=dict)
+    steady: float | None = None
+    drawing: float = 0.0
+    starts: Samples = field(default_factory=dict)
+    own: Samples = field(default_factory=dict)
+    other: Samples = field(default_factory=dict)
+    disk: Samples = field(default_factory=dict)
 
-    def of(self, cell: Cell) -> Probe:
-        pair = _excerpt(cell, SHORT), _excerpt(cell, LONG)
-        if issubclass(cell.architecture, FilmCodec):
-            coding, steps, start = True, False, self._code
-        else:
-            coding, steps, start = False, not cell.architecture.fits_directly(), self._start
-            # What is loaded late is loaded once, and not in every cell of a comparison.
-            start(pair[0])
-            self._watch(pair[0], pair[0].film)
-        starts = _line(pair, start)
+    def of(self, cell: Cell) -> None:
+        """Try a cell until it is done, or the time limit around it ends it."""
+        self.cell = cell
+        short, long = _lengths(cell)
+        pair = _excerpt(cell, short), _excerpt(cell, long)
+        coding = issubclass(cell.architecture, FilmCodec)
+        steps = self._trains()
+        if steps:
+            self._small_steps(pair[0])
+        start = self._code if coding else self._start
+        # What is loaded late is loaded once, and not in every cell of a comparison: what the short
+        # excerpt took first is replaced by what it takes afterwards.
+        for number, each in enumerate(pair if coding else (pair[0], *pair)):
+            frames = len(each.film)
+            self.starts[frames] = start(each)
+            self.own[frames] = self._watch(each, each.film)
+            self.disk[frames] = _size(self._folder(each).path)
+            if not coding:
+                self.other[frames] = self._watch(each, replace(each.film, name="another"))
+            if steps and number == 0:
+                self.steady = self._step(pair[1])
+
+    def probe(self, took: float, memory: int | None) -> Probe | None:
+        """What was seen, and guesses for the rest; None where nothing says how long it takes."""
+        trains = self._trains()
+        if not self.starts and not (trains and self.small):
+            return None
+        guessed: set[Figure] = set()
+        if len(self.starts) < 2 or (trains and self.steady is None):
+            guessed.add("training")
+        if len(self.own) < 2:
+            guessed.add("evaluating")
+        if not self.disk:
+            guessed.add("disk")
         return Probe(
-            start=starts,
-            step=self._step(pair[1]) if steps else 0.0,
-            own=_line(pair, lambda each: self._watch(each, each.film)),
-            other=None
-            if coding
-            else _line(pair, lambda each: self._watch(each, replace(each.film, name="another"))),
-            disk=_line(pair, lambda each: _size(self._folder(each).path)),
-            memory=None,
+            took=took,
+            start=_through(self.starts, alike=trains) or Line(self.built, 0.0),
+            step=self._step_time() if trains else 0.0,
+            own=self._own(),
+            other=_through(self.other),
+            drawing=self.drawing,
+            disk=_through(self.disk, alike=trains) or Line(self.weights, 0.0),
+            # The most that is held is held in whole steps and in evaluations.
+            memory=memory if self.own else None,
+            guessed=frozenset(guessed),
         )
+
+    def _trains(self) -> bool:
+        architecture = self.cell.architecture if self.cell else None
+        if architecture is None or issubclass(architecture, FilmCodec):
+            return False
+        return not architecture.fits_directly()
+
+    def _step_time(self) -> float:
+        """Seconds of a training frame in a whole batch."""
+        if self.steady is not None:
+            return self.steady
+        assert self.cell is not None
+        batch = self.cell.settings.batch
+        line = _through(self.small)
+        assert line is not None
+        return line.at(batch) / batch
+
+    def _own(self) -> Line | None:
+        """Evaluating it on its own film, which takes more, but only for so many frames."""
+        if len(self.own) == 1 and (other := _through(self.other)):
+            (frames, seconds), *_ = self.own.items()
+            return Line(max(0.0, seconds - other.at(frames)), other.a_frame)
+        return _through(self.own)
+
+    def _small_steps(self, cell: Cell) -> None:
+        """Time steps of a few frames: a whole one may take longer than there is time."""
+        settings, device = cell.settings, cell.settings.device
+        config = config_of(cell)
+        began = time.perf_counter()
+        architecture = registry().architecture(config.model)
+        model = architecture.build(FrameSize.parse(config.size), config.options)
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.built = time.perf_counter() - began
+        self.weights = float(sum(each.nbytes for each in model.state_dict().values()))
+        with torch.inference_mode():
+            frames = film_batch(cell.film, slice(0, FEW), device)
+            model.eval().decode(model.encode(frames))
+            self.drawing = _timed(lambda: model.decode(model.encode(frames))) / FEW
+        model.train()
+        for count in (FEW, MORE):
+            frames = film_batch(cell.film, slice(0, count), device)
+            step = training_step(model, frames, settings.precision, "none")
+            for _ in range(2):
+                self.small[count] = _timed(step)
 
     def _folder(self, cell: Cell) -> RunFolder:
         return RunFolder.of(self.workspace, config_of(cell))
@@ -198,6 +343,15 @@ class _Trial:
         return statistics.median(1 / moment.frames_per_second for moment in steady)
 
 
+def _lengths(cell: Cell) -> tuple[int, int]:
+    """Frames of the excerpts: what is fitted needs more of them than a latent has numbers."""
+    architecture = cell.architecture
+    if issubclass(architecture, FilmCodec) or not architecture.fits_directly():
+        return SHORT, LONG
+    short = max(SHORT, cell.settings.latent * 3 // 2)
+    return short, max(LONG, 2 * short)
+
+
 def _excerpt(cell: Cell, frames: int) -> Cell:
     """The cell on the first frames of its film, with the shortest of trainings."""
     film = cell.film
@@ -208,9 +362,25 @@ def _excerpt(cell: Cell, frames: int) -> Cell:
     return Cell(short, cell.architecture, settings, short)
 
 
-def _line(pair: tuple[Cell, Cell], of: Callable[[Cell], float]) -> Line:
-    few, many = ((len(cell.film), of(cell)) for cell in pair)
-    return Line.through(few, many)
+def _through(samples: Samples, alike: bool = False) -> Line | None:
+    """The line through what two numbers of frames took; None without any.
+
+    Of one number, all is taken to be for the frames, or with `alike` for any number of them.
+    """
+    if not samples:
+        return None
+    *fewer, most = sorted(samples.items())
+    if alike and not fewer:
+        return Line(most[1], 0.0)
+    return Line.through(fewer[0] if fewer else (0, 0.0), most)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
 def _size(folder: Path) -> float:

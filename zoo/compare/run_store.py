@@ -4,12 +4,20 @@ A run is a manifest beside files that are named by their hashes. The manifest is
 files that an older one names stay until then: a reader sees the run before or after a change,
 never half of either, and what a killed writer left is only rubbish to be written over. What a model
 made of other films than its own is kept apart, film by film: several machines write it at once.
+
+Neither side is the truth. A finished run is further than one that is being trained, more steps are
+further than fewer, and then the later one is: what is further stays as it is, here and there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -17,11 +25,17 @@ import fsspec
 import pydantic
 
 from zoo.errors import BadInput, ZooError
-from zoo.training.run_folder import RunFolder
+from zoo.locks import IN_FOLDER, Held, alone, is_lock
+from zoo.reading import parse_json
+from zoo.training.run_folder import RunFile, RunFolder
 from zoo.workspace import Workspace, written_aside
 
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20
+RUN, WEIGHTS, CODING = "run.json", "weights.safetensors", "coding.json"
+CHECKPOINT = "checkpoint.safetensors"
+LARGEST_HEADER = 16 << 20
+"""Bytes of a checkpoint's header, which says at which step it was written."""
 
 
 class _File(pydantic.BaseModel):
@@ -32,11 +46,15 @@ class _File(pydantic.BaseModel):
 
 
 class _Manifest(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
     files: dict[str, _File]
     """By path in the run's folder, with slashes."""
+    written: float = 0.0
+    """When the newest of them was written, in seconds since 1970; 0 if that is not known."""
+    weights: str | None = None
+    """SHA-256 of the weights that saw another film; null for a run itself, or if not known."""
 
     @pydantic.field_validator("files")
     @classmethod
@@ -46,6 +64,34 @@ class _Manifest(pydantic.BaseModel):
             if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
                 raise ValueError(f"{name!r} leads out of the run's folder")
         return files
+
+
+class _Digest(pydantic.BaseModel):
+    """What a file's hash was, and by what it is seen that the file is still the same."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    size: int
+    changed: int
+    """Nanoseconds since 1970."""
+    sha256: str
+
+
+class _Digests(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = 1
+    files: dict[str, _Digest]
+
+
+@dataclass(frozen=True, order=True)
+class _Standing:
+    """How far a run is: the greater of two is further."""
+
+    finished: bool
+    step: int
+    """Of the checkpoint; 0 for a finished run, -1 without either."""
+    written: float
 
 
 class RunStore:
@@ -62,56 +108,57 @@ class RunStore:
         self._workspace = workspace
         self._kept: dict[Path, tuple[int, int]] = {}
 
-    def fetch(self, folder: RunFolder, watched: str) -> bool:
-        """Bring a run, and what its model made of a film, to what is kept; False for nothing.
+    def fetch(self, folder: RunFolder, watched: str) -> None:
+        """Bring a run, and what its model made of a film, where what is kept is further.
 
-        Raises ZooError if what is kept is damaged, or cannot be reached.
+        A run that another process works on is left alone. Raises ZooError if what is kept is
+        damaged, or cannot be reached.
         """
-        own = self._fetch(folder, folder.path)
-        if own and watched != _film(folder):
-            self._fetch(folder, folder.evaluation(watched))
-        return own
+        if not self._further(folder, watched):
+            return
+        with suppress(Held), alone(folder.path / IN_FOLDER, str(folder.path), waiting=None):
+            for part, manifest in self._further(folder, watched):
+                self._bring_part(folder, part, manifest)
+
+    @contextmanager
+    def seen(self, folder: RunFolder, watched: str) -> Iterator[Workspace | None]:
+        """Yield a workspace with the run as `fetch` would leave it; None if that changes nothing.
+
+        Files are empty in it, but for descriptions and records. Nothing else is changed.
+        """
+        parts = self._further(folder, watched)
+        if not parts:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix="film-zoo-") as place:
+            there = Workspace(Path(place))
+            held: dict[Path, bytes] = {}
+            for path in folder.path.rglob("*"):
+                if path.is_file():
+                    held[path] = path.read_bytes() if path.suffix == ".json" else b""
+            for part, manifest in parts:
+                for name, file in manifest.files.items():
+                    held[part / name] = self._text(part, file) if name.endswith(".json") else b""
+            for path, content in held.items():
+                copy = there.root / path.relative_to(self._workspace.root)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content)
+            yield there
 
     def keep(self, folder: RunFolder, watched: str) -> None:
         """Keep what a model made of a film, and with its own film the run itself.
 
+        What is kept already stays where it is further, or where its model has other weights.
         Raises ZooError if it cannot be written.
         """
-        self._keep(folder, folder.path if watched == _film(folder) else folder.evaluation(watched))
-
-    def _fetch(self, folder: RunFolder, part: Path) -> bool:
-        try:
-            manifest = self._read(part)
-            if manifest is None:
-                return False
-            # What says that a run is finished comes last.
-            wanted = sorted(manifest.files.items(), key=lambda named: named[0] == "run.json")
-            for name, file in wanted:
-                if not _is(part / name, file):
-                    self._bring(part, name, file)
-            for path in _own_files(folder, part):
-                if path.relative_to(part).as_posix() not in manifest.files:
-                    path.unlink()
-        except OSError as error:
-            raise ZooError(f"{self._place(part)} cannot be read: {error}") from None
-        return True
-
-    def _keep(self, folder: RunFolder, part: Path) -> None:
-        try:
-            before = self._read(part)
-            files = {}
-            for path in _own_files(folder, part):
-                file = _File(sha256=_hash(path), size=path.stat().st_size)
-                files[path.relative_to(part).as_posix()] = file
-                self._send(part, path, file)
-            manifest = _Manifest(files=files).model_dump_json().encode()
-            self._files.pipe_file(f"{self._place(part)}/{MANIFEST}", manifest)
-            if before:
-                still = {file.sha256 for file in files.values()}
-                for old in {file.sha256 for file in before.files.values()} - still:
-                    self._files.rm_file(self._blob(part, old))
-        except OSError as error:
-            raise ZooError(f"{self._place(part)} cannot be written: {error}") from None
+        kept = self._read(folder.path)
+        if watched == _film(folder):
+            if kept is None or self._standing_there(folder, kept) <= self._standing_here(folder):
+                self._keep(folder, folder.path, None)
+            return
+        weights = self._digest(folder, folder.weights)
+        if kept is None or _weights(kept) in (None, weights):
+            self._keep(folder, folder.evaluation(watched), weights)
 
     def keep_checkpoint(self, folder: RunFolder) -> None:
         """Keep a run that is being trained, if its checkpoint is another than was kept last."""
@@ -123,28 +170,178 @@ class RunStore:
             self.keep(folder, _film(folder))
             self._kept[folder.path] = now
 
+    def _further(self, folder: RunFolder, watched: str) -> list[tuple[Path, _Manifest]]:
+        """The parts of a run that are further than here where they are kept."""
+        own = self._read(folder.path)
+        if own is None:
+            return []
+        found = []
+        weights = self._digest(folder, folder.weights)
+        if self._standing_there(folder, own) > self._standing_here(folder):
+            found.append((folder.path, own))
+            weights = _weights(own)
+        if watched != _film(folder):
+            part = folder.evaluation(watched)
+            made = self._read(part)
+            if (
+                made is not None
+                and (made.weights or _weights(own)) == weights
+                and (found or made.written > _newest(_own_files(folder, part)))
+            ):
+                found.append((part, made))
+        return found
+
+    def _standing_here(self, folder: RunFolder) -> _Standing:
+        written = _newest(_own_files(folder, folder.path))
+        try:
+            run = folder.read()
+        except BadInput:
+            run = None  # damaged, and worth less than any that is not
+        if run and run.state == "finished":
+            if folder.weights.exists() or (folder.path / CODING).exists():
+                return _Standing(True, 0, written)
+            return _Standing(False, -1, written)
+        try:
+            with folder.checkpoint.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                return _Standing(False, _step(file.read(min(size, LARGEST_HEADER))), written)
+        except FileNotFoundError:
+            return _Standing(False, -1, written)
+
+    def _standing_there(self, folder: RunFolder, manifest: _Manifest) -> _Standing:
+        if run := manifest.files.get(RUN):
+            with suppress(pydantic.ValidationError):
+                described = RunFile.model_validate_json(self._text(folder.path, run))
+                if described.state == "finished":
+                    return _Standing(True, 0, manifest.written)
+        checkpoint = manifest.files.get(CHECKPOINT)
+        if checkpoint is None:
+            return _Standing(False, -1, manifest.written)
+        blob = self._blob(folder.path, checkpoint.sha256)
+        with self._reading(folder.path), self._files.open(blob, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            return _Standing(False, _step(file.read(min(size, LARGEST_HEADER))), manifest.written)
+
+    def _bring_part(self, folder: RunFolder, part: Path, manifest: _Manifest) -> None:
+        known = self._digests(part)
+        same_model = _weights(manifest) == self._digest(folder, folder.weights)
+        with self._reading(part), ExitStack() as stack:
+            # Files take their places when all of them have been read, the last that is begun first:
+            # what says that a run is finished comes last.
+            for name, file in sorted(manifest.files.items(), key=lambda named: named[0] != RUN):
+                if not self._is(part, name, file, known):
+                    aside = stack.enter_context(written_aside(part / name))
+                    self._bring(part, aside, file)
+                    if manifest.written:
+                        os.utime(aside, (manifest.written, manifest.written))
+        own = _own_files(folder, part)
+        if part == folder.path and not same_model:
+            # What other weights made of other films.
+            own += [p for p in (part / "evaluation").rglob("*") if p.is_file() and not is_lock(p)]
+        for path in own:
+            if path.relative_to(part).as_posix() not in manifest.files:
+                path.unlink(missing_ok=True)
+        self._remember(part, known, manifest.files)
+
+    def _keep(self, folder: RunFolder, part: Path, weights: str | None) -> None:
+        try:
+            before = self._read(part)
+            known, files = self._digests(part), {}
+            own = _own_files(folder, part)
+            for path in own:
+                name = path.relative_to(part).as_posix()
+                digest = _known(known, name, path) or _hash(path)
+                files[name] = _File(sha256=digest, size=path.stat().st_size)
+                self._send(part, path, files[name])
+            manifest = _Manifest(files=files, written=_newest(own), weights=weights)
+            text = manifest.model_dump_json().encode()
+            self._files.pipe_file(f"{self._place(part)}/{MANIFEST}", text)
+            if before:
+                still = {file.sha256 for file in files.values()}
+                for old in {file.sha256 for file in before.files.values()} - still:
+                    self._files.rm_file(self._blob(part, old))
+        except OSError as error:
+            raise ZooError(f"{self._place(part)} cannot be written: {error}") from None
+        self._remember(part, known, files)
+
+    @contextmanager
+    def _reading(self, part: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, ZooError):
+                raise
+            raise ZooError(f"{self._place(part)} cannot be read: {error}") from None
+
+    def _digest(self, folder: RunFolder, path: Path) -> str | None:
+        """The hash of a file of a run itself, which is read only if it changed; None without it."""
+        if not path.is_file():
+            return None
+        name = path.relative_to(folder.path).as_posix()
+        return _known(self._digests(folder.path), name, path) or _hash(path)
+
+    def _is(self, part: Path, name: str, file: _File, known: dict[str, _Digest]) -> bool:
+        path = part / name
+        if not path.is_file() or path.stat().st_size != file.size:
+            return False
+        return (_known(known, name, path) or _hash(path)) == file.sha256
+
+    def _digests(self, part: Path) -> dict[str, _Digest]:
+        """Hashes of a part's files as they were when it was last brought or kept."""
+        with suppress(OSError, ValueError):
+            return _Digests.model_validate_json(self._notes(part).read_bytes()).files
+        return {}
+
+    def _remember(self, part: Path, known: dict[str, _Digest], files: dict[str, _File]) -> None:
+        digests = {}
+        for name, file in files.items():
+            with suppress(FileNotFoundError):
+                status = (part / name).stat()
+                digests[name] = _Digest(
+                    size=status.st_size, changed=status.st_mtime_ns, sha256=file.sha256
+                )
+        if digests != known:
+            with written_aside(self._notes(part)) as aside:
+                aside.write_text(_Digests(files=digests).model_dump_json(), encoding="utf-8")
+
+    def _notes(self, part: Path) -> Path:
+        below = part.relative_to(self._workspace.runs)
+        return self._workspace.root / ".zoo" / "kept" / below / "digests.json"
+
     def _read(self, part: Path) -> _Manifest | None:
         path = f"{self._place(part)}/{MANIFEST}"
         try:
-            text = self._files.cat_file(path)
-        except FileNotFoundError:
-            return None
+            with self._reading(part):
+                text = self._files.cat_file(path)
+        except ZooError as error:
+            if isinstance(error.__context__, FileNotFoundError):
+                return None
+            raise
         try:
             return _Manifest.model_validate_json(text)
         except pydantic.ValidationError as error:
             first = error.errors()[0]["msg"]
             raise ZooError(f"{path} is damaged: {' '.join(first.split())}") from None
 
-    def _bring(self, part: Path, name: str, file: _File) -> None:
+    def _bring(self, part: Path, aside: Path, file: _File) -> None:
         blob = self._blob(part, file.sha256)
-        with written_aside(part / name) as aside:
-            with self._files.open(blob, "rb") as kept, aside.open("wb") as written:
-                # No more than was promised, whatever lies there.
-                _copy(kept, written, file.size)
-            if not _is(aside, file):
-                raise ZooError(
-                    f"{blob} is damaged; remove {self._place(part)} and run the command again"
-                )
+        with self._files.open(blob, "rb") as kept, aside.open("wb") as written:
+            # No more than was promised, whatever lies there.
+            _copy(kept, written, file.size)
+        if aside.stat().st_size != file.size or _hash(aside) != file.sha256:
+            raise self._damaged(part, blob)
+
+    def _text(self, part: Path, file: _File) -> bytes:
+        """A small file, as it was promised."""
+        blob = self._blob(part, file.sha256)
+        with self._reading(part), self._files.open(blob, "rb") as kept:
+            text: bytes = kept.read(file.size)
+        if hashlib.sha256(text).hexdigest() != file.sha256:
+            raise self._damaged(part, blob)
+        return text
+
+    def _damaged(self, part: Path, blob: str) -> ZooError:
+        return ZooError(f"{blob} is damaged; remove {self._place(part)} and run the command again")
 
     def _send(self, part: Path, path: Path, file: _File) -> None:
         blob = self._blob(part, file.sha256)
@@ -190,5 +387,26 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is(path: Path, file: _File) -> bool:
-    return path.is_file() and path.stat().st_size == file.size and _hash(path) == file.sha256
+def _known(known: dict[str, _Digest], name: str, path: Path) -> str | None:
+    """A file's hash as it was remembered, if the file is still the same."""
+    digest, status = known.get(name), path.stat()
+    if digest and (digest.size, digest.changed) == (status.st_size, status.st_mtime_ns):
+        return digest.sha256
+    return None
+
+
+def _weights(manifest: _Manifest) -> str | None:
+    file = manifest.files.get(WEIGHTS)
+    return file.sha256 if file else None
+
+
+def _newest(paths: list[Path]) -> float:
+    """When the newest of some files was written; -1 if there are none."""
+    return max((path.stat().st_mtime for path in paths), default=-1.0)
+
+
+def _step(header: bytes) -> int:
+    """The step at which a checkpoint was written, by its header; -1 if that is not told."""
+    with suppress(ValueError, KeyError, TypeError, OverflowError):
+        return int(parse_json(parse_json(header.decode())["__metadata__"]["progress"])["step"])
+    return -1

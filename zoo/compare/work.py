@@ -38,7 +38,7 @@ from zoo.plugins import registry
 from zoo.records import Cost, Record
 from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, Moment, StopRequest
+from zoo.training.watching import Interrupted, Moment
 from zoo.workspace import Workspace
 
 FAILURE = "failure.txt"
@@ -115,8 +115,8 @@ class CellWork:
     measure_peak: bool
     """Whether somebody watches how near training comes to the device's peak."""
 
-    def __call__(self, tell: Tell, stop: StopRequest) -> Record:
-        """Its record, good or failed. Raises Interrupted when `stop` was asked."""
+    def __call__(self, tell: Tell) -> Record:
+        """Its record, good or failed. Raises Interrupted where training was stopped."""
         # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
         # call of sys.exit included, costs this cell and no other. What it was is kept in full.
         config = folder = None
@@ -129,9 +129,7 @@ class CellWork:
             store = RunStore(self.store, workspace) if self.store else None
             if store:
                 store.fetch(folder, cell.watched.name)
-            self._train(cell, config, workspace, store, tell, stop)
-            if stop.asked:
-                raise Interrupted("stopped between cells; the same command goes on")
+            self._train(cell, config, workspace, store, tell)
             tell(Evaluating())
             record = self._evaluate(cell, config, workspace, folder)
             (folder.path / FAILURE).unlink(missing_ok=True)
@@ -164,7 +162,6 @@ class CellWork:
         workspace: Workspace,
         store: RunStore | None,
         tell: Tell,
-        stop: StopRequest,
     ) -> None:
         if not cell.own:
             # Trained and evaluated on its own film by an earlier cell of this comparison.
@@ -185,7 +182,6 @@ class CellWork:
             cell.film,
             self.settings.device,
             watch=watch,
-            stop=stop,
             afresh=self.afresh,
             measure_peak=self.measure_peak,
         )
@@ -222,8 +218,8 @@ class CostWork:
     threads: int | None
     afresh: bool
 
-    def __call__(self, tell: Tell, stop: StopRequest) -> dict[str, Cost]:
-        """Costs by `CostSubject.key`. Raises Interrupted when `stop` was asked."""
+    def __call__(self, tell: Tell) -> dict[str, Cost]:
+        """Costs by `CostSubject.key`."""
         if self.threads:
             torch.set_num_threads(self.threads)
 
@@ -237,7 +233,6 @@ class CostWork:
             self.device,
             afresh=self.afresh,
             watch=watch,
-            stop=stop,
         )
 
     def spoils(self, result: Any) -> bool:

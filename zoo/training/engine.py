@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 
 import torch
 
@@ -16,6 +17,7 @@ from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.stopping import StopRequest, deferred_stop, saving
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint
 from zoo.training.feed import FrameFeed
@@ -26,7 +28,7 @@ from zoo.training.ranks import agree, launch, share_weights
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
 from zoo.training.scribe import Scribe
 from zoo.training.step import TrainingStep
-from zoo.training.watching import Interrupted, Moment, StopRequest, Watcher, nobody
+from zoo.training.watching import Interrupted, Moment, Watcher, nobody
 
 AVERAGED = 0.02
 """The share of a training over which weights are averaged."""
@@ -51,9 +53,9 @@ def train(
     """Train until the budget is used, from the last checkpoint where there is one.
 
     `checkpoint_every` counts steps; without it the clock decides. `measure_peak` first measures
-    what the device could do, so that `watch` is told what share of it is reached. Raises
-    Interrupted when `stop` was asked, and ZooError if a loss is no longer a number or memory runs
-    out.
+    what the device could do, so that `watch` is told what share of it is reached. Saves and raises
+    Interrupted when `stop` was asked or a signal came, and ZooError if a loss is no longer a number
+    or memory runs out.
     """
     budget = Budget.parse(config.budget)
     steps = budget.steps(len(film.split.seen), config.batch)
@@ -108,12 +110,14 @@ def train(
             log.add(moment)
             watch(moment)
 
-    with feed.from_step(progress.step) as batch_of:
+    # Ranks stop together, after a report: they have the time that it takes.
+    patience = saving() if fabric.world_size > 1 else nullcontext()
+    with patience, deferred_stop() as signalled, feed.from_step(progress.step) as batch_of:
         while True:
             used, stopping = _used(budget, steps, progress), False
             # Several ranks ask one another only as often as they must.
             if fabric.world_size == 1 or steps is None or progress.step % report_every == 0:
-                used, stopping = agree(fabric, used, bool(stop and stop.asked))
+                used, stopping = agree(fabric, used, signalled.asked or bool(stop and stop.asked))
             if used >= 1:
                 break
             if stopping:
@@ -147,7 +151,7 @@ def train(
             report()
         with torch.no_grad():
             step.average.module.calibrate(batch_of(progress.step + n) for n in range(CALIBRATED))
-    scribe.finish(progress)
+        scribe.finish(progress)
 
 
 def _taken(model: Autoencoder, film: Film) -> int:

@@ -17,6 +17,7 @@ from zoo.frame_size import FrameSize
 from zoo.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
 from zoo.plugins import registry
 from zoo.presets import preset_named
+from zoo.stopping import StopRequest
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import load_weights, save_weights
 from zoo.training.compiling import choose_mode
@@ -24,7 +25,7 @@ from zoo.training.engine import train
 from zoo.training.preview import preview_frames, write_preview
 from zoo.training.ranks import from_first_rank, rank, ranks
 from zoo.training.run_folder import CompileMode, RunFile, RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, StopRequest, Watcher, nobody
+from zoo.training.watching import Interrupted, Watcher, nobody
 from zoo.workspace import Workspace
 
 LARGEST_BATCH = 65_536

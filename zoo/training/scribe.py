@@ -11,6 +11,7 @@ from zoo import environment
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.records import Spent
+from zoo.stopping import saving
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
 from zoo.training.curves import CURVES, draw_curves
 from zoo.training.preview import preview_frames, write_preview
@@ -42,14 +43,15 @@ class Scribe:
         self.shown: Tensor = preview_frames(film, step.device)
         self.environment = environment.describe(step.device, config.precision, config.compile)
         self.checkpointed = self.previewed = time.monotonic()
+        self.checkpointed_step: int | None = None
 
     def describe(self, state: State, progress: Progress) -> None:
         """Write the run's description and, once training rests, its learning curves."""
         if not self.writes:
             return
         # A drawing takes about half a second: too much to repeat while training goes on. It comes
-        # first, for nothing is done to a run that says of itself that it is finished.
-        if state != "training":
+        # first where nothing is done to the run any more, and last where somebody waits.
+        if state == "finished":
             draw_curves(self.folder.log, self.folder.path / CURVES)
         self.folder.write(
             RunFile(
@@ -62,6 +64,8 @@ class Scribe:
                 film_on_device=self.resident,
             )
         )
+        if state == "interrupted":
+            draw_curves(self.folder.log, self.folder.path / CURVES)
 
     def refuse_faults(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""
@@ -87,11 +91,12 @@ class Scribe:
 
     def checkpoint(self, progress: Progress) -> None:
         """Save all that is needed to go on; nothing is saved once a number is wrong."""
-        if not self.writes:
+        if not self.writes or progress.step == self.checkpointed_step:
             return
         self.refuse_faults(progress)
-        save_checkpoint(self.folder.checkpoint, progress, self.step)
-        self.checkpointed = time.monotonic()
+        with saving():
+            save_checkpoint(self.folder.checkpoint, progress, self.step)
+        self.checkpointed, self.checkpointed_step = time.monotonic(), progress.step
 
     def between_steps(self, progress: Progress, checkpoint_every: int | None) -> None:
         """Refresh checkpoint and preview when they are due."""
@@ -110,10 +115,11 @@ class Scribe:
         if not self.writes:
             return
         self.refuse_faults(progress)
-        save_weights(self.folder.weights, self.step.average.module)
-        write_preview(self.folder.preview, self.step.average.module, self.shown)
-        self.describe("finished", progress)
-        self.folder.checkpoint.unlink(missing_ok=True)
+        with saving():
+            save_weights(self.folder.weights, self.step.average.module)
+            write_preview(self.folder.preview, self.step.average.module, self.shown)
+            self.describe("finished", progress)
+            self.folder.checkpoint.unlink(missing_ok=True)
 
 
 def spent(config: TrainingConfig, film: Film, progress: Progress) -> Spent:

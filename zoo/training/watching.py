@@ -1,13 +1,9 @@
-"""What training tells those who watch it, and how it is asked to stop."""
+"""What training tells those who watch it."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
 
 from zoo.errors import ZooError
 
@@ -45,35 +41,3 @@ Watcher = Callable[[Moment], None]
 
 def nobody(_: Moment) -> None:
     """A watcher that looks away."""
-
-
-class StopRequest:
-    """Set when the user asks to stop; training looks at it between steps."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C (or SIGTERM) into a request, so that no step is cut in half.
-
-    A second one interrupts at once. Outside the main thread nothing is changed.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        request.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        for number in before:
-            signal.signal(number, ask)
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

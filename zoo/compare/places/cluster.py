@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from zoo import stopping
 from zoo.compare.places.place import Ended, Hear, Told, Work
 from zoo.errors import BadInput, ZooError
-from zoo.training.watching import Interrupted, StopRequest, stop_on_interrupt
+from zoo.training.watching import Interrupted
 
 LOOK = 0.5
-"""Seconds after which a wait ends, so that an interrupt is seen."""
+"""Seconds after which a wait ends."""
+PATIENCE = 1.5
+"""Seconds that tasks may take to save and to stop."""
 RETRIES = 3
 """Of a task whose process or machine died. One that fails for reasons of its own has a result."""
+LONGEST = 200
+"""Letters of what Ray says."""
+ROUNDING = 1e-6
+"""Ten tasks of 0.1 GPU have room on one."""
 PENDING = 1000
 """Tasks that are handed over at once where nobody sets a limit: Ray keeps them in memory."""
 
@@ -51,12 +60,13 @@ class Cluster:
         self._ours = not ray.is_initialized()
         try:
             if self._ours:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+                with _own_handlers():
+                    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise BadInput(f"Ray cannot be reached: {' '.join(str(error).split())}") from None
         if gpus is None:
             gpus = 1.0 if self.resources.get("GPU", 0) >= 1 else 0.0
-        self.gpus = gpus
+        self.gpus, self._cores, self._limit = gpus, cores, at_once
         self.capacity = at_once or PENDING
         self._task = ray.remote(_do).options(
             num_cpus=cores, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False
@@ -65,30 +75,43 @@ class Cluster:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._running: dict[Any, int] = {}
-        self._cancelled = False
 
     @property
     def resources(self) -> Mapping[str, float]:
         """What the cluster has in all, by Ray's names: CPU, GPU, memory."""
         return dict(self._ray.cluster_resources())
 
-    def start(self, number: int, work: Work) -> None:
-        """Hand work over to Ray."""
-        self._running[self._task.remote(number, work, self._news)] = number
+    @property
+    def at_once(self) -> int:
+        """How many tasks the cluster, as it is now, has room for beside one another."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        room = sum(_room(node, self._cores, self.gpus) for node in nodes)
+        return min(room, self._limit or room)
 
-    def wait(self, hear: Hear, stop: StopRequest) -> None:
-        """Listen to what is told and to what has ended."""
-        if stop.asked and not self._cancelled:
-            self._cancelled = True
-            for reference in self._running:
-                self._ray.cancel(reference, force=False)
-        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK)
+    def start(self, number: int, work: Work) -> None:
+        """Hand work over to Ray. Raises ZooError where Ray is no more."""
+        with self._reached():
+            self._running[self._task.remote(number, work, self._news)] = number
+
+    def wait(self, hear: Hear) -> None:
+        """Listen to what is told and to what has ended. Raises ZooError where Ray is no more."""
+        with self._reached():
+            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK)
         for number, what in self._heard():
             # What is told late, of work that was begun again elsewhere, is of no interest.
             if number in self._running.values():
                 hear(Told(number, what))
         for reference in done:
             hear(self._ended(self._running.pop(reference), reference))
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn what Ray raises where its own processes are gone into one line."""
+        try:
+            yield
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            why = " ".join(str(error).split())[:LONGEST]
+            raise ZooError(f"Ray was lost ({why}); the same command goes on") from None
 
     def _heard(self) -> list[tuple[int, Any]]:
         news: list[tuple[int, Any]] = []
@@ -130,12 +153,41 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for reference in self._running:
-            self._ray.cancel(reference, force=True)
-        with suppress(self._ray.exceptions.RayError):
+        # Where Ray is no more there is nothing to put away.
+        with suppress(self._ray.exceptions.RayError, ConnectionError):
+            self._stop_all()
             self._news.shutdown(force=True)
         if self._ours:
             self._ray.shutdown()
+
+    def _stop_all(self) -> None:
+        """Have tasks stop, which they do as after Ctrl-C, and end those that take too long."""
+        for reference in self._running:
+            self._ray.cancel(reference, force=False)
+        end = time.monotonic() + PATIENCE
+        while self._running and (left := end - time.monotonic()) > 0:
+            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=left)
+            for reference in done:
+                del self._running[reference]
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+
+
+def _room(node: Mapping[str, float], cores: int, gpus: float) -> int:
+    """How many tasks a machine has room for, each with so many cores and GPUs."""
+    room = int(node.get("CPU", 0) // cores)
+    return min(room, int(node.get("GPU", 0) / gpus + ROUNDING)) if gpus else room
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Put back what signals did before the block."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _do(number: int, work: Work, news: Any) -> Any:
@@ -148,8 +200,7 @@ def _do(number: int, work: Work, news: Any) -> Any:
             news.put_nowait((number, what))
 
     # Ray cancels a task by an interrupt, as Ctrl-C would.
-    with stop_on_interrupt() as stop:
-        try:
-            return work(tell, stop)
-        except Interrupted:
-            return _INTERRUPTED
+    try:
+        return work(tell)
+    except (Interrupted, KeyboardInterrupt):
+        return _INTERRUPTED

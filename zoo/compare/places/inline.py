@@ -6,13 +6,13 @@ from types import TracebackType
 from typing import Self
 
 from zoo.compare.places.place import Ended, Hear, Told, Work
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 
 class Inline:
     """Does one piece of work at a time, here; one that ends this process ends everything."""
 
-    capacity = 1
+    capacity = at_once = 1
 
     def __init__(self) -> None:
         self._begun: tuple[int, Work] | None = None
@@ -21,13 +21,13 @@ class Inline:
         """Remember the work: it is done while it is waited for."""
         self._begun = number, work
 
-    def wait(self, hear: Hear, stop: StopRequest) -> None:
+    def wait(self, hear: Hear) -> None:
         """Do it."""
         if self._begun is None:
             return
         (number, work), self._begun = self._begun, None
         try:
-            result = work(lambda what: hear(Told(number, what)), stop)
+            result = work(lambda what: hear(Told(number, what)))
         except Interrupted:
             hear(Ended(number, interrupted=True))
         else:

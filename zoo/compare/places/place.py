@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from zoo.training.watching import StopRequest
-
 Tell = Callable[[Any], None]
 """Called by work with whatever may interest those who watch; it must survive pickling."""
 
@@ -16,8 +14,8 @@ Tell = Callable[[Any], None]
 class Work(Protocol):
     """Something to be done, as plain data: it is pickled, and carried out in another process."""
 
-    def __call__(self, tell: Tell, stop: StopRequest) -> Any:
-        """Do it, and return what came of it. Raises Interrupted when `stop` was asked."""
+    def __call__(self, tell: Tell) -> Any:
+        """Do it, and return what came of it."""
 
     def spoils(self, result: Any) -> bool:
         """Whether the process that came to this result should not be used for other work."""
@@ -46,16 +44,23 @@ Hear = Callable[[Told | Ended], None]
 
 
 class Place(Protocol):
-    """Where work is done. To be entered before, and left after."""
+    """Where work is done. To be entered before, and left after.
+
+    Left by an error, KeyboardInterrupt included, it asks what is at work to save and to stop.
+    """
 
     capacity: int
-    """How many pieces of work it takes at once."""
+    """How many pieces of work may be handed over at once; not all of them need be begun."""
+
+    @property
+    def at_once(self) -> int:
+        """How many pieces of work are done beside one another; 0 if there is room for none."""
 
     def start(self, number: int, work: Work) -> None:
         """Begin work that is called `number` from here on; there is room for it."""
 
-    def wait(self, hear: Hear, stop: StopRequest) -> None:
-        """Wait a moment, or until something has happened, and tell of it; pass `stop` on."""
+    def wait(self, hear: Hear) -> None:
+        """Wait a moment, or until something has happened, and tell of it."""
 
     def __enter__(self) -> Self: ...
 
@@ -67,7 +72,7 @@ class Place(Protocol):
     ) -> None: ...
 
 
-def carried_out(place: Place, work: Work, tell: Tell, stop: StopRequest) -> Ended:
+def carried_out(place: Place, work: Work, tell: Tell) -> Ended:
     """Have one piece of work done and nothing beside it."""
     ends: list[Ended] = []
 
@@ -79,5 +84,5 @@ def carried_out(place: Place, work: Work, tell: Tell, stop: StopRequest) -> Ende
 
     place.start(0, work)
     while not ends:
-        place.wait(hear, stop)
+        place.wait(hear)
     return ends[0]

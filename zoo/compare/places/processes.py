@@ -7,22 +7,30 @@ that failed: a GPU, for one, is of no more use to a process in which a kernel ha
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Self, cast
 
+from zoo import stopping
 from zoo.compare.places.place import Ended, Hear, Told, Work
-from zoo.training.watching import Interrupted, StopRequest
+from zoo.training.watching import Interrupted
 
 LOOK = 0.2
-"""Seconds after which a wait ends, so that an interrupt is seen."""
+"""Seconds after which a wait ends."""
 FAREWELL = 5.0
 """Seconds that a process without work may take to end."""
+PATIENCE = 1.5
+"""Seconds that work may take to stop; a process that saves is waited for."""
+_STOP = getattr(signal, "SIGUSR1", None)
+"""What asks a process to stop its work; None where there is no such signal, as on Windows."""
 
 
 @dataclass(eq=False)
@@ -31,49 +39,78 @@ class _Worker:
     pipe: Connection
     number: int | None = None
     """The work it is at."""
-    told_to_stop: bool = False
+    work: Work | None = None
+    """The same work, until the process says that it has begun."""
+    used: bool = False
+    """Whether it has done other work before."""
+    saving: bool = False
 
 
 class Processes:
     """Does work in up to `capacity` processes, which are started as they are needed."""
 
     def __init__(self, capacity: int = 1) -> None:
-        self.capacity = capacity
+        self.capacity = self.at_once = capacity
         self._workers: list[_Worker] = []
+        self._lost: list[Ended] = []
 
     def start(self, number: int, work: Work) -> None:
-        """Hand work to a process that has none."""
-        worker = next((w for w in self._workers if w.number is None), None) or self._hire()
-        worker.number, worker.told_to_stop = number, False
-        worker.pipe.send(work)
+        """Hand work to a process that has none.
 
-    def wait(self, hear: Hear, stop: StopRequest) -> None:
+        A process that died since its last work is replaced. Where a fresh one cannot be reached
+        either, `wait` tells that the work is lost.
+        """
+        for worker in [w for w in self._workers if w.number is None]:
+            if self._hand_over(worker, number, work):
+                return
+        worker = self._hire()
+        if not self._hand_over(worker, number, work):
+            self._lost.append(Ended(number, lost=_death(worker.process.exitcode)))
+
+    def wait(self, hear: Hear) -> None:
         """Listen to the processes that are at work."""
+        while self._lost:
+            hear(self._lost.pop())
         busy = [worker for worker in self._workers if worker.number is not None]
-        if stop.asked:
-            for worker in busy:
-                if not worker.told_to_stop:
-                    worker.told_to_stop = True
-                    _send(worker.pipe, None)
         # A process that dies closes its end of the pipe, which is then ready as well.
         ready = wait([worker.pipe for worker in busy], timeout=LOOK)
         for worker in busy:
             if worker.pipe in ready:
                 self._listen(worker, hear)
 
+    def _hand_over(self, worker: _Worker, number: int, work: Work) -> bool:
+        """Give a process its work; False if it is no more, and it is then forgotten."""
+        try:
+            worker.pipe.send(work)
+        except OSError:
+            self._forget(worker)
+            return False
+        worker.number, worker.work = number, work
+        return True
+
     def _listen(self, worker: _Worker, hear: Hear) -> None:
         assert worker.number is not None
         try:
             kind, what, spoilt = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join()
-            self._workers.remove(worker)
-            hear(Ended(worker.number, lost=_death(worker.process.exitcode)))
+            self._forget(worker)
+            if worker.work is not None and worker.used:
+                # It died before it began: the work has nothing to do with that.
+                self.start(worker.number, worker.work)
+            else:
+                hear(Ended(worker.number, lost=_death(worker.process.exitcode)))
             return
-        if kind == "told":
-            hear(Told(worker.number, what))
-            return
-        number, worker.number = worker.number, None
+        match kind:
+            case "begun":
+                worker.work = None
+                return
+            case "told":
+                hear(Told(worker.number, what))
+                return
+            case "saving":
+                worker.saving = what
+                return
+        number, worker.number, worker.used = worker.number, None, True
         if spoilt:
             self._dismiss(worker)
         match kind:
@@ -86,24 +123,71 @@ class Processes:
 
     def _hire(self) -> _Worker:
         spawn = multiprocessing.get_context("spawn")
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
-        theirs.close()
-        worker = _Worker(process, ours)
-        self._workers.append(worker)
+        # Begun by itself, it would let signals through to the process that is started next.
+        if hasattr(multiprocessing.resource_tracker, "ensure_running"):
+            multiprocessing.resource_tracker.ensure_running()
+        with stopping.deferred_stop():
+            ours, theirs = spawn.Pipe()
+            process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+            with stopping.held_back():
+                process.start()
+            theirs.close()
+            worker = _Worker(process, ours)
+            self._workers.append(worker)
         return worker
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: _Worker, seconds: float = FAREWELL) -> None:
         """End a process: by itself where it has no work, at once otherwise."""
         if worker.number is not None:
             worker.process.kill()
         worker.pipe.close()
-        worker.process.join(FAREWELL)
+        worker.process.join(seconds)
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
         self._workers.remove(worker)
+
+    def _forget(self, worker: _Worker) -> None:
+        """Put away what is left of a process that can no longer be reached."""
+        worker.process.join(FAREWELL)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+
+    def _stop_all(self) -> None:
+        """Ask all work to stop and give it time to; a process that saves is waited for."""
+        busy = [worker for worker in self._workers if worker.number is not None]
+        for worker in busy:
+            if _STOP is not None and worker.process.is_alive():
+                assert worker.process.pid is not None
+                with suppress(OSError):
+                    os.kill(worker.process.pid, _STOP)
+        end = time.monotonic() + PATIENCE
+        while busy and (left := end - time.monotonic()) > 0:
+            self._await(busy, left)
+        if any(worker.saving for worker in busy):
+            with stopping.saving():
+                while busy := [worker for worker in busy if worker.saving]:
+                    self._await(busy, LOOK)
+
+    def _await(self, busy: list[_Worker], seconds: float) -> None:
+        """Listen for so long, and take those that have stopped out of `busy`."""
+        ready = wait([worker.pipe for worker in busy], timeout=seconds)
+        for worker in [worker for worker in busy if worker.pipe in ready]:
+            if not self._still_busy(worker):
+                busy.remove(worker)
+
+    def _still_busy(self, worker: _Worker) -> bool:
+        """Read one message of a process that was asked to stop; False if it has stopped."""
+        try:
+            kind, what, _ = worker.pipe.recv()
+        except (EOFError, OSError):
+            return False
+        if kind == "saving":
+            worker.saving = what
+        return kind in ("begun", "told", "saving")
 
     def __enter__(self) -> Self:
         return self
@@ -114,8 +198,11 @@ class Processes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None:
+            self._stop_all()
         for worker in list(self._workers):
-            self._dismiss(worker)
+            # Where something went wrong nobody waits for a process to put itself away.
+            self._dismiss(worker, FAREWELL if kind is None else 0.0)
 
 
 def _death(code: int | None) -> str:
@@ -134,44 +221,43 @@ def _death(code: int | None) -> str:
     return f"its process was killed by {name}{why}"
 
 
-class _Asked(StopRequest):
-    """Asked as soon as anything comes through the pipe, or the pipe is closed."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    @property
-    def asked(self) -> bool:  # type: ignore[override]
-        """Whether to stop."""
-        return self._pipe.poll()
-
-
 def _serve(pipe: Connection) -> None:
     """What such a process does: work that comes through the pipe, until it is closed."""
     # Ctrl-C in a terminal, and the end of a job on a cluster, reach every process of a group; the
-    # one that gives the work decides.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # one that gives the work decides, and asks this one by a signal of its own.
+    for number in stopping.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    if _STOP is not None:
+        signal.signal(_STOP, stopping.interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)
+    stopping.on_saving = lambda saving: _send(pipe, ("saving", saving, False))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            work = pipe.recv()
-        except EOFError:
+            work = cast(Work, pipe.recv())
+        except (EOFError, OSError, KeyboardInterrupt):
             return
-        if work is None:
-            continue  # asked to stop what was done already
-        _do(cast(Work, work), pipe)
+        except Exception as error:
+            _send(pipe, ("raised", f"its work cannot be read here: {_told(error)}", True))
+            return
+        _do(work, pipe)
 
 
 def _do(work: Work, pipe: Connection) -> None:
     try:
-        result = work(lambda what: _send(pipe, ("told", what, False)), _Asked(pipe))
-    except Interrupted:
-        _send(pipe, ("interrupted", None, True))
+        _send(pipe, ("begun", None, False))
+        result = work(lambda what: _send(pipe, ("told", what, False)))
+        message = ("ended", result, work.spoils(result))
+    except (Interrupted, KeyboardInterrupt):
+        message = ("interrupted", None, True)
     except (Exception, SystemExit) as error:
-        _send(pipe, ("raised", " ".join(f"{type(error).__name__}: {error}".split()), True))
-    else:
-        _send(pipe, ("ended", result, work.spoils(result)))
+        message = ("raised", _told(error), True)
+    _send(pipe, message)
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _send(pipe: Connection, message: Any) -> None:

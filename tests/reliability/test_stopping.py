@@ -1,0 +1,195 @@
+"""Asked to stop, every verb stops, says so once, and goes on when it is given again."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.conftest import SMALL, TIMES
+from tests.reliability.warm import ROOT
+from tests.video.flashing import flashing_film
+
+PATIENCE = 120.0
+"""Seconds for anything at all; how soon a verb ends is measured in benchmarks."""
+BEGIN = """
+import signal, sys, time
+from zoo import stopping
+stopping.GRACE, stopping.REPEAT = 0.6, 0.1
+def body():
+    print("begun", flush=True)
+    {body}
+sys.argv = ["zoo"]
+import types
+sys.modules["zoo.cli"] = types.SimpleNamespace(main=body)
+from zoo.__main__ import main
+main()
+"""
+SLEEPS = "time.sleep(60)"
+DEAF = """while True:
+        try: time.sleep(60)
+        except KeyboardInterrupt: print("deaf", flush=True)"""
+SAVES = """with stopping.deferred_stop() as stop:
+        while not stop.asked: time.sleep(0.01)
+        with stopping.saving(): time.sleep(2)
+        print("saved", flush=True)"""
+SAVES_FOR_EVER = SAVES.replace("time.sleep(2)", "time.sleep(60)")
+
+
+def begun(body: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGIN.format(body=body)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,
+    )
+    assert process.stdout and process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGHUP, 129, "SIGHUP"),
+    ],
+)
+def test_one_signal_stops_with_its_own_code_and_one_line(number: int, code: int, word: str) -> None:
+    process = begun(SLEEPS)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code
+    assert err.startswith(f"zoo: {word}, stopping (") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_is_ignored_from_the_start_stays_ignored(number: int) -> None:
+    process = begun(SLEEPS, lambda: signal.signal(number, signal.SIG_IGN))
+    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+
+
+def test_a_process_that_does_not_stop_is_ended_and_says_so() -> None:
+    process = begun(DEAF)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, "deaf\n")
+    assert "zoo: ended without waiting any longer" in err
+
+
+@pytest.mark.parametrize("body", [DEAF, SAVES_FOR_EVER])
+def test_a_second_signal_ends_at_once_and_says_so(body: str) -> None:
+    process = begun(body)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # as `timeout` does: the same request
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "zoo: ended at once" in err
+
+
+def test_what_saves_is_waited_for() -> None:
+    process = begun(SAVES)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (143, "saved\n")
+    assert "zoo: still saving" in err
+
+
+def in_terminal(
+    folder: Path, words: tuple[str, ...], moment: Callable[[int, str], bool] | None
+) -> tuple[int, str]:
+    """Run `zoo` in a terminal and press Ctrl-C at a moment, by its process and what it printed."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(folder)
+        path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
+        where = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        os.execve(sys.executable, [sys.executable, "-m", "zoo", *words], where)
+    said, pressed, end = b"", False, time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 0.02)[0]:
+            try:
+                more = os.read(terminal, 1 << 16)
+            except OSError:  # the last that had it open is gone
+                break
+            if not more:
+                break
+            said += more
+        if moment and not pressed and moment(pid, said.decode(errors="replace")):
+            os.write(terminal, b"\x03")
+            pressed = True
+    else:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
+    assert pressed or not moment, text
+    return os.waitstatus_to_exitcode(status), text
+
+
+def loads_torch(pid: int, said: str) -> bool:
+    try:
+        return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def prints(what: str) -> Callable[[int, str], bool]:
+    return lambda pid, said: what in said
+
+
+def check_interrupted(ended: tuple[int, str]) -> None:
+    code, said = ended
+    assert code == 130, said
+    assert said.count("zoo: interrupted, stopping") == 1, said
+    assert "Traceback" not in said and "ignored in" not in said, said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -> None:
+    flashing_film(tmp_path / "flash.mp4", [0.4, 1.0], times=TIMES)
+    words = ("compare", "--films", "./flash.mp4", "--models", "ae", *SMALL, "--size", "128x64")
+    words = (*words, "--budget", "4000frames", "--metrics", "psnr")
+    moments = [loads_torch, prints("0/"), prints("training"), prints("measuring")]
+    for moment in [*moments, prints("drawing the report")]:
+        check_interrupted(in_terminal(tmp_path, words, moment))
+        assert not list(tmp_path.rglob(".aside-*"))
+    code, said = in_terminal(tmp_path, words, None)
+    assert code == 0 and "report:" in said, said
+    check_interrupted(in_terminal(tmp_path, (*words, "--afresh", "--dry-run"), prints("trying")))
+    records = (tmp_path / "results" / "results.json").read_text()
+    assert '"failed"' not in records
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(
+    ("words", "moment"),
+    [
+        (("bench", "--models", "ae", "--preset", "quick"), prints("1/1")),
+        (("train", "ae", "--film", "carphone", "--preset", "quick"), prints("step")),
+        (("films", "ingest", "carphone"), loads_torch),
+        (("models", "check", "ae"), loads_torch),
+    ],
+)
+def test_ctrl_c_in_a_terminal_ends_a_verb(
+    words: tuple[str, ...], moment: Callable[[int, str], bool], tmp_path: Path
+) -> None:
+    check_interrupted(in_terminal(tmp_path, words, moment))
