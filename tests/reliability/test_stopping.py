@@ -26,7 +26,6 @@ import signal, sys, time
 from zoo import stopping
 stopping.GRACE, stopping.REPEAT = 0.6, 0.1
 def body():
-    print("begun", flush=True)
     {body}
 sys.argv = ["zoo"]
 import types
@@ -34,11 +33,15 @@ sys.modules["zoo.cli"] = types.SimpleNamespace(main=body)
 from zoo.__main__ import main
 main()
 """
-SLEEPS = "time.sleep(60)"
-DEAF = """while True:
-        try: time.sleep(60)
-        except KeyboardInterrupt: print("deaf", flush=True)"""
+SLEEPS = 'print("begun", flush=True); time.sleep(60)'
+DEAF = """for line in ("begun", *["deaf"] * 9):
+        try:
+            print(line, flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass"""
 SAVES = """with stopping.deferred_stop() as stop:
+        print("begun", flush=True)
         while not stop.asked: time.sleep(0.01)
         with stopping.saving(): time.sleep(2)
         print("saved", flush=True)"""
@@ -96,8 +99,9 @@ def test_a_second_signal_ends_at_once_and_says_so(body: str) -> None:
     process = begun(body)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # as `timeout` does: the same request
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "zoo: ended at once" in err

@@ -42,15 +42,17 @@ def _figures(share: Share) -> tuple[str, ...]:
     if share.problem:
         return ("n/a",)
 
-    def guess(figure: Figure) -> str:
-        return "~" if figure in share.guessed else ""
+    def shown(figure: Figure, amount: float, text: str) -> str:
+        if figure not in share.guessed:
+            return text
+        return f"~{text}" if amount else "n/a"
 
     return (
-        guess("training") + duration(share.training),
-        guess("evaluating") + duration(share.evaluating),
-        guess("training") + duration(share.costs),
+        shown("training", share.training, duration(share.training)),
+        shown("evaluating", share.evaluating, duration(share.evaluating)),
+        shown("training", share.costs, duration(share.costs)),
         "n/a" if share.memory is None else scaled(share.memory, "B"),
-        guess("disk") + scaled(share.disk, "B"),
+        shown("disk", share.disk, scaled(share.disk, "B")),
     )
 
 
@@ -78,9 +80,11 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
     known = [share.memory for share in found.shares if share.memory is not None]
     disk = sum(share.disk for share in found.shares)
     free = shutil.disk_usage(comparison.workspace.root).free
-    least = f"without {found.unknown} cells that nothing is known of, " if found.unknown else ""
     if found.unknown < missing:
-        lines.append(f"time: {least}about {duration(found.seconds)}, without drawing the report")
+        # What nothing is known of is not in the sum.
+        short = any(s.problem or (s.guessed and not s.evaluating) for s in found.shares)
+        told = f"{'at least' if short else 'about'} {duration(found.seconds)}"
+        lines.append(f"time: {told}, without drawing the report")
     if known:
         device = comparison.sweep[0].device.type
         held = "device" if device == "cuda" else "main"

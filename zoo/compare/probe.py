@@ -7,6 +7,7 @@ come to: that is guessed from what it did.
 
 from __future__ import annotations
 
+import functools
 import signal
 import statistics
 import tempfile
@@ -27,7 +28,7 @@ from zoo.compare.places.place import Tell
 from zoo.compare.plan import Cell
 from zoo.compare.work import CellWork, scratch
 from zoo.evaluation.coding import ensure_coded, evaluate_coding
-from zoo.evaluation.cost import training_step
+from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.memory import hand_back, most_held
 from zoo.evaluation.watch import Judges, film_batch
@@ -292,7 +293,7 @@ class _Trial:
             frames = film_batch(cell.film, slice(0, count), device)
             step = training_step(model, frames, settings.precision, "none")
             for _ in range(2):
-                self.small[count] = _timed(step)
+                self.small[count] = _timed(functools.partial(step, frames, HALFWAY))
 
     def _folder(self, cell: Cell) -> RunFolder:
         return RunFolder.of(self.workspace, config_of(cell))
