@@ -69,6 +69,7 @@ def encode(
     container_options: dict[str, str] | None = None,
     container_format: str | None = None,
     rotate: int = 0,
+    matrix: Sequence[int] | None = None,
     **context: Any,
 ) -> Path:
     """Write a film; `context` are attributes of the codec context, such as colour tags."""
@@ -90,6 +91,8 @@ def encode(
             setattr(stream.codec_context, name, value)
         if rotate:
             stream.set_display_rotation(rotate)
+        if matrix:
+            stream.set_display_matrix(matrix)
         for number, one in enumerate(frames):
             frame = one if isinstance(one, av.VideoFrame) else video_frame(one, pix_fmt)
             frame.pts = number if pts is None else pts[number]

@@ -6,8 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.films.making import Pixels, drifting, encode, opened, planar, rgb, texture
-from zoo.films.store import Bars
+from tests.films.making import encode, opened, planar, rgb, texture
 
 PATCHES = [(255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 60, 40), (40, 180, 70), (50, 80, 210)]
 # Kr and Kb of each matrix, with the code that H.273 gives it.
@@ -37,15 +36,6 @@ def stripes(film_frame: np.ndarray, count: int) -> list[list[int]]:
     _, height, width = film_frame.shape
     at = ((np.arange(count) + 0.5) * width / count).astype(int)
     return film_frame[:, height // 2, at].T.tolist()
-
-
-def boxed(inner: list[Pixels], width: int, height: int, left: int, top: int) -> list[Pixels]:
-    frames = []
-    for pixels in inner:
-        frame = rgb(width, height, (0, 0, 0))
-        frame[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-        frames.append(frame)
-    return frames
 
 
 @pytest.mark.parametrize("bits", [8, 10])
@@ -108,52 +98,6 @@ def test_shrinking_keeps_all_of_the_colour_s_resolution(tmp_path: Path) -> None:
     r, b = y + 2 * (1 - kr) * pr, y + 2 * (1 - kb) * pb
     wanted = 255 * np.stack([r, (y - kr * r - kb * b) / (1 - kr - kb), b])
     assert np.abs(film.frames[0] - wanted).max() <= 0.6
-
-
-def test_letterbox_is_found_behind_black_cards_and_dark_scenes(tmp_path: Path) -> None:
-    bright = drifting(320, 120, 20)
-    dark = [np.asarray(f // 30, dtype=np.uint8) for f in drifting(320, 120, 20, seed=1)]
-    black = [rgb(320, 120, (0, 0, 0))] * 10
-    clip = encode(tmp_path / "clip.mp4", boxed(black + dark + bright + dark, 320, 180, 0, 30))
-    film = opened(clip, tmp_path, "96x36")
-    assert film.store.manifest.parts[0].bars == Bars(top=30, bottom=30)
-    assert film.frames[40][:, 0].mean() > 60 and film.frames[40][:, -1].mean() > 60
-
-
-def test_pillarbox_is_found(tmp_path: Path) -> None:
-    clip = encode(tmp_path / "clip.mp4", boxed(drifting(240, 180, 30), 320, 180, 40, 0))
-    film = opened(clip, tmp_path, "48x36")
-    assert film.store.manifest.parts[0].bars == Bars(left=40, right=40)
-
-
-def test_a_film_that_is_dark_at_its_edges_most_of_the_time_keeps_them(tmp_path: Path) -> None:
-    night = boxed(drifting(320, 60, 50), 320, 180, 0, 60)
-    day = drifting(320, 180, 10, seed=2)
-    clip = encode(tmp_path / "clip.mp4", night + day)
-    assert opened(clip, tmp_path).store.manifest.parts[0].bars == Bars()
-
-
-def test_a_film_too_dark_to_judge_is_not_cropped(tmp_path: Path) -> None:
-    dark = [np.asarray(f // 40, dtype=np.uint8) for f in drifting(320, 180, 30)]
-    clip = encode(tmp_path / "clip.mp4", dark)
-    assert opened(clip, tmp_path).store.manifest.parts[0].bars == Bars()
-
-
-def test_subtitles_in_a_bar_do_not_make_it_picture(tmp_path: Path) -> None:
-    frames = boxed(drifting(320, 120, 30), 320, 180, 0, 30)
-    for frame in frames[5:20]:
-        frame[158:170, 110:170] = 255
-    clip = encode(tmp_path / "clip.mp4", frames)
-    assert opened(clip, tmp_path, "96x36").store.manifest.parts[0].bars == Bars(top=30, bottom=30)
-
-
-def test_bars_that_only_the_beginning_has_are_kept_and_said(tmp_path: Path) -> None:
-    # The only key frame is letterboxed: what was found beforehand is wrong, the ingest sees it.
-    frames = boxed(drifting(320, 120, 10), 320, 180, 0, 30) + drifting(320, 180, 50)
-    clip = encode(tmp_path / "clip.mp4", frames, options={"g": "300", "sc_threshold": "0"})
-    film = opened(clip, tmp_path)
-    assert film.store.manifest.parts[0].bars == Bars()
-    assert len(film) == 60
 
 
 def test_crop_by_hand(tmp_path: Path) -> None:

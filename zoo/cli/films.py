@@ -14,7 +14,7 @@ from zoo.errors import BadInput, ZooError
 if TYPE_CHECKING:
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
-    from zoo.films.store import Part
+    from zoo.films.store import Bars, Part
     from zoo.workspace import Workspace
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
@@ -400,12 +400,18 @@ def _summary(film: Film) -> list[str]:
     return lines
 
 
+def _sides(bars: Bars) -> str:
+    if not any(bars.model_dump().values()):
+        return "none"
+    return f"left {bars.left}, top {bars.top}, right {bars.right}, bottom {bars.bottom}"
+
+
 def _part_rows(part: Part) -> list[tuple[str, str]]:
-    bars = part.bars
-    found = f"left {bars.left}, top {bars.top}, right {bars.right}, bottom {bars.bottom}"
     duration = "not stated" if part.duration is None else f"{part.duration:.3f} s"
     rate = "not stated" if part.rate is None else f"{part.rate:.3f} a second"
-    turned = f", turned {part.rotation} degrees" if part.rotation else ""
+    turned = ", mirrored" if part.mirrored else ""
+    turned += f", turned {part.rotation} degrees" if part.rotation else ""
+    cropped = any(part.cropping.model_dump().values())
     interlaced = ", interlaced" if part.interlaced else ""
     return [
         ("file", part.file),
@@ -418,5 +424,7 @@ def _part_rows(part: Part) -> list[tuple[str, str]]:
             f"{part.pixel_format}, {part.range} range, matrix {part.matrix}, "
             f"primaries {part.primaries}, transfer {part.transfer}",
         ),
-        ("  letterbox", found if any(bars.model_dump().values()) else "none"),
+        *([("  cropped", f"by its header: {_sides(part.cropping)}")] if cropped else []),
+        ("  letterbox", _sides(part.bars)),
+        *(("  note", note) for note in part.notes),
     ]

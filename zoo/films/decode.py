@@ -12,6 +12,7 @@ import av.error
 from av.video.frame import VideoFrame
 
 from zoo.films.clock import FileClock, FrameClock
+from zoo.films.display import Shown
 from zoo.films.source import Source
 from zoo.films.store import Damage, Join
 from zoo.films.time_code import format_time_code
@@ -36,12 +37,13 @@ class TimedFrame:
 
 
 def decoded(source: Source, damage: Damage, sought: bool = False) -> Iterator[VideoFrame]:
-    """Yield every frame of a file that can be decoded, counting what cannot.
+    """Yield every frame of a file that can be decoded, as it is shown, counting what cannot.
 
     A file that begins between two key frames gives nothing before the second, which is noted unless
     that place was `sought`.
     """
     packets = source.container.demux(source.stream)
+    shown = Shown(source)
     leading: int | None = None if sought else 0
     failures = 0
     while failures < _MOST_FAILURES:
@@ -79,7 +81,7 @@ def decoded(source: Source, damage: Damage, sought: bool = False) -> Iterator[Vi
             if frame.is_corrupt:
                 damage.frames += 1
             else:
-                yield frame
+                yield shown.of(frame)
     damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
 
 

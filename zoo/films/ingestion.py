@@ -50,6 +50,9 @@ def ingest(
     """Write a whole store into an empty folder. Raises BadInput or ZooError, see `open_film`."""
     tell = _Teller(entry.name, progress)
     surveys = look_at(entry, settings)
+    for survey in surveys:
+        for note in survey.part.notes:
+            tell.message(f"{survey.part.file}: {note}")
     expected = sum(s.expected for s in surveys)
     _say_space(entry, settings, expected, folder, tell)
     for attempt in range(1, _MOST_PASSES + 1):

@@ -1,7 +1,8 @@
 """Finding bars: rows and columns at the edges that stay dark through the whole film.
 
 One dark scene says nothing about bars, so rows and columns are judged over frames from the
-whole film, and only frames that show something are counted.
+whole film, and only frames that show something are counted. Dark ground is no bar either: bars
+lie on both sides, and end in a straight line.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from zoo.films.colour import Colour
+from zoo.films.colour import Colour, has_alpha, uncoloured
+from zoo.films.display import Shown
 from zoo.films.source import Source
 from zoo.films.store import Bars
 
@@ -29,6 +31,13 @@ _LIT_SHARE, _LIT_LEVEL = 0.3, 10
 _PICTURE_SHARE = 0.01
 # What is left of the picture must be at least this large for bars to be believed.
 _SMALLEST = 32
+# Bars lie on both sides and are about equal: one may be larger by this share of the other, or by
+# this many lines. What is dark on one side alone is ground, unless it is this small a share of
+# the frame: tape and capture cards leave such edges.
+_UNEVEN_SHARE, _UNEVEN_LINES, _EDGE_SHARE = 0.25, 4, 0.03
+# The picture ends at once at a bar: the lines beyond have less than this share of the light of
+# the lines within. A subject on dark ground ends line by line.
+_STEP_SHARE = 0.3
 # Fewer frames than this that show anything tell nothing.
 _FEWEST = 3
 # With fewer key frames than this, frames that follow them, every so many, make up the number.
@@ -92,6 +101,7 @@ def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) 
     stream, base = source.stream, source.stream.time_base
     if base is None:
         return
+    shown = Shown(source)
     places: dict[int, None] = {}
     seeks = max(1, min(_SEEKS, round((stop - start) / _SEEK_SECONDS)))
     for seek in range(seeks):
@@ -110,7 +120,7 @@ def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) 
             source.container.seek(place, stream=stream, backward=True)
             frames = source.container.decode(stream)
             for frame in itertools.islice(frames, 0, (from_each - 1) * _STEP + 1, _STEP):
-                finder.add(frame)
+                finder.add(shown.of(frame))
         except av.error.FFmpegError:
             # As above.
             continue
@@ -119,6 +129,13 @@ def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) 
 def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indices) -> _Light:
     """Brightness at some rows and columns, black 0 and white 255: float32 (rows, columns)."""
     name = frame.format.name
+    if has_alpha(frame.format):
+        # What is transparent is black.
+        with uncoloured(frame):
+            rgba = np.asarray(frame.reformat(format="rgba").to_ndarray())
+        chosen = rgba[rows][:, columns].astype(np.float32)
+        light: _Light = chosen[..., :3].mean(axis=-1) * chosen[..., 3] / np.float32(255)
+        return light
     depth = frame.format.components[0].bits
     top = (1 << depth) - 1
     if name.startswith(_LUMA_FIRST) and not name.endswith("be"):
@@ -130,9 +147,10 @@ def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indi
         if name.startswith(_HIGH_BITS):
             chosen /= 1 << (16 - depth)
     else:
-        grey = np.asarray(frame.reformat(format="gray", dst_color_range="JPEG").to_ndarray())
-        return grey[rows][:, columns].astype(np.float32)
-    if Colour.of(frame).range_name(name) == "full":
+        with uncoloured(frame):
+            grey = frame.reformat(format="gray", dst_color_range="JPEG").to_ndarray()
+        return np.asarray(grey)[rows][:, columns].astype(np.float32)
+    if Colour.of(frame).full_range(frame.format):
         return chosen * np.float32(255 / top)
     step = 1 << (depth - 8)
     return (chosen - 16 * step) * np.float32(255 / (219 * step))
@@ -151,7 +169,7 @@ def _lit(lines: _Light) -> npt.NDArray[np.bool_]:
 
 
 def _edges(picture: npt.NDArray[np.bool_], light: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """How many lines at either end are no picture, rounded up to even."""
+    """How many lines at either end are bars, rounded up to even."""
     lines = np.flatnonzero(picture)
     if not len(lines):
         return 0, 0
@@ -162,4 +180,26 @@ def _edges(picture: npt.NDArray[np.bool_], light: npt.NDArray[np.float64]) -> tu
     if last < len(picture) - 1 and light[last] < 0.6 * light[last - 4 : last].mean():
         last -= 1
     low, high = first, len(picture) - 1 - last
+    if not _is_step(light[max(0, first - 5) : max(0, first - 1)], light[first : first + 4]):
+        low = 0
+    if not _is_step(light[last + 2 : last + 6], light[max(0, last - 3) : last + 1]):
+        high = 0
+    low, high = _even_pair(low, high, len(picture))
     return low + low % 2, high + high % 2
+
+
+def _is_step(outside: npt.NDArray[np.float64], inside: npt.NDArray[np.float64]) -> bool:
+    """Whether the light of lines beyond an edge is little beside that of the lines within."""
+    return not len(outside) or bool(outside.mean() < _STEP_SHARE * inside.mean())
+
+
+def _even_pair(low: int, high: int, length: int) -> tuple[int, int]:
+    """Two opposite bars, the larger one cut down where it is much larger than the other."""
+    small, large = sorted((low, high))
+    most = max(
+        small + max(_UNEVEN_LINES * (small > 0), round(_UNEVEN_SHARE * small)),
+        round(_EDGE_SHARE * length),
+    )
+    if large <= most:
+        return low, high
+    return small, small

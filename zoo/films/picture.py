@@ -1,18 +1,22 @@
-"""Coded frames into RGB frames of the wanted size, by one libavfilter graph."""
+"""Coded frames into RGB frames of the wanted size, by libavfilter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import NamedTuple
 
+import av
 import av.error
-from av.filter import Graph
-from av.filter.context import FilterContext
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from zoo.errors import BadInput, ZooError
-from zoo.films.colour import Colour
+from zoo.films import matrices
+from zoo.films.colour import Colour, has_alpha, is_rgb
+from zoo.films.display import Turn, pixel_aspect
+from zoo.films.filters import UNSTATED, FilterLine, Step
 from zoo.films.geometry import Fit, Placement, Rect, place
 from zoo.films.store import Bars
 from zoo.frame_size import FrameSize
@@ -27,47 +31,51 @@ _DISPLAY = {
     "out_transfer": "iec61966-2-1",
     "intent": _KEEP_THE_LOOK,
 }
+_FLAGS = "accurate_rnd+full_chroma_int+full_chroma_inp"
+_FULL_RANGE = {"in_range": "full", "out_range": "full"}
+# Before FFmpeg 8 its scaler knew neither transfer functions nor primaries.
+_SCALES_WIDE = av.library_versions["libavfilter"][0] >= 11
 
 
 # A named tuple, since one is made and compared for every frame.
 class Layout(NamedTuple):
-    """All that the graph depends on; a frame of another layout needs another graph."""
+    """All that the filters depend on; a frame of another layout needs others."""
 
     width: int
     height: int
     pixel_format: str
     colour: Colour
-    deep: bool
-    """Whether samples have more than 8 bits."""
-    rotation: int
+    full_range: bool
+    aspect: Fraction
+    turn: Turn
     interlaced: bool
 
 
 class Picture:
     """Turns the frames of one file into rgb24 frames of the wanted size, in the same order.
 
-    `bars` are in pixels of a frame of `coded` (width, height), and are scaled for others: the
-    size may change in the middle of a file.
+    `name` is the file's, for errors. `bars` are in pixels of a frame of `coded` (width, height),
+    and are scaled for others: size, shape, colour and format may change in the middle of a file.
+    Raises BadInput in one line, naming the file, where a frame cannot be converted.
     """
 
     def __init__(
         self,
+        name: str,
         size: FrameSize,
         fit: Fit,
-        pixel_aspect: Fraction,
         coded: tuple[int, int],
         bars: Bars,
         interlaced: bool,
     ) -> None:
+        self.name = name
         self.size = size
         self.fit = fit
-        self.pixel_aspect = pixel_aspect
         self.coded = coded
         self.bars = bars
         self.interlaced = interlaced
         self._layout: Layout | None = None
-        self._ends: tuple[FilterContext, FilterContext] | None = None
-        self._graph: Graph | None = None
+        self._lines: list[FilterLine] = []
         self._fed = self._given = 0
 
     def feed(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
@@ -76,45 +84,39 @@ class Picture:
         Deinterlacing looks one frame ahead, so that a frame may come out with the next.
         """
         self.interlaced = self.interlaced or frame.interlaced_frame
+        colour = Colour.of(frame)
         layout = Layout(
             frame.width,
             frame.height,
             frame.format.name,
-            Colour.of(frame),
-            any(component.bits > 8 for component in frame.format.components),
-            -frame.rotation % 360,
+            colour,
+            colour.full_range(frame.format),
+            pixel_aspect(frame),
+            Turn.of(frame),
             self.interlaced,
         )
         if layout != self._layout:
             yield from self.finish()
             self._layout = layout
-            self._ends = self._build(layout)
+            with self._converting(layout):
+                self._lines = self._build(layout)
         frame.pts, frame.time_base = self._fed, _ONE
+        # The filters are told all colour by name, and must not look for it in the frame.
+        frame.colorspace = frame.color_trc = frame.color_primaries = UNSTATED
+        frame.color_range = 2 if layout.full_range else 1
         self._fed += 1
-        assert self._ends is not None
-        self._ends[0].push(frame)
-        yield from self._ready()
+        with self._converting(layout):
+            self._lines[0].push(frame)
+        yield from self._ready(layout)
 
     def finish(self) -> Iterator[tuple[int, VideoFrame]]:
         """Yield what is still inside."""
-        if self._ends is not None:
-            self._ends[0].push(None)
-            yield from self._ready()
-            self._ends = self._graph = self._layout = None
+        if self._layout is not None:
+            with self._converting(self._layout):
+                self._lines[0].push(None)
+            yield from self._ready(self._layout)
+            self._lines, self._layout = [], None
             self._given = self._fed
-
-    def _ready(self) -> Iterator[tuple[int, VideoFrame]]:
-        assert self._ends is not None
-        # Asking an empty graph costs an exception, so nothing is asked for that was not fed.
-        while self._given < self._fed:
-            try:
-                frame = self._ends[1].pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            assert isinstance(frame, VideoFrame) and frame.pts is not None
-            self._given += 1
-            # The deinterlacer halves the time base.
-            yield int(frame.pts * (frame.time_base or 1)), frame
 
     def placement(self, layout: Layout) -> Placement:
         """Where the picture lies in a frame of this layout and where it goes."""
@@ -126,100 +128,156 @@ class Picture:
             max(2, layout.width - left - round(self.bars.right * across)),
             max(2, layout.height - top - round(self.bars.bottom * down)),
         )
-        return place(picture, self.pixel_aspect, layout.rotation, self.size, self.fit)
+        return place(picture, layout.aspect, layout.turn.degrees, self.size, self.fit)
 
-    @staticmethod
-    def _scaled(graph: Graph, layout: Layout, placement: Placement) -> list[FilterContext]:
-        """Scale and convert to rgb24.
+    def _ready(self, layout: Layout) -> Iterator[tuple[int, VideoFrame]]:
+        # Asking empty filters costs an exception, so nothing is asked for that was not fed.
+        while self._given < self._fed:
+            with self._converting(layout):
+                frame = self._pulled(layout)
+            if frame is None:
+                return
+            if (frame.width, frame.height) != self.size:
+                raise ZooError(
+                    f"{self.name}: a finished frame has {frame.width}x{frame.height} where "
+                    f"{self.size} was asked for; please report it, with what `zoo films info` says"
+                )
+            assert frame.pts is not None
+            self._given += 1
+            # The deinterlacer halves the time base.
+            yield int(frame.pts * (frame.time_base or 1)), frame
 
-        By way of planar RGB, for which libswscale keeps the colour's whole resolution and rounds
-        correctly, faster than it makes the packed kind. Wide gamuts and high dynamic range are
-        mapped in the second step, where frames are small.
-        """
+    def _pulled(self, layout: Layout) -> VideoFrame | None:
+        frame = self._lines[0].pull()
+        if frame is None or len(self._lines) == 1:
+            return frame
+        decoded = matrices.to_rgb(frame, layout.colour, layout.full_range)
+        assert frame.pts is not None
+        decoded.pts, decoded.time_base = int(frame.pts * (frame.time_base or 1)), _ONE
+        self._lines[1].push(decoded)
+        return self._lines[1].pull()
+
+    @contextmanager
+    def _converting(self, layout: Layout) -> Iterator[None]:
+        """Say of any failure of libavfilter which file it is about, and what kind of frame."""
+        try:
+            yield
+        except (av.error.FFmpegError, ValueError) as error:
+            colour = layout.colour
+            what = (
+                f"{layout.pixel_format} at {layout.width}x{layout.height} (matrix {colour.matrix}, "
+                f"primaries {colour.primaries}, transfer {colour.transfer})"
+            )
+            reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
+            raise BadInput(
+                f"{self.name}: frames of the kind {what} cannot be converted to RGB: {reason}; "
+                "convert the film to yuv420p with BT.709 colours first"
+            ) from None
+
+    def _build(self, layout: Layout) -> list[FilterLine]:
+        """The filters for a layout: one line, or two with a matrix to be decoded in between."""
+        pixel_format = VideoFormat(layout.pixel_format)
+        colour = layout.colour
+        if colour.wide and not _SCALES_WIDE:
+            raise BadInput(
+                f"{self.name}: {colour.hdr or 'wide-gamut'} film needs a PyAV with FFmpeg 8 or "
+                f"later to be tone-mapped, and this has {av.ffmpeg_version_info}: "
+                "`pip install -U av`"
+            )
+        matrix = colour.matrix_for(layout.width, layout.height)
+        rare = matrix is None and not is_rgb(pixel_format)
+        if rare and (has_alpha(pixel_format) or not matrices.decodes(colour)):
+            clear = " in a film with transparency" if has_alpha(pixel_format) else ""
+            raise BadInput(
+                f"{self.name}: its colours are coded with the matrix {colour.matrix}, which "
+                f"film-zoo does not decode{clear}; convert the film to BT.709 first"
+            )
+        placement = self.placement(layout)
+        deep = any(component.bits > 8 for component in pixel_format.components)
+        steps: list[Step] = []
+        if layout.interlaced:
+            steps.append(("bwdif", {"mode": "send_frame", "deint": "interlaced"}))
+        range_name = "full" if layout.full_range else "limited"
+        source = {"in_range": range_name, "out_range": "full"}
+        if matrix is not None and not is_rgb(pixel_format):
+            source["in_color_matrix"] = matrix
+        if has_alpha(pixel_format):
+            # Over black, at full size, since scaling mixes in what lies under transparent pixels.
+            steps += [
+                _scale(source), _format("gbrap16le"), ("premultiply", {"inplace": "1"}),
+                _scale(_FULL_RANGE), _format("gbrp16le"),
+            ]  # fmt: skip
+            pixel_format, source, deep = VideoFormat("gbrp16le"), _FULL_RANGE, True
+        steps += _cropped(layout, placement)
+        size = (layout.width, layout.height)
         width, height = placement.scaled
         smaller = width <= placement.crop.width and height <= placement.crop.height
-        # Area averaging sees every pixel when shrinking; enlarging wants a smooth curve.
-        method = "area" if smaller else "bicubic"
-        colour = layout.colour
-        range_name = colour.range_name(layout.pixel_format)
-        first = {"in_range": range_name, "out_range": "full"}
-        middle, second = "gbrp", {"in_range": "full", "out_range": "full"}
-        if colour.is_rgb(layout.pixel_format):
-            middle = "gbrp16le" if layout.deep else "gbrp"
-        else:
-            matrix = colour.matrix_for(layout.height)
-            first |= {"in_color_matrix": matrix}
-            if colour.wide:
-                # The mapping wants the film's own numbers.
-                middle = "yuv444p12le" if layout.deep else "yuv444p"
-                first |= {"out_color_matrix": matrix, "out_range": range_name}
-                second |= {"in_color_matrix": matrix, "in_range": range_name}
-        if colour.wide:
-            second |= _DISPLAY | {
-                "in_primaries": colour.primaries_to_read,
-                "in_transfer": colour.transfer_to_read,
-            }
-        flags = "accurate_rnd+full_chroma_int+full_chroma_inp"
-        return [
-            graph.add("scale", w=str(width), h=str(height), flags=f"{method}+{flags}", **first),
-            graph.add("format", pix_fmts=middle),
-            graph.add("scale", flags=f"bicubic+{flags}", **second),
-            graph.add("format", pix_fmts="rgb24"),
-        ]
+        scaled = {
+            "w": str(width),
+            "h": str(height),
+            # Area averaging sees every pixel when shrinking; enlarging wants a smooth curve.
+            "flags": f"{'area' if smaller else 'bicubic'}+{_FLAGS}",
+        }
+        ends = [*_to_display(colour), *self._placed(layout, placement)]
+        if rare:
+            same = {"in_color_matrix": "bt709", "out_color_matrix": "bt709"}
+            same |= {"in_range": range_name, "out_range": range_name}
+            steps += [("scale", scaled | same), _format("yuv444p16le")]
+            return [
+                FilterLine(size, layout.pixel_format, layout.full_range, steps),
+                FilterLine(placement.scaled, "gbrp16le", True, ends),
+            ]
+        middle = "gbrp16le" if deep and is_rgb(pixel_format) else "gbrp"
+        if colour.wide and not is_rgb(pixel_format):
+            # The mapping wants the film's own numbers.
+            middle = "yuv444p12le" if deep else "yuv444p"
+            own = {"in_color_matrix": matrix or "", "in_range": range_name}
+            source = own | {"out_color_matrix": matrix or "", "out_range": range_name}
+            ends = [*_to_display(colour, own), *self._placed(layout, placement)]
+        steps += [("scale", scaled | source), _format(middle), *ends]
+        return [FilterLine(size, layout.pixel_format, layout.full_range, steps)]
 
-    def _build(self, layout: Layout) -> tuple[FilterContext, FilterContext]:
-        placement = self.placement(layout)
-        crop, scaled = placement.crop, placement.scaled
-        graph = Graph()
-        graph.threads = 1
-        nodes = [
-            graph.add(
-                "buffer",
-                video_size=f"{layout.width}x{layout.height}",
-                pix_fmt=layout.pixel_format,
-                time_base="1/1",
-                pixel_aspect="1/1",
-                colorspace=str(layout.colour.matrix_code),
-                range=str(layout.colour.range_code),
-            )
-        ]
-        if layout.interlaced:
-            nodes.append(graph.add("bwdif", mode="send_frame", deint="interlaced"))
-        if (crop.left, crop.top, crop.width, crop.height) != (0, 0, layout.width, layout.height):
-            nodes.append(
-                graph.add(
-                    "crop", w=str(crop.width), h=str(crop.height), x=str(crop.left),
-                    y=str(crop.top), exact="1",
-                )
-            )  # fmt: skip
-        try:
-            nodes += self._scaled(graph, layout, placement)
-        except (ValueError, av.error.FFmpegError):
-            # Libraries before FFmpeg 8 know no transfer functions in their scaler.
-            raise BadInput(
-                f"{layout.colour.hdr or 'wide-gamut'} film needs a PyAV with FFmpeg 8 or later to "
-                "be tone-mapped: `pip install -U av`"
-            ) from None
-        for direction in {90: ["clock"], 180: ["clock", "clock"], 270: ["cclock"]}.get(
-            layout.rotation, []
-        ):
-            nodes.append(graph.add("transpose", dir=direction))
-        turned = scaled[::-1] if layout.rotation % 180 else scaled
-        if turned != self.size:
-            nodes.append(
-                graph.add(
-                    "pad", w=str(self.size.width), h=str(self.size.height),
-                    x=str(placement.pad_left), y=str(placement.pad_top),
-                )
-            )  # fmt: skip
-        nodes.append(graph.add("buffersink"))
-        graph.link_nodes(*nodes)
-        try:
-            graph.configure()
-        except av.error.FFmpegError as error:
-            raise ZooError(
-                f"frames of the kind {layout.pixel_format} at {layout.width}x{layout.height} "
-                f"cannot be converted: {error.strerror}"
-            ) from None
-        self._graph = graph
-        return nodes[0], nodes[-1]
+    def _placed(self, layout: Layout, placement: Placement) -> list[Step]:
+        """Mirror, turn and pad what was scaled."""
+        turn = layout.turn
+        steps: list[Step] = [("hflip", {})] if turn.mirrored else []
+        directions = {90: ["clock"], 180: ["clock", "clock"], 270: ["cclock"]}
+        steps += [("transpose", {"dir": one}) for one in directions.get(turn.degrees, [])]
+        shown = placement.scaled[::-1] if turn.degrees % 180 else placement.scaled
+        if shown != self.size:
+            width, height = str(self.size.width), str(self.size.height)
+            left, top = str(placement.pad_left), str(placement.pad_top)
+            steps.append(("pad", {"w": width, "h": height, "x": left, "y": top}))
+        return steps
+
+
+def _scale(options: dict[str, str]) -> Step:
+    return "scale", {"flags": f"bicubic+{_FLAGS}"} | options
+
+
+def _format(name: str) -> Step:
+    return "format", {"pix_fmts": name}
+
+
+def _cropped(layout: Layout, placement: Placement) -> list[Step]:
+    crop = placement.crop
+    if (crop.left, crop.top, crop.width, crop.height) == (0, 0, layout.width, layout.height):
+        return []
+    place = {"w": str(crop.width), "h": str(crop.height), "x": str(crop.left), "y": str(crop.top)}
+    return [("crop", {**place, "exact": "1"})]
+
+
+def _to_display(colour: Colour, source: dict[str, str] | None = None) -> list[Step]:
+    """Convert scaled frames to rgb24.
+
+    By way of planar RGB, for which libswscale keeps the colour's whole resolution and rounds
+    correctly, faster than it makes the packed kind. Wide gamuts and high dynamic range are
+    mapped here, where frames are small; `source` describes frames that are not yet RGB.
+    """
+    options = _FULL_RANGE | (source or {})
+    if colour.wide:
+        options |= _DISPLAY | {
+            "in_primaries": colour.primaries_to_read,
+            "in_transfer": colour.transfer_to_read,
+        }
+    return [_scale(options), _format("rgb24")]

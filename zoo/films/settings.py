@@ -11,7 +11,7 @@ from fractions import Fraction
 from zoo.films.geometry import Fit
 from zoo.frame_size import FrameSize
 
-INGEST_VERSION = 2
+INGEST_VERSION = 3
 """Part of every store's key: raised when the same file would give other frames than before."""
 
 

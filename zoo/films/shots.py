@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from av.filter import Graph
 from av.video.frame import VideoFrame
+
+from zoo.films.filters import FilterLine
 
 THRESHOLD = 10.0
 """Scene score, 0 to 100, from which a frame begins a new shot: libavfilter's own default."""
@@ -38,34 +39,17 @@ class ScoreKeeper:
     """
 
     def __init__(self, width: int, height: int) -> None:
-        graph = Graph()
-        graph.threads = 1
-        nodes = [
-            graph.add(
-                "buffer",
-                video_size=f"{width}x{height}",
-                pix_fmt="rgb24",
-                time_base="1/1",
-                pixel_aspect="1/1",
-                colorspace="0",
-                range="2",
-            ),
-            graph.add("scdet", threshold="100"),
-            graph.add("buffersink"),
-        ]
-        graph.link_nodes(*nodes)
-        graph.configure()
-        self._graph = graph
-        self._source, self._sink = nodes[0], nodes[-1]
+        self._line = FilterLine((width, height), "rgb24", True, [("scdet", {"threshold": "100"})])
         self._frames = 0
 
     def judge(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> Scored:
         """Judge the next frame, of which `pixels` is uint8 (H, W, 3); the first scores 0."""
         frame.pts, frame.time_base = self._frames, Fraction(1)
         self._frames += 1
-        self._source.push(frame)
-        score = float(self._sink.pull().metadata["lavfi.scd.score"])
-        return Scored(score, _is_black(pixels))
+        self._line.push(frame)
+        scored = self._line.pull()
+        assert scored is not None
+        return Scored(float(scored.metadata["lavfi.scd.score"]), _is_black(pixels))
 
 
 def _is_black(pixels: npt.NDArray[np.uint8]) -> bool:

@@ -221,8 +221,12 @@ class Source:
     @property
     def pixel_aspect(self) -> Fraction:
         """The width of a pixel over its height; 1 where the file states nothing usable."""
-        aspect = self.stream.sample_aspect_ratio
-        return Fraction(aspect) if aspect and Fraction(1, 20) <= aspect <= 20 else Fraction(1)
+        return usable_aspect(self.stream.sample_aspect_ratio)
+
+
+def usable_aspect(stated: Fraction | None) -> Fraction:
+    """A stated pixel aspect, or 1 where it is missing or makes no sense."""
+    return Fraction(stated) if stated and Fraction(1, 20) <= stated <= 20 else Fraction(1)
 
 
 def check_regular_file(path: Path) -> None:

@@ -75,8 +75,14 @@ class Part(_Typed):
     primaries: str
     rotation: int
     """Degrees clockwise by which the picture was turned upright."""
+    mirrored: bool = False
+    """Whether the picture was mirrored, left for right, before it was turned."""
     interlaced: bool
     bars: Bars
+    cropping: Bars = Bars()
+    """What the header cuts off, in pixels of the coded picture; the rest is `width` x `height`."""
+    notes: list[str] = []
+    """What the file states that was not followed, or not to the letter."""
     starts: float
     """Seconds on the film's time line at which this file begins."""
     frames: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +11,9 @@ from av.video.frame import VideoFrame
 
 from zoo.errors import BadInput
 from zoo.films.catalogue import FilmEntry
-from zoo.films.colour import Colour
+from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decoded
+from zoo.films.display import Turn, header_cropping, side_data
 from zoo.films.geometry import Rect, parse_crop
 from zoo.films.letterbox import BarFinder, look_for_bars
 from zoo.films.picture import Picture
@@ -43,9 +44,9 @@ class Survey:
     def picture(self, settings: IngestSettings) -> Picture:
         """What turns this file's frames into those of the store."""
         return Picture(
+            self.part.file,
             settings.size,
             settings.fit,
-            self.pixel_aspect,
             (self.part.width, self.part.height),
             self.part.bars,
             self.part.interlaced,
@@ -178,23 +179,51 @@ def _around(crop: Rect, path: Path, width: int, height: int) -> Bars:
 
 def _describe(source: Source, frame: VideoFrame, starts: float) -> Part:
     colour = Colour.of(frame)
-    format_name = frame.format.name
+    turn = Turn.of(frame)
     return Part(
         file=one_line(source.path.name),
         codec=source.stream.codec_context.name,
         width=frame.width,
         height=frame.height,
-        pixel_format=format_name,
+        pixel_format=frame.format.name,
         pixel_aspect=f"{source.pixel_aspect.numerator}:{source.pixel_aspect.denominator}",
         rate=float(source.rate),
         duration=source.duration,
         matrix=colour.matrix,
-        range=colour.range_name(format_name),
+        range="full" if colour.full_range(frame.format) else "limited",
         transfer=colour.transfer,
         primaries=colour.primaries,
-        rotation=-frame.rotation % 360,
+        rotation=turn.degrees,
+        mirrored=turn.mirrored,
         interlaced=frame.interlaced_frame,
         bars=Bars(),
+        cropping=header_cropping(source),
+        notes=list(_notes(source, frame)),
         starts=starts,
         frames=0,
     )
+
+
+def _notes(source: Source, frame: VideoFrame) -> Iterator[str]:
+    """What the file states that is not followed, or not to the letter, a line each."""
+    colour, turn = Colour.of(frame), Turn.of(frame)
+    if turn.stated is not None:
+        yield (
+            f"its header turns the picture by {turn.stated:.1f} degrees clockwise; it is turned "
+            f"by {turn.degrees}, the nearest quarter turn"
+        )
+    if source.stream.metadata.get("alpha_mode") == "1" and not has_alpha(frame.format):
+        yield (
+            "it has transparency, which FFmpeg's decoder leaves out; what is transparent shows "
+            "the colour that lies there"
+        )
+    if colour.logarithmic:
+        yield (
+            f"its brightness is logarithmic ({colour.transfer}) and shown as it is coded; for "
+            "other looks apply a lookup table (LUT) to the film first"
+        )
+    # The kind comes first, and none is an ordinary picture.
+    if any((side_data(frame, "STEREO3D") or b"")[:4]):
+        yield "it is stereoscopic; both eyes are shown as they lie in the frame"
+    if side_data(frame, "SPHERICAL") is not None:
+        yield "it is spherical (360 degrees) and shown flat, as it is coded"

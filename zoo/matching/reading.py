@@ -50,6 +50,10 @@ def hash_files(
     for last in (False, True):
         sized = dataclasses.replace(settings, size=_whole_picture(surveys[0]))
         one = _Hashing(entry, sized, surveys, device, progress)
+        if not last:
+            for survey in surveys:
+                for note in survey.part.notes:
+                    one.say(f"{survey.part.file}: {note}")
         hashed = one.run()
         wrong = [survey for survey in surveys if survey.misjudged()]
         if last or not wrong:

@@ -1,0 +1,187 @@
+"""How a file asks for its frames to be shown: cropped, turned, mirrored, with which pixels."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import struct
+from fractions import Fraction
+from typing import NamedTuple, cast
+
+import av.error
+import av.logging
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+
+from zoo.films.filters import FilterLine, Step
+from zoo.films.source import Source, usable_aspect
+from zoo.films.store import Bars
+
+# An angle this far, in degrees, from a quarter turn is rounding.
+_EXACT_DEGREES = 0.5
+# A display matrix: nine numbers of 32 bits, row after row.
+_MATRIX = struct.Struct("=9i")
+# A frame's pixel aspect is told as the width of a picture, in this many parts of its height.
+_ASPECT_PARTS = 360
+
+
+class Turn(NamedTuple):
+    """What a display matrix does to a picture: mirrors it, left for right, and then turns it."""
+
+    degrees: int = 0
+    """Clockwise: 0, 90, 180 or 270."""
+    mirrored: bool = False
+    stated: float | None = None
+    """The clockwise angle in degrees that the file states, where it is no quarter turn."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Turn:
+        """The turn of a decoded frame; any other angle becomes the nearest quarter turn."""
+        matrix = side_data(frame, "DISPLAYMATRIX")
+        return cls() if matrix is None else _turn(matrix)
+
+
+@functools.lru_cache(maxsize=16)
+def _turn(matrix: bytes) -> Turn:
+    """Read a display matrix, which takes (x, y) to (a x + c y, b x + d y), with y downwards."""
+    if len(matrix) < _MATRIX.size:
+        return Turn()
+    a, b, _, c, d, *_ = _MATRIX.unpack_from(matrix)
+    if a * d == b * c:
+        # Nothing would be seen: the picture falls onto a line or a point.
+        return Turn()
+    mirrored = a * d < b * c
+    if mirrored:
+        a, b = -a, -b
+    angle = math.degrees(math.atan2(b - c, a + d)) % 360
+    quarter = round(angle / 90) % 4 * 90
+    off = abs((angle - quarter + 180) % 360 - 180)
+    return Turn(quarter, mirrored, angle if off > _EXACT_DEGREES else None)
+
+
+def side_data(frame: VideoFrame, name: str) -> bytes | None:
+    """What a frame carries beside its samples under a name of FFmpeg's; None if there is none."""
+    found = cast("SideData | None", frame.side_data.get(name))
+    return None if found is None else bytes(memoryview(found))
+
+
+class _Aspect(NamedTuple):
+    """What a frame carries. PyAV forgets an object that two frames share once one is gone."""
+
+    width_over_height: Fraction
+
+
+def pixel_aspect(frame: VideoFrame) -> Fraction:
+    """The width of a pixel over its height, for a frame that `Shown.of` gave."""
+    carried = frame.opaque
+    assert isinstance(carried, _Aspect), "frames come from `Shown.of`"
+    return carried.width_over_height
+
+
+class Shown:
+    """Gives the frames of one open file, in order of decoding, the way they are to be shown.
+
+    They are cropped as the container's header says, and carry their pixel aspect.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._cropping = header_cropping(source)
+        self._cut: FilterLine | None = None
+        self._cut_for: tuple[int, int, str] | None = None
+        self._aspect = source.pixel_aspect
+        self._decoders: Fraction | None = None
+        self._first: Fraction | None = None
+        self._begun = False
+
+    def of(self, frame: VideoFrame) -> VideoFrame:
+        """The next frame as it is shown."""
+        aspect = self._aspect_of(frame)
+        if self._cropping != Bars():
+            frame = self._cropped(frame)
+        frame.opaque = _Aspect(aspect)
+        return frame
+
+    def _aspect_of(self, frame: VideoFrame) -> Fraction:
+        """What the container states until the decoder finds another aspect, then that one."""
+        decoders = self._source.stream.codec_context.sample_aspect_ratio
+        if not self._begun:
+            self._begun = True
+            self._decoders = self._first = decoders
+        # A decoder is some frames ahead of those that it gives.
+        if decoders != self._decoders and _carries(frame, decoders, self._decoders):
+            self._decoders = decoders
+            back = decoders == self._first
+            self._aspect = self._source.pixel_aspect if back else usable_aspect(decoders)
+        return self._aspect
+
+    def _cropped(self, frame: VideoFrame) -> VideoFrame:
+        cut = self._cropping
+        width = frame.width - cut.left - cut.right
+        height = frame.height - cut.top - cut.bottom
+        if width < 2 or height < 2:
+            # After a change of size in mid-film there may be less than is to be cut.
+            return frame
+        kind = (frame.width, frame.height, frame.format.name)
+        if self._cut is None or kind != self._cut_for:
+            place = {"w": str(width), "h": str(height), "x": str(cut.left), "y": str(cut.top)}
+            self._cut = _line(frame, [("crop", {**place, "exact": "1"})])
+            self._cut_for = kind
+        times = frame.pts, frame.dts, frame.time_base
+        shown = _through(self._cut, frame)
+        shown.pts, shown.dts = times[:2]
+        if times[2] is not None:
+            shown.time_base = times[2]
+        return shown
+
+
+def header_cropping(source: Source) -> Bars:
+    """What the container's header cuts off: PixelCrop of Matroska, `clap` of MP4; in pixels.
+
+    Decoders do not apply it, and PyAV hands out the side data of packets and frames but not
+    that of streams, which FFmpeg's description of the file has.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        text = source.container.dumps_format()  # type: ignore[attr-defined]
+    finally:
+        av.logging.set_level(level)
+    parts = re.split(r"^ +Stream #0:(\d+)", text, flags=re.MULTILINE)
+    about = dict(zip(parts[1::2], parts[2::2], strict=True)).get(str(source.stream.index), "")
+    found = re.search(r"^ +Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", about, re.MULTILINE)
+    if not found:
+        return Bars()
+    left, right, top, bottom = map(int, found.groups())
+    return Bars(left=left, right=right, top=top, bottom=bottom)
+
+
+def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> bool:
+    """Whether a frame's own pixel aspect is the new one rather than the old one.
+
+    PyAV does not tell a frame's aspect; as the width of a picture libavfilter does.
+    """
+    parts = f"clip({_ASPECT_PARTS}*sar,1,{20 * _ASPECT_PARTS})"
+    steps: list[Step] = [
+        ("crop", {"w": "2", "h": "2", "x": "0", "y": "0"}),
+        ("scale", {"w": parts, "h": "2", "eval": "frame", "flags": "neighbor"}),
+    ]
+    try:
+        own = _through(_line(frame, steps), frame).width / _ASPECT_PARTS
+    except (av.error.FFmpegError, ValueError):
+        # Not every pixel format can be scaled: the decoder's word is good to a few frames.
+        return True
+    return abs(own - usable_aspect(new)) <= abs(own - usable_aspect(old))
+
+
+def _line(frame: VideoFrame, steps: list[Step]) -> FilterLine:
+    return FilterLine((frame.width, frame.height), frame.format.name, False, steps)
+
+
+def _through(line: FilterLine, frame: VideoFrame) -> VideoFrame:
+    """Pass one frame through filters that hold none back."""
+    line.push(frame)
+    shown = line.pull()
+    assert shown is not None
+    return shown
