@@ -121,6 +121,18 @@ def kept_if_possible(what: str) -> Iterator[None]:
             sys.stderr.flush()
 
 
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, for files that making it needs; removed with the block.
+
+    Raises CannotWrite where the folder that `path` lies in cannot be written to.
+    """
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_folder(path) as (folder, _):
+        yield folder
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in a folder, and complete an exchange that a kill cut short.
 
@@ -213,7 +225,8 @@ def told(path: Path, below: Path | None = None) -> Iterator[None]:
             raise
         if error.filename is not None:
             named = Path(os.fsdecode(error.filename))
-            if not {path, path.parent, below} & {named, *named.parents}:
+            # A folder above `path` is named where it could not be made.
+            if named not in path.parents and not {path, below} & {named, *named.parents}:
                 raise
         raise CannotWrite(
             f"{path} cannot be written: {reason(error.errno, error.strerror)}"

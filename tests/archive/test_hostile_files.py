@@ -249,6 +249,34 @@ def test_sound_that_is_none(whole: Path) -> None:
         all_of(rewritten(whole, change))
 
 
+@pytest.mark.parametrize("spoil", ["noise", "cut", "another kind"])
+def test_damaged_sound_costs_no_picture(spoil: str, whole: Path, zoo: Callable) -> None:
+    def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
+        sound = tensors["sound"].numpy()
+        if spoil == "noise":
+            sound = np.random.default_rng(0).integers(0, 256, 500).astype(np.uint8)
+        elif spoil == "cut":
+            sound = sound[: len(sound) // 2].copy()
+        else:
+            sound = np.frombuffer(sound.tobytes().replace(b"soun", b"vide"), np.uint8).copy()
+        tensors["sound"] = torch.from_numpy(sound)
+
+    done = zoo("decode", rewritten(whole, change), "-o", "a.mp4", "--overwrite")
+    assert done.code == 0, done.err
+    assert "sound: left out: the sound in the film file" in done.out
+    assert "75 frames" in done.out
+
+
+def test_version_1_is_read(whole: Path) -> None:
+    """It does not say how large the decoder is."""
+
+    def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
+        said["schema_version"] = 1
+        del said["model"]["decoder_bytes"]
+
+    assert all_of(rewritten(whole, change)) == 75
+
+
 def test_a_header_that_is_too_long(films: Path) -> None:
     path = films / "other.zoo"
     path.write_bytes((LARGEST_HEADER + 1).to_bytes(8, "little") + b" " * (LARGEST_HEADER + 9))
@@ -267,10 +295,10 @@ def test_what_is_said_of_what_is_no_film_file(words: tuple, zoo: Callable, works
 
 def test_another_version_is_named(whole: Path) -> None:
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
-        said["schema_version"] = 2
+        said["schema_version"] = 3
         said["something_new"] = 1
 
-    with pytest.raises(BadInput, match="version 2; this film-zoo reads version 1"):
+    with pytest.raises(BadInput, match="version 3; this film-zoo reads versions 1 and 2"):
         open_container(rewritten(whole, change))
 
 

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.archive.trained import film_in, reconstructed, train
+from tests.archive.trained import TIMES, film_in, reconstructed, train
+from tests.films.making import encode, texture
+from tests.video.flashing import flashing_film
 from zoo.archive.container import open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
+from zoo.archive.description import LONGEST_TEXT
 from zoo.archive.timing import pack_ticks, steady_ticks, unpack_ticks
 from zoo.errors import BadInput
 from zoo.video.writer import VideoWriter
@@ -120,10 +123,19 @@ def test_info_counts_every_byte(zoo: Callable, workspace: Path) -> None:
     assert said["bytes_a_frame"] == said["bytes"] / 75
     assert said["seconds"] == pytest.approx(3.0)
     assert said["kilobits_a_second"] == pytest.approx(said["bytes"] * 8 / 3000)
-    assert said["share_of_source"] == said["bytes"] / film.stat().st_size
-    assert said["share_of_raw"] == said["bytes"] / (75 * 64 * 48 * 3)
+    parts = ("header_bytes", "latent_bytes", "scale_bytes", "time_bytes", "sound_bytes")
+    assert sum(said[part] for part in parts) == said["bytes"]
+    # A film cannot be drawn without the decoder, so it counts wherever it is.
+    zoo("encode", "vae", "--film", film, "-o", "b.zoo", "--with-decoder")
+    inside = json.loads(zoo("info", "b.zoo", "--json").out)
+    assert inside["bytes_with_decoder"] == inside["bytes"]
+    needed = said["bytes"] + inside["decoder_bytes"]
+    assert said["bytes_with_decoder"] == needed
+    assert said["share_of_source"] == needed / film.stat().st_size
+    assert said["share_of_raw"] == needed / (75 * 64 * 48 * 3)
     assert (said["bits"], said["numbers"], said["decoder_bytes"]) == (5, 4, None)
-    assert "aac, copied" in zoo("info", "a.zoo").out
+    shown = zoo("info", "a.zoo").out
+    assert "aac, copied" in shown and "this file with its decoder is" in shown and "header" in shown
 
 
 def test_fewer_bits_use_fewer_levels(zoo: Callable, workspace: Path) -> None:
@@ -148,9 +160,11 @@ def test_without_its_network_it_says_which_one_is_missing(zoo: Callable, workspa
     film = film_in(workspace, audio=None)
     train(zoo, film)
     zoo("encode", "vae", "--film", film, "-o", "a.zoo")
-    shutil.move("runs/flash/vae", "runs/flash/elsewhere")
+    (runs,) = Path("runs").glob("flash*")
+    shutil.move(runs / "vae", runs / "elsewhere")
     done = zoo("decode", "a.zoo")
-    assert done.code == 2 and "no run here has them" in done.err and "flash/vae/" in done.err
+    assert done.code == 2 and "no run here has them" in done.err
+    assert f"{runs.name}/vae/" in done.err
     assert not Path("a.mp4").exists()
     shutil.rmtree("runs")
     train(zoo, film, steps=7)
@@ -166,7 +180,8 @@ def test_files_are_not_written_over(zoo: Callable, workspace: Path) -> None:
     assert zoo("encode", "mean", "--film", film).code == 0
     assert zoo("encode", "mean", "--film", film).code == 2
     assert zoo("encode", "mean", "--film", film, "--overwrite").code == 0
-    assert Path("flash-mean.zoo").exists()
+    # A film that is named by its path has a name with a hash.
+    assert len(list(Path().glob("flash*-mean.zoo"))) == 1
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(24000, 1001), Fraction(18), Fraction(7)])
@@ -187,3 +202,76 @@ def test_any_other_times_come_back_exactly() -> None:
         unpack_ticks(packed, 502, Fraction(25), 5)
     with pytest.raises(BadInput):
         unpack_ticks(packed, 500, Fraction(25), 5)
+
+
+@pytest.mark.parametrize("audio", ["aac", "ac3"])
+def test_sound_that_is_announced_and_never_comes(
+    audio: str, zoo: Callable, workspace: Path
+) -> None:
+    film = flashing_film(workspace / "a.ts", [], times=TIMES, audio=audio, sound_ends=0.0)
+    train(zoo, film, "mean")
+    done = zoo("encode", "mean", "--film", film, "-o", "a.zoo", "--sound")
+    assert done.code == 0, done.err
+    assert f"sound: left out: its {audio} is empty" in done.out
+    assert open_container(workspace / "a.zoo").description.sound is None
+    assert zoo("decode", "a.zoo").code == 0
+
+
+def test_a_film_of_hundreds_of_files(zoo: Callable, workspace: Path) -> None:
+    """Their names are longer than a text in a film file may be."""
+    clip = encode(workspace / "clip.mkv", [texture(64, 48, seed=n) for n in range(2)])
+    names = [f"{'long-name-of-a-clip-' * 4}{n:03d}.mkv" for n in range(150)]
+    for name in names:
+        shutil.copy(clip, workspace / name)
+    assert sum(map(len, names)) > LONGEST_TEXT
+    assert zoo("films", "add", "many", *names, "--crop", "none").code == 0
+    train(zoo, Path("many"), "mean")
+    for words in (("encode", "mean", "-o", "a.zoo"), ("reconstruct", "mean", "-o", "a.mp4")):
+        done = zoo(*words, "--film", "many")
+        assert done.code == 0, done.err
+    source = open_container(workspace / "a.zoo").description.film.source
+    assert source.startswith(names[0]) and source.endswith("more")
+    with av.open("a.mp4") as container:
+        assert "more). Licence" in container.metadata["comment"]
+
+
+LONG = "a title, and on it goes " * 1000
+
+
+@pytest.mark.parametrize(
+    ("tags", "chapters"),
+    [
+        ({"title": LONG, "comment": LONG, "artist": LONG}, [(0, 1, LONG), (1, 3, "ü" * 12_000)]),
+        ({f"tag{n}": "text" for n in range(300)} | {"x" * 300: "y"}, []),
+        ({"title": "line\nbreak"}, [(n / 1000, (n + 1) / 1000, f"c{n}") for n in range(2900)]),
+    ],
+)
+def test_words_of_any_length(
+    tags: dict[str, str], chapters: list[tuple], zoo: Callable, workspace: Path
+) -> None:
+    film = flashing_film(
+        workspace / "a.mkv", [], times=TIMES, audio=None, tags=tags, chapters=chapters
+    )
+    train(zoo, film, "mean")
+    for words in (("encode", "mean", "-o", "a.zoo"), ("reconstruct", "mean", "-o", "a.mp4")):
+        done = zoo(*words, "--film", film)
+        assert done.code == 0, done.err
+    said = open_container(workspace / "a.zoo").description
+    for name in ("title", "artist"):
+        if name in tags:
+            assert said.tags[name].startswith(tags[name][:10].split("\n")[0])
+    assert bool(said.chapters) == bool(chapters)
+    done = zoo("decode", "a.zoo", "-o", "b.mp4")
+    assert done.code == 0, done.err
+
+
+def test_words_that_no_header_holds_are_refused_before_the_work(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film)
+    monkeypatch.setattr("zoo.archive.container.LARGEST_HEADER", 2000)
+    monkeypatch.setattr("zoo.archive.encode._latents", None)
+    done = zoo("encode", "vae", "--film", film, "-o", "a.zoo")
+    assert done.code == 2 and "shorten them in the source" in done.err
+    assert not Path("a.zoo").exists()

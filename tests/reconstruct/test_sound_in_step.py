@@ -160,7 +160,7 @@ def test_a_part_without_sound_is_silent(tmp_path: Path) -> None:
 def test_a_film_without_sound(tmp_path: Path) -> None:
     source = flashing_film(tmp_path / "a.mp4", FLASHES, times=TIMES, audio=None)
     _, made = written(tmp_path, source)
-    assert made.sound is None
+    assert made.sound.track is None and made.sound.told == "the source has none"
     with av.open(str(made.path)) as container:
         assert not container.streams.audio
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -162,6 +165,7 @@ def test_a_film_that_changed_is_drawn_as_another(zoo: Verb, studio: Workspace) -
         (("ae", "--film", "first", "--filter", "sharp"), "no filter is called 'sharp'"),
         (("ae", "--film", "first", "--scale", "big"), "--scale takes 2x, or a size"),
         (("ae", "--film", "first", "--scale", "0x"), "--scale takes 2x"),
+        (("ae", "--film", "first", "--from", "2", "--to", "2"), "--from 2 is not before --to 2"),
         (("ae", "--film", "first", "--from", "9"), "its frames are from 00:00:00.000"),
         (("ae", "--film", "first", "--to", "noon"), "a time code is written"),
         (("ae", "--film", "first", "--run", "zzz"), "no run is called 'zzz'"),
@@ -230,3 +234,42 @@ def test_films_of_one_file_name_have_runs_of_their_own(zoo: Verb, studio: Worksp
     assert sorted(said.out.split("run: ")[1].split("/")[0] for said in drawn) == names
     for said in drawn:
         assert "is drawn as any other film" not in said.out
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("words", [("reconstruct",), ("encode",), ("walk", "--seconds", "1")])
+def test_a_run_that_may_only_be_read(
+    words: tuple[str, ...],
+    number: int,
+    zoo: Verb,
+    studio: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The scale of its latents is learnt and used, and cannot be kept."""
+    for kept in studio.runs.rglob("evaluation"):
+        shutil.rmtree(kept)
+    make = Path.mkdir
+
+    def refused(self: Path, *rest: Any, **named: Any) -> None:
+        if "evaluation" in self.parts:
+            raise OSError(number, os.strerror(number), str(studio.runs))
+        make(self, *rest, **named)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    said = zoo(words[0], "ae", "--film", "first", *words[1:])
+    assert said.code == 0, said.err
+    assert said.err.count("are not kept") == 1 and said.err.count("\n") == 1
+    assert not list(studio.runs.rglob("evaluation"))
+
+
+def test_a_range_that_is_no_range_is_refused_before_the_work(
+    zoo: Verb, studio: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(studio.stores)
+    said = zoo("reconstruct", "ae", "--film", "first", "--from", "2", "--to", "1")
+    assert said.code == 2 and "--from 2 is not before --to 1" in said.err
+    assert not studio.stores.exists()
+    # Whether a film is as long as that is known once it is ingested, before a network watches it.
+    monkeypatch.setattr("zoo.reconstruct.opening.open_eyes", None)
+    said = zoo("reconstruct", "ae", "--film", "first", "--from", "9")
+    assert said.code == 2 and "its frames are from" in said.err

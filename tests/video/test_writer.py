@@ -179,3 +179,37 @@ def test_another_container_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"ends in \.mp4"), video_file(tmp_path / "a.mkv", SIZE, 25):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "chapters",
+    [
+        [(0.5, 0.6), (0.8, 1.0)],
+        [(0.0, 0.2), (0.2, 0.4), (0.9, 1.0)],
+        [(0.3, 1.0)],
+        [(n / 500, n / 500 + 0.001) for n in range(400)],
+    ],
+)
+def test_chapters_begin_where_they_begin(chapters: list, tmp_path: Path) -> None:
+    """MP4 has no holes between them: each begins where the one before ends."""
+    named = [Chapter(*one, f"chapter {n}") for n, one in enumerate(chapters)]
+    with video_file(tmp_path / "a.mp4", SIZE, 25, chapters=named) as video:
+        for number in range(25):
+            video.write(texture(*SIZE, seed=number))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        found = [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]))
+            for c in container.chapters()
+            if c["metadata"].get("title")
+        ]
+    assert found == [pytest.approx(one, abs=1e-4) for one in chapters]
+
+
+def test_a_fault_of_what_is_read_is_not_told_as_one_of_the_disk(tmp_path: Path) -> None:
+    with (
+        pytest.raises(av.error.ArgumentError),
+        video_file(tmp_path / "a.mp4", SIZE, 25) as video,
+    ):
+        video.write(texture(*SIZE))
+        raise av.error.ArgumentError(22, "Invalid argument")
+    assert list(tmp_path.iterdir()) == []

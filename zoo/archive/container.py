@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pydantic
 from safetensors import SafetensorError, safe_open
 
-from zoo.archive.description import SCHEMA_VERSION, Description
+from zoo.archive.description import READ_VERSIONS, Description
 from zoo.errors import BadInput, ZooError
 from zoo.plain_text import one_line
 from zoo.workspace import written_aside
@@ -62,12 +62,15 @@ class Content:
     """A whole MP4 with one track of sound."""
 
 
+LARGEST_LEVELS = 2 << 30
+
+
 def most_levels(packed: int) -> int:
     """How many levels so many bytes may stand for: more is refused before any is decoded.
 
     Latents that never change take next to nothing, so that no ratio alone would do.
     """
-    return min(2 << 30, max(256 << 20, 64 * packed))
+    return min(LARGEST_LEVELS, max(256 << 20, 64 * packed))
 
 
 def write_container(
@@ -85,9 +88,9 @@ def write_container(
     for name, array in arrays.items():
         if name != "sound" and array.nbytes > LARGEST_PART:
             raise _too_long(path, f"its {name} take {array.nbytes:,} bytes")
-    tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
-    said = json.dumps(description.plain(), separators=(",", ":"), allow_nan=False)
+    said = _as_json(description)
     with written_aside(path) as aside:
         save_file(tensors, aside, {KEY: said})
         with aside.open("rb") as file:
@@ -102,6 +105,20 @@ def write_container(
 
 def _too_long(path: Path, why: str) -> ZooError:
     return ZooError(f"{path}: this film does not fit into one file: {why}; encode a part of it")
+
+
+def check_words(description: Description, film: str) -> None:
+    """Raise BadInput if a description would not leave room for tensors in a header."""
+    taken = len(json.dumps(_as_json(description)))
+    if taken > LARGEST_HEADER // 2:
+        raise BadInput(
+            f"the tags and chapters of {film} take {taken:,} bytes; a film file has room for "
+            f"{LARGEST_HEADER // 2:,}: shorten them in the source"
+        )
+
+
+def _as_json(description: Description) -> str:
+    return json.dumps(description.plain(), separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -180,10 +197,10 @@ def open_container(path: Path) -> Container:
 def _description(path: Path, said: str) -> Description:
     try:
         version = pydantic.TypeAdapter(dict[str, Any]).validate_json(said).get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in READ_VERSIONS:
             raise BadInput(
-                f"{path} is a film file of version {str(version)[:20]}; this film-zoo reads "
-                f"version {SCHEMA_VERSION}"
+                f"{path} is a film file of version {one_line(str(version), 20)}; this film-zoo "
+                f"reads versions {' and '.join(map(str, READ_VERSIONS))}"
             )
         return Description.model_validate_json(said)
     except pydantic.ValidationError as error:

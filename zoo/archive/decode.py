@@ -11,7 +11,6 @@ import torch
 
 from zoo.archive.container import Container, most_levels, open_container
 from zoo.archive.description import TICKS, Description
-from zoo.archive.sound import KeptSound
 from zoo.archive.timing import Ticks, unpack_ticks
 from zoo.archive.weights import fingerprint, model_of
 from zoo.errors import BadInput
@@ -27,8 +26,20 @@ from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import find_runs
 from zoo.video.convert import Pixels, Scaler
-from zoo.video.writer import Chapter, Coding, VideoWriter, video_file
+from zoo.video.sound_file import SoundFile
+from zoo.video.writer import Chapter, Coding, video_file
 from zoo.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was written of a film file."""
+
+    size: FrameSize
+    frames: int
+    seconds: float
+    sound: str
+    """What became of its sound, in a line."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,8 @@ class FilmFile:
     latents: Latents
     ticks: Ticks
     """When each frame is shown (N,)."""
-    sound: KeptSound | None
+    sound: SoundFile | None
+    """As it is in the file, not yet checked."""
 
     @classmethod
     def open(cls, path: Path) -> FilmFile:
@@ -61,13 +73,23 @@ class FilmFile:
             said.latent.bits,
         )
         latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser)
-        sound = None if content.sound is None else KeptSound(content.sound)
+        sound = None if content.sound is None else SoundFile(content.sound.tobytes())
         return cls(container, latents, ticks, sound)
 
     @property
     def said(self) -> Description:
         """What it says of itself."""
         return self.container.description
+
+    def checked_sound(self) -> tuple[SoundFile | None, str]:
+        """The sound if it can be copied into an MP4, and what is to be said of it, in a line."""
+        if self.sound is None or self.said.sound is None:
+            return None, "not in the file"
+        try:
+            self.sound.check()
+        except BadInput as error:
+            return None, f"left out: {error}"
+        return self.sound, self.said.sound.told
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -156,17 +178,17 @@ def decode(
     scale_by: str = "lanczos",
     coding: Coding | None = None,
     progress: Callable[[int], None] | None = None,
-) -> VideoWriter:
+) -> Decoded:
     """Write the film as an MP4, as `zoo reconstruct` writes it; returns what was written.
 
-    `size` is that of the picture in the video, None for the film's own. Raises BadInput as
-    `pictures` does, and ZooError where the file cannot be written; nothing is left then.
+    `size` is that of the picture in the video, None for the film's own. Sound that is damaged is
+    left out. Raises BadInput as `pictures` does, and ZooError where the file cannot be written;
+    nothing is left then.
     """
     said = film.said
     own = FrameSize.parse(said.model.config.size)
     scale = Scaler(own, size or own, scale_by)
-    if film.sound:
-        film.sound.check()
+    sound, sound_told = film.checked_sound()
     with (
         video_file(
             path,
@@ -175,7 +197,7 @@ def decode(
             coding=coding,
             tags=said.tags,
             chapters=_chapters(said),
-            sound=film.sound,
+            sound=sound,
         ) as video,
         closing(pictures(film, eyes)) as drawn,
     ):
@@ -183,7 +205,7 @@ def decode(
             video.write(scale(picture), tick / TICKS)
             if progress:
                 progress(video.frames)
-    return video
+    return Decoded(video.size, video.frames, video.seconds, sound_told)
 
 
 def _chapters(said: Description) -> Sequence[Chapter]:

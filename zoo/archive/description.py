@@ -9,14 +9,17 @@ import pydantic
 
 from zoo.training.run_folder import FilmName, TrainingConfig
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+READ_VERSIONS = (1, 2)
+"""Version 1 does not say how large the decoder is."""
 TICKS: Literal[120_000] = 120_000
 """Ticks a second of its clock: every usual rate, also 24000/1001, is whole in it."""
 MOST_FRAMES = 1 << 24
 """More than a week at 25 frames a second."""
 _MOST_RATE = 1_001_000
 
-Text = Annotated[str, pydantic.Field(max_length=10_000)]
+LONGEST_TEXT = 10_000
+Text = Annotated[str, pydantic.Field(max_length=LONGEST_TEXT)]
 Digest = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[float, pydantic.Field(ge=0, le=1e7)]
 
@@ -72,6 +75,8 @@ class ModelPart(_Typed):
     """Model, options, frame size and training, as in the run's `run.json`."""
     weights: Digest
     """SHA-256 over the names, types, shapes and values of all its weights."""
+    decoder_bytes: int | None = pydantic.Field(default=None, ge=0)
+    """What the weights take that drawing needs, wherever they are; None where it is not said."""
 
 
 class SoundPart(_Typed):
@@ -93,7 +98,7 @@ class ChapterPart(_Typed):
 class Description(_Typed):
     """Everything that a film file says in words."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     made_by: Text
     film: FilmPart
     latent: LatentPart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,14 +13,17 @@ import numpy as np
 import torch
 
 from zoo.archive.container import (
+    LARGEST_LEVELS,
     Bytes,
     Container,
     Content,
+    check_words,
     most_levels,
     open_container,
     write_container,
 )
 from zoo.archive.description import (
+    LONGEST_TEXT,
     MOST_FRAMES,
     TICKS,
     ChapterPart,
@@ -29,8 +33,7 @@ from zoo.archive.description import (
     ModelPart,
     SoundPart,
 )
-from zoo.archive.sound import sound_bytes
-from zoo.archive.timing import pack_ticks
+from zoo.archive.timing import Ticks, pack_ticks
 from zoo.archive.weights import decoder_of, fingerprint
 from zoo.errors import BadInput, ZooError
 from zoo.evaluation.watch import batches, film_batch
@@ -39,12 +42,13 @@ from zoo.films.film import Film
 from zoo.latents.latents import Latents
 from zoo.latents.packing import pack
 from zoo.latents.quantise import BITS, Quantiser, are_codes
+from zoo.plain_text import one_line
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.panels import Redrawn
-from zoo.reconstruct.reconstruct import stretch_of
-from zoo.reconstruct.saying import tags_of
+from zoo.reconstruct.reconstruct import Stretch, film_sound, stretch_of
+from zoo.reconstruct.saying import LONGEST_TITLE, source_names, tags_of
 from zoo.video.origin import source_chapters, source_tags
-from zoo.video.sound import sound_of
+from zoo.video.sound import Sound
 
 
 def encode(
@@ -58,57 +62,102 @@ def encode(
     with_decoder: bool = False,
     with_sound: bool = False,
     progress: Callable[[int], None] | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Container:
     """Write a whole film as its numbers; `run` is the name of the run that the eyes are of.
 
-    `progress` is called with the number of frames encoded so far. Raises BadInput if the latents
-    cannot have so few bits, and ZooError if they are not finite or there are too many.
+    `progress` is called with the number of frames encoded so far, `told` with a line about the
+    sound where it is asked for. Raises BadInput if the latents cannot have so few bits or the
+    film's words are too long, before anything is encoded, and ZooError if the latents are not
+    finite or there are too many.
     """
     if not 1 <= bits <= BITS:
         raise BadInput(f"latents have from 1 to {BITS} bits a number; not {bits}")
-    latents = _latents(film, eyes, bits, progress)
-    coded = pack(latents.levels.cpu().numpy())
-    if len(film) > MOST_FRAMES or latents.levels.numel() > most_levels(len(coded)):
-        raise ZooError(f"{film.name} is too long for a film file: {len(film):,} frames")
-    stretch = stretch_of(entry, film)
+    too_long = f"{film.name} is too long for a film file: {len(film):,} frames"
+    if len(film) > MOST_FRAMES or len(film) * eyes.numbers > LARGEST_LEVELS:
+        raise ZooError(too_long)
+    described = _description(entry, film, eyes, stretch_of(entry, film), run, bits)
+    check_words(described, film.name)
+    with ExitStack() as stack:
+        sound = None
+        if with_sound:
+            sound = stack.enter_context(film_sound(entry, film, stretch_of(entry, film), path))
+            told(f"sound: {sound.told}")
+        latents = _latents(film, eyes, bits, progress)
+        coded = pack(latents.levels.cpu().numpy())
+        if latents.levels.numel() > most_levels(len(coded)):
+            raise ZooError(too_long)
+        ticks = _ticks(entry, film)
+        packed = pack_ticks(ticks, described.film.fps)
+        content = Content(
+            latents=_bytes(coded),
+            lowest=latents.quantiser.lowest.float().cpu().numpy(),
+            step=latents.quantiser.step.float().cpu().numpy(),
+            times=None if packed is None else _bytes(packed),
+            sound=_sound_bytes(sound),
+        )
+        decoder = decoder_of(eyes.model, latents.restored(slice(0, 2)))
+        taken = sum(tensor.nbytes for tensor in decoder.values())
+        described = described.model_copy(
+            update={
+                "latent": LatentPart(shape=latents.shape, bits=bits),
+                "model": described.model.model_copy(update={"decoder_bytes": taken}),
+                "sound": _sound_part(sound),
+            }
+        )
+        write_container(path, described, content, decoder if with_decoder else {})
+    return open_container(path)
+
+
+def _description(
+    entry: FilmEntry, film: Film, eyes: Eyes, stretch: Stretch, run: str, bits: int
+) -> Description:
+    """All that is said of a film before it is encoded; long texts are cut."""
     starts = [part.starts for part in film.store.manifest.parts]
-    sound = sound_of(entry.files, starts, stretch.begins, stretch.ends) if with_sound else None
     until = film.times.ends
     rate = Fraction(film.fps).limit_denominator(1001)
-    ticks = np.rint((film.time_codes - stretch.begins) * TICKS).astype(np.int64)
-    described = Description(
+    tags = tags_of(
+        film, entry, [Redrawn(film, eyes.config.model, eyes)], source_tags(entry.files[0])
+    )
+    return Description(
         made_by=f"film-zoo {importlib.metadata.version('film-zoo')}",
         film=FilmPart(
             name=film.name,
-            title=entry.shown_title,
-            licence=film.licence,
-            source=film.source,
+            title=one_line(entry.shown_title, LONGEST_TITLE),
+            licence=film.licence and one_line(film.licence, LONGEST_TITLE),
+            source=source_names(entry),
             source_bytes=sum(file.stat().st_size for file in entry.files),
             fingerprint=film.fingerprint,
             frames=len(film),
             rate=(rate.numerator, rate.denominator),
-            first_tick=int(ticks[0]),
+            first_tick=int(_ticks(entry, film)[0]),
         ),
-        latent=LatentPart(shape=latents.shape, bits=bits),
+        latent=LatentPart(shape=(eyes.numbers,), bits=bits),
         model=ModelPart(run=run, config=eyes.config, weights=fingerprint(eyes.folder.weights)),
-        sound=SoundPart(codec=sound.codec, told=sound.told) if sound else None,
-        tags=tags_of(film, entry, [Redrawn(film, eyes.config.model, eyes)], _tags(entry)),
+        sound=None,
+        tags={name: text[:LONGEST_TEXT] for name, text in tags.items()},
         chapters=[
             ChapterPart(start=one.start, stop=one.stop, title=one.title)
             for one in source_chapters(entry.files, starts, stretch.begins, until)
         ],
     )
-    packed = pack_ticks(ticks, rate)
-    content = Content(
-        latents=_bytes(coded),
-        lowest=latents.quantiser.lowest.float().cpu().numpy(),
-        step=latents.quantiser.step.float().cpu().numpy(),
-        times=None if packed is None else _bytes(packed),
-        sound=_bytes(sound_bytes(sound)) if sound else None,
-    )
-    few = latents.restored(slice(0, 2))
-    write_container(path, described, content, decoder_of(eyes.model, few) if with_decoder else {})
-    return open_container(path)
+
+
+def _ticks(entry: FilmEntry, film: Film) -> Ticks:
+    begins = stretch_of(entry, film).begins
+    return np.rint((film.time_codes - begins) * TICKS).astype(np.int64)
+
+
+def _sound_part(sound: Sound | None) -> SoundPart | None:
+    return SoundPart(codec=sound.codec, told=sound.told) if sound and sound.track else None
+
+
+def _sound_bytes(sound: Sound | None) -> Bytes | None:
+    """The file of the sound, read where it lies: it may be as large as hours of sound are."""
+    if sound is None or sound.track is None:
+        return None
+    assert isinstance(sound.track.content, Path)
+    return np.memmap(sound.track.content, np.uint8, mode="c")
 
 
 def coarser(quantiser: Quantiser, bits: int) -> Quantiser:
@@ -141,9 +190,5 @@ def _refuse_codes(eyes: Eyes, frames: torch.Tensor) -> None:
         raise BadInput(f"the latents of {eyes.config.model} are codes, which take {BITS} bits each")
 
 
-def _tags(entry: FilmEntry) -> dict[str, str]:
-    return {name[:200]: text[:5000] for name, text in source_tags(entry.files[0]).items()}
-
-
 def _bytes(data: bytes) -> Bytes:
-    return np.frombuffer(data, dtype=np.uint8)
+    return np.frombuffer(bytearray(data), dtype=np.uint8)

@@ -32,11 +32,15 @@ class Facts(pydantic.BaseModel):
     bits: int
     """Bits a number."""
     bytes: int
+    header_bytes: int
+    """The description, and the names and sizes of all parts."""
     latent_bytes: int
     scale_bytes: int
     time_bytes: int
     decoder_bytes: int | None
     """Null where the decoder is not inside."""
+    bytes_with_decoder: int | None
+    """Of the file and the decoder it needs; null where nobody says how large that is."""
     sound_bytes: int | None
     sound: str | None
     bytes_a_frame: float
@@ -45,9 +49,9 @@ class Facts(pydantic.BaseModel):
     latent_kilobits_a_second: float
     source_bytes: int
     share_of_source: float | None
-    """Of the source's files, sound included; null where their size is not known."""
-    share_of_raw: float
-    """Of the frames as the network saw them, three bytes a pixel."""
+    """`bytes_with_decoder` over the source's files, sound included; null where one is not known."""
+    share_of_raw: float | None
+    """The same over the frames as the network saw them, three bytes a pixel."""
 
 
 def facts(container: Container) -> Facts:
@@ -60,6 +64,8 @@ def facts(container: Container) -> Facts:
     seconds = float(ticks[-1] - ticks[0]) / TICKS + float(1 / film.fps)
     whole, latents = container.size, sizes["latents"]
     decoder = sum(size for name, size in sizes.items() if name.startswith(DECODER))
+    needed = said.model.decoder_bytes
+    with_decoder = whole if decoder else None if needed is None else whole + needed
     raw = film.frames * FrameSize.parse(config.size).pixels * 3
     return Facts(
         film=film.name,
@@ -77,10 +83,12 @@ def facts(container: Container) -> Facts:
         numbers=content.lowest.size,
         bits=said.latent.bits,
         bytes=whole,
+        header_bytes=whole - sum(sizes.values()),
         latent_bytes=latents,
         scale_bytes=sizes["lowest"] + sizes["step"],
         time_bytes=sizes.get("times", 0),
         decoder_bytes=decoder or None,
+        bytes_with_decoder=with_decoder,
         sound_bytes=sizes.get("sound"),
         sound=said.sound.told if said.sound else None,
         bytes_a_frame=whole / film.frames,
@@ -88,6 +96,10 @@ def facts(container: Container) -> Facts:
         kilobits_a_second=whole * 8 / seconds / 1000,
         latent_kilobits_a_second=latents * 8 / seconds / 1000,
         source_bytes=film.source_bytes,
-        share_of_source=whole / film.source_bytes if film.source_bytes else None,
-        share_of_raw=whole / raw,
+        share_of_source=_share(with_decoder, film.source_bytes),
+        share_of_raw=_share(with_decoder, raw),
     )
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    return part / whole if part is not None and whole else None

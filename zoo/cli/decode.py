@@ -76,7 +76,7 @@ def decode(
             coding=coding,
             progress=progress,
         )
-    tell(f"sound: {file.said.sound.told if file.said.sound else 'not in the file'}")
+    tell(f"sound: {written.sound}")
     tell(
         f"wrote {out}: {written.size}, {written.frames:,} frames, "
         f"{format_time_code(written.seconds)}"

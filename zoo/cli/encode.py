@@ -69,10 +69,9 @@ def encode(
             with_decoder=with_decoder,
             with_sound=sound,
             progress=progress,
+            told=tell,
         )
     found = facts(container)
-    if sound:
-        tell(f"sound: {found.sound or 'the source has none'}")
     tell(
         f"wrote {opened.out}: {found.frames:,} frames in {scaled(found.bytes, 'B')}, "
         f"{found.latent_bytes_a_frame:.1f} bytes of latents a frame"

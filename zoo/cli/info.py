@@ -39,18 +39,26 @@ def _rows(found: Facts) -> dict[str, str]:
 
     def times(share: float | None) -> str:
         if share is None:
-            return "n/a"
-        how = f"{significant(1 / share)} times smaller" if share < 1 else "larger"
-        return f"this is {how}"
+            return "n/a (the size of the decoder is not stated)"
+        if share < 1:
+            return f"{significant(1 / share)} times smaller"
+        return f"{significant(share)} times as large"
 
     inside = {
         "latents": found.latent_bytes,
+        "header": found.header_bytes,
         "scale": found.scale_bytes,
         "time codes": found.time_bytes,
         "decoder": found.decoder_bytes,
         "sound": found.sound_bytes,
     }
-    decoder = "inside" if found.decoder_bytes else f"not inside; weights {found.weights[:12]}"
+    elsewhere = None if found.bytes_with_decoder is None else found.bytes_with_decoder - found.bytes
+    if found.decoder_bytes:
+        decoder, what = "inside", "this file is"
+    else:
+        size = f", {scaled(elsewhere, 'B')}" if elsewhere is not None else ""
+        decoder = f"not inside; weights {found.weights[:12]}{size}"
+        what = "this file with its decoder is"
     rows = {
         "film": f"{found.title} ({found.film})",
         "licence": found.licence or "not stated",
@@ -73,7 +81,7 @@ def _rows(found: Facts) -> dict[str, str]:
             f"{significant(found.kilobits_a_second)} kbit, "
             f"{significant(found.latent_kilobits_a_second)} of them latents"
         ),
-        "source": f"{scaled(found.source_bytes, 'B')}; {times(found.share_of_source)}",
-        "raw frames": times(found.share_of_raw),
+        "source": f"{scaled(found.source_bytes, 'B')}; {what} {times(found.share_of_source)}",
+        "raw frames": f"{what} {times(found.share_of_raw)}",
     }
     return {name: one_line(said, 400) for name, said in rows.items()}

@@ -72,6 +72,7 @@ def reconstruct(
     from zoo.cli.output import bar, teller
     from zoo.cli.watching import ingest_with_progress
     from zoo.environment import choose_device
+    from zoo.errors import BadInput
     from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.loading import find_run
     from zoo.reconstruct.opening import Opener, run_size
@@ -88,6 +89,8 @@ def reconstruct(
     libswscale_name(scale_by)
     chosen_device = choose_device(device)
     first, last = (None if text is None else parse_time_code(text) for text in (begin, end))
+    if first is not None and last is not None and first >= last:
+        raise BadInput(f"--from {begin} is not before --to {end}: no frame lies between")
     console = Console()
     tell = teller(console)
     workspace = Workspace.here()
@@ -107,6 +110,8 @@ def reconstruct(
         lambda one, size: ingest_with_progress(console, one, size, workspace, holdout),
         tell,
     )
+    # Before anything is watched: the film may be shorter than --from.
+    stretch_of(entry, opener.ingest(entry, run_size(runs[0])), first, last)
     panels: list[Panel] = []
     for each, request in zip(runs, requests, strict=True):
         tell(f"run: {each.name}")
@@ -117,7 +122,9 @@ def reconstruct(
     if beside:
         panels.insert(0, Original(largest))
     stretch = stretch_of(entry, largest, first, last)
-    if largest.store.manifest.damage.times:
+    joins = sum(len(part.joins) for part in largest.store.manifest.parts)
+    # At a leap of the clock sound is joined where pictures are.
+    if largest.store.manifest.damage.times > joins:
         tell("times of this film were mended; its sound may be out of step after such a place")
     with bar(console, f"drawing {entry.name}", stretch.stop - stretch.start) as progress:
         written = draw(
@@ -130,7 +137,7 @@ def reconstruct(
             coding=coding,
             progress=progress,
         )
-    tell(f"sound: {written.sound.told if written.sound else 'the source has none'}")
+    tell(f"sound: {written.sound.told}")
     tell(
         f"wrote {written.path}: {written.size}, {written.frames:,} frames, "
         f"{format_time_code(written.seconds)}"

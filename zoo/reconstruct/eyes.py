@@ -81,8 +81,8 @@ def open_eyes(
     """Load the network of a finished run, with the scale of its latents.
 
     The scale is what an evaluation left. Where there was none, the network watches the film it was
-    trained on, `film_as_trained`, and its latents are kept in the run's `evaluation` folder; `told`
-    hears of it. Raises what `film_as_trained` raises.
+    trained on, `film_as_trained`, and its latents are kept in the run's `evaluation` folder, where
+    that can be written to; `told` hears of it. Raises what `film_as_trained` raises.
     """
     assert run.description is not None, "a finished run has a description"
     config = run.description.config

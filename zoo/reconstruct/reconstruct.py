@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import av.error
 import numpy as np
 
+from zoo.atomic import CannotWrite, reason, temporary_folder
 from zoo.errors import BadInput
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
@@ -20,7 +22,7 @@ from zoo.reconstruct.streaming import pictures
 from zoo.video.convert import Pixels, Scaler
 from zoo.video.layout import Grid
 from zoo.video.origin import source_chapters, source_tags
-from zoo.video.sound import Sound, sound_of
+from zoo.video.sound import FilePart, Sound, write_sound
 from zoo.video.writer import Coding, video_file
 
 
@@ -76,7 +78,26 @@ class Written:
     size: FrameSize
     frames: int
     seconds: float
-    sound: Sound | None
+    sound: Sound
+
+
+@contextmanager
+def film_sound(entry: FilmEntry, film: Film, stretch: Stretch, path: Path) -> Iterator[Sound]:
+    """The sound of a stretch of a film, in a temporary file beside `path`.
+
+    Raises BadInput if a source file cannot be opened, and CannotWrite where the disk is full.
+    """
+    starts = [part.starts for part in film.store.manifest.parts]
+    ends = [*starts[1:], film.times.ends]
+    joins = [part.joins for part in film.store.manifest.parts]
+    parts = [FilePart(*one) for one in zip(entry.files, starts, ends, joins, strict=True)]
+    with temporary_folder(path) as folder:
+        try:
+            sound = write_sound(parts, folder / "sound.mp4", stretch.begins, stretch.ends)
+        except av.error.FFmpegError as error:
+            why = reason(error.errno, error.strerror)
+            raise CannotWrite(f"the sound of {path} cannot be written: {why}") from error
+        yield sound
 
 
 def reconstruct(
@@ -94,15 +115,15 @@ def reconstruct(
 
     Several panels stand in a grid under their names. `size` is that of a panel in the video, None
     for that of the first one's film; pictures of another are scaled, after they were rounded to 8
-    bits. `progress` is called with the number of frames written so far. Raises ZooError where the
-    file cannot be written, and what the panels raise; nothing is left then.
+    bits. `progress` is called with the number of frames written so far. The sound is written first,
+    beside `path`, and read back. Raises ZooError where the file cannot be written, and what the
+    panels raise; nothing is left then.
     """
     film = panels[0].film
     shown = size or film.size
     scalers = [Scaler(panel.film.size, shown, scale_by) for panel in panels]
     grid = Grid([panel.name for panel in panels], shown) if len(panels) > 1 else None
     files, starts = entry.files, [part.starts for part in film.store.manifest.parts]
-    sound = sound_of(files, starts, stretch.begins, stretch.ends)
     times = film.time_codes
     until = stretch.ends or _end(film, stretch.stop)
 
@@ -111,6 +132,7 @@ def reconstruct(
         return grid(scaled) if grid else scaled[0]
 
     with (
+        film_sound(entry, film, stretch, path) as sound,
         video_file(
             path,
             grid.size if grid else shown,
@@ -118,7 +140,7 @@ def reconstruct(
             coding=coding,
             tags=tags_of(film, entry, panels, source_tags(files[0])),
             chapters=source_chapters(files, starts, stretch.begins, until),
-            sound=sound,
+            sound=sound.track,
         ) as video,
         closing(pictures(panels, stretch.start, stretch.stop)) as drawn,
     ):

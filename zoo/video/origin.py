@@ -1,26 +1,42 @@
-"""What source files say of themselves, for the film that is made from them: tags and chapters."""
+"""What source files say of themselves, for the film that is made from them: tags and chapters.
+
+Texts are cut here, so that every file that is written from them can be written and read again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from zoo.films.source import Source
+from zoo.plain_text import one_line
 from zoo.video.writer import Chapter
+
+MOST_TAGS, LONGEST_NAME, LONGEST_TAG = 80, 200, 5000
+"""Tags that are taken from a source, letters of a tag's name and of its text."""
+MOST_CHAPTERS, LONGEST_TITLE = 2000, 250
+"""An MP4 has one byte for the length of a chapter's title, beside a longer form of it."""
 
 # What is said of the file and not of the film in it.
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "creation_time",
                 "duration", "encoded_by", "encoding_tool", "software"}  # fmt: skip
+_WELL_KNOWN = {"title", "artist", "comment", "date", "copyright", "description", "genre",
+               "album", "composer", "language", "show"}  # fmt: skip
 
 
 def source_tags(path: Path) -> dict[str, str]:
     """A file's tags that speak of the film: title, artist, date and so on, by lower-case name.
 
-    MP4 keeps those it has a place for. Raises BadInput if the file cannot be read.
+    MP4 keeps those it has a place for. Long texts are cut. Raises BadInput if the file cannot be
+    read.
     """
     with Source.open(path, threads=1) as source:
         tags = {name.lower(): text for name, text in source.container.metadata.items()}
-    return {name: text for name, text in tags.items() if name not in _OF_THE_FILE}
+    kept = {n: text for n, text in tags.items() if n not in _OF_THE_FILE and len(n) <= LONGEST_NAME}
+    # The title and what else everybody reads comes before what is peculiar to a program.
+    first = sorted(kept, key=lambda name: name not in _WELL_KNOWN)[:MOST_TAGS]
+    return {name: _cut(kept[name], LONGEST_TAG) for name in kept if name in set(first)}
 
 
 def source_chapters(
@@ -28,8 +44,8 @@ def source_chapters(
 ) -> list[Chapter]:
     """Chapters of a film's files between two moments of its time line, timed from the first.
 
-    `starts` are the seconds at which the files begin on it. Raises BadInput if a file cannot be
-    read.
+    They are in order, and each is over when the next begins. `starts` are the seconds at which the
+    files begin on the time line. Raises BadInput if a file cannot be read.
     """
     found: list[Chapter] = []
     for path, begins in zip(files, starts, strict=True):
@@ -41,5 +57,28 @@ def source_chapters(
                 last = min(stop - start, float(one["end"] * base) + shift)
                 if last > first:
                     title = one["metadata"].get("title") or f"Chapter {len(found) + 1}"
-                    found.append(Chapter(first, last, title))
-    return found
+                    found.append(Chapter(first, last, one_line(title, LONGEST_TITLE)))
+    return _in_order(found)[:MOST_CHAPTERS]
+
+
+def _in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """Chapters by their beginnings, each over when the next begins; of two that begin together one.
+
+    The one that is kept has the titles of both.
+    """
+    ordered: list[Chapter] = []
+    for one in sorted(chapters, key=lambda c: c.start):
+        if ordered and ordered[-1].start == one.start:
+            both = one_line(f"{ordered[-1].title} / {one.title}", LONGEST_TITLE)
+            ordered[-1] = Chapter(one.start, max(ordered[-1].stop, one.stop), both)
+            continue
+        if ordered and ordered[-1].stop > one.start:
+            ordered[-1] = replace(ordered[-1], stop=one.start)
+        ordered.append(one)
+    return ordered
+
+
+def _cut(text: str, longest: int) -> str:
+    """Text with its lines, of at most so many letters, and no halves of letters."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole) <= longest else whole[: longest - 1] + "…"

@@ -128,8 +128,10 @@ class VideoWriter:
         rate: Fraction,
         coding: Coding,
         sound: SoundTrack | None,
+        path: Path,
     ) -> None:
         self.size, self.rate = size, rate
+        self._path = path
         self.frames = 0
         """Pictures taken so far."""
         self._container = container
@@ -161,20 +163,21 @@ class VideoWriter:
         frame.pts, frame.time_base = ticks, _CLOCK
         self._last = ticks
         self.frames += 1
-        with usual_priority():
+        with _told(self._path), usual_priority():
             packets = self._stream.encode(frame)
         self._mux(packets)
 
     def finish(self) -> None:
         """Write what the encoder still holds, the rest of the sound, and the index."""
-        with usual_priority():
+        with _told(self._path), usual_priority():
             last = self._stream.encode(None)
         if self.frames < _FEWEST_ORDERED:
             for packet in last:
                 packet.dts = packet.pts
         self._mux(last)
         self._mux_sound(math.inf)
-        self._container.close()
+        with _told(self._path):
+            self._container.close()
 
     def close(self) -> None:
         """Let go of the sound's files."""
@@ -185,7 +188,8 @@ class VideoWriter:
         for packet in packets:
             # Only the last one's counts; the others last until the next.
             packet.duration = self._period
-            self._container.mux(packet)
+            with _told(self._path):
+                self._container.mux(packet)
             self._mux_sound(_seconds(packet))
 
     def _mux_sound(self, until: float) -> None:
@@ -199,7 +203,8 @@ class VideoWriter:
                 self._waiting = packet
                 return
             else:
-                self._container.mux(packet)
+                with _told(self._path):
+                    self._container.mux(packet)
 
 
 def _seconds(packet: Packet[Any]) -> float:
@@ -247,27 +252,47 @@ def video_file(
     """Write an MP4 that plays everywhere and begins to play before it is all there.
 
     `size` is that of the pictures to come, `rate` how many there are a second (the mean where it
-    varies). `tags` are those MP4 knows: title, comment, artist, date, copyright and so on. The
-    file is yuv420p, BT.709. It is written aside: after an error or an interrupt nothing is left.
-    Raises BadInput unless the name ends in `.mp4`, and ZooError where the file cannot be written.
+    varies). `tags` are those MP4 knows: title, comment, artist, date, copyright and so on; chapters
+    are in order. The file is yuv420p, BT.709. It is written aside: after an error or an interrupt
+    nothing is left. Raises BadInput unless the name ends in `.mp4`, and ZooError where the file
+    cannot be written.
     """
     if path.suffix.lower() != ".mp4":
         raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name}")
     rate = Fraction(rate).limit_denominator(1001)
-    with written_aside(path) as aside, _told(path):
+    with written_aside(path) as aside:
         options = {"movflags": "+faststart"}
-        # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
-        with av.open(
-            f"file:{aside.absolute()}", "w", format="mp4", container_options=options
-        ) as container:
-            container.metadata.update(tags or {})
-            container.set_chapters([_as_av(number, one) for number, one in enumerate(chapters)])
-            writer = VideoWriter(container, size, rate, coding or Coding(), sound)
+        with _told(path):
+            # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
+            opened = av.open(
+                f"file:{aside.absolute()}", "w", format="mp4", container_options=options
+            )
+        try:
+            opened.metadata.update(tags or {})
+            whole = _without_holes(chapters)
+            opened.set_chapters([_as_av(number, one) for number, one in enumerate(whole)])
+            with _told(path):
+                writer = VideoWriter(opened, size, rate, coding or Coding(), sound, path)
             try:
                 yield writer
                 writer.finish()
             finally:
                 writer.close()
+        finally:
+            with _told(path):
+                opened.close()
+
+
+def _without_holes(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """Chapters with nameless ones between them: in MP4 each begins where the one before ends."""
+    whole: list[Chapter] = []
+    ends = 0.0
+    for one in chapters:
+        if one.start - ends > 1 / TICKS:
+            whole.append(Chapter(ends, one.start, ""))
+        whole.append(one)
+        ends = one.stop
+    return whole
 
 
 def _as_av(number: int, chapter: Chapter) -> AvChapter:
