@@ -1,0 +1,56 @@
+"""What a dry run foresees: trials that end in time, and how many cells run beside one another."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from zoo.compare.estimate import _beside
+from zoo.compare.places.cluster import PENDING, _room
+from zoo.compare.probe import Line, _through, _time_limit
+
+
+@pytest.mark.parametrize(
+    ("node", "cores", "gpus", "room"),
+    [
+        ({"CPU": 2.0}, 1, 0.0, 2),
+        ({"CPU": 2.0}, 4, 0.0, 0),
+        ({"CPU": 16.0, "GPU": 1.0}, 1, 0.1, 10),
+        ({"CPU": 16.0, "GPU": 4.0}, 8, 1.0, 2),
+        ({"CPU": 16.0}, 1, 1.0, 0),
+        ({}, 1, 0.0, 0),
+    ],
+)
+def test_a_machine_has_room_for_what_its_cores_and_gpus_allow(
+    node: dict[str, float], cores: int, gpus: float, room: int
+) -> None:
+    assert _room(node, cores, gpus) == room
+
+
+def test_tasks_that_are_handed_over_are_not_cells_at_once() -> None:
+    minutes = [60.0] * 300
+    assert _beside(minutes, _room({"CPU": 2.0}, 1, 0.0)) == 9000
+    assert _beside(minutes, PENDING) == 60
+
+
+def test_a_trial_ends_when_its_time_is_up_whatever_handles_errors() -> None:
+    began, reached = time.monotonic(), []
+    with _time_limit(0.05):
+        try:
+            while time.monotonic() - began < 60:
+                pass
+            reached.append("the end")
+        except Exception:
+            reached.append("an error")
+    assert reached == []
+    with _time_limit(60):
+        reached.append("in time")
+    assert reached == ["in time"]
+
+
+def test_what_one_excerpt_took_is_for_its_frames_or_for_any_number() -> None:
+    assert _through({}) is None
+    assert _through({32: 1.6}) == Line(0.0, 0.05)
+    assert _through({32: 1.6}, alike=True) == Line(1.6, 0.0)
+    assert _through({32: 2.0, 128: 5.0}, alike=True) == Line(1.0, 3 / 96)
