@@ -28,11 +28,16 @@ from zoo.films.ingest import open_film
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
 from zoo.records import Part
+from zoo.report.numbers import counted
 from zoo.training.jobs import Settings, ensure_trained, load_model
 from zoo.workspace import Workspace
 
 PARTS: tuple[Part, ...] = ("seen", "held_out")
 CLIPS = ("bikes", "bigbuckbunny", "carphone")
+TUNING = (
+    "\nThese are tuning films: defaults of the models were chosen on them, held-out frames "
+    "included.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -215,8 +220,15 @@ def provenance(arguments: argparse.Namespace) -> str:
     command = " ".join(shown.get(word, word) for word in words)
     return (
         f"\n`python -m benchmarks.{command}` on {where.device_name}, torch {where.torch}, "
-        f"{arguments.workers} trainings at once.\n"
+        f"{counted(arguments.workers, 'training')} at once.\n{_tuning(arguments)}"
     )
+
+
+def _tuning(arguments: argparse.Namespace) -> str:
+    """A line that says so where all films are films that defaults were chosen on."""
+    films = getattr(arguments, "films", None) or ",".join(CLIPS)
+    tuned = {film for model in registry().models.values() for film in model.tuned_on}
+    return TUNING if set(films.split(",")) <= tuned else ""
 
 
 def publish(text: str, out: Path | None) -> None:

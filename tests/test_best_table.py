@@ -43,19 +43,19 @@ def test_the_lead_is_over_the_best_of_the_others_in_each_measure() -> None:
 def test_seeds_count_by_their_median() -> None:
     ours = row(OURS, [(0.9, 1.0), (0.05, 27.0), (0.06, 28.0)], [(0.2, 22.0)] * 3)
     assert leads([*OTHERS, ours])[:2] == ["+0.040 (`x264`)", "+1.00 (`x264`)"]
-    assert ours.cells()[1] == "0.060 (0.050 to 0.900)"
+    assert ours.cells()[2] == "0.060 (0.050 to 0.900)"
 
 
 def test_where_nothing_is_held_out_nobody_leads() -> None:
     rows = [row(name, [(0.2, 20.0)], []) for name in (OURS, "sharp")]
     assert leads(rows) == ["+0.000 (`sharp`)", "+0.00 (`sharp`)", "–", "–"]
-    assert rows[0].cells()[3:5] == ["–", "–"]
+    assert rows[0].cells()[4:6] == ["–", "–"]
 
 
 def test_what_a_codec_had_seen_stands_in_brackets() -> None:
     cells = OTHERS[2].cells()
-    assert cells[1:5] == ["0.100", "26.00", "(0.100)", "(26.00)"] and cells[-1] == "–"
-    assert OTHERS[0].cells()[3] == "0.300"
+    assert cells[2:6] == ["0.100", "26.00", "(0.100)", "(26.00)"] and cells[-1] == "–"
+    assert OTHERS[0].cells()[4] == "0.300"
 
 
 def test_the_middle_of_nothing_sorts_last() -> None:

@@ -231,7 +231,7 @@ class Takedown(_Typed):
     """
 
     every: int
-    """Every so-many-th frame was compared: 1 unless the film is long."""
+    """Every Nth frame was compared: N, which is 1 unless the film is long."""
     comparable: int
     """Frames of the original of quality 50 or more."""
     matched: Number

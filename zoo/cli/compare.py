@@ -104,6 +104,7 @@ def compare(
     from zoo.plugins import registry
     from zoo.presets import preset_named
     from zoo.report.folder import check_folder, new_report, put_in_place
+    from zoo.report.numbers import counted
     from zoo.report.terminal import summary
     from zoo.report.write import draw_report
     from zoo.training.jobs import Settings
@@ -181,7 +182,7 @@ def compare(
         def tell(what: object) -> None:
             # A line and no live display: nothing may draw while speeds are measured.
             if isinstance(what, Measuring):
-                console.print(f"measuring what {what.models} models cost, one after another")
+                console.print(f"measuring the cost of {counted(what.models, 'model')}, one by one")
 
         with MatrixDisplay(console, comparison.cells) as display:
             records = comparison.run(place, display)

@@ -22,6 +22,7 @@ def doctor(
 
     from zoo.doctor.examine import examine
     from zoo.plain_text import one_line
+    from zoo.report.numbers import counted
     from zoo.workspace import Workspace
 
     found = list(examine(Workspace.here()))
@@ -44,7 +45,8 @@ def doctor(
             line.append(f" {finding.topic:<12} ", style="")
             line.append(one_line(f"{finding.said}{step}", 1000), style="")
             console.print(line, soft_wrap=True)
-        counts = f"{problems} problems, {warnings} warnings, {len(found)} lines in all"
+        parts = ((problems, "problem"), (warnings, "warning"), (len(found), "line"))
+        counts = ", ".join(counted(number, noun) for number, noun in parts) + " in all"
         console.print(counts, style="bold", soft_wrap=True)
     if problems:
         raise typer.Exit(1)

@@ -31,7 +31,7 @@ def match(
     original: Annotated[str, typer.Argument(help="A video file, or a film of the catalogue.")],
     suspect: Annotated[str, typer.Argument(help="The one that may hold it, or parts of it.")],
     every: Annotated[
-        int, typer.Option("--every", help="Ask for every N-th frame of either film.")
+        int, typer.Option("--every", help="Look up only every Nth frame of each film.")
     ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the answer as strict JSON.")
@@ -143,12 +143,14 @@ def _table(answer: FilmMatch) -> Table:
 
 
 def _summary(answer: FilmMatch) -> list[str]:
+    from zoo.report.numbers import counted
+
     found = sum(scene.found for scene in answer.scenes)
     return [
-        f"of the original, {_percent(answer.matched)} of {answer.asked:,} frames "
-        f"are in the suspect, and {found} of {len(answer.scenes)} scenes",
-        f"of the suspect, {_percent(answer.suspect_matched)} of {answer.suspect_asked:,} frames "
-        "are in the original",
+        f"of the original, {_percent(answer.matched)} of {counted(answer.asked, 'frame')} "
+        f"are in the suspect, and {found} of {counted(len(answer.scenes), 'scene')}",
+        f"of the suspect, {_percent(answer.suspect_matched)} of "
+        f"{counted(answer.suspect_asked, 'frame')} are in the original",
         _VERDICTS[answer.verdict],
     ]
 

@@ -209,7 +209,7 @@ def _seen(frame: VideoFrame) -> npt.NDArray[np.uint8]:
 
 def _too_short(entry: FilmEntry, settings: IngestSettings, frames: int) -> str:
     if settings.start is not None or settings.stop is not None:
-        return f"between its from and to, {entry.name} has {frames} frames; a film has two or more"
+        return f"between its from and to, {entry.name} has fewer than two frames"
     if frames:
         return f"{entry.files[0].name} holds a single picture; a film has two frames or more"
     return f"no frame of {entry.files[0].name} can be decoded"

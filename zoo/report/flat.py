@@ -72,7 +72,7 @@ _COST = {
     "round_trip_joules": "energy of the device a frame",
 }
 _TAKEDOWN = {
-    "takedown_every": "every so-many-th frame was compared",
+    "takedown_every": "1 if every frame was compared, N if every Nth frame was",
     "takedown_comparable": "frames of the original of quality 50 or more",
     "takedown_matched": "share of these whose reconstruction matches",
     "takedown_retrieved": "share of these whose reconstruction is nearest to its own moment",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
@@ -187,7 +187,8 @@ def in_order(rows: Iterable[Standing], rank: Ranking | None, films: int) -> list
     mean over fewer films is a mean over other films, and not to be set beside the rest.
     """
     every = list(rows)
-    sizes = _size_classes(every)
+    found = {row.name: row.value(bytes_a_frame) for row in every}
+    sizes = size_classes({name: value.mean if value else None for name, value in found.items()})
 
     def key(row: Standing) -> tuple[bool, bool, bool, int, float, str]:
         value = rank.value(row) if rank else None
@@ -203,17 +204,15 @@ def in_order(rows: Iterable[Standing], rank: Ranking | None, films: int) -> list
     return sorted(every, key=key)
 
 
-def _size_classes(rows: Iterable[Standing]) -> dict[str, int]:
-    """Number rows by the bytes of a frame, ascending; one number for about the same bytes."""
-    found = {row.name: row.value(bytes_a_frame) for row in rows}
-    sizes = sorted({value.mean for value in found.values() if value})
+def size_classes(sizes: Mapping[str, float | None]) -> dict[str, int]:
+    """Number names by bytes per frame, ascending, with one number for about the same bytes."""
     classes: dict[float, int] = {}
     least, number = -1.0, 0
-    for size in sizes:
+    for size in sorted({size for size in sizes.values() if size is not None}):
         if least < 0 or size > SAME_BYTES * least:
             least, number = size, number + 1
         classes[size] = number
-    return {name: classes[value.mean] if value else 0 for name, value in found.items()}
+    return {name: 0 if size is None else classes[size] for name, size in sizes.items()}
 
 
 def valued(rows: Iterable[Standing], rank: Ranking) -> list[tuple[Standing, Value]]:
