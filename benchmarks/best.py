@@ -159,8 +159,8 @@ def _findings(films: Mapping[str, Sequence[Row]], won: Sequence[Sequence[str]]) 
     if below:
         sentences.append(
             f"On the frames that they were trained on, {listed(below)} have a lower PSNR than "
-            f"`pca` on every film, and `{OURS}` starts from principal components: a lead over them says "
-            "who starts where, not which architecture is better."
+            f"`pca` on every film, and `{OURS}` starts from principal components: a lead over "
+            "them says who starts where, not which architecture is better."
         )
     if max(len(row.outcomes) for rows in films.values() for row in rows) < LEAST_SEEDS:
         sentences.append(f"With fewer than {LEAST_SEEDS} seeds no spread is known.")

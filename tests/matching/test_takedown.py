@@ -10,6 +10,7 @@ import torch
 
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
+from zoo.compare.takedowns import with_overlaps
 from zoo.errors import BadInput
 from zoo.films.in_memory import film_of
 from zoo.matching.hashed_film import KEPT, HashedFilm, hash_film
@@ -150,3 +151,19 @@ def test_hashes_are_kept_beside_the_frames(tmp_path: Path, monkeypatch: pytest.M
     (film.store.folder / KEPT).write_bytes(b"damaged")
     with pytest.raises(BadInput, match="damaged; delete it"):
         hash_film(film, CPU)
+
+
+def test_films_of_a_comparison_that_share_frames_are_found() -> None:
+    bikes, phone = (frames_of(clip, 96, 54)[:60] for clip in ("bikes", "carphone"))
+    films = [
+        film_of(bikes, name="whole"),
+        film_of(np.concatenate([phone, bikes[20:50]]), name="mixed"),
+        film_of(phone[:30], name="other"),
+    ]
+    found = with_overlaps([film.info() for film in films], films, torch.device("cpu"))
+    overlaps = {info.name: info.overlaps for info in found}
+    assert overlaps["whole"] is not None and overlaps["mixed"] is not None
+    assert overlaps["whole"]["mixed"] >= 0.5
+    assert overlaps["whole"]["other"] == 0
+    assert overlaps["mixed"]["whole"] == pytest.approx(1 / 3, abs=0.1)
+    assert overlaps["other"] == {"whole": 0, "mixed": 1}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.report.synthetic_results import (
@@ -20,12 +21,15 @@ from tests.report.synthetic_results import (
 from zoo.errors import BadInput
 from zoo.records import LatentInfo, Record, Results, Series, read_json, write_json
 from zoo.report import numbers, timeline
+from zoo.records import LatentInfo, Record, Results, read_json
+from zoo.report import numbers, rate_plot, scores_plot, trade_plot
 from zoo.report.costs import cost_table
 from zoo.report.crossing import crossing_findings, crossing_table, matrices, overlaps
 from zoo.report.differences import difference_table
 from zoo.report.end_labels import apart
 from zoo.report.failings import failings
 from zoo.report.sizes import at_main_size, main_size
+from zoo.report.strips import _lines
 from zoo.report.table import Table
 from zoo.report.tables import film_table, interval_note, interval_table
 from zoo.report.takedown import takedown_rule, takedown_table
@@ -419,3 +423,38 @@ def test_names_beside_a_panel_keep_apart_and_near() -> None:
 )
 def test_shares(share: float | None, shown: str) -> None:
     assert numbers.percent(share) == shown
+
+
+def test_arrows_and_brackets_in_plots_are_those_of_the_tables(
+    results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in results.records:
+        if one.model == "linear":
+            one.kind = "codec"
+    drawn: list[Figure] = []
+    for module in (rate_plot, scores_plot, trade_plot):
+        monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure))
+    alpha = results.films[0]
+    assert rate_plot.draw_rates(results, alpha, folder / "rate.png")
+    said = scores_plot.draw_scores(results, alpha, folder / "scores.png")
+    assert said and said.endswith("In brackets: a codec, which coded the held-out frames too.")
+    said = trade_plot.draw_trade(results, folder / "trade.png")
+    assert said and said.endswith("In brackets: a codec, which coded the held-out frames too.")
+    rates, scores, trade = drawn
+    # Quality is the upright axis there: better is up or down, and never to the side.
+    titles = [place.get_title(loc="left") for place in rates.axes]
+    assert titles == ["↓ better LPIPS (AlexNet)", "better ↑ PSNR dB"]
+    signs = [words.get_text() for place in scores.axes for words in place.texts]
+    assert signs == ["(", ")"] * 2, "around the codec's dot in each of two panels"
+    names = [words.get_text() for words in trade.axes[0].texts]
+    assert "(linear)" in names and "sharp" in names and "still" in names
+
+
+def test_a_strip_has_a_codec_in_brackets(results: Results) -> None:
+    for one in results.records:
+        if one.model == "linear":
+            one.kind = "codec"
+    lines, _ = _lines(results, results.films[0])
+    details = {line.label: line.details for line in lines}
+    assert details["linear"] == ("LPIPS, held out", "(0.300)")
+    assert details["sharp"] == ("LPIPS, held out", "0.100")

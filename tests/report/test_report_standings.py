@@ -18,7 +18,7 @@ from zoo.report.table import Table
 from zoo.report.tables import across_table, film_table, more_table
 from zoo.report.terminal import summary
 from zoo.report.text import file_names, one_line
-from zoo.report.training import latent_notes, training
+from zoo.report.training import latent_notes, training, tuning, unequal_terms
 from zoo.report.winners import beside_references, winners
 
 
@@ -423,3 +423,26 @@ def test_rows_of_unlike_bytes_are_not_mixed(results: Results) -> None:
     names = [row.name for row in film_table(results, results.films[0]).rows]
     assert names[:2] == ["blurry", "sharp"], "fewest bytes first, though it is worse"
     assert film_table(results, results.films[0]).columns[1] == ("bytes per", "frame")
+
+
+@pytest.mark.parametrize(
+    ("spread", "digits", "shown"),
+    [(0.01, 3, "0.010"), (0.0004, 3, "0.0004"), (0.4, 0, "0.4"), (0, 3, "0"), (12.3, 0, "12")],
+)
+def test_a_spread_that_is_there_never_reads_as_none(spread: float, digits: int, shown: str) -> None:
+    assert numbers.spread(spread, digits) == shown
+
+
+def test_old_records_say_what_they_do_not_hold(results: Results) -> None:
+    for one in results.records:
+        one.unequal_terms = one.tuned_on = None
+    assert "are from before it was noted which models" in unequal_terms(results)[-1]
+    assert "do not say which films the defaults were chosen on" in tuning(results)[0]
+
+
+def test_training_times_are_of_one_model_each(results: Results) -> None:
+    for one in results.records:
+        if one.model == "sharp" and one.spent:
+            one.spent.seconds = 377.0
+    said = training(results)[1]
+    assert said.endswith("Training time: blurry 30.0 s, sharp 6 min 17 s.")
