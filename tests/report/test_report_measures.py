@@ -20,9 +20,7 @@ from tests.report.synthetic_results import (
 )
 from zoo.errors import BadInput
 from zoo.records import LatentInfo, Record, Results, Series, read_json, write_json
-from zoo.report import numbers, timeline
-from zoo.records import LatentInfo, Record, Results, read_json
-from zoo.report import numbers, rate_plot, scores_plot, trade_plot
+from zoo.report import numbers, rate_plot, scores_plot, timeline, trade_plot
 from zoo.report.costs import cost_table
 from zoo.report.crossing import crossing_findings, crossing_table, matrices, overlaps
 from zoo.report.differences import difference_table
