@@ -1,4 +1,4 @@
-"""The average of trained weights is timm's; all else is copied when it is read."""
+"""The average of trained weights is timm's; all else is copied."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_is_not_trained_has_the_values_that_belong_together() -> None:
             codebook.copy_(model.sums / model.uses[:, None])
         model.replaced = torch.full((3,), float(step))
         average.update(step)
-    kept = average.module.state_dict()
+    kept = average.with_buffers().state_dict()
     assert kept["uses"].tolist() == [100] * 4
     assert torch.equal(kept["codebook"], kept["sums"] / kept["uses"][:, None])
     assert kept["replaced"].tolist() == [99.0] * 3

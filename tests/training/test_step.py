@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -181,3 +182,21 @@ def test_the_batch_that_fits_is_searched_in_the_precision_of_the_training() -> N
     step = step_of(Hungry(SIZE, Options(latent=4)), precision="bf16-mixed")
     assert batch_that_fits(step, scene(16, SIZE)) == 2
     assert types == [(8, torch.bfloat16), (4, torch.bfloat16), (2, torch.bfloat16)]
+
+
+def test_what_a_model_settles_after_training_is_in_its_weights(
+    film: Film, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Settled(Chancy):
+        def __init__(self, size, options) -> None:
+            super().__init__(size, options)
+            self.register_buffer("settled", torch.zeros(()))
+
+        def calibrate(self, batches) -> None:
+            self.settled.fill_(sum(len(batch) for batch in batches))
+
+    monkeypatch.setitem(registry().models, "settled", Settled)
+    monkeypatch.setitem(registry().origins, "settled", "test 0")
+    folder = RunFolder(tmp_path)
+    train(folder, config_of("settled", film, options={"latent": 4}), film, CPU)
+    assert float(load_file(folder.weights)["settled"]) == 16 * 4

@@ -14,7 +14,7 @@ WARM_UP_POWER = 2 / 3
 
 
 class WeightAverage:
-    """An exponential moving average of trained parameters; all else is copied when it is read.
+    """An exponential moving average of trained parameters; all else is copied by `with_buffers`.
 
     Buffers and frozen parameters that a model changes by itself (statistics, a codebook) keep the
     values that belong together: they are copied, not averaged. torch's `AveragedModel` walks
@@ -24,10 +24,11 @@ class WeightAverage:
     def __init__(self, model: Autoencoder, decay: float) -> None:
         self._model = model
         self._decay = decay
-        self._module = copy.deepcopy(model).eval().requires_grad_(False)
+        self.module = copy.deepcopy(model).eval().requires_grad_(False)
+        """A model with the averaged weights, in evaluation mode."""
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._trained = [p.detach() for _, p in trained]
-        self._averaged = [self._module.get_parameter(name).detach() for name, _ in trained]
+        self._averaged = [self.module.get_parameter(name).detach() for name, _ in trained]
         self._names = {name for name, _ in trained}
 
     def update(self, step: int) -> None:
@@ -38,15 +39,14 @@ class WeightAverage:
         """The share of the average that stays in `step`: it rises to its final value."""
         return min(self._decay, 1 - max(1, step) ** -WARM_UP_POWER)
 
-    @property
     @torch.no_grad()
-    def module(self) -> Autoencoder:
-        """A model with the averaged weights, in evaluation mode."""
-        mine = self._tensors(self._module)
+    def with_buffers(self) -> Autoencoder:
+        """The averaged model, after everything that is not trained was copied into it."""
+        mine = self._tensors(self.module)
         for name, theirs in self._tensors(self._model).items():
             if name not in self._names:
                 mine[name].copy_(theirs)
-        return self._module
+        return self.module
 
     @staticmethod
     def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:

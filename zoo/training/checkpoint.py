@@ -48,7 +48,7 @@ def load_weights(path: Path, model: Autoencoder) -> None:
 def save_checkpoint(path: Path, progress: Progress, step: TrainingStep) -> None:
     """Write all that a training has: weights and their average, optimisers, progress, losses."""
     tensors = {f"model.{k}": v for k, v in step.model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in step.average.module.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in step.average.with_buffers().state_dict().items()}
     tensors |= {f"other.{k}": v for k, v in step.tally.state().items()}
     plain: dict[str, Any] = {}
     for player in step.players.players:

@@ -150,7 +150,9 @@ def train(
         if step.tally.rows:
             report()
         with torch.no_grad():
-            step.average.module.calibrate(batch_of(progress.step + n) for n in range(CALIBRATED))
+            step.average.with_buffers().calibrate(
+                batch_of(progress.step + n) for n in range(CALIBRATED)
+            )
         scribe.finish(progress)
 
 

@@ -107,7 +107,7 @@ class Scribe:
         if due:
             self.checkpoint(progress)
         if self.writes and time.monotonic() - self.previewed > SECONDS_BETWEEN_PREVIEWS:
-            write_preview(self.folder.preview, self.step.average.module, self.shown)
+            write_preview(self.folder.preview, self.step.average.with_buffers(), self.shown)
             self.previewed = time.monotonic()
 
     def finish(self, progress: Progress) -> None:
