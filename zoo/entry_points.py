@@ -21,6 +21,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import BadInput
+from zoo.isolation import process_kept
 from zoo.plain_text import one_line
 
 BUILT_IN = "film-zoo"
@@ -40,6 +41,8 @@ class Plugin:
     version: str
     adds: dict[str, list[str]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    """What its import changed of the process, a line each; all of it was put back."""
     left_out: bool = False
     """Whether ZOO_PLUGINS kept it from loading."""
 
@@ -98,13 +101,15 @@ def load(
         # A plugin is a stranger's code and may fail in any way; that it did is shown by
         # `zoo plugins` with the reason. SystemExit is caught too: a plugin cannot end the zoo.
         try:
-            manager, hooks = _registered(group, point)
+            with process_kept(plugin.changed):
+                manager, hooks = _registered(group, point)
         except (Exception, SystemExit) as error:
             plugin.errors.append(in_one_line(error))
             continue
         for hook in hooks:
             try:
-                things = _things(manager, hook)
+                with process_kept(plugin.changed):
+                    things = _things(manager, hook)
             except (Exception, SystemExit) as error:
                 plugin.errors.append(f"{hook}: {in_one_line(error)}")
                 continue

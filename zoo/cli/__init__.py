@@ -32,7 +32,7 @@ from zoo.cli import (
     train,
     walk,
 )
-from zoo.cli.endings import debug_is_asked_for, end
+from zoo.cli.endings import debug_is_asked_for, end, escape_what_cannot_be_encoded, pipe_is_closed
 
 app = typer.Typer(
     name="zoo",
@@ -81,13 +81,19 @@ def common(
 def main() -> None:
     """Run the command line; whatever goes wrong ends in one line and an exit code.
 
-    2 for wrong input, 1 for a failure, 130 for Ctrl-C (`zoo.stopping` has the other signals).
+    2 for wrong input, 1 for a failure, 130 for Ctrl-C (`zoo.stopping` has the other signals), 141
+    where nobody reads the output any more.
     """
     # Looked for here: the words can be wrong before any option is read.
     before_the_verb = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
     debug = debug_is_asked_for() or "--debug" in before_the_verb
+    escape_what_cannot_be_encoded()
     try:
         code = app(prog_name="zoo", standalone_mode=False)
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         code = end(error, debug)
+    except SystemExit as error:
+        # Where nobody reads on, Click itself ends with a code of its own.
+        code = end(error, debug) if pipe_is_closed(error) else error.code
     sys.exit(code if isinstance(code, int) else 0)

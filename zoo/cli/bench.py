@@ -45,10 +45,10 @@ def bench(
     import shlex
     import sys
 
-    from rich.console import Console
     from rich.markup import escape
 
     from zoo.cli.bench_table import bench_table
+    from zoo.cli.output import Console
     from zoo.compare.costs import measure_all
     from zoo.errors import BadInput
     from zoo.plugins import registry

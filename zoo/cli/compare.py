@@ -86,10 +86,9 @@ def compare(
     import shlex
     import sys
 
-    from rich.console import Console
-
     from zoo.cli.estimate_table import show_estimate
     from zoo.cli.matrix_display import MatrixDisplay
+    from zoo.cli.output import Console
     from zoo.cli.place import place_named
     from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison

@@ -41,11 +41,10 @@ def decode(
     The network is the one in the file, or that of the run here with the same weights.
     """
     import torch
-    from rich.console import Console
 
     from zoo.archive.decode import FilmFile, eyes_of
     from zoo.archive.decode import decode as draw
-    from zoo.cli.output import bar, check_free, teller
+    from zoo.cli.output import Console, bar, check_free, teller
     from zoo.environment import choose_device
     from zoo.films.time_code import format_time_code
     from zoo.frame_size import FrameSize

@@ -17,9 +17,9 @@ def doctor(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.text import Text
 
+    from zoo.cli.output import Console
     from zoo.doctor.examine import examine
     from zoo.plain_text import one_line
     from zoo.report.numbers import counted

@@ -42,11 +42,9 @@ def encode(
     `zoo decode` draws it again, with the weights in the file or those of the run here that it was
     encoded with. docs/film-files.md has the format.
     """
-    from rich.console import Console
-
     from zoo.archive.encode import encode as write
     from zoo.archive.facts import facts
-    from zoo.cli.output import bar, check_free, teller
+    from zoo.cli.output import Console, bar, check_free, teller
     from zoo.cli.run_choice import open_run
     from zoo.report.numbers import scaled
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import select
 import sys
 import traceback
 
 import typer
 
 from zoo import stopping
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_out_of_memory
 from zoo.plain_text import one_line
 
 DEBUG = "ZOO_DEBUG"
 """The environment variable that asks for tracebacks, as `zoo --debug` does."""
 INTERRUPTED = 130
+PIPE_CLOSED = 141
+"""As a shell says of a program that SIGPIPE ended."""
 _LONGEST = 2000
 _NEXT_STEPS = {
     errno.ENOSPC: "make room on that disk and try again",
@@ -36,6 +40,10 @@ UsageError: type[Exception] = next(
 
 def end(error: BaseException, debug: bool) -> int:
     """Say on standard error why a command ended, in one line; return its exit code."""
+    if pipe_is_closed(error):
+        # What is still in the stream's buffer goes nowhere, or closing it would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return PIPE_CLOSED
     line, code = _told(error)
     if stopping.asked() and code != INTERRUPTED:
         # What an interrupted library makes of it is no news.
@@ -46,6 +54,27 @@ def end(error: BaseException, debug: bool) -> int:
         # On one line whatever is in it: messages quote names that strangers chose.
         sys.stderr.write(f"zoo: {one_line(line, _LONGEST)}\n")
     return code
+
+
+def pipe_is_closed(error: BaseException | None) -> bool:
+    """Whether a command ended because nobody reads standard output any more.
+
+    Other pipes break, too, such as those to worker processes: so the output itself is asked.
+    """
+    while error is not None and not isinstance(error, BrokenPipeError):
+        error = error.__cause__ or error.__context__
+    if error is None or not hasattr(select, "poll"):
+        return error is not None
+    ends = select.poll()
+    ends.register(1, 0)
+    return any(event & select.POLLERR for _, event in ends.poll(0))
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Print letters that standard output has no bytes for as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def debug_is_asked_for() -> bool:
@@ -60,7 +89,7 @@ def _told(error: BaseException) -> tuple[str, int]:
         return _usage(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return "" if stopping.asked() else "interrupted", INTERRUPTED
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
     if isinstance(error, OSError) and error.strerror:
         # A disk that is full, a folder that cannot be written: the user's to mend as well.
@@ -83,4 +112,6 @@ def _usage(error: Exception) -> tuple[str, int]:
     said = str(error.format_message()).rstrip(". ")  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "zoo"
+    if said.startswith("No such command") and context is not None:
+        said = f"{said}; there are: {', '.join(context.command.list_commands(context))}"
     return f"{said}; see `{path} --help`", code

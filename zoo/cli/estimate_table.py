@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zoo.cli.output import Console
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import LIMIT, Estimate, Share, estimate
 from zoo.compare.places.place import Place

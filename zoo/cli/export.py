@@ -39,9 +39,8 @@ def export(
     printed. A model that cannot be traced ends with the reason.
     """
     import numpy as np
-    from rich.console import Console
 
-    from zoo.cli.output import check_folder, teller
+    from zoo.cli.output import Console, check_folder, teller
     from zoo.cli.run_choice import open_run
     from zoo.evaluation.watch import film_batch
     from zoo.export.graphs import check_format

@@ -35,10 +35,9 @@ def films(context: typer.Context) -> None:
     """List the films of the catalogue."""
     if context.invoked_subcommand:
         return
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo.cli.output import shown
+    from zoo.cli.output import Console, shown
     from zoo.films.catalogue import Catalogue
     from zoo.workspace import Workspace
 
@@ -91,9 +90,7 @@ def add(
 
     With a name first, or --as-one NAME, all files are one film in several parts.
     """
-    from rich.console import Console
-
-    from zoo.cli.output import teller
+    from zoo.cli.output import Console, teller
     from zoo.films.catalogue import Catalogue
     from zoo.films.naming import expanded, refuse_address
     from zoo.films.source import Source
@@ -254,10 +251,9 @@ def ingest(
 @app.command("info")
 def info(name: Name, size: Size = "256x144") -> None:
     """Print what is known of a film; shots and exact counts once it is ingested."""
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo.cli.output import shown
+    from zoo.cli.output import Console, shown
     from zoo.cli.watching import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingest import locate
@@ -338,8 +334,7 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
     Raises Exit after the last where one of several could not be used.
     """
-    from rich.console import Console
-
+    from zoo.cli.output import Console
     from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.frame_size import FrameSize

@@ -37,9 +37,8 @@ def interpolate(
     every --via. A spherical way keeps as far from the middle of the film's latents as frames do.
     """
     import torch
-    from rich.console import Console
 
-    from zoo.cli.output import bar
+    from zoo.cli.output import Console, bar
     from zoo.cli.run_choice import open_run
     from zoo.errors import BadInput
     from zoo.films.time_code import format_time_code, parse_time_code

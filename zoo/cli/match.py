@@ -11,9 +11,9 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
     from rich.table import Table
 
+    from zoo.cli.output import Console
     from zoo.films.catalogue import FilmEntry
     from zoo.matching.hashed_film import HashedFilm
     from zoo.matching.search import FilmMatch
@@ -45,8 +45,7 @@ def match(
     """
     import json
 
-    from rich.console import Console
-
+    from zoo.cli.output import Console
     from zoo.environment import choose_device
     from zoo.errors import BadInput
     from zoo.films.catalogue import Catalogue

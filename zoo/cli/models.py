@@ -20,10 +20,9 @@ def models(context: typer.Context) -> None:
     """List models and references."""
     if context.invoked_subcommand:
         return
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo.cli.output import shown
+    from zoo.cli.output import Console, shown
     from zoo.entry_points import LIMIT
     from zoo.plugins import registry
 
@@ -64,11 +63,10 @@ def show(
     """Show a model's options, shapes, parameters and multiply-adds."""
     import math
 
-    from rich.console import Console
     from rich.table import Table
 
     from zoo.cli.options import read_settings
-    from zoo.cli.output import shown
+    from zoo.cli.output import Console, shown
     from zoo.evaluation.anatomy import anatomy
     from zoo.frame_size import FrameSize
     from zoo.plugins import registry
@@ -136,9 +134,7 @@ def check(
     name: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
 ) -> None:
     """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive."""
-    from rich.console import Console
-
-    from zoo.cli.output import shown
+    from zoo.cli.output import Console, shown
     from zoo.conformance.suite import examine
     from zoo.plugins import registry
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import rich.console
 
 from zoo.errors import BadInput
 from zoo.plain_text import one_line
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
 LONGEST = 2000
 """Letters of a line."""
+
+
+WIDE = 1000
+"""Columns of what is no terminal."""
+
+
+class Console(rich.console.Console):
+    """Rich's console; a pipe or a file gets whole rows, wide as they are, and nothing cut."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not self.is_terminal:
+            self.width = max(WIDE, self.width)
 
 
 def check_free(path: Path, suffix: str, overwrite: bool) -> Path:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 def plugins() -> None:
     """List plugins with what each adds, or the reason why it could not."""
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo.cli.output import shown
+    from zoo.cli.output import Console, shown
     from zoo.entry_points import LIMIT
     from zoo.plugins import registry
     from zoo.report.brought import section_registry
@@ -19,6 +18,6 @@ def plugins() -> None:
             f"{hook.removeprefix('zoo_').replace('_', ' ')}: {', '.join(names)}"
             for hook, names in plugin.adds.items()
         )
-        problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors
+        problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors + plugin.changed
         table.add_row(*map(shown, (plugin.name, plugin.origin, adds, "; ".join(problems))))
     Console().print(table)

@@ -37,9 +37,7 @@ def push(
     """
     import tempfile
 
-    from rich.console import Console
-
-    from zoo.cli.output import check_folder, teller
+    from zoo.cli.output import Console, check_folder, teller
     from zoo.cli.run_choice import open_run
     from zoo.export.publish import check_repo, write_folder
     from zoo.export.publish import push as upload

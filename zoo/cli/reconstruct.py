@@ -67,9 +67,8 @@ def reconstruct(
     of equals the newest. With --trained-on it is one that has only ever seen another film.
     """
     import torch
-    from rich.console import Console
 
-    from zoo.cli.output import bar, teller
+    from zoo.cli.output import Console, bar, teller
     from zoo.cli.watching import ingest_with_progress
     from zoo.environment import choose_device
     from zoo.errors import BadInput

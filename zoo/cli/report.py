@@ -32,8 +32,7 @@ def report(
 
     Needs no torch, no film and no run.
     """
-    from rich.console import Console
-
+    from zoo.cli.output import Console
     from zoo.errors import BadInput
     from zoo.report.merge import merge
     from zoo.report.terminal import summary

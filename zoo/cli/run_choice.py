@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from zoo.cli.output import Console
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
     from zoo.reconstruct.eyes import Eyes

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from zoo.records import Part, Record
     from zoo.training.runs import Run
@@ -24,6 +25,7 @@ def runs(context: typer.Context) -> None:
     """List the runs of the workspace."""
     if context.invoked_subcommand:
         return
+    from zoo.cli.output import WIDE, Console
     from zoo.training.runs import find_runs
     from zoo.workspace import Workspace
 
@@ -33,11 +35,12 @@ def runs(context: typer.Context) -> None:
         above = workspace.is_above
         typer.echo(f"no runs here; `zoo train` and `zoo compare` leave them in runs/{above}")
         return
-    console = _console()
-    table = _table(found, narrow=False)
-    if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
-        table = _table(found, narrow=True)
-    console.print(table)
+    console = Console()
+    for drawn in _from_wide_to_narrow(found):
+        wide = console.options.update(width=WIDE)
+        if console.measure(drawn, options=wide).maximum <= console.width:
+            break
+    console.print(drawn)
     for run in found:
         if run.problem:
             console.print(_fit(f"damaged: {run.name}: {run.problem}", 400), soft_wrap=True)
@@ -46,6 +49,7 @@ def runs(context: typer.Context) -> None:
 @app.command("show")
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     """Show a run: its settings, what it had, losses, scores and files."""
+    from zoo.cli.output import Console
     from zoo.errors import BadInput
     from zoo.report.numbers import scaled, significant, whole
     from zoo.training.curves import last_entry
@@ -93,7 +97,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     if run.record_problem:
         sections["scores"] = [("damaged", run.record_problem)]
     sections["files"] = [(file, scaled(size, "B")) for file, size in files_of(run).items()]
-    console = _console()
+    console = Console()
     for title, rows in sections.items():
         if rows:
             console.print(_fit(title), style="bold", soft_wrap=True)
@@ -108,6 +112,7 @@ def remove(
     """Delete runs and all that is in them, evaluations too."""
     import sys
 
+    from zoo.cli.output import Console
     from zoo.errors import BadInput
     from zoo.report.numbers import counted, scaled
     from zoo.training.runs import choose_run, files_of, find_runs, refuse_to_remove, remove_run
@@ -119,7 +124,7 @@ def remove(
     chosen = {run.name: run for run in (choose_run(found, word, workspace) for word in words)}
     for run in chosen.values():
         refuse_to_remove(run, workspace)
-    console = _console()
+    console = Console()
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("there is no terminal to ask; --yes removes without asking")
@@ -134,16 +139,31 @@ def remove(
         console.print(_fit(f"{run.name} is removed"), soft_wrap=True)
 
 
-def _console() -> Console:
-    """The terminal; a pipe or a file gets whole rows, whatever their width."""
-    from rich.console import Console
+def _from_wide_to_narrow(runs: Sequence[Run]) -> Iterator[RenderableType]:
+    """The list of runs in forms that take less and less room; the last one fits anywhere."""
+    yield _table(runs, narrow=False)
+    for columns in (8, 7, 6, 5, 4):
+        yield _table(runs, narrow=True, columns=columns)
+    yield _stacked(runs)
 
-    console = Console()
-    return console if console.is_terminal else Console(width=240)
+
+def _stacked(runs: Sequence[Run]) -> Text:
+    """Two lines a run, which a terminal may wrap: its name, then its state and its score."""
+    from rich.text import Text
+
+    from zoo.training.runs import short_digests
+
+    digests, judged_by = short_digests(runs), _judged_by(runs)
+    lines = []
+    for run in runs:
+        where = f"{run.film}/{run.model}/{digests[run.name]}" if run.film else run.name
+        score = f", {_heading(judged_by)}: {_score(run, judged_by)}" if judged_by else ""
+        lines += [_plain(where), f"  {run.standing}{_plain(score)}"]
+    return Text("\n".join(lines), overflow="fold")
 
 
-def _table(runs: Sequence[Run], narrow: bool) -> Table:
-    """A row a run; a narrow table has the ids' digests alone, which name a run as well."""
+def _table(runs: Sequence[Run], narrow: bool, columns: int = 8) -> Table:
+    """A row a run, of the first `columns`; a narrow one has the ids' digests, which do as well."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -153,28 +173,33 @@ def _table(runs: Sequence[Run], narrow: bool) -> Table:
     digests = short_digests(runs)
     judged_by = _judged_by(runs)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False)
-    for heading in ("film", "model", "run"):
-        table.add_column(heading, overflow="fold", vertical="bottom")
-    table.add_column("state", no_wrap=True)
-    for heading in ("frames", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(_fit(_heading(judged_by)), justify="right", min_width=8)
-    table.add_column("last touched", no_wrap=True)
+    headings = ["film", "model", "run", "state", _fit(_heading(judged_by))]
+    headings += ["frames", "seconds", "last touched"]
+    for heading in headings[:columns]:
+        is_number = heading in headings[4:7]
+        table.add_column(
+            heading,
+            overflow="fold",
+            vertical="bottom",
+            justify="right" if is_number else "left",
+            no_wrap=heading in headings[3:],
+        )
     for run in runs:
         digest = digests[run.name]
         cut = run.id.removesuffix(run.digest) + digest
         # What lies in the wrong place has no film and no model, only a name.
         shown = (digest if narrow else cut) if run.film else run.name
-        table.add_row(
+        row = (
             _fit(run.film),
             _fit(run.model),
             _fit(shown),
             run.standing,
+            _score(run, judged_by),
             NOT_APPLICABLE if run.frames is None else whole(run.frames),
             NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
-            _score(run, judged_by),
             _when(run.touched, narrow),
         )
+        table.add_row(*row[:columns])
     return table
 
 
@@ -248,6 +273,10 @@ def _fit(text: str, longest: int = 200) -> str:
     """What a file or folder says, fit to print: no markup, no sequences, nothing unprintable."""
     from rich.markup import escape
 
-    from zoo.report.text import one_line
+    return escape(_plain(text, longest))
 
-    return escape(one_line(text.encode("utf-8", "replace").decode(), longest))
+
+def _plain(text: str, longest: int = 200) -> str:
+    from zoo.plain_text import one_line
+
+    return one_line(text.encode("utf-8", "replace").decode(), longest)

@@ -37,9 +37,7 @@ def sample(
     """
     import math
 
-    from rich.console import Console
-
-    from zoo.cli.output import bar
+    from zoo.cli.output import Console, bar
     from zoo.cli.run_choice import open_run
     from zoo.errors import BadInput
     from zoo.latent_walk.write import Video, write_walk

@@ -38,9 +38,9 @@ def train(
     """Train a model on a film; Ctrl-C saves, and the same command goes on."""
     from contextlib import nullcontext
 
-    from rich.console import Console
     from rich.markup import escape
 
+    from zoo.cli.output import Console
     from zoo.cli.watching import TrainingDisplay, ingest_with_progress
     from zoo.errors import BadInput
     from zoo.films.catalogue import Catalogue

@@ -34,9 +34,7 @@ def walk(
     Every moment is drawn from the normal distribution with the mean and covariance of the film's
     latents, within their range. Works with every model, whether or not it has a prior.
     """
-    from rich.console import Console
-
-    from zoo.cli.output import bar
+    from zoo.cli.output import Console, bar
     from zoo.cli.run_choice import open_run
     from zoo.errors import BadInput
     from zoo.latent_walk.paths import drift

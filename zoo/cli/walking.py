@@ -12,8 +12,7 @@ import typer
 from zoo.errors import BadInput
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from zoo.cli.output import Console
     from zoo.cli.run_choice import Opened
     from zoo.latent_walk.write import Video
 

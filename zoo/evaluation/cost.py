@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_out_of_memory
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.energy import energy_meter, joules_a_frame
@@ -23,7 +23,7 @@ from zoo.evaluation.timing import CALLS, throughput, waiter
 from zoo.frame_size import FrameSize
 from zoo.metric import Unavailable
 from zoo.records import Cost, Memory, Throughput
-from zoo.training.memory import is_out_of_memory, out_of_memory
+from zoo.training.memory import out_of_memory
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 from zoo.training.ranks import launch
 from zoo.training.run_folder import CompileMode

@@ -5,9 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_out_of_memory
 from zoo.metric import Unavailable
-from zoo.training.memory import is_out_of_memory
 
 LONGEST_REASON = 500
 

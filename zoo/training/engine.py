@@ -13,7 +13,7 @@ from contextlib import nullcontext
 import torch
 
 from zoo.autoencoder import Autoencoder
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_out_of_memory
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
@@ -22,7 +22,7 @@ from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
-from zoo.training.memory import is_out_of_memory, out_of_memory
+from zoo.training.memory import out_of_memory
 from zoo.training.pace import Pace
 from zoo.training.ranks import agree, launch, share_weights
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig

@@ -1,18 +1,12 @@
-"""Out of memory: recognise it, and find the batch that would fit."""
+"""Out of memory: find the batch that would fit."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from zoo.errors import is_out_of_memory
 from zoo.training.step import TrainingStep
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def out_of_memory(step: TrainingStep, frames: Tensor) -> str:

@@ -1,0 +1,175 @@
+"""Keep a plugin's import from changing the process: standard output, torch's defaults and more.
+
+Imported modules share one interpreter. What one of them prints would spoil `--json`, and a default
+that it sets would change the weights of every model that is trained afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+
+class _Shared(NamedTuple):
+    """Something that all code of a process shares, and how to read it and put it back."""
+
+    name: str
+    read: Callable[[], Any]
+    put_back: Callable[[Any], Any]
+    silent: bool = False
+    """Whether a change is put back without a word, as importing may well cause it."""
+
+
+_TORCH_BEGINS_WITH: dict[str, Any] = {
+    "torch's default dtype": "float32",
+    "torch's default device": "cpu",
+    "torch's grad mode": True,
+    "torch's precision of products": "highest",
+    "torch's deterministic algorithms": (False, False),
+    "torch's anomaly detection": False,
+    "cuDNN's choice of kernels": (False, False),
+}
+
+
+@contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """Send what is written to standard output to standard error, by whatever way it is written.
+
+    The file descriptor itself is turned, so that libraries in C and programs that are started
+    write there, too.
+    """
+    before = sys.stdout
+    if before is not None:
+        before.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:
+        # Started with its standard output closed: there is nothing to keep clean.
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+        yield
+    finally:
+        sys.stdout = before
+        for stream in (sys.stdout, sys.__stdout__):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def process_kept(changed: list[str]) -> Iterator[None]:
+    """Put back what the code within changes of the process, adding a line for each to `changed`."""
+    torch_was_there = "torch" in sys.modules
+    shared = _shared_state()
+    before = [one.read() for one in shared]
+    try:
+        with output_to_stderr():
+            yield
+    finally:
+        for one, was in zip(shared, before, strict=True):
+            _restore(one, was, changed)
+        if not torch_was_there and "torch" in sys.modules:
+            # It was imported within: what it begins with is known.
+            for one in _torch_state():
+                if one.name in _TORCH_BEGINS_WITH:
+                    _restore(one, _TORCH_BEGINS_WITH[one.name], changed)
+
+
+def _restore(one: _Shared, was: Any, changed: list[str]) -> None:
+    now = one.read()
+    if now != was:
+        one.put_back(was)
+        if not one.silent:
+            changed.append(f"changed {one.name} ({_short(was)} to {_short(now)}); it was put back")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _shared_state() -> list[_Shared]:
+    found = [
+        _Shared("the working directory", os.getcwd, os.chdir),
+        _Shared("Python's random numbers", random.getstate, random.setstate, silent=True),
+    ]
+    found += [
+        _Shared(
+            f"the handler of {number.name}",
+            lambda number=number: signal.getsignal(number),
+            lambda was, number=number: signal.signal(number, was),
+        )
+        for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    if "numpy" in sys.modules:
+        import numpy as np
+
+        found.append(_Shared("NumPy's error handling", np.geterr, lambda was: np.seterr(**was)))
+    return found + (_torch_state() if "torch" in sys.modules else [])
+
+
+def _torch_state() -> list[_Shared]:
+    import torch
+
+    def deterministic() -> tuple[bool, bool]:
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    return [
+        _Shared(
+            "torch's default dtype",
+            lambda: str(torch.get_default_dtype()).removeprefix("torch."),
+            lambda was: torch.set_default_dtype(getattr(torch, was)),
+        ),
+        # `None` takes the device mode away, which costs something at every call of torch.
+        _Shared(
+            "torch's default device",
+            lambda: str(torch.get_default_device()),
+            lambda was: torch.set_default_device(None if was == "cpu" else was),
+        ),
+        _Shared("torch's grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
+        _Shared("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+        _Shared(
+            "torch's precision of products",
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        _Shared(
+            "torch's deterministic algorithms",
+            deterministic,
+            lambda was: torch.use_deterministic_algorithms(was[0], warn_only=was[1]),
+        ),
+        _Shared(
+            "torch's anomaly detection",
+            torch.is_anomaly_enabled,
+            torch.autograd.set_detect_anomaly,
+        ),
+        _Shared(
+            "cuDNN's choice of kernels",
+            lambda: (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+            _set_cudnn,
+        ),
+        _Shared(
+            "torch's random numbers",
+            lambda: torch.get_rng_state().numpy().tobytes(),
+            lambda was: torch.set_rng_state(torch.frombuffer(bytearray(was), dtype=torch.uint8)),
+            silent=True,
+        ),
+    ]
+
+
+def _set_cudnn(was: tuple[bool, bool]) -> None:
+    import torch
+
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = was
