@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -157,17 +156,39 @@ def _things(manager: pluggy.PluginManager, hook: str) -> list[Any]:
     return [thing for things in returned for thing in things]
 
 
+def may_fill(point: EntryPoint, hook: str) -> bool:
+    """Whether a plugin's module may fill a hook: its source names it, or cannot be read."""
+    try:
+        with process_kept([]):
+            source = _source(point.module)
+        tree = ast.parse(source or "")
+    # Loading it says what is wrong with it, to whoever asks for plugins.
+    except (Exception, SystemExit):
+        return True
+    named = {getattr(node, "name", "") for node in tree.body}
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            named |= {alias.asname or alias.name for alias in node.names}
+    return source is None or hook in named or "*" in named
+
+
+def _source(module: str) -> str | None:
+    """The source of a module that is not imported for it; None where there is none to read."""
+    spec = importlib.util.find_spec(module)
+    found = getattr(spec.loader, "get_source", lambda name: None)(module) if spec else None
+    return found if isinstance(found, str) else None
+
+
 def _declared_contract(module: str) -> int | None:
     """The number in the line `zoo_contract = 1` of a module's source; None if there is none.
 
     The module is read and not run: one that was written for another contract may well fail on
     import, for a reason that says less.
     """
-    spec = importlib.util.find_spec(module)
-    source = getattr(spec.loader, "get_source", lambda name: None)(module) if spec else None
+    source = _source(module)
     if source is None:
         return None
-    for statement in ast.parse(source, Path(spec.origin or module).name if spec else module).body:
+    for statement in ast.parse(source, f"{module.rpartition('.')[2]}.py").body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == CONTRACT:
                 pass

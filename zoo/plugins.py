@@ -12,7 +12,7 @@ import importlib.metadata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zoo.entry_points import Plugin, installed, limit, load
+from zoo.entry_points import Plugin, installed, limit, load, may_fill
 from zoo.errors import BadInput
 from zoo.workspace import check_name
 
@@ -96,18 +96,35 @@ def registry() -> Registry:
     return Registry(installed(ENTRY_POINT_GROUP), limit())
 
 
+def films_of_plugins() -> Mapping[str, FilmEntry]:
+    """The films that plugins bring, by name.
+
+    Where the registry is not loaded yet, only modules that may bring films are: a list of films
+    need not wait for torch. Raises BadInput as `registry` does.
+    """
+    return (registry() if registry.cache_info().currsize else _registry_of_films()).films
+
+
+@functools.cache
+def _registry_of_films() -> Registry:
+    points = [point for point in installed(ENTRY_POINT_GROUP) if may_fill(point, "zoo_films")]
+    return Registry(points, limit())
+
+
 def _check(hook: str, thing: Any) -> None:
     """Raise ValueError if a thing that a hook returned is not of the hook's kind."""
-    from zoo.autoencoder import Autoencoder
-    from zoo.codec import FilmCodec
-    from zoo.films.catalogue import FilmEntry
-    from zoo.metric import Metric
-
     if hook == "zoo_films":
+        from zoo.films.catalogue import FilmEntry
+
         if not isinstance(thing, FilmEntry):
             raise ValueError(f"{thing!r} is not a zoo.FilmEntry")
         _check_no_word(thing.name)
         return
+
+    from zoo.autoencoder import Autoencoder
+    from zoo.codec import FilmCodec
+    from zoo.metric import Metric
+
     base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
     if hook == "zoo_references" and _is_codec(thing):
         base = FilmCodec
@@ -124,6 +141,8 @@ def _check(hook: str, thing: Any) -> None:
 
 
 def _is_codec(thing: Any) -> bool:
+    if not isinstance(thing, type):
+        return False
     from zoo.codec import FilmCodec
 
     return isinstance(thing, type) and issubclass(thing, FilmCodec)

@@ -121,10 +121,10 @@ class Catalogue:
     @classmethod
     def open(cls, workspace: Workspace) -> Catalogue:
         """Read `films.toml`, if there is one; raises BadInput naming what is wrong in it."""
-        from zoo.plugins import registry
+        from zoo.plugins import films_of_plugins
 
         own = _own(_read(workspace.catalogue), workspace)
-        brought = {n: e for n, e in registry().films.items() if n not in own}
+        brought = {n: e for n, e in films_of_plugins().items() if n not in own}
         return cls(workspace, own, brought)
 
     @property

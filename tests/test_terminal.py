@@ -1,0 +1,204 @@
+"""What is printed: whole rows in a pipe, escapes where letters have no bytes, no foreign lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.test_plugins import good, package
+from zoo.entry_points import installed
+from zoo.isolation import _shared_state
+from zoo.plugins import Registry
+
+LONG = "the-passion-of-joan-of-arc-1928-restored-gaumont-2015"
+TITLE = "Звенигора №1 - 東京物語 🎬"
+
+
+@pytest.fixture
+def many_films(workspace: Path) -> Path:
+    """A workspace whose films have long names, and titles in letters of several scripts."""
+    (workspace / "a.mkv").write_bytes(b"no film")
+    (workspace / "films.toml").write_text(
+        f'[{LONG}]\nfiles = ["a.mkv"]\ntitle = "{TITLE}"\n', encoding="utf-8"
+    )
+    return workspace
+
+
+def run(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A `zoo` of its own, its output a pipe."""
+    plain = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "PYTHONIOENCODING")}
+    return subprocess.run(
+        [sys.executable, "-m", "zoo", *words],
+        cwd=folder,
+        env={**plain, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["latin-1", "ascii", "cp1252", "POSIX"],
+)
+def test_letters_that_cannot_be_encoded_are_escaped(
+    environment: dict[str, str], many_films: Path
+) -> None:
+    done = run("films", folder=many_films, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert LONG in done.stdout and "\\u6771\\u4eac" in done.stdout
+
+
+def test_rows_are_whole_in_a_pipe(many_films: Path) -> None:
+    done = run("films", folder=many_films)
+    assert done.returncode == 0, done.stderr
+    assert f" {LONG} " in done.stdout and TITLE in done.stdout and "…" not in done.stdout
+
+
+def test_a_list_of_films_does_not_wait_for_torch(many_films: Path) -> None:
+    code = (
+        "import sys\nfrom zoo.cli import main\nsys.argv = ['zoo', 'films']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=many_films, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [("films",), ("--help",), ("runs",), ("films", "--help")])
+def test_a_pipe_that_nobody_reads_is_silent(words: tuple[str, ...], many_films: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", *words], cwd=many_films, stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_unknown_command_is_told_which_there_are(zoo: Callable) -> None:
+    done = zoo("runs", "rm", "x")
+    assert done.code == 2
+    assert "No such command 'rm'; there are: show, remove" in done.err
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_runs_can_be_told_apart_at_any_width(
+    width: int, zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("perceptual", "vaegan"):
+        trained = zoo(
+            *("train", model, "--film", "carphone", "--preset", "quick", "--device", "cpu"),
+            *("--size", "32x32", "--latent", "4", "--set", "width=8", "--batch", "2"),
+            *("--budget", "2steps"),
+        )
+        if trained.code:
+            pytest.skip(trained.err)  # weights of the perceptual network cannot be had
+    monkeypatch.setattr(
+        "zoo.cli.output.Console", lambda: Console(width=width, force_terminal=True, color_system=None)
+    )
+    said = zoo("runs").out
+    joined = "".join(line.strip() for line in said.splitlines())
+    assert "…" not in said
+    assert max(len(line.rstrip()) for line in said.splitlines()) <= width
+    for word in ("perceptual", "vaegan", "carphone", "finished"):
+        assert word in (joined if width < 40 else said), (word, said)
+
+
+NOISY = """
+    import ctypes, os, subprocess, sys
+    print("printed")
+    sys.__stdout__.write("written to the first stream\\n")
+    os.write(1, b"written to the descriptor\\n")
+    subprocess.run([sys.executable, "-c", "print('by a child')"])
+    import zoo
+
+    @zoo.hookimpl
+    def zoo_films():
+        print("printed by a hook")
+        return []
+"""
+
+
+def test_what_a_plugin_prints_goes_to_standard_error(tmp_path: Path, many_films: Path) -> None:
+    package(tmp_path, "noisy", noisy=NOISY)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run("doctor", "--json", folder=many_films, PYTHONPATH=path)
+    assert json.loads(done.stdout)
+    for line in ("printed", "first stream", "descriptor", "by a child", "by a hook"):
+        assert line in done.stderr, line
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("torch.set_default_dtype(torch.float64)", "default dtype (float32 to float64)"),
+        ("torch.set_default_device('meta')", "default device (cpu to meta)"),
+        ("torch.set_grad_enabled(False)", "grad mode (True to False)"),
+        ("torch.set_num_threads(torch.get_num_threads() + 1)", "number of threads"),
+        ("torch.use_deterministic_algorithms(True)", "deterministic algorithms"),
+        ("torch.set_float32_matmul_precision('medium')", "precision of products"),
+        ("torch.autograd.set_detect_anomaly(True)", "anomaly detection"),
+        ("torch.backends.cudnn.deterministic = True", "choice of kernels"),
+        ("import os; os.chdir('/')", "working directory"),
+        ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", "handler of SIGINT"),
+    ],
+)
+@pytest.mark.parametrize("where", ["import", "hook"])
+def test_what_a_plugin_changes_of_the_process_is_put_back_and_said(
+    where: str, statement: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = good("changing")
+    if where == "import":
+        source = source.replace("import torch\n", f"import torch\n    {statement}\n", 1)
+    else:
+        source = source.replace("return [Good]", f"{statement}; return [Good]")
+    package(tmp_path, "changer", changing=source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "changing_of_changer", raising=False)
+
+    before = {one.name: one.read() for one in _shared_state()}
+    found = Registry([point for point in installed("zoo") if point.name == "changing"])
+    assert {one.name: one.read() for one in _shared_state()} == before
+    (plugin,) = found.plugins
+    assert not plugin.errors and list(found.models) == ["changing"]
+    assert len(plugin.changed) == 1 and what in plugin.changed[0]
+    assert plugin.changed[0].endswith("it was put back")
+
+
+def test_defaults_are_put_back_though_the_plugin_imports_torch_first(tmp_path: Path) -> None:
+    source = good("first").replace(
+        "import torch\n", "import torch\n    torch.set_default_dtype(torch.float64)\n", 1
+    )
+    package(tmp_path, "aaa-first", first=source)
+    code = (
+        "import sys\nassert 'torch' not in sys.modules\n"
+        "from zoo.entry_points import installed, load\n"
+        "points = [p for p in installed('zoo') if p.name == 'first']\n"
+        "(plugin,) = load('zoo', points, lambda *_: None)\n"
+        "import torch\n"
+        "assert torch.get_default_dtype() == torch.float32\n"
+        "assert 'default dtype' in plugin.changed[0], plugin\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
