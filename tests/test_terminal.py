@@ -108,10 +108,11 @@ def test_runs_can_be_told_apart_at_any_width(
         )
         if trained.code:
             pytest.skip(trained.err)  # weights of the perceptual network cannot be had
-    monkeypatch.setattr(
-        "zoo.cli.output.Console", lambda: Console(width=width, force_terminal=True, color_system=None)
-    )
-    said = zoo("runs").out
+    narrow = Console(width=width, force_terminal=True, color_system=None)
+    monkeypatch.setattr("zoo.cli.output.Console", lambda: narrow)
+    with narrow.capture() as captured:
+        assert zoo("runs").code == 0
+    said = captured.get()
     joined = "".join(line.strip() for line in said.splitlines())
     assert "…" not in said
     assert max(len(line.rstrip()) for line in said.splitlines()) <= width

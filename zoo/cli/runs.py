@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import JustifyMethod, RenderableType
     from rich.table import Table
     from rich.text import Text
 
@@ -142,8 +142,10 @@ def remove(
 def _from_wide_to_narrow(runs: Sequence[Run]) -> Iterator[RenderableType]:
     """The list of runs in forms that take less and less room; the last one fits anywhere."""
     yield _table(runs, narrow=False)
-    for columns in (8, 7, 6, 5, 4):
-        yield _table(runs, narrow=True, columns=columns)
+    left_out: set[str] = set()
+    for heading in ("", "last touched", "seconds", "frames"):
+        left_out.add(heading)
+        yield _table(runs, narrow=True, left_out=left_out)
     yield _stacked(runs)
 
 
@@ -162,8 +164,8 @@ def _stacked(runs: Sequence[Run]) -> Text:
     return Text("\n".join(lines), overflow="fold")
 
 
-def _table(runs: Sequence[Run], narrow: bool, columns: int = 8) -> Table:
-    """A row a run, of the first `columns`; a narrow one has the ids' digests, which do as well."""
+def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) -> Table:
+    """A row for each run; a narrow table has the ids' digests alone, which name a run as well."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -173,17 +175,18 @@ def _table(runs: Sequence[Run], narrow: bool, columns: int = 8) -> Table:
     digests = short_digests(runs)
     judged_by = _judged_by(runs)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False)
-    headings = ["film", "model", "run", "state", _fit(_heading(judged_by))]
-    headings += ["frames", "seconds", "last touched"]
-    for heading in headings[:columns]:
-        is_number = heading in headings[4:7]
-        table.add_column(
-            heading,
-            overflow="fold",
-            vertical="bottom",
-            justify="right" if is_number else "left",
-            no_wrap=heading in headings[3:],
-        )
+    names, numbers = ("film", "model", "run"), ("frames", "seconds", _fit(_heading(judged_by)))
+    headings = [*names, "state", *numbers, "last touched"]
+    for heading in headings:
+        if heading not in left_out:
+            justify: JustifyMethod = "right" if heading in numbers else "left"
+            table.add_column(
+                heading,
+                overflow="fold",
+                vertical="bottom",
+                justify=justify,
+                no_wrap=heading not in names,
+            )
     for run in runs:
         digest = digests[run.name]
         cut = run.id.removesuffix(run.digest) + digest
@@ -194,12 +197,13 @@ def _table(runs: Sequence[Run], narrow: bool, columns: int = 8) -> Table:
             _fit(run.model),
             _fit(shown),
             run.standing,
-            _score(run, judged_by),
             NOT_APPLICABLE if run.frames is None else whole(run.frames),
             NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
+            _score(run, judged_by),
             _when(run.touched, narrow),
         )
-        table.add_row(*row[:columns])
+        cells = zip(headings, row, strict=True)
+        table.add_row(*(cell for heading, cell in cells if heading not in left_out))
     return table
 
 
