@@ -11,7 +11,6 @@ import torch
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
 from zoo.compare.takedowns import with_overlaps
-from zoo.errors import BadInput
 from zoo.films.in_memory import film_of
 from zoo.matching.hashed_film import KEPT, HashedFilm, hash_film
 from zoo.matching.hashes import Hashes

@@ -28,6 +28,10 @@ class Console(rich.console.Console):
         if not self.is_terminal:
             self.width = max(WIDE, self.width)
 
+    def on_broken_pipe(self) -> None:
+        """Leave the exit code to `zoo.cli.main`, where nobody reads the output any more."""
+        raise BrokenPipeError
+
 
 def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
     """Return a path that may be written; raises BadInput on a wrong ending, or where it is taken.
