@@ -6,6 +6,7 @@ that it sets would change the weights of every model that is trained afterwards.
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -105,8 +106,8 @@ def _shared_state() -> list[_Shared]:
     found += [
         _Shared(
             f"the handler of {number.name}",
-            lambda number=number: signal.getsignal(number),
-            lambda was, number=number: signal.signal(number, was),
+            functools.partial(signal.getsignal, number),
+            functools.partial(signal.signal, number),
         )
         for number in (signal.SIGINT, signal.SIGTERM)
     ]
