@@ -201,6 +201,35 @@ class ComesBackElsewhere(Sound):
         return numbers.round()
 
 
+class KeepsAConstantOnTheProcessor(Sound):
+    def __init__(self, size, options):
+        super().__init__(size, options)
+        self.gain = torch.ones(options.latent)
+
+    def encode(self, frames):
+        return super().encode(frames) * self.gain
+
+
+class DrawsNoiseOnTheProcessor(Sound):
+    def losses(self, frames, step):
+        return super().losses(frames + 0.01 * torch.randn(frames.shape), step)
+
+
+class GivesLatentsFromTheProcessor(Sound):
+    def encode(self, frames):
+        return super().encode(frames).cpu()
+
+    def decode(self, latent):
+        return super().decode(latent.to(self.decoder.weight.device))
+
+
+class MixesTypesUnderAutocast(Sound):
+    def losses(self, frames, step):
+        latent = self.encode(frames)
+        nothing = torch.zeros(latent.shape, device=latent.device)
+        return super().losses(frames + 0 * torch.lerp(latent, nothing, 0.5).sum(), step)
+
+
 class LearnsNothing(Sound):
     def optimizer(self, player):
         return Optimizer(lr=1e-9)
@@ -226,6 +255,10 @@ FAULTS = {
     Undecided: "deterministic",
     LeavesFramesOut: "trains on every frame",
     ComesBackElsewhere: "comes back from coordinates",
+    KeepsAConstantOnTheProcessor: "works on a gpu",
+    DrawsNoiseOnTheProcessor: "works on a gpu",
+    GivesLatentsFromTheProcessor: "works on a gpu",
+    MixesTypesUnderAutocast: "works on a gpu",
     LearnsNothing: "fits one batch",
 }
 

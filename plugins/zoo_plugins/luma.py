@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo_plugins.constants import constant
 from zoo_plugins.precision import full_precision
 
 WEIGHTS = 0.2126, 0.7152, 0.0722
@@ -20,10 +19,14 @@ LEAST_RATIO, MOST_RATIO = 1e-3, 1e3
 @zoo.shared
 def luma(frames: Tensor) -> Tensor:
     """BT.709 luma of float (B, 3, H, W) in [0, 1], in 8-bit levels: float32 (B, H, W), 0 to 255."""
-    weights = constant(WEIGHTS, frames.device) * 255
+    # Filled on the device: a tensor made from numbers on the host would be copied in every call.
+    filled = [
+        frames.new_full((1, 1, 1, 1), 255 * weight, dtype=torch.float32) for weight in WEIGHTS
+    ]
+    weights = torch.cat(filled, dim=1)
     with full_precision(frames.device):
         # A convolution takes frames as they lie, colour by colour or pixel by pixel.
-        return torch.conv2d(frames.float(), weights.view(1, 3, 1, 1)).squeeze(1)
+        return torch.conv2d(frames.float(), weights).squeeze(1)
 
 
 @zoo.shared

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo_plugins.constants import constant
 from zoo_plugins.precision import full_precision
 
 WINDOW, SMALLEST_WINDOW = 11, 5
@@ -81,9 +80,12 @@ def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
     a mean may be negative, which no fractional power can take: it counts as `floor`. The exponents
     of fewer than five scales are divided by their sum.
     """
-    weights = constant(SCALE_WEIGHTS[: scales.shape[1]], scales.device).to(scales.dtype)
+    weights = SCALE_WEIGHTS[: scales.shape[1]]
     factors = torch.cat([scales[:, :-1, 1], scales[:, -1:, 0]], dim=1).clamp(min=floor)
-    return (factors ** (weights / weights.sum()).unsqueeze(-1)).prod(dim=1)
+    # Exponents as plain numbers: a tensor of them would be copied to the device in every call.
+    exponents = (weight / sum(weights) for weight in weights)
+    raised = [one**power for one, power in zip(factors.unbind(1), exponents, strict=True)]
+    return torch.stack(raised).prod(dim=0)
 
 
 def multiscale_similarity(drawn: Tensor, frames: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from zoo.conformance.inference import (
     latent_size,
     reloads_to_the_bit,
     shapes_and_range,
+    works_on_a_gpu,
 )
 from zoo.conformance.subject import Subject
 from zoo.conformance.training import (
@@ -33,6 +34,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     reloads_to_the_bit,
     draws_from_the_latent_alone,
     comes_back_from_coordinates,
+    works_on_a_gpu,
     trains_on_every_frame,
     players_cover_the_model,
     players_hold_what_they_name,

@@ -21,7 +21,7 @@ from zoo.conformance.verdict import CannotTell, expect
 
 SECONDS = 2.0
 """Processor time that a module of one's own may take; classes and options take hundredths."""
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which the import is given up."""
 
 

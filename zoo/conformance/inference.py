@@ -6,9 +6,14 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
 from zoo.conformance.subject import LATENT, SIZES, Subject, extremes, scene
-from zoo.conformance.verdict import expect
+from zoo.conformance.verdict import Broken, expect
+from zoo.plain_text import one_line
+from zoo.presets import PRESETS
 
+NEEDS_A_DRIVER = "hasPrimaryContext"
+"""In what torch says where a backward pass on a GPU finds no driver."""
 LATENT_TOLERANCE = 1e-3
 """How far a latent may move, relative to its spread, when a frame is encoded in company."""
 PIXELS_THAT_MAY_DIFFER = 1e-3
@@ -135,6 +140,30 @@ def draws_from_the_latent_alone(subject: Subject) -> None:
         stranger.decode(numbers),
         "decoding depends on more than the latent and the weights",
     )
+
+
+def works_on_a_gpu(subject: Subject) -> None:
+    """At the film preset, losses under bf16 autocast, latents and frames stay on the GPU."""
+    architecture, film = subject.architecture, PRESETS["film"]
+    options = {"latent": film.latent, **architecture.presets.get(film.name, {})}
+    try:
+        if not architecture.fits_directly():
+            losses = losses_on_gpu(built(architecture, film.size, options))
+            for player, loss in losses.items():
+                for term, value in loss.terms.items():
+                    _expect_on_gpu(f"the term {player}.{term}", value)
+        latent, drawn = round_trip_on_gpu(built(architecture, film.size, options))
+    except RuntimeError as error:
+        if NEEDS_A_DRIVER not in str(error):
+            raise Broken(one_line(f"on a GPU: {error}", 300)) from None
+        # An encoder that takes gradients cannot be tried without a driver.
+        return
+    _expect_on_gpu("the latent", latent)
+    _expect_on_gpu("the reconstruction", drawn)
+
+
+def _expect_on_gpu(what: str, value: Tensor) -> None:
+    expect(value.device.type == "cuda", f"{what} is on the {value.device.type} and not on the GPU")
 
 
 def expect_same_picture(one: Tensor, other: Tensor, what: str) -> None:
