@@ -3,6 +3,9 @@
 Each is made in a temporary folder beside its place, `.aside-…`, and renamed into its place when it
 is whole. The writer holds a lock in that folder, so a folder whose lock is free was left by a
 process that was killed: `sweep` removes it.
+
+A file that is a link is replaced, and what it points to stays as it is. Whether a folder on the way
+to a file is a link is asked by `confined`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from zoo.errors import ZooError
+from zoo.errors import BadInput, ZooError
 from zoo.file_lock import CannotLock, FileLock, try_lock
 
 _PREFIX = ".aside-"
@@ -43,6 +46,23 @@ _printed: set[str] = set()
 
 class CannotWrite(ZooError, OSError):
     """The disk is full, or the place cannot be written to; what was there before still is."""
+
+
+def confined(folder: Path, top: Path) -> Path:
+    """Return `folder`; raises BadInput where it, or a folder between `top` and it, is a link.
+
+    So nothing is written or removed outside of `top`, whoever sent what lies there. `top` itself
+    and what is above it may be links: people have their folders on several disks.
+    """
+    place = top
+    for name in folder.relative_to(top).parts:
+        place /= name
+        if place.is_symlink():
+            raise BadInput(
+                f"{place} is a link, and nothing is written or removed through one there: remove "
+                "it, or put a folder in its place"
+            )
+    return folder
 
 
 @contextmanager
@@ -96,6 +116,14 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
             place.rename(old)
         new.rename(place)
         sync(place.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder with all in it, a file, or a link, whichever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
@@ -161,6 +189,8 @@ def is_temporary(path: Path) -> bool:
 
 def is_abandoned(temporary: Path) -> bool:
     """Whether the process that wrote in a temporary folder was killed."""
+    if temporary.is_symlink():  # a stranger's; a lock would be made where it leads
+        return False
     try:
         lock = try_lock(temporary / _LOCK)
     except OSError:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import sweep_below, written_aside
+from zoo.atomic import confined, sweep_below, written_aside
 from zoo.errors import BadInput
 
 __all__ = ["Workspace", "check_name", "written_aside"]
@@ -63,13 +63,19 @@ class Workspace:
         """Decoded films."""
         return self.root / ".zoo" / "films"
 
+    @property
+    def costs(self) -> Path:
+        """Measured costs."""
+        return self.root / ".zoo" / "costs"
+
     def sweep(self, film: str) -> None:
         """Remove what killed processes left half written among a film's stores and runs.
 
-        Among the costs of all films, too; folders of results are swept as they are written.
+        Among the costs of all films, too; folders of results are swept as they are written. Raises
+        BadInput where one of these is a link.
         """
-        for folder in (self.stores / film, self.runs / film, self.root / ".zoo" / "costs"):
-            sweep_below(folder)
+        for folder in (self.stores / film, self.runs / film, self.costs):
+            sweep_below(confined(folder, folder.parent))
 
 
 def check_name(name: str, what: str) -> str:

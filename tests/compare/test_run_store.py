@@ -284,3 +284,38 @@ def test_no_path_leads_out_of_the_runs_folder(name: str, tmp_path: Path, address
 def test_an_address_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--runs"):
         RunStore("abacus://there", Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("part", ["evaluation", "evaluation/carphone"])
+def test_nothing_is_brought_or_removed_through_a_link(
+    part: str, tmp_path: Path, address: str
+) -> None:
+    (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
+    fill(folder, described("finished", "new") | FILES | described("finished", "new"))
+    store.keep(folder, "bikes")
+    store.keep(folder, "carphone")
+    fill(there, described("finished", "old") | {"evaluation/carphone/other.npz": b"precious"})
+    age(there, 3600)
+    victim = tmp_path / "victim"
+    (there.path / part).rename(victim)
+    (there.path / part).symlink_to(victim)
+    before = contents(victim)
+    with pytest.raises(BadInput, match="is a link"):
+        other.fetch(there, "carphone")
+    assert contents(victim) == before
+
+
+def test_what_a_link_points_to_is_not_sent(tmp_path: Path, address: str) -> None:
+    store, folder = machine(tmp_path, "a", address)
+    fill(folder, described("finished"))
+    (tmp_path / "secret").write_bytes(b"a secret")
+    (folder.path / "notes.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(BadInput, match=r"notes\.txt is a link"):
+        store.keep(folder, "bikes")
+    files = store._files
+    sent = [files.cat_file(path) for path in files.find(store._root)]
+    assert b"a secret" not in sent
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

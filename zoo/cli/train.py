@@ -82,8 +82,7 @@ def train(
     title = escape(f"{model} on {the_film.name}")
     folder = RunFolder.of(workspace, config)
     done = folder.state == "finished"
-    board = folder.path / "tensorboard"
-    writing = scalars(board) if tensorboard else nullcontext(nobody)
+    writing = scalars(folder.tensorboard) if tensorboard else nullcontext(nobody)
     with TrainingDisplay(console, title) as display, writing as write:
         folder = ensure_trained(
             workspace,

@@ -17,7 +17,7 @@ import pydantic
 import torch
 
 from zoo import environment
-from zoo.atomic import kept_if_possible
+from zoo.atomic import confined, kept_if_possible
 from zoo.errors import BadInput
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost import Machine, measure_cost
@@ -182,7 +182,7 @@ def _path(workspace: Workspace, subjects: Sequence[CostSubject], here: Environme
         "environment": here.model_dump(mode="json", exclude=_SAME_SPEED),
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-    return workspace.root / ".zoo" / "costs" / f"{digest}.json"
+    return confined(workspace.costs, workspace.costs.parent) / f"{digest}.json"
 
 
 def _kept(path: Path) -> Bench | None:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import fsspec
 import pydantic
 
+from zoo.atomic import confined
 from zoo.errors import BadInput, ZooError
 from zoo.locks import IN_FOLDER, Held, alone, is_lock
 from zoo.reading import parse_json
@@ -223,6 +224,8 @@ class RunStore:
             return _Standing(False, _step(file.read(min(size, LARGEST_HEADER))), manifest.written)
 
     def _bring_part(self, folder: RunFolder, part: Path, manifest: _Manifest) -> None:
+        for name in manifest.files:
+            confined((part / name).parent, self._workspace.runs)
         known = self._digests(part)
         same_model = _weights(manifest) == self._digest(folder, folder.weights)
         with self._reading(part), ExitStack() as stack:
@@ -237,7 +240,8 @@ class RunStore:
         own = _own_files(folder, part)
         if part == folder.path and not same_model:
             # What other weights made of other films.
-            own += [p for p in (part / "evaluation").rglob("*") if p.is_file() and not is_lock(p)]
+            foreign = confined(part / "evaluation", part)
+            own += [p for p in foreign.rglob("*") if p.is_file() and not is_lock(p)]
         for path in own:
             if path.relative_to(part).as_posix() not in manifest.files:
                 path.unlink(missing_ok=True)
@@ -305,8 +309,9 @@ class RunStore:
                 aside.write_text(_Digests(files=digests).model_dump_json(), encoding="utf-8")
 
     def _notes(self, part: Path) -> Path:
-        below = part.relative_to(self._workspace.runs)
-        return self._workspace.root / ".zoo" / "kept" / below / "digests.json"
+        top = self._workspace.root / ".zoo"
+        notes = top / "kept" / part.relative_to(self._workspace.runs)
+        return confined(notes, top) / "digests.json"
 
     def _read(self, part: Path) -> _Manifest | None:
         path = f"{self._place(part)}/{MANIFEST}"
@@ -348,6 +353,8 @@ class RunStore:
         if self._files.exists(blob) and self._files.size(blob) == file.size:
             return
         self._files.makedirs(str(PurePosixPath(blob).parent), exist_ok=True)
+        if path.is_symlink():
+            raise BadInput(f"{path} is a link, and a copy is sent of files alone: copy it there")
         with path.open("rb") as read, self._files.open(blob, "wb") as written:
             shutil.copyfileobj(read, written, BLOCK)
 

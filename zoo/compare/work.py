@@ -39,7 +39,7 @@ from zoo.records import Cost, Record
 from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted, Moment
-from zoo.workspace import Workspace
+from zoo.workspace import Workspace, written_aside
 
 FAILURE = "failure.txt"
 """The traceback of a cell that failed, in its run's folder."""
@@ -202,9 +202,8 @@ class CellWork:
 def _keep_traceback(folder: RunFolder) -> None:
     """Write the error that is being handled into the run's folder, if that can be written."""
     # Where it cannot, the disk may be the very reason of the failure, which the record tells.
-    with suppress(OSError):
-        folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
+    with suppress(OSError), written_aside(folder.path / FAILURE) as aside:
+        aside.write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @dataclass(frozen=True)

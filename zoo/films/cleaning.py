@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import is_abandoned, is_temporary, sweep
+from zoo.atomic import confined, is_abandoned, is_temporary, sweep
 from zoo.errors import BadInput
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.ingest import locate
@@ -44,11 +44,13 @@ class Stored:
 def find_stored(catalogue: Catalogue, films: Collection[str] = ()) -> list[Stored]:
     """List the decoded frames of some films, or of all; what an ingest is writing is left out.
 
-    Raises BadInput if a film that is named has none.
+    Links are left out, too: what they point to is not ours to remove. Raises BadInput if a film
+    that is named has none.
     """
     root = catalogue.workspace.stores
-    there = sorted(path.name for path in root.glob("*") if path.is_dir())
+    there = sorted(path.name for path in root.glob("*") if _is_folder(path))
     for name in films:
+        confined(root / name, root)
         if name not in there:
             kept = ", ".join(there) or "none"
             raise BadInput(f"no frames of a film {name!r} are kept here; there are: {kept}")
@@ -56,8 +58,8 @@ def find_stored(catalogue: Catalogue, films: Collection[str] = ()) -> list[Store
 
 
 def check_unused(film: str, workspace: Workspace) -> None:
-    """Raise Held if a process uses or makes frames of a film."""
-    for folder in _stores(workspace.stores / film):
+    """Raise Held if a process uses or makes frames of a film, BadInput if they are past a link."""
+    for folder in _stores(confined(workspace.stores / film, workspace.stores)):
         with removable(folder):
             continue
 
@@ -65,9 +67,9 @@ def check_unused(film: str, workspace: Workspace) -> None:
 def forget(film: str, workspace: Workspace) -> int:
     """Delete all decoded frames of a film; returns how many bytes they took.
 
-    They can be made again. Raises Held if a process uses or makes some, which stay.
+    They can be made again. Raises as `check_unused`; what is in use stays.
     """
-    place = workspace.stores / film
+    place = confined(workspace.stores / film, workspace.stores)
     freed = _bytes(place)
     for folder in _stores(place):
         remove_store(folder)
@@ -97,14 +99,14 @@ def _stores(place: Path) -> list[Path]:
     """The folders of a film's stores, those of which there is as yet only a lock among them."""
     if not place.is_dir():
         return []
-    names = {path.name for path in place.iterdir() if path.is_dir()}
+    names = {path.name for path in place.iterdir() if _is_folder(path)}
     names |= {path.name.partition(".")[0] for path in place.iterdir() if is_lock(path)}
     return [place / name for name in sorted(names) if name and not name.startswith(".")]
 
 
 def _left_by_earlier_versions(place: Path) -> list[Path]:
     """What killed ingests of film-zoo 0.1.0 left: `.KEY.…` folders."""
-    found = [path for path in place.glob(".*") if path.is_dir() and not is_temporary(path)]
+    found = [path for path in place.glob(".*") if _is_folder(path) and not is_temporary(path)]
     return [path for path in sorted(found) if holder(store_lock(path)) is None]
 
 
@@ -119,6 +121,10 @@ def _unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
     if place.fingerprint == store.manifest.fingerprint:
         return None
     return "the film's files or settings have changed"
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _bytes(folder: Path) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import FULL, CannotWrite, kept_if_possible, reason, replaced_folder
+from zoo.atomic import FULL, CannotWrite, confined, kept_if_possible, reason, replaced_folder
 from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film, Shot
@@ -122,7 +122,10 @@ def _source_files(entry: FilmEntry, place: Place) -> list[SourceFile]:
 
 
 def locate(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Place:
-    """Say where a film's store lies. Raises BadInput if a file is missing or is no file."""
+    """Say where a film's store lies.
+
+    Raises BadInput if a file is missing or is no file, or where a folder of the store is a link.
+    """
     settings = IngestSettings(size, entry.fit, entry.crop, entry.start, entry.stop, entry.fps)
     contents, changed = [], []
     for path in entry.files:
@@ -133,11 +136,11 @@ def locate(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Place:
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     fingerprint = settings.hashed(contents)
-    stores = workspace.stores / entry.name
+    stores = confined(workspace.stores / entry.name, workspace.stores)
     # Film-zoo 0.1.0 had the times of the last change in the key.
     before = stores / hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
     folder = before if (before / MANIFEST).exists() else stores / fingerprint[:16]
-    return Place(settings, fingerprint, folder, changed)
+    return Place(settings, fingerprint, confined(folder, stores), changed)
 
 
 def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progress | None) -> Film:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from zoo.atomic import CannotWrite, reason, written_aside
+from zoo.atomic import CannotWrite, confined, reason, remove, written_aside
 from zoo.errors import BadInput
 from zoo.plain_text import file_names
 from zoo.reading import parse_json, read_bytes
@@ -102,7 +102,7 @@ def new_report(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         _finish(folder)
         for left in folder.glob(f"{_NEW}*"):
-            _remove_tree(left)
+            remove(left)
         new = folder / f"{_NEW}{secrets.token_hex(4)}"
         new.mkdir()
     except OSError as error:
@@ -134,7 +134,7 @@ def put_in_place(new: Path, folder: Path, results: Results, keep: Iterable[str] 
     with written_aside(new / _STALE) as aside:
         aside.write_text(json.dumps(sorted(_earlier(folder) - kept)), encoding="utf-8")
     ready = folder / _READY
-    _remove_tree(ready)
+    remove(ready)
     new.rename(ready)
     try:
         _finish(folder)
@@ -188,13 +188,9 @@ def _remove_files(folder: Path, names: Iterable[str]) -> None:
 
 def _check_parents(folder: Path, name: PurePath) -> None:
     """Raise BadInput where a folder between `folder` and a file in it is a link, or is none."""
+    confined(folder / name.parent, folder)
     for above in list(name.parents)[-2::-1]:
         place = folder / above
-        if place.is_symlink():
-            raise BadInput(
-                f"{place} is a link, and a report is not written through one: remove it, or write "
-                "into another folder"
-            )
         if place.exists() and not place.is_dir():
             raise BadInput(f"{place} is a file where the report has a folder; move it away")
 
@@ -206,11 +202,3 @@ def _files(folder: Path) -> Iterator[Path]:
             path = Path(place, name)
             if stat.S_ISREG(path.lstat().st_mode) and path != folder / _STALE:
                 yield path
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a folder, a file or a link, whichever it is."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from zoo import environment
+from zoo.atomic import remove
 from zoo.autoencoder import Autoencoder, Options
 from zoo.errors import BadInput
 from zoo.films.film import Film
@@ -192,7 +192,7 @@ def empty(folder: RunFolder) -> None:
     folder.file.unlink(missing_ok=True)
     for path in folder.path.iterdir():
         if not is_lock(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
 
 
 def _fit(

@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from zoo.atomic import sync, told, written_aside
+from zoo.atomic import confined, sync, told, written_aside
 from zoo.errors import BadInput
 from zoo.films.naming import is_film_name
-from zoo.reading import parse_json
+from zoo.reading import check_regular, parse_json
 from zoo.records import Environment, Spent, read_json, write_json
 from zoo.training.watching import Moment
 from zoo.workspace import Workspace
@@ -105,8 +105,12 @@ class RunFolder:
 
     @classmethod
     def of(cls, workspace: Workspace, config: TrainingConfig) -> RunFolder:
-        """Where the run of this configuration lies, whether or not it is there yet."""
-        return cls(workspace.runs / config.film / config.model / config.id)
+        """Where the run of this configuration lies, whether or not it is there yet.
+
+        Raises BadInput where a folder below `runs` on the way there is a link.
+        """
+        path = workspace.runs / config.film / config.model / config.id
+        return cls(confined(path, workspace.runs))
 
     @property
     def file(self) -> Path:
@@ -134,8 +138,13 @@ class RunFolder:
         return self.path / "preview.png"
 
     def evaluation(self, watched: str) -> Path:
-        """The folder of what the model made of a film."""
-        return self.path / "evaluation" / watched
+        """The folder of what the model made of a film; raises BadInput where it is a link."""
+        return confined(self.path / "evaluation" / watched, self.path)
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of scalars for TensorBoard; raises BadInput where it is a link."""
+        return confined(self.path / "tensorboard", self.path)
 
     def read(self) -> RunFile | None:
         """The run's description; None if there is no run yet. Raises BadInput if damaged."""
@@ -161,13 +170,14 @@ class Log:
         self.path = path
         lines = []
         if path.exists():
+            check_regular(path)
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         # A last line that was cut short by a kill is left out.
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if _step(line, path) <= keep_up_to_step]
-        if kept != lines or not path.exists():
-            with written_aside(path) as aside:
-                aside.write_text("".join(kept), encoding="utf-8")
+        # Also where all are kept: if a link is there, lines are not added to what it points to.
+        with written_aside(path) as aside:
+            aside.write_text("".join(kept), encoding="utf-8")
 
     def add(self, moment: Moment) -> None:
         """Add one line and hand it to the operating system at once."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zoo.atomic import confined
 from zoo.errors import BadInput, ZooError
 from zoo.locks import IN_FOLDER, alone, holder, is_lock
 from zoo.records import Record, read_json
@@ -130,9 +131,9 @@ def short_digests(runs: Sequence[Run]) -> dict[str, str]:
 
 def refuse_to_remove(run: Run, workspace: Workspace) -> None:
     """Raise BadInput if removing this run would be wrong: it is in use, or lies elsewhere."""
-    # Also where `runs` itself is a link, as to a larger disk; below it, none is followed.
-    if run.folder.path.resolve() != workspace.runs.resolve() / run.name:
-        raise BadInput(f"{run.folder.path} is reached through a link; remove it by hand")
+    if run.folder.path == workspace.runs:  # found so where it cannot be listed
+        raise BadInput(f"{run.folder.path} holds all runs, and cannot be read")
+    confined(run.folder.path, workspace.runs)
     if who := holder(run.folder.path / IN_FOLDER):
         raise BadInput(f"{run.name} is being trained by {who}; stop it first")
 
@@ -237,12 +238,12 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
         frames, seconds = last.frames, last.seconds
 
     record, record_problem = None, None
-    record_path = folder.evaluation(config.film) / "record.json"
-    if record_path.exists():
-        try:
+    try:
+        record_path = folder.evaluation(config.film) / "record.json"
+        if record_path.exists():
             record = read_json(record_path, Record)
-        except BadInput as error:
-            record_problem = str(error)
+    except BadInput as error:
+        record_problem = str(error)
     return Run(
         folder,
         name,

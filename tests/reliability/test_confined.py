@@ -1,0 +1,212 @@
+"""Links in folders from elsewhere: nothing is written, removed or sent through one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.conftest import HURRIED, VERBS, one_line, worked
+from tests.reliability.outcome import differences, outcome
+from tests.reliability.warm import Warm
+from zoo.atomic import confined, is_abandoned, remove
+from zoo.errors import BadInput
+
+COMPARE = VERBS["compare"]
+_settings = COMPARE[COMPARE.index("ae") + 1 : COMPARE.index("--metrics")]
+TRAIN = ("train", "ae", "--film", "flash", *_settings)
+RUN = "runs/flash/ae/*"
+STORE = ".zoo/films/flash/*/"
+REFUSED = [
+    ("runs/flash", TRAIN),
+    ("runs/flash/ae", TRAIN),
+    (RUN, (*TRAIN, "--afresh")),
+    (f"{RUN}/evaluation", ("reconstruct", "ae", "--film", "flash")),
+    (f"{RUN}/evaluation/flash", ("encode", "ae", "--film", "flash")),
+    (f"{RUN}/tensorboard", (*TRAIN, "--tensorboard")),
+    (RUN, ("runs", "remove", "flash/ae", "--yes")),
+    ("runs/flash", ("runs", "remove", "flash/ae", "--yes")),
+    (".zoo/films/flash", ("films", "ingest", "flash", "--size", "128x64")),
+    (".zoo/films/flash", ("films", "ingest", "flash", "--size", "32x32")),
+    (STORE, ("films", "ingest", "flash", "--size", "128x64")),
+    (".zoo/films/flash", ("films", "remove", "flash")),
+    (".zoo/films/flash", ("films", "clean", "flash", "--all", "--yes")),
+    (".zoo/costs", COMPARE),
+    ("results/viewer", ("report",)),
+    ("results/series", COMPARE),
+]
+"""A folder that is a link, and a command that would write or remove in it."""
+LEFT_ALONE = [
+    (f"{RUN}/evaluation", (*TRAIN, "--afresh")),
+    (f"{RUN}/evaluation/flash", ("runs", "remove", "flash/ae", "--yes")),
+    (".zoo/films/flash", ("films", "clean", "--all", "--yes")),
+    (STORE, ("films", "clean", "--all", "--yes")),
+    (STORE, ("films", "remove", "flash")),
+]
+"""The same, where the link is removed or has nothing to do with what is asked for."""
+SAID = {
+    *("train", "compare", "reconstruct", "encode", "report", "runs", "films", "ingest", "remove"),
+    *("clean", "--afresh", "--tensorboard", "32x32"),
+}
+"""Words of a command that its test is called by."""
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def led_away(workspace: Path, pattern: str, victim: Path) -> Path:
+    """Move a folder elsewhere and leave a link to it, so that all is found through the link."""
+    found = [path for path in workspace.glob(pattern) if path.is_dir()]
+    place = found[0] if found else next(workspace.glob(str(Path(pattern).parent))) / "tensorboard"
+    if found:
+        place.rename(victim)
+    else:
+        victim.mkdir()
+    (victim / ".aside-0000").mkdir()
+    (victim / ".aside-0000" / "file").write_text("left by a process that was killed")
+    (victim / "precious.js").write_text("precious")
+    place.symlink_to(victim)
+    return place
+
+
+def named(value: str | tuple[str, ...]) -> str:
+    words = [value] if isinstance(value, str) else [word for word in value if word in SAID]
+    return " ".join(words).replace("/", ":")
+
+
+@pytest.mark.parametrize(("pattern", "words"), REFUSED, ids=named)
+def test_nothing_is_written_or_removed_through_a_link(
+    warm: Warm,
+    workshop: Callable[..., Path],
+    tmp_path: Path,
+    pattern: str,
+    words: tuple[str, ...],
+) -> None:
+    workspace = workshop("report")
+    place = led_away(workspace, pattern, tmp_path / "victim")
+    before = contents(tmp_path / "victim")
+    said = one_line(warm.run(workspace, *words, settings=HURRIED), code=2)
+    assert f"{place.relative_to(workspace)} is a link" in said
+    assert contents(tmp_path / "victim") == before
+    assert place.is_symlink()
+
+
+@pytest.mark.parametrize(("pattern", "words"), LEFT_ALONE, ids=named)
+def test_what_a_link_points_to_is_left_alone(
+    warm: Warm,
+    workshop: Callable[..., Path],
+    tmp_path: Path,
+    pattern: str,
+    words: tuple[str, ...],
+) -> None:
+    workspace = workshop("report")
+    led_away(workspace, pattern, tmp_path / "victim")
+    before = contents(tmp_path / "victim")
+    worked(warm.run(workspace, *words, settings=HURRIED))
+    assert contents(tmp_path / "victim") == before
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_files_that_are_links_are_replaced(
+    warm: Warm, workshop: Callable[..., Path], tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    workspace, victim = workshop("report"), tmp_path / "victim"
+    (run,) = workspace.glob(RUN)
+    (workspace / "results" / "bench.json").write_text("{}")
+    (run / "failure.txt").write_text("")
+    (run / "checkpoint.safetensors").write_text("")
+    linked = [
+        path
+        for folder in (run, workspace / "results", workspace / ".zoo" / "costs")
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(".lock")
+    ]
+    for path in linked:
+        target = victim / path.relative_to(workspace)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        link(target, path)
+    before = contents(victim)
+    # Trained, judged and drawn again, over what is there.
+    worked(warm.run(workspace, *COMPARE, "--afresh", settings=HURRIED))
+    worked(warm.run(workspace, "report"))
+    assert contents(victim) == before
+
+
+def test_a_log_that_is_a_link_is_not_added_to(
+    warm: Warm, workshop: Callable[..., Path], tmp_path: Path
+) -> None:
+    workspace = workshop("report")
+    (run,) = workspace.glob(RUN)
+    description = run / "run.json"
+    description.write_text(description.read_text().replace('"finished"', '"interrupted"'))
+    (tmp_path / "victim").write_bytes((run / "log.jsonl").read_bytes())
+    (run / "log.jsonl").unlink()
+    (run / "log.jsonl").symlink_to(tmp_path / "victim")
+    before = (tmp_path / "victim").read_bytes()
+    worked(warm.run(workspace, *TRAIN, settings=HURRIED))
+    assert (tmp_path / "victim").read_bytes() == before
+    assert (run / "log.jsonl").read_bytes().count(b"\n") > 0
+
+
+@pytest.mark.parametrize("places", [("runs", ".zoo", "results"), (".zoo/films",)])
+def test_ones_own_folders_may_be_links_to_other_disks(
+    warm: Warm, workshop: Callable[..., Path], tmp_path: Path, places: tuple[str, ...]
+) -> None:
+    workspace = workshop("report")
+    before = outcome(workspace)
+    for name in places:
+        disk = tmp_path / "disk" / name
+        disk.parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).rename(disk)
+        (workspace / name).symlink_to(disk)
+        for made in disk.iterdir():
+            remove(made)
+    worked(warm.run(workspace, *COMPARE, settings=HURRIED))
+    worked(warm.run(workspace, "report"))
+    assert all((workspace / name).is_symlink() for name in places)
+    for name in places:  # compared where they lie
+        (workspace / name).unlink()
+        (tmp_path / "disk" / name).rename(workspace / name)
+    assert differences(before, outcome(workspace)) == []
+
+
+def test_a_link_in_one_run_costs_no_other(
+    warm: Warm, workshop: Callable[..., Path], tmp_path: Path
+) -> None:
+    workspace = workshop("report")
+    led_away(workspace, f"{RUN}/evaluation", tmp_path / "victim")
+    before = contents(tmp_path / "victim")
+    ended = warm.run(workspace, *COMPARE, settings=HURRIED)
+    assert ended.code == 1 and "evaluation is a link" in ended.out
+    assert ended.out.count("failed") == 1
+    assert contents(tmp_path / "victim") == before
+
+
+def test_what_lies_below_is_confined_and_what_lies_above_is_not(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "below").mkdir(parents=True)
+    top = tmp_path / "top"
+    top.symlink_to(tmp_path / "disk")
+    assert confined(top / "below" / "new", top) == top / "below" / "new"
+    assert confined(top, top) == top
+    (top / "below" / "dangling").symlink_to("nowhere")
+    with pytest.raises(BadInput, match="below/dangling is a link"):
+        confined(top / "below" / "dangling" / "new", top)
+
+
+def test_remove_takes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / ".aside-0").symlink_to(tmp_path / "victim")
+    assert not is_abandoned(tmp_path / ".aside-0")
+    assert contents(tmp_path / "victim") == {}, "no lock is made there"
+    remove(tmp_path / ".aside-0")
+    assert (tmp_path / "victim").is_dir()
+    shutil.rmtree(tmp_path / "victim")
+    remove(tmp_path / "victim")
