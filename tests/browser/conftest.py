@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.showing import shown_results
-from zoo.report.viewer.write import write_page
+from tests.report.synthetic_results import write_page_of
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 ARGUMENTS = (
@@ -43,4 +43,4 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shown") / "results # 100%"
     folder.mkdir()
     results = shown_results(folder)
-    return write_page(results, results, folder)
+    return write_page_of(results, folder)

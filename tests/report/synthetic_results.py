@@ -33,6 +33,9 @@ from zoo.records import (
     Weaknesses,
     write_json,
 )
+from zoo.report.folder import film_stems
+from zoo.report.series_rows import FilmSeries
+from zoo.report.viewer.write import write_film, write_page
 
 HOSTILE_TITLE = "A|B <script>alert(1)</script>\n# not a heading `tick` [red]x[/red] " + "z" * 10_000
 HOSTILE_MODEL = "evil|[bold]\n*gan*$x$"
@@ -381,3 +384,16 @@ def series(results: Results, film: FilmInfo) -> Series:
             for one in watched
         ],
     )
+
+
+def write_page_of(results: Results, folder: Path) -> Path:
+    """Write the page of a results folder, of all sizes of the latent, and return it."""
+    stems = film_stems(results)
+    films = [
+        write_film(
+            *(results, results, film, FilmSeries.read(film, folder)),
+            *(folder, folder, stems[film.name]),
+        )
+        for film in results.films
+    ]
+    return write_page(results, results, films, folder)

@@ -23,8 +23,8 @@ from tests.report.synthetic_results import (
     put_pictures,
 )
 from zoo.errors import BadInput
-from zoo.records import Results, read_json
-from zoo.report import strips
+from zoo.records import Results, Series, read_json
+from zoo.report import series_rows, strips
 from zoo.report.write import write_report
 
 MODELS = ["sharp", "blurry", "evil"]
@@ -347,3 +347,17 @@ def test_a_report_needs_neither_torch_nor_a_video_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_series_of_a_film_is_read_once(
+    results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(path: Path, kind: type[Series]) -> Series:
+        read.append(path.name)
+        return read_json(path, kind)
+
+    monkeypatch.setattr(series_rows, "read_json", counted)
+    write_report(results, folder)
+    assert read == ["alpha.json", "beta.json"]

@@ -26,6 +26,7 @@ from zoo.report.crossing import crossing_findings, crossing_table, matrices, ove
 from zoo.report.differences import difference_table
 from zoo.report.end_labels import apart
 from zoo.report.failings import failings
+from zoo.report.series_rows import FilmSeries
 from zoo.report.sizes import at_main_size, main_size
 from zoo.report.strips import _lines
 from zoo.report.table import Table
@@ -294,7 +295,9 @@ def test_a_sweep_is_compared_at_one_size_and_shown_at_all(results: Results, fold
 
 def test_a_timeline_is_drawn_from_the_series(results: Results, folder: Path) -> None:
     alpha = results.films[0]
-    found = draw_timeline(results, alpha, folder, folder / "time.png")
+    found = draw_timeline(
+        results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png"
+    )
     assert found is not None
     assert found.problem == ""
     assert found.text.startswith("LPIPS (AlexNet) over the time of alpha, under the film's barcode")
@@ -327,7 +330,7 @@ def test_all_of_a_timeline_is_on_the_source_s_clock(
     write_json(folder / alpha.series, written.model_copy(update={"seconds": seconds}))
     saved: list[Any] = []
     monkeypatch.setattr(timeline, "save", lambda figure, *_, **__: saved.append(figure))
-    draw_timeline(results, alpha, folder, folder / "time.png")
+    draw_timeline(results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png")
     barcode, place = saved[0].axes
     end = seconds[-1] + 0.04
     assert place.get_xlim() == pytest.approx((seconds[0], end))
@@ -347,7 +350,9 @@ def test_a_series_that_cannot_be_read_leaves_its_reason(results: Results, folder
     (folder / alpha.series).write_text("{}")
     (folder / beta.series).unlink()
     for film, reason in ((alpha, "is not a Series of this version"), (beta, "No such file")):
-        found = draw_timeline(results, film, folder, folder / "time.png")
+        found = draw_timeline(
+            results, film, FilmSeries.read(film, folder), folder, folder / "time.png"
+        )
         assert found is not None
         assert found.problem.startswith(f"No timeline: {film.series}")
         assert reason in found.problem

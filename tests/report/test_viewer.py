@@ -15,11 +15,16 @@ from typing import Any
 
 import pytest
 
-from tests.report.synthetic_results import HOSTILE_MODEL, SCORES, comparison, put_pictures
+from tests.report.synthetic_results import (
+    HOSTILE_MODEL,
+    SCORES,
+    comparison,
+    put_pictures,
+    write_page_of,
+)
 from zoo.errors import BadInput
 from zoo.records import Results
 from zoo.report import viewer
-from zoo.report.viewer.write import write_page
 
 
 class Elements(HTMLParser):
@@ -43,7 +48,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture
 def page(results: Results, folder: Path) -> Elements:
-    path = write_page(results, results, folder)
+    path = write_page_of(results, folder)
     assert path == folder / "report.html"
     return Elements(path.read_text(encoding="utf-8"))
 
@@ -82,7 +87,7 @@ def test_what_is_not_there_is_left_out(results: Results, folder: Path) -> None:
     (folder / "videos/alpha").mkdir(parents=True)
     (folder / "videos/alpha/what #1.mp4").touch()
     (folder / "series/beta.json").write_text("{}")
-    text = write_page(results, results, folder).read_text()
+    text = write_page_of(results, folder).read_text()
     alpha, beta = json.loads(Elements(text).texts["application/json"])["films"]
     assert alpha["video"] is None
     videos = [entry["video"] for entry in alpha["entries"] if entry["video"]]
@@ -124,13 +129,13 @@ def test_tables_have_the_numbers_that_they_are_sorted_by(given: Any) -> None:
 def test_a_file_elsewhere_is_refused(results: Results, folder: Path) -> None:
     results.records[0].video = "../elsewhere.mp4"
     with pytest.raises(BadInput, match="outside the results folder"):
-        write_page(results, results, folder)
+        write_page_of(results, folder)
 
 
 def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
     for name in ("one", "two"):
         put_pictures(comparison(), tmp_path / name)
-        write_page(comparison(), comparison(), tmp_path / name)
+        write_page_of(comparison(), tmp_path / name)
     one, two = ((tmp_path / name / "report.html").read_bytes() for name in ("one", "two"))
     assert one == two
 

@@ -13,6 +13,7 @@ from zoo.report.folder import FIGURES
 from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
 from zoo.report.rate_plot import draw_rates
 from zoo.report.scores_plot import draw_scores
+from zoo.report.series_rows import FilmSeries
 from zoo.report.sizes import sizes
 from zoo.report.strips import alternative, draw_strip
 from zoo.report.table import Table
@@ -44,7 +45,13 @@ class FilmSection:
 
 
 def film_section(
-    results: Results, main: Results, film: FilmInfo, folder: Path, out: Path, stem: str
+    results: Results,
+    main: Results,
+    film: FilmInfo,
+    series: FilmSeries,
+    folder: Path,
+    out: Path,
+    stem: str,
 ) -> FilmSection:
     """Write a film's section, and draw its pictures as `figures/<kind>-<stem>.<format>` in `out`.
 
@@ -52,7 +59,7 @@ def film_section(
     latent that most of it is of.
     """
     parts = [
-        Heading("Quality over time", tuple(_timeline(main, film, folder, out, stem))),
+        Heading("Quality over time", tuple(_timeline(main, film, series, folder, out, stem))),
         Heading("Rate and distortion", tuple(_rates(results, film, out, stem))),
         Heading("Where it fails", tuple(_weaknesses(main, film))),
         Heading("Would content matching recognise it?", tuple(_takedown(main, film))),
@@ -102,10 +109,10 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
 
 
 def _timeline(
-    results: Results, film: FilmInfo, folder: Path, out: Path, stem: str
+    results: Results, film: FilmInfo, series: FilmSeries, folder: Path, out: Path, stem: str
 ) -> list[Markdown]:
     path = f"{FIGURES}/time-{stem}.png"
-    drawn = draw_timeline(results, film, folder, out / path)
+    drawn = draw_timeline(results, film, series, folder, out / path)
     if drawn is None:
         return []
     blocks = [image(path, drawn.text)] if drawn.text else []

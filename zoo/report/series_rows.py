@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from zoo.records import Record, Series, SeriesRow
+from zoo.errors import BadInput
+from zoo.records import FilmInfo, Record, Series, SeriesRow, read_json
+from zoo.report.placing import placed
 from zoo.report.standings import machine_key
+from zoo.report.text import one_line
 
 RunKey = tuple[str, tuple[str, ...]]
 """A run's folder, and the machine that has it."""
+
+
+@dataclass(frozen=True)
+class FilmSeries:
+    """The series of a film, or why there is none."""
+
+    series: Series | None
+    problem: str | None
+    """Why it cannot be read; None where it can, or the records name none."""
+
+    @classmethod
+    def read(cls, film: FilmInfo, folder: Path) -> FilmSeries:
+        """Read what a record names below `folder`; raises BadInput where that is elsewhere."""
+        if film.series is None:
+            return cls(None, None)
+        path = placed(folder, film.series)
+        try:
+            return cls(read_json(path, Series), None)
+        except BadInput as error:
+            # Named as the record does, whatever folder the results lie in.
+            return cls(None, one_line(str(error).replace(str(path), film.series), 300))
 
 
 def run_key(record: Record) -> RunKey | None:

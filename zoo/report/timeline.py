@@ -14,16 +14,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from zoo.errors import BadInput
 from zoo.films.time_code import FrameTimes
-from zoo.records import FilmInfo, Results, Series, SeriesRow, read_json
+from zoo.records import FilmInfo, Results, Series, SeriesRow
 from zoo.report import look
 from zoo.report.canvas import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
-from zoo.report.placing import opened, placed
+from zoo.report.placing import opened
 from zoo.report.ranking import Ranking, in_order, ranking
-from zoo.report.series_rows import row_of
+from zoo.report.series_rows import FilmSeries, row_of
 from zoo.report.standings import Standing, standings
-from zoo.report.text import one_line
 
 MOST_LINES = 4
 MOST_POINTS = 480
@@ -47,20 +45,20 @@ class Timeline:
     problem: str
 
 
-def draw_timeline(results: Results, film: FilmInfo, folder: Path, path: Path) -> Timeline | None:
+def draw_timeline(
+    results: Results, film: FilmInfo, found: FilmSeries, folder: Path, path: Path
+) -> Timeline | None:
     """Draw the timeline of one film to `path`; None where the records have no series of it.
 
-    What the records name is read below `folder`. A series that cannot be read leaves its reason.
+    `found` is the film's series; one that cannot be read leaves its reason. The barcode is read
+    below `folder`.
     """
     rank = ranking(results, film.name)
     if film.series is None or rank is None:
         return None
-    try:
-        series = read_json(placed(folder, film.series), Series)
-    except BadInput as error:
-        # Named as the record does, whatever folder the results lie in.
-        reason = str(error).replace(str(placed(folder, film.series)), film.series)
-        return Timeline("", f"No timeline: {one_line(reason, 300)}")
+    if found.series is None:
+        return Timeline("", f"No timeline: {found.problem}")
+    series = found.series
     lines = _lines(results, film, rank, series)
     if not lines or len(series.frames) < 2 or len(series.seconds) != len(series.frames):
         return Timeline("", "No timeline: the series of this film holds none of its models.")

@@ -14,9 +14,10 @@ from zoo.report.folder import FIGURES, MARK, RESULTS, film_stems, new_report, pu
 from zoo.report.markdown import Markdown, image
 from zoo.report.page import render
 from zoo.report.placing import placed
+from zoo.report.series_rows import FilmSeries
 from zoo.report.sizes import at_main_size
 from zoo.report.trade_plot import draw_trade
-from zoo.report.viewer.write import write_page
+from zoo.report.viewer.write import write_film, write_page
 from zoo.workspace import written_aside
 
 
@@ -44,9 +45,12 @@ def draw_report(results: Results, folder: Path, out: Path) -> None:
     flat.write_csv(out / "results.csv", results)
     stems = film_stems(results)
     main = at_main_size(results)
-    sections = [
-        film_section(results, main, film, folder, out, stems[film.name]) for film in results.films
-    ]
+    sections, films = [], []
+    for film in results.films:
+        # Long series take gigabytes: each is read once, and only one is held.
+        given = (results, main, film, FilmSeries.read(film, folder), folder, out, stems[film.name])
+        sections.append(film_section(*given))
+        films.append(write_film(*given))
     pictures: dict[str, Markdown | None] = {}
     for name, draw in (("trade", draw_trade), ("crossing", draw_crossing)):
         drawn = f"{FIGURES}/{name}.png"
@@ -56,7 +60,7 @@ def draw_report(results: Results, folder: Path, out: Path) -> None:
     report = render(results, main, sections, pictures, plugins.write(results), plugins.failures())
     with written_aside(out / "report.md") as aside:
         aside.write_text(report, encoding="utf-8", newline="\n")
-    write_page(results, main, folder, out)
+    write_page(results, main, films, out)
 
 
 def check(results: Results, folder: Path) -> None:

@@ -6,11 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 from urllib.parse import quote
 
-from zoo.errors import BadInput
-from zoo.records import FilmInfo, Part, Record, Results, Series, read_json
+from zoo.records import FilmInfo, Part, Record, Results, Series
 from zoo.report.placing import placed
 from zoo.report.ranking import PART_NAMES, in_order, ranking
-from zoo.report.series_rows import RunKey, row_of, run_key
+from zoo.report.series_rows import FilmSeries, RunKey, row_of, run_key
 from zoo.report.standings import Standing, standings
 from zoo.report.text import one_line
 from zoo.report.viewer.typed import Entry, FilmContent, FilmScores, Moment
@@ -20,15 +19,16 @@ KINDS = ("typical", "best", "worst")
 
 
 def film_content(
-    results: Results, film: FilmInfo, folder: Path, scores: str | None
+    results: Results, film: FilmInfo, found: FilmSeries, folder: Path, scores: str | None
 ) -> tuple[FilmContent, FilmScores | None]:
     """One film for the page, and its scores frame by frame for the file `scores` beside the page.
 
-    Files that the records name are looked for below `folder`; what is not there is left out.
+    `found` is the film's series. Files that the records name are looked for below `folder`; what is
+    not there is left out.
     Raises BadInput where a record names a file elsewhere.
     """
     chosen = _chosen(results, film)
-    series, problem = _series(film, folder)
+    series, problem = _series(film, found)
     known = _scores(series, [record for _, record in chosen]) if series else None
     content = FilmContent(
         name=one_line(film.name, 60),
@@ -111,16 +111,12 @@ def _moments(records: list[Record], folder: Path) -> list[Moment]:
     ]
 
 
-def _series(film: FilmInfo, folder: Path) -> tuple[Series | None, str | None]:
+def _series(film: FilmInfo, found: FilmSeries) -> tuple[Series | None, str | None]:
     if film.series is None:
         return None, "The records hold no scores frame by frame."
-    path = placed(folder, film.series)
-    try:
-        series = read_json(path, Series)
-    except BadInput as error:
-        # Named as the record does, whatever folder the results lie in.
-        reason = one_line(str(error).replace(str(path), film.series), 300)
-        return None, f"No scores frame by frame: {reason}"
+    series = found.series
+    if series is None:
+        return None, f"No scores frame by frame: {found.problem}"
     if not series.frames or len(series.seconds) != len(series.frames):
         return None, "No scores frame by frame: the series holds no frames with their times."
     return series, None

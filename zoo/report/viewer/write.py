@@ -11,15 +11,16 @@ from pathlib import Path
 import jinja2
 import pydantic
 
-from zoo.records import Results
+from zoo.records import FilmInfo, Results
 from zoo.report import numbers
-from zoo.report.folder import PAGE_SCORES, film_stems
+from zoo.report.folder import PAGE_SCORES
 from zoo.report.ranking import principal
+from zoo.report.series_rows import FilmSeries
 from zoo.report.standings import machine_key, machines
 from zoo.report.text import one_line
 from zoo.report.viewer.content import entry_runs, film_content
 from zoo.report.viewer.grids import across_grid, film_grids
-from zoo.report.viewer.typed import Content, Measure
+from zoo.report.viewer.typed import Content, FilmContent, Measure
 from zoo.report.winners import winners
 from zoo.workspace import written_aside
 
@@ -30,24 +31,34 @@ SCRIPTS = (
 """The page's scripts, in order; together they are one module."""
 
 
-def write_page(results: Results, main: Results, folder: Path, out: Path | None = None) -> Path:
-    """Write `report.html` and `viewer/<film>.js` into `out`, by default `folder`; return the first.
+def write_film(
+    results: Results,
+    main: Results,
+    film: FilmInfo,
+    series: FilmSeries,
+    folder: Path,
+    out: Path,
+    stem: str,
+) -> FilmContent:
+    """Write `viewer/<stem>.js` into `out`, the film's scores, and return what the page has of it.
 
     What the records name is looked for below `folder`. `main` are the results at the one size of
-    the latent that tables are of. The same records give the same page, byte for byte. Raises
-    BadInput where a record names a file outside the folder.
+    the latent that tables are of. Raises BadInput where a record names a file outside the folder.
     """
-    out = out or folder
-    stems = film_stems(results)
-    films = []
-    for film in results.films:
-        name = f"{stems[film.name]}.js"
-        content, scores = film_content(results, film, folder, f"./{PAGE_SCORES}/{name}")
-        if scores:
-            call = f"zooScores({_in_script(film.name)}, {scores.model_dump_json()});\n"
-            _write(out / PAGE_SCORES / name, call)
-        tables = film_grids(main, film, entry_runs(results, film))
-        films.append(content.model_copy(update={"tables": tables}))
+    name = f"{stem}.js"
+    content, scores = film_content(results, film, series, folder, f"./{PAGE_SCORES}/{name}")
+    if scores:
+        call = f"zooScores({_in_script(film.name)}, {scores.model_dump_json()});\n"
+        _write(out / PAGE_SCORES / name, call)
+    tables = film_grids(main, film, entry_runs(results, film))
+    return content.model_copy(update={"tables": tables})
+
+
+def write_page(results: Results, main: Results, films: list[FilmContent], out: Path) -> Path:
+    """Write `report.html` into `out`; return it. `films` are what `write_film` returned.
+
+    The same records give the same page, byte for byte.
+    """
     page = Content(
         heading=_heading(results),
         made=f"Preset {one_line(results.preset, 60)}, budget {one_line(results.budget, 60)}, "
