@@ -161,3 +161,28 @@ def test_a_graph_that_draws_something_else_is_not_kept(
     with pytest.raises(ZooError, match="is not the same"):
         graphs.export(loaded.eyes, frames, workspace / "made", "torch")
     assert not list((workspace / "made").glob("*.pt2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("export", "vae"), ("encoder.pt2", "decoder.pt2", "model.json")),
+        (
+            ("push", "vae", "--repo", "me/flash", "--dry-run"),
+            ("README.md", "run.json", "weights.safetensors", "scale.safetensors"),
+        ),
+    ],
+    ids=["export", "push"],
+)
+def test_a_file_that_is_a_link_is_replaced(
+    words: tuple[str, ...], names: tuple[str, ...], zoo: Callable, film: Path, workspace: Path
+) -> None:
+    victim = workspace / "victim"
+    victim.write_text("precious")
+    Path("made").mkdir()
+    for name in names:
+        Path("made", name).symlink_to(victim)
+    done = zoo(*words, "--film", film, "-o", "made", "--overwrite")
+    assert done.code == 0, done.err
+    assert victim.read_text() == "precious"
+    assert not any(Path("made", name).is_symlink() for name in names)
