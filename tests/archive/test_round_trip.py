@@ -19,7 +19,7 @@ from tests.video.flashing import flashing_film
 from zoo.archive.container import open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.description import LONGEST_TEXT
-from zoo.archive.timing import pack_ticks, steady_ticks, unpack_ticks
+from zoo.archive.timing import ends_of, pack_ticks, steady_ticks, unpack_ticks
 from zoo.errors import BadInput
 from zoo.video.writer import VideoWriter
 from zoo.workspace import Workspace
@@ -190,6 +190,15 @@ def test_a_constant_rate_takes_no_bytes(rate: Fraction) -> None:
     assert pack_ticks(ticks, rate) is None
     assert ticks[999] == 17 + round(999 * 120_000 / rate)
     assert np.array_equal(unpack_ticks(None, 1000, rate, 17), ticks)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "seconds"),
+    [([0, 4800, 9600, 1_200_000, 1_204_800], 10.08), ([2400, 7200], 0.1), ([2400], 1.02)],
+)
+def test_the_last_frame_is_shown_as_long_as_most(ticks: list[int], seconds: float) -> None:
+    """Whatever the mean rate is; for one period of it where there is no other frame."""
+    assert ends_of(np.array(ticks), Fraction(1)) == pytest.approx(seconds)
 
 
 def test_any_other_times_come_back_exactly() -> None:

@@ -200,7 +200,7 @@ def test_from_far_into_a_film_is_exact(tmp_path: Path) -> None:
 
 def test_nothing_between_from_and_to_is_said(tmp_path: Path) -> None:
     clip = encode(tmp_path / "clip.mkv", grey_steps(20), codec="ffv1")
-    with pytest.raises(BadInput, match="between its from and to, film has 0 frames"):
+    with pytest.raises(BadInput, match="between its from and to, film has fewer than two frames"):
         opened(clip, tmp_path, start=5.0)
 
 
@@ -304,6 +304,29 @@ def test_times_in_decoding_order_give_an_even_rate_and_no_damage(
     assert film.time_codes == pytest.approx(np.arange(60) / 25, abs=0.0011)
     assert not film.store.manifest.variable_rate
     assert film.store.manifest.damage.told == ""
+
+
+@pytest.mark.parametrize(
+    ("codec", "coding"),
+    [
+        ("mpeg4", {"bf": "2"}),
+        ("mpeg2video", {"bf": "2"}),
+        ("libx264", {"bf": "0"}),
+        ("libx264", {"bf": "2"}),
+        ("mjpeg", {}),
+        ("ffv1", {}),
+    ],
+)
+def test_the_first_frame_of_an_avi_is_shown_at_once(
+    tmp_path: Path, codec: str, coding: dict[str, str]
+) -> None:
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    frames = drifting(64, 36, 30)
+    clip = encode(tmp_path / "clip.avi", frames, codec=codec, pix_fmt=pix_fmt, options=coding)
+    film = opened(clip, tmp_path)
+    assert film.time_codes == pytest.approx(np.arange(30) / 25, abs=1e-6)
+    later = opened(clip, tmp_path / "later", start=0.4, stop=0.8)
+    assert np.array_equal(later.frames[:], film.frames[10:20])
 
 
 def test_times_in_decoding_order_are_followed_after_from(tmp_path: Path) -> None:

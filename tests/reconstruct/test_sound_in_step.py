@@ -206,3 +206,20 @@ def test_tags_and_chapters_come_along(tmp_path: Path) -> None:
 def _sound_bytes(path: Path) -> bytes:
     with av.open(str(path)) as container:
         return b"".join(bytes(packet) for packet in container.demux(audio=0))
+
+
+@pytest.mark.parametrize(("end", "seconds"), [(None, 123.04), (60.0, 60.0), (1.02, 1.02)])
+def test_the_last_picture_of_a_film_with_a_long_still(
+    end: float | None, seconds: float, tmp_path: Path
+) -> None:
+    """It is shown as long as most pictures are, or up to where the film is cut."""
+    times = [start + n * FRAME for start in (0.0, 122.0) for n in range(26)]
+    source = flashing_film(tmp_path / "a.mkv", [122.0], times=times, size=(64, 48))
+    _, made = written(tmp_path, source, end=end)
+    assert made.seconds == pytest.approx(seconds, abs=0.002)
+    with av.open(str(made.path)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert float(video.duration * video.time_base) == pytest.approx(seconds, abs=0.002)
+        assert float(audio.duration * audio.time_base) == pytest.approx(seconds, abs=0.05)
+    if end is None:
+        in_step(made.path, [122.0])

@@ -77,6 +77,21 @@ def test_without_times_pictures_follow_at_the_rate(rate: Fraction | float, tmp_p
     assert shown == pytest.approx([n / rate for n in range(30)], abs=1e-9)
 
 
+@pytest.mark.parametrize("codec", Coding.ENCODERS)
+@pytest.mark.parametrize("ends", [4.02, 9.0, 64.5])
+def test_the_last_picture_is_shown_until_the_end(codec: str, ends: float, tmp_path: Path) -> None:
+    """After a long still, whatever the mean rate is."""
+    times = [0.0, 0.04, 0.08, 0.12, 3.92, 3.96, 4.0]
+    with video_file(tmp_path / "a.mp4", SIZE, 7 / 4.04, coding=Coding(codec), ends=ends) as video:
+        for number, time in enumerate(times):
+            video.write(texture(*SIZE, seed=number), time)
+    assert video.seconds == pytest.approx(ends)
+    assert read(tmp_path / "a.mp4")[0] == pytest.approx(times, abs=1e-4)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(ends, abs=1e-4)
+
+
 def test_the_file_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     chapters = [Chapter(0, 0.5, "one"), Chapter(0.5, 1, "zwei: ü")]

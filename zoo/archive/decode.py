@@ -11,7 +11,7 @@ import torch
 
 from zoo.archive.container import Container, most_levels, open_container
 from zoo.archive.description import TICKS, Description
-from zoo.archive.timing import Ticks, unpack_ticks
+from zoo.archive.timing import Ticks, ends_of, unpack_ticks
 from zoo.archive.weights import fingerprint, model_of
 from zoo.errors import BadInput
 from zoo.evaluation.watch import BATCH
@@ -198,6 +198,7 @@ def decode(
             tags=said.tags,
             chapters=_chapters(said),
             sound=sound,
+            ends=ends_of(film.ticks, said.film.fps),
         ) as video,
         closing(pictures(film, eyes)) as drawn,
     ):

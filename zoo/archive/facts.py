@@ -6,7 +6,7 @@ import pydantic
 
 from zoo.archive.container import DECODER, Container
 from zoo.archive.description import TICKS
-from zoo.archive.timing import unpack_ticks
+from zoo.archive.timing import ends_of, unpack_ticks
 from zoo.frame_size import FrameSize
 
 
@@ -61,7 +61,7 @@ def facts(container: Container) -> Facts:
     content = container.content()
     packed = None if content.times is None else content.times.tobytes()
     ticks = unpack_ticks(packed, film.frames, film.fps, film.first_tick)
-    seconds = float(ticks[-1] - ticks[0]) / TICKS + float(1 / film.fps)
+    seconds = ends_of(ticks, film.fps) - float(ticks[0]) / TICKS
     whole, latents = container.size, sizes["latents"]
     decoder = sum(size for name, size in sizes.items() if name.startswith(DECODER))
     needed = said.model.decoder_bytes

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from zoo.archive.description import TICKS
 from zoo.errors import BadInput
+from zoo.films.time_code import FrameTimes
 
 Ticks = npt.NDArray[np.int64]
 
@@ -54,3 +55,13 @@ def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) 
     if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
         raise BadInput("the time codes do not ascend")
     return first + np.concatenate([[0], np.cumsum(steps.astype(np.int64))])
+
+
+def ends_of(ticks: Ticks, rate: Fraction) -> float:
+    """When the last frame's time is over, in seconds: it is shown as long as most are.
+
+    A single frame is shown for one period of the rate.
+    """
+    if len(ticks) < 2:
+        return float(ticks[0]) / TICKS + float(1 / rate)
+    return FrameTimes.of(ticks / TICKS).ends

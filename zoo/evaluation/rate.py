@@ -57,7 +57,7 @@ def rate_points(
             RatePoint(
                 bits=bits,
                 coded_bytes=size,
-                kilobits_a_second=size * 8 * film.fps / 1000,
+                kilobits_a_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
                 frames={part: len(frames) for part, frames in sampled.items()},
                 scores={name: dict(by_part) for name, by_part in found.items()},
             )

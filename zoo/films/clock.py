@@ -69,6 +69,7 @@ class FrameClock:
         self._stamped = False
         self._unstamped = 0
         self._delay = decoding_delay(source)
+        self._late = 0 if self._delay is not None else _guessed_delay(source)
         self.joins: list[Join] = []
         """Leaps that were joined so far."""
 
@@ -98,7 +99,7 @@ class FrameClock:
     def _own(self, frame: VideoFrame) -> float | None:
         """A frame's time on the file's own clock; None where it has none."""
         base = frame.time_base or self._base
-        stamp: float | None = frame.pts
+        stamp = None if frame.pts is None else frame.pts - self._late
         if self._delay is not None:
             if frame.dts is None and self._last is not None:
                 # The decoder's last frames come without a packet: they follow at the rate.
@@ -165,6 +166,24 @@ def decoding_delay(source: Source) -> int | None:
     shown = [frame.pts for frame in frames if frame.pts is not None]
     first, begins = frames[0].dts if frames else None, packets[0].dts if packets else None
     return None if _ascend(shown) or first is None or begins is None else first - begins
+
+
+def _guessed_delay(source: Source) -> int:
+    """Ticks by which FFmpeg dates all frames of an AVI too late.
+
+    AVI keeps decoding times alone. What FFmpeg makes of them may have room for frames that were
+    coded out of order; players show the first frame at once, and so does sound begin.
+    """
+    if source.container.format.name != "avi":
+        return 0
+    with Source.open(source.path, threads=1) as again:
+        try:
+            first = next(p for p in again.container.demux(again.stream) if p.size and p.is_keyframe)
+        except (StopIteration, av.error.FFmpegError):
+            return 0
+    if first.pts is None or first.dts is None:
+        return 0
+    return first.pts - first.dts
 
 
 def _ascend(stamps: Sequence[int]) -> bool:

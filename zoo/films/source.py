@@ -359,7 +359,9 @@ def _moving(path: Path, films: list[VideoStream]) -> list[VideoStream]:
     if not all(counts.values()):
         counts = _packets(path, films)
     most = max(counts.values())
-    return [s for s in films if counts[s.index] * _POSTER_SHARE >= most]
+    # One frame is no film where another stream has two.
+    least = max(most / _POSTER_SHARE, min(most, 2))
+    return [s for s in films if counts[s.index] >= least]
 
 
 def _packets(path: Path, films: list[VideoStream]) -> dict[int, int]:

@@ -141,6 +141,7 @@ def reconstruct(
             tags=tags_of(film, entry, panels, source_tags(files[0])),
             chapters=source_chapters(files, starts, stretch.begins, until),
             sound=sound.track,
+            ends=until - stretch.begins,
         ) as video,
         closing(pictures(panels, stretch.start, stretch.stop)) as drawn,
     ):

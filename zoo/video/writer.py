@@ -129,8 +129,10 @@ class VideoWriter:
         coding: Coding,
         sound: SoundTrack | None,
         path: Path,
+        ends: float | None,
     ) -> None:
         self.size, self.rate = size, rate
+        self._ends = None if ends is None else round(ends * TICKS)
         self._path = path
         self.frames = 0
         """Pictures taken so far."""
@@ -145,7 +147,12 @@ class VideoWriter:
     @property
     def seconds(self) -> float:
         """When the last picture's time is over."""
-        return (self._last + self._period) / TICKS if self.frames else 0.0
+        return (self._last + self._longest) / TICKS if self.frames else 0.0
+
+    @property
+    def _longest(self) -> int:
+        """Ticks for which the picture that was taken last is shown, if no other follows."""
+        return self._period if self._ends is None else max(1, self._ends - self._last)
 
     def write(self, pixels: Pixels, time: float | None = None) -> None:
         """Add a picture, uint8 (H, W, 3), RGB, full range, shown from `time` on, in seconds.
@@ -187,7 +194,7 @@ class VideoWriter:
     def _mux(self, packets: Sequence[Packet[Any]]) -> None:
         for packet in packets:
             # Only the last one's counts; the others last until the next.
-            packet.duration = self._period
+            packet.duration = self._longest
             with _told(self._path):
                 self._container.mux(packet)
             self._mux_sound(_seconds(packet))
@@ -248,11 +255,13 @@ def video_file(
     tags: Mapping[str, str] | None = None,
     chapters: Sequence[Chapter] = (),
     sound: SoundTrack | None = None,
+    ends: float | None = None,
 ) -> Iterator[VideoWriter]:
     """Write an MP4 that plays everywhere and begins to play before it is all there.
 
     `size` is that of the pictures to come, `rate` how many there are a second (the mean where it
-    varies). `tags` are those MP4 knows: title, comment, artist, date, copyright and so on; chapters
+    varies). The last picture is shown until `ends`, in seconds; None is for one period of the rate.
+    `tags` are those MP4 knows: title, comment, artist, date, copyright and so on; chapters
     are in order. The file is yuv420p, BT.709. It is written aside: after an error or an interrupt
     nothing is left. Raises BadInput unless the name ends in `.mp4`, and ZooError where the file
     cannot be written.
@@ -272,7 +281,7 @@ def video_file(
             whole = _without_holes(chapters)
             opened.set_chapters([_as_av(number, one) for number, one in enumerate(whole)])
             with _told(path):
-                writer = VideoWriter(opened, size, rate, coding or Coding(), sound, path)
+                writer = VideoWriter(opened, size, rate, coding or Coding(), sound, path, ends)
             try:
                 yield writer
                 writer.finish()
