@@ -218,13 +218,19 @@ def _sealed_header(path: Path) -> tuple[bytes, int]:
             whole = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if whole < 8 or not 2 <= length <= min(LARGEST_HEADER, whole - 8):
-                raise BadInput(f"{path} is no film file, or not all of one")
+                raise BadInput(
+                    f"{path} is no film file, or not all of one: `zoo encode` writes "
+                    "one, and `zoo films info` looks into a video"
+                )
             header = file.read(length)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     places = [match.start(1) for match in _SEAL.finditer(header)]
     if len(places) != 1 or f'"{KEY}"'.encode() not in header:
-        raise BadInput(f"{path} is no film file: `zoo encode` writes one")
+        raise BadInput(
+            f"{path} is no film file: `zoo encode` writes one, and "
+            "`zoo films info` looks into a video"
+        )
     return header, places[0]
 
 

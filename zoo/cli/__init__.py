@@ -32,7 +32,13 @@ from zoo.cli import (
     train,
     walk,
 )
-from zoo.cli.endings import debug_is_asked_for, end, escape_what_cannot_be_encoded, pipe_is_closed
+from zoo.cli.endings import (
+    debug_is_asked_for,
+    end,
+    escape_what_cannot_be_encoded,
+    open_closed_streams,
+    pipe_is_closed,
+)
 
 app = typer.Typer(
     name="zoo",
@@ -87,6 +93,7 @@ def main() -> None:
     # Looked for here: the words can be wrong before any option is read.
     before_the_verb = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
     debug = debug_is_asked_for() or "--debug" in before_the_verb
+    open_closed_streams()
     escape_what_cannot_be_encoded()
     try:
         code = app(prog_name="zoo", standalone_mode=False)

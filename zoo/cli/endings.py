@@ -8,6 +8,7 @@ import os
 import select
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 
@@ -68,6 +69,15 @@ def pipe_is_closed(error: BaseException | None) -> bool:
     ends = select.poll()
     ends.register(1, 0)
     return any(event & select.POLLERR for _, event in ends.poll(0))
+
+
+def open_closed_streams() -> None:
+    """Print to nowhere where a shell started the command with closed output, as `>&-` does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Open as long as the process lives, as the stream in whose place it is.
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
 
 
 def escape_what_cannot_be_encoded() -> None:

@@ -12,7 +12,7 @@ from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import LIMIT, Estimate, Share, estimate
 from zoo.compare.places.place import Place
 from zoo.compare.probe import LONG, SHORT, Figure
-from zoo.report.numbers import duration, scaled
+from zoo.report.numbers import counted, duration, scaled, verb
 
 
 def show_estimate(console: Console, comparison: Comparison, place: Place) -> None:
@@ -59,8 +59,8 @@ def _figures(share: Share) -> tuple[str, ...]:
 def _lines(found: Estimate, comparison: Comparison) -> list[str]:
     missing = found.cells - found.found
     lines = [
-        f"{found.cells} cells: {found.found} are there already, {missing} would be run, "
-        f"{found.at_once} at a time"
+        f"{counted(found.cells, 'cell')}: {found.found} {verb(found.found, 'is', 'are')} there "
+        f"already, {missing} would be run, {found.at_once} at a time"
     ]
     lines += [
         f"{share.name}: nothing is known, {share.problem}"

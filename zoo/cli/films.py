@@ -43,6 +43,8 @@ def films(context: typer.Context) -> None:
 
     workspace = Workspace.here()
     table = Table("film", "title", "files", "licence", "ingested at")
+    for column in table.columns:
+        column.overflow = "fold"
     for entry in Catalogue.open(workspace).entries.values():
         row = (
             entry.name,

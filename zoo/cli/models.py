@@ -28,6 +28,8 @@ def models(context: typer.Context) -> None:
 
     found = registry()
     table = Table("model", "role", "what it is", "from")
+    for column in table.columns:
+        column.overflow = "fold"
     kinds: tuple[Mapping[str, type[Autoencoder] | type[FilmCodec]], ...] = (
         found.models,
         found.references,

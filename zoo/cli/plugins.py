@@ -13,6 +13,8 @@ def plugins() -> None:
     from zoo.report.brought import section_registry
 
     table = Table("plugin", "from", "adds", "problem")
+    for column in table.columns:
+        column.overflow = "fold"
     for plugin in (*registry().plugins, *section_registry().plugins):
         adds = "; ".join(
             f"{hook.removeprefix('zoo_').replace('_', ' ')}: {', '.join(names)}"

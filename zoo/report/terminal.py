@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from zoo.records import Results
-from zoo.report.ranking import principal
 from zoo.report.sizes import at_main_size
 from zoo.report.table import Cell, Table
 from zoo.report.tables import across_table, film_table
@@ -21,23 +19,25 @@ from zoo.report.text import one_line
 from zoo.report.winners import over_films, winners
 
 NAME_WIDTH = 30
+LEAST_COLUMNS = 3
+"""The names, the bytes and the first metric: these stay whatever the width."""
 
 
 def summary(results: Results) -> RenderableType:
     """Lay out every film, the means over films and who is ahead, for `Console.print`."""
     results = at_main_size(results)
-    keep = 2 + 2 * min(2, len(principal(results)))
     parts: list[RenderableType] = []
     if len(results.films) > 1:
         for film in results.films:
             parts.append(Text(one_line(film.name, 60), style="bold"))
             # What is to be said of all films stands below the last table.
-            parts.append(_Fitting(replace(film_table(results, film), notes=()), keep))
+            parts.append(_Fitting(replace(film_table(results, film), notes=())))
     title = over_films(results)
     parts.append(Text(title[:1].upper() + title[1:], style="bold"))
-    parts.append(_Fitting(across_table(results), keep))
+    parts.append(_Fitting(across_table(results)))
     said = Text("\n".join(winners(results)))
-    return Group(*parts, Padding(said, (1, 0)))
+    # No padding: it would fill each line to the width, which in a file is a thousand letters.
+    return Group(*parts, Text(), said, Text())
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class _Fitting:
     """A table that leaves out columns from the right where the terminal is too narrow for them."""
 
     content: Table
-    keep: int
-    """Columns that stay whatever the width: the names, the bytes and the first metrics."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update(width=10_000)
@@ -56,7 +54,7 @@ class _Fitting:
             return needed <= options.max_width
 
         count = len(self.content.columns)
-        while count > self.keep and not fits(count, gap=2):
+        while count > LEAST_COLUMNS and not fits(count, gap=2):
             count -= 1
         yield self._drawn(count, gap=2 if fits(count, gap=2) else 1)
         if count < len(self.content.columns):
