@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,22 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert re.search(r"\d\.\d", printed)
     assert not re.search(r"\d…|\d\.…", printed)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("compare", "--videos", "-1"), "--videos is a number of seconds, 0 or more; not -1"),
+        (("compare", "--videos", "nan"), "--videos is a number of seconds, 0 or more; not nan"),
+        (("compare", "--videos", "inf"), "--videos is a number of seconds, 0 or more; not inf"),
+        (("train", "ae", "--threads", "100000"), "--threads is a whole number from 1 to 1,024"),
+        (("train", "ae", "--latent", "99999999999"), "latent is a whole number from 1 to"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused_before_any_work(
+    words: tuple[str, ...], said: str, zoo: Callable, workspace: Path
+) -> None:
+    option = "--films" if words[0] == "compare" else "--film"
+    done = zoo(*words, option, "bikes", "--preset", "quick")
+    assert done.code == 2 and said in done.err and done.err.count("\n") == 1
+    assert not list(workspace.iterdir())

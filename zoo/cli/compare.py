@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import options as opt
-from zoo.errors import ZooError
+from zoo.errors import BadInput, ZooError
 
 if TYPE_CHECKING:
     from zoo.films.catalogue import FilmEntry
@@ -109,6 +110,8 @@ def compare(
     from zoo.training.jobs import Settings
     from zoo.workspace import Workspace
 
+    if not 0 <= videos < math.inf:
+        raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")
     console = Console()
     workspace = Workspace.here()
     folder = out or workspace.results

@@ -172,6 +172,7 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
     """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
     from zoo.films.catalogue import Catalogue
     from zoo.films.cleaning import check_unused, forget
+    from zoo.report.numbers import scaled
     from zoo.workspace import Workspace
 
     workspace = Workspace.here()
@@ -179,7 +180,7 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
     check_unused(catalogue.film(name).name, workspace)
     entry = catalogue.remove(name)
     freed = forget(entry.name, workspace)
-    typer.echo(f"{entry.name} is removed; {freed / 1e6:,.0f} MB of decoded frames are deleted")
+    typer.echo(f"{entry.name} is removed; {scaled(freed, 'B')} of decoded frames are deleted")
 
 
 @app.command("clean")
@@ -262,6 +263,7 @@ def info(name: Name, size: Size = "256x144") -> None:
     from zoo.films.store import FrameStore
     from zoo.films.survey import look_at
     from zoo.frame_size import FrameSize
+    from zoo.report.numbers import scaled
     from zoo.workspace import Workspace
 
     workspace = Workspace.here()
@@ -296,7 +298,7 @@ def info(name: Name, size: Size = "256x144") -> None:
                 ]
         for part in parts:
             rows += _part_rows(part)
-        size_on_disk = f"{frames * frame.pixels * 3 / 1e6:,.0f} MB"
+        size_on_disk = scaled(frames * frame.pixels * 3, "B")
         needed = f"about {size_on_disk} needed" if frames else "not known before they are decoded"
         counted.append((f"store at {size}", f"{size_on_disk} on disk" if store else needed))
         for key, value in rows + counted:

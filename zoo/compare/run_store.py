@@ -99,11 +99,11 @@ class RunStore:
     """The runs at one address, of the workspace whose run folders they are."""
 
     def __init__(self, address: str, workspace: Workspace) -> None:
-        """Raises BadInput if fsspec knows no such address, or lacks the package for it."""
+        """Raises BadInput if fsspec cannot open the address, or lacks the package for it."""
         try:
             self._files: Any
             self._files, root = fsspec.core.url_to_fs(address)
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, OSError) as error:
             raise BadInput(f"--runs {address}: {' '.join(str(error).split())}") from None
         self._root = root.rstrip("/")
         self._workspace = workspace

@@ -29,6 +29,8 @@ from zoo.training.watching import Interrupted, Watcher, nobody
 from zoo.workspace import Workspace
 
 LARGEST_BATCH = 65_536
+LARGEST_NUMBER = 2**31 - 1
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Settings:
             latent=base.latent if latent is None else whole_number(latent, "the option latent"),
             budget=Budget.parse(budget or base.budget),
             batch=batch,
-            threads=base.threads if threads is None else whole_number(threads, "--threads"),
+            threads=base.threads
+            if threads is None
+            else whole_number(threads, "--threads", MOST_THREADS),
             seed=seed,
             device=chosen,
             precision=environment.choose_precision(precision, chosen),
@@ -128,14 +132,14 @@ class Settings:
         )
 
 
-def whole_number(value: Any, what: str) -> int:
-    """Read a whole number from 1 up; raises BadInput naming what it is of."""
+def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
+    """Read a whole number from 1 to `most`; raises BadInput naming what it is of."""
     try:
         number = int(value)
     except ValueError:
         number = 0
-    if number < 1:
-        raise BadInput(f"{what} is a whole number from 1 up; not {value!r}")
+    if not 1 <= number <= most:
+        raise BadInput(f"{what} is a whole number from 1 to {most:,}; not {value!r}")
     return number
 
 
