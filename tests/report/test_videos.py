@@ -1,21 +1,25 @@
-"""The videos of a comparison: which there are, and that a frame's number is its time."""
+"""The pictures and videos of a comparison: which there are, and that each frame is drawn once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.report.synthetic_results import record
-from zoo.compare import videos
+from zoo.compare import drawing, videos
 from zoo.compare.drawing import Pixels, drawn_records
-from zoo.compare.videos import with_videos
+from zoo.compare.pictures import Chosen
+from zoo.compare.videos import with_pictures_and_videos
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
+from zoo.frame_size import FrameSize
+from zoo.plugins import registry
 from zoo.records import FilmInfo, Record
 from zoo.workspace import Workspace
 
@@ -44,18 +48,23 @@ def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         for number in frames:
             numbers.append(number)
             yield number, 255 - film.store.array[number]
-        raise AssertionError("more than the frames asked for was drawn")
 
     monkeypatch.setattr(videos, "drawn_frames", drawn)
     return numbers
 
 
 def run(
-    film: Film, records: list[Record], folder: Path, longest: float
+    film: Film, records: list[Record], folder: Path, longest: float, chosen: Sequence[Chosen] = ()
 ) -> tuple[list[FilmInfo], list[Record]]:
-    device = torch.device("cpu")
-    return with_videos(
-        Workspace(folder), [film], [film.info()], records, folder / "results", device, longest
+    return with_pictures_and_videos(
+        Workspace(folder),
+        [film],
+        [film.info()],
+        records,
+        {film.name: chosen},
+        folder / "results",
+        torch.device("cpu"),
+        longest,
     )
 
 
@@ -111,6 +120,55 @@ def test_none_are_drawn_where_none_are_asked_for(
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0)
     assert info.video is None and shown.video is None
     assert not (tmp_path / "results" / "videos").exists()
+
+
+@pytest.mark.parametrize(
+    ("longest", "needed"), [(0.5, [*range(15), 30]), (60, [*range(40)]), (0, [7, 30])]
+)
+def test_a_frame_of_a_picture_and_of_the_video_is_drawn_once(
+    film: Film, asked: list[int], tmp_path: Path, longest: float, needed: list[int]
+) -> None:
+    chosen = [Chosen(30, "seen", "typical"), Chosen(7, "held_out", "worst")]
+    [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, longest, chosen)
+    assert asked == needed
+    assert [(each.frame, each.part, each.kind) for each in shown.pictures] == [
+        (30, "seen", "typical"),
+        (7, "held_out", "worst"),
+    ]
+    for each in shown.pictures:
+        for name, level in (
+            (each.original, 6 * each.frame),
+            (each.reconstruction, 255 - 6 * each.frame),
+        ):
+            assert np.all(np.asarray(Image.open(tmp_path / "results" / name)) == level)
+    assert (info.video is None) == (shown.video is None) == (longest == 0)
+    if shown.video:
+        _, levels, _ = read(tmp_path / "results" / shown.video)
+        wanted = [255 - 6 * n for n in needed if n < 40 * longest]
+        assert levels == pytest.approx(wanted[: len(levels)], abs=2)
+
+
+def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    class Codec:
+        def __init__(self, size: FrameSize) -> None: ...
+
+        def decode(self, stream: bytes) -> Iterator[Pixels]:
+            for number in range(40):
+                decoded.append(number)
+                yield film.store.array[number]
+
+    (tmp_path / "stream").write_bytes(b"")
+    monkeypatch.setitem(registry().codecs, "x264", Codec)  # type: ignore[arg-type]
+    monkeypatch.setattr(drawing, "stream_path", lambda folder, codec: tmp_path / "stream")
+    coded = record("sharp", "alpha").model_copy(update={"kind": "codec", "model": "x264"})
+    coded = coded.model_copy(update={"run": "runs/x"})
+    found = drawing.drawn_frames(Workspace(tmp_path), coded, film, [3, 1], torch.device("cpu"))
+    assert [number for number, _ in found] == [1, 3]
+    assert decoded == [0, 1, 2, 3]
 
 
 def test_names_of_pictures_and_videos_are_distinct_on_any_disk() -> None:

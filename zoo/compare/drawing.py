@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,9 @@ def _decoded(
 ) -> Iterator[tuple[int, Pixels]]:
     codec = registry().codecs[record.model](film.size)
     chosen = frozenset(wanted)
-    for number, frame in enumerate(codec.decode(stream_path(folder, codec).read_bytes())):
+    stream = stream_path(folder, codec).read_bytes()
+    # Nothing is decoded after the last frame that is wanted.
+    frames = islice(codec.decode(stream), max(wanted, default=-1) + 1)
+    for number, frame in enumerate(frames):
         if number in chosen:
             yield number, frame

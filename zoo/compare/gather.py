@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from zoo.compare.pictures import with_pictures
+from zoo.compare.pictures import chosen_frames
 from zoo.compare.series import with_series
 from zoo.compare.takedowns import with_overlaps, with_takedowns
-from zoo.compare.videos import LONGEST, with_videos
+from zoo.compare.videos import LONGEST, with_pictures_and_videos
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
 from zoo.plugins import registry
@@ -42,10 +42,12 @@ def gather(
     measured = [metric for metric in metrics if metric.unavailable is None]
     chooses = min(measured, key=lambda metric: metric.name != CHOOSES, default=None)
     searched = with_takedowns(workspace, records, films, device)
-    drawn = with_pictures(workspace, searched, films, chooses, folder, device)
-    described = with_series(workspace, films, records, measured, folder)
+    chosen = chosen_frames(workspace, searched, films, chooses)
+    described = with_series(workspace, films, searched, measured, folder)
     described = with_overlaps(described, films, device)
-    shown, final = with_videos(workspace, films, described, drawn, folder, device, longest)
+    shown, final = with_pictures_and_videos(
+        workspace, films, described, searched, chosen, folder, device, longest
+    )
     return Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=command,

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
 
-from zoo.compare.drawing import ORIGINAL, Pixels, drawn_frames, drawn_records
+from zoo.compare.drawing import drawn_records
 from zoo.evaluation.judge import SCORES
 from zoo.evaluation.summary import Frames, parts_of
 from zoo.films.film import Film
-from zoo.plain_text import file_names
 from zoo.reading import read_arrays
-from zoo.records import MetricInfo, Part, Picture, Record
-from zoo.report.folder import FRAMES
+from zoo.records import MetricInfo, Part, Record
 from zoo.training.run_folder import RunFolder
-from zoo.workspace import Workspace, written_aside
+from zoo.workspace import Workspace
 
 KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
     "seen": ("typical", "best", "worst"),
@@ -42,35 +37,20 @@ class Chosen:
     kind: Literal["typical", "best", "worst"]
 
 
-def with_pictures(
+def chosen_frames(
     workspace: Workspace,
     records: Sequence[Record],
     films: Sequence[Film],
     metric: MetricInfo | None,
-    results: Path,
-    device: torch.device,
-) -> list[Record]:
-    """Draw the chosen frames of every film into a new results folder, by the models' first seeds.
+) -> dict[str, list[Chosen]]:
+    """The frames of every film that are shown, by its name; `metric` decides what is good.
 
-    `metric` decides what is good; without one nothing is drawn. Originals are the same for all
-    models of a film and are kept once. `drawn_records` says of which records there are pictures.
-    Returns the records with paths relative to the results' folder.
+    The records that `drawn_records` names are asked. Without a metric no frame is chosen.
     """
     if metric is None:
-        return list(records)
-    by_name = {film.name: film for film in films}
-    stems = file_names(by_name)
-    names = drawn_records(records)
-    shown = [records[place] for place in names]
-    chosen = {film.name: choose(workspace, shown, film, metric) for film in films}
-    done = list(records)
-    for place, name in names.items():
-        record = records[place]
-        film = by_name[record.watched]
-        folder = PurePosixPath(FRAMES, stems[film.name])
-        drawn = _draw(workspace, record, film, chosen[film.name], folder, name, results, device)
-        done[place] = record.model_copy(update={"pictures": drawn})
-    return done
+        return {film.name: [] for film in films}
+    shown = [records[place] for place in drawn_records(records)]
+    return {film.name: choose(workspace, shown, film, metric) for film in films}
 
 
 def choose(
@@ -115,38 +95,3 @@ def _from_best(values: npt.NDArray[np.float64], frames: Frames, metric: MetricIn
     else:
         key = values[frames] * (1 if metric.better == "lower" else -1)
     return frames[np.argsort(key, kind="stable")]
-
-
-def _draw(
-    workspace: Workspace,
-    record: Record,
-    film: Film,
-    chosen: Sequence[Chosen],
-    frames: PurePosixPath,
-    name: str,
-    results: Path,
-    device: torch.device,
-) -> list[Picture]:
-    drawn = dict(drawn_frames(workspace, record, film, (c.frame for c in chosen), device))
-    pictures = []
-    for each in chosen:
-        original = frames / ORIGINAL / f"{each.frame:06d}.png"
-        reconstruction = frames / name / f"{each.frame:06d}.png"
-        _write(results / original, np.ascontiguousarray(film.store.array[each.frame]))
-        _write(results / reconstruction, drawn[each.frame])
-        pictures.append(
-            Picture(
-                frame=each.frame,
-                time_code=film.time_code(each.frame),
-                part=each.part,
-                kind=each.kind,
-                original=original.as_posix(),
-                reconstruction=reconstruction.as_posix(),
-            )
-        )
-    return pictures
-
-
-def _write(path: Path, pixels: Pixels) -> None:
-    with written_aside(path) as aside:
-        Image.fromarray(pixels).save(aside, format="PNG")
