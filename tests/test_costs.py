@@ -378,7 +378,7 @@ def test_trainings_that_differ_by_film_seed_and_budget_are_one_subject() -> None
     assert subject(options={"latent": 5}).key != subject().key
 
 
-def test_a_pass_is_found_again_and_measured_as_a_whole_for_other_models(
+def test_a_pass_is_found_again_and_measured_as_a_whole_for_more_models(
     tmp_path: Path, measured: list[str]
 ) -> None:
     workspace = Workspace(tmp_path)
@@ -390,13 +390,27 @@ def test_a_pass_is_found_again_and_measured_as_a_whole_for_other_models(
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     assert first[two[0].key].encode.lower_quartile is None  # type: ignore[union-attr]
 
-    costs_of(workspace, [*two, subject("forgetful")], CPU)
-    assert measured[2:] == ["sleepy", "large", "forgetful"]
     costs_of(workspace, two, CPU, afresh=True)
-    assert measured[5:] == ["sleepy", "large"]
+    assert measured[2:] == ["sleepy", "large"]
     path.write_text("{}")
     costs_of(workspace, two, CPU)
-    assert measured[7:] == ["sleepy", "large"]
+    assert measured[4:] == ["sleepy", "large"]
+    costs_of(workspace, [*two, subject("forgetful")], CPU)
+    assert measured[6:] == ["sleepy", "large", "forgetful"]
+
+
+def test_some_of_the_models_of_a_pass_are_not_measured_again(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    workspace = Workspace(tmp_path)
+    three = [subject(), subject("large"), subject("forgetful")]
+    every = costs_of(workspace, three, CPU)
+    for some in (three[:1], three[1:], [three[2], three[0]]):
+        assert costs_of(workspace, some, CPU) == {one.key: every[one.key] for one in some}
+    assert measured == ["sleepy", "large", "forgetful"]
+    # At another size it is another subject.
+    costs_of(workspace, [subject(size="64x64")], CPU)
+    assert measured[3:] == ["sleepy"]
 
 
 def test_another_number_of_threads_is_another_pass(tmp_path: Path, measured: list[str]) -> None:

@@ -1,7 +1,8 @@
 """Costs in a pass of their own: every model once, one after another, with nothing beside them.
 
 Ratios of speeds belong to one process, so a pass is kept as a whole (`.zoo/costs/`): it is found
-again for the same models on the same machine, and measured again as a whole for any others.
+again for its models, or some of them, on the same machine. With any other model the whole set is
+measured again.
 """
 
 from __future__ import annotations
@@ -120,21 +121,23 @@ def costs_of(
     afresh: bool = False,
     watch: Watch = nobody,
 ) -> dict[str, Cost]:
-    """Costs by `CostSubject.key`: those of an earlier pass over the same models, or measured now.
+    """Costs by `CostSubject.key`: those of an earlier pass over these models, or measured now.
 
-    `afresh` measures whatever is there. A pass in which a model failed is not kept.
+    An earlier pass may have had more models. `afresh` measures whatever is there. A pass in which a
+    model failed is not kept.
     """
     distinct = _distinct(subjects)
     if not distinct:
         return {}
-    path = _path(workspace, distinct, _environment(distinct, device))
-    bench = None if afresh else _kept(path)
+    here = _environment(distinct, device)
+    wanted = {subject.key for subject in distinct}
+    bench = None if afresh else _found(workspace, wanted, here)
     if bench is None:
         bench = measure_all(distinct, device, watch=watch)
         if not any(row.failure for row in bench.rows):
             with kept_if_possible("measured costs"):
-                write_json(path, bench)
-    return {row.subject.key: row.cost for row in bench.rows}
+                write_json(_folder(workspace) / f"{_digest(wanted, here)}.json", bench)
+    return {row.subject.key: row.cost for row in bench.rows if row.subject.key in wanted}
 
 
 def subjects_of(workspace: Workspace, records: Sequence[Record]) -> dict[int, CostSubject]:
@@ -174,20 +177,36 @@ def _environment(subjects: Sequence[CostSubject], device: torch.device) -> Envir
     return environment.describe(device, said.precision, said.compile)
 
 
-def _path(workspace: Workspace, subjects: Sequence[CostSubject], here: Environment) -> Path:
-    """Where the pass over these subjects on this machine is kept, in whatever order they come."""
+def _folder(workspace: Workspace) -> Path:
+    return confined(workspace.costs, workspace.costs.parent)
+
+
+def _found(workspace: Workspace, wanted: set[str], here: Environment) -> Bench | None:
+    """The latest pass on this machine that measured all these models; None without one."""
+    passes = [
+        bench
+        for path in _folder(workspace).glob("*.json")
+        if (bench := _kept(path)) and _same_machine(bench.environment, here)
+        if wanted <= {row.subject.key for row in bench.rows}
+    ]
+    return max(passes, key=lambda bench: bench.created, default=None)
+
+
+def _same_machine(there: Environment, here: Environment) -> bool:
+    return there.model_dump(exclude=_SAME_SPEED) == here.model_dump(exclude=_SAME_SPEED)
+
+
+def _digest(wanted: set[str], here: Environment) -> str:
+    """What a pass over these subjects on this machine is kept under."""
     decisive = {
         "version": BENCH_VERSION,
-        "subjects": sorted(subject.key for subject in subjects),
+        "subjects": sorted(wanted),
         "environment": here.model_dump(mode="json", exclude=_SAME_SPEED),
     }
-    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-    return confined(workspace.costs, workspace.costs.parent) / f"{digest}.json"
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _kept(path: Path) -> Bench | None:
-    if not path.exists():
-        return None
     try:
         return read_json(path, Bench)
     except BadInput:
