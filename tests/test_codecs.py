@@ -205,14 +205,14 @@ def test_a_coding_is_found_again_whatever_the_seed_and_budget(
 ) -> None:
     assert zoo(*WORDS).code == 0
     assert record_of(workspace, "whole").seed == 0
-    assert zoo(*WORDS, "--seed", "1", "--batch", "4").code == 0
+    assert zoo(*WORDS, "--seed", "1", "--batch", "4", "--overwrite").code == 0
     assert whole.codings == 1
     assert record_of(workspace, "whole").seed == 1
     assert "whole" in zoo("runs").out
-    assert zoo(*WORDS, "--latent", "8").code == 0
+    assert zoo(*WORDS, "--latent", "8", "--overwrite").code == 0
     assert whole.codings == 2, "other bytes are another coding"
     monkeypatch.setattr(av, "__version__", "99")
-    assert zoo(*WORDS).code == 0
+    assert zoo(*WORDS, "--overwrite").code == 0
     assert whole.codings == 3, "another PyAV may bring another encoder"
     assert zoo(*WORDS, "--afresh").code == 0
     assert whole.codings == 4

@@ -108,6 +108,7 @@ def test_the_film_is_in_the_catalogue_and_opens(
     encode(modules / "holiday.mp4", drifting(64, 48, 30))
     found = registered("zoo_holiday")
     monkeypatch.setattr("zoo.plugins.registry", lambda: found)
+    monkeypatch.setattr("zoo.plugins.films_of_plugins", lambda: found.films)
     workspace = Workspace(modules / "workspace")
     entry = Catalogue.open(workspace).film("holiday")
     film = open_film(entry, FrameSize(64, 36), workspace)

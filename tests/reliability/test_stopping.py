@@ -70,7 +70,8 @@ def begun(body: str, before: Callable[[], object] | None = None) -> subprocess.P
     ],
 )
 def test_one_signal_stops_with_its_own_code_and_one_line(number: int, code: int, word: str) -> None:
-    process = begun(SLEEPS)
+    # Whoever runs the tests may ignore it, as `nohup` does, and children inherit that.
+    process = begun(SLEEPS, lambda: signal.signal(number, signal.SIG_DFL))
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
