@@ -200,6 +200,7 @@ def test_a_codec_is_judged_as_models_are(zoo: Callable, workspace: Path, whole: 
     assert "whole: 6912.0 bytes a frame; 16 were asked for." in report
 
 
+@pytest.mark.slow
 def test_a_coding_is_found_again_whatever_the_seed_and_budget(
     zoo: Callable, workspace: Path, whole: type[Whole], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_new_metric_or_a_lost_file_evaluates_again_and_trains_nothing(
     assert weights.stat().st_mtime_ns == trained
 
 
+@pytest.mark.slow
 def test_another_version_of_a_plugin_is_another_training(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_model_that_failed_on_its_own_film_watches_no_other(
     ]
 
 
+@pytest.mark.slow
 def test_seeds_and_latent_sizes_multiply_models_and_seeds_no_reference(
     zoo: Callable, workspace: Path
 ) -> None:

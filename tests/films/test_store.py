@@ -116,7 +116,7 @@ def test_a_film_travels_to_another_process_without_its_frames(clip: Path, tmp_pa
 def test_progress_is_told_with_the_needed_space(clip: Path, tmp_path: Path) -> None:
     told: list[IngestProgress] = []
     opened(clip, tmp_path, progress=told.append)
-    assert any(p.message and "60 frames at 64x36" in p.message and "MB" in p.message for p in told)
+    assert any(p.message and "60 frames at 64x36" in p.message and "kB" in p.message for p in told)
     assert told[-1].frames == 60 and told[-1].expected == 60
 
 
@@ -128,7 +128,7 @@ def test_too_little_space_is_foretold_and_is_for_the_disk_to_decide(
     told: list[IngestProgress] = []
     film = opened(clip, tmp_path, progress=told.append)
     assert len(film) == 60
-    assert any("may not fit: 1 MB are free" in (p.message or "") for p in told)
+    assert any("may not fit: 1.0 MB are free" in (p.message or "") for p in told)
 
 
 def test_a_disk_that_fills_up_ends_in_one_line_and_no_store(

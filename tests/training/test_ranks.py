@@ -33,6 +33,7 @@ def run(workspace: Path, *launcher: str) -> list[float]:
     return losses(workspace)
 
 
+@pytest.mark.slow
 def test_two_ranks_have_the_loss_curve_of_one_process(tmp_path: Path) -> None:
     alone = run(tmp_path / "alone")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
