@@ -193,10 +193,11 @@ def test_paths_are_written_so_that_the_workspace_can_move(tmp_path: Path) -> Non
 def test_home_is_understood_and_a_home_that_there_is_not(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    home = workspace.root / "home"
+    monkeypatch.setenv("HOME", str(home))
     workspace.catalogue.write_text('[a]\nfiles = ["~/a.mkv", "~nobody-here/b.mkv"]\n')
     files = Catalogue.open(workspace).film("a").files
-    assert files == (Path("/home/me/a.mkv"), workspace.root / "~nobody-here/b.mkv")
+    assert files == (home / "a.mkv", workspace.root / "~nobody-here/b.mkv")
 
 
 def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:

@@ -74,10 +74,7 @@ def training(results: Results) -> list[str]:
 
 def unequal_terms(results: Results) -> list[str]:
     """Where models are not compared on equal terms, as far as the records say."""
-    models: dict[str, Record] = {}
-    for record in results.records:
-        if record.role == "model" and record.status == "ok":
-            models.setdefault(one_line(record.model, 60), record)
+    models = _records_by_model(results)
     sentences = []
     sizes = {
         name: record.latent.decoder_bytes
@@ -105,10 +102,7 @@ def unequal_terms(results: Results) -> list[str]:
 
 def tuning(results: Results) -> list[str]:
     """Which films are those that the models' defaults were chosen on."""
-    models: dict[str, Record] = {}
-    for record in results.records:
-        if record.role == "model" and record.status == "ok":
-            models.setdefault(one_line(record.model, 60), record)
+    models = _records_by_model(results)
     silent = [name for name, record in models.items() if record.tuned_on is None]
     sentences = []
     if silent:
@@ -130,3 +124,12 @@ def tuning(results: Results) -> list[str]:
     if not silent and not here:
         sentences.append("No model's defaults were chosen on a film of this report.")
     return sentences
+
+
+def _records_by_model(results: Results) -> dict[str, Record]:
+    """The first good record of each model, by the model's name."""
+    models: dict[str, Record] = {}
+    for record in results.records:
+        if record.role == "model" and record.status == "ok":
+            models.setdefault(one_line(record.model, 60), record)
+    return models
