@@ -190,11 +190,12 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
     [
         (("bench", "--models", "ae", "--preset", "quick"), prints("1/1")),
         (("train", "ae", "--film", "carphone", "--preset", "quick"), prints("step")),
-        (("films", "ingest", "carphone"), loads_torch),
+        (("films", "ingest", "./long.mp4"), prints("ingesting")),
         (("models", "check", "ae"), loads_torch),
     ],
 )
 def test_ctrl_c_in_a_terminal_ends_a_verb(
     words: tuple[str, ...], moment: Callable[[int, str], bool], tmp_path: Path
 ) -> None:
+    flashing_film(tmp_path / "long.mp4", [0.4, 1.0], times=[n / 25 for n in range(1500)])
     check_interrupted(in_terminal(tmp_path, words, moment))
