@@ -17,6 +17,7 @@ class Preset:
     size: FrameSize
     latent: int
     budget: str
+    """As `zoo.training.budget.Budget` reads it; a user's own budget takes its place whole."""
     batch: int
     threads: int | None
     """Threads a process computes with on a CPU; None leaves it to torch."""
@@ -25,7 +26,17 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("film", "whole films, on a GPU", FrameSize(256, 144), 200, "6epochs", 32, None),
+        Preset(
+            "film",
+            "whole films, on a GPU",
+            FrameSize(256, 144),
+            200,
+            # Six epochs of a feature film are 30,000 steps; those of a clip of ten seconds are 40.
+            "6epochs-min20000steps",
+            32,
+            None,
+        ),
+        # Frames, and not epochs: as many for a clip of two seconds as for a film.
         Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "4000frames", 8, 1),
     )
 }

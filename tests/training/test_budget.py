@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from zoo.errors import BadInput
+from zoo.presets import PRESETS, Preset
 from zoo.training.budget import Budget
+from zoo.training.jobs import Settings
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,9 @@ from zoo.training.budget import Budget
         ("9000frames", 1125),
         ("9 frames", 2),
         ("90s", None),
+        ("6epochs-min20000steps", 20_000),
+        ("6epochs-min60steps", 75),
+        ("0.5 epochs-min 1 step", 7),
     ],
 )
 def test_budgets_in_steps_of_eight_over_a_hundred_frames(text: str, steps: int | None) -> None:
@@ -23,13 +28,44 @@ def test_budgets_in_steps_of_eight_over_a_hundred_frames(text: str, steps: int |
 
 
 @pytest.mark.parametrize(
-    "text", ["", "6", "epochs", "-3steps", "0steps", "1.5steps", "6 parsecs", "nan s", "1e9s"]
+    "text",
+    [
+        *("", "6", "epochs", "-3steps", "0steps", "1.5steps", "6 parsecs", "nan s", "1e9s"),
+        *("6epochs-min", "6epochs-min0steps", "6epochs-min9epochs", "6epochs,min9steps"),
+        *("90s-min100steps", "9000frames-min100steps", "10steps-min100steps"),
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="a budget"):
         Budget.parse(text)
 
 
-@pytest.mark.parametrize("text", ["6epochs", "0.5epochs", "2000steps", "90s", "1.5s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("6epochs", "0.5epochs", "2000steps", "90s", "1.5s", "123456789steps", "0.000001epochs"),
+        *("6epochs-min20000steps", "1.25epochs-min7steps"),
+    ],
+)
 def test_a_budget_is_written_as_it_is_read(text: str) -> None:
     assert str(Budget.parse(text)) == text
+
+
+def test_a_budget_is_said_in_words() -> None:
+    assert Budget.parse("6epochs-min20000steps").in_words == "6 epochs, at least 20,000 steps"
+    assert Budget.parse("1epoch").in_words == "1 epoch"
+    assert Budget.parse("90s").in_words == "90 seconds"
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+@pytest.mark.parametrize("frames", [1, 48, 240, 170_000])
+def test_no_preset_ends_before_a_network_has_learnt_anything(preset: Preset, frames: int) -> None:
+    steps = Budget.parse(preset.budget).steps(frames, preset.batch)
+    assert steps is not None
+    assert steps >= 500
+
+
+def test_a_budget_of_the_user_is_taken_exactly() -> None:
+    chosen = Settings.choose("film", budget="6epochs", device="cpu")
+    assert chosen.budget.steps(240, 32) == 45
+    assert Settings.choose("film", device="cpu").budget.steps(240, 32) == 20_000

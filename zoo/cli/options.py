@@ -19,7 +19,10 @@ LatentOption = Annotated[
 ]
 BudgetOption = Annotated[
     str | None,
-    typer.Option("--budget", help="6epochs, 2000steps, 9000frames or 90s; film: 6epochs."),
+    typer.Option(
+        "--budget",
+        help="6epochs, 2000steps, 9000frames or 90s; film: 6 epochs, and at least 20,000 steps.",
+    ),
 ]
 BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames in a training step.")]
 ThreadsOption = Annotated[

@@ -1,4 +1,8 @@
-"""How long to train: in epochs, steps, frames or seconds, written `6epochs` or `90s`."""
+"""How long to train: in epochs, steps, frames or seconds, written `6epochs` or `90s`.
+
+Epochs may have a floor of steps, `6epochs-min20000steps`: six epochs of a clip of ten seconds are
+some forty steps, and nothing is learnt in those.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("frame", "frames"), "frames"),
     **dict.fromkeys(("s", "second", "seconds"), "seconds"),
 }
-_FORM = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([a-z]+)")
+_FORM = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([a-z]+)(?:-min ?(\d{1,12}) ?steps?)?")
 
 
 @dataclass(frozen=True)
@@ -26,25 +30,34 @@ class Budget:
 
     amount: float
     unit: Unit
+    least_steps: int = 0
+    """Steps that are taken at least, however few frames an epoch has; of epochs only."""
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read `6epochs`, `2000steps`, `9000frames` or `90s`; raises BadInput on anything else."""
+        """Read `6epochs`, `2000steps`, `9000frames`, `90s` or `6epochs-min20000steps`.
+
+        Raises BadInput on anything else.
+        """
         match = _FORM.fullmatch(text.strip().lower())
         unit = _UNITS.get(match[2]) if match else None
         if not match or not unit or float(match[1]) <= 0:
             raise BadInput(
-                f"a budget is written 6epochs, 2000steps, 9000frames or 90s; not {text!r}"
+                "a budget is written 6epochs, 2000steps, 9000frames, 90s or "
+                f"6epochs-min20000steps; not {text!r}"
             )
+        if match[3] and (unit != "epochs" or not int(match[3])):
+            raise BadInput(f"a budget in epochs may have a floor of steps, from 1 up; not {text!r}")
         if unit in ("steps", "frames") and "." in match[1]:
             raise BadInput(f"a budget in {unit} is a whole number; not {text!r}")
-        return cls(float(match[1]), unit)
+        return cls(float(match[1]), unit, int(match[3] or 0))
 
     def steps(self, frames_in_epoch: int, batch: int) -> int | None:
         """Steps to take, rounded up to whole steps; None if the clock decides."""
         match self.unit:
             case "epochs":
-                return max(1, math.ceil(self.amount * frames_in_epoch / batch))
+                steps = math.ceil(self.amount * frames_in_epoch / batch)
+                return max(1, steps, self.least_steps)
             case "frames":
                 return max(1, math.ceil(self.amount / batch))
             case "steps":
@@ -53,5 +66,19 @@ class Budget:
                 return None
 
     def __str__(self) -> str:
-        amount = int(self.amount) if self.amount == int(self.amount) else self.amount
-        return f"{amount}s" if self.unit == "seconds" else f"{amount}{self.unit}"
+        """As `parse` reads it; part of the names of runs."""
+        floor = f"-min{self.least_steps}steps" if self.least_steps else ""
+        unit = "s" if self.unit == "seconds" else self.unit
+        return f"{_plain(self.amount)}{unit}{floor}"
+
+    @property
+    def in_words(self) -> str:
+        """For people: `6 epochs, at least 20,000 steps`."""
+        unit = self.unit.removesuffix("s") if self.amount == 1 else self.unit
+        floor = f", at least {self.least_steps:,} steps" if self.least_steps else ""
+        return f"{_plain(self.amount, ',')} {unit}{floor}"
+
+
+def _plain(amount: float, thousands: str = "") -> str:
+    """A number without an exponent, and without zeros at its end."""
+    return f"{amount:{thousands}.6f}".rstrip("0").rstrip(".")
