@@ -12,9 +12,9 @@ import pytest
 
 from zoo.cli import main
 
-# One thread a process, before torch is first imported: the tests run in parallel themselves, and
-# equality to the bit is promised for one number of threads.
-os.environ["OMP_NUM_THREADS"] = "1"
+# One thread a process unless asked otherwise, before torch is first imported: the tests run in
+# parallel themselves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)

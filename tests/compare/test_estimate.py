@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
+from typing import Any, cast
 
 import pytest
 
-from zoo.compare.estimate import _beside
+from zoo.cli.estimate_table import show_estimate
+from zoo.cli.output import Console
+from zoo.compare.estimate import Estimate, _beside
 from zoo.compare.places.cluster import PENDING, _room
 from zoo.compare.probe import Line, _through, _time_limit
 
@@ -47,6 +51,26 @@ def test_a_trial_ends_when_its_time_is_up_whatever_handles_errors() -> None:
     with _time_limit(60):
         reached.append("in time")
     assert reached == ["in time"]
+
+
+def test_a_trial_counts_what_it_computes_up_to_a_ceiling_of_the_clock() -> None:
+    reached = []
+    with _time_limit(0.2):
+        time.sleep(0.3)  # another process has the processor
+        reached.append("waited")
+    with _time_limit(0.02):
+        time.sleep(60)
+        reached.append("the end")
+    assert reached == ["waited"]
+
+
+def test_a_dry_run_of_what_is_there_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Estimate(cells=6, found=6, shares=[], at_once=0, seconds=0.0, tried=0)
+    monkeypatch.setattr("zoo.cli.estimate_table.estimate", lambda *_: nothing)
+    console = Console(file=io.StringIO())
+    show_estimate(console, cast(Any, None), cast(Any, None))
+    said = "all 6 cells are there already: nothing would be trained, and the report drawn anew\n"
+    assert cast(io.StringIO, console.file).getvalue() == said
 
 
 def test_what_one_excerpt_took_is_for_its_frames_or_for_any_number() -> None:

@@ -9,22 +9,28 @@ from rich.table import Table
 
 from zoo.cli.output import Console
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import LIMIT, Estimate, Share, estimate
+from zoo.compare.estimate import LEAST, LIMIT, Estimate, Share, estimate
 from zoo.compare.places.place import Place
-from zoo.compare.probe import LONG, SHORT, Figure
+from zoo.compare.probe import CEILING, LONG, SHORT, Figure
 from zoo.report.numbers import counted, duration, scaled, verb
 
 
 def show_estimate(console: Console, comparison: Comparison, place: Place) -> None:
     """Try what is missing for a moment each, and print what all of it would take."""
-    console.print(f"trying models, for about {duration(LIMIT)}")
     with console.status("looking for what is there already") as status:
 
         def watch(name: str, number: int, count: int) -> None:
+            if number == 1:
+                seconds = max(LIMIT, count * LEAST)
+                console.print(
+                    f"trying {counted(count, 'model')}, for about {duration(seconds)}; on a busy "
+                    f"machine for up to {duration(CEILING * seconds)}"
+                )
             status.update(escape(f"trying {name}, {number} of {count}"))
 
         found = estimate(comparison, place, watch)
-    console.print(_table(found))
+    if found.shares:
+        console.print(_table(found))
     for line in _lines(found, comparison):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
 
@@ -58,6 +64,9 @@ def _figures(share: Share) -> tuple[str, ...]:
 
 def _lines(found: Estimate, comparison: Comparison) -> list[str]:
     missing = found.cells - found.found
+    if not missing:
+        cells = "the only cell is" if found.cells == 1 else f"all {found.cells} cells are"
+        return [f"{cells} there already: nothing would be trained, and the report drawn anew"]
     lines = [
         f"{counted(found.cells, 'cell')}: {found.found} {verb(found.found, 'is', 'are')} there "
         f"already, {missing} would be run, {found.at_once} at a time"
@@ -67,8 +76,6 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
         for share in found.shares
         if share.problem
     ]
-    if not missing:
-        return lines
     if not found.at_once:
         lines.append("no machine has room for a cell as it is now: cells would wait for one")
     guessed = sum(bool(share.guessed) for share in found.shares)

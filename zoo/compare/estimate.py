@@ -23,7 +23,7 @@ from zoo.training.budget import Budget
 from zoo.training.watching import Interrupted
 
 LIMIT = 35.0
-"""Seconds that trials share, after the process for them has started."""
+"""Seconds of processor time that trials share, after the process for them has started."""
 LEAST = 2.5
 """Seconds that one trial of every model has, whatever the number of models."""
 TIMINGS = 7

@@ -52,7 +52,9 @@ STEPS = 24
 FIRST = 4
 """Steps that are not timed: what is compiled or loaded late is in them."""
 LONGEST = 8.0
-"""Seconds of training after which a trial has seen enough."""
+"""Seconds of processor time in training after which a trial has seen enough."""
+CEILING = 5
+"""Seconds of the clock that a trial may last for each that it may compute."""
 
 Figure = Literal["training", "evaluating", "disk"]
 
@@ -81,7 +83,7 @@ class Probe:
     """What a model was seen to take, in seconds and bytes."""
 
     took: float
-    """Seconds of the trial."""
+    """Processor time of the trial, in seconds."""
     start: Line
     """Seconds before and after training, or to fit or code a film, by the frames of the film."""
     step: float
@@ -106,14 +108,14 @@ class ProbeWork:
 
     cell: CellWork
     seconds: float
-    """For the trial; what is cut short is a guess."""
+    """Processor time for the trial, as `_time_limit` counts it; what is cut short is a guess."""
 
     def __call__(self, tell: Tell) -> Probe | None:
         """What this process sees; None if time was up too early. Raises what the model raises."""
         self.cell.settings.pin_threads()
         cell = self.cell.opened(Workspace(self.cell.root or scratch(str(self.cell.store))))
         judges = self.cell.judges()
-        began = time.perf_counter()
+        began = time.thread_time()
         device = cell.settings.device
         with tempfile.TemporaryDirectory(prefix="film-zoo-") as folder:
             trial = _Trial(Workspace(Path(folder)), judges)
@@ -132,7 +134,7 @@ class ProbeWork:
                 memory = held.allocated or held.reserved
             once()
         hand_back(device)
-        return trial.probe(time.perf_counter() - began, memory)
+        return trial.probe(time.thread_time() - began, memory)
 
     def spoils(self, result: Any) -> bool:
         """What was tried is thrown away."""
@@ -145,9 +147,11 @@ class _OutOfTime(BaseException):
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """End the block after so many seconds, between two calls of native code.
+    """End the block after so many seconds of processor time, between two calls of native code.
 
-    Where the system has no such clock, or outside the main thread, it is run to its end.
+    The main thread's time counts, so that a trial sees as much of a model on a busy machine as on
+    an idle one. The block never lasts longer than `CEILING` times as many seconds of the clock.
+    Where the system has no such timer, or outside the main thread, it is run to its end.
     """
     if not hasattr(signal, "setitimer") or (
         threading.current_thread() is not threading.main_thread()
@@ -155,13 +159,26 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise _OutOfTime
+    computed, began = time.thread_time(), time.monotonic()
 
-    before = signal.signal(signal.SIGALRM, end)
+    def left() -> float:
+        return min(
+            seconds - (time.thread_time() - computed),
+            CEILING * seconds - (time.monotonic() - began),
+        )
+
+    def look(number: int, frame: FrameType | None) -> None:
+        again()
+        if left() <= 0:
+            raise _OutOfTime
+
+    def again() -> None:
+        # Beyond the end as well: an error raised within a callback of a library may be lost.
+        signal.setitimer(signal.ITIMER_REAL, remaining if (remaining := left()) > 0 else 1.0)
+
+    before = signal.signal(signal.SIGALRM, look)
     try:
-        # Again and again: an error raised within a callback of a library may be lost.
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), 1.0)
+        again()
         yield
     except _OutOfTime:
         pass
@@ -174,12 +191,12 @@ class _Clock(StopRequest):
     """Asks to stop once the trial has lasted long enough, but not before its third step."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.began = time.thread_time()
         self.steps = 0
 
     @property
     def asked(self) -> bool:  # type: ignore[override]
-        return self.steps > 2 and time.monotonic() - self.began > LONGEST
+        return self.steps > 2 and time.thread_time() - self.began > LONGEST
 
 
 Samples = dict[int, float]
