@@ -156,7 +156,7 @@ def test_what_a_plugin_prints_goes_to_standard_error(tmp_path: Path, many_films:
         ("torch.autograd.set_detect_anomaly(True)", "anomaly detection"),
         ("torch.backends.cudnn.deterministic = True", "choice of kernels"),
         ("import os; os.chdir('/')", "working directory"),
-        ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", "handler of SIGINT"),
+        ("import signal; signal.signal(signal.SIGINT, print)", "handler of SIGINT"),
     ],
 )
 @pytest.mark.parametrize("where", ["import", "hook"])
