@@ -65,6 +65,15 @@ def confined(folder: Path, top: Path) -> Path:
     return folder
 
 
+def check_parents(path: Path) -> None:
+    """Raise BadInput where a file stands in the place of a folder that `path` lies in."""
+    for above in path.parents:
+        if above.exists():
+            if not above.is_dir():
+                raise BadInput(f"{above} is a file, and no folder that {path.name} could lie in")
+            return
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path to write a file at; rename it to `path` if the block ends without an error.
@@ -282,7 +291,10 @@ def _own_folder(parent: Path) -> tuple[Path, FileLock]:
         folder = parent / f"{_PREFIX}{secrets.token_hex(4)}"
         with suppress(FileExistsError):
             # Its mode is the usual one: whoever may write here may remove it after a kill.
-            folder.mkdir()
+            try:
+                folder.mkdir()
+            except FileNotFoundError as error:  # the parent was made: it went, or is no real disk
+                raise CannotWrite(f"nothing can be written in {parent}") from error
             try:
                 lock = try_lock(folder / _LOCK)
             except FileNotFoundError:  # swept by another process before it was locked

@@ -19,6 +19,7 @@ _TERMINAL = re.compile(
 )
 # Joiners shape letters of some scripts; all other characters of format are unseen or reorder text.
 _JOINERS = "\u200c\u200d"
+_CPP_FRAMES = re.compile(r"\s*Exception raised from \S+ at \S+ \(most recent call first\)")
 _BREAKS = ("Cc", "Zl", "Zp")
 _DEVICES = {
     "con",
@@ -34,6 +35,15 @@ def one_line(text: str, longest: int = 200) -> str:
     # Cut before the work as well: a title of a megabyte costs no more than one of a thousand.
     text = " ".join(visible(text[: 20 * longest]).split())
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def error_line(error: BaseException, longest: int = 500) -> str:
+    """Say on one line what was raised, by its kind and message.
+
+    What torch adds of its own C++ code to a message, frame after frame, is left out.
+    """
+    said = _CPP_FRAMES.split(f"{type(error).__name__}: {error}", maxsplit=1)[0]
+    return one_line(said.removesuffix(": "), longest)
 
 
 def visible(text: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from zoo.errors import BadInput, ZooError
+from zoo.plain_text import error_line
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -149,3 +150,14 @@ def test_ctrl_c_ends_a_command_with_130_and_no_traceback(tmp_path: Path) -> None
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in done.stderr
+
+
+def test_what_torch_adds_of_its_own_code_is_no_reason() -> None:
+    said = (
+        'empty(): argument failed to unpack the object at pos 1 with error "Overflow\n'
+        "Exception raised from THPUtils_unpackLong at /__w/python_numbers.h:79 (most recent call "
+        "first):\nframe #0: c10::Error::Error(c10::SourceLocation) + 0x9d (0x7f in libc10.so)"
+    )
+    line = 'TypeError: empty(): argument failed to unpack the object at pos 1 with error "Overflow'
+    assert error_line(TypeError(said)) == line
+    assert error_line(ValueError()) == "ValueError"

@@ -38,6 +38,7 @@ from zoo.cli.endings import (
     escape_what_cannot_be_encoded,
     open_closed_streams,
     pipe_is_closed,
+    refuse_empty,
 )
 
 app = typer.Typer(
@@ -96,6 +97,7 @@ def main() -> None:
     open_closed_streams()
     escape_what_cannot_be_encoded()
     try:
+        refuse_empty(sys.argv[1:])
         code = app(prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:

@@ -57,7 +57,7 @@ def decode(
     coding = Coding(codec, crf, speed)
     libswscale_name(scale_by)
     chosen = choose_device(device)
-    out = check_free(out or Path(film.with_suffix(".mp4").name), ".mp4", overwrite)
+    out = check_free(out or Path(f"{film.stem or film}.mp4"), ".mp4", overwrite)
     if threads is not None:
         torch.set_num_threads(whole_number(threads, "--threads"))
     console = Console()

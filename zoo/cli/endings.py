@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
+import re
 import select
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
 from zoo import stopping
-from zoo.errors import ZooError, is_out_of_memory
-from zoo.plain_text import one_line
+from zoo.errors import BadInput, ZooError, is_out_of_memory, refusal
+from zoo.plain_text import error_line, one_line
 
 DEBUG = "ZOO_DEBUG"
 """The environment variable that asks for tracebacks, as `zoo --debug` does."""
@@ -87,6 +90,15 @@ def escape_what_cannot_be_encoded() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def refuse_empty(words: Sequence[str]) -> None:
+    """Raise BadInput where a word is empty, as a shell makes it of a variable that is not set."""
+    for before, word in itertools.pairwise(["zoo", *words]):
+        option = word if re.fullmatch(r"--[a-z-]+=", word) else ""
+        if not word or option:
+            where = option.rstrip("=") or before
+            raise BadInput(f"the word after {where} is empty: is a variable of the shell not set?")
+
+
 def debug_is_asked_for() -> bool:
     """Whether the environment asks for tracebacks."""
     return os.environ.get(DEBUG, "") not in ("", "0")
@@ -106,9 +118,8 @@ def _told(error: BaseException) -> tuple[str, int]:
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         step = _NEXT_STEPS.get(error.errno or 0, "`zoo doctor` looks at this machine")
         return f"{where}{error.strerror}; {step}", 1
-    said = f"{type(error).__name__}: {error}".removesuffix(": ")
     return (
-        f"{one_line(said, _LONGEST // 2)}; this is a defect in film-zoo or in a plugin: "
+        f"{error_line(error, _LONGEST // 2)}; this is a defect in film-zoo or in a plugin: "
         "`zoo --debug` and the same words show where"
     ), 1
 
@@ -119,9 +130,18 @@ def _usage(error: Exception) -> tuple[str, int]:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
         return "", code
-    said = str(error.format_message()).rstrip(". ")  # type: ignore[attr-defined]
+    said = _refused(error) or str(error.format_message()).rstrip(". ")  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "zoo"
     if said.startswith("No such command") and context is not None:
         said = f"{said}; there are: {', '.join(context.command.list_commands(context))}"
     return f"{said}; see `{path} --help`", code
+
+
+def _refused(error: Exception) -> str | None:
+    """What is wrong with an option's value, where pydantic refused it for Typer; None if not."""
+    problems = getattr(error.__cause__, "errors", None)
+    hint = getattr(getattr(error, "param", None), "opts", None)
+    if not problems or not hint:
+        return None
+    return refusal(hint[-1], problems()[0])

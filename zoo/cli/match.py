@@ -47,14 +47,13 @@ def match(
 
     from zoo.cli.output import Console
     from zoo.environment import choose_device
-    from zoo.errors import BadInput
     from zoo.films.catalogue import Catalogue
     from zoo.films.source import Source
     from zoo.matching.search import search
+    from zoo.training.jobs import whole_number
     from zoo.workspace import Workspace
 
-    if every < 1:
-        raise BadInput(f"--every is 1 or more; not {every}")
+    whole_number(every, "--every")
     chosen = choose_device(device)
     catalogue = Catalogue.open(Workspace.here())
     entries = [_entry(catalogue.choose(word), word) for word in (original, suspect)]

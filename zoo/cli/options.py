@@ -28,7 +28,11 @@ BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames in a tr
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Threads on a CPU; quick: 1, film: as torch has it.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Decides weights, order and noise.")]
+LARGEST_SEED = 2**63 - 1
+SeedOption = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Decides weights, order and noise."),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import rich.console
 
+from zoo.atomic import check_parents
 from zoo.errors import BadInput
 from zoo.plain_text import one_line
 
@@ -40,6 +41,7 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
     """
     if path.suffix.lower() != suffix:
         raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
+    check_parents(path)
     if path.exists() and not path.is_file():
         raise BadInput(f"{path} is no file that could be replaced")
     if path.exists() and not overwrite:
@@ -81,6 +83,7 @@ def bar(console: Console, what: str, frames: int) -> Iterator[Callable[[int], No
 
 def check_folder(path: Path, overwrite: bool) -> Path:
     """Return a folder that may be written into; raises BadInput where there is something in it."""
+    check_parents(path)
     if path.exists() and not path.is_dir():
         raise BadInput(f"{path} is no folder")
     if path.exists() and any(path.iterdir()) and not overwrite:

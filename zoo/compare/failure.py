@@ -6,6 +6,7 @@ from zoo import environment
 from zoo.codec import FilmCodec
 from zoo.compare.plan import Cell
 from zoo.errors import ZooError
+from zoo.plain_text import error_line, one_line
 from zoo.plugins import registry
 from zoo.records import Environment, Record
 from zoo.training.run_folder import TrainingConfig
@@ -22,8 +23,9 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
     if isinstance(error, str):
         reason, where = error, _elsewhere(cell, config)
     else:
-        kind = "" if isinstance(error, ZooError) else f"{type(error).__name__}: "
-        reason, where = " ".join(f"{kind}{error}".split()), _here(cell, config)
+        told = isinstance(error, ZooError)
+        reason = one_line(str(error), LONGEST) if told else error_line(error, LONGEST)
+        where = _here(cell, config)
     return Record(
         model=cell.architecture.name,
         summary=cell.architecture.summary,

@@ -58,6 +58,8 @@ def variants(
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise BadInput(f"--seeds takes from 1 to {MOST_SEEDS}; not {seeds}")
+    if settings.seed + seeds > 2**63:
+        raise BadInput(f"the last of {seeds} seeds from --seed {settings.seed} on is too large")
     swept = dict(swept or {})
     sizes: Sequence[str | int] = swept.pop("latent", [settings.latent])
     if latents is not None:

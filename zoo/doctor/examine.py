@@ -8,6 +8,7 @@ from zoo.doctor.finding import Finding, problem
 from zoo.doctor.machine import devices, disk, environment, threads, workspace_is_writable
 from zoo.doctor.outside import plugins, pretrained_weights
 from zoo.doctor.video import codecs
+from zoo.plain_text import error_line
 from zoo.workspace import Workspace
 
 Check = Callable[[Workspace], Iterator[Finding]]
@@ -30,5 +31,4 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
         try:
             yield from check(workspace)
         except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            yield problem(topic, f"could not be looked at: {said}", "mend that first")
+            yield problem(topic, f"could not be looked at: {error_line(error)}", "mend that first")

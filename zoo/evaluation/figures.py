@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo.errors import ZooError, is_out_of_memory
 from zoo.metric import Unavailable
+from zoo.plain_text import error_line, one_line
 
 LONGEST_REASON = 500
 
@@ -61,5 +62,5 @@ def _reason(error: BaseException, batch: int) -> str:
     elif is_out_of_memory(error):
         said = f"memory ran out with a batch of {batch}"
     else:
-        said = f"{type(error).__name__}: {error}"
-    return " ".join(said.split())[:LONGEST_REASON]
+        return error_line(error, LONGEST_REASON)
+    return one_line(said, LONGEST_REASON)

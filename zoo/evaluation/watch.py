@@ -17,6 +17,7 @@ from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded, Latents
 from zoo.metric import Metric, Unavailable
+from zoo.plain_text import error_line
 from zoo.plugins import registry
 
 BATCH = 32
@@ -111,7 +112,7 @@ class Judges:
                 unavailable[name] = str(reason)
             except (Exception, SystemExit) as error:
                 # A stranger's metric that fails costs its own column and no other.
-                unavailable[name] = " ".join(f"{type(error).__name__}: {error}".split())
+                unavailable[name] = error_line(error)
         return cls(ready, unavailable, list(asked.values()))
 
 

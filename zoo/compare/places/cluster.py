@@ -18,6 +18,7 @@ from typing import Any, Self
 from zoo import stopping
 from zoo.compare.places.place import Ended, Hear, Told, Work
 from zoo.errors import BadInput, ZooError
+from zoo.plain_text import error_line, one_line
 from zoo.training.watching import Interrupted
 
 LOOK = 0.5
@@ -110,7 +111,7 @@ class Cluster:
         try:
             yield
         except (self._ray.exceptions.RayError, ConnectionError) as error:
-            why = " ".join(str(error).split())[:LONGEST]
+            why = one_line(str(error), LONGEST)
             raise ZooError(f"Ray was lost ({why}); the same command goes on") from None
 
     def _heard(self) -> list[tuple[int, Any]]:
@@ -129,9 +130,9 @@ class Cluster:
             return Ended(number, interrupted=True)
         except exceptions.RayTaskError as error:
             cause = error.cause
-            named = isinstance(cause, ZooError)
-            kind = "" if named or cause is None else f"{type(cause).__name__}: "
-            return Ended(number, lost=" ".join(f"{kind}{cause or error}".split()))
+            if cause is None or isinstance(cause, ZooError):
+                return Ended(number, lost=one_line(str(cause or error)))
+            return Ended(number, lost=error_line(cause))
         except exceptions.OutOfMemoryError:
             return Ended(number, lost="its machine ran out of memory, and Ray ended its process")
         except exceptions.RayError as error:

@@ -21,6 +21,7 @@ from typing import Any, Self, cast
 
 from zoo import stopping
 from zoo.compare.places.place import Ended, Hear, Told, Work
+from zoo.plain_text import error_line
 from zoo.training.watching import Interrupted
 
 LOOK = 0.2
@@ -257,7 +258,7 @@ def _do(work: Work, pipe: Connection) -> None:
 
 
 def _told(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return error_line(error)
 
 
 def _send(pipe: Connection, message: Any) -> None:
