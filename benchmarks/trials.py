@@ -120,7 +120,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
         everywhere=_means(scores, np.arange(len(film))),
         spread=_spread(drawn) / _spread(film.store.array),
         decoder_numbers=decoder_bytes(model, latents.restored(slice(0, 1))) // 4,
-        bytes_a_frame=latents.bytes_a_frame(),
+        bytes_a_frame=latents.bytes_a_frame,
     )
 
 

@@ -22,6 +22,9 @@ from zoo.archive.container import KEY, LARGEST_HEADER, _digest, _sealed_header, 
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.facts import facts
 from zoo.errors import BadInput
+from zoo.latents.latents import Latents
+from zoo.latents.packing import MOST_CODES
+from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
 from zoo.workspace import Workspace
 
@@ -141,8 +144,9 @@ def test_any_other_bytes(films: Path, data: bytes, header: bool) -> None:
 PLACES = [
     ("film", "frames"), ("film", "rate"), ("film", "first_tick"), ("film", "name"),
     ("film", "fingerprint"), ("film", "source_bytes"), ("film", "ticks_a_second"),
-    ("latent", "shape"), ("latent", "bits"), ("model", "run"), ("model", "config", "model"),
-    ("model", "config", "size"), ("model", "config", "options"),
+    ("latent", "shape"), ("latent", "bits"), ("latent", "codes"), ("model", "run"),
+    ("model", "config", "model"), ("model", "config", "size"),
+    ("model", "config", "options"),
     ("model", "config", "options", "latent"), ("model", "config", "options", "width"),
     ("model", "weights"), ("sound",), ("sound", "codec"), ("tags",), ("chapters",),
     ("schema_version",), ("made_by",),
@@ -267,14 +271,45 @@ def test_damaged_sound_costs_no_picture(spoil: str, whole: Path, zoo: Callable) 
     assert "75 frames" in done.out
 
 
-def test_version_1_is_read(whole: Path) -> None:
-    """It does not say how large the decoder is."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_versions_are_read(whole: Path, version: int) -> None:
+    """The first does not say how large the decoder is, neither of them knows declared codes."""
 
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
-        said["schema_version"] = 1
-        del said["model"]["decoder_bytes"]
+        said["schema_version"] = version
+        del said["latent"]["codes"]
+        if version == 1:
+            del said["model"]["decoder_bytes"]
 
     assert all_of(rewritten(whole, change)) == 75
+
+
+def with_codes(whole: Path, codes: int, levels: np.ndarray) -> Path:
+    """The file with latents (75, L) that it declares to be so many codes."""
+    scale = Quantiser.of_codes(codes, levels.shape[1])
+
+    def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
+        said["latent"] = {"shape": [levels.shape[1]], "bits": scale.bits, "codes": codes}
+        packed = Latents(torch.from_numpy(levels), (levels.shape[1],), scale).packed
+        tensors["latents"] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
+        tensors["lowest"], tensors["step"] = scale.lowest, scale.step
+
+    return rewritten(whole, change)
+
+
+@pytest.mark.parametrize("codes", [1, 2, 256, 257, 1024, 65_536, 65_537, MOST_CODES])
+def test_declared_codes_come_back_to_the_bit(whole: Path, codes: int) -> None:
+    levels = np.random.default_rng(0).integers(0, codes, (75, 3)).astype(np.int32)
+    levels[0], levels[1] = 0, codes - 1
+    film = FilmFile.open(with_codes(whole, codes, levels))
+    assert np.array_equal(film.latents.levels.numpy(), levels)
+    assert np.array_equal(film.latents.restored(slice(None)).numpy(), levels)
+
+
+def test_codes_beyond_those_declared_are_refused(whole: Path) -> None:
+    levels = np.full((75, 3), 1000, np.int32)
+    with pytest.raises(BadInput, match="other codes than the 1,000"):
+        FilmFile.open(with_codes(whole, 1000, levels))
 
 
 def test_a_header_that_is_too_long(films: Path) -> None:
@@ -295,10 +330,10 @@ def test_what_is_said_of_what_is_no_film_file(words: tuple, zoo: Callable, works
 
 def test_another_version_is_named(whole: Path) -> None:
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
-        said["schema_version"] = 3
+        said["schema_version"] = 4
         said["something_new"] = 1
 
-    with pytest.raises(BadInput, match="version 3; this film-zoo reads versions 1 and 2"):
+    with pytest.raises(BadInput, match="version 4; this film-zoo reads versions 1 to 3"):
         open_container(rewritten(whole, change))
 
 

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from zoo.errors import BadInput
 from zoo.latents import latents as files
 from zoo.latents.latents import Encoded
-from zoo.latents.packing import pack, unpack
+from zoo.latents.packing import MOST_CODES, pack, unpack
 from zoo.latents.quantise import Quantiser
 
 CPU = torch.device("cpu")
@@ -52,11 +53,29 @@ def test_codes_of_another_film_are_kept_as_they_are() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(arrays.arrays(np.uint8, st.tuples(st.integers(0, 40), st.integers(0, 6))))
+@given(
+    st.sampled_from([np.uint8, np.uint16, np.uint32]).flatmap(
+        lambda kind: arrays.arrays(kind, st.tuples(st.integers(0, 40), st.integers(0, 6)))
+    )
+)
 def test_packing_loses_nothing(levels: np.ndarray) -> None:
-    again = unpack(pack(levels), *levels.shape)
-    assert again.dtype == np.uint8
+    again = unpack(pack(levels), *levels.shape, levels.itemsize)
+    assert again.dtype == levels.dtype
     np.testing.assert_array_equal(again, levels)
+
+
+def test_planes_of_wide_levels_cost_little_where_they_are_empty() -> None:
+    levels = np.random.default_rng(0).integers(0, 200, (2000, 8)).astype(np.uint8)
+    assert len(pack(levels.astype(np.uint32))) < 1.02 * len(pack(levels))
+
+
+def test_what_was_packed_with_the_whole_dictionary_is_read() -> None:
+    """As before the dictionary was cut to the size of what is packed."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0}]
+    levels = np.random.default_rng(0).integers(0, 9, (50, 4)).astype(np.uint8)
+    coded = b"\0" + lzma.compress(levels.T.tobytes(), lzma.FORMAT_RAW, filters=filters)
+    np.testing.assert_array_equal(unpack(coded, 50, 4), levels)
+    assert len(pack(levels)) <= len(coded)
 
 
 def test_slow_change_packs_as_differences_and_noise_as_values() -> None:
@@ -98,9 +117,46 @@ def test_the_file_keeps_latents_and_knows_its_film(tmp_path: Path) -> None:
         files.load(path, "film b", CPU)
 
 
+@pytest.mark.parametrize("codes", [1, 2, 256, 257, 1024, 65_536, 65_537, MOST_CODES])
+def test_the_file_keeps_declared_codes_to_the_bit(tmp_path: Path, codes: int) -> None:
+    numbers = torch.randint(codes, (30, 6), generator=torch.Generator().manual_seed(1)).float()
+    numbers[0], numbers[1] = 0, codes - 1
+    latents = Encoded(numbers, (6,)).quantised(Quantiser.of_codes(codes, 6))
+    path = tmp_path / "latents.safetensors"
+    files.save(path, latents, "film a")
+    again = files.load(path, "film a", CPU)
+    assert torch.equal(again.restored(slice(None)), numbers)
+    assert again.quantiser.codes == codes
+    kept = unpack(again.packed, 30, 6, again.quantiser.width)
+    assert np.array_equal(kept, numbers.numpy())
+
+
+def test_codes_beyond_those_that_a_file_declares_are_refused(tmp_path: Path) -> None:
+    numbers = torch.full((3, 2), 999.0)
+    path = tmp_path / "latents.safetensors"
+    files.save(path, Encoded(numbers, (2,)).quantised(Quantiser.of_codes(1000, 2)), "f")
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in ("levels", "lowest", "step")}
+    save_file(tensors, path, {"shape": "[2]", "bits": "10", "codes": "990", "film": "f"})
+    with pytest.raises(BadInput, match="other codes than the 990"):
+        files.load(path, "f", CPU)
+
+
+def test_latents_are_coded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    coded: list[int] = []
+    monkeypatch.setattr(files, "pack", lambda levels: coded.append(1) or pack(levels))
+    numbers = torch.randn(30, 6)
+    latents = Encoded(numbers, (6,)).quantised(Quantiser.spanning(numbers))
+    assert latents.bytes_a_frame == latents.bytes_a_frame == len(latents.packed) / 30
+    assert coded == [1]
+
+
 @pytest.mark.parametrize(
     ("change", "value"),
-    [("shape", "[7]"), ("shape", "x"), ("bits", "many"), ("levels", None), ("lowest", None)],
+    [
+        *(("shape", "[7]"), ("shape", "x"), ("bits", "many"), ("levels", None), ("lowest", None)),
+        *(("bits", "9"), ("codes", "4"), ("codes", "0"), ("codes", "many")),
+    ],
 )
 def test_a_damaged_file_is_one_clear_line(tmp_path: Path, change: str, value: str | None) -> None:
     tensors = {

@@ -63,10 +63,11 @@ class Content:
 
 
 LARGEST_LEVELS = 2 << 30
+"""Bytes of levels, before they are coded."""
 
 
 def most_levels(packed: int) -> int:
-    """How many levels so many bytes may stand for: more is refused before any is decoded.
+    """How many bytes of levels so many bytes may stand for: more is refused before it is decoded.
 
     Latents that never change take next to nothing, so that no ratio alone would do.
     """
@@ -200,7 +201,7 @@ def _description(path: Path, said: str) -> Description:
         if version not in READ_VERSIONS:
             raise BadInput(
                 f"{path} is a film file of version {one_line(str(version), 20)}; this film-zoo "
-                f"reads versions {' and '.join(map(str, READ_VERSIONS))}"
+                f"reads versions {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
             )
         return Description.model_validate_json(said)
     except pydantic.ValidationError as error:

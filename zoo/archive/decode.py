@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from zoo.archive.container import Container, most_levels, open_container
@@ -59,20 +60,24 @@ class FilmFile:
         container = open_container(path)
         said, content = container.description, container.content()
         frames, numbers = said.film.frames, content.lowest.size
-        if frames * numbers > most_levels(content.latents.size):
-            raise BadInput(f"{path} claims {frames:,} frames, which its latents cannot hold")
-        try:
-            levels = unpack(content.latents.tobytes(), frames, numbers)
-            packed = None if content.times is None else content.times.tobytes()
-            ticks = unpack_ticks(packed, frames, said.film.fps, said.film.first_tick)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}") from None
         quantiser = Quantiser(
             torch.from_numpy(content.lowest.copy()),
             torch.from_numpy(content.step.copy()),
             said.latent.bits,
+            said.latent.codes,
         )
-        latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser)
+        if frames * numbers * quantiser.width > most_levels(content.latents.size):
+            raise BadInput(f"{path} claims {frames:,} frames, which its latents cannot hold")
+        try:
+            levels = unpack(content.latents.tobytes(), frames, numbers, quantiser.width)
+            packed = None if content.times is None else content.times.tobytes()
+            ticks = unpack_ticks(packed, frames, said.film.fps, said.film.first_tick)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from None
+        if said.latent.codes is not None and levels.max(initial=0) >= said.latent.codes:
+            raise BadInput(f"{path} has other codes than the {said.latent.codes:,} it declares")
+        whole = levels if quantiser.width == 1 else levels.astype(np.int32)
+        latents = Latents(torch.from_numpy(whole), said.latent.shape, quantiser)
         sound = None if content.sound is None else SoundFile(content.sound.tobytes())
         return cls(container, latents, ticks, sound)
 
@@ -116,7 +121,7 @@ def eyes_of(
         model = load_model(folder, said.model.config, device)
         told(f"network: run {folder.path.relative_to(workspace.runs).as_posix()}")
     scale = film.latents.quantiser
-    scale = Quantiser(scale.lowest.to(device), scale.step.to(device), scale.bits)
+    scale = replace(scale, lowest=scale.lowest.to(device), step=scale.step.to(device))
     return Eyes(model, scale, folder, said.model.config, device)
 
 

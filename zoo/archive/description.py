@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
+from zoo.latents.packing import BITS, MOST_CODES, code_bits
 from zoo.training.run_folder import FilmName, TrainingConfig
 
-SCHEMA_VERSION: Literal[2] = 2
-READ_VERSIONS = (1, 2)
-"""Version 1 does not say how large the decoder is."""
+SCHEMA_VERSION: Literal[3] = 3
+READ_VERSIONS = (1, 2, 3)
+"""Version 1 does not say how large the decoder is; before version 3 there are no declared codes."""
 TICKS: Literal[120_000] = 120_000
 """Ticks a second of its clock: every usual rate, also 24000/1001, is whole in it."""
 MOST_FRAMES = 1 << 24
@@ -62,8 +63,18 @@ class LatentPart(_Typed):
         max_length=8
     )
     """Of one frame's latent as the model gives it."""
-    bits: int = pydantic.Field(ge=1, le=8)
-    """Bits a number."""
+    bits: int = pydantic.Field(ge=1, le=24)
+    """Bits a number: 8 at most, unless it is a code."""
+    codes: int | None = pydantic.Field(default=None, ge=1, le=MOST_CODES)
+    """How many codes there are, from 0 up; None where numbers are rounded on a scale."""
+
+    @pydantic.model_validator(mode="after")
+    def _bits_fit(self) -> Self:
+        if self.codes is None and self.bits > BITS:
+            raise ValueError(f"numbers that are no codes have {BITS} bits at most")
+        if self.codes is not None and self.bits != code_bits(self.codes):
+            raise ValueError(f"{self.codes:,} codes do not take {self.bits} bits")
+        return self
 
 
 class ModelPart(_Typed):
@@ -98,7 +109,7 @@ class ChapterPart(_Typed):
 class Description(_Typed):
     """Everything that a film file says in words."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     made_by: Text
     film: FilmPart
     latent: LatentPart

@@ -40,7 +40,6 @@ from zoo.evaluation.watch import batches, film_batch
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.latents.latents import Latents
-from zoo.latents.packing import pack
 from zoo.latents.quantise import BITS, Quantiser, are_codes
 from zoo.plain_text import one_line
 from zoo.reconstruct.eyes import Eyes
@@ -74,7 +73,8 @@ def encode(
     if not 1 <= bits <= BITS:
         raise BadInput(f"latents have from 1 to {BITS} bits a number; not {bits}")
     too_long = f"{film.name} is too long for a film file: {len(film):,} frames"
-    if len(film) > MOST_FRAMES or len(film) * eyes.numbers > LARGEST_LEVELS:
+    taken = len(film) * eyes.numbers * eyes.quantiser.width
+    if len(film) > MOST_FRAMES or taken > LARGEST_LEVELS:
         raise ZooError(too_long)
     described = _description(entry, film, eyes, stretch_of(entry, film), run, bits)
     check_words(described, film.name)
@@ -84,8 +84,8 @@ def encode(
             sound = stack.enter_context(film_sound(entry, film, stretch_of(entry, film), path))
             told(f"sound: {sound.told}")
         latents = _latents(film, eyes, bits, progress)
-        coded = pack(latents.levels.cpu().numpy())
-        if latents.levels.numel() > most_levels(len(coded)):
+        coded = latents.packed
+        if latents.array.nbytes > most_levels(len(coded)):
             raise ZooError(too_long)
         ticks = _ticks(entry, film)
         packed = pack_ticks(ticks, described.film.fps)
@@ -100,7 +100,11 @@ def encode(
         taken = sum(tensor.nbytes for tensor in decoder.values())
         described = described.model_copy(
             update={
-                "latent": LatentPart(shape=latents.shape, bits=bits),
+                "latent": LatentPart(
+                    shape=latents.shape,
+                    bits=latents.quantiser.bits,
+                    codes=latents.quantiser.codes,
+                ),
                 "model": described.model.model_copy(update={"decoder_bytes": taken}),
                 "sound": _sound_part(sound),
             }
@@ -167,16 +171,14 @@ def coarser(quantiser: Quantiser, bits: int) -> Quantiser:
 
 
 def _latents(film: Film, eyes: Eyes, bits: int, progress: Callable[[int], None] | None) -> Latents:
-    kept = eyes.kept(film) if bits == BITS else None
-    if kept is not None:
-        return kept
     if bits != BITS:
+        _refuse_codes(film, eyes)
         eyes = replace(eyes, quantiser=coarser(eyes.quantiser, bits))
+    elif (kept := eyes.kept(film)) is not None:
+        return kept
     parts: list[Latents] = []
     for span in batches(film):
         frames = film_batch(film, span, eyes.device)
-        if bits != BITS and not parts:
-            _refuse_codes(eyes, frames)
         parts.append(eyes.see(frames))
         if progress:
             progress(span.stop)
@@ -184,10 +186,14 @@ def _latents(film: Film, eyes: Eyes, bits: int, progress: Callable[[int], None] 
 
 
 @torch.inference_mode()
-def _refuse_codes(eyes: Eyes, frames: torch.Tensor) -> None:
-    """Raise BadInput if latents name codes: on fewer levels they would name others."""
-    if are_codes(eyes.model.encode(frames)):
-        raise BadInput(f"the latents of {eyes.config.model} are codes, which take {BITS} bits each")
+def _refuse_codes(film: Film, eyes: Eyes) -> None:
+    """Raise BadInput if latents are codes: in fewer bits they would be other codes."""
+    frames = film_batch(film, next(batches(film)), eyes.device)
+    if eyes.quantiser.codes is not None or are_codes(eyes.model.encode(frames)):
+        raise BadInput(
+            f"the latents of {eyes.config.model} are codes, which take {eyes.quantiser.bits} bits "
+            "each"
+        )
 
 
 def _bytes(data: bytes) -> Bytes:

@@ -68,7 +68,8 @@ def evaluate(
     # What is asked of a model once is asked where it watches its own film.
     if own:
         parts = parts_of(film, config.film)
-        rate = rate_points(model, film, encoded, judged.scores, parts, judges.metrics, device)
+        metrics = judges.metrics
+        rate = rate_points(model, film, encoded, latents, judged.scores, parts, metrics, device)
         plain = plain_frames(model, quantiser, judges.metrics, device)
         company = invariance(model, film, quantiser, device)
         weaknesses = judged.weaknesses(film, config.film, plain, company)
@@ -108,6 +109,6 @@ def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
     return LatentInfo(
         numbers=numbers,
         bits=numbers * latents.quantiser.bits,
-        coded_bytes=latents.bytes_a_frame(),
+        coded_bytes=latents.bytes_a_frame,
         decoder_bytes=decoder_bytes(model, latents.restored(slice(0, 1))),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.evaluation.watch import BATCH, as_shown, film_batch
 from zoo.films.film import Film
-from zoo.latents.latents import Encoded
-from zoo.latents.quantise import BITS, Quantiser, are_codes
+from zoo.latents.latents import Encoded, Latents
+from zoo.latents.quantise import Quantiser, are_codes
 from zoo.metric import Metric, TemporalMetric
 from zoo.records import Part, RatePoint
 
@@ -27,42 +28,54 @@ def rate_points(
     model: Autoencoder,
     film: Film,
     encoded: Encoded,
+    stored: Latents,
     scores: Mapping[str, Values],
     parts: Mapping[Part, Frames],
     metrics: Sequence[Metric],
     device: torch.device,
 ) -> list[RatePoint]:
-    """Score the film at several numbers of bits, 8 first, for which `scores` are known.
+    """Score the film at several numbers of bits, those that it is stored in first.
 
-    Every point is of the same frames; temporal metrics, which need neighbours, are left out. A
-    latent of codes has one point: fewer bits would name other codes.
+    `stored` are the film's latents as they were scored, and `scores` what they scored. Every point
+    is of the same frames; temporal metrics, which need neighbours, are left out. A latent of codes
+    has one point: in fewer bits they would be other codes.
     """
     still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
     sampled = {part: _sample(frames) for part, frames in parts.items()}
+    coarser = () if are_codes(encoded.numbers) else DEPTHS
+    every = [stored, *(_coarser(encoded, bits) for bits in coarser)]
     points = []
-    for bits in (BITS,) if are_codes(encoded.numbers) else (BITS, *DEPTHS):
-        latents = encoded.quantised(Quantiser.spanning(encoded.numbers, bits))
-        found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
-        for part, frames in sampled.items():
-            if bits == BITS:
-                values = {metric.name: scores[metric.name][frames] for metric in still}
-            else:
-                numbers = latents.quantiser.numbers(latents.levels[torch.from_numpy(frames)])
-                drawn = numbers.unflatten(1, latents.shape)
-                values = _scored(model, film, frames, drawn, still, device)
-            for metric in still:
-                found[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
-        size = latents.bytes_a_frame()
-        points.append(
-            RatePoint(
-                bits=bits,
-                coded_bytes=size,
-                kilobits_a_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
-                frames={part: len(frames) for part, frames in sampled.items()},
-                scores={name: dict(by_part) for name, by_part in found.items()},
+    # Coding takes longer than scoring, and needs neither Python nor the device.
+    with ThreadPoolExecutor(torch.get_num_threads()) as coders:
+        for latents, size in zip(every, coders.map(_bytes_a_frame, every), strict=True):
+            found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
+            for part, frames in sampled.items():
+                if latents is stored:
+                    values = {metric.name: scores[metric.name][frames] for metric in still}
+                else:
+                    numbers = latents.quantiser.numbers(latents.levels[torch.from_numpy(frames)])
+                    drawn = numbers.unflatten(1, latents.shape)
+                    values = _scored(model, film, frames, drawn, still, device)
+                for metric in still:
+                    found[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
+            points.append(
+                RatePoint(
+                    bits=latents.quantiser.bits,
+                    coded_bytes=size,
+                    kilobits_a_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
+                    frames={part: len(frames) for part, frames in sampled.items()},
+                    scores={name: dict(by_part) for name, by_part in found.items()},
+                )
             )
-        )
     return points
+
+
+def _bytes_a_frame(latents: Latents) -> float:
+    return latents.bytes_a_frame
+
+
+def _coarser(encoded: Encoded, bits: int) -> Latents:
+    return encoded.quantised(Quantiser.spanning(encoded.numbers, bits))
 
 
 def _sample(frames: Frames) -> Frames:

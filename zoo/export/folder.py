@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from zoo.errors import BadInput
+from zoo.latents.latents import read_bits
 from zoo.latents.quantise import Quantiser
 from zoo.reading import check_regular, check_tensors
 from zoo.reconstruct.eyes import Eyes
@@ -15,7 +16,8 @@ from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 
 SCALE = "scale.safetensors"
-"""The scale of the latents: `lowest` and `step`, float32 (L,), and in the metadata `bits`."""
+"""The scale of the latents: `lowest` and `step`, float32 (L,), and in the metadata `bits`, and
+`codes` where the latents are codes."""
 LARGEST_SCALE = 256 << 20
 """Bytes: latents of sixteen million numbers have one of half that size."""
 
@@ -31,11 +33,11 @@ def read_folder(folder: Path, device: torch.device) -> Eyes:
         check_regular(folder / SCALE, LARGEST_SCALE)
         check_tensors(folder / SCALE)
         with safe_open(folder / SCALE, "pt", device=str(device)) as file:
-            bits = int((file.metadata() or {})["bits"][:9])
+            bits, codes = read_bits(file.metadata() or {})
             lowest, step = file.get_tensor("lowest"), file.get_tensor("step")
     except (OSError, SafetensorError, KeyError, ValueError, BadInput) as error:
         raise BadInput(f"{folder / SCALE} holds no scale: {error}") from None
-    fits = lowest.dim() == 1 and lowest.shape == step.shape and 1 <= bits <= 8
+    fits = lowest.dim() == 1 and lowest.shape == step.shape
     if not fits or not (lowest.isfinite().all() and step.isfinite().all()):
         raise BadInput(f"{folder / SCALE} holds no scale that fits")
-    return Eyes(model, Quantiser(lowest, step, bits), run, description.config, device)
+    return Eyes(model, Quantiser(lowest, step, bits, codes), run, description.config, device)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from zoo.errors import BadInput, ZooError
 from zoo.export.folder import SCALE
 from zoo.films.catalogue import FilmEntry
+from zoo.latents.latents import written_bits
 from zoo.network import refuse_offline
 from zoo.reconstruct.eyes import Eyes
 from zoo.records import Record
@@ -51,7 +52,7 @@ def write_folder(folder: Path, run: Run, eyes: Eyes, entry: FilmEntry, repo: str
             "lowest": eyes.quantiser.lowest.float().cpu().contiguous(),
             "step": eyes.quantiser.step.float().cpu().contiguous(),
         }
-        save_file(scale, aside, {"bits": str(eyes.quantiser.bits)})
+        save_file(scale, aside, written_bits(eyes.quantiser))
     with written_aside(folder / CARD) as aside:
         aside.write_text(card(run, eyes, entry, repo), encoding="utf-8")
     names = (eyes.folder.weights.name, eyes.folder.file.name, SCALE, CARD)

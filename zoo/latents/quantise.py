@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BITS = 8
-"""What every score is measured at, unless it says otherwise."""
+from zoo.latents.packing import BITS as BITS
+from zoo.latents.packing import MOST_CODES, code_bits, width_of
 
 
 def are_codes(numbers: Tensor) -> bool:
@@ -26,6 +26,26 @@ class Quantiser:
     step: Tensor
     """(L,); zero where the dimension never changes."""
     bits: int = BITS
+    codes: int | None = None
+    """How many codes there are, where a model declares that its numbers are codes."""
+
+    @classmethod
+    def of_codes(cls, codes: int, numbers: int, device: torch.device | None = None) -> Quantiser:
+        """For latents of so many numbers that are codes, from 0 to `codes` - 1: kept exactly."""
+        if not 1 <= codes <= MOST_CODES:
+            raise ValueError(f"a latent has from 1 to {MOST_CODES:,} codes; not {codes}")
+        nothing = torch.zeros(numbers, device=device)
+        return cls(nothing, nothing + 1, code_bits(codes), codes)
+
+    @property
+    def width(self) -> int:
+        """Bytes of a level, where it is kept: 1, 2 or 4."""
+        return width_of(self.bits)
+
+    @property
+    def bytes(self) -> float:
+        """What a latent takes after quantisation and before lossless coding."""
+        return self.lowest.numel() * self.bits / 8
 
     @classmethod
     def spanning(cls, numbers: Tensor, bits: int = BITS) -> Quantiser:
@@ -46,10 +66,15 @@ class Quantiser:
         return cls(lowest, (highest - lowest) / (2**bits - 1), bits)
 
     def levels(self, numbers: Tensor) -> Tensor:
-        """Latents (N, L) to whole numbers from 0, uint8 (N, L); what lies outside is cut."""
+        """Latents (N, L) to whole numbers from 0 (N, L); what lies outside is cut.
+
+        uint8, or int32 where levels have more than 8 bits: torch can do little with uint16.
+        """
         scale = torch.where(self.step > 0, self.step, torch.ones_like(self.step))
-        return ((numbers - self.lowest) / scale).round().clamp(0, 2**self.bits - 1).byte()
+        highest = 2**self.bits - 1 if self.codes is None else self.codes - 1
+        levels = ((numbers - self.lowest) / scale).round().clamp(0, highest)
+        return levels.byte() if self.width == 1 else levels.int()
 
     def numbers(self, levels: Tensor) -> Tensor:
-        """Whole numbers, uint8 (N, L), back to latents, float32 (N, L)."""
+        """Whole numbers (N, L) back to latents, float32 (N, L)."""
         return levels.float() * self.step + self.lowest
