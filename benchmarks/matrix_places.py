@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.trials import publish, table
 from zoo.cli.place import place_named
@@ -37,6 +37,8 @@ ELSEWHERE = {"cost", "spent", "environment"}
 @dataclass(frozen=True)
 class Warm:
     """Work that loads what other work needs, and is long enough for every worker to get one."""
+
+    gpu: ClassVar[bool] = False
 
     def __call__(self, tell: Tell) -> Any:
         """Import, and wait."""

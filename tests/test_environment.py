@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.environment import choose_device, choose_precision
+from zoo import environment
+from zoo.environment import VISIBLE, choose_device, choose_precision, gpus_named, shared_threads
 from zoo.errors import BadInput
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -29,6 +30,43 @@ def test_each_of_several_ranks_has_a_gpu_of_its_own(
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert choose_device(word) == torch.device("cuda", 1)
     assert choose_device("cuda:0") == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("word", "visible", "named"),
+    [
+        ("auto", None, ["0", "1"]),
+        ("cuda", "", ["0", "1"]),
+        ("cuda", "6, GPU-ab", ["6", "GPU-ab"]),
+        ("cuda", "6,7,-1,8", ["6", "7"]),
+        ("cuda:1", "6,7", ["7"]),
+        ("cuda:1", None, ["1"]),
+        ("cpu", "6,7", []),
+    ],
+)
+def test_a_word_names_gpus_as_a_process_beside_this_one_would_see_them(
+    word: str,
+    visible: str | None,
+    named: list[str],
+    gpus: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if visible is not None:
+        monkeypatch.setenv(VISIBLE, visible)
+    assert gpus_named(word) == named
+
+
+@pytest.mark.parametrize(
+    ("processes", "asked", "threads"),
+    [(1, None, None), (1, 12, 12), (2, None, 4), (3, None, 2), (4, 1, 1), (4, 8, 2), (20, 8, 1)],
+)
+def test_processes_share_the_cores(
+    processes: int, asked: int | None, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "cores", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert shared_threads(processes, asked) == threads
 
 
 @pytest.mark.parametrize(

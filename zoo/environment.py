@@ -17,6 +17,7 @@ from zoo.errors import BadInput
 from zoo.records import Environment
 
 PRECISIONS = ("auto", "32", "bf16")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 _AMPERE = (8, 0)
 
 
@@ -36,6 +37,38 @@ def choose_device(name: str = "auto") -> torch.device:
     if index >= gpus:
         raise BadInput(f"there is no device {name!r}: {gpus or 'no'} CUDA devices are visible")
     return torch.device("cuda", index)
+
+
+def gpus_named(name: str) -> list[str]:
+    """All GPUs that a device's name stands for, as CUDA_VISIBLE_DEVICES calls them.
+
+    `auto` and `cuda` are all that this process sees, `cuda:1` is that one, and `cpu` none. Raises
+    BadInput as `choose_device`.
+    """
+    chosen = choose_device(name)
+    if chosen.type == "cpu":
+        return []
+    named = [word.strip() for word in os.environ.get(VISIBLE, "").split(",") if word.strip()]
+    every = named or [str(index) for index in range(torch.cuda.device_count())]
+    return [every[chosen.index]] if ":" in name else every[: torch.cuda.device_count()]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shared_threads(processes: int, asked: int | None) -> int | None:
+    """Threads of each of several processes at once, so that they do not outnumber the cores.
+
+    `asked` is what a process would have by itself, None for what torch has: that is what a single
+    one gets.
+    """
+    if processes == 1:
+        return asked
+    return min(asked or torch.get_num_threads(), max(1, cores() // processes))
 
 
 def choose_precision(name: str, device: torch.device) -> str:

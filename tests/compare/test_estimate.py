@@ -10,8 +10,9 @@ import pytest
 
 from zoo.cli.estimate_table import show_estimate
 from zoo.cli.output import Console
-from zoo.compare.estimate import Estimate, _beside
+from zoo.compare.estimate import Estimate, _beside, _clock
 from zoo.compare.places.cluster import PENDING, _room
+from zoo.compare.places.processes import Processes, lanes
 from zoo.compare.probe import Line, _through, _time_limit
 
 
@@ -36,6 +37,17 @@ def test_tasks_that_are_handed_over_are_not_cells_at_once() -> None:
     minutes = [60.0] * 300
     assert _beside(minutes, _room({"CPU": 2.0}, 1, 0.0)) == 9000
     assert _beside(minutes, PENDING) == 60
+
+
+@pytest.mark.parametrize(
+    ("of_gpus", "beside", "seconds"), [(6, 0, 180), (0, 6, 360), (6, 4, 240), (8, 1, 240)]
+)
+def test_cells_on_gpus_and_cells_beside_them_share_the_clock(
+    of_gpus: int, beside: int, seconds: float
+) -> None:
+    place = Processes(of=lanes(["0", "1"]))
+    lasting = [(True, 60.0)] * of_gpus + [(False, 60.0)] * beside
+    assert _clock(lasting, place) == seconds
 
 
 def test_a_trial_ends_when_its_time_is_up_whatever_handles_errors() -> None:

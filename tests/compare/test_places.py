@@ -15,7 +15,7 @@ from tests.compare.works import Deed
 from zoo import stopping
 from zoo.compare.places.inline import Inline
 from zoo.compare.places.place import Ended, Told, carried_out
-from zoo.compare.places.processes import Processes
+from zoo.compare.places.processes import Processes, lanes
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,56 @@ def test_work_beside_other_work(tmp_path: Path) -> None:
     with Processes(2) as place:
         first, second = done(place, Deed("meet", tmp_path), Deed("meet", tmp_path))
     assert first.result != second.result
+
+
+@pytest.mark.parametrize(
+    ("gpus", "at_once", "expected"),
+    [
+        ([], None, [None]),
+        ([], 3, [None, None, None]),
+        (["0"], None, ["0", ""]),
+        (["0", "1", "2"], None, ["0", "1", "2", ""]),
+        (["0", "1"], 4, ["0", "1", "0", "1", ""]),
+        (["4", "6"], 1, ["4", ""]),
+    ],
+)
+def test_a_machine_has_a_lane_for_each_gpu_and_one_beside_them(
+    gpus: list[str], at_once: int | None, expected: list[str | None]
+) -> None:
+    assert [lane.visible for lane in lanes(gpus, at_once)] == expected
+
+
+def test_work_sees_the_gpu_of_its_lane_and_other_work_sees_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
+    with Processes(of=lanes(["5", "6"])) as place:
+        assert (place.capacity, place.at_once(True), place.at_once(False)) == (3, 2, 1)
+        place.start(0, Deed("see", gpu=True))
+        assert place.has_room(True) and place.has_room(False)
+        place.start(1, Deed("see", gpu=True))
+        assert not place.has_room(True) and place.has_room(False)
+        place.start(2, Deed("see"))
+        assert not place.has_room(True) and not place.has_room(False)
+        heard: list[Ended] = []
+        while len(heard) < 3:
+            place.wait(heard.append)  # type: ignore[arg-type]
+        seen = {end.number: end.result for end in heard}
+        assert [seen[number][0] for number in range(3)] == ["5", "6", ""]
+        (again,) = done(place, Deed("see"))
+        assert again.result == seen[2], "a lane's process is kept for its own lane"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,6,7"
+
+
+def test_fewer_at_once_than_there_are_lanes() -> None:
+    with Processes(1, lanes(["0"], 1)) as place:
+        assert place.capacity == place.at_once() == 1
+        place.start(0, Deed("see", gpu=True))
+        assert not place.has_room(False)
+        heard: list[Told | Ended] = []
+        while not heard:
+            place.wait(heard.append)
+        assert place.has_room(False) and place.has_room(True)
 
 
 @pytest.mark.parametrize("what", ["wait", "save"])

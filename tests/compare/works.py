@@ -23,6 +23,7 @@ class Deed:
     what: str
     path: Path | None = None
     spoilt: bool = False
+    gpu: bool = False
 
     def __call__(self, tell: Tell) -> Any:
         match self.what:
@@ -52,6 +53,8 @@ class Deed:
                 (self.path / str(os.getpid())).touch()
                 while len(list(self.path.iterdir())) < 2:
                     time.sleep(0.01)
+            case "see":
+                return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
             case "tell":
                 for number in range(3):
                     tell(number)

@@ -43,7 +43,9 @@ def compare(
         str, typer.Option("--metrics", help="default, all, or names: a,b")
     ] = "default",
     holdout: opt.HoldoutOption = 0.1,
-    device: opt.DeviceOption = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto or cuda (all GPUs there are), cuda:1, or cpu.")
+    ] = "auto",
     precision: opt.PrecisionOption = "auto",
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
@@ -65,7 +67,10 @@ def compare(
         typer.Option("--on", help="here, inline (one process, for debuggers), ray, or an address."),
     ] = "here",
     max_parallel: Annotated[
-        int | None, typer.Option("--max-parallel", help="Cells at once; here: 1, ray: as many fit.")
+        int | None,
+        typer.Option(
+            "--max-parallel", help="Cells at once; here: 1, or 1 a GPU; ray: as many as fit."
+        ),
     ] = None,
     gpus_per_cell: Annotated[
         float | None, typer.Option("--gpus-per-cell", help="Of Ray's GPUs, such as 0.5.")
@@ -86,6 +91,7 @@ def compare(
     """
     import shlex
     import sys
+    from dataclasses import replace
 
     from zoo.cli.estimate_table import show_estimate
     from zoo.cli.matrix_display import MatrixDisplay
@@ -97,7 +103,7 @@ def compare(
     from zoo.compare.gather import gather
     from zoo.compare.plan import variants
     from zoo.compare.work import Measuring
-    from zoo.environment import choose_device
+    from zoo.environment import cores
     from zoo.evaluation.watch import Judges
     from zoo.films.catalogue import Catalogue
     from zoo.locks import alone_in
@@ -107,7 +113,7 @@ def compare(
     from zoo.report.numbers import counted
     from zoo.report.terminal import summary
     from zoo.report.write import draw_report
-    from zoo.training.jobs import Settings
+    from zoo.training.jobs import MOST_THREADS, Settings, whole_number
     from zoo.workspace import Workspace
 
     if not 0 <= videos < math.inf:
@@ -118,9 +124,15 @@ def compare(
     chosen_models = registry().choose_models(models)
     single, several = opt.read_sweep(settings or [])
     entries = Catalogue.open(workspace).choose(films)
-    where = place_named(
-        on, max_parallel, gpus_per_cell, device, threads or preset_named(preset).threads or 1
-    )
+    if threads is not None:
+        threads = whole_number(threads, "--threads", MOST_THREADS)
+    alone = threads or preset_named(preset).threads
+    where = place_named(on, max_parallel, gpus_per_cell, device, alone)
+    if alone and where.threads != alone:
+        console.print(
+            f"{counted(where.place.capacity, 'cell')} at once on {counted(cores(), 'core')}: "
+            f"{counted(where.threads or 1, 'thread')} each"
+        )
     with where.place as place:
         chosen = Settings.choose(
             preset,
@@ -128,20 +140,20 @@ def compare(
             latent=latent,
             budget=budget,
             batch=batch,
-            threads=threads,
+            threads=where.threads,
             seed=seed,
-            device=where.device,
+            device=where.here if where.device.type == where.here.type else where.device,
             precision=precision,
             compiled=compiled,
             cuda_graphs=cuda_graphs,
             options=single,
         )
+        chosen = replace(chosen, device=where.device)
         sweep = variants(chosen, latents, seeds, several)
         for architecture in chosen_models:
             for each in sweep:
                 each.options_of(architecture)
-        here = choose_device("auto") if where.elsewhere else chosen.device
-        judges = Judges.open(here, metrics)
+        judges = Judges.open(where.here, metrics)
         chosen.pin_threads()
         left_out: list[ZooError] = []
 
@@ -197,7 +209,15 @@ def compare(
         with new_report(folder) as new:
             with console.status("drawing the report"):
                 results = gather(
-                    workspace, comparison.films, records, chosen, judges, command, new, here, videos
+                    workspace,
+                    comparison.films,
+                    records,
+                    chosen,
+                    judges,
+                    command,
+                    new,
+                    where.here,
+                    videos,
                 )
                 draw_report(results, new, new)
             put_in_place(new, folder, results)

@@ -24,38 +24,55 @@ class Where:
     """A place, and the device that cells find there."""
 
     place: Place
-    device: torch.device | str
-    """A device that was found, or a word to look for one here."""
+    device: torch.device
+    """What cells call the device that they find there, those that compute on a GPU."""
+    here: torch.device
+    """What this process itself computes on."""
+    threads: int | None
+    """Of each cell; None for what torch has."""
     elsewhere: bool
     """Whether the machines that work may be others than this one."""
 
 
 def place_named(
-    on: str, max_parallel: int | None, gpus_per_cell: float | None, device: str, threads: int
+    on: str,
+    max_parallel: int | None,
+    gpus_per_cell: float | None,
+    device: str,
+    threads: int | None,
 ) -> Where:
     """Read the words of `zoo compare`; connects to Ray where that is asked for.
 
-    `threads` is what a cell computes with on a CPU. Raises BadInput on the first word that is
-    wrong, and where Ray cannot be reached.
+    `threads` is what a cell computes with on a CPU by itself, None for what torch has. Raises
+    BadInput on the first word that is wrong, and where Ray cannot be reached.
     """
+    from zoo.environment import choose_device, gpus_named, shared_threads
+
     if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
         raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
     if gpus_per_cell is not None and not 0 <= gpus_per_cell <= 1024:
         raise BadInput(f"--gpus-per-cell is a share of a GPU or a number; not {gpus_per_cell}")
     if _ADDRESS.fullmatch(on):
-        return _on_ray(on, max_parallel, gpus_per_cell, device, threads)
+        return _on_ray(on, max_parallel, gpus_per_cell, device, threads or 1)
     if gpus_per_cell is not None:
         raise BadInput("--gpus-per-cell is for --on ray, which gives GPUs out")
     if on == "here":
-        from zoo.compare.places.processes import Processes
+        import torch
 
-        return Where(Processes(max_parallel or 1), device, elsewhere=False)
+        from zoo.compare.places.processes import Processes, lanes
+
+        here, gpus = choose_device(device), gpus_named(device)
+        place = Processes(max_parallel, lanes(gpus, max_parallel))
+        # A process sees the GPU of its lane and no others.
+        there = torch.device("cuda", 0) if gpus else here
+        return Where(place, there, here, shared_threads(place.capacity, threads), elsewhere=False)
     if on == "inline":
         from zoo.compare.places.inline import Inline
 
         if max_parallel not in (None, 1):
             raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
-        return Where(Inline(), device, elsewhere=False)
+        here = choose_device(device)
+        return Where(Inline(), here, here, threads, elsewhere=False)
     raise BadInput(f"--on takes here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
 
 
@@ -65,6 +82,7 @@ def _on_ray(
     import torch
 
     from zoo.compare.places.cluster import Cluster
+    from zoo.environment import choose_device
 
     if not re.fullmatch(r"auto|cpu|cuda", device):
         raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")
@@ -80,7 +98,7 @@ def _on_ray(
     place = Cluster(address, cores=threads, gpus=gpus, at_once=max_parallel)
     # A task sees the GPUs that it was given and no others.
     chosen = torch.device("cuda", 0) if place.gpus else torch.device("cpu")
-    return Where(place, chosen, elsewhere=True)
+    return Where(place, chosen, choose_device("auto"), threads, elsewhere=True)
 
 
 def _refuse_unreachable(address: str) -> None:

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from zoo.autoencoder import Autoencoder
 from zoo.compare import matrix
 from zoo.compare.costs import subjects_of, with_costs
@@ -15,6 +17,7 @@ from zoo.compare.plan import Cell, plan
 from zoo.compare.run_store import RunStore
 from zoo.compare.work import CellWork, CostWork, FilmToOpen
 from zoo.errors import BadInput
+from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
@@ -99,15 +102,31 @@ class Comparison:
 
         Raises Interrupted when the measurement was stopped.
         """
-        subjects = subjects_of(self.workspace, records)
-        if not subjects:
-            return list(records)
-        first = self.sweep[0]
+        found = list(records)
+        # What was done on the processor beside a GPU is timed there as well.
+        for device in dict.fromkeys([self.sweep[0].device, torch.device("cpu")]):
+            there = {
+                number: subject
+                for number, subject in subjects_of(self.workspace, found).items()
+                if found[number].environment.device == device.type
+            }
+            if there:
+                found = self._timed(found, there, device, place, tell)
+        return found
+
+    def _timed(
+        self,
+        records: Sequence[Record],
+        subjects: Mapping[int, CostSubject],
+        device: torch.device,
+        place: Place,
+        tell: Tell,
+    ) -> list[Record]:
         work = CostWork(
             None if self.apart else self.workspace.root,
             list(subjects.values()),
-            first.device,
-            first.threads,
+            device,
+            self.sweep[0].threads,
             self.afresh,
         )
         end = carried_out(place, work, tell)

@@ -87,7 +87,7 @@ def estimate(comparison: Comparison, place: Place, watch: Watch) -> Estimate:
         else:
             missing.setdefault(_kind(cell), []).append(cell)
     probes, problems = _tried(comparison, place, missing, watch)
-    shares, lasting = [], []
+    shares, lasting = [], list[tuple[bool, float]]()
     for kind, cells in missing.items():
         name = _name(cells[0], missing)
         problem = problems.get(kind)
@@ -98,14 +98,14 @@ def estimate(comparison: Comparison, place: Place, watch: Watch) -> Estimate:
             continue
         probe = _completed(probe, probes)
         shares.append(_share(name, cells, probe))
-        lasting += [_seconds(cell, probe) for cell in cells]
-    at_once = min(place.at_once, len(lasting))
+        lasting += [(cell.gpu, _seconds(cell, probe)) for cell in cells]
+    at_once = min(place.at_once(), len(lasting))
     return Estimate(
         cells=len(comparison.cells),
         found=found,
         shares=shares,
         at_once=at_once,
-        seconds=_beside(lasting, max(1, at_once)) + sum(share.costs for share in shares),
+        seconds=_clock(lasting, place) + sum(share.costs for share in shares),
         tried=len(probes),
     )
 
@@ -254,6 +254,14 @@ def _costs(cell: Cell, probe: Probe) -> float:
         return 0.0
     calls = WARM_UP + MOST_REPEATS
     return calls * (TIMINGS * BLOCK + max(BLOCK, cell.settings.batch * probe.step))
+
+
+def _clock(lasting: Sequence[tuple[bool, float]], place: Place) -> float:
+    """Seconds of the clock of cells, each with whether it is on a GPU: whatever lasts longest."""
+    kinds: dict[bool | None, list[float]] = {None: [seconds for _, seconds in lasting]}
+    for gpu in (False, True):
+        kinds[gpu] = [seconds for on_gpu, seconds in lasting if on_gpu == gpu]
+    return max(_beside(each, max(1, place.at_once(gpu))) for gpu, each in kinds.items())
 
 
 def _beside(seconds: Sequence[float], at_once: int) -> float:

@@ -73,7 +73,7 @@ def run(
     running: set[int] = set()
     while True:
         while len(running) < place.capacity and not interrupted:
-            number = matrix.next()
+            number = matrix.next(place.has_room)
             if number is None:
                 break
             running.add(number)
@@ -100,17 +100,23 @@ class _Matrix:
             if not cell.own:
                 self._after.setdefault(cell.run, []).append(number)
 
-    def next(self) -> int | None:
-        """A cell that has to be run now; those that are found are done on the way."""
-        while self._ready:
-            number = self._ready.popleft()
+    def next(self, has_room: Callable[[bool], bool]) -> int | None:
+        """A cell that has to be run now; those that are found are done on the way.
+
+        It is the first for which there is room, on a GPU or beside it.
+        """
+        while True:
+            room = {gpu: has_room(gpu) for gpu in (False, True)}
+            number = next((n for n in self._ready if room[self._cells[n].gpu]), None)
+            if number is None:
+                return None
+            self._ready.remove(number)
             cell = self._cells[number]
             self._watcher.started(cell)
             record = self._found(cell)
             if record is None:
                 return number
             self.end(number, record, found=True)
-        return None
 
     def end(self, number: int, record: Record, found: bool = False) -> None:
         """A cell has its record: those that waited for it can be begun, or never will be."""

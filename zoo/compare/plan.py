@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from zoo.autoencoder import Autoencoder
 from zoo.codec import FilmCodec
 from zoo.errors import BadInput
@@ -31,6 +33,11 @@ class Cell:
     architecture: type[Autoencoder] | type[FilmCodec]
     settings: Settings
     watched: Film
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.settings.device.type == "cuda"
 
     @property
     def own(self) -> bool:
@@ -105,7 +112,9 @@ def plan(
         *(row for reference in references for row in _distinct(reference, first_seeds)),
         *((codec, each) for codec in registry().codecs.values() for each in sizes.values()),
     ]
-    own = [Cell(film, entry, each, film) for film in films for entry, each in rows]
+    own = [
+        Cell(film, entry, _without_gpu(entry, each), film) for film in films for entry, each in rows
+    ]
     if not elsewhere:
         return own
     foreign = [
@@ -116,6 +125,17 @@ def plan(
         if film.name != cell.film.name
     ]
     return own + foreign
+
+
+def _without_gpu(architecture: type[Autoencoder] | type[FilmCodec], settings: Settings) -> Settings:
+    """The settings, on the processor for what is not trained: codecs, and what is fitted.
+
+    A GPU would wait for it, and other cells for the GPU.
+    """
+    trained = not issubclass(architecture, FilmCodec) and not architecture.fits_directly()
+    if trained or settings.device.type == "cpu":
+        return settings
+    return replace(settings, device=torch.device("cpu"), precision="32-true", compile="none")
 
 
 def _distinct(

@@ -110,6 +110,11 @@ class ProbeWork:
     seconds: float
     """Processor time for the trial, as `_time_limit` counts it; what is cut short is a guess."""
 
+    @property
+    def gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.cell.gpu
+
     def __call__(self, tell: Tell) -> Probe | None:
         """What this process sees; None if time was up too early. Raises what the model raises."""
         self.cell.settings.pin_threads()

@@ -115,6 +115,11 @@ class CellWork:
     measure_peak: bool
     """Whether somebody watches how near training comes to the device's peak."""
 
+    @property
+    def gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.settings.device.type == "cuda"
+
     def __call__(self, tell: Tell) -> Record:
         """Its record, good or failed. Raises Interrupted where training was stopped."""
         # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
@@ -216,6 +221,11 @@ class CostWork:
     device: torch.device
     threads: int | None
     afresh: bool
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.device.type == "cuda"
 
     def __call__(self, tell: Tell) -> dict[str, Cost]:
         """Costs by `CostSubject.key`."""

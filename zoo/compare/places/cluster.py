@@ -43,7 +43,8 @@ class Cluster:
     def __init__(
         self, address: str | None, *, cores: int, gpus: float | None, at_once: int | None = None
     ) -> None:
-        """Connect. `gpus` is what a cell takes of them; None takes one where the cluster has any.
+        """Connect. `gpus` is what a cell that computes on a GPU takes of them; None takes one
+        where the cluster has any.
 
         Raises BadInput where Ray is not installed or cannot be reached.
         """
@@ -69,9 +70,7 @@ class Cluster:
             gpus = 1.0 if self.resources.get("GPU", 0) >= 1 else 0.0
         self.gpus, self._cores, self._limit = gpus, cores, at_once
         self.capacity = at_once or PENDING
-        self._task = ray.remote(_do).options(
-            num_cpus=cores, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False
-        )
+        self._task = ray.remote(num_cpus=cores, max_retries=RETRIES, retry_exceptions=False)(_do)
         # What tells of progress stays with those who listen, when other machines go.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
@@ -82,17 +81,23 @@ class Cluster:
         """What the cluster has in all, by Ray's names: CPU, GPU, memory."""
         return dict(self._ray.cluster_resources())
 
-    @property
-    def at_once(self) -> int:
-        """How many tasks the cluster, as it is now, has room for beside one another."""
+    def at_once(self, gpu: bool | None = None) -> int:
+        """How many tasks of a kind the cluster, as it is now, has room for beside one another."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        room = sum(_room(node, self._cores, self.gpus) for node in nodes)
+        # Of both kinds together it is the cores that set a limit.
+        gpus = self.gpus if gpu else 0.0
+        room = sum(_room(node, self._cores, gpus) for node in nodes)
         return min(room, self._limit or room)
+
+    def has_room(self, gpu: bool) -> bool:
+        """Always: what does not fit yet waits in Ray's own queue."""
+        return True
 
     def start(self, number: int, work: Work) -> None:
         """Hand work over to Ray. Raises ZooError where Ray is no more."""
         with self._reached():
-            self._running[self._task.remote(number, work, self._news)] = number
+            task = self._task.options(num_gpus=self.gpus if work.gpu else 0)
+            self._running[task.remote(number, work, self._news)] = number
 
     def wait(self, hear: Hear) -> None:
         """Listen to what is told and to what has ended. Raises ZooError where Ray is no more."""

@@ -12,10 +12,18 @@ from zoo.training.watching import Interrupted
 class Inline:
     """Does one piece of work at a time, here; one that ends this process ends everything."""
 
-    capacity = at_once = 1
+    capacity = 1
 
     def __init__(self) -> None:
         self._begun: tuple[int, Work] | None = None
+
+    def at_once(self, gpu: bool | None = None) -> int:
+        """One."""
+        return 1
+
+    def has_room(self, gpu: bool) -> bool:
+        """Whether there is no work yet."""
+        return self._begun is None
 
     def start(self, number: int, work: Work) -> None:
         """Remember the work: it is done while it is waited for."""

@@ -14,6 +14,10 @@ Tell = Callable[[Any], None]
 class Work(Protocol):
     """Something to be done, as plain data: it is pickled, and carried out in another process."""
 
+    @property
+    def gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+
     def __call__(self, tell: Tell) -> Any:
         """Do it, and return what came of it."""
 
@@ -52,9 +56,14 @@ class Place(Protocol):
     capacity: int
     """How many pieces of work may be handed over at once; not all of them need be begun."""
 
-    @property
-    def at_once(self) -> int:
-        """How many pieces of work are done beside one another; 0 if there is room for none."""
+    def at_once(self, gpu: bool | None = None) -> int:
+        """How many pieces of work are done beside one another; 0 if there is room for none.
+
+        Of work that computes on a GPU, or of work that does not; with None of both together.
+        """
+
+    def has_room(self, gpu: bool) -> bool:
+        """Whether work of that kind may be handed over now."""
 
     def start(self, number: int, work: Work) -> None:
         """Begin work that is called `number` from here on; there is room for it."""

@@ -1,5 +1,7 @@
 """Work in processes on this machine, one piece in each: what kills one costs nothing else.
 
+A machine with several GPUs has a lane for each, and one without a GPU for what needs none.
+
 A process is kept for the next piece, because importing torch takes seconds, but not after a piece
 that failed: a GPU, for one, is of no more use to a process in which a kernel has failed.
 """
@@ -12,7 +14,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -21,6 +24,7 @@ from typing import Any, Self, cast
 
 from zoo import stopping
 from zoo.compare.places.place import Ended, Hear, Told, Work
+from zoo.environment import VISIBLE
 from zoo.plain_text import error_line
 from zoo.training.watching import Interrupted
 
@@ -34,10 +38,37 @@ _STOP = getattr(signal, "SIGUSR1", None)
 """What asks a process to stop its work; None where there is no such signal, as on Windows."""
 
 
+@dataclass(frozen=True)
+class Lane:
+    """What one process at a time computes with."""
+
+    visible: str | None = None
+    """The GPU that it sees, as CUDA_VISIBLE_DEVICES names it, or nothing for none; None leaves
+    that as it is."""
+
+    def serves(self, gpu: bool) -> bool:
+        """Whether work of that kind is done here."""
+        return self.visible is None or bool(self.visible) == gpu
+
+
+def lanes(gpus: Sequence[str], at_once: int | None = None) -> list[Lane]:
+    """The lanes of a machine with these GPUs, by their names in CUDA_VISIBLE_DEVICES.
+
+    One a GPU, or `at_once` of them, spread evenly; and one that sees no GPU. Without any GPU there
+    are `at_once` lanes, or one.
+    """
+    if not gpus:
+        return [Lane()] * (at_once or 1)
+    count = at_once or len(gpus)
+    return [*(Lane(gpus[number % len(gpus)]) for number in range(count)), Lane("")]
+
+
 @dataclass(eq=False)
 class _Worker:
     process: BaseProcess
     pipe: Connection
+    lane: int
+    """The number of its lane."""
     number: int | None = None
     """The work it is at."""
     work: Work | None = None
@@ -48,23 +79,48 @@ class _Worker:
 
 
 class Processes:
-    """Does work in up to `capacity` processes, which are started as they are needed."""
+    """Does work in up to `capacity` processes, which are started as they are needed.
 
-    def __init__(self, capacity: int = 1) -> None:
-        self.capacity = self.at_once = capacity
+    Every lane has one of them at a time; `capacity` may be less than the number of lanes.
+    """
+
+    def __init__(self, capacity: int | None = None, of: Sequence[Lane] | None = None) -> None:
+        self._lanes = list(of) if of else lanes((), capacity)
+        self.capacity = min(capacity or len(self._lanes), len(self._lanes))
         self._workers: list[_Worker] = []
         self._lost: list[Ended] = []
 
+    def at_once(self, gpu: bool | None = None) -> int:
+        """How many lanes there are for work of a kind."""
+        found = [lane for lane in self._lanes if gpu is None or lane.serves(gpu)]
+        return min(len(found), self.capacity)
+
+    def has_room(self, gpu: bool) -> bool:
+        """Whether a lane for work of that kind is free."""
+        busy = sum(worker.number is not None for worker in self._workers)
+        return busy < self.capacity and bool(self._free(gpu))
+
+    def _free(self, gpu: bool) -> list[int]:
+        """Lanes without work, those that have a process already first."""
+        at_work = {worker.lane: worker.number is not None for worker in self._workers}
+        found = [
+            number
+            for number, lane in enumerate(self._lanes)
+            if lane.serves(gpu) and not at_work.get(number, False)
+        ]
+        return sorted(found, key=lambda number: number not in at_work)
+
     def start(self, number: int, work: Work) -> None:
-        """Hand work to a process that has none.
+        """Hand work to a process of a free lane; there must be one.
 
         A process that died since its last work is replaced. Where a fresh one cannot be reached
         either, `wait` tells that the work is lost.
         """
-        for worker in [w for w in self._workers if w.number is None]:
+        lane = self._free(work.gpu)[0]
+        for worker in [w for w in self._workers if w.lane == lane]:
             if self._hand_over(worker, number, work):
                 return
-        worker = self._hire()
+        worker = self._hire(lane)
         if not self._hand_over(worker, number, work):
             self._lost.append(Ended(number, lost=_death(worker.process.exitcode)))
 
@@ -122,7 +178,7 @@ class Processes:
             case _:
                 hear(Ended(number, what))
 
-    def _hire(self) -> _Worker:
+    def _hire(self, lane: int) -> _Worker:
         spawn = multiprocessing.get_context("spawn")
         # Begun by itself, it would let signals through to the process that is started next.
         if hasattr(multiprocessing.resource_tracker, "ensure_running"):
@@ -130,10 +186,10 @@ class Processes:
         with stopping.deferred_stop():
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
-            with stopping.held_back():
+            with stopping.held_back(), _seeing(self._lanes[lane].visible):
                 process.start()
             theirs.close()
-            worker = _Worker(process, ours)
+            worker = _Worker(process, ours, lane)
             self._workers.append(worker)
         return worker
 
@@ -204,6 +260,23 @@ class Processes:
         for worker in list(self._workers):
             # Where something went wrong nobody waits for a process to put itself away.
             self._dismiss(worker, FAREWELL if kind is None else 0.0)
+
+
+@contextmanager
+def _seeing(visible: str | None) -> Iterator[None]:
+    """Let processes that are started in the block see these GPUs; None changes nothing."""
+    if visible is None:
+        yield
+        return
+    before = os.environ.get(VISIBLE)
+    os.environ[VISIBLE] = visible
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VISIBLE]
+        else:
+            os.environ[VISIBLE] = before
 
 
 def _death(code: int | None) -> str:
