@@ -33,6 +33,24 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     assert not re.search(r"\d…|\d\.…", printed)
 
 
+@pytest.mark.parametrize("width", [40, 80, None])
+def test_names_are_whole_whatever_the_width(width: int | None) -> None:
+    results = comparison()
+    long = "a_model_with_a_name_of_forty-four_letters_or_so"
+    records = [
+        each.model_copy(update={"model": long}) if each.model == "sharp" else each
+        for each in results.records
+    ]
+    file = io.StringIO()
+    console = Console(width=width or 1000, file=file, force_terminal=bool(width), color_system=None)
+    console.print(summary(results.model_copy(update={"records": records})))
+    printed = file.getvalue().partition("\n")[2].partition("beta")[0]
+    assert "…" not in printed
+    names = "".join(line.split("  ")[0].strip() for line in printed.splitlines())
+    assert long in names
+    assert (long in printed) == (width is None)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -48,15 +48,17 @@ class _Fitting:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update(width=10_000)
+        # In a pipe or a file names stand on one line, where they can be searched for.
+        longest = NAME_WIDTH if console.is_terminal else None
 
         def fits(count: int, gap: int) -> bool:
-            needed = Measurement.get(console, wide, self._drawn(count, gap)).maximum
+            needed = Measurement.get(console, wide, self._drawn(count, gap, longest)).maximum
             return needed <= options.max_width
 
         count = len(self.content.columns)
         while count > LEAST_COLUMNS and not fits(count, gap=2):
             count -= 1
-        yield self._drawn(count, gap=2 if fits(count, gap=2) else 1)
+        yield self._drawn(count, 2 if fits(count, gap=2) else 1, longest)
         if count < len(self.content.columns):
             yield Text(
                 "This terminal is too narrow for all columns; the report has them.", style="dim"
@@ -67,15 +69,16 @@ class _Fitting:
         for note in self.content.notes:
             yield Text(note, style="dim")
 
-    def _drawn(self, count: int, gap: int) -> RichTable:
+    def _drawn(self, count: int, gap: int, longest: int | None) -> RichTable:
         # `Text` throughout: a model's name in square brackets is a name and no markup.
         table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         for index, heading in enumerate(self.content.columns[:count]):
             table.add_column(
                 Text(_upright("\n".join(heading))),
                 justify="right" if index else "left",
-                no_wrap=True,
-                max_width=None if index else NAME_WIDTH,
+                no_wrap=bool(index),  # a name is folded before a number would be cut
+                overflow="fold",
+                max_width=None if index else longest,
                 vertical="bottom",
             )
         for row in self.content.rows:
