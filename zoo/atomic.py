@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,13 +66,20 @@ def confined(folder: Path, top: Path) -> Path:
     return folder
 
 
-def check_parents(path: Path) -> None:
-    """Raise BadInput where a file stands in the place of a folder that `path` lies in."""
-    for above in path.parents:
-        if above.exists():
-            if not above.is_dir():
-                raise BadInput(f"{above} is a file, and no folder that {path.name} could lie in")
-            return
+def check_writable(folder: Path, what: Path | None = None) -> None:
+    """Raise ZooError unless files can be made in a folder, which need not be there.
+
+    `what` is to be written there and is named instead of the folder. Nothing is left.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise BadInput(f"{there} is a file, and no folder: nothing can be written in it")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = reason(error.errno, error.strerror)
+        raise CannotWrite(f"{what or folder} cannot be written: {why}") from error
 
 
 @contextmanager
@@ -275,7 +283,7 @@ def told(path: Path, below: Path | None = None) -> Iterator[None]:
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[tuple[Path, int]]:
     """Yield a new folder beside `path`, locked, and the mode of files that are made there."""
-    with told(path):
+    with told(path, path.parent):
         folder, lock = _own_folder(path.parent)
     try:
         with told(path, folder):

@@ -10,13 +10,17 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.films.making import drifting, encode, opened
-from zoo.atomic import replaced_folder, sweep, written_aside
+from zoo.atomic import CannotWrite, replaced_folder, sweep, written_aside
+from zoo.cli.output import check_folder, check_free
+from zoo.errors import ZooError
 from zoo.file_lock import CannotLock
 from zoo.locks import Held, alone, holder
+from zoo.report.folder import check_folder as report_folder
 
 fcntl = pytest.importorskip("fcntl")
 ROOT = Path(__file__).parents[2]
@@ -213,3 +217,44 @@ def test_a_sync_that_loses_data_leaves_the_old_file(
     ):
         aside.write_text("new")
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM])
+def test_what_cannot_be_written_is_named_and_not_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    make = os.mkdir
+
+    def refuse(path: object, *given: Any, **named: Any) -> None:
+        if Path(os.fsdecode(path)).name.startswith(".aside-"):  # type: ignore[arg-type]
+            raise OSError(number, os.strerror(number), os.fsdecode(path))  # type: ignore[arg-type]
+        make(path, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for path in (Path("a.mp4"), tmp_path / "a.mp4"):
+        with pytest.raises(CannotWrite) as raised, written_aside(path):
+            pass
+        assert str(raised.value) == f"{path} cannot be written: {os.strerror(number)}"
+    with pytest.raises(CannotWrite) as raised, replaced_folder(tmp_path / "folder"):
+        pass
+    assert str(raised.value).startswith(f"{tmp_path / 'folder'} cannot be written: ")
+
+
+@pytest.mark.parametrize("place", ["/proc", "/proc/self", "file/folder"])
+def test_a_place_that_takes_no_files_is_refused_before_any_work(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for check in (
+        lambda: check_free(Path(place, "a.mp4"), ".mp4", False),
+        lambda: check_folder(Path(place, "folder"), False),
+        lambda: report_folder(Path(place, "folder")),
+    ):
+        with pytest.raises(ZooError, match=r"(cannot|can) be written"):
+            check()
+    with pytest.raises(ZooError), written_aside(Path(place, "a.mp4")):
+        pass
+    assert names(tmp_path) == ["file"]

@@ -322,9 +322,10 @@ def sheet(
     ] = Path(),
 ) -> None:
     """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
+    from zoo.atomic import check_writable, written_aside
     from zoo.films.sheet import barcode, contact_sheet
-    from zoo.workspace import written_aside
 
+    check_writable(out)
     for film in _opened(name, size, holdout, None):
         for kind, picture in (("sheet", contact_sheet(film)), ("barcode", barcode(film))):
             path = out / f"{film.name}-{kind}.png"

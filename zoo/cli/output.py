@@ -9,7 +9,7 @@ from typing import Any
 
 import rich.console
 
-from zoo.atomic import check_parents
+from zoo.atomic import check_writable
 from zoo.errors import BadInput
 from zoo.plain_text import one_line
 
@@ -41,11 +41,11 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
     """
     if path.suffix.lower() != suffix:
         raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
-    check_parents(path)
     if path.exists() and not path.is_file():
         raise BadInput(f"{path} is no file that could be replaced")
     if path.exists() and not overwrite:
         raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")
+    check_writable(path.parent, path)
     return path
 
 
@@ -83,9 +83,9 @@ def bar(console: Console, what: str, frames: int) -> Iterator[Callable[[int], No
 
 def check_folder(path: Path, overwrite: bool) -> Path:
     """Return a folder that may be written into; raises BadInput where there is something in it."""
-    check_parents(path)
     if path.exists() and not path.is_dir():
         raise BadInput(f"{path} is no folder")
     if path.exists() and any(path.iterdir()) and not overwrite:
         raise BadInput(f"{path} is there already; --overwrite writes into it, -o names another")
+    check_writable(path)
     return path

@@ -262,7 +262,7 @@ class FrameStore:
 
     def _changed(self, fields: Mapping[str, Any]) -> FrameStore:
         manifest = self.manifest.model_copy(update=fields)
-        with kept_if_possible("its changes"):
+        with kept_if_possible("changes to it"):
             write_json(self.folder / MANIFEST, manifest)
         return dataclasses.replace(self, manifest=manifest)
 

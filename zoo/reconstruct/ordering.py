@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.atomic import check_parents
+from zoo.atomic import check_writable
 from zoo.errors import BadInput
 from zoo.films.catalogue import FilmEntry
 from zoo.frame_size import FrameSize
@@ -22,9 +22,12 @@ def check_place(path: Path, entry: FilmEntry, overwrite: bool) -> None:
     """Raise BadInput unless a video may be written here; a source file is never written over."""
     if path.suffix.lower() != ".mp4":
         raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name!r}")
-    check_parents(path)
-    if not path.exists():
-        return
+    if path.exists():
+        _check_replaceable(path, entry, overwrite)
+    check_writable(path.parent, path)
+
+
+def _check_replaceable(path: Path, entry: FilmEntry, overwrite: bool) -> None:
     if any(source.exists() and path.samefile(source) for source in entry.files):
         raise BadInput(f"{path} is a file of {entry.name} itself; choose another name with -o")
     if not path.is_file():

@@ -14,12 +14,11 @@ import os
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from zoo.atomic import CannotWrite, confined, reason, remove, written_aside
+from zoo.atomic import CannotWrite, check_writable, confined, reason, remove, written_aside
 from zoo.errors import BadInput
 from zoo.plain_text import file_names
 from zoo.reading import parse_json, read_bytes
@@ -83,13 +82,7 @@ def check_folder(folder: Path) -> None:
         raise BadInput(f"{folder} is no folder")
     for name in _FOLDERS:
         _check_parents(folder, PurePath(name, "file"))
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        why = reason(error.errno, error.strerror)
-        raise CannotWrite(f"{folder} cannot be written: {why}") from error
+    check_writable(folder)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from zoo.atomic import check_writable
 from zoo.errors import BadInput
 from zoo.hookspecs import CONTRACT_VERSION
 from zoo.plugins import registry
@@ -37,12 +38,11 @@ def write_package(name: str, into: Path) -> Path:
         f"tests/test_{name}.py": "test.py.j2",
     }
     folder = into / distribution
+    check_writable(into, folder)
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise BadInput(f"{folder} is there already") from None
-    except NotADirectoryError:
-        raise BadInput(f"{into} is not a folder") from None
     (folder / "tests").mkdir()
     for path, template in files.items():
         text = templates.get_template(template).render(
