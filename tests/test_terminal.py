@@ -156,6 +156,7 @@ def test_what_a_plugin_prints_goes_to_standard_error(tmp_path: Path, many_films:
         ("torch.autograd.set_detect_anomaly(True)", "anomaly detection"),
         ("torch.backends.cudnn.deterministic = True", "choice of kernels"),
         ("import os; os.chdir('/')", "working directory"),
+        ("import locale; locale.setlocale(locale.LC_ALL, 'C')", "the locale"),
         ("import signal; signal.signal(signal.SIGINT, print)", "handler of SIGINT"),
     ],
 )

@@ -7,6 +7,7 @@ that it sets would change the weights of every model that is trained afterwards.
 from __future__ import annotations
 
 import functools
+import locale
 import os
 import random
 import signal
@@ -101,6 +102,11 @@ def _short(value: Any) -> str:
 def _shared_state() -> list[_Shared]:
     found = [
         _Shared("the working directory", os.getcwd, os.chdir),
+        _Shared(
+            "the locale",
+            functools.partial(locale.setlocale, locale.LC_ALL),
+            functools.partial(locale.setlocale, locale.LC_ALL),
+        ),
         _Shared("Python's random numbers", random.getstate, random.setstate, silent=True),
     ]
     found += [

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import locale
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.errors import BadInput
 from zoo.films.film import Film
-from zoo.films.shots import find_shots
+from zoo.films.shots import _number, find_shots
 from zoo.films.split import MOST_RUNS, Split, split_by_shot
 
 LENGTHS = [20, 35, 25, 50, 30, 40]
@@ -214,3 +215,25 @@ def test_the_split_is_kept_and_is_part_of_what_the_film_is(six_shots: Path, tmp_
     info = tenth.info()
     assert info.seen_frames == len(tenth.split.seen) and info.shots == 6
     assert info.held_out == tenth.split.held_out_runs
+
+
+@pytest.fixture
+def comma() -> Iterator[None]:
+    """A process whose C library writes a comma before decimals, as a plugin may set it."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+    except locale.Error:
+        pytest.skip("there is no German locale here")
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+def test_cuts_are_found_where_decimals_have_a_comma(
+    six_shots: Path, tmp_path: Path, comma: None
+) -> None:
+    assert bounds(opened(six_shots, tmp_path)) == [0, *np.cumsum(LENGTHS)[:-1].tolist()]
+
+
+def test_a_score_is_read_with_either_decimal_sign() -> None:
+    assert _number("12,375") == _number("12.375") == 12.375

@@ -49,7 +49,12 @@ class ScoreKeeper:
         self._line.push(frame)
         scored = self._line.pull()
         assert scored is not None
-        return Scored(float(scored.metadata["lavfi.scd.score"]), _is_black(pixels))
+        return Scored(_number(scored.metadata["lavfi.scd.score"]), _is_black(pixels))
+
+
+def _number(text: str) -> float:
+    """Read a number of libavfilter's, which writes it with the decimal sign of the C locale."""
+    return float(text.replace(",", "."))
 
 
 def _is_black(pixels: npt.NDArray[np.uint8]) -> bool:
