@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.trials import Trial, parser, trained
+from zoo.architectures import latent_spec
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.watch import as_shown, encode_film, film_batch
 from zoo.films.film import Film
-from zoo.latents.quantise import Quantiser, are_codes
+from zoo.latents.quantise import Quantiser
 
 OF_EACH = 4
 ENLARGED = 2
@@ -55,7 +56,8 @@ def chosen(film: Film) -> list[int]:
 def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
     """Frames (B, 3, H, W) as drawn from latents of 8 bits a number, as they are scored."""
     latent = model.encode(frames.contiguous(memory_format=torch.channels_last))
-    if not are_codes(latent):
+    spec = latent_spec(model)
+    if spec.codes is None:
         quantiser = Quantiser.spanning(encode_film(model, film, frames.device).numbers)
         levels = quantiser.levels(latent.flatten(1))
         latent = quantiser.numbers(levels).unflatten(1, latent.shape[1:])

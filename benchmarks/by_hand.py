@@ -41,7 +41,7 @@ def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
 
     KL does not reach the decoder, so one backward pass serves encoder and decoder.
     """
-    players = PlayerParameters.of(model).by_player
+    players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)
     drawn = model.decode(posterior.sample(step))
     dream = model.decode(step.randn_like(posterior.mean))
@@ -61,7 +61,7 @@ def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
 
 def separate_passes(model: Any, frames: Tensor, step: Step) -> Gradients:
     """The textbook's: the discriminator sees detached pictures, in a pass of its own."""
-    players = PlayerParameters.of(model).by_player
+    players = dict(PlayerParameters.of(model))
     discriminator = players["discriminator"]
     for parameter in model.parameters():
         parameter.grad = None
@@ -95,7 +95,7 @@ def rescaled(model: Any, frames: Tensor, step: Step) -> Gradients:
     differ by a factor: -exp(-logit). One pass through the discriminator less; it breaks where a
     logit is so low that the discriminator's own gradient is nought.
     """
-    players = PlayerParameters.of(model).by_player
+    players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)
     drawn = model.decode(posterior.sample(step))
     dream = model.decode(step.randn_like(posterior.mean))
@@ -135,7 +135,7 @@ class ByHand:
     def __init__(self, model: Any, way: str) -> None:
         self.model = model
         self.way = WAYS[way]
-        self.players = PlayerParameters.of(model).by_player
+        self.players = dict(PlayerParameters.of(model))
         self.optimizers = {
             name: torch.optim.AdamW(
                 group,

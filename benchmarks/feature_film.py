@@ -26,6 +26,7 @@ from benchmarks.film_costs import Costs, measure_costs
 from benchmarks.long_film import draw_film
 from benchmarks.watched import Memory, begin, watched
 from zoo import environment
+from zoo.architectures import build, parse_options
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -156,7 +157,7 @@ def run(asked: argparse.Namespace) -> FeatureRecord:
     costs = read_json(asked.work / "costs.json", Costs)
     seconds, trained = description.spent.seconds or 0.0, description.spent.frames
     operations = costs.operations_per_frame * trained / seconds
-    model = registry().models[asked.model].build(FrameSize.parse(asked.size), _options(asked))
+    model = build(registry().models[asked.model], FrameSize.parse(asked.size), _options(asked))
     return FeatureRecord(
         environment=description.environment,
         config=description.config,
@@ -207,7 +208,7 @@ def _film(asked: argparse.Namespace) -> Film:
 def _options(asked: argparse.Namespace) -> dict[str, Any]:
     settings = dict(word.split("=", 1) for word in asked.set)
     model = registry().models[asked.model]
-    options = model.parse_options({"latent": asked.latent, **settings})
+    options = parse_options(model, {"latent": asked.latent, **settings})
     return options.model_dump(mode="json")
 
 

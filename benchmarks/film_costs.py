@@ -10,6 +10,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from zoo.architectures import build
 from zoo.autoencoder import Autoencoder
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
@@ -98,7 +99,7 @@ def measure_costs(config: TrainingConfig, film: Film, device: torch.device) -> C
 
 
 def _build(config: TrainingConfig, device: torch.device) -> Autoencoder:
-    model = registry().models[config.model].build(FrameSize.parse(config.size), config.options)
+    model = build(registry().models[config.model], FrameSize.parse(config.size), config.options)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.train()
 

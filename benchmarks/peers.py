@@ -22,6 +22,7 @@ from typing import Any, Literal
 import torch
 
 from zoo import environment
+from zoo.architectures import build
 from zoo.autoencoder import Autoencoder
 from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
@@ -169,7 +170,7 @@ def as_pythae(race: Race, **config: Any) -> Any:
     from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
 
     torch.manual_seed(0)
-    ours: Any = registry().models[race.model].build(SIZE, {"latent": LATENT, "width": race.width})
+    ours: Any = build(registry().models[race.model], SIZE, {"latent": LATENT, "width": race.width})
 
     class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from zoo.architectures import build
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.training_frames import TrainingFrames
 from zoo.frame_size import FrameSize
 from zoo.matching.hashed_film import BATCH, HashedFilm, hash_film
 from zoo.matching.hashes import HashBuffer, Hashes
@@ -66,8 +68,8 @@ def draw(film: Film, name: str, numbers: int) -> tuple[Hashes, float]:
         for batch in batched(codec.decode(coded.stream)):
             buffer.add(pdq(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)))
         return buffer.hashes(CPU), len(coded.stream) / len(film)
-    model = registry().references[name].build(film.size, {"latent": numbers})
-    model.fit(film)
+    model = build(registry().references[name], film.size, {"latent": numbers})
+    model.fit(TrainingFrames(film))
     with torch.inference_mode():
         for batch in batched(film.store.array):
             frames = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255

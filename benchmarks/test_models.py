@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoo.architectures import build as build_model
 from zoo.autoencoder import Autoencoder, Step
 from zoo.plugins import registry
 from zoo.presets import preset_named
@@ -32,7 +33,7 @@ def build(name: str, device: torch.device) -> Autoencoder:
     """A model at the quick preset."""
     architecture = registry().architecture(name)
     settings = {**architecture.presets.get("quick", {}), "latent": QUICK.latent}
-    model = architecture.build(QUICK.size, settings)
+    model = build_model(architecture, QUICK.size, settings)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -54,7 +55,7 @@ def test_training_step(benchmark: Any, name: str, device: torch.device, frames: 
     model = build(name, device).train()
     players = Players(model)
     generator = torch.Generator(device).manual_seed(0)
-    step = Step(torch.tensor(0.5, device=device), generator)
+    step = Step(torch.tensor(0.5, device=device), 0, generator)
     timed(benchmark, lambda: players.step(model.losses(frames, step), 0.5), device, len(frames))
 
 

@@ -21,6 +21,7 @@ import pytest
 import torch
 from av.video.stream import VideoStream
 
+from zoo.architectures import build
 from zoo.evaluation.watch import batches, encode_film, film_batch
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
@@ -54,7 +55,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -
     torch.set_num_threads(1)
     architecture = registry().models["ae"]
     torch.manual_seed(0)
-    model = architecture.build(SIZE, {"latent": 200, "width": width}).to(device).eval()
+    model = build(architecture, SIZE, {"latent": 200, "width": width}).to(device).eval()
     quantiser = Quantiser.spanning(encode_film(model, film, device).numbers)
     config = TrainingConfig(
         model="ae", origin="", options={}, film="film", film_fingerprint=film.fingerprint,

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.by_hand import WAYS, ByHand
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
+from zoo.architectures import build
 from zoo.autoencoder import Step
 from zoo.conformance.subject import Subject, scene, take_step
 from zoo.errors import BadInput
@@ -56,7 +57,7 @@ def test_a_step_by_hand_has_the_same_gradients(way: str) -> None:
     frames = scene(4, model.size).double()
     expected = Players(model).gradients(take_step(model, frames))
     progress = torch.tensor(0.5, dtype=torch.float64)
-    found = WAYS[way](model, frames, Step(progress, torch.Generator().manual_seed(0)))
+    found = WAYS[way](model, frames, Step(progress, 0, torch.Generator().manual_seed(0)))
     for player, gradients in expected.items():
         for mine, theirs in zip(found[player], gradients, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-10)
@@ -86,12 +87,12 @@ def test_step_against_one_by_hand(
     at: Setting = SETTINGS[setting]
     torch.manual_seed(0)
     options = {"latent": at.latent, "width": at.width}
-    mine: Any = registry().models["vaegan"].build(at.size, options)
+    mine: Any = build(registry().models["vaegan"], at.size, options)
     mine = mine.to(device, memory_format=torch.channels_last).train()
     theirs = copy.deepcopy(mine)
     frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
     frames = frames.permute(0, 3, 1, 2)
-    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
+    step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
     players, by_hand = Players(mine), ByHand(theirs, way)
     steps = 5 if setting == "quick" else 1
 
@@ -133,12 +134,12 @@ def test_compiled_step_against_a_plain_one(
         pytest.skip(str(error))
     at: Setting = SETTINGS["quick"]
     torch.manual_seed(0)
-    plain: Any = registry().models[model].build(at.size, {"latent": at.latent, "width": at.width})
+    plain: Any = build(registry().models[model], at.size, {"latent": at.latent, "width": at.width})
     plain = plain.to(device, memory_format=torch.channels_last).train()
     twin = copy.deepcopy(plain)
     frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
     frames = frames.permute(0, 3, 1, 2)
-    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
+    step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
     losses_of = compiled_losses(twin, mode)
     players, compiled_players = Players(plain), Players(twin)
     compiling = timed(lambda: compiled_players.step(losses_of(frames, step), 0.5), device)

@@ -11,9 +11,11 @@ from zoo_plugins.warped_components import WarpedComponents, reduced, warped
 
 import zoo
 from zoo import FrameSize, Step
+from zoo.architectures import build as build_model
 from zoo.conformance.subject import scene, scene_as_film
 from zoo.evaluation.watch import film_batch
 from zoo.films.in_memory import film_of
+from zoo.films.training_frames import TrainingFrames
 from zoo.plugins import registry
 
 SIZE = FrameSize(64, 36)
@@ -23,7 +25,7 @@ def build(name: str = "best", **options: object) -> zoo.Autoencoder:
     torch.manual_seed(0)
     architecture = registry().architecture(name)
     quick = architecture.presets.get("quick", {})
-    return architecture.build(SIZE, {"latent": 6, **quick, **options})
+    return build_model(architecture, SIZE, {"latent": 6, **quick, **options})
 
 
 def errors(model: zoo.Autoencoder, frames: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def errors(model: zoo.Autoencoder, frames: Tensor) -> Tensor:
 def prepared(**options: object) -> Best:
     model = build(**options).eval()
     assert isinstance(model, Best)
-    model.prepare(scene_as_film(SIZE))
+    model.prepare(TrainingFrames(scene_as_film(SIZE)))
     return model
 
 
@@ -52,7 +54,7 @@ def test_it_starts_from_the_principal_components() -> None:
     """With a byte for each coordinate, and no network to speak of yet, it is PCA."""
     frames = scene(48, SIZE)
     model, pca = prepared(warps=0, search=0, coordinates_a_number=1), build("pca")
-    pca.fit(scene_as_film(SIZE))
+    pca.fit(TrainingFrames(scene_as_film(SIZE)))
     start = errors(model, frames).mean()
     assert float(start) == pytest.approx(float(errors(pca, frames).mean()), rel=0.05)
 
@@ -101,11 +103,11 @@ def test_warped_frames_teach_the_components_of_what_the_film_does_not_show() -> 
     chance = torch.randn(40, 4, generator=torch.Generator().manual_seed(1))
     unseen = warped(scene(40, SIZE), chance)
     plain, widened = WarpedComponents(SIZE, 6, 0.0), WarpedComponents(SIZE, 6, 0.5)
-    plain.fit(film)
-    widened.fit(film)
+    plain.fit(TrainingFrames(film))
+    widened.fit(TrainingFrames(film))
     assert errors(widened, unseen).mean() < 0.8 * errors(plain, unseen).mean()
     again = WarpedComponents(SIZE, 6, 0.5)
-    again.fit(film)
+    again.fit(TrainingFrames(film))
     assert torch.equal(widened.components, again.components)
 
 
@@ -117,7 +119,7 @@ def test_errors_are_measured_against_those_of_the_linear_picture() -> None:
     ]
     linear = [WarpedComponents(SIZE, 6, 0.0) for _ in films]
     for components, film in zip(linear, films, strict=True):
-        components.fit(film)
+        components.fit(TrainingFrames(film))
     plain, faint = (
         components.typical_error(film) for components, film in zip(linear, films, strict=True)
     )
@@ -169,14 +171,14 @@ def test_a_search_lowers_what_it_weighs_features_and_all() -> None:
 @pytest.mark.parametrize("warps", [0.0, 0.4])
 def test_a_film_of_few_frames_has_few_components(count: int, warps: float) -> None:
     model = build(warps=warps, search=0).eval()
-    model.prepare(scene_as_film(SIZE, count=count, holdout=0))
+    model.prepare(TrainingFrames(scene_as_film(SIZE, count=count, holdout=0)))
     error = errors(model, scene(count, SIZE))
     assert error.isfinite().all() and error.max() < 0.01
 
 
 def test_a_coarse_picture_has_no_more_components_than_values() -> None:
     model = build(coarse=8, latent=40, search=0).eval()
-    model.prepare(scene_as_film(SIZE, count=200))
+    model.prepare(TrainingFrames(scene_as_film(SIZE, count=200)))
     assert errors(model, scene(48, SIZE)).isfinite().all()
 
 
@@ -185,7 +187,7 @@ def test_a_film_of_one_colour_takes_no_levels_at_all() -> None:
     film = film_of((frames * 255).byte().permute(0, 2, 3, 1).contiguous().numpy())
     model = build(search=0).eval()
     assert isinstance(model, Best)
-    model.prepare(film)
+    model.prepare(TrainingFrames(film))
     assert (model.code.base == 1).all()
     assert errors(model, (frames * 255).byte() / 255).max() < 1e-3
 
@@ -196,7 +198,7 @@ def test_the_number_of_ranks_changes_nothing() -> None:
     def loss(rank: int, ranks: int) -> Tensor:
         torch.manual_seed(0)
         part = frames.chunk(ranks)[rank]
-        step = Step(torch.tensor(0.5), torch.Generator().manual_seed(3), rank, ranks)
+        step = Step(torch.tensor(0.5), 0, torch.Generator().manual_seed(3), rank, ranks)
         return model.losses(part, step)["autoencoder"].total.detach()
 
     apart = (loss(0, 2) + loss(1, 2)) / 2

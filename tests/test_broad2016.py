@@ -15,6 +15,7 @@ from zoo_plugins.broad2016 import (
     zeros_around,
 )
 
+from zoo.architectures import build
 from zoo.autoencoder import Autoencoder, PlayerParameters, Step
 from zoo.conformance.subject import LATENT, Subject, extremes, scene, take_step
 from zoo.evaluation.decoder_weight import decoder_bytes
@@ -26,13 +27,13 @@ SMALL = FrameSize(50, 38)
 
 def built(architecture: type[Autoencoder] = Broad2016, **options) -> Autoencoder:
     torch.manual_seed(0)
-    return architecture.build(SMALL, {"width": 4, "latent": LATENT, **options})
+    return build(architecture, SMALL, {"width": 4, "latent": LATENT, **options})
 
 
 @pytest.mark.parametrize("architecture", [Broad2016, Broad2016Published])
 def test_at_full_size_it_has_the_parameters_of_2016(architecture: type[Autoencoder]) -> None:
     with torch.device("meta"):
-        model = architecture.build(FrameSize(256, 144), {"latent": 200})
+        model = build(architecture, FrameSize(256, 144), {"latent": 200})
     counts = {
         part: sum(p.numel() for p in getattr(model, part).parameters())
         for part in ("encoder", "decoder", "discriminator")
@@ -49,7 +50,7 @@ def test_at_full_size_it_has_the_parameters_of_2016(architecture: type[Autoencod
 
 
 def test_an_eighth_is_an_eighth_of_every_width() -> None:
-    eighth = Broad2016.build(SMALL, Broad2016.presets["quick"])
+    eighth = build(Broad2016, SMALL, Broad2016.presets["quick"])
     channels = [layer.out_channels for layer in eighth.encoder.trunk.convolutions]
     assert [8 * count for count in channels] == [80, 160, 320, 640]
 
@@ -81,7 +82,7 @@ def test_the_way_up_is_the_way_down_transposed(size: FrameSize) -> None:
 
 
 def test_weights_begin_as_in_2016() -> None:
-    model = Broad2016.build(SMALL, {"width": 16})
+    model = build(Broad2016, SMALL, {"width": 16})
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             assert layer.bias.abs().max() == 0
@@ -195,7 +196,7 @@ def test_noise_is_turned_down_for_the_second_half() -> None:
 def test_the_published_system_leaves_out_what_fills_no_batch_of_twelve() -> None:
     size = FrameSize(64, 36)
     intended, published = (
-        kind.build(size, {"width": 1}) for kind in (Broad2016, Broad2016Published)
+        build(kind, size, {"width": 1}) for kind in (Broad2016, Broad2016Published)
     )
     counts = (5, 12, 107, 1470, 1471)
     assert [published.frames_taken(count) for count in counts] == [5, 12, 96, 1464, 1464]

@@ -62,7 +62,7 @@ def broken_model(monkeypatch: pytest.MonkeyPatch) -> str:
     class Broken(plain):  # type: ignore[misc, valid-type]
         name = "broken"
 
-        def losses(self, frames, step):
+        def losses(self, batch, step):
             raise ArithmeticError("not | enough\nof it")
 
     monkeypatch.setitem(zoo.plugins.registry().models, "broken", Broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 import textwrap
@@ -49,7 +50,8 @@ class Sound(Autoencoder):
     def optimizer(self, player):
         return Optimizer(lr=0.01)
 
-    def losses(self, frames, step):
+    def losses(self, batch, step):
+        frames = batch.frames
         drawn = self.decode(self.encode(frames))
         on_real, on_drawn = (self.discriminator(f.flatten(1)).mean() for f in (frames, drawn))
         pixel = F.mse_loss(drawn, frames)
@@ -80,8 +82,8 @@ class OneLayerAstray(Sound):
 
 
 class ReversedSign(Sound):
-    def losses(self, frames, step):
-        found = super().losses(frames, step)
+    def losses(self, batch, step):
+        found = super().losses(batch, step)
         terms = dict(found["decoder"].terms)
         return {
             **found,
@@ -94,16 +96,16 @@ class NoSuchTerm(Sound):
 
 
 class DetachedLoss(Sound):
-    def losses(self, frames, step):
-        found = super().losses(frames, step)
+    def losses(self, batch, step):
+        found = super().losses(batch, step)
         return {**found, "encoder": Loss({"pixel": found["encoder"].terms["pixel"].detach()})}
 
 
 class DetachedTerm(Sound):
     """The decoder still learns from the adversary, so that its loss as a whole does reach it."""
 
-    def losses(self, frames, step):
-        found = super().losses(frames, step)
+    def losses(self, batch, step):
+        found = super().losses(batch, step)
         terms = dict(found["decoder"].terms)
         return {**found, "decoder": Loss({**terms, "pixel": terms["pixel"].detach()})}
 
@@ -146,9 +148,10 @@ class StateOutsideTheWeights(Sound):
 
     shift = torch.zeros(())
 
-    def losses(self, frames, step):
+    def losses(self, batch, step):
+        frames = batch.frames
         self.shift = 0.9 * self.shift + 0.1 * frames.mean().detach()
-        return super().losses(frames, step)
+        return super().losses(batch, step)
 
     def decode(self, latent):
         return (super().decode(latent) * (1 - self.shift)).clamp(0, 1)
@@ -211,8 +214,11 @@ class KeepsAConstantOnTheProcessor(Sound):
 
 
 class DrawsNoiseOnTheProcessor(Sound):
-    def losses(self, frames, step):
-        return super().losses(frames + 0.01 * torch.randn(frames.shape), step)
+    def losses(self, batch, step):
+        frames = batch.frames
+        return super().losses(
+            dataclasses.replace(batch, frames=frames + 0.01 * torch.randn(frames.shape)), step
+        )
 
 
 class GivesLatentsFromTheProcessor(Sound):
@@ -224,10 +230,14 @@ class GivesLatentsFromTheProcessor(Sound):
 
 
 class MixesTypesUnderAutocast(Sound):
-    def losses(self, frames, step):
+    def losses(self, batch, step):
+        frames = batch.frames
         latent = self.encode(frames)
         nothing = torch.zeros(latent.shape, device=latent.device)
-        return super().losses(frames + 0 * torch.lerp(latent, nothing, 0.5).sum(), step)
+        return super().losses(
+            dataclasses.replace(batch, frames=frames + 0 * torch.lerp(latent, nothing, 0.5).sum()),
+            step,
+        )
 
 
 class LearnsNothing(Sound):

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from tests.report.synthetic_results import ENVIRONMENT
-from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.cli.bench_table import bench_table
 from zoo.compare import costs
 from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, subjects_of, with_costs
@@ -64,7 +64,8 @@ class Sleepy(Autoencoder):
         time.sleep(0 if latent.is_meta else 2 * NAP)
         return self.up(latent).unflatten(1, (3, 32, 32))
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        frames = batch.frames
         error = (self.decode(self.encode(frames)) - frames).square().mean()
         return {"autoencoder": Loss({"pixel": error})}
 
@@ -72,7 +73,7 @@ class Sleepy(Autoencoder):
 class Forgetful(Sleepy):
     name = "forgetful"
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         raise ArithmeticError("not | enough\nof it")
 
 

@@ -8,8 +8,10 @@ import torch
 from zoo_plugins import pca
 from zoo_plugins.pca import PrincipalComponents
 
+from zoo.architectures import build
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
+from zoo.films.training_frames import TrainingFrames
 
 
 def film() -> Film:
@@ -22,8 +24,8 @@ def film() -> Film:
 
 
 def fitted(of: Film, latent: int = 6) -> PrincipalComponents:
-    model = PrincipalComponents.build(of.size, {"latent": latent})
-    model.fit(of)
+    model = build(PrincipalComponents, of.size, {"latent": latent})
+    model.fit(TrainingFrames(of))
     return model
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import zoo.autoencoder
 from zoo import hookspecs
+from zoo.architectures import parse_options
 from zoo.entry_points import installed, limit
 from zoo.errors import BadInput
 from zoo.plugins import Registry, registry
@@ -233,10 +234,10 @@ def test_an_unknown_model_says_which_there_are() -> None:
 def test_options_are_checked_with_the_option_named() -> None:
     model = registry().architecture("ae")
     with pytest.raises(BadInput, match="no option 'widht'; it has: latent, width"):
-        model.parse_options({"widht": "3"})
+        parse_options(model, {"widht": "3"})
     with pytest.raises(BadInput, match="option width"):
-        model.parse_options({"width": "wide"})
-    assert model.parse_options({"width": "24"}).model_dump()["width"] == 24
+        parse_options(model, {"width": "wide"})
+    assert parse_options(model, {"width": "24"}).model_dump()["width"] == 24
 
 
 def test_nothing_here_is_broken() -> None:

@@ -10,18 +10,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.autoencoder import Autoencoder, Loss, Losses, Optimizer, Options, Players, Step
+    from zoo.autoencoder import (
+        ANY,
+        Autoencoder,
+        Batch,
+        Group,
+        LatentSpec,
+        Loss,
+        Losses,
+        Optimizer,
+        Options,
+        Players,
+        Step,
+    )
     from zoo.codec import CodedFilm, FilmCodec
     from zoo.errors import BadInput, ZooError
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
+    from zoo.films.training_frames import TrainingFrames
     from zoo.frame_size import FrameSize
     from zoo.hookspecs import hookimpl
     from zoo.loading import Loaded, load
     from zoo.metric import Metric, TemporalMetric, Unavailable, shared
+    from zoo.recipe import Recipe
     from zoo.report.section import ReportSection
 
 _HOMES = {
+    "TrainingFrames": "zoo.films.training_frames",
+    "Recipe": "zoo.recipe",
+    "LatentSpec": "zoo.autoencoder",
+    "Group": "zoo.autoencoder",
+    "Batch": "zoo.autoencoder",
+    "ANY": "zoo.autoencoder",
     "Autoencoder": "zoo.autoencoder",
     "BadInput": "zoo.errors",
     "CodedFilm": "zoo.codec",
@@ -47,13 +67,17 @@ _HOMES = {
 }
 
 __all__ = [
+    "ANY",
     "Autoencoder",
     "BadInput",
+    "Batch",
     "CodedFilm",
     "Film",
     "FilmCodec",
     "FilmEntry",
     "FrameSize",
+    "Group",
+    "LatentSpec",
     "Loaded",
     "Loss",
     "Losses",
@@ -61,9 +85,11 @@ __all__ = [
     "Optimizer",
     "Options",
     "Players",
+    "Recipe",
     "ReportSection",
     "Step",
     "TemporalMetric",
+    "TrainingFrames",
     "Unavailable",
     "ZooError",
     "hookimpl",

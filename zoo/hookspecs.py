@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.metric import Metric
     from zoo.report.section import ReportSection
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""
 
 GROUPS = MappingProxyType(

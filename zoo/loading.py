@@ -27,7 +27,7 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder
 from zoo.environment import choose_device
 from zoo.errors import BadInput
-from zoo.evaluation.watch import BATCH, batches, drawn, film_batch
+from zoo.evaluation.watch import BATCH, drawn, sample_batch, sample_batches, samples_of
 from zoo.export.folder import read_folder
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
@@ -39,6 +39,7 @@ from zoo.plugins import registry
 from zoo.reconstruct.choosing import knows_film, named_run, run_of
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.opening import Opener
+from zoo.sampling import FilmSamples, Sampling
 from zoo.training.run_folder import TrainingConfig
 from zoo.training.runs import Run, find_runs
 from zoo.workspace import Workspace
@@ -132,7 +133,11 @@ class Loaded:
 
     Frames are given as uint8, RGB, an array or a tensor, (N, H, W, 3) or (N, 3, H, W); or as a
     float tensor (N, 3, H, W) in [0, 1]; of the size that the model was trained at. They come back
-    as a uint8 array (N, H, W, 3). Latents are float32 tensors (N, ...) on the model's device.
+    as a uint8 array (N, H, W, 3). Latents are float32 tensors (M, ...) on the model's device.
+
+    A model with a window or a context takes the frames as a shot of a film: in order, without a cut
+    among them. With a window of T there is a latent for every T frames, the last window padded with
+    the last frame; every other model has one for each frame.
     """
 
     eyes: Eyes
@@ -182,7 +187,7 @@ class Loaded:
 
     @torch.no_grad()
     def encode(self, frames: Frames, *, quantise: bool = False) -> Tensor:
-        """Latents of frames: float32 (N, ...).
+        """Latents of frames: float32 (M, ...).
 
         With `quantise` they are rounded to the levels at which every score is measured. Raises
         ValueError on frames of another form, and ZooError if a latent is not finite.
@@ -197,7 +202,9 @@ class Loaded:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor | npt.NDArray[np.floating[Any]]) -> Pixels:
-        """What the network draws from latents (N, ...) alone: uint8 (N, H, W, 3).
+        """What the network draws from latents (M, ...) alone: uint8 (N, H, W, 3).
+
+        With a window of T, N is M times T: the padding of a last window is drawn, too.
 
         Raises ValueError on latents of another form.
         """
@@ -205,11 +212,12 @@ class Loaded:
         wanted = self.eyes.quantiser.lowest.numel()
         if given.dim() < 2 or not len(given) or given[0].numel() != wanted:
             raise ValueError(f"latents are (N, ...), {wanted} numbers each; not {given.shape}")
-        return np.concatenate([drawn(self.network, some) for some in given.split(BATCH)])
+        count = max(1, BATCH // self.network.window)
+        return np.concatenate([drawn(self.network, some) for some in given.split(count)])
 
     def reconstruct(self, frames: Frames) -> Pixels:
         """Frames as the network draws them from quantised latents: uint8 (N, H, W, 3)."""
-        return self.decode(self.encode(frames, quantise=True))
+        return self.decode(self.encode(frames, quantise=True))[: len(frames)]
 
     def latents(self, film: str | Path | None = None) -> Latents:
         """A whole film in quantised numbers; by default the film that the model was loaded for.
@@ -248,12 +256,15 @@ class Loaded:
         given = frames.permute(0, 2, 3, 1) if is_bytes and shape != rows_first else frames
         if not len(given):
             raise ValueError("there are no frames")
-        for some in given.split(BATCH):
+        samples = FilmSamples.of(Sampling.of(self.network), [len(given)])
+        for which in sample_batches(samples):
+            some = given[torch.from_numpy(samples.indices[which].reshape(-1))]
             if is_bytes:
                 floats = some.to(self.device).permute(0, 3, 1, 2).float() / 255
             else:
                 floats = some.to(self.device, torch.float32)
-            yield floats.contiguous(memory_format=torch.channels_last)
+            floats = floats.contiguous(memory_format=torch.channels_last)
+            yield samples.sampling.shaped(floats)
 
 
 def load(
@@ -300,8 +311,12 @@ def film_latents(film: Film, eyes: Eyes) -> Latents:
     kept = eyes.kept(film)
     if kept is not None:
         return kept
-    parts = [eyes.see(film_batch(film, span, eyes.device)) for span in batches(film)]
-    return replace(parts[0], levels=torch.cat([part.levels for part in parts]))
+    samples = samples_of(film, eyes.model)
+    parts = [
+        eyes.see(sample_batch(film, samples, which, eyes.device))
+        for which in sample_batches(samples)
+    ]
+    return replace(parts[0], levels=torch.cat([part.levels for part in parts]), frames=len(film))
 
 
 def prior_sample(network: Autoencoder, count: int, seed: int) -> Tensor:

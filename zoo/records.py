@@ -148,10 +148,14 @@ class Cost(_Typed):
 class LatentInfo(_Typed):
     """How small a frame becomes."""
 
-    numbers: int | None
+    numbers: int | Number | None
     """Numbers a frame; null for a codec, which has no latent of a frame."""
-    bits: int | None
-    """Bits a frame after quantising each number to 8 bits; null for a codec."""
+    bits: int | Number | None
+    """Bits a frame as the model declares them, before lossless coding: 8 for a real number, and as
+    many as tell its codes apart for a code. Null for a codec. A padded window counts as a whole
+    one."""
+    codes: int | None = None
+    """How many values a number can have, where numbers are codes; null where they are real."""
     coded_bytes: Number
     """Bytes a frame on disk, averaged over the film: latents after lossless coding, or a codec's
     elementary stream."""

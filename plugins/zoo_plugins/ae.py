@@ -9,7 +9,7 @@ import pydantic
 from torch import Tensor, nn
 
 import zoo
-from zoo import Loss, Losses, Optimizer, Step, hookimpl
+from zoo import Batch, Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import Down, Up
 
@@ -58,8 +58,9 @@ class PlainAutoencoder(zoo.Autoencoder):
         """AdamW at the learning rate of the options."""
         return Optimizer(lr=self.options.lr)
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """Squared error on colour values, in the units that the other models use too."""
+        frames = batch.frames
         drawn = self.decode(self.encode(frames))
         return {"autoencoder": Loss({"pixel": pixel_nats(drawn, frames, PIXEL_SD)})}
 

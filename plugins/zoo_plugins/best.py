@@ -24,7 +24,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zoo
-from zoo import Film, FrameSize, Loss, Losses, Optimizer, Step, hookimpl
+from zoo import (
+    Batch,
+    FrameSize,
+    LatentSpec,
+    Loss,
+    Losses,
+    Optimizer,
+    Step,
+    TrainingFrames,
+    hookimpl,
+)
 from zoo_plugins.byte_code import ByteCode
 from zoo_plugins.code_search import searched
 from zoo_plugins.layers import STAGES, Block, halvings, widths
@@ -212,15 +222,19 @@ class Best(zoo.Autoencoder):
         self.typical_error: Tensor
         self.register_buffer("typical_error", torch.tensor(0.1))
 
+    def latent_spec(self) -> LatentSpec:
+        """Bytes."""
+        return LatentSpec((self.options.latent,), codes=256)
+
     @torch.no_grad()
-    def prepare(self, film: Film) -> None:
+    def prepare(self, frames: TrainingFrames) -> None:
         """Start from the components; weighed as levels are, coordinates vary by 1."""
         # Few frames, and small ones, have few components; coordinates left over stay zero.
-        shown = len(film.split.seen) * (2 if self.options.warps else 1)
+        shown = len(frames) * (2 if self.options.warps else 1)
         count = max(1, min(self.code.coordinates, shown - 1, 3 * self.coarse.pixels))
         linear = WarpedComponents(self.coarse, count, self.options.warps)
-        linear.to(self.project.weight.device).fit(film)
-        values, weights = linear.samples(film)
+        linear.to(self.project.weight.device).fit(frames)
+        values, weights = linear.samples(frames)
         spreads = (weights / weights.sum() @ values.square()).sqrt()
         # What hardly varies is rounding, and is left out.
         varies = spreads > max(LEAST_SPREAD, LEAST_SHARE * float(spreads.max()))
@@ -238,7 +252,7 @@ class Best(zoo.Autoencoder):
         rest = 0, self.code.coordinates - count
         self.code.fit(F.pad(values * scale, rest), weights, F.pad(spreads.square(), rest))
         # A film that is easy to draw has small errors, which are to weigh as much beside features.
-        self.typical_error.fill_(linear.typical_error(film))
+        self.typical_error.fill_(linear.typical_error(frames))
 
     def projected(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to coordinates along the components (B, N)."""
@@ -289,8 +303,9 @@ class Best(zoo.Autoencoder):
         """AdamW at the learning rate of the options."""
         return Optimizer(lr=self.options.lr)
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """Errors of pixels, structure and features, of frames and of warped copies."""
+        frames = batch.frames
         copies = self._copies(frames, step)
         shown = torch.cat([frames, copies])
         drawn = self.drawing(self.code.levels_of(self._noisy_digits(frames, copies, step)))

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zoo
-from zoo import FrameSize, Loss, Losses, Optimizer, Players, Step, hookimpl
+from zoo import Batch, FrameSize, Loss, Losses, Optimizer, Players, Step, hookimpl
 from zoo_plugins.gaussian import Posterior
 from zoo_plugins.layers import halvings, widths
 
@@ -215,14 +215,19 @@ class Broad2016(zoo.Autoencoder):
         )
 
     options: Options
+    discriminator: Discriminator
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
         running = not options.batch_statistics
         self.encoder = Encoder(size, options.width, options.latent, running)
         self.decoder = Decoder(size, options.width, options.latent, running)
-        self.discriminator = Discriminator(size, options.width)
         self.apply(first_weights)
+
+    def training_modules(self) -> Mapping[str, nn.Module]:
+        """The discriminator."""
+        discriminator = Discriminator(self.size, self.options.width)
+        return {"discriminator": discriminator.apply(first_weights)}
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to the means of their posteriors (B, L)."""
@@ -276,8 +281,9 @@ class Broad2016(zoo.Autoencoder):
         first, last = self.options.noise, self.options.noise_at_last
         return torch.where(step.progress < FINE_TUNING, first, last)
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """The losses of 2016; the adversarial one is minimised and maximised, as in the paper."""
+        frames = batch.frames
         posterior = self.encoder(frames)
         noise = self.noise_sd(step) * step.randn_like(posterior.mean)
         drawn = self.decoder(posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise)

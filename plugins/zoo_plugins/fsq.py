@@ -7,13 +7,14 @@ L numbers has the same bits as any other here, and nothing is lost when it is st
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo import Loss, Losses, Step, hookimpl
+from zoo import Batch, LatentSpec, Loss, Losses, Step, hookimpl
 from zoo_plugins.ae import PIXEL_SD, PlainAutoencoder
 from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import Down, Up
@@ -36,6 +37,10 @@ class QuantisedAutoencoder(PlainAutoencoder):
         inside = len(LEVELS) * codes
         self.quantiser = FSQ(list(LEVELS), dim=inside, num_codebooks=codes)
         return Down(self.size, width, inside), Up(self.size, width, inside)
+
+    def latent_spec(self) -> LatentSpec:
+        """A code a byte."""
+        return LatentSpec((self.options.latent,), codes=math.prod(LEVELS))
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to the numbers of their codes: (B, L), whole, from 0 to 239."""
@@ -67,8 +72,9 @@ class QuantisedAutoencoder(PlainAutoencoder):
         quantised, codes = self.quantiser(self.encoder(frames).unsqueeze(1))
         return quantised.flatten(1), codes
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """Squared error on colour values, in the units that the other models use too."""
+        frames = batch.frames
         quantised, _ = self._quantised(frames)
         return {
             "autoencoder": Loss({"pixel": pixel_nats(self.decoder(quantised), frames, PIXEL_SD)})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import Film, FrameSize, Options, hookimpl
+from zoo import FrameSize, LatentSpec, Options, TrainingFrames, hookimpl
 
 
 class MeanFrame(zoo.Autoencoder):
@@ -31,12 +31,16 @@ class MeanFrame(zoo.Autoencoder):
         """The mean frame, B times."""
         return self.mean.expand(latent.shape[0], -1, -1, -1)
 
-    def fit(self, film: Film) -> None:
-        """Average the film's training frames, one at a time in double precision."""
+    def latent_spec(self) -> LatentSpec:
+        """No numbers."""
+        return LatentSpec((0,))
+
+    def fit(self, frames: TrainingFrames) -> None:
+        """Average the training frames, one at a time in double precision."""
         total = torch.zeros_like(self.mean, dtype=torch.float64)
-        for index in film.split.seen:
-            total += torch.from_numpy(film.frames[int(index)].copy()).to(total)
-        self.mean.copy_(total / (255 * len(film.split.seen)))
+        for frame in frames.batches(1, self.mean.device):
+            total += frame[0]
+        self.mean.copy_(total / len(frames))
 
 
 @hookimpl

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 import pydantic
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 import zoo
-from zoo import Loss, Losses, Step, hookimpl
+from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo_plugins.ae import PIXEL_SD, PlainAutoencoder
 from zoo_plugins.structural_similarity import multiscale_similarity
 
@@ -39,8 +38,9 @@ class MsSsimAutoencoder(PlainAutoencoder):
 
     options: Options
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """The published mix, in about the units of the other models' pixel errors."""
+        frames = batch.frames
         share = self.options.structure
         drawn = self.decode(self.encode(frames))
         with torch.autocast(frames.device.type, enabled=False):

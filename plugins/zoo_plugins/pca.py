@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import BadInput, Film, FrameSize, Options, hookimpl
+from zoo import BadInput, FrameSize, Options, TrainingFrames, hookimpl
 
 EXACT_UP_TO = 6000
 """Frames whose inner products are held at once: 288 MB in double precision."""
@@ -53,44 +53,47 @@ class PrincipalComponents(zoo.Autoencoder):
         flat = latent @ self.components + self.mean
         return flat.unflatten(1, (3, self.size.height, self.size.width)).clamp(0, 1)
 
-    def fit(self, film: Film) -> None:
-        """Find the components of the film's training frames.
+    def fit(self, frames: TrainingFrames) -> None:
+        """Find the components of the training frames.
 
-        Raises BadInput where the film has no more training frames than the latent has numbers.
+        Raises BadInput where there are no more training frames than the latent has numbers.
         """
-        frames = len(film.split.seen)
-        if frames <= self.options.latent:
+        count = len(frames)
+        if count <= self.options.latent:
             raise BadInput(
-                f"{film.name} has {frames} training frames, too few for {self.options.latent} "
-                f"principal components; use --latent {max(1, frames // 10)}"
+                f"{frames.film} has {count} training frames, too few for {self.options.latent} "
+                f"principal components; use --latent {max(1, count // 10)}"
             )
         total = torch.zeros_like(self.mean, dtype=torch.float64)
-        for chunk in self._chunks(film):
+        for chunk in self._chunks(frames):
             total += chunk.sum(dim=0, dtype=torch.float64)
-        self.mean.copy_(total / frames)
-        found = self._exact(film) if frames <= EXACT_UP_TO else self._by_subspace_iteration(film)
+        self.mean.copy_(total / count)
+        exact = count <= EXACT_UP_TO
+        found = self._exact(frames) if exact else self._by_subspace_iteration(frames)
         self.components.copy_(found)
 
-    def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+    def _chunks(
+        self, frames: TrainingFrames, start: int = 0, stop: int | None = None
+    ) -> Iterator[Tensor]:
         """Training frames `[start, stop)`, flattened and centred, a chunk at a time."""
-        for frames in self._frames(film, start, stop):
-            yield frames.flatten(1) - self.mean
+        for some in self._frames(frames, start, stop):
+            yield some.flatten(1) - self.mean
 
-    def _frames(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+    def _frames(
+        self, frames: TrainingFrames, start: int = 0, stop: int | None = None
+    ) -> Iterator[Tensor]:
         """Training frames `[start, stop)`, float (B, 3, H, W) in [0, 1], a chunk at a time."""
-        for indices in torch.from_numpy(film.split.seen[start:stop]).split(CHUNK):
-            frames = torch.from_numpy(film.store.array[indices.numpy()]).to(self.mean.device)
-            yield frames.permute(0, 3, 1, 2).float() / 255
+        return frames.batches(CHUNK, self.mean.device, start, stop)
 
-    def _exact(self, film: Film) -> Tensor:
+    def _exact(self, frames: TrainingFrames) -> Tensor:
         """Components (L, values) from the eigenvectors of the frames' inner products."""
-        frames = len(film.split.seen)
-        products = torch.zeros(frames, frames, dtype=torch.float64, device=self.mean.device)
-        for start in range(0, frames, BLOCK):
-            block = torch.cat(list(self._chunks(film, start, start + BLOCK)))
+        count = len(frames)
+        products = torch.zeros(count, count, dtype=torch.float64, device=self.mean.device)
+        for start in range(0, count, BLOCK):
+            block = torch.cat(list(self._chunks(frames, start, start + BLOCK)))
             rows = slice(start, start + len(block))
             at = start
-            for chunk in self._chunks(film, start):
+            for chunk in self._chunks(frames, start):
                 columns = slice(at, at + len(chunk))
                 found = (block @ chunk.T).double()
                 products[rows, columns] = found
@@ -99,11 +102,11 @@ class PrincipalComponents(zoo.Autoencoder):
         _, vectors = torch.linalg.eigh(products)
         leading = vectors[:, -self.options.latent :].flip(1).T.float()
         directions = torch.zeros_like(self.components)
-        for weights, chunk in zip(leading.split(CHUNK, dim=1), self._chunks(film), strict=True):
+        for weights, chunk in zip(leading.split(CHUNK, dim=1), self._chunks(frames), strict=True):
             directions += weights @ chunk
         return torch.linalg.qr(directions.T).Q.T
 
-    def _by_subspace_iteration(self, film: Film) -> Tensor:
+    def _by_subspace_iteration(self, frames: TrainingFrames) -> Tensor:
         """Components (L, values) by repeated passes over the film, until variances settle."""
         wanted = self.options.latent
         generator = torch.Generator(self.mean.device).manual_seed(0)
@@ -114,7 +117,7 @@ class PrincipalComponents(zoo.Autoencoder):
         before = torch.zeros(wanted, device=self.mean.device)
         for _ in range(PASSES):
             image = torch.zeros_like(basis)
-            for chunk in self._chunks(film):
+            for chunk in self._chunks(frames):
                 image += chunk.T @ (chunk @ basis)
             values, rotation = torch.linalg.eigh(basis.T @ image)
             variances = values.flip(0)[:wanted]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zoo
-from zoo import Loss, Losses, Step, hookimpl
+from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo.pretrained import feature_network
 from zoo_plugins.vae import VariationalAutoencoder
 
@@ -100,13 +100,16 @@ class PerceptualVae(VariationalAutoencoder):
         )
 
     options: Options
+    distance: FeatureDistance
 
-    def __init__(self, size: zoo.FrameSize, options: Options) -> None:
-        super().__init__(size, options)
-        self.distance = FeatureDistance(options.backbone, options.stages, size)
+    def training_modules(self) -> Mapping[str, nn.Module]:
+        """The network whose features are compared."""
+        options = self.options
+        return {"distance": FeatureDistance(options.backbone, options.stages, self.size)}
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """The VAE's terms and the feature distance."""
+        frames = batch.frames
         posterior = self.posterior(frames)
         drawn = self.decode(posterior.sample(step))
         terms = self.evidence_terms(frames, posterior, drawn)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import Loss, Losses, Optimizer, Step, hookimpl
+from zoo import Batch, Loss, Losses, Optimizer, Step, hookimpl
 from zoo_plugins.gaussian import Posterior, pixel_nats
 from zoo_plugins.layers import Down, Up
 
@@ -75,8 +75,9 @@ class VariationalAutoencoder(zoo.Autoencoder):
             "kl": posterior.kl(3 * self.size.pixels),
         }
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """The negative evidence lower bound."""
+        frames = batch.frames
         posterior = self.posterior(frames)
         drawn = self.decode(posterior.sample(step))
         return {"autoencoder": Loss(self.evidence_terms(frames, posterior, drawn))}

@@ -23,7 +23,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 import zoo
-from zoo import Loss, Losses, Optimizer, Players, Step, hookimpl
+from zoo import Batch, Loss, Losses, Optimizer, Players, Step, hookimpl
 from zoo_plugins.gaussian import pixel_nats
 from zoo_plugins.layers import STAGES, halvings, widths
 from zoo_plugins.vae import VariationalAutoencoder
@@ -107,10 +107,12 @@ class VaeGan(VariationalAutoencoder):
         )
 
     options: Options
+    discriminator: Discriminator
 
-    def __init__(self, size: zoo.FrameSize, options: Options) -> None:
-        super().__init__(size, options)
-        self.discriminator = Discriminator(size, options.width, options.spectral)
+    def training_modules(self) -> Mapping[str, nn.Module]:
+        """The discriminator."""
+        options = self.options
+        return {"discriminator": Discriminator(self.size, options.width, options.spectral)}
 
     def players(self) -> Players:
         """Encoder, decoder and discriminator, each with its own loss."""
@@ -125,8 +127,9 @@ class VaeGan(VariationalAutoencoder):
         pace = self.options.pace if player == "discriminator" else 1.0
         return Optimizer(lr=pace * self.options.lr, betas=(0.5, 0.99))
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         """Each player's loss; the engine keeps each from moving another player."""
+        frames = batch.frames
         options = self.options
         posterior = self.posterior(frames)
         drawn = self.decode(posterior.sample(step))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import zoo
-from zoo import Film, FrameSize
+from zoo import FrameSize, TrainingFrames
 from zoo_plugins.pca import PrincipalComponents
 
 ZOOM_SD = 0.3
@@ -68,60 +68,64 @@ class WarpedComponents(PrincipalComponents):
         super().__init__(size, zoo.Options(latent=latent))
         self.share = share
 
-    def fit(self, film: Film) -> None:
+    def fit(self, frames: TrainingFrames) -> None:
         """Find the mean of the training frames and the components."""
         total = torch.zeros_like(self.mean, dtype=torch.float64)
-        for frames in self._frames(film):
-            total += frames.flatten(1).sum(dim=0, dtype=torch.float64)
-        self.mean.copy_(total / len(film.split.seen))
-        self.components.copy_(self._by_subspace_iteration(film))
+        for some in self._frames(frames):
+            total += some.flatten(1).sum(dim=0, dtype=torch.float64)
+        self.mean.copy_(total / len(frames))
+        self.components.copy_(self._by_subspace_iteration(frames))
 
-    def samples(self, film: Film) -> tuple[Tensor, Tensor]:
+    def samples(self, frames: TrainingFrames) -> tuple[Tensor, Tensor]:
         """Coordinates (S, L) of frames and copies, and what each counts (S,).
 
         Scores are means over frames of a logarithm of the error, so a frame counts the more, the
         less the components leave of it. A long film is thinned out.
         """
-        thinned = math.ceil(len(film.split.seen) / SAMPLES)
+        thinned = math.ceil(len(frames) / SAMPLES)
         coordinates, counts = [], []
-        for chunk, count in self._frames_and_copies(film):
+        for chunk, count in self._frames_and_copies(frames):
             some = chunk[::thinned]
             found, left = self._projected(some)
             coordinates.append(found)
             counts.append(count / (left + NEGLIGIBLE))
         return torch.cat(coordinates), torch.cat(counts)
 
-    def typical_error(self, film: Film) -> float:
+    def typical_error(self, frames: TrainingFrames) -> float:
         """Root of the mean squared error of a training frame's colours: a geometric mean."""
         total = 0.0
-        for chunk in super()._chunks(film):
+        for chunk in super()._chunks(frames):
             total += float(self._projected(chunk)[1].clamp_min(LEAST_ERROR).log().sum())
-        return math.exp(0.5 * total / len(film.split.seen))
+        return math.exp(0.5 * total / len(frames))
 
     def _projected(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates (B, L), and the mean squared error of what they leave (B,)."""
         found = chunk @ self.components.T
         return found, (chunk - found @ self.components).square().mean(dim=1)
 
-    def _frames(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+    def _frames(
+        self, frames: TrainingFrames, start: int = 0, stop: int | None = None
+    ) -> Iterator[Tensor]:
         """Training frames `[start, stop)` as they are at this size, a chunk at a time."""
-        for frames in super()._frames(film, start, stop):
-            yield reduced(frames, self.size)
+        for some in super()._frames(frames, start, stop):
+            yield reduced(some, self.size)
 
-    def _frames_and_copies(self, film: Film) -> Iterator[tuple[Tensor, float]]:
+    def _frames_and_copies(self, frames: TrainingFrames) -> Iterator[tuple[Tensor, float]]:
         """Chunks of training frames and of their copies by turns, and what a frame in each counts.
 
         Flattened and centred.
         """
         generator = torch.Generator().manual_seed(0)
-        for frames in self._frames(film):
-            yield frames.flatten(1) - self.mean, 1.0
+        for some in self._frames(frames):
+            yield some.flatten(1) - self.mean, 1.0
             if self.share:
-                chance = torch.randn(len(frames), 4, generator=generator).to(frames.device)
-                yield warped(frames, chance).flatten(1) - self.mean, self.share
+                chance = torch.randn(len(some), 4, generator=generator).to(some.device)
+                yield warped(some, chance).flatten(1) - self.mean, self.share
 
-    def _chunks(self, film: Film, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+    def _chunks(
+        self, frames: TrainingFrames, start: int = 0, stop: int | None = None
+    ) -> Iterator[Tensor]:
         """Training frames and copies, each as much longer as it counts more: the whole film."""
         assert not start and stop is None, "a part of the copies would not be those of the whole"
-        for chunk, count in self._frames_and_copies(film):
+        for chunk, count in self._frames_and_copies(frames):
             yield math.sqrt(count) * chunk

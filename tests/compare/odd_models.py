@@ -22,7 +22,7 @@ class Crashes(ae.PlainAutoencoder):
     name: ClassVar[str] = "crashes"
     summary: ClassVar[str] = "a fault in native code"
 
-    def losses(self, frames: Any, step: Any) -> Any:
+    def losses(self, batch: Any, step: Any) -> Any:
         """Never comes back."""
         os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(60)
@@ -34,7 +34,7 @@ class Exits(ae.PlainAutoencoder):
     name: ClassVar[str] = "exits"
     summary: ClassVar[str] = "calls sys.exit"
 
-    def losses(self, frames: Any, step: Any) -> Any:
+    def losses(self, batch: Any, step: Any) -> Any:
         """Never comes back."""
         sys.exit("I have had enough")
 
@@ -45,7 +45,7 @@ class Greedy(ae.PlainAutoencoder):
     name: ClassVar[str] = "greedy"
     summary: ClassVar[str] = "more memory than there is"
 
-    def losses(self, frames: Any, step: Any) -> Any:
+    def losses(self, batch: Any, step: Any) -> Any:
         """Raises what Python raises."""
         bytearray(1 << 60)
 
@@ -64,16 +64,16 @@ class Slow(ae.PlainAutoencoder):
 
     options: Options
 
-    def prepare(self, film: zoo.Film) -> None:
+    def prepare(self, frames: zoo.TrainingFrames) -> None:
         """Called where there is no checkpoint to go on from."""
         if self.options.diary:
             with Path(self.options.diary).open("a") as diary:
                 diary.write(f"{os.getpid()}\n")
 
-    def losses(self, frames: Any, step: Any) -> Any:
+    def losses(self, batch: Any, step: Any) -> Any:
         """The plain ones, later."""
         time.sleep(self.options.pause)
-        return super().losses(frames, step)
+        return super().losses(batch, step)
 
 
 @hookimpl

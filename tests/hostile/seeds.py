@@ -15,6 +15,7 @@ from safetensors.torch import save, save_file
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import ENVIRONMENT, comparison
 from tests.report.synthetic_results import series as series_of
+from zoo.architectures import build
 from zoo.archive.container import Content, write_container
 from zoo.archive.description import Description, FilmPart, LatentPart, ModelPart
 from zoo.archive.weights import decoder_of, fingerprint
@@ -60,7 +61,7 @@ fps = "24000/1001"
 def model() -> torch.nn.Module:
     """A tiny autoencoder, always with the same weights."""
     torch.manual_seed(0)
-    return registry().models["ae"].build(SIZE, CONFIG.options)
+    return build(registry().models["ae"], SIZE, CONFIG.options)
 
 
 def levels() -> np.ndarray:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.small import config_of
-from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.architectures import build
+from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
@@ -58,7 +59,8 @@ class Rivals(Autoencoder):
     def players(self):
         return {"first": self.first.parameters(), "second": self.second.parameters()}
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        frames = batch.frames
         values = frames.flatten(1)
         latent = torch.tanh(self.first(values))
         latent = torch.exp(latent * 0.5) + step.randn_like(latent)
@@ -71,7 +73,7 @@ class Rivals(Autoencoder):
 
 
 def step_of(seed: int) -> Step:
-    return Step(torch.tensor(0.3), torch.Generator().manual_seed(seed))
+    return Step(torch.tensor(0.3), 0, torch.Generator().manual_seed(seed))
 
 
 def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
@@ -119,7 +121,7 @@ def test_code_that_others_left_in_the_cache_is_not_taken(compiler: None) -> None
 @pytest.mark.parametrize("name", ["vae", "vaegan"])
 def test_a_compiled_step_of_a_model_of_ours(name: str, compiler: None) -> None:
     torch.manual_seed(0)
-    model = registry().models[name].build(FrameSize(32, 32), {"latent": 4, "width": 8})
+    model = build(registry().models[name], FrameSize(32, 32), {"latent": 4, "width": 8})
     model = model.to(memory_format=torch.channels_last).train()
     frames = torch.rand(4, 32, 32, 3).permute(0, 3, 1, 2)
     assert_same_step(model, frames)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.small import config_of
-from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
@@ -181,8 +181,8 @@ def test_a_loss_that_is_no_number_stops_with_step_player_and_term(
     class Breaks(plain):  # type: ignore[misc, valid-type]
         name = "breaks"
 
-        def losses(self, frames, step):
-            losses = super().losses(frames, step)
+        def losses(self, batch, step):
+            losses = super().losses(batch, step)
             if step.progress >= 0.5:
                 losses["autoencoder"].terms["pixel"].data.fill_(torch.nan)
             return losses
@@ -232,10 +232,11 @@ def test_out_of_memory_says_what_would_fit_and_changes_nothing(
     class Hungry(plain):  # type: ignore[misc, valid-type]
         name = "hungry"
 
-        def losses(self, frames, step):
+        def losses(self, batch, step):
+            frames = batch.frames
             if len(frames) > 5:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
-            return super().losses(frames, step)
+            return super().losses(batch, step)
 
     monkeypatch.setitem(registry().models, "hungry", Hungry)
     monkeypatch.setitem(registry().origins, "hungry", "test 0")
@@ -263,7 +264,8 @@ class Choosy(Autoencoder):
         drawn = (latent[:, :1] + self.brightness).clamp(0, 1)[:, :, None, None]
         return drawn.expand(-1, 3, self.size.height, self.size.width)
 
-    def losses(self, frames: torch.Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        frames = batch.frames
         self.shown.append(frames.detach().clone())
         return {"autoencoder": Loss({"pixel": (self.brightness - frames.mean()).square().sum()})}
 

@@ -66,7 +66,8 @@ class OneProduct(Autoencoder):
         super().__init__(size, options)
         self.weight = torch.nn.Parameter(torch.randn(3 * size.pixels, 7))
 
-    def losses(self, frames, step):
+    def losses(self, batch, step):
+        frames = batch.frames
         return {"autoencoder": Loss({"any": (frames.flatten(1) @ self.weight).square().mean()})}
 
 

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.autoencoder import Autoencoder, Loss, Losses, Optimizer, Options, PlayerParameters, Step
+from zoo.autoencoder import (
+    Autoencoder,
+    Batch,
+    Loss,
+    Losses,
+    Optimizer,
+    Options,
+    PlayerParameters,
+    Step,
+)
 from zoo.conformance.subject import Subject, scene, take_step
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
@@ -55,7 +64,7 @@ class TwoPlayers(Autoencoder):
     def optimizer(self, player: str) -> Optimizer:
         return Optimizer(name="adamw", lr=0.1)
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
         product = (self.left * self.right).sum()
         return {
             "left": Loss({"down": product}),
@@ -104,8 +113,8 @@ def test_a_gated_step_moves_the_others_exactly_as_it_would_have() -> None:
     plain = registry().models["vaegan"]
 
     class Gated(plain):  # type: ignore[misc, valid-type]
-        def losses(self, frames: Tensor, step: Step) -> Losses:
-            losses = dict(super().losses(frames, step))
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            losses = dict(super().losses(batch, step))
             losses["discriminator"] = Loss(losses["discriminator"].terms, torch.tensor(False))
             return losses
 
@@ -133,7 +142,8 @@ def test_a_gradient_in_another_memory_layout_moves_the_right_weights() -> None:
             super().__init__(FrameSize(32, 32), Options())
             self.up = nn.ConvTranspose2d(8, 4, 4, 2, padding=1)
 
-        def losses(self, frames: Tensor, step: Step) -> Losses:
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            frames = batch.frames
             return {"autoencoder": Loss({"all": self.up(frames).square().mean()})}
 
     frames = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last)

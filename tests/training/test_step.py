@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.small import SIZE, config_of
-from zoo.autoencoder import Autoencoder, Loss, Losses, Options, Step
+from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.conformance.subject import Subject, scene
 from zoo.films.film import Film
 from zoo.plugins import registry
@@ -45,7 +45,8 @@ class Chancy(Autoencoder):
         shape = (-1, 3, self.size.height, self.size.width)
         return self.outward(self.dropout(latent)).sigmoid().reshape(shape)
 
-    def losses(self, frames: Tensor, step: Step) -> Losses:
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        frames = batch.frames
         latent = self.encode(frames)
         latent = latent + 0.1 * step.randn_like(latent) + 0.1 * torch.rand_like(latent)
         return {"autoencoder": Loss({"pixel": (self.decode(latent) - frames).square().mean()})}
@@ -131,9 +132,10 @@ def test_no_two_steps_have_the_same_noise() -> None:
     drawn: list[Tensor] = []
 
     class Noted(Chancy):
-        def losses(self, frames: Tensor, step: Step) -> Losses:
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            frames = batch.frames
             drawn.append(torch.cat([step.randn_like(frames).flatten(), torch.rand(5)]))
-            return super().losses(frames, step)
+            return super().losses(batch, step)
 
     step = step_of(Noted(SIZE, Options(latent=4)), seed=3)
     for number in range(20):
@@ -172,12 +174,13 @@ def test_the_batch_that_fits_is_searched_in_the_precision_of_the_training() -> N
     types: list[tuple[int, torch.dtype]] = []
 
     class Hungry(Chancy):
-        def losses(self, frames: Tensor, step: Step) -> Losses:
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            frames = batch.frames
             latent = self.encode(frames)
             types.append((len(frames), latent.dtype))
             if len(frames) > 3:
                 raise torch.OutOfMemoryError("no memory")
-            return super().losses(frames, step)
+            return super().losses(batch, step)
 
     step = step_of(Hungry(SIZE, Options(latent=4)), precision="bf16-mixed")
     assert batch_that_fits(step, scene(16, SIZE)) == 2

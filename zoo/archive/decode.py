@@ -23,6 +23,7 @@ from zoo.latents.packing import unpack
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
 from zoo.reconstruct.eyes import Eyes
+from zoo.sampling import FilmSamples
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import find_runs
@@ -49,6 +50,8 @@ class FilmFile:
 
     container: Container
     latents: Latents
+    samples: FilmSamples
+    """Which latents draw which frames."""
     ticks: Ticks
     """When each frame is shown (N,)."""
     sound: SoundFile | None
@@ -66,10 +69,14 @@ class FilmFile:
             said.latent.bits,
             said.latent.codes,
         )
-        if frames * numbers * quantiser.width > most_levels(content.latents.size):
+        try:
+            samples = said.latent.samples(frames)
+        except ValueError as error:
+            raise BadInput(f"{path}: {error}") from None
+        if len(samples) * numbers * quantiser.width > most_levels(content.latents.size):
             raise BadInput(f"{path} claims {frames:,} frames, which its latents cannot hold")
         try:
-            levels = unpack(content.latents.tobytes(), frames, numbers, quantiser.width)
+            levels = unpack(content.latents.tobytes(), len(samples), numbers, quantiser.width)
             packed = None if content.times is None else content.times.tobytes()
             ticks = unpack_ticks(packed, frames, said.film.fps, said.film.first_tick)
         except BadInput as error:
@@ -77,9 +84,9 @@ class FilmFile:
         if said.latent.codes is not None and levels.max(initial=0) >= said.latent.codes:
             raise BadInput(f"{path} has other codes than the {said.latent.codes:,} it declares")
         whole = levels if quantiser.width == 1 else levels.astype(np.int32)
-        latents = Latents(torch.from_numpy(whole), said.latent.shape, quantiser)
+        latents = Latents(torch.from_numpy(whole), said.latent.shape, quantiser, frames)
         sound = None if content.sound is None else SoundFile(content.sound.tobytes())
-        return cls(container, latents, ticks, sound)
+        return cls(container, latents, samples, ticks, sound)
 
     @property
     def said(self) -> Description:
@@ -161,17 +168,26 @@ def pictures(film: FilmFile, eyes: Eyes) -> Generator[Pixels, None, None]:
 def _drawn(film: FilmFile, eyes: Eyes) -> Iterator[Pixels]:
     where = film.container.path
     size = FrameSize.parse(eyes.config.size)
+    samples = film.samples
+    if samples.sampling.window != eyes.model.window:
+        raise BadInput(
+            f"{where} has {samples.sampling.window} frames to a latent; {eyes.config.model} here "
+            f"has {eyes.model.window}"
+        )
     for start in range(0, len(film), BATCH):
-        levels = film.latents.levels[start : start + BATCH].to(eyes.device)
+        span = slice(start, min(start + BATCH, len(film)))
+        which = samples.covering(span)
+        levels = film.latents.levels[which].to(eyes.device)
         some = replace(film.latents, levels=levels, quantiser=eyes.quantiser)
         try:
             drawn = eyes.draw(some)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             why = " ".join(str(error).split())[:200]
             raise BadInput(f"{where}: {eyes.config.model} cannot draw its latents: {why}") from None
-        if drawn.shape != (len(levels), size.height, size.width, 3):
+        count = len(levels) * samples.sampling.window
+        if drawn.shape != (count, size.height, size.width, 3):
             raise BadInput(f"{where}: {eyes.config.model} draws no frames of {size} from it")
-        yield drawn
+        yield drawn if samples.sampling.window == 1 else drawn[samples.within(span, which)]
 
 
 def decode(

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from zoo.latents.packing import BITS, MOST_CODES, code_bits
+from zoo.sampling import LARGEST, FilmSamples, Sampling
 from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[3] = 3
 READ_VERSIONS = (1, 2, 3)
-"""Version 1 does not say how large the decoder is; before version 3 there are no declared codes."""
+"""Version 1 does not say how large the decoder is; only version 3 has codes and windows."""
 TICKS: Literal[120_000] = 120_000
 """Ticks a second of its clock: every usual rate, also 24000/1001, is whole in it."""
 MOST_FRAMES = 1 << 24
@@ -62,11 +63,17 @@ class LatentPart(_Typed):
     shape: tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...] = pydantic.Field(
         max_length=8
     )
-    """Of one frame's latent as the model gives it."""
+    """Of one latent as the model gives it."""
     bits: int = pydantic.Field(ge=1, le=24)
     """Bits a number: 8 at most, unless it is a code."""
     codes: int | None = pydantic.Field(default=None, ge=1, le=MOST_CODES)
     """How many codes there are, from 0 up; None where numbers are rounded on a scale."""
+    window: int = pydantic.Field(default=1, ge=1, le=LARGEST)
+    """Frames that share a latent."""
+    shots: list[Annotated[int, pydantic.Field(ge=1, le=MOST_FRAMES)]] = pydantic.Field(
+        default=[], max_length=MOST_FRAMES
+    )
+    """Frames in each shot, with a window: no latent reaches over a cut. Empty without one."""
 
     @pydantic.model_validator(mode="after")
     def _bits_fit(self) -> Self:
@@ -75,6 +82,12 @@ class LatentPart(_Typed):
         if self.codes is not None and self.bits != code_bits(self.codes):
             raise ValueError(f"{self.codes:,} codes do not take {self.bits} bits")
         return self
+
+    def samples(self, frames: int) -> FilmSamples:
+        """The samples of a film of so many frames; raises ValueError if its shots have others."""
+        if (self.window == 1) != (not self.shots) or (self.shots and sum(self.shots) != frames):
+            raise ValueError("its shots do not fit its frames")
+        return FilmSamples.of(Sampling(self.window), self.shots or [frames])
 
 
 class ModelPart(_Typed):

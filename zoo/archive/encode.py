@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from zoo.architectures import latent_spec
 from zoo.archive.container import (
     LARGEST_LEVELS,
     Bytes,
@@ -36,11 +37,11 @@ from zoo.archive.description import (
 from zoo.archive.timing import Ticks, pack_ticks
 from zoo.archive.weights import decoder_of, fingerprint
 from zoo.errors import BadInput, ZooError
-from zoo.evaluation.watch import batches, film_batch
+from zoo.evaluation.watch import sample_batch, sample_batches, samples_of
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.latents.latents import Latents
-from zoo.latents.quantise import BITS, Quantiser, are_codes
+from zoo.latents.quantise import BITS, Quantiser
 from zoo.plain_text import one_line
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.panels import Redrawn
@@ -72,6 +73,12 @@ def encode(
     """
     if not 1 <= bits <= BITS:
         raise BadInput(f"latents have from 1 to {BITS} bits a number; not {bits}")
+    if bits != BITS and latent_spec(eyes.model).codes is not None:
+        exact = latent_spec(eyes.model).bits_a_number
+        raise BadInput(
+            f"the latents of {eyes.config.model} are codes, which take {exact} bits each: on fewer "
+            "levels they would be other codes; leave out --bits"
+        )
     too_long = f"{film.name} is too long for a film file: {len(film):,} frames"
     taken = len(film) * eyes.numbers * eyes.quantiser.width
     if len(film) > MOST_FRAMES or taken > LARGEST_LEVELS:
@@ -104,6 +111,8 @@ def encode(
                     shape=latents.shape,
                     bits=latents.quantiser.bits,
                     codes=latents.quantiser.codes,
+                    window=eyes.model.window,
+                    shots=[len(shot) for shot in film.shots] if eyes.model.window > 1 else [],
                 ),
                 "model": described.model.model_copy(update={"decoder_bytes": taken}),
                 "sound": _sound_part(sound),
@@ -172,28 +181,16 @@ def coarser(quantiser: Quantiser, bits: int) -> Quantiser:
 
 def _latents(film: Film, eyes: Eyes, bits: int, progress: Callable[[int], None] | None) -> Latents:
     if bits != BITS:
-        _refuse_codes(film, eyes)
         eyes = replace(eyes, quantiser=coarser(eyes.quantiser, bits))
     elif (kept := eyes.kept(film)) is not None:
         return kept
+    samples = samples_of(film, eyes.model)
     parts: list[Latents] = []
-    for span in batches(film):
-        frames = film_batch(film, span, eyes.device)
-        parts.append(eyes.see(frames))
+    for which in sample_batches(samples):
+        parts.append(eyes.see(sample_batch(film, samples, which, eyes.device)))
         if progress:
-            progress(span.stop)
-    return replace(parts[0], levels=torch.cat([part.levels for part in parts]))
-
-
-@torch.inference_mode()
-def _refuse_codes(film: Film, eyes: Eyes) -> None:
-    """Raise BadInput if latents are codes: in fewer bits they would be other codes."""
-    frames = film_batch(film, next(batches(film)), eyes.device)
-    if eyes.quantiser.codes is not None or are_codes(eyes.model.encode(frames)):
-        raise BadInput(
-            f"the latents of {eyes.config.model} are codes, which take {eyes.quantiser.bits} bits "
-            "each"
-        )
+            progress(min(len(film), int(samples.indices[which][-1].max()) + 1))
+    return replace(parts[0], levels=torch.cat([part.levels for part in parts]), frames=len(film))
 
 
 def _bytes(data: bytes) -> Bytes:

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from zoo.architectures import build, kept_state, parse_options
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput
 from zoo.evaluation.decoder_weight import decoder_tensors
@@ -52,7 +53,7 @@ def decoder_of(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
     `latent` is that of some frames, (B, ...). What is left out is proved idle: a copy in which all
     of it is not a number draws the same. Where that fails the whole model is returned.
     """
-    whole = {name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}
+    whole = {name: t.detach().cpu().contiguous().clone() for name, t in kept_state(model).items()}
     # Autograd says nothing of whole numbers, such as a table of codes.
     reached = decoder_tensors(model, latent[:1].clone())
     needed = {n: t for n, t in whole.items() if n in reached or not t.is_floating_point()}
@@ -81,7 +82,7 @@ def model_of(
     BadInput, beginning with `where`, if they do not fit or the rest would take far more than they.
     """
     architecture = registry().architecture(config.model)
-    options = architecture.parse_options(config.options)
+    options = parse_options(architecture, config.options)
     size = FrameSize.parse(config.size)
     try:
         with torch.device("meta"), warnings.catch_warnings():
@@ -112,7 +113,7 @@ def model_of(
 def _built(config: TrainingConfig, where: str) -> Autoencoder:
     architecture = registry().architecture(config.model)
     try:
-        return architecture.build(FrameSize.parse(config.size), config.options)
+        return build(architecture, FrameSize.parse(config.size), config.options)
     except (RuntimeError, MemoryError, OverflowError) as error:
         why = " ".join(str(error).split())[:200]
         raise BadInput(f"{where}: its {config.model} cannot be built: {why}") from None

@@ -34,6 +34,7 @@ def bench(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
     precision: opt.PrecisionOption = "auto",
+    recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
 ) -> None:
@@ -71,6 +72,7 @@ def bench(
         threads=threads,
         device=device,
         precision=precision,
+        recipe=opt.read_recipe(recipe),
         compiled=compiled,
         cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
@@ -97,14 +99,5 @@ def bench(
 
 def _subject(chosen: Settings, architecture: type[Autoencoder]) -> CostSubject:
     from zoo.evaluation.cost_subject import CostSubject
-    from zoo.plugins import registry
 
-    return CostSubject(
-        model=architecture.name,
-        origin=registry().origins[architecture.name],
-        options=chosen.options_of(architecture).model_dump(mode="json"),
-        size=str(chosen.size),
-        batch=chosen.batch,
-        precision=chosen.precision,
-        compile="none" if architecture.fits_directly() else chosen.compile,
-    )
+    return CostSubject(**chosen.terms(architecture))

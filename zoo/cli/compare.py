@@ -47,6 +47,7 @@ def compare(
         str, typer.Option("--device", help="auto or cuda (all GPUs there are), cuda:1, or cpu.")
     ] = "auto",
     precision: opt.PrecisionOption = "auto",
+    recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
     out: Annotated[
@@ -144,6 +145,7 @@ def compare(
             seed=seed,
             device=where.here if where.device.type == where.here.type else where.device,
             precision=precision,
+            recipe=opt.read_recipe(recipe),
             compiled=compiled,
             cuda_graphs=cuda_graphs,
             options=single,

@@ -42,7 +42,7 @@ def export(
 
     from zoo.cli.output import Console, check_folder, teller
     from zoo.cli.run_choice import open_run
-    from zoo.evaluation.watch import film_batch
+    from zoo.evaluation.watch import sample_batch, samples_of
     from zoo.export.graphs import check_format
     from zoo.export.graphs import export as write
 
@@ -53,8 +53,9 @@ def export(
         return check_folder(out or Path(f"{film}-{model}-{chosen}"), overwrite)
 
     opened = open_run(console, model, film, place, run, None, holdout, threads, "cpu")
-    spread = np.linspace(0, len(opened.film) - 1, CHECKED).round().astype(int).tolist()
-    frames = film_batch(opened.film, spread, opened.eyes.device)
+    samples = samples_of(opened.film, opened.eyes.model)
+    spread = np.linspace(0, len(samples) - 1, CHECKED).round().astype(int)
+    frames = sample_batch(opened.film, samples, spread, opened.eyes.device)
     tell = teller(console)
     for one in write(opened.eyes, frames, opened.out, chosen):
         tell(

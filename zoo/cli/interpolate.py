@@ -36,11 +36,13 @@ def interpolate(
     The first and the last picture are those moments as the network draws them, and so is one at
     every --via. A spherical way keeps as far from the middle of the film's latents as frames do.
     """
+    import numpy as np
     import torch
 
     from zoo.cli.output import Console, bar
     from zoo.cli.run_choice import open_run
     from zoo.errors import BadInput
+    from zoo.evaluation.watch import samples_of
     from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.latent_walk.paths import KINDS, Space, between, frames_at
     from zoo.latent_walk.write import Video, write_walk
@@ -72,7 +74,9 @@ def interpolate(
     # So that every stop is a picture.
     legs = len(frames) - 1
     count = legs * max(1, round((count - 1) / legs)) + 1
-    way = between(places[torch.tensor(frames)], count, Space.of(places), kind)
+    # Of a model with a window, the latents that draw these frames.
+    stops = samples_of(opened.film, opened.eyes.model).samples_of(np.array(frames))
+    way = between(places[torch.from_numpy(stops)], count, Space.of(places), kind)
     video = Video(opened.out, rate, enlarged=scale)
     with bar(console, "drawing", count) as progress:
         write_walk(

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from zoo.autoencoder import Autoencoder
     from zoo.codec import FilmCodec
+    from zoo.evaluation.anatomy import Anatomy
 
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 
@@ -63,10 +64,9 @@ def show(
     ] = None,
 ) -> None:
     """Show a model's options, shapes, parameters and multiply-adds."""
-    import math
-
     from rich.table import Table
 
+    from zoo.architectures import parse_options
     from zoo.cli.options import read_settings
     from zoo.cli.output import Console, shown
     from zoo.evaluation.anatomy import anatomy
@@ -77,12 +77,13 @@ def show(
     architecture = registry().architecture(name)
     latent = preset_named(preset).latent
     frame = FrameSize.parse(size)
-    options = architecture.parse_options(
+    options = parse_options(
+        architecture,
         {
             "latent": latent,
             **architecture.presets.get(preset, {}),
             **read_settings(settings or []),
-        }
+        },
     )
     console = Console()
     console.print(shown(f"{architecture.name}: {architecture.summary}"), soft_wrap=True)
@@ -97,7 +98,7 @@ def show(
     found = anatomy(architecture, frame, options)
     rows = [
         ("frames", f"(3, {frame.height}, {frame.width})"),
-        ("latents", f"{found.latent}, {math.prod(found.latent)} numbers a frame"),
+        ("latents", _said(found)),
         *(
             (f"player {player}", f"{count:,} parameters, {how.name} at {how.lr:g}")
             for player, count in found.players.items()
@@ -115,6 +116,16 @@ def show(
     for row in rows:
         sizes.add_row(*map(shown, row))
     console.print(sizes)
+
+
+def _said(found: Anatomy) -> str:
+    """What a latent is, in a line."""
+    spec = found.latent
+    kind = "numbers" if spec.codes is None else f"codes of {spec.codes:,} values"
+    per = "a frame" if found.window == 1 else f"for {found.window} frames"
+    return (
+        f"{spec.shape}, {spec.numbers:,} {kind} {per}, {spec.bits / found.window:,.0f} bits a frame"
+    )
 
 
 @app.command("new")

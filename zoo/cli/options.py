@@ -42,6 +42,14 @@ PrecisionOption = Annotated[
         "--precision", help="Of training: 32, bf16 or auto (bf16 on a GPU that has it, else 32)."
     ),
 ]
+RecipeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe",
+        help="How training proceeds, NAME=VALUE: schedule, warm_up, final_lr, lr, clip, average, "
+        "accumulate; may be repeated.",
+    ),
+]
 CompileOption = Annotated[
     bool,
     typer.Option(
@@ -58,15 +66,22 @@ HoldoutOption = Annotated[
 ]
 
 
-def read_settings(words: list[str]) -> dict[str, str]:
+def read_settings(
+    words: list[str], option: str = "--set", such_as: str = "width=64"
+) -> dict[str, str]:
     """Read `--set name=value` words; raises BadInput on one that is not of that form."""
     settings = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise BadInput(f"--set takes NAME=VALUE, such as --set width=64; not {word!r}")
+            raise BadInput(f"{option} takes NAME=VALUE, such as {option} {such_as}; not {word!r}")
         settings[name.strip()] = value
     return settings
+
+
+def read_recipe(words: list[str] | None) -> dict[str, str]:
+    """Read `--recipe name=value` words; raises BadInput on one that is not of that form."""
+    return read_settings(words or [], "--recipe", "schedule=constant")
 
 
 def read_sweep(words: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:

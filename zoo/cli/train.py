@@ -26,8 +26,16 @@ def train(
     holdout: opt.HoldoutOption = 0.1,
     device: opt.DeviceOption = "auto",
     precision: opt.PrecisionOption = "auto",
+    recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
     cuda_graphs: opt.CudaGraphsOption = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            "--init-from",
+            help="Begin with the weights of a finished run: its name, or that of a film it knows.",
+        ),
+    ] = None,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Throw away what an earlier training left.")
     ] = False,
@@ -37,6 +45,7 @@ def train(
 ) -> None:
     """Train a model on a film; Ctrl-C saves, and the same command goes on."""
     from contextlib import nullcontext
+    from dataclasses import replace
 
     from rich.markup import escape
 
@@ -67,11 +76,18 @@ def train(
         seed=seed,
         device=device,
         precision=precision,
+        recipe=opt.read_recipe(recipe),
         compiled=compiled,
         cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
     chosen.options_of(architecture)
+    if init_from is not None:
+        from zoo.training.warm_start import warm_start
+
+        start = warm_start(init_from, architecture, chosen, workspace)
+        chosen = replace(chosen, start=start)
+        console.print(escape(f"begins with the weights of {start.run}"), soft_wrap=True)
     chosen.pin_threads()
     entries = Catalogue.open(workspace).choose(film)
     if len(entries) != 1:
@@ -92,6 +108,7 @@ def train(
             watch=together(display.watch, write),
             afresh=afresh,
             measure_peak=console.is_terminal,
+            start=chosen.start,
         )
     if done and not afresh:
         console.print(f"{title} was trained already; --afresh trains it again")

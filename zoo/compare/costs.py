@@ -18,6 +18,7 @@ import pydantic
 import torch
 
 from zoo import environment
+from zoo.architectures import parse_options
 from zoo.atomic import confined, kept_if_possible
 from zoo.errors import BadInput
 from zoo.evaluation.anatomy import anatomy
@@ -218,8 +219,7 @@ def _parameters(subject: CostSubject) -> int | None:
     """Trained parameters, counted without weights; None where the model cannot be built."""
     try:
         architecture = subject.architecture
-        options = architecture.parse_options(subject.options)
-        players = anatomy(architecture, FrameSize.parse(subject.size), options).players
+        options = parse_options(architecture, subject.options)
+        return anatomy(architecture, FrameSize.parse(subject.size), options).parameters
     except (Exception, SystemExit):
         return None  # the cost says why
-    return sum(players.values())

@@ -13,7 +13,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.evaluation.coding import stream_path
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.watch import BATCH, drawn
+from zoo.evaluation.watch import BATCH, drawn, samples_of
 from zoo.films.film import Film
 from zoo.latents import latents as latents_file
 from zoo.plain_text import new_name
@@ -70,9 +70,14 @@ def drawn_frames(
     model = load_model(folder, run.config, device)
     kept = folder.evaluation(film.name) / LATENTS
     latents = latents_file.load(kept, film.fingerprint, device)
+    samples = samples_of(film, model)
     for start in range(0, len(wanted), BATCH):
         numbers = wanted[start : start + BATCH]
-        yield from zip(numbers, drawn(model, latents.restored(numbers)), strict=True)
+        which = samples.samples_of(np.array(numbers))
+        pictures = drawn(model, latents.restored(torch.from_numpy(which)))
+        window = samples.sampling.window
+        places = samples.places[numbers] - which * window + np.arange(len(numbers)) * window
+        yield from zip(numbers, pictures[places], strict=True)
 
 
 def _decoded(

@@ -19,6 +19,7 @@ from zoo.compare.plan import Cell
 from zoo.compare.probe import Figure, Line, Probe, ProbeWork
 from zoo.evaluation.rate import DEPTHS, MOST_FRAMES
 from zoo.evaluation.timing import BLOCK, MOST_REPEATS, WARM_UP
+from zoo.sampling import Sampling
 from zoo.training.budget import Budget
 from zoo.training.watching import Interrupted
 
@@ -237,8 +238,10 @@ def _training(cell: Cell, probe: Probe) -> float:
         return start
     config = config_of(cell)
     budget = Budget.parse(config.budget)
-    steps = budget.steps(len(cell.film.split.seen), config.batch)
-    return start + (budget.amount if steps is None else steps * config.batch * probe.step)
+    assert not issubclass(cell.architecture, FilmCodec)
+    in_step = Sampling.of(cell.architecture).frames_in(config.batch)
+    steps = budget.steps(len(cell.film.split.seen), in_step)
+    return start + (budget.amount if steps is None else steps * in_step * probe.step)
 
 
 def _seconds(cell: Cell, probe: Probe) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from zoo.architectures import fits_directly
 from zoo.autoencoder import Autoencoder
 from zoo.codec import FilmCodec
 from zoo.errors import BadInput
@@ -132,7 +133,7 @@ def _without_gpu(architecture: type[Autoencoder] | type[FilmCodec], settings: Se
 
     A GPU would wait for it, and other cells for the GPU.
     """
-    trained = not issubclass(architecture, FilmCodec) and not architecture.fits_directly()
+    trained = not issubclass(architecture, FilmCodec) and not fits_directly(architecture)
     if trained or settings.device.type == "cpu":
         return settings
     return replace(settings, device=torch.device("cpu"), precision="32-true", compile="none")

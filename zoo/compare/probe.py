@@ -21,7 +21,10 @@ from types import FrameType
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from zoo.architectures import build_to_train, fits_directly, kept_state
+from zoo.autoencoder import Autoencoder, Batch
 from zoo.codec import FilmCodec
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Tell
@@ -31,7 +34,7 @@ from zoo.evaluation.coding import ensure_coded, evaluate_coding
 from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.memory import hand_back, most_held
-from zoo.evaluation.watch import Judges, film_batch
+from zoo.evaluation.watch import Judges, sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.frame_size import FrameSize
@@ -277,7 +280,7 @@ class _Trial:
         architecture = self.cell.architecture if self.cell else None
         if architecture is None or issubclass(architecture, FilmCodec):
             return False
-        return not architecture.fits_directly()
+        return not fits_directly(architecture)
 
     def _step_time(self) -> float:
         """Seconds of a training frame in a whole batch."""
@@ -298,24 +301,33 @@ class _Trial:
 
     def _small_steps(self, cell: Cell) -> None:
         """Time steps of a few frames: a whole one may take longer than there is time."""
-        settings, device = cell.settings, cell.settings.device
+        device = cell.settings.device
         config = config_of(cell)
         began = time.perf_counter()
         architecture = registry().architecture(config.model)
-        model = architecture.build(FrameSize.parse(config.size), config.options)
+        model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.built = time.perf_counter() - began
-        self.weights = float(sum(each.nbytes for each in model.state_dict().values()))
+        self.weights = float(sum(each.nbytes for each in kept_state(model).values()))
         with torch.inference_mode():
-            frames = film_batch(cell.film, slice(0, FEW), device)
+            frames, count = self._few(cell, model, FEW)
             model.eval().decode(model.encode(frames))
-            self.drawing = _timed(lambda: model.decode(model.encode(frames))) / FEW
+            self.drawing = _timed(lambda: model.decode(model.encode(frames))) / count
         model.train()
-        for count in (FEW, MORE):
-            frames = film_batch(cell.film, slice(0, count), device)
-            step = training_step(model, frames, settings.precision, "none")
+        for wanted in (FEW, MORE):
+            frames, count = self._few(cell, model, wanted)
+            batch = Batch.numbered(frames, model.window)
+            step = training_step(model, batch, config.precision, "none", config.recipe)
             for _ in range(2):
-                self.small[count] = _timed(functools.partial(step, frames, HALFWAY))
+                self.small[count] = _timed(functools.partial(step, batch, HALFWAY))
+
+    @staticmethod
+    def _few(cell: Cell, model: Autoencoder, wanted: int) -> tuple[Tensor, int]:
+        """The first samples of a film, of about so many frames, and how many frames they draw."""
+        samples = samples_of(cell.film, model)
+        count = min(len(samples), -(-wanted // model.window))
+        device = cell.settings.device
+        return sample_batch(cell.film, samples, slice(0, count), device), count * model.window
 
     def _folder(self, cell: Cell) -> RunFolder:
         return RunFolder.of(self.workspace, config_of(cell))
@@ -369,7 +381,7 @@ class _Trial:
 def _lengths(cell: Cell) -> tuple[int, int]:
     """Frames of the excerpts: what is fitted needs more of them than a latent has numbers."""
     architecture = cell.architecture
-    if issubclass(architecture, FilmCodec) or not architecture.fits_directly():
+    if issubclass(architecture, FilmCodec) or not fits_directly(architecture):
         return SHORT, LONG
     short = max(SHORT, cell.settings.latent * 3 // 2)
     return short, max(LONG, 2 * short)

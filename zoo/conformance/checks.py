@@ -10,7 +10,7 @@ from zoo.conformance.inference import (
     comes_back_from_coordinates,
     deterministic,
     draws_from_the_latent_alone,
-    latent_size,
+    latent_as_declared,
     reloads_to_the_bit,
     shapes_and_range,
     works_on_a_gpu,
@@ -19,16 +19,19 @@ from zoo.conformance.subject import Subject
 from zoo.conformance.training import (
     fits_one_batch,
     losses_reach_their_players,
+    noise_comes_from_the_step,
     opposed_terms_oppose,
     players_cover_the_model,
     players_hold_what_they_name,
+    prepare_survives_a_reload,
+    prepared_by_training_frames_alone,
     trains_on_every_frame,
 )
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     importing_does_no_work,
     shapes_and_range,
-    latent_size,
+    latent_as_declared,
     deterministic,
     batch_invariant,
     reloads_to_the_bit,
@@ -39,6 +42,9 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     players_cover_the_model,
     players_hold_what_they_name,
     losses_reach_their_players,
+    noise_comes_from_the_step,
+    prepare_survives_a_reload,
+    prepared_by_training_frames_alone,
     opposed_terms_oppose,
     fits_one_batch,
 )

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from zoo.autoencoder import Autoencoder, Losses, Step
+from zoo.architectures import build_to_train
+from zoo.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.frame_size import FrameSize
+from zoo.sampling import Sampling, noise
 
 GPU = torch.device("cuda", 0)
 BATCH = 2
@@ -45,10 +47,10 @@ def built(
         with torch.device("meta"), warnings.catch_warnings():
             # Pretrained weights have nowhere to go, of which torch warns tensor by tensor.
             warnings.simplefilter("ignore", UserWarning)
-            return architecture.build(size, options)
+            return build_to_train(architecture, size, options)
     except (RuntimeError, NotImplementedError):
         # Some networks read their own numbers while they are built.
-        return architecture.build(size, options)
+        return build_to_train(architecture, size, options)
 
 
 def losses_on_gpu(model: Autoencoder) -> Losses:
@@ -56,7 +58,9 @@ def losses_on_gpu(model: Autoencoder) -> Losses:
     with _moved(model.train()) as frames, autocast_bf16():
         halfway = torch.full((), 0.5, device=GPU)
         # Fake tensors draw nothing; a generator of the GPU itself would need one.
-        return model.losses(frames, Step(halfway, torch.Generator()))
+        return model.losses(
+            Batch.numbered(frames, model.window), Step(halfway, 0, torch.Generator())
+        )
 
 
 def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -68,7 +72,7 @@ def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _moved(model: Autoencoder) -> Iterator[Tensor]:
-    """Make a model's tensors fake ones on the GPU; yield frames, float (B, 3, H, W), like them."""
+    """Make a model's tensors fake ones on the GPU; yield samples like them."""
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     moved: dict[int, Tensor] = {}
 
@@ -92,6 +96,5 @@ def _moved(model: Autoencoder) -> Iterator[Tensor]:
                     if tensor is not None:
                         tensors[name] = fake(tensor)  # type: ignore[assignment]
         width, height = model.size
-        frames = torch.rand(BATCH, height, width, 3, device=GPU).permute(0, 3, 1, 2)
-        yield frames
+        yield noise(BATCH, Sampling.of(model), width, height, GPU)
     del held

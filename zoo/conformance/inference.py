@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from zoo.architectures import fits_directly, kept_state, latent_spec
+from zoo.autoencoder import Autoencoder
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
-from zoo.conformance.subject import LATENT, SIZES, Subject, extremes, scene
+from zoo.conformance.subject import Subject
 from zoo.conformance.verdict import Broken, expect
+from zoo.errors import BadInput
+from zoo.evaluation.watch import check_latents
 from zoo.plain_text import one_line
 from zoo.presets import PRESETS
 
@@ -22,20 +28,23 @@ PIXELS_THAT_MAY_DIFFER = 1e-3
 
 @torch.inference_mode()
 def shapes_and_range(subject: Subject) -> None:
-    """At any even size, frames come back in their own shape, finite and in [0, 1]."""
-    for size in SIZES:
+    """At any size that it takes, frames come back in their own shape, finite and in [0, 1]."""
+    for size in subject.sizes:
         model = subject.build(size).eval()
-        for frames in (scene(3, size), scene(1, size), extremes(size)):
-            latent = model.encode(frames)
+        for samples in (subject.samples(3, size), subject.samples(1, size), subject.extremes(size)):
+            latent = model.encode(samples)
             expect(
-                latent.shape[0] == len(frames),
-                f"{size}: {len(frames)} frames gave latents of shape {tuple(latent.shape)}",
+                latent.shape[0] == len(samples),
+                f"{size}: {len(samples)} samples gave latents of shape {tuple(latent.shape)}",
             )
             expect(latent.isfinite().all(), f"{size}: latents are not finite")
             drawn = model.decode(latent)
+            window = (model.window,) if model.window > 1 else ()
+            due = (len(samples), *window, 3, size.height, size.width)
             expect(
-                drawn.shape == frames.shape,
-                f"{size}: {tuple(frames.shape)} came back as {tuple(drawn.shape)}",
+                drawn.shape == due,
+                f"{size}: samples of shape {tuple(samples.shape)} came back as "
+                f"{tuple(drawn.shape)} and not as {due}",
             )
             expect(drawn.isfinite().all(), f"{size}: reconstructions are not finite")
             low, high = float(drawn.min()), float(drawn.max())
@@ -43,15 +52,20 @@ def shapes_and_range(subject: Subject) -> None:
 
 
 @torch.inference_mode()
-def latent_size(subject: Subject) -> None:
-    """A latent has as many numbers as the option `latent` says; a reference's may have fewer."""
-    for size in SIZES:
-        for wanted in (LATENT, 2 * LATENT - 1):
-            numbers = subject.build(size, wanted).eval().encode(scene(1, size)).numel()
-            fewer = subject.architecture.role == "reference" and numbers < wanted
+def latent_as_declared(subject: Subject) -> None:
+    """A latent is as `latent_spec` says, in at most 8 bits for each of `latent` numbers a frame."""
+    for size in subject.sizes:
+        for wanted in subject.latents(size):
+            model = subject.build(size, wanted).eval()
+            spec = latent_spec(model)
+            try:
+                check_latents(model, model.encode(subject.samples(2, size)))
+            except BadInput as error:
+                raise Broken(f"{size}, latent={wanted}: {error}") from None
+            most = 8 * wanted * model.window
             expect(
-                numbers == wanted or fewer,
-                f"{size}: latent={wanted} gave {numbers} numbers a frame",
+                spec.bits <= most,
+                f"{size}: with latent={wanted} a latent takes {spec.bits} bits; {most} at most",
             )
 
 
@@ -59,7 +73,7 @@ def latent_size(subject: Subject) -> None:
 def deterministic(subject: Subject) -> None:
     """In evaluation mode the same frames give the same latents and the same frames."""
     model = subject.after_training()
-    frames = scene(4, model.size)
+    frames = subject.samples(4)
     first, second = model.encode(frames), model.encode(frames)
     expect(torch.equal(first, second), "encoding the same frames twice gave two latents")
     drawn = torch.equal(model.decode(first), model.decode(first))
@@ -70,15 +84,10 @@ def deterministic(subject: Subject) -> None:
 def batch_invariant(subject: Subject) -> None:
     """A frame encodes and decodes alone as it does in company."""
     model = subject.after_training()
-    frames = torch.cat([scene(4, model.size), extremes(model.size)])
+    frames = torch.cat([subject.samples(4), subject.extremes()])
     together = model.encode(frames)
     alone = torch.cat([model.encode(frame[None]) for frame in frames])
-    spread = float(together.float().std()) if together.numel() else 1.0
-    moved = float((together - alone).abs().max()) if together.numel() else 0.0
-    expect(
-        moved <= LATENT_TOLERANCE * max(spread, 1e-6),
-        f"a frame's latent moved by {moved:.2g} in company, where latents spread by {spread:.2g}",
-    )
+    _expect_same_latents(model, together, alone, "a latent moved by {moved:.2g} in company")
     expect_same_picture(
         model.decode(together),
         torch.cat([model.decode(latent[None]) for latent in together]),
@@ -90,8 +99,8 @@ def batch_invariant(subject: Subject) -> None:
 def reloads_to_the_bit(subject: Subject) -> None:
     """Weights written and read into new instances give the very same reconstructions in each."""
     model = subject.after_training()
-    frames = scene(2, model.size)
-    stored = save({name: t.contiguous().clone() for name, t in model.state_dict().items()})
+    frames = subject.samples(2)
+    stored = save({name: t.contiguous().clone() for name, t in kept_state(model).items()})
     drawn = []
     for seed in (1, 2):
         again = subject.unfitted(seed=seed)
@@ -107,17 +116,28 @@ def reloads_to_the_bit(subject: Subject) -> None:
 def comes_back_from_coordinates(subject: Subject) -> None:
     """Latents that are turned into coordinates come back from them as they were."""
     model = subject.after_training()
-    numbers = model.encode(scene(4, model.size)).flatten(1)
+    latent = model.encode(subject.samples(4))
+    numbers = latent.flatten(1)
     again = model.from_coordinates(model.to_coordinates(numbers))
     expect(
         again.shape == numbers.shape,
         f"latents of shape {tuple(numbers.shape)} come back as {tuple(again.shape)}",
     )
-    spread = float(numbers.std()) if numbers.numel() else 1.0
-    moved = float((again - numbers).abs().max()) if numbers.numel() else 0.0
+    moved = "by way of coordinates a latent moved by {moved:.2g}"
+    _expect_same_latents(model, latent, again.view(latent.shape), moved)
+
+
+def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: str) -> None:
+    """Raise `Broken` unless latents are alike: numbers to a tolerance, codes by what they draw."""
+    if latent_spec(model).codes is not None:
+        # Two entries of a codebook may be equal, and either code is right.
+        expect_same_picture(model.decode(one), model.decode(other), said.format(moved=math.nan))
+        return
+    spread = float(one.float().std()) if one.numel() else 1.0
+    moved = float((one - other).abs().max()) if one.numel() else 0.0
     expect(
         moved <= LATENT_TOLERANCE * max(spread, 1e-6),
-        f"by way of coordinates a latent moved by {moved:.2g}; latents spread by {spread:.2g}",
+        f"{said.format(moved=moved)}; latents spread by {spread:.2g}",
     )
 
 
@@ -125,11 +145,11 @@ def comes_back_from_coordinates(subject: Subject) -> None:
 def draws_from_the_latent_alone(subject: Subject) -> None:
     """A new instance with the same weights draws the same from a latent it never encoded."""
     model = subject.after_training()
-    frames = scene(8, model.size)
+    frames = subject.samples(8)
     latent = model.encode(frames[:2])
     drawn = model.decode(latent)
     stranger = subject.unfitted(seed=1)
-    stranger.load_state_dict(model.state_dict())
+    stranger.load_state_dict(kept_state(model))
     stranger.eval().encode(frames[6:])
     # The numbers alone: a tensor can carry more, as attributes or as a subclass of its own.
     numbers = torch.tensor(latent.tolist(), dtype=latent.dtype).reshape(latent.shape)
@@ -147,7 +167,7 @@ def works_on_a_gpu(subject: Subject) -> None:
     architecture, film = subject.architecture, PRESETS["film"]
     options = {"latent": film.latent, **architecture.presets.get(film.name, {})}
     try:
-        if not architecture.fits_directly():
+        if not fits_directly(architecture):
             losses = losses_on_gpu(built(architecture, film.size, options))
             for player, loss in losses.items():
                 for term, value in loss.terms.items():

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder, Losses, Step
+from zoo.architectures import build, build_to_train, fits_directly
+from zoo.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
+from zoo.films.training_frames import TrainingFrames
 from zoo.frame_size import FrameSize
+from zoo.sampling import Sampling
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
-"""The first is the usual one; the last is no multiple of anything but two."""
+"""The first is the usual one; the last is no multiple of anything but two. Where an architecture
+takes multiples only, each becomes the nearest one."""
 LATENT = 6
 JITTER = 0.02
 """How far weights are moved to stand for a training, as a share of their spread."""
@@ -26,20 +30,51 @@ class Subject:
 
     architecture: type[Autoencoder]
 
-    def build(self, size: FrameSize = SIZES[0], latent: int = LATENT) -> Autoencoder:
+    @property
+    def sizes(self) -> list[FrameSize]:
+        """Frame sizes that the architecture takes."""
+        multiple = self.architecture.side_multiple
+        return [
+            FrameSize(*(max(1, round(side / multiple)) * multiple for side in size))
+            for size in SIZES
+        ]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the architecture looks at a film."""
+        return Sampling.of(self.architecture)
+
+    def latents(self, size: FrameSize) -> list[int]:
+        """Two sizes of a latent that the architecture takes with frames of a size."""
+        sizes = self.architecture.latent_sizes(size)
+        wanted = (LATENT, 2 * LATENT - 1)
+        return [_nearest(each, sizes) for each in wanted]
+
+    def build(self, size: FrameSize | None = None, latent: int | None = None) -> Autoencoder:
         """A small instance, fitted where it fits directly; the same weights every time."""
         model = self.unfitted(size, latent)
-        if model.fits_directly():
-            model.fit(scene_as_film(size))
+        if fits_directly(self.architecture):
+            model.fit(TrainingFrames(scene_as_film(model.size)))
         return model
 
+    def to_train(self, size: FrameSize | None = None, latent: int | None = None) -> Autoencoder:
+        """A small instance with what only training needs, in training mode."""
+        return self.unfitted(size, latent, to_train=True).train()
+
     def unfitted(
-        self, size: FrameSize = SIZES[0], latent: int = LATENT, seed: int = 0
+        self,
+        size: FrameSize | None = None,
+        latent: int | None = None,
+        seed: int = 0,
+        *,
+        to_train: bool = False,
     ) -> Autoencoder:
         """A small instance with its first weights, laid out in memory as the engine does."""
         torch.manual_seed(seed)
+        size = size or self.sizes[0]
+        latent = latent or self.latents(size)[0]
         settings = {**self.architecture.presets.get("quick", {}), "latent": latent}
-        model = self.architecture.build(size, settings)
+        model = (build_to_train if to_train else build)(self.architecture, size, settings)
         return model.to(memory_format=torch.channels_last)
 
     def after_training(self) -> Autoencoder:
@@ -47,24 +82,45 @@ class Subject:
 
         What a model keeps of its training outside of its weights shows in such an instance only.
         """
-        model = self.build()
-        if model.fits_directly():
-            return model.eval()
-        frames = scene(4, model.size)
+        if fits_directly(self.architecture):
+            return self.build().eval()
+        model = self.to_train()
+        batch = self.batch(4, model.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model.prepare(scene_as_film(model.size))
-        model.train()
-        for seed in range(2):
-            take_step(model, frames, seed)
+            model.prepare(TrainingFrames(scene_as_film(model.size)))
+        for number in range(2):
+            take_step(model, batch, number)
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for weights in model.parameters():
                 if weights.requires_grad and weights.numel() > 1:
                     noise = torch.randn(weights.shape, generator=generator)
                     weights.add_(JITTER * weights.std() * noise)
-            model.eval().calibrate([frames])
+            model.eval().calibrate([batch.frames])
         return model.eval()
+
+    def samples(self, count: int, size: FrameSize | None = None) -> Tensor:
+        """Samples of the scene, one after another, as `encode` takes them."""
+        size = size or self.sizes[0]
+        return self.sampling.shaped(scene(count * self.sampling.frames, size))
+
+    def batch(self, count: int, size: FrameSize | None = None) -> Batch:
+        """The same, as `losses` takes them."""
+        return Batch.numbered(self.samples(count, size), self.sampling.window)
+
+    def extremes(self, size: FrameSize | None = None) -> Tensor:
+        """Samples that are black, white and noise, as `encode` takes them."""
+        frames = extremes(size or self.sizes[0])
+        return self.sampling.shaped(frames.repeat_interleave(self.sampling.frames, dim=0))
+
+
+def _nearest(wanted: int, sizes: range) -> int:
+    """The member of a range that is nearest to a number, and above it where there is a choice."""
+    if not sizes:
+        return wanted
+    steps = -(-(wanted - sizes.start) // sizes.step)
+    return sizes[min(max(0, steps), len(sizes) - 1)]
 
 
 def scene(count: int, size: FrameSize) -> Tensor:
@@ -95,10 +151,18 @@ def scene_as_film(size: FrameSize, count: int = 48, holdout: float = 0.1) -> Fil
     return film_of(pixels.numpy(), name="scene", holdout=holdout)
 
 
-def take_step(model: Autoencoder, frames: Tensor, seed: int = 0) -> Losses:
-    """The losses of one step halfway through training, with noise decided by the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return model.losses(frames, Step(torch.tensor(0.5, dtype=frames.dtype), generator))
+def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Losses:
+    """The losses of one step halfway through training, with noise decided by its number.
+
+    `frames` are a batch, or samples as `encode` takes them.
+    """
+    batch = frames if isinstance(frames, Batch) else Batch.numbered(frames, model.window)
+    generator = torch.Generator().manual_seed(number)
+    with torch.random.fork_rng(devices=[]):
+        # As in training, where torch's own generators follow from the step as well.
+        torch.manual_seed(number)
+        halfway = torch.tensor(0.5, dtype=batch.frames.dtype)
+        return model.losses(batch, Step(halfway, number, generator))
 
 
 def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:

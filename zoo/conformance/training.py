@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
+import random
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.architectures import fits_directly, kept_state, latent_spec
 from zoo.autoencoder import Autoencoder, Losses, PlayerParameters
-from zoo.conformance.subject import Subject, gradients, scene, scene_as_film, take_step
+from zoo.conformance.subject import Subject, gradients, scene_as_film, take_step
 from zoo.conformance.verdict import Broken, expect
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.films.training_frames import TrainingFrames
 from zoo.latents.quantise import Quantiser
+from zoo.sampling import Sampling, flat_frames
 from zoo.training.players import Players
 
 NUDGE = 1e-3
@@ -34,24 +42,24 @@ def trains_on_every_frame(subject: Subject) -> None:
 
 def players_cover_the_model(subject: Subject) -> None:
     """Players are disjoint and have every trainable parameter; each has a loss of scalar terms."""
-    model = subject.build()
-    if model.fits_directly():
+    if fits_directly(subject.architecture):
         return
+    model = subject.to_train()
     try:
         players = Players(model)
-        players.check(take_step(model, scene(4, model.size)))
+        players.check(take_step(model, subject.batch(4)))
     except ValueError as error:
         raise Broken(str(error)) from None
 
 
 def players_hold_what_they_name(subject: Subject) -> None:
     """Players called `encoder` and `decoder` hold what `encode` and `decode` depend on."""
-    model = subject.build().eval()
-    if model.fits_directly():
+    if fits_directly(subject.architecture):
         return
+    model = subject.to_train().eval()
     trainable = [p for p in model.parameters() if p.requires_grad]
     names = {id(p): name for name, p in model.named_parameters()}
-    latent = model.encode(scene(2, model.size))
+    latent = model.encode(subject.samples(2))
     drawn = model.decode(latent.detach())
     reached = {"encoder": _reached(latent, trainable), "decoder": _reached(drawn, trainable)}
     verbs = {"encoder": "encode", "decoder": "decode"}
@@ -76,10 +84,10 @@ def players_hold_what_they_name(subject: Subject) -> None:
 
 def losses_reach_their_players(subject: Subject) -> None:
     """Each term reaches its player, and each whole loss at least half of the player's weights."""
-    model = subject.build().train()
-    if model.fits_directly():
+    if fits_directly(subject.architecture):
         return
-    losses = take_step(model, scene(4, model.size))
+    model = subject.to_train()
+    losses = take_step(model, subject.batch(4))
     names = {id(p): name for name, p in model.named_parameters()}
     for player, parameters in PlayerParameters.of(model):
         for term, value in losses[player].terms.items():
@@ -94,8 +102,8 @@ def losses_reach_their_players(subject: Subject) -> None:
 def opposed_terms_oppose(subject: Subject) -> None:
     """Opposed terms move their players, and lowering a player's own raises the rival's."""
     for mine, rivals in subject.architecture.opposed:
-        model = subject.build().double().train()
-        frames = scene(4, model.size).double()
+        model = subject.to_train().double()
+        frames = subject.samples(4).double()
         losses = take_step(model, frames)
         names = {id(p): name for name, p in model.named_parameters()}
         by_player = dict(PlayerParameters.of(model))
@@ -122,23 +130,89 @@ def opposed_terms_oppose(subject: Subject) -> None:
         )
 
 
+def prepared_by_training_frames_alone(subject: Subject) -> None:
+    """`prepare` and `fit` give the same whatever the held-out frames show."""
+    whole = scene_as_film(subject.sizes[0])
+    pixels = whole.store.array.copy()
+    generator = np.random.default_rng(0)
+    rest = np.setdiff1d(np.arange(len(whole)), whole.split.seen)
+    pixels[rest] = generator.integers(0, 256, pixels[rest].shape, dtype=np.uint8)
+    other = film_of(pixels, name="scene")
+    one, two = (_prepared(subject, film) for film in (whole, other))
+    apart = [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
+    expect(not apart, f"held-out frames decide {_few(apart)}")
+
+
+def prepare_survives_a_reload(subject: Subject) -> None:
+    """All that `prepare` finds lies in parameters and buffers: a resumed training has it, too."""
+    if fits_directly(subject.architecture):
+        return
+    model = subject.to_train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model.prepare(TrainingFrames(scene_as_film(model.size)))
+    again = subject.to_train()
+    again.load_state_dict(model.state_dict())
+    batch = subject.batch(4)
+    for (player, loss), resumed in zip(
+        take_step(model, batch).items(), take_step(again, batch).values(), strict=True
+    ):
+        one, two = float(loss.total.detach()), float(resumed.total.detach())
+        expect(
+            math.isclose(one, two, rel_tol=1e-4, abs_tol=1e-6),
+            f"after `prepare` the loss of {player!r} is {one:.6g}, and {two:.6g} in a model that "
+            "was loaded from the same parameters and buffers",
+        )
+
+
+def noise_comes_from_the_step(subject: Subject) -> None:
+    """The same step on the same batch has the same losses: no chance but the step's and torch's."""
+    if fits_directly(subject.architecture):
+        return
+    totals = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        losses = take_step(subject.to_train(), subject.batch(4))
+        totals.append({player: float(loss.total.detach()) for player, loss in losses.items()})
+    for player, one in totals[0].items():
+        two = totals[1][player]
+        expect(
+            math.isclose(one, two, rel_tol=1e-4, abs_tol=1e-6),
+            f"the loss of {player!r} is {one:.6g} and then {two:.6g} in the same step: it draws "
+            "from something else than `step` and torch's generators",
+        )
+
+
+def _prepared(subject: Subject, film: Film) -> dict[str, Tensor]:
+    model = subject.unfitted(film.size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        frames = TrainingFrames(film)
+        model.fit(frames) if fits_directly(subject.architecture) else model.prepare(frames)
+    return {name: tensor.clone() for name, tensor in kept_state(model).items()}
+
+
 def fits_one_batch(subject: Subject) -> None:
-    """Trained on four frames alone, it draws them from 8-bit latents far better than their mean."""
-    model = subject.build()
-    frames = scene(4, model.size)
-    if not model.encode(frames).numel():
+    """Trained on four samples alone, it draws them as stored far better than their mean."""
+    directly = fits_directly(subject.architecture)
+    model = subject.build() if directly else subject.to_train()
+    frames = subject.samples(4)
+    if not latent_spec(model).numbers:
         # With no numbers to tell frames apart, the mean is all that can be drawn.
         return
-    of_mean = float((frames.mean(dim=0, keepdim=True) - frames).square().mean())
-    if model.fits_directly():
+    drawn = subject.sampling.frames_drawn(frames)
+    of_mean = float((drawn.mean(dim=0, keepdim=True) - drawn).square().mean())
+    if directly:
         error = _error_as_stored(model, frames)
         expect(error < FAR_BETTER * of_mean, _far_off("once fitted", error, of_mean))
         return
     # As training does: a model may begin with what is better computed than learnt.
-    model.prepare(scene_as_film(model.size, len(frames), holdout=0))
+    film = scene_as_film(model.size, len(drawn), holdout=0)
+    model.prepare(TrainingFrames(film))
     players = Players(model.train())
     for step in range(FIT_STEPS):
-        players.step(take_step(model, frames, seed=step), 0.2)
+        players.step(take_step(model, frames, number=step), 0.2)
         if (step + 1) % LOOK_EVERY == 0:
             error = _error_as_stored(copy.deepcopy(model), frames)
             if error < FAR_BETTER * of_mean:
@@ -148,15 +222,15 @@ def fits_one_batch(subject: Subject) -> None:
 
 @torch.no_grad()
 def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
-    """The squared error of frames (B, 3, H, W) drawn as they are evaluated, after calibration."""
+    """The squared error of samples drawn as they are evaluated, after calibration."""
     model.eval().calibrate([frames])
     latent = model.eval().encode(frames).float()
-    quantiser = Quantiser.spanning(latent.flatten(1))
+    quantiser = Quantiser.of(latent_spec(model), latent.flatten(1))
     stored = quantiser.numbers(quantiser.levels(latent.flatten(1))).unflatten(1, latent.shape[1:])
-    drawn = model.decode(stored)
+    drawn = flat_frames(model.decode(stored))
     low, high = float(drawn.min()), float(drawn.max())
     expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")
-    return float((drawn - frames).square().mean())
+    return float((drawn - Sampling.of(model).frames_drawn(frames)).square().mean())
 
 
 def _far_off(when: str, error: float, of_mean: float) -> str:
@@ -174,9 +248,13 @@ def _reached(value: Tensor, parameters: Sequence[Tensor]) -> set[int]:
 def _expect_most_moved(
     what: str, parameters: Sequence[Tensor], found: Sequence[Tensor], names: dict[int, str]
 ) -> None:
-    """In any one step some weights may rest, as behind a unit that is off; most may not."""
-    unmoved = [names[id(p)] for p, g in zip(parameters, found, strict=True) if not g.any()]
-    expect(len(unmoved) <= len(parameters) // 2, f"{what} does not reach {_few(unmoved)}")
+    """Dead units may give some weights no gradient in one step; most weights must have one."""
+    unmoved = [
+        (names[id(p)], p.numel()) for p, g in zip(parameters, found, strict=True) if not g.any()
+    ]
+    few = len(unmoved) <= len(parameters) // 2
+    small = 2 * sum(n for _, n in unmoved) <= sum(p.numel() for p in parameters)
+    expect(few and small, f"{what} does not reach {_few(name for name, _ in unmoved)}")
 
 
 def _few(names: Iterable[str]) -> str:

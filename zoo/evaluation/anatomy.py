@@ -13,17 +13,23 @@ from typing import Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.autoencoder import Autoencoder, Optimizer, Options, PlayerParameters
+from zoo.architectures import add_training_modules, fits_directly, latent_spec
+from zoo.autoencoder import Autoencoder, LatentSpec, Optimizer, Options, PlayerParameters
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.frame_size import FrameSize
+from zoo.sampling import Sampling
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """A model at one frame size, for one frame."""
 
-    latent: tuple[int, ...]
-    """Shape of one frame's latent."""
+    latent: LatentSpec
+    """Of one sample."""
+    window: int
+    """Frames that share a latent."""
+    parameters: int
+    """Trained ones of the model that is kept, without what only training needs."""
     players: dict[str, int]
     """Parameters of each player; none where the model fits directly."""
     optimizers: dict[str, Optimizer]
@@ -59,21 +65,26 @@ def _counted(
             # Pretrained weights have nowhere to go, of which torch warns tensor by tensor.
             warnings.simplefilter("ignore", UserWarning)
         model = architecture(size, options)
-        frame = torch.zeros(1, 3, size.height, size.width)
-    players = {} if model.fits_directly() else dict(PlayerParameters.of(model))
+        kept = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        add_training_modules(model)
+        sampling = Sampling.of(model)
+        sample = sampling.shaped(torch.zeros(sampling.frames, 3, size.height, size.width))
+    players = {} if fits_directly(architecture) else dict(PlayerParameters.of(model))
     counts = {player: sum(p.numel() for p in group) for player, group in players.items()}
     model = model.float().eval()
     with torch.no_grad(), FlopCounterMode(display=False) as encoding:
-        latent = model.encode(frame)
+        latent = model.encode(sample)
     with torch.no_grad(), FlopCounterMode(display=False) as decoding:
         model.decode(latent)
     return Anatomy(
-        latent=tuple(latent.shape[1:]),
+        latent=latent_spec(model),
+        window=sampling.window,
+        parameters=kept,
         players=counts,
         optimizers={player: model.optimizer(player) for player in players},
         decoder_bytes=decoder_bytes(model, latent),
         # The counter takes a multiply-add for two operations.
-        encode=encoding.get_total_flops() // 2,
-        decode=decoding.get_total_flops() // 2,
+        encode=encoding.get_total_flops() // 2 // sampling.window,
+        decode=decoding.get_total_flops() // 2 // sampling.window,
         device=device,
     )

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder
+from zoo.architectures import fits_directly, parse_options
+from zoo.autoencoder import Autoencoder, Batch
 from zoo.errors import ZooError, is_out_of_memory
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost_subject import CostSubject
@@ -22,6 +23,7 @@ from zoo.evaluation.memory import beyond, hand_back, held, most_held
 from zoo.evaluation.timing import CALLS, throughput, waiter
 from zoo.frame_size import FrameSize
 from zoo.metric import Unavailable
+from zoo.recipe import Recipe
 from zoo.records import Cost, Memory, Throughput
 from zoo.training.memory import out_of_memory
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
@@ -77,7 +79,7 @@ def measure_cost(subject: CostSubject, machine: Machine) -> Cost:
     _measure_inference(subject, machine, figures)
     trains = False
     with figures.asked("train"):
-        trains = not subject.architecture.fits_directly()
+        trains = not fits_directly(subject.architecture)
     if trains:
         _measure_training(subject, machine, figures)
     _count(subject, machine, figures)
@@ -98,7 +100,7 @@ def _infer(subject: CostSubject, machine: Machine, figures: Figures) -> Memory |
     """Returns the most memory that was held; the model and its frames are gone by then."""
     model = subject.build(machine.device).eval()
     with torch.inference_mode():
-        return _time_inference(model, subject.frames(machine.device), machine, figures)
+        return _time_inference(model, subject.samples(machine.device), machine, figures)
 
 
 def _time_inference(
@@ -107,15 +109,18 @@ def _time_inference(
     def round_trip() -> Tensor:
         return model.decode(model.encode(frames))
 
-    one = frames[:1]
+    one, window = frames[:1], model.window
     _time_halves(model, frames, "", machine, figures)
     _time_halves(model, one, "_one", machine, figures)
     with figures.asked("round_trip_one"):
-        figures.values["round_trip_one"] = machine.time(lambda: model.decode(model.encode(one)), 1)
+        figures.values["round_trip_one"] = machine.time(
+            lambda: model.decode(model.encode(one)), window
+        )
+    count = len(frames) * window
     with figures.asked("round_trip", "round_trip_memory", "round_trip_joules"):
-        speed = figures.values["round_trip"] = machine.time(round_trip, len(frames))
+        speed = figures.values["round_trip"] = machine.time(round_trip, count)
         with figures.asked("round_trip_joules"):
-            figures.values["round_trip_joules"] = machine.joules(round_trip, len(frames), speed)
+            figures.values["round_trip_joules"] = machine.joules(round_trip, count, speed)
         return most_held(machine.device, round_trip)
     return None
 
@@ -126,8 +131,9 @@ def _time_halves(
     encode, decode = "encode" + suffix, "decode" + suffix
     with figures.asked(encode, decode):
         latent = model.encode(frames)
-        figures.values[encode] = machine.time(lambda: model.encode(frames), len(frames))
-        figures.values[decode] = machine.time(lambda: model.decode(latent), len(frames))
+        count = len(frames) * model.window
+        figures.values[encode] = machine.time(lambda: model.encode(frames), count)
+        figures.values[decode] = machine.time(lambda: model.decode(latent), count)
 
 
 def _measure_training(subject: CostSubject, machine: Machine, figures: Figures) -> None:
@@ -142,46 +148,51 @@ def _measure_training(subject: CostSubject, machine: Machine, figures: Figures) 
 
 def _train(subject: CostSubject, machine: Machine, figures: Figures) -> Memory | None:
     """Returns the most memory that was held; the model and its frames are gone by then."""
-    model = subject.build(machine.device).train()
-    frames = subject.frames(machine.device)
+    model = subject.build_to_train(machine.device).train()
+    batch = Batch.numbered(subject.samples(machine.device), model.window)
+    count = len(batch) * model.window
     most = None
-    step = training_step(model, frames, subject.precision, subject.compile)
+    step = training_step(model, batch, subject.precision, subject.compile, subject.recipe)
 
     def take() -> None:
-        step(frames, HALFWAY)
+        step(batch, HALFWAY)
         # Read now and then in training; here a row would be kept for every call.
-        step.tally.rows.clear()
+        step.tally.clear()
 
     try:
-        speed = figures.values["train"] = machine.time(take, len(frames))
+        speed = figures.values["train"] = machine.time(take, count)
         with figures.asked("train_joules"):
-            figures.values["train_joules"] = machine.joules(take, len(frames), speed)
+            figures.values["train_joules"] = machine.joules(take, count, speed)
         with figures.asked("train_memory"):
             most = most_held(machine.device, take)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None
-        raise ZooError(out_of_memory(step, frames)) from None
+        raise ZooError(out_of_memory(step, batch)) from None
     return most
 
 
 def training_step(
-    model: Autoencoder, frames: Tensor, precision: str, compiled: CompileMode
+    model: Autoencoder,
+    batch: Batch,
+    precision: str,
+    compiled: CompileMode,
+    recipe: Recipe | None = None,
 ) -> TrainingStep:
-    """The step that training takes, for one batch that lies on the device: (B, 3, H, W).
+    """The step that training takes, for one batch that lies on the device.
 
     It moves `model`. What training does between steps, such as writing its log, is no part of it.
     """
-    fabric = launch(frames.device, precision, len(frames))
-    return TrainingStep(model, fabric, compile_mode=compiled)
+    fabric = launch(batch.frames.device, precision, len(batch))
+    return TrainingStep(model, fabric, compile_mode=compiled, recipe=recipe)
 
 
 def _count(subject: CostSubject, machine: Machine, figures: Figures) -> None:
     """Count operations on instances of their own, and hold speeds to the device's peak."""
     with figures.asked("encode_multiply_adds", "decode_multiply_adds", "round_trip_share_of_peak"):
         architecture = subject.architecture
-        options = architecture.parse_options(subject.options)
+        options = parse_options(architecture, subject.options)
         found = anatomy(architecture, FrameSize.parse(subject.size), options)
         figures.values["encode_multiply_adds"] = found.encode
         figures.values["decode_multiply_adds"] = found.decode

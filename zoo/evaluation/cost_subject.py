@@ -10,9 +10,12 @@ import pydantic
 import torch
 from torch import Tensor
 
+from zoo.architectures import build, build_to_train
 from zoo.autoencoder import Autoencoder
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.recipe import Recipe
+from zoo.sampling import Sampling, noise
 from zoo.training.run_folder import CompileMode, TrainingConfig
 
 
@@ -30,6 +33,9 @@ class CostSubject(pydantic.BaseModel):
     """Of training, one of Fabric's names; encoding and decoding run in 32 bits."""
     compile: CompileMode = "none"
     """Of the training step."""
+    source: str = ""
+    """Digest of the model's own source."""
+    recipe: Recipe = Recipe()
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Self:
@@ -48,14 +54,25 @@ class CostSubject(pydantic.BaseModel):
         return registry().architecture(self.model)
 
     def build(self, device: torch.device) -> Autoencoder:
-        """An untrained instance, laid out as in training and evaluation."""
-        model = self.architecture.build(FrameSize.parse(self.size), self.options)
+        """An untrained instance, laid out as in evaluation."""
+        model = build(self.architecture, FrameSize.parse(self.size), self.options)
         return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def frames(self, device: torch.device) -> Tensor:
-        """A batch of noise, float (B, 3, H, W) in [0, 1], laid out as those of a film are."""
+    def build_to_train(self, device: torch.device) -> Autoencoder:
+        """An untrained instance with what only training needs, laid out as in training."""
+        model = build_to_train(self.architecture, FrameSize.parse(self.size), self.options)
+        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it looks at a film."""
+        return Sampling.of(self.architecture)
+
+    def samples(self, device: torch.device, batch: int | None = None) -> Tensor:
+        """Samples of noise in a batch of frames, the subject's own if none is given."""
         width, height = FrameSize.parse(self.size)
-        return torch.rand(self.batch, height, width, 3, device=device).permute(0, 3, 1, 2)
+        count = self.sampling.samples_in(self.batch if batch is None else batch)
+        return noise(count, self.sampling, width, height, device)
 
     def training(self) -> TrainingConfig:
         """A training of it, on no film, for what is counted by training."""

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 from zoo import environment
+from zoo.architectures import latent_spec
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.judge import judge, write_frames
 from zoo.evaluation.probes import invariance, plain_frames
 from zoo.evaluation.rate import rate_points
 from zoo.evaluation.summary import parts_of
-from zoo.evaluation.watch import Judges, as_shown, batches, encode_film
+from zoo.evaluation.watch import Judges, batches, draw_frames, encode_film, samples_of
 from zoo.films.film import Film
 from zoo.latents import latents as latents_file
 from zoo.latents.latents import Latents
@@ -51,7 +52,7 @@ def evaluate(
 
     encoded = encode_film(model, film, device)
     quantiser = (
-        Quantiser.spanning(encoded.numbers)
+        Quantiser.of(latent_spec(model), encoded.numbers)
         if own
         else _trained_latents(folder, config, device).quantiser
     )
@@ -59,7 +60,8 @@ def evaluate(
     latents_file.save(out / LATENTS, latents, film.fingerprint)
 
     with torch.inference_mode():
-        drawn = (as_shown(model.decode(latents.restored(indices))) for indices in batches(film))
+        samples = samples_of(film, model)
+        drawn = (draw_frames(model, samples, frames, latents) for frames in batches(film))
         judged = judge(film, drawn, config.film, judges, device)
     write_frames(out, judged)
 
@@ -105,10 +107,15 @@ def _trained_latents(folder: RunFolder, config: TrainingConfig, device: torch.de
 
 
 def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
-    numbers = latents.levels.shape[1]
     return LatentInfo(
-        numbers=numbers,
-        bits=numbers * latents.quantiser.bits,
+        numbers=_whole(latents.levels.shape[1] / model.window),
+        bits=_whole(latents.bits_a_frame),
+        codes=latents.quantiser.codes,
         coded_bytes=latents.bytes_a_frame,
         decoder_bytes=decoder_bytes(model, latents.restored(slice(0, 1))),
     )
+
+
+def _whole(number: float) -> int | float:
+    """A number without a fraction where it has none."""
+    return int(number) if number == int(number) else number

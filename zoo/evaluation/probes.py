@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import mean_of
-from zoo.evaluation.watch import BATCH, as_shown, film_batch
+from zoo.evaluation.watch import BATCH, as_shown, check_latents, sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.latents.quantise import Quantiser
 from zoo.metric import Metric, TemporalMetric
 from zoo.records import Invariance, PlainFrame
+from zoo.sampling import Sampling, middle_frames
 
 LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
 ALONE = 8
@@ -29,9 +31,11 @@ def plain_frames(
     """Have a model draw a black, a grey and a white frame, each alone."""
     found = []
     for name, level in LEVELS.items():
-        shape = 1, 3, model.size.height, model.size.width
-        frame = torch.full(shape, level / 255, device=device)
-        drawn = as_shown(_round_trip(model, frame, quantiser))
+        sampling = Sampling.of(model)
+        shape = sampling.frames, 3, model.size.height, model.size.width
+        frames = torch.full(shape, level / 255, device=device)
+        drawn = as_shown(middle_frames(_round_trip(model, sampling.shaped(frames), quantiser)))
+        frame = frames[:1]
         levels = drawn[0].flatten(1) * 255
         red, green, blue = levels.mean(dim=1).tolist()
         still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
@@ -50,7 +54,7 @@ def plain_frames(
 
 def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
     latent = model.encode(frames)
-    flat = quantiser.numbers(quantiser.levels(latent.float().flatten(1)))
+    flat = quantiser.numbers(quantiser.levels(check_latents(model, latent)))
     return model.decode(flat.view(latent.shape))
 
 
@@ -59,9 +63,11 @@ def invariance(
     model: Autoencoder, film: Film, quantiser: Quantiser, device: torch.device
 ) -> Invariance:
     """Encode and decode frames of a film beside others and alone, and compare."""
-    count = min(BATCH, len(film))
+    samples = samples_of(film, model)
+    count = min(max(1, BATCH // samples.sampling.window), len(samples))
     # Spread over the film: neighbours would be poor company.
-    together = film_batch(film, [i * len(film) // count for i in range(count)], device)
+    spread = np.arange(count) * len(samples) // count
+    together = sample_batch(film, samples, spread, device)
     codes = model.encode(together)
     drawn = as_shown(model.decode(codes))
     apart, levels, differing, samples = 0.0, 0, 0, 0

@@ -8,15 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from zoo.architectures import latent_spec
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import Frames, Values, mean_of
-from zoo.evaluation.watch import BATCH, as_shown, film_batch
+from zoo.evaluation.watch import BATCH, as_shown, film_batch, samples_of
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded, Latents
-from zoo.latents.quantise import Quantiser, are_codes
+from zoo.latents.quantise import Quantiser
 from zoo.metric import Metric, TemporalMetric
 from zoo.records import Part, RatePoint
+from zoo.sampling import FilmSamples
 
 DEPTHS = (6, 5, 4, 3)
 """Bits a number beside the 8 of all other scores."""
@@ -42,7 +44,8 @@ def rate_points(
     """
     still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
     sampled = {part: _sample(frames) for part, frames in parts.items()}
-    coarser = () if are_codes(encoded.numbers) else DEPTHS
+    samples = samples_of(film, model)
+    coarser = DEPTHS if latent_spec(model).codes is None else ()
     every = [stored, *(_coarser(encoded, bits) for bits in coarser)]
     points = []
     # Coding takes longer than scoring, and needs neither Python nor the device.
@@ -53,9 +56,7 @@ def rate_points(
                 if latents is stored:
                     values = {metric.name: scores[metric.name][frames] for metric in still}
                 else:
-                    numbers = latents.quantiser.numbers(latents.levels[torch.from_numpy(frames)])
-                    drawn = numbers.unflatten(1, latents.shape)
-                    values = _scored(model, film, frames, drawn, still, device)
+                    values = _scored(model, film, samples, frames, latents, still, device)
                 for metric in still:
                     found[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
             points.append(
@@ -88,15 +89,21 @@ def _sample(frames: Frames) -> Frames:
 def _scored(
     model: Autoencoder,
     film: Film,
+    samples: FilmSamples,
     frames: Frames,
-    latents: torch.Tensor,
+    latents: Latents,
     metrics: Sequence[Metric],
     device: torch.device,
 ) -> dict[str, Values]:
-    """Scores (F,) of frames drawn from their latents (F, ...), by metric."""
-    chunks = [slice(start, start + BATCH) for start in range(0, len(frames), BATCH)]
-    pairs = (
-        (film_batch(film, frames[chunk].tolist(), device), as_shown(model.decode(latents[chunk])))
-        for chunk in chunks
-    )
-    return score_pairs(pairs, [0], metrics)
+    """Scores (F,) of frames drawn from the film's latents, by metric."""
+
+    def pair(some: Frames) -> tuple[torch.Tensor, torch.Tensor]:
+        which = samples.samples_of(some)
+        drawn = as_shown(model.decode(latents.restored(torch.from_numpy(which))))
+        if drawn.dim() == 5:
+            places = samples.places[some] - which * samples.sampling.window
+            drawn = drawn[torch.arange(len(some)), torch.from_numpy(places)]
+        return film_batch(film, some, device), drawn
+
+    chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
+    return score_pairs(map(pair, chunks), [0], metrics)

@@ -11,21 +11,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zoo.architectures import latent_spec
 from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput, ZooError
+from zoo.errors import BadInput
 from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded, Latents
 from zoo.metric import Metric, Unavailable
 from zoo.plain_text import error_line
 from zoo.plugins import registry
+from zoo.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
 
 BATCH = 32
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def film_batch(film: Film, indices: slice | Sequence[int], device: torch.device) -> Tensor:
+def film_batch(
+    film: Film, indices: slice | Sequence[int] | Indices, device: torch.device
+) -> Tensor:
     """Frames of a film: float (B, 3, H, W) in [0, 1], channels last, on the device."""
     frames = torch.from_numpy(np.array(film.store.array[indices]))
     return frames.to(device).permute(0, 3, 1, 2).float() / 255
@@ -37,19 +41,74 @@ def batches(film: Film) -> Iterator[slice]:
         yield slice(start, min(start + BATCH, len(film)))
 
 
+def samples_of(film: Film, model: Autoencoder) -> FilmSamples:
+    """The samples that a model makes of a film."""
+    return FilmSamples.of(Sampling.of(model), map(len, film.shots))
+
+
+def sample_batch(
+    film: Film, samples: FilmSamples, which: slice | Indices, device: torch.device
+) -> Tensor:
+    """Samples of a film as `encode` takes them, float in [0, 1], on the device."""
+    frames = film_batch(film, samples.indices[which].reshape(-1), device)
+    return samples.sampling.shaped(frames)
+
+
+def sample_batches(samples: FilmSamples) -> Iterator[slice]:
+    """All samples of a film in order, about 32 frames at a time."""
+    count = max(1, BATCH // samples.sampling.frames)
+    for start in range(0, len(samples), count):
+        yield slice(start, min(start + count, len(samples)))
+
+
+def check_latents(model: Autoencoder, latent: Tensor) -> Tensor:
+    """Flat latents (B, L), float32, of latents (B, ...) as `encode` gave them.
+
+    Raises BadInput if they are not what the model's `latent_spec` declares, or not finite.
+    """
+    spec = latent_spec(model)
+    if tuple(latent.shape[1:]) != spec.shape:
+        raise BadInput(
+            f"{model.name}: encode gave latents of shape {tuple(latent.shape[1:])}; its "
+            f"latent_spec declares {spec.shape}"
+        )
+    numbers = latent.float().flatten(1)
+    if not numbers.isfinite().all():
+        raise BadInput(f"{model.name}: encode gave latents that are not finite")
+    if spec.codes is not None and numbers.numel():
+        low, high = float(numbers.min()), float(numbers.max())
+        if low < 0 or high >= spec.codes or not (numbers == numbers.round()).all():
+            raise BadInput(
+                f"{model.name}: encode gave numbers from {low:g} to {high:g}; its latent_spec "
+                f"declares {spec.codes} codes, whole numbers from 0 to {spec.codes - 1}"
+            )
+    return numbers
+
+
 @torch.inference_mode()
 def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Encoded:
-    """Encode every frame; raises ZooError if a latent is not finite."""
-    parts = []
-    shape: tuple[int, ...] = ()
-    for indices in batches(film):
-        latent = model.encode(film_batch(film, indices, device))
-        shape = tuple(latent.shape[1:])
-        parts.append(latent.float().flatten(1))
-    numbers = torch.cat(parts)
-    if not numbers.isfinite().all():
-        raise ZooError("the model gives latents that are not finite")
-    return Encoded(numbers, shape)
+    """Encode every frame; raises BadInput if a latent is not what the model declares."""
+    samples = samples_of(film, model)
+    parts = [
+        check_latents(model, model.encode(sample_batch(film, samples, which, device)))
+        for which in sample_batches(samples)
+    ]
+    return Encoded(torch.cat(parts), latent_spec(model).shape, len(film))
+
+
+@torch.inference_mode()
+def draw_frames(
+    model: Autoencoder, samples: FilmSamples, frames: slice, latents: Latents
+) -> Tensor:
+    """Frames `[start, stop)` as they would be shown, from the latents of all samples.
+
+    Float (B, 3, H, W) in [0, 1].
+    """
+    which = samples.covering(frames)
+    drawn = as_shown(flat_frames(model.decode(latents.restored(which))))
+    if samples.sampling.window == 1:
+        return drawn
+    return drawn[torch.from_numpy(samples.within(frames, which)).to(drawn.device)]
 
 
 def as_shown(drawn: Tensor) -> Tensor:
@@ -58,19 +117,15 @@ def as_shown(drawn: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def drawn(model: Autoencoder, latents: Tensor) -> Pixels:
-    """What a model draws from latents (N, ...), as it would be shown: uint8 (N, H, W, 3), RGB."""
-    shown = as_shown(model.decode(latents)) * 255
+def drawn(model: Autoencoder, latents: Tensor, *, middle: bool = False) -> Pixels:
+    """What a model draws from latents (N, ...), as it would be shown: uint8 (N, H, W, 3), RGB.
+
+    With a window of T there are T frames of each latent, one after another, or with `middle` the
+    one in the middle.
+    """
+    frames = (middle_frames if middle else flat_frames)(model.decode(latents))
+    shown = as_shown(frames) * 255
     return shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-@torch.inference_mode()
-def score_film(
-    model: Autoencoder, film: Film, latents: Latents, metrics: Sequence[Metric]
-) -> dict[str, np.ndarray]:
-    """Every metric on every frame that a model draws: float64 (N,) a metric."""
-    drawn = (as_shown(model.decode(latents.restored(indices))) for indices in batches(film))
-    return score_drawn(film, drawn, metrics, latents.levels.device)
 
 
 @torch.inference_mode()

@@ -35,7 +35,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 class Encoder(nn.Module):
-    """Frames, float32 (B, 3, H, W) in [0, 1], to latents (B, ...)."""
+    """Samples as `encode` takes them, float32 in [0, 1], to latents (B, ...)."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents, float32 (B, ...), to frames (B, 3, H, W) in [0, 1]."""
+    """Latents, float32 (B, ...), to frames in [0, 1], as `decode` draws them."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ def check_format(word: str) -> Format:
 def export(eyes: Eyes, frames: Tensor, folder: Path, form: Format) -> list[Exported]:
     """Write encoder and decoder into a folder, with a `model.json` that says what they take.
 
-    Batches may have any size. `frames`, float (B, 3, H, W) in [0, 1] with B at least 3, are what
-    the graphs are checked with after they were read back, as a whole and one by one. Raises
-    ZooError if the networks cannot be traced, or draw something else then.
+    Batches may have any size. `frames` are samples as `encode` takes them, float in [0, 1], at
+    least 3: the graphs are checked with them after they were read back, as a whole and one by one.
+    Raises ZooError if the networks cannot be traced, or draw something else then.
     """
     model = eyes.model.cpu().float()
     frames = frames.cpu().contiguous()
@@ -116,7 +116,7 @@ def export(eyes: Eyes, frames: Tensor, folder: Path, form: Format) -> list[Expor
                     f"the {name} of {model.name} is not the same for {form}: apart by {apart:.2g}"
                 )
         made.append(Exported(path, apart, scale))
-    _describe(eyes, latents, folder / "model.json")
+    _describe(eyes, frames, latents, drawn, folder / "model.json")
     return made
 
 
@@ -191,17 +191,20 @@ def _read_onnx(path: Path) -> Run:
     return run
 
 
-def _describe(eyes: Eyes, latents: Tensor, path: Path) -> None:
+def _describe(eyes: Eyes, frames: Tensor, latents: Tensor, drawn: Tensor, path: Path) -> None:
     """What goes in and out, for those who have the graphs alone."""
-    size = eyes.model.size
     said = {
         "model": eyes.config.model,
         "origin": eyes.config.origin,
         "trained_on": eyes.config.film,
-        "frames": {"shape": ["batch", 3, size.height, size.width], "range": [0, 1], "order": "RGB"},
+        "frames": {"shape": ["batch", *frames.shape[1:]], "range": [0, 1], "order": "RGB"},
+        "drawn": {"shape": ["batch", *drawn.shape[1:]], "range": [0, 1], "order": "RGB"},
+        "window": eyes.model.window,
+        "context": list(eyes.model.context),
         "latents": {
             "shape": ["batch", *latents.shape[1:]],
             "bits": eyes.quantiser.bits,
+            "codes": eyes.quantiser.codes,
             "lowest": eyes.quantiser.lowest.tolist(),
             "step": eyes.quantiser.step.tolist(),
         },

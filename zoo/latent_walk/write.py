@@ -49,7 +49,9 @@ def write_walk(
     coding: Coding | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Draw latents (N, L), each of `shape`, as an MP4 and a strip.
+    """Draw latents (N, L), each of `shape`, as an MP4 and a strip: a picture each.
+
+    Of a window, that is the frame in the middle.
 
     On the strip are the latents that have `captions`, by number; without them evenly spaced ones,
     each with its time. `progress` is called with the number of latents drawn so far. Raises
@@ -63,7 +65,7 @@ def write_walk(
     with video_file(video.path, large, video.rate, coding=coding, tags=tags) as file:
         for start in range(0, len(way), BATCH):
             some = way[start : start + BATCH].unflatten(1, shape)
-            for number, picture in enumerate(drawn(model, some), start):
+            for number, picture in enumerate(drawn(model, some, middle=True), start):
                 if number in shown:
                     kept[number] = np.array(picture)
                 enlarged = scale(picture)

@@ -36,11 +36,13 @@ class Encoded:
     numbers: Tensor
     """float32 (N, L), in the film's order."""
     shape: tuple[int, ...]
-    """Of one frame's latent as the model gives it."""
+    """Of one latent as the model gives it."""
+    frames: int
+    """How many frames they are of: more than N with a window."""
 
     def quantised(self, quantiser: Quantiser) -> Latents:
         """Round to the levels of a scale."""
-        return Latents(quantiser.levels(self.numbers), self.shape, quantiser)
+        return Latents(quantiser.levels(self.numbers), self.shape, quantiser, self.frames)
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Latents:
     levels: Tensor
     """uint8 (N, L), in the film's order; int32 where a level has more than 8 bits."""
     shape: tuple[int, ...]
-    """Of one frame's latent as the model gives it."""
+    """Of one latent as the model gives it."""
     quantiser: Quantiser
+    frames: int
+    """How many frames they are of."""
 
-    def restored(self, indices: slice | list[int]) -> Tensor:
-        """What `decode` gets for those frames: float32 (B, ...)."""
+    def restored(self, indices: slice | list[int] | Tensor) -> Tensor:
+        """What `decode` gets for those latents: float32 (B, ...)."""
         return self.quantiser.numbers(self.levels[indices]).unflatten(1, self.shape)
 
     @functools.cached_property
@@ -70,7 +74,12 @@ class Latents:
     @property
     def bytes_a_frame(self) -> float:
         """On disk, averaged over the film, after lossless coding; the scales are not counted."""
-        return len(self.packed) / max(1, len(self.levels))
+        return len(self.packed) / max(1, self.frames)
+
+    @property
+    def bits_a_frame(self) -> float:
+        """Before lossless coding, averaged over the film."""
+        return self.levels.numel() * self.quantiser.bits / max(1, self.frames)
 
 
 def save(path: Path, latents: Latents, film_fingerprint: str) -> None:
@@ -90,6 +99,7 @@ def save(path: Path, latents: Latents, film_fingerprint: str) -> None:
     }
     described = {
         "shape": json.dumps(latents.shape),
+        "frames": str(latents.frames),
         "film": film_fingerprint,
         **written_bits(latents.quantiser),
     }
@@ -104,6 +114,7 @@ def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
         with safe_open(path, "pt", device=str(device)) as file:
             said = file.metadata() or {}
             shape, (bits, codes) = _SHAPE.validate_json(said["shape"]), read_bits(said)
+            frames = int(said["frames"][:12])
             _check_parts(file, shape, bits)
             lowest, step, levels = (file.get_tensor(key) for key in ("lowest", "step", "levels"))
         # Torch can do little with wider types that have no sign.
@@ -118,7 +129,7 @@ def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
         raise BadInput(f"{path} holds no latents: its scale is not finite")
     if said["film"] != film_fingerprint:
         raise BadInput(f"{path} holds the latents of another film")
-    return Latents(levels, shape, Quantiser(lowest, step, bits, codes))
+    return Latents(levels, shape, Quantiser(lowest, step, bits, codes), frames)
 
 
 def written_bits(quantiser: Quantiser) -> dict[str, str]:

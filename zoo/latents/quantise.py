@@ -1,4 +1,4 @@
-"""Latents as they would be stored: each number in a few bits, on a scale of its own dimension."""
+"""Latents as they would be stored: real numbers in a few bits, codes as they are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo.autoencoder import LatentSpec
 from zoo.latents.packing import BITS as BITS
 from zoo.latents.packing import MOST_CODES, code_bits, width_of
-
-
-def are_codes(numbers: Tensor) -> bool:
-    """Whether latents are whole numbers that a byte holds: names, and no quantities."""
-    within = (numbers >= 0) & (numbers < 2**BITS)
-    return bool(((numbers == numbers.round()) & within).all())
 
 
 @dataclass(frozen=True)
@@ -28,6 +23,13 @@ class Quantiser:
     bits: int = BITS
     codes: int | None = None
     """How many codes there are, where a model declares that its numbers are codes."""
+
+    @classmethod
+    def of(cls, spec: LatentSpec, numbers: Tensor) -> Quantiser:
+        """What scores are measured at: 8 bits over the range of latents (N, L), or exact codes."""
+        if spec.codes is None:
+            return cls.spanning(numbers)
+        return cls.of_codes(spec.codes, numbers.shape[1], numbers.device)
 
     @classmethod
     def of_codes(cls, codes: int, numbers: int, device: torch.device | None = None) -> Quantiser:
@@ -49,19 +51,12 @@ class Quantiser:
 
     @classmethod
     def spanning(cls, numbers: Tensor, bits: int = BITS) -> Quantiser:
-        """Fit to latents (N, L): 2 to the `bits` levels, from the lowest to the highest number.
-
-        Codes have their own levels at 8 bits, from 0 to 255: cut to the range of one film, a code
-        of another would become a code that has nothing to do with it.
-        """
+        """Fit to real latents (N, L): 2 to the `bits` levels, from the lowest to the highest."""
         if not 1 <= bits <= 8:
             raise ValueError(f"latents have from 1 to 8 bits a number; not {bits}")
         if not numbers.numel():
             empty = numbers.new_zeros(numbers.shape[1])
             return cls(empty, empty, bits)
-        if bits == BITS and are_codes(numbers):
-            nothing = numbers.new_zeros(numbers.shape[1])
-            return cls(nothing, nothing + 1, bits)
         lowest, highest = numbers.aminmax(dim=0)
         return cls(lowest, (highest - lowest) / (2**bits - 1), bits)
 

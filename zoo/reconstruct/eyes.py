@@ -10,11 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from zoo.architectures import latent_spec
 from zoo.atomic import kept_if_possible
 from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput, ZooError
+from zoo.errors import BadInput
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.watch import drawn, encode_film
+from zoo.evaluation.watch import check_latents, drawn, encode_film
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -41,24 +42,23 @@ class Eyes:
 
     @property
     def numbers(self) -> int:
-        """Numbers that a frame becomes."""
+        """Numbers in a latent."""
         return self.quantiser.lowest.numel()
 
     @torch.inference_mode()
-    def see(self, frames: Tensor) -> Latents:
-        """Frames, float (B, 3, H, W) in [0, 1], as quantised latents.
+    def see(self, samples: Tensor) -> Latents:
+        """Samples as `encode` takes them, float in [0, 1], as quantised latents.
 
-        Raises ZooError if a latent is not finite.
+        Raises BadInput if a latent is not what the model declares.
         """
-        latent = self.model.encode(frames)
-        numbers = latent.float().flatten(1)
-        if not numbers.isfinite().all():
-            raise ZooError("the model gives latents that are not finite")
-        return Encoded(numbers, tuple(latent.shape[1:])).quantised(self.quantiser)
+        latent = self.model.encode(samples)
+        numbers = check_latents(self.model, latent)
+        frames = len(numbers) * self.model.window
+        return Encoded(numbers, tuple(latent.shape[1:]), frames).quantised(self.quantiser)
 
     @torch.inference_mode()
     def draw(self, latents: Latents) -> Pixels:
-        """All frames of these latents, as they are shown: uint8 (B, H, W, 3), RGB."""
+        """All frames that these latents draw, as they are shown: uint8 (B, H, W, 3), RGB."""
         return drawn(self.model, latents.restored(slice(None)))
 
     def kept(self, film: Film) -> Latents | None:
@@ -92,7 +92,7 @@ def open_eyes(
         film = film_as_trained()
         told(f"{config.model} watches {config.film}, to learn the scale of its latents")
         encoded = encode_film(model, film, device)
-        latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
+        latents = encoded.quantised(Quantiser.of(latent_spec(model), encoded.numbers))
         scale = latents.quantiser
         with kept_if_possible("the latents of the film"):
             latents_file.save(path, latents, config.film_fingerprint)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.evaluation.watch import film_batch
+from zoo.evaluation.watch import sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.latents.latents import Latents
 from zoo.reconstruct.eyes import Eyes
@@ -53,13 +53,18 @@ class Redrawn:
 
     def __post_init__(self) -> None:
         self._kept = self.eyes.kept(self.film)
+        self._samples = samples_of(self.film, self.eyes.model)
 
     def read(self, indices: slice) -> Any:
         """Latents where they are known, else frames as the network takes them."""
+        which = self._samples.covering(indices)
+        shown = self._samples.within(indices, which)
         if self._kept is not None:
-            return replace(self._kept, levels=self._kept.levels[indices])
-        return film_batch(self.film, indices, self.eyes.device)
+            return replace(self._kept, levels=self._kept.levels[which]), shown
+        return sample_batch(self.film, self._samples, which, self.eyes.device), shown
 
     def draw(self, read: Any) -> Pixels:
         """Decode, after encoding where that was not done before."""
-        return self.eyes.draw(read if isinstance(read, Latents) else self.eyes.see(read))
+        of, shown = read
+        drawn = self.eyes.draw(of if isinstance(of, Latents) else self.eyes.see(of))
+        return drawn if len(drawn) == len(shown) else drawn[shown]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
+from zoo.architectures import copy_to_keep
 from zoo.autoencoder import Autoencoder
 
 WARM_UP_POWER = 2 / 3
@@ -19,14 +18,18 @@ class WeightAverage:
     Buffers and frozen parameters that a model changes by itself (statistics, a codebook) keep the
     values that belong together: they are copied, not averaged. torch's `AveragedModel` walks
     frozen pretrained networks in every step, too, which costs as much as averaging the model.
+    Modules that only training needs have no average.
     """
 
     def __init__(self, model: Autoencoder, decay: float) -> None:
         self._model = model
         self._decay = decay
-        self.module = copy.deepcopy(model).eval().requires_grad_(False)
-        """A model with the averaged weights, in evaluation mode."""
-        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.module = copy_to_keep(model).eval().requires_grad_(False)
+        """What is kept of the model, with averaged weights, in evaluation mode."""
+        kept = dict(self.module.named_parameters())
+        trained = [
+            (name, p) for name, p in model.named_parameters() if p.requires_grad and name in kept
+        ]
         self._trained = [p.detach() for _, p in trained]
         self._averaged = [self.module.get_parameter(name).detach() for name, _ in trained]
         self._names = {name for name, _ in trained}
@@ -44,7 +47,7 @@ class WeightAverage:
         """The averaged model, after everything that is not trained was copied into it."""
         mine = self._tensors(self.module)
         for name, theirs in self._tensors(self._model).items():
-            if name not in self._names:
+            if name in mine and name not in self._names:
                 mine[name].copy_(theirs)
         return self.module
 

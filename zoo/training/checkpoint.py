@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zoo.architectures import kept_state
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput
 from zoo.reading import check_regular, check_tensors, parse_json
@@ -21,7 +22,7 @@ from zoo.workspace import written_aside
 
 _TIMES_AS_LARGE, _BESIDE = 16, 64 << 20
 """What a checkpoint may take: a model, its average and its moments are four times the model."""
-FORMAT = "film-zoo checkpoint 2"
+FORMAT = "film-zoo checkpoint 3"
 
 
 @dataclass
@@ -35,14 +36,19 @@ class Progress:
 
 
 def save_weights(path: Path, model: Autoencoder) -> None:
-    """Write a model's parameters and buffers as safetensors, whole or not at all."""
-    _save(path, _cpu(model.state_dict()), {})
+    """Write the parameters and buffers that are kept as safetensors, whole or not at all."""
+    _save(path, _cpu(kept_state(model)), {})
 
 
 def load_weights(path: Path, model: Autoencoder) -> None:
-    """Read weights into a model of the same shape; raises BadInput if they do not fit it."""
+    """Read weights into a model of the same shape; raises BadInput if they do not fit it.
+
+    Modules that only training needs stay as they are.
+    """
     tensors, _ = _read(path, model)
-    _fill(model, tensors, path)
+    with torch.no_grad():
+        for name, tensor in kept_state(model).items():
+            tensor.copy_(tensors[name])
 
 
 def save_checkpoint(path: Path, progress: Progress, step: TrainingStep) -> None:
@@ -157,10 +163,28 @@ def _read(
         raise BadInput(f"{path} is damaged: {error}") from None
 
 
+def check_fit(path: Path, model: Autoencoder) -> None:
+    """Raise BadInput where a file of weights does not fit a model; only its header is read."""
+    try:
+        check_regular(path)
+        check_tensors(path)
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise BadInput(f"{path} is not there") from None
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from None
+    _check_fit(model, shapes, path)
+
+
 def _check_fit(model: Autoencoder, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
-    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    expected = {name: list(tensor.shape) for name, tensor in kept_state(model).items()}
     wrong = [n for n in {**expected, **shapes} if expected.get(n) != shapes.get(n)]
     if wrong:
+        has, needs = shapes.get(wrong[0]), expected.get(wrong[0])
         raise BadInput(
-            f"{path} does not fit {model.name}: {wrong[0][:200]} is not what it should be"
+            f"{path} does not fit {model.name}: {wrong[0][:200]} has "
+            f"{'no tensor' if has is None else f'the shape {list(has)}'} in the file and "
+            f"{'none' if needs is None else needs} in the model; was the model or its options "
+            "changed since it was trained?"
         )

@@ -6,17 +6,18 @@ import importlib.util
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder, Losses, Step
+from zoo.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.errors import BadInput
 from zoo.training.run_folder import CompileMode
 
 CACHE_TAG = "film-zoo, no buffers donated"
 
-LossesOf = Callable[[Tensor, Step], Losses]
+LossesOf = Callable[[Batch, Step], Losses]
 
 
 def choose_mode(compiled: bool, cuda_graphs: bool, device: torch.device) -> CompileMode:
@@ -46,21 +47,27 @@ def compiled_losses(model: Autoencoder, mode: CompileMode) -> LossesOf:
     # and models share functions: what was trained before in this process must not count.
     torch._dynamo.reset()
     _keep_what_backward_reads()
-    draw = torch.compiler.disable(Step.randn_like)
+    rows, randn, rand = map(torch.compiler.disable, (Step._rows, Step.randn, Step.rand))
 
     class StepOutsideGraphs(Step):
         """Draws noise between the compiled graphs, by the very call of a plain step."""
 
-        def randn_like(self, like: Tensor) -> Tensor:
-            return draw(self, like)
+        def _rows(self, draw: Any, like: Tensor) -> Tensor:
+            return rows(self, draw, like)
+
+        def randn(self, *shape: int) -> Tensor:
+            return randn(self, *shape)
+
+        def rand(self, *shape: int) -> Tensor:
+            return rand(self, *shape)
 
     run = torch.compile(model.losses, mode=mode, dynamic=False)
 
-    def compiled(frames: Tensor, step: Step) -> Losses:
+    def compiled(batch: Batch, step: Step) -> Losses:
         if mode == "reduce-overhead":
             # What the step before left in the graphs' memory is no longer wanted.
             torch.compiler.cudagraph_mark_step_begin()
-        return run(frames, StepOutsideGraphs(**vars(step)))
+        return run(batch, StepOutsideGraphs(**vars(step)))
 
     return compiled
 

@@ -6,33 +6,32 @@ and a training that was killed and resumed ends as one that never was.
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import nullcontext
 
 import torch
 
+from zoo.architectures import build_to_train
 from zoo.autoencoder import Autoencoder
 from zoo.errors import ZooError, is_out_of_memory
 from zoo.films.film import Film
+from zoo.films.training_frames import TrainingFrames
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.sampling import Sampling
 from zoo.stopping import StopRequest, deferred_stop, saving
 from zoo.training.budget import Budget
-from zoo.training.checkpoint import Progress, load_checkpoint
+from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
 from zoo.training.memory import out_of_memory
 from zoo.training.pace import Pace
 from zoo.training.ranks import agree, launch, share_weights
-from zoo.training.run_folder import Log, RunFolder, TrainingConfig
+from zoo.training.run_folder import Log, RunFolder, Start, TrainingConfig
 from zoo.training.scribe import Scribe
 from zoo.training.step import TrainingStep
 from zoo.training.watching import Interrupted, Moment, Watcher, nobody
 
-AVERAGED = 0.02
-"""The share of a training over which weights are averaged."""
-LONGEST_AVERAGE = 0.9999
 CALIBRATED = 16
 """Batches of training frames on which a model may settle after training."""
 SECONDS_BETWEEN_REPORTS = 10.0
@@ -49,42 +48,62 @@ def train(
     stop: StopRequest | None = None,
     checkpoint_every: int | None = None,
     measure_peak: bool = False,
+    start: Start | None = None,
 ) -> None:
     """Train until the budget is used, from the last checkpoint where there is one.
 
     `checkpoint_every` counts steps; without it the clock decides. `measure_peak` first measures
-    what the device could do, so that `watch` is told what share of it is reached. Saves and raises
+    what the device could do, so that `watch` is told what share of it is reached. `start` are
+    weights to begin with in place of preparing the model. Saves and raises
     Interrupted when `stop` was asked or a signal came, and ZooError if a loss is no longer a number
     or memory runs out.
     """
-    budget = Budget.parse(config.budget)
-    steps = budget.steps(len(film.split.seen), config.batch)
-
     if device.type == "cpu":
         keep_freed_memory()
     fabric = launch(device, config.precision, config.batch)
     device = fabric.device  # of this rank
     # Frames are of one size, so that cuDNN's fastest kernels are looked for once.
     torch.backends.cudnn.benchmark = True
-    pace = Pace(config, fabric, measure_peak)
-    torch.manual_seed(config.seed)
     architecture = registry().architecture(config.model)
-    model = architecture.build(FrameSize.parse(config.size), config.options)
+    sampling = Sampling.of(architecture)
+    frames_per_step = sampling.frames_in(config.batch)
+    pace = Pace(config, fabric, measure_peak, frames_per_step)
+    torch.manual_seed(config.seed)
+    model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
+    if start is not None:
+        load_weights(start.weights, model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    taken = _taken(model, film)
     if not folder.checkpoint.exists():
-        model.prepare(film)
+        if start is None:
+            model.prepare(TrainingFrames(film, taken))
         share_weights(fabric, model)
-    step = TrainingStep(
-        model, fabric, compile_mode=config.compile, seed=config.seed, decay=_decay(steps)
+    feed = FrameFeed(
+        film,
+        config.batch,
+        config.seed,
+        device,
+        rank=fabric.global_rank,
+        ranks=fabric.world_size,
+        taken=taken,
+        sampling=sampling,
     )
-    ranks = fabric.global_rank, fabric.world_size
-    feed = FrameFeed(film, config.batch, config.seed, device, *ranks, _taken(model, film))
+    budget = Budget.parse(config.budget)
+    steps = budget.steps(len(film.split.seen), frames_per_step)
+    step = TrainingStep(
+        model,
+        fabric,
+        compile_mode=config.compile,
+        seed=config.seed,
+        recipe=config.recipe,
+        steps=steps,
+    )
 
     progress = Progress()
     if folder.checkpoint.exists():
         progress = load_checkpoint(folder.checkpoint, step)
     log = Log(folder.log, keep_up_to_step=progress.step)
-    scribe = Scribe(folder, config, film, step, feed.resident)
+    scribe = Scribe(folder, config, film, step, feed.resident, start and start.run)
     scribe.describe("training", progress)
 
     report_every = max(1, min(50, (steps or 1000) // 40))
@@ -95,16 +114,18 @@ def train(
     def report() -> None:
         scribe.refuse_faults(progress)
         speed = pace.since_last(progress)
+        means = step.tally.means(step.reduce)
         moment = Moment(
             step=progress.step,
             steps=steps,
             progress=min(1.0, _used(budget, steps, progress)),
-            frames=progress.step * config.batch,
+            frames=progress.step * frames_per_step,
             seconds=progress.seconds,
             frames_per_second=speed.frames_per_second,
             data_stall=speed.data_stall,
             share_of_peak=speed.share_of_peak,
-            losses=step.tally.means(step.reduce),
+            losses=means.losses,
+            logged=means.logged,
         )
         if fabric.is_global_zero:
             log.add(moment)
@@ -128,16 +149,16 @@ def train(
                 )
 
             asked = time.monotonic()
-            frames = batch_of(progress.step)
+            batch = batch_of(progress.step)
             progress.waited += time.monotonic() - asked
             try:
-                step(frames, used)
+                step(batch, used)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 # Its traceback would keep the tensors of the failed step alive.
                 error.__traceback__ = None
-                raise ZooError(out_of_memory(step, frames)) from None
+                raise ZooError(out_of_memory(step, batch)) from None
 
             progress.step += 1
             progress.seconds = time.monotonic() - started
@@ -151,7 +172,7 @@ def train(
             report()
         with torch.no_grad():
             step.average.with_buffers().calibrate(
-                batch_of(progress.step + n) for n in range(CALIBRATED)
+                batch_of(progress.step + n).frames for n in range(CALIBRATED)
             )
         scribe.finish(progress)
 
@@ -170,9 +191,3 @@ def _taken(model: Autoencoder, film: Film) -> int:
 def _used(budget: Budget, steps: int | None, progress: Progress) -> float:
     """The share of the budget that is used."""
     return progress.step / steps if steps else progress.seconds / budget.amount
-
-
-def _decay(steps: int | None) -> float:
-    """The averaging factor whose memory is a fixed share of the training."""
-    memory = max(1.0, AVERAGED * (steps or 20_000))
-    return min(LONGEST_AVERAGE, math.exp(-1 / memory))

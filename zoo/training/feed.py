@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.autoencoder import Batch
+from zoo.errors import BadInput
 from zoo.films.film import Film
+from zoo.films.training_frames import TrainingFrames, as_floats
+from zoo.sampling import STILLS, Indices, Sampling
 from zoo.training.prefetch import read_ahead
 
 LARGEST_SHARE_OF_MEMORY = 0.5
@@ -17,9 +21,9 @@ LARGEST_SHARE_OF_MEMORY = 0.5
 
 
 class FrameFeed:
-    """A film's training frames in an order fixed by the seed, each once an epoch.
+    """A film's training samples in an order fixed by the seed, each once a round.
 
-    Batches are cut from the endless sequence of shuffled epochs, so that all are full and the
+    Batches are cut from the endless sequence of shuffled rounds, so that all are full and the
     batch of a step depends on nothing but the seed and the step's number: nothing has to be
     saved to resume. `rank` of `ranks` gets its slice of each batch. Of the training frames the
     first `taken` are used, if that is given.
@@ -31,85 +35,104 @@ class FrameFeed:
         batch: int,
         seed: int,
         device: torch.device,
-        rank: int,
-        ranks: int,
+        rank: int = 0,
+        ranks: int = 1,
         taken: int | None = None,
+        sampling: Sampling = STILLS,
     ) -> None:
-        self.indices = film.split.seen[:taken]
-        self.batch = batch
+        """`batch` counts frames that are drawn in a step, by all ranks together.
+
+        Raises BadInput where the ranks cannot share the samples of a batch equally.
+        """
+        self.frames = TrainingFrames(film, taken)
+        self.sampling = sampling
+        runs = self.frames.runs
+        if sampling.stills:
+            self.samples = np.arange(len(self.frames), dtype=np.int64)[:, None]
+        else:
+            self.samples = sampling.to_train_on(runs)
+        """Positions among the training frames of each sample, (M, K)."""
+        self.count = sampling.samples_in(batch)
+        """Samples in a batch, of all ranks together."""
+        if self.count % ranks:
+            raise BadInput(
+                f"a batch of {self.count} samples cannot be shared equally by {ranks} processes"
+            )
         self.seed = seed
         self.device = device
-        self.slice = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
-        self._order: tuple[int, np.ndarray] = (-1, self.indices)
-        self._array = film.store.array
-        self._resident = self._place_on_device(film)
+        self.slice = slice(rank * self.count // ranks, (rank + 1) * self.count // ranks)
+        self._order: tuple[int, Indices] = (-1, self.frames.index)
+        self._seconds = self.frames.seconds.astype(np.float32)
+        self._resident = self._place_on_device()
 
     @property
     def resident(self) -> bool:
         """Whether all training frames lie on the accelerator."""
         return self._resident is not None
 
-    def _place_on_device(self, film: Film) -> Tensor | None:
+    def _place_on_device(self) -> Tensor | None:
         """The training frames on an accelerator if they fit there, else None."""
         if self.device.type != "cuda":
             return None
         # What earlier work in this process left in torch's cache is free, too.
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.device)
-        if len(self.indices) * film.size.pixels * 3 > free * LARGEST_SHARE_OF_MEMORY:
+        width, height = self.frames.size
+        shape = len(self.frames), height, width, 3
+        if np.prod(shape) > free * LARGEST_SHARE_OF_MEMORY:
             return None
-        resident = torch.empty(
-            (len(self.indices), *self._array.shape[1:]), dtype=torch.uint8, device=self.device
-        )
-        for start in range(0, len(self.indices), 1024):
-            chunk = self._array[self.indices[start : start + 1024]]
+        resident = torch.empty(shape, dtype=torch.uint8, device=self.device)
+        for start in range(0, len(self.frames), 1024):
+            chunk = self.frames[start : start + 1024]
             resident[start : start + len(chunk)] = torch.from_numpy(chunk)
         return resident
 
-    def positions(self, step: int) -> np.ndarray:
-        """Positions, among the training frames, of this rank's part of the batch of `step`."""
-        count = len(self.indices)
-        at, stop = step * self.batch + self.slice.start, step * self.batch + self.slice.stop
+    def positions(self, step: int) -> Indices:
+        """Positions among the training frames of this rank's part of a step's batch: (B, K)."""
+        count = len(self.samples)
+        at, stop = step * self.count + self.slice.start, step * self.count + self.slice.stop
         parts = []
         while at < stop:
-            epoch, begin = divmod(at, count)
-            parts.append(self._shuffled(epoch)[begin : begin + stop - at])
+            turn, begin = divmod(at, count)
+            parts.append(self._shuffled(turn)[begin : begin + stop - at])
             at += len(parts[-1])
-        return np.concatenate(parts)
+        return self.samples[np.concatenate(parts)]
 
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        if self._order[0] != epoch:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.indices))
-            self._order = (epoch, order)
+    def _shuffled(self, turn: int) -> Indices:
+        if self._order[0] != turn:
+            order = np.random.default_rng((self.seed, turn)).permutation(len(self.samples))
+            self._order = (turn, order)
         return self._order[1]
 
     @contextmanager
-    def from_step(self, first: int) -> Iterator[Callable[[int], Tensor]]:
+    def from_step(self, first: int) -> Iterator[Callable[[int], Batch]]:
         """Yield a function from a step to its batch, to be asked for `first` and then in order.
 
-        A batch is float (B, 3, H, W) in [0, 1], channels last, on the device.
+        It lies on the device, channels last.
         """
-        if self._resident is not None:
-            resident = self._resident
-            with read_ahead(self._positions_tensor, first, self.device) as positions_of:
-                yield lambda step: _as_frames(
-                    resident[positions_of(step).to(self.device, non_blocking=True)]
+        resident = self._resident
+        read = self._without_pixels if resident is not None else self._with_pixels
+        with read_ahead(read, first, self.device) as parts_of:
+
+            def batch_of(step: int) -> Batch:
+                positions, index, seconds, *pixels = (
+                    part.to(self.device, non_blocking=True) for part in parts_of(step)
                 )
-        else:
-            with read_ahead(self.pixels, first, self.device) as pixels_of:
-                yield lambda step: _as_frames(pixels_of(step).to(self.device, non_blocking=True))
+                held = pixels[0] if resident is None else resident[positions]
+                return Batch(self.sampling.shaped(as_floats(held)), index, seconds)
 
-    def _positions_tensor(self, step: int) -> Tensor:
-        return torch.from_numpy(self.positions(step))
+            yield batch_of
 
-    def pixels(self, step: int) -> Tensor:
-        """The batch of `step` as it lies on disk: uint8 (B, H, W, 3), on the host."""
-        return torch.from_numpy(self._array[self.indices[self.positions(step)]])
+    def _without_pixels(self, step: int) -> tuple[Tensor, ...]:
+        """On the host: positions (B * K,), numbers (B,) or (B, T), and seconds like them."""
+        positions = self.positions(step)
+        told = positions
+        if self.sampling.window == 1:
+            told = positions[:, self.sampling.before]
+        arrays = positions.reshape(-1), self.frames.index[told], self._seconds[told]
+        return tuple(torch.from_numpy(array) for array in arrays)
 
-
-def _as_frames(pixels: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [0, 1].
-
-    Stored channels last, the permuted view is channels last too, without moving a byte.
-    """
-    return pixels.permute(0, 3, 1, 2) / 255
+    def _with_pixels(self, step: int) -> tuple[Tensor, ...]:
+        """The same, and the frames as they lie on disk: uint8 (B * K, H, W, 3)."""
+        parts = self._without_pixels(step)
+        return *parts, torch.from_numpy(self.frames[parts[0].numpy()])

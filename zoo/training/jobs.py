@@ -9,22 +9,27 @@ from typing import Any
 import torch
 
 from zoo import environment
+from zoo.architectures import build, check_fit, fits_directly, option_class, parse_options
 from zoo.atomic import remove
 from zoo.autoencoder import Autoencoder, Options
 from zoo.errors import BadInput
 from zoo.films.film import Film
+from zoo.films.training_frames import TrainingFrames
 from zoo.frame_size import FrameSize
 from zoo.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
 from zoo.plugins import registry
 from zoo.presets import preset_named
+from zoo.recipe import Recipe
+from zoo.sampling import Sampling
+from zoo.sources import source_digest
 from zoo.stopping import StopRequest
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import load_weights, save_weights
 from zoo.training.compiling import choose_mode
 from zoo.training.engine import train
-from zoo.training.preview import preview_frames, write_preview
+from zoo.training.preview import preview_samples, write_preview
 from zoo.training.ranks import from_first_rank, rank, ranks
-from zoo.training.run_folder import CompileMode, RunFile, RunFolder, TrainingConfig
+from zoo.training.run_folder import CompileMode, RunFile, RunFolder, Start, TrainingConfig
 from zoo.training.watching import Interrupted, Watcher, nobody
 from zoo.workspace import Workspace
 
@@ -48,6 +53,13 @@ class Settings:
     precision: str
     compile: CompileMode = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What the user set of every model's recipe."""
+    batch_given: bool = False
+    """Whether the user said how large batches are, so that a model's recipe does not."""
+    precision_given: bool = False
+    """Whether the user chose a precision."""
+    start: Start | None = None
 
     @classmethod
     def choose(
@@ -65,6 +77,8 @@ class Settings:
         compiled: bool = False,
         cuda_graphs: bool = False,
         options: Mapping[str, Any] | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        start: Start | None = None,
     ) -> Settings:
         """Read a user's words over a preset; raises BadInput on the first that is wrong.
 
@@ -77,6 +91,7 @@ class Settings:
         set_latent = options.pop("latent", None)
         if latent is None and set_latent is not None:
             latent = set_latent
+        batch_given = batch is not None
         batch = base.batch if batch is None else batch
         if not 1 <= batch <= LARGEST_BATCH:
             raise BadInput(f"a batch has from 1 to {LARGEST_BATCH} frames; not {batch}")
@@ -96,6 +111,10 @@ class Settings:
             precision=environment.choose_precision(precision, chosen),
             compile=choose_mode(compiled, cuda_graphs, chosen),
             options=options,
+            recipe=Recipe.check_names(recipe or {}),
+            batch_given=batch_given,
+            precision_given=precision != "auto",
+            start=start,
         )
 
     def pin_threads(self) -> None:
@@ -109,27 +128,50 @@ class Settings:
         if architecture.role == "reference":
             # References stand beside models in every comparison: options of those that a
             # reference does not have are not meant for it.
-            known = architecture.option_class().model_fields
+            known = option_class(architecture).model_fields
             set_by_user = {name: v for name, v in self.options.items() if name in known}
         own = architecture.presets.get(self.preset, {})
-        return architecture.parse_options({"latent": self.latent, **own, **set_by_user})
+        options = parse_options(architecture, {"latent": self.latent, **own, **set_by_user})
+        check_fit(architecture, self.size, options)
+        return options
+
+    def recipe_of(self, architecture: type[Autoencoder]) -> Recipe:
+        """An architecture's recipe with what the user set; raises BadInput on a wrong setting."""
+        return architecture.recipe.with_settings(self.recipe, architecture.name)
 
     def config(self, architecture: type[Autoencoder], film: Film) -> TrainingConfig:
         """What decides a run of this architecture on this film; raises BadInput on bad options."""
+        directly = fits_directly(architecture)
         return TrainingConfig(
-            model=architecture.name,
-            origin=registry().origins[architecture.name],
-            options=self.options_of(architecture).model_dump(mode="json"),
+            **self.terms(architecture),
             film=film.name,
             film_fingerprint=film.fingerprint,
-            size=str(self.size),
             budget=str(self.budget),
-            batch=self.batch,
             seed=self.seed,
-            precision=self.precision,
-            # What is fitted directly takes no steps that could be compiled.
-            compile="none" if architecture.fits_directly() else self.compile,
+            init_from=self.start.digest if self.start and not directly else None,
         )
+
+    def terms(self, architecture: type[Autoencoder]) -> dict[str, Any]:
+        """What decides a training step of this architecture, by the names of `TrainingConfig`."""
+        recipe = self.recipe_of(architecture)
+        precision, batch = self.precision, self.batch
+        if not self.precision_given and recipe.precision != "auto":
+            precision = environment.choose_precision(recipe.precision, self.device)
+        if not self.batch_given and recipe.batch is not None:
+            batch = recipe.batch
+        directly = fits_directly(architecture)
+        return {
+            "model": architecture.name,
+            "origin": registry().origins[architecture.name],
+            "source": source_digest(architecture),
+            "options": self.options_of(architecture).model_dump(mode="json"),
+            "size": str(self.size),
+            "batch": batch,
+            "precision": precision,
+            # What is fitted directly takes no steps.
+            "compile": "none" if directly else self.compile,
+            "recipe": Recipe() if directly else recipe,
+        }
 
 
 def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
@@ -154,6 +196,7 @@ def ensure_trained(
     afresh: bool = False,
     measure_peak: bool = False,
     waiting: Waiting | None = say,
+    start: Start | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`, training it or going on with it where needed.
 
@@ -165,7 +208,7 @@ def ensure_trained(
     if rank() > 0:
         # Rank 0 holds the lock for all of them, alone writes, and says whether there is work.
         if from_first_rank(False, device, config.precision, config.batch):
-            _fit(folder, config, film, device, watch, stop, measure_peak)
+            _fit(folder, config, film, device, watch, stop, measure_peak, start)
         return folder
     several = ranks() > 1
     finished = not afresh and folder.state == "finished" and not folder.checkpoint.exists()
@@ -179,10 +222,10 @@ def ensure_trained(
             needed = folder.state != "finished"
             if several:
                 # What is fitted directly is no work to share.
-                shared = needed and not registry().architecture(config.model).fits_directly()
+                shared = needed and not fits_directly(registry().architecture(config.model))
                 from_first_rank(shared, device, config.precision, config.batch)
             if needed:
-                _fit(folder, config, film, device, watch, stop, measure_peak)
+                _fit(folder, config, film, device, watch, stop, measure_peak, start)
             # A kill right after the last word leaves it.
             folder.checkpoint.unlink(missing_ok=True)
     except GaveUp as error:
@@ -207,16 +250,26 @@ def _fit(
     watch: Watcher,
     stop: StopRequest | None,
     measure_peak: bool,
+    start: Start | None,
 ) -> None:
     architecture = registry().architecture(config.model)
-    if not architecture.fits_directly():
-        train(folder, config, film, device, watch=watch, stop=stop, measure_peak=measure_peak)
+    if not fits_directly(architecture):
+        train(
+            folder,
+            config,
+            film,
+            device,
+            watch=watch,
+            stop=stop,
+            measure_peak=measure_peak,
+            start=start,
+        )
         return
     torch.manual_seed(config.seed)
-    model = architecture.build(FrameSize.parse(config.size), config.options).to(device)
-    model.fit(film)
+    model = build(architecture, FrameSize.parse(config.size), config.options).to(device)
+    model.fit(TrainingFrames(film))
     save_weights(folder.weights, model)
-    write_preview(folder.preview, model, preview_frames(film, device))
+    write_preview(folder.preview, model, preview_samples(film, Sampling.of(model), device))
     folder.write(
         RunFile(
             state="finished",
@@ -230,7 +283,7 @@ def _fit(
 def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Autoencoder:
     """The trained model of a finished run, in evaluation mode on the device."""
     architecture = registry().architecture(config.model)
-    model = architecture.build(FrameSize.parse(config.size), config.options)
+    model = build(architecture, FrameSize.parse(config.size), config.options)
     load_weights(folder.weights, model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()

@@ -24,8 +24,10 @@ class Speed:
 class Pace:
     """Reads the clock at every report, and waits for no device."""
 
-    def __init__(self, config: TrainingConfig, fabric: Fabric, measure_peak: bool) -> None:
-        self.batch = config.batch
+    def __init__(
+        self, config: TrainingConfig, fabric: Fabric, measure_peak: bool, frames_per_step: int
+    ) -> None:
+        self.batch = frames_per_step
         self.at_peak: float | None = None
         if measure_peak and fabric.is_global_zero:
             self.at_peak = frames_per_second_at_peak(config, fabric.device) * fabric.world_size

@@ -14,9 +14,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from zoo.autoencoder import Step
+from zoo.architectures import build_to_train
+from zoo.autoencoder import Batch, Step
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.sampling import Sampling, noise
 from zoo.training.players import Players
 from zoo.training.run_folder import TrainingConfig
 
@@ -77,15 +79,16 @@ def operations_per_frame(config: TrainingConfig, device: torch.device) -> float:
     used up by this: it belongs before seeds are set, or after all is done.
     """
     architecture = registry().architecture(config.model)
-    model = architecture.build(FrameSize.parse(config.size), config.options).to(device).train()
+    model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
+    model = model.to(device).train()
     players = Players(model)
-    frames = torch.rand(
-        min(FRAMES_COUNTED, config.batch), 3, model.size.height, model.size.width, device=device
-    )
-    step = Step(torch.tensor(0.5, device=device), torch.Generator(device).manual_seed(0))
+    sampling = Sampling.of(model)
+    count = sampling.samples_in(min(FRAMES_COUNTED * sampling.window, config.batch))
+    batch = Batch.numbered(noise(count, sampling, *model.size, device), sampling.window)
+    generator = torch.Generator(device).manual_seed(0)
     with _OperationCounter() as counter:
-        players.gradients(model.losses(frames, step))
-    return counter.total / len(frames)
+        players.gradients(model.losses(batch, Step(torch.tensor(0.5, device=device), 0, generator)))
+    return counter.total / (len(batch) * sampling.window)
 
 
 class _OperationCounter(TorchDispatchMode):

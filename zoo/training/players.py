@@ -6,69 +6,67 @@ wrong, because it never touches an optimiser.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import timm.optim
 import torch
-from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
 
-from zoo.autoencoder import Autoencoder, Losses, Optimizer, PlayerParameters
-
-TICKS = 10_000
-"""Ticks of the learning-rate schedule over a whole budget, whatever unit that is in."""
-WARM_UP = 0.03
-"""Share of the budget over which learning rates rise."""
-FINAL_LR = 0.02
-"""What is left of a learning rate at the end, as a share."""
+from zoo.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
+from zoo.recipe import Recipe
 
 Reduce = Callable[[Tensor], Tensor]
 
 
 class Player:
-    """A group of parameters with its optimiser and its schedule."""
+    """Groups of parameters with their optimiser and their learning rates."""
 
-    def __init__(self, name: str, parameters: list[nn.Parameter], settings: Optimizer) -> None:
+    def __init__(self, name: str, groups: list[Group], settings: Optimizer, recipe: Recipe) -> None:
         self.name = name
-        self.parameters = parameters
-        self.settings = settings
+        self.parameters = [parameter for group in groups for parameter in group.parameters]
+        self.clip = settings.clip
+        if recipe.clip != "declared":
+            self.clip = None if recipe.clip == "none" else recipe.clip
+        self.recipe = recipe
         # Fused updates are the fastest, and the only ones that can be told on the device, without
         # asking the host, to leave everything as it is.
-        fused = {"fused": True} if settings.name.lower() in ("adam", "adamw") else {}
+        fused = settings.name.lower() in ("adam", "adamw")
+        chosen = {"eps": settings.eps, "betas": settings.betas, "fused": fused or None}
         self.optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-            parameters,
+            [
+                {
+                    "params": list(group.parameters),
+                    "lr": settings.lr if group.lr is None else group.lr,
+                    "weight_decay": _decay(settings, group),
+                }
+                for group in groups
+            ],
             opt=settings.name,
             lr=settings.lr,
-            betas=settings.betas,
+            momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            **fused,
+            **{key: value for key, value in chosen.items() if value is not None},
         )
-        self.can_sit_out = bool(fused)
-        self.schedule = CosineLRScheduler(
-            self.optimizer,
-            t_initial=TICKS,
-            lr_min=settings.lr * FINAL_LR,
-            warmup_t=math.ceil(TICKS * WARM_UP),
-            warmup_lr_init=settings.lr * FINAL_LR,
-            warmup_prefix=False,
-            t_in_epochs=False,
-        )
+        self.highest: list[float] = [group["lr"] for group in self.optimizer.param_groups]
+        """The highest learning rate of each group."""
+        self.can_sit_out = fused
 
     def set_progress(self, progress: float) -> None:
-        """Set the learning rate for how far training is, in [0, 1]."""
-        self.schedule.step_update(min(int(progress * TICKS), TICKS - 1))
+        """Set the learning rates for how far training is, in [0, 1]."""
+        share = self.recipe.learning_rate(progress)
+        for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
+            group["lr"] = highest * share
 
     def move(self, gradients: list[Tensor], active: Tensor | None) -> None:
         """Take one optimiser step along `gradients`, unless `active` says to sit it out."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        if self.settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if active is not None and not self.can_sit_out:
             raise ValueError(
                 f"the player {self.name!r} may sit steps out, which needs the optimiser "
-                f"adam or adamw, not {self.settings.name}"
+                f"adam or adamw, not {type(self.optimizer).__name__}"
             )
         # Set in every step: what one step said must not hold for the next.
         sits_out = None if active is None else 1 - active.detach().reshape(()).float()
@@ -78,18 +76,28 @@ class Player:
             parameter.grad = None
 
 
+def _decay(settings: Optimizer, group: Group) -> float:
+    return settings.weight_decay if group.weight_decay is None else group.weight_decay
+
+
 class Players:
     """All players of one model."""
 
-    def __init__(self, model: Autoencoder) -> None:
+    def __init__(self, model: Autoencoder, recipe: Recipe | None = None) -> None:
+        """Raises ValueError where the model's players or their optimisers break the contract."""
         self.model = model
         self.players = [
-            Player(name, parameters, model.optimizer(name))
-            for name, parameters in PlayerParameters.of(model)
+            Player(name, groups, _declared(model, name), recipe or model.recipe)
+            for name, groups in PlayerParameters.of(model).by_player.items()
         ]
 
     def check(self, losses: Losses) -> None:
         """Raise ValueError if the losses are not one for each player, of scalar terms."""
+        if not isinstance(losses, Mapping):
+            raise ValueError(
+                f"{self.model.name}: losses gave a {type(losses).__name__}; it gives a zoo.Loss "
+                "for each player, by its name"
+            )
         names = [player.name for player in self.players]
         if sorted(losses) != sorted(names):
             raise ValueError(
@@ -97,7 +105,17 @@ class Players:
                 f"the players are {', '.join(names)}"
             )
         for player, loss in losses.items():
-            for term, value in loss.terms.items():
+            if not isinstance(loss, Loss):
+                raise ValueError(
+                    f"{self.model.name}: the loss of {player!r} is a {type(loss).__name__}; it is "
+                    "a zoo.Loss of named terms"
+                )
+            for term, value in [*loss.terms.items(), *loss.logged.items()]:
+                if not isinstance(value, Tensor):
+                    raise ValueError(
+                        f"{self.model.name}: the term {player}.{term} is a "
+                        f"{type(value).__name__}; a term is a tensor of no dimensions"
+                    )
                 if value.ndim:
                     raise ValueError(
                         f"{self.model.name}: the term {player}.{term} has the shape "
@@ -129,17 +147,37 @@ class Players:
 
         `reduce` averages a flat tensor over the ranks; None where there is one rank.
         """
-        gradients = self.gradients(losses)
+        active = {name: loss.active for name, loss in losses.items()}
+        self.move(self.gradients(losses), active, progress, reduce)
+
+    def move(
+        self,
+        gradients: Mapping[str, list[Tensor]],
+        active: Mapping[str, Tensor | None],
+        progress: float,
+        reduce: Reduce | None = None,
+    ) -> None:
+        """Move every player along its gradients; `active` says, by player, whether it moves."""
         for player in self.players:
-            active = losses[player.name].active
+            plays = active[player.name]
             mine = gradients[player.name]
             if reduce:
                 _average(mine, reduce)
-                if active is not None:
+                if plays is not None:
                     # A player sits out only where the ranks agree on the whole batch.
-                    active = reduce(active.detach().float()) >= 0.5
+                    plays = reduce(plays.detach().float()) >= 0.5
             player.set_progress(progress)
-            player.move(mine, active)
+            player.move(mine, plays)
+
+
+def _declared(model: Autoencoder, player: str) -> Optimizer:
+    declared = model.optimizer(player)
+    if not isinstance(declared, Optimizer):
+        raise ValueError(
+            f"{model.name}: optimizer({player!r}) gave a {type(declared).__name__}; it gives a "
+            "zoo.Optimizer, which names one of timm's optimisers and its settings"
+        )
+    return declared
 
 
 def _laid_out_like(parameter: Tensor, gradient: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 AHEAD = 4
 """Batches that are read before they are asked for."""
 
-Read = Callable[[int], Tensor]
+Read = Callable[[int], tuple[Tensor, ...]]
 
 
 class _Reader:
@@ -22,16 +22,16 @@ class _Reader:
     def __init__(self, read: Read, first: int) -> None:
         self.read = read
         self.next = first
-        self.ready: queue.Queue[Tensor | BaseException] = queue.Queue(AHEAD)
+        self.ready: queue.Queue[tuple[Tensor, ...] | BaseException] = queue.Queue(AHEAD)
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(first,), daemon=True)
         self.thread.start()
 
     def _run(self, step: int) -> None:
         while not self.stopped.is_set():
-            found: Tensor | BaseException
+            found: tuple[Tensor, ...] | BaseException
             try:
-                found = self.read(step).pin_memory()
+                found = tuple(part.pin_memory() for part in self.read(step))
             except Exception as error:  # handed on to the step that wanted the batch
                 found = error
             while not self.stopped.is_set():
@@ -44,7 +44,7 @@ class _Reader:
                 return
             step += 1
 
-    def __call__(self, step: int) -> Tensor:
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
         """The batch of `step`, which has to be the one after the last that was asked for."""
         assert step == self.next, f"batch {step} was asked for after {self.next - 1}"
         found = self.ready.get()

@@ -86,3 +86,27 @@ def average_over_ranks(fabric: Fabric) -> Callable[[Tensor], Tensor] | None:
         return averaged
 
     return reduce
+
+
+class SharedBuffers:
+    """Keeps what a model gathers in buffers, such as a codebook, equal on all ranks.
+
+    Each rank sees its own part of a batch. Floating-point buffers that a step changed are averaged;
+    those of whole numbers count alike on every rank.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._seen = self._versions()
+
+    def _versions(self) -> dict[str, tuple[int, int]]:
+        return {name: (id(b), b._version) for name, b in self._model.named_buffers()}
+
+    @torch.no_grad()
+    def equalise(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Average what was changed since the last time."""
+        for name, buffer in self._model.named_buffers():
+            changed = self._seen.get(name) != (id(buffer), buffer._version)
+            if changed and buffer.is_floating_point():
+                buffer.copy_(reduce(buffer.contiguous()))
+        self._seen = self._versions()

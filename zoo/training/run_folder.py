@@ -24,6 +24,7 @@ from zoo.atomic import confined, sync, told, written_aside
 from zoo.errors import BadInput
 from zoo.films.naming import is_film_name
 from zoo.reading import check_regular, parse_json
+from zoo.recipe import Recipe
 from zoo.records import Environment, Spent, read_json, write_json
 from zoo.training.watching import Moment
 from zoo.workspace import Workspace
@@ -66,17 +67,30 @@ class TrainingConfig(pydantic.BaseModel):
     precision: str
     compile: CompileMode = "none"
     """Compiled, floats are added up in another order: the weights come out otherwise."""
+    source: str = ""
+    """Digest of the source that defines the model: an edited model is another one."""
+    recipe: Recipe = Recipe()
+    """As the model declares it and the user set it."""
+    init_from: str | None = None
+    """SHA-256 of the weights that training began with; null where it began anew."""
 
     @property
     def id(self) -> str:
         """A name that tells people the seed and size, and machines everything."""
-        decisive = self.model_dump(mode="json")
-        if self.compile == "none":
-            # Runs from before there was a choice keep their names.
-            del decisive["compile"]
-        canonical = json.dumps(decisive, sort_keys=True)
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
         return f"{self.size}-{self.budget}-seed{self.seed}-{digest}"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin with, in place of new ones."""
+
+    run: str
+    """The run that left them, for people."""
+    weights: Path
+    digest: str
+    """SHA-256 of the file."""
 
 
 class RunFile(pydantic.BaseModel):
@@ -84,15 +98,17 @@ class RunFile(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     state: State
     config: TrainingConfig
     environment: Environment
     spent: Spent | None = None
     frames_fingerprint: str | None = None
-    """What all frames of the film are, whichever are held out; null in runs of film-zoo 0.1.0."""
+    """What all frames of the film are, whichever are held out."""
     data_stall: float | None = None
     """Share of the training's time spent waiting for frames; null where nothing was trained."""
+    started_from: str | None = None
+    """The run whose weights it began with."""
     film_on_device: bool | None = None
     """Whether all training frames lay on the GPU, or came batch by batch; null where unknown."""
 
@@ -181,13 +197,15 @@ class Log:
 
     def add(self, moment: Moment) -> None:
         """Add one line and hand it to the operating system at once."""
-        entry = {
+        entry: dict[str, Any] = {
             "step": moment.step,
             "frames": moment.frames,
             "losses": moment.losses,
             "seconds": round(moment.seconds, 3),
             "data_stall": round(moment.data_stall, 4),
         }
+        if moment.logged:
+            entry["logged"] = moment.logged
         with told(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
 

@@ -11,10 +11,11 @@ from zoo import environment
 from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.records import Spent
+from zoo.sampling import Sampling
 from zoo.stopping import saving
 from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
 from zoo.training.curves import CURVES, draw_curves
-from zoo.training.preview import preview_frames, write_preview
+from zoo.training.preview import preview_samples, write_preview
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
 from zoo.training.step import TrainingStep
 
@@ -32,15 +33,20 @@ class Scribe:
         film: Film,
         step: TrainingStep,
         resident: bool,
+        started_from: str | None = None,
     ) -> None:
-        """`resident` says whether the film's frames lie on the device."""
+        """`resident` says whether the film's frames lie on the device; `started_from` names the
+        run whose weights it began with."""
         self.folder = folder
         self.config = config
         self.film = film
         self.step = step
         self.resident = resident
+        self.started_from = started_from
+        sampling = Sampling.of(step.model)
+        self.frames_per_step = sampling.frames_in(config.batch)
         self.writes = step.fabric.is_global_zero
-        self.shown: Tensor = preview_frames(film, step.device)
+        self.shown: Tensor = preview_samples(film, sampling, step.device)
         self.environment = environment.describe(step.device, config.precision, config.compile)
         self.checkpointed = self.previewed = time.monotonic()
         self.checkpointed_step: int | None = None
@@ -58,7 +64,8 @@ class Scribe:
                 state=state,
                 config=self.config,
                 environment=self.environment,
-                spent=spent(self.config, self.film, progress),
+                spent=self._spent(progress),
+                started_from=self.started_from,
                 frames_fingerprint=self.film.store.manifest.fingerprint,
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
                 film_on_device=self.resident,
@@ -121,13 +128,12 @@ class Scribe:
             self.describe("finished", progress)
             self.folder.checkpoint.unlink(missing_ok=True)
 
-
-def spent(config: TrainingConfig, film: Film, progress: Progress) -> Spent:
-    """What training has had so far."""
-    frames = progress.step * config.batch
-    return Spent(
-        frames=frames,
-        steps=progress.step,
-        epochs=frames / len(film.split.seen),
-        seconds=progress.seconds,
-    )
+    def _spent(self, progress: Progress) -> Spent:
+        """What training has had so far."""
+        frames = progress.step * self.frames_per_step
+        return Spent(
+            frames=frames,
+            steps=progress.step,
+            epochs=frames / len(self.film.split.seen),
+            seconds=progress.seconds,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zoo.errors import ZooError
 
@@ -34,6 +34,8 @@ class Moment:
     None where nobody asked."""
     losses: Mapping[str, Mapping[str, float]]
     """By player and term: means since the moment before."""
+    logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By player and name, what the model logs beside its losses: means as well."""
 
 
 Watcher = Callable[[Moment], None]
