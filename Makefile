@@ -1,6 +1,7 @@
 # make demo   train and compare four models on three small clips, then print where the report is
 # make test   the tests (under ten minutes on two cores); test-all adds the slow ones
 # make bench  the benchmarks
+# make gpu [FILMS=FOLDER]    what the zoo does on this machine's GPU, in nine minutes (docs/gpu.md)
 # make results FILMS=FOLDER  results/ again, from the films in FOLDER (docs/films.md)
 # make best FILMS=FOLDER     results/best.md again: every model, PCA and codecs on four films
 # make lint   ruff and mypy
@@ -10,7 +11,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: demo test test-all bench results best lint audit clean
+.PHONY: demo test test-all bench gpu results best lint audit clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -36,6 +37,9 @@ test-all: test
 
 bench: .venv/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
+
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu $(if $(FILMS),--films "$(FILMS)")
 
 TEARS  := tears_of_steel_battle_800x332.webm
 BUNNY  := big_buck_bunny_256x144.mp4

@@ -1,0 +1,149 @@
+"""Stage `films`: models trained for what time is left, with records, strips and short videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.gpu.material import (
+    architectures,
+    eyes_of,
+    ingested,
+    longest_film,
+    part_of,
+    settings,
+)
+from benchmarks.gpu.worker import Here, Work
+from zoo.errors import ZooError
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.gpu_records import FilmResult, Item
+from zoo.reconstruct.eyes import Eyes
+from zoo.reconstruct.panels import Original, Panel, Redrawn
+from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.records import Record, write_json
+from zoo.training.jobs import ensure_trained
+from zoo.video.writer import Coding
+from zoo.workspace import Workspace, written_aside
+
+MODELS = ("vaegan", "perceptual", "best")
+FILM_SECONDS = {False: 120.0, True: 1.5}
+"""Of the film: what an evaluation takes grows with it."""
+TRAINING = 0.5
+"""Share of a model's time that is training; evaluation and pictures have the rest."""
+VIDEO_SECONDS = 8.0
+COLUMNS = 6
+"""Of a strip: frames spread evenly over the film."""
+QUALITY = 85
+LARGEST = 1_500_000
+"""Bytes of a picture or a video."""
+COARSER = (24, 30, 36, 42)
+"""Rate factors of the video, the first that keeps it small enough."""
+
+
+def works(here: Here) -> dict[str, Work]:
+    """An item for each model."""
+    known = architectures(here)
+    names = [name for name in MODELS if name in known] or list(known)[:1]
+    entry = part_of(longest_film(here), FILM_SECONDS[here.tiny])
+    return {name: _work(here, entry, name, len(names) - at) for at, name in enumerate(names)}
+
+
+def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
+    def trained(item: Item[FilmResult]) -> None:
+        seconds = max(1.0, TRAINING * here.seconds_left / left)
+        budget = "8steps" if here.tiny else f"{seconds:.0f}s"
+        chosen = settings(here, "film", budget=budget)
+        film = ingested(here, entry, chosen.size)
+        config = chosen.config(architectures(here)[name], film)
+        workspace = Workspace(here.work)
+        folder = ensure_trained(workspace, config, film, here.device)
+        run = folder.read()
+        assert run is not None and run.spent is not None, "it was trained to its end"
+        taken = run.spent.seconds or 0.0
+        result = item.result = FilmResult(
+            model=name,
+            film=film.source,
+            licence=film.licence,
+            size=str(film.size),
+            latent=chosen.latent,
+            film_frames=len(film),
+            film_seconds=(float(film.time_codes[0]), float(film.times.ends)),
+            batch=config.batch,
+            precision=config.precision,
+            steps=run.spent.steps,
+            train_seconds=taken,
+            frames_per_second=run.spent.frames / taken if taken else None,
+            scores={},
+            coded_bytes=None,
+            record=None,
+            strip=None,
+            video=None,
+        )
+        here.save()
+        judges = Judges.open(here.device, "psnr" if here.tiny else "default")
+        record = evaluate(workspace, folder, config, film, judges, here.device)
+        result.scores = _means(record)
+        result.coded_bytes = record.latent.coded_bytes if record.latent else None
+        eyes = eyes_of(here, folder, config)
+        out = here.setup.out
+        result.record = _named(name, "json")
+        write_json(out / result.record, record)
+        here.save()
+        result.strip = _named(name, "webp")
+        draw_strip(out / result.strip, film, eyes)
+        here.save()
+        write_video(out / _named(name, "mp4"), entry, film, eyes)
+        result.video = _named(name, "mp4")
+
+    return trained
+
+
+def _named(model: str, suffix: str) -> str:
+    """A file of a model's, relative to the device's folder."""
+    return f"films/{model}.{suffix}"
+
+
+def _means(record: Record) -> dict[str, dict[str, float | None]]:
+    """Mean of each metric by part of the film."""
+    found: dict[str, dict[str, float | None]] = {}
+    for metric, parts in record.scores.items():
+        for part, summary in parts.items():
+            found.setdefault(part, {})[metric] = summary.mean
+    return found
+
+
+def draw_strip(path: Path, film: Film, eyes: Eyes) -> None:
+    """Draw frames spread over a film, and below each its reconstruction from 8-bit latents."""
+    chosen = np.linspace(0, len(film) - 1, 2 * COLUMNS + 1).round().astype(int)[1::2]
+    panels: list[Panel] = [Original(film), Redrawn(film, eyes.config.model, eyes)]
+    rows = []
+    for panel in panels:
+        frames = [panel.draw(panel.read(slice(at, at + 1)))[0] for at in chosen.tolist()]
+        rows.append(np.concatenate(frames, axis=1))
+    with written_aside(path) as aside:
+        Image.fromarray(np.concatenate(rows)).save(aside, format="WEBP", quality=QUALITY)
+
+
+def write_video(path: Path, entry: FilmEntry, film: Film, eyes: Eyes) -> None:
+    """Write some seconds from the middle, original beside reconstruction, small enough."""
+    begin, end = float(film.time_codes[0]), float(film.times.ends)
+    middle = (begin + end) / 2
+    stretch = stretch_of(
+        entry,
+        film,
+        max(begin, middle - VIDEO_SECONDS / 2),
+        min(end, middle + VIDEO_SECONDS / 2),
+    )
+    panels: list[Panel] = [Original(film), Redrawn(film, eyes.config.model, eyes)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for crf in COARSER:
+        reconstruct(entry, panels, stretch, path, coding=Coding("libx264", crf))
+        if path.stat().st_size <= LARGEST:
+            return
+    path.unlink()
+    raise ZooError(f"the video is larger than {LARGEST:,} bytes at the coarsest quality")

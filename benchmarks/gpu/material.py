@@ -1,0 +1,80 @@
+"""What stages work on: clips, sizes, settings, trained runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from benchmarks.gpu.worker import Here
+from zoo.autoencoder import Autoencoder
+from zoo.evaluation.evaluate import LATENTS
+from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.film import Film
+from zoo.films.ingest import open_film
+from zoo.films.source import Source
+from zoo.frame_size import FrameSize
+from zoo.latents import latents as latents_file
+from zoo.plugins import registry
+from zoo.reconstruct.eyes import Eyes
+from zoo.training.jobs import Settings, load_model
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.workspace import Workspace
+
+TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
+BEGINNING = 0.1
+"""Share of a film that is passed over, where titles are."""
+
+
+def architectures(here: Here) -> dict[str, type[Autoencoder]]:
+    """The models to try, by name; references are none."""
+    known = registry().models
+    if not here.setup.models:
+        return dict(known)
+    return {name: registry().architecture(name) for name in here.setup.models}
+
+
+def settings(here: Here, preset: str, **chosen: Any) -> Settings:
+    """As `zoo train` has them for a preset; tiny ones in a trial of the script."""
+    values = {"preset": preset, **(TINY if here.tiny else {}), **chosen}
+    return Settings.choose(**values, device=here.device)
+
+
+def longest_film(here: Here) -> FilmEntry:
+    """The longest of the films that were given, else of the embedded clips."""
+    catalogue = Catalogue.open(Workspace(here.work))
+    if here.setup.films:
+        entries = [catalogue.choose(str(path))[0] for path in here.setup.films]
+    else:
+        entries = list(catalogue.brought.values())
+    return max(entries, key=duration)
+
+
+def duration(entry: FilmEntry) -> float:
+    """Seconds of a film's files, as they state them; 0 where they state none."""
+    total = 0.0
+    for path in entry.files:
+        with Source.open(path, threads=1) as source:
+            total += source.duration or 0.0
+    return total
+
+
+def part_of(entry: FilmEntry, seconds: float) -> FilmEntry:
+    """A part of a film so long, from behind its titles; the whole of one that is not longer."""
+    whole = duration(entry)
+    if whole <= seconds:
+        return entry
+    start = min(BEGINNING * whole, whole - seconds)
+    return dataclasses.replace(entry, start=start, stop=start + seconds)
+
+
+def ingested(here: Here, entry: FilmEntry, size: FrameSize) -> Film:
+    """A film's frames, decoded at most once in a run."""
+    return open_film(entry, size, Workspace(here.work))
+
+
+def eyes_of(here: Here, folder: RunFolder, config: TrainingConfig) -> Eyes:
+    """The network of a run that was evaluated, with the scale of its latents."""
+    model = load_model(folder, config, here.device)
+    path = folder.evaluation(config.film) / LATENTS
+    scale = latents_file.load(path, config.film_fingerprint, here.device).quantiser
+    return Eyes(model, scale, folder, config, here.device)

@@ -1,0 +1,159 @@
+"""Stage `media`: decoding a film with and without the GPU, inference over it, and its metrics."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from av.codec.hwaccel import hwdevices_available
+
+from benchmarks.gpu.material import (
+    architectures,
+    ingested,
+    longest_film,
+    part_of,
+    settings,
+)
+from benchmarks.gpu.smoke import train_once
+from benchmarks.gpu.throughput import timed
+from benchmarks.gpu.worker import Here, Work
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.scoring import score_pairs
+from zoo.evaluation.timing import waiter
+from zoo.evaluation.watch import Judges, batches, film_batch
+from zoo.films.catalogue import FilmEntry
+from zoo.films.ingest import open_film
+from zoo.films.source import Source
+from zoo.gpu_records import Item, MediaResult
+from zoo.metric import Unavailable
+from zoo.workspace import Workspace
+
+DECODERS = ("cuda",)
+"""Device types that are tried beside the processor."""
+INGESTED_SECONDS = {False: 60.0, True: 1.0}
+EVALUATED_SECONDS = {False: 20.0, True: 1.0}
+"""Of the film."""
+INFERRING = ("vaegan", "perceptual", "best")
+SECONDS = {False: 1.0, True: 0.05}
+
+
+def works(here: Here) -> dict[str, Work]:
+    """Items for decoders, models' inference and evaluation, and metrics."""
+    entry = longest_film(here)
+    part = part_of(entry, EVALUATED_SECONDS[here.tiny])
+    judges = Judges.open(here.device, "psnr,lpips" if here.tiny else "default")
+    found: dict[str, Work] = {}
+    for decoder in (None, *DECODERS):
+        decoded = part_of(entry, INGESTED_SECONDS[here.tiny])
+        found[f"ingest, {decoder or 'processor'}"] = _ingest(here, decoded, decoder)
+    for metric in judges.asked:
+        found[f"metric, {metric.name}"] = _metric(here, part, judges, metric.name)
+    names = [name for name in INFERRING if name in architectures(here)]
+    for name in names or list(architectures(here))[:1]:
+        found[f"encode and decode, {name}"] = _round_trip(here, part, name)
+        found[f"evaluate, {name}"] = _evaluation(here, part, judges, name)
+    return found
+
+
+def _ingest(here: Here, entry: FilmEntry, decoder: str | None) -> Work:
+    def decoded(item: Item[MediaResult]) -> None:
+        if decoder is not None and decoder not in hwdevices_available():
+            known = ", ".join(hwdevices_available()) or "none"
+            raise Unavailable(f"the installed FFmpeg decodes on no {decoder}; it has: {known}")
+        size = settings(here, "film").size
+        with Source.open(entry.files[0], decoder) as source:
+            stream = source.stream
+            described = f"{stream.codec.name}, {stream.width}x{stream.height}"
+        place = Workspace(here.work / f"ingest-{decoder}")
+        began = time.perf_counter()
+        film = open_film(entry, size, place, hwaccel=decoder)
+        taken = time.perf_counter() - began
+        item.result = MediaResult(
+            task="ingest",
+            subject=decoder or "processor",
+            frames=len(film),
+            size=str(size),
+            source=described,
+            seconds=taken,
+            frames_per_second=len(film) / taken,
+        )
+
+    return decoded
+
+
+def _round_trip(here: Here, entry: FilmEntry, name: str) -> Work:
+    def measured(item: Item[MediaResult]) -> None:
+        chosen = settings(here, "film")
+        options = chosen.options_of(architectures(here)[name])
+        model = architectures(here)[name].build(chosen.size, options.model_dump(mode="json"))
+        model = model.to(here.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        film = ingested(here, entry, chosen.size)
+        frames = film_batch(film, slice(0, min(chosen.batch, len(film))), here.device)
+
+        @torch.inference_mode()
+        def round_trip() -> None:
+            model.decode(model.encode(frames))
+
+        round_trip()
+        rates = timed(round_trip, len(frames), waiter(here.device), SECONDS[here.tiny], 0.05)
+        rate = sorted(rates)[len(rates) // 2]
+        item.result = MediaResult(
+            task="encode",
+            subject=name,
+            frames=len(frames),
+            size=str(chosen.size),
+            seconds=len(frames) / rate,
+            frames_per_second=rate,
+        )
+
+    return measured
+
+
+def _evaluation(here: Here, entry: FilmEntry, judges: Judges, name: str) -> Work:
+    """A whole evaluation, as `zoo compare` makes it, of a model that has had a few steps."""
+
+    def evaluated(item: Item[MediaResult]) -> None:
+        film = ingested(here, entry, settings(here, "film").size)
+        folder, config = train_once(here, film, name, "media", preset="film")
+        began = time.perf_counter()
+        evaluate(Workspace(here.work), folder, config, film, judges, here.device)
+        taken = time.perf_counter() - began
+        item.result = MediaResult(
+            task="evaluate",
+            subject=name,
+            frames=len(film),
+            size=str(film.size),
+            seconds=taken,
+            frames_per_second=len(film) / taken,
+        )
+
+    return evaluated
+
+
+def _metric(here: Here, entry: FilmEntry, judges: Judges, name: str) -> Work:
+    """One metric over frames that lie on the device, against noisy copies of them."""
+
+    def measured(item: Item[MediaResult]) -> None:
+        if name in judges.unavailable:
+            raise Unavailable(judges.unavailable[name])
+        metric = next(one for one in judges.metrics if one.name == name)
+        film = ingested(here, entry, settings(here, "film").size)
+        frames = film_batch(film, next(iter(batches(film))), here.device)
+        noisy = (frames + 0.1 * torch.randn_like(frames)).clamp(0, 1)
+
+        def scored() -> None:
+            score_pairs([(frames, noisy)], [0], [metric])
+
+        scored()
+        rates = timed(scored, len(frames), waiter(here.device), SECONDS[here.tiny], 0.05)
+        rate = sorted(rates)[len(rates) // 2]
+        item.result = MediaResult(
+            task="metric",
+            subject=name,
+            frames=len(frames),
+            size=str(film.size),
+            seconds=len(frames) / rate,
+            frames_per_second=rate,
+        )
+
+    return measured

@@ -1,0 +1,231 @@
+"""Stage `smoke`: every model takes steps, is resumed, evaluated and reconstructs on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.gpu.material import (
+    architectures,
+    eyes_of,
+    ingested,
+    longest_film,
+    part_of,
+    settings,
+)
+from benchmarks.gpu.waiting import what_waits
+from benchmarks.gpu.worker import Here, Work, told
+from zoo.errors import ZooError
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import FilmEntry
+from zoo.films.film import Film
+from zoo.gpu_records import Item, Resume, SmokeResult
+from zoo.reconstruct.panels import Redrawn
+from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.stopping import StopRequest
+from zoo.training.engine import train
+from zoo.training.feed import FrameFeed
+from zoo.training.ranks import launch
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.step import TrainingStep
+from zoo.training.watching import Interrupted, Moment
+from zoo.workspace import Workspace
+
+SECONDS = 3.0
+"""Of the film that is tried on."""
+WARM_STEPS, STEPS = 2, 3
+"""Of the first, which may choose kernels and compile, and of those that must not wait."""
+RESUMED_STEPS, STOPPED_AT = 6, 3
+BATCH = 8
+
+
+class Trial:
+    """What all models are tried on."""
+
+    def __init__(self, here: Here) -> None:
+        self.here = here
+        self.entry: FilmEntry = part_of(longest_film(here), SECONDS)
+        self.judges = Judges.open(here.device, "psnr" if here.tiny else "default")
+
+    def film(self, preset: str) -> Film:
+        """The film at a preset's size."""
+        return ingested(self.here, self.entry, settings(self.here, preset).size)
+
+
+def works(here: Here) -> dict[str, Work]:
+    """An item for each model."""
+    trial = Trial(here)
+    return {name: _tried(trial, name) for name in architectures(here)}
+
+
+def _tried(trial: Trial, name: str) -> Work:
+    def work(item: Item[SmokeResult]) -> None:
+        result = item.result = SmokeResult(model=name, checks={})
+
+        def check(what: str, call: Callable[[], object]) -> None:
+            """Make one check; what needs a trained run is not tried without one."""
+            try:
+                call()
+                result.checks[what] = "ok"
+            except (Exception, SystemExit) as error:
+                lines = told(error)
+                result.checks[what] = lines[-1]
+                item.error += [f"{what}:", *lines]
+                error.__traceback__ = None
+            trial.here.save()
+
+        def stepped() -> None:
+            waits = take_steps(trial, name)
+            if trial.here.device.type == "cuda":
+                result.checks["no waiting"] = waits or "ok"
+                item.error += [f"a step waits: {waits}"] if waits else []
+
+        check("step", stepped)
+        runs: list[tuple[RunFolder, TrainingConfig]] = []
+
+        def trained() -> None:
+            runs.append(train_once(trial.here, trial.film("quick"), name, "run"))
+
+        check("train", trained)
+        if not runs:
+            return
+        folder, config = runs[0]
+
+        def resumed() -> None:
+            result.resume = resume(trial, name, folder)
+            if result.resume.repeatable and not result.resume.equal:
+                raise ZooError(f"resumed weights differ by up to {result.resume.difference:.3g}")
+
+        def evaluated() -> None:
+            film = trial.film("quick")
+            workspace = Workspace(trial.here.work)
+            evaluate(workspace, folder, config, film, trial.judges, trial.here.device)
+
+        def reconstructed() -> None:
+            result.frames_reconstructed = write_video(trial, folder, config)
+
+        check("resume", resumed)
+        check("evaluate", evaluated)
+        if result.checks["evaluate"] == "ok":
+            check("reconstruct", reconstructed)
+
+    return work
+
+
+def take_steps(trial: Trial, name: str) -> str | None:
+    """Take steps at the `film` preset; return what made one of the last wait for the device.
+
+    Raises ZooError if a loss is no number.
+    """
+    here = trial.here
+    film = trial.film("film")
+    architecture = architectures(here)[name]
+    chosen = settings(here, "film", batch=min(BATCH, settings(here, "film").batch))
+    config = chosen.config(architecture, film)
+    fabric = launch(here.device, config.precision, config.batch)
+    torch.manual_seed(0)
+    model = architecture.build(film.size, config.options)
+    model = model.to(here.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.prepare(film)
+    step = TrainingStep(model.train(), fabric)
+    feed = FrameFeed(film, config.batch, 0, here.device, 0, 1)
+    with feed.from_step(0) as batch_of:
+        for number in range(WARM_STEPS):
+            step(batch_of(number), 0.5)
+
+        def settled() -> None:
+            for number in range(WARM_STEPS, WARM_STEPS + STEPS):
+                step(batch_of(number), 0.5)
+
+        waits = what_waits(here.device, settled)
+    fault = step.tally.first_fault()
+    if fault:
+        raise ZooError("at step {}, {}'s loss {!r} was not a number".format(*fault))
+    return waits
+
+
+def train_once(
+    here: Here,
+    film: Film,
+    name: str,
+    folder: str,
+    *,
+    preset: str = "quick",
+    stop_at: int | None = None,
+) -> tuple[RunFolder, TrainingConfig]:
+    """Train for a few steps by the engine, in a run folder of this name.
+
+    With `stop_at` it is stopped after that many steps, saves, and is trained on from there.
+    """
+    chosen = settings(here, preset, budget=f"{RESUMED_STEPS}steps")
+    config = chosen.config(architectures(here)[name], film)
+    run = RunFolder(Workspace(here.work).runs / film.name / name / folder)
+    stop = StopRequest()
+
+    def watch(moment: Moment) -> None:
+        stop.asked = moment.step == stop_at
+
+    with deterministic():
+        try:
+            train(run, config, film, here.device, watch=watch, stop=stop)
+        except Interrupted:
+            train(run, config, film, here.device)
+        else:
+            if stop_at is not None:
+                raise ZooError(f"the training did not stop at step {stop_at}")
+    return run, config
+
+
+def resume(trial: Trial, name: str, whole: RunFolder) -> Resume:
+    """Compare a run with one that was stopped and resumed, and with a second uninterrupted one."""
+    here, film = trial.here, trial.film("quick")
+    again, _ = train_once(here, film, name, "again")
+    stopped, _ = train_once(here, film, name, "stopped", stop_at=STOPPED_AT)
+    return Resume(
+        steps=RESUMED_STEPS,
+        stopped_at=STOPPED_AT,
+        equal=_digest(whole.weights) == _digest(stopped.weights),
+        repeatable=_digest(whole.weights) == _digest(again.weights),
+        difference=_difference(whole.weights, stopped.weights),
+    )
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """A block in which kernels are chosen that add up in one order, where there are such."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _difference(one: Path, other: Path) -> float:
+    """The largest difference of two files of weights."""
+    first, second = load_file(one), load_file(other)
+    return max(
+        float((tensor.double() - second[name].double()).abs().max())
+        for name, tensor in first.items()
+        if tensor.numel()
+    )
+
+
+def write_video(trial: Trial, folder: RunFolder, config: TrainingConfig) -> int:
+    """Reconstruct the film as a video; returns its frames."""
+    film = trial.film("quick")
+    panel = Redrawn(film, config.model, eyes_of(trial.here, folder, config))
+    path = trial.here.work / f"{config.model}.mp4"
+    return reconstruct(trial.entry, [panel], stretch_of(trial.entry, film), path).frames

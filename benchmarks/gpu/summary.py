@@ -1,0 +1,203 @@
+"""`summary.json` and `summary.md`, from the files of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.gpu.stages import STAGES, Setup, read_stage, stage_file
+from zoo.atomic import written_aside
+from zoo.gpu_records import (
+    SUMMARY,
+    GpuSummary,
+    Item,
+    MachineResult,
+    SmokeResult,
+    Stage,
+)
+from zoo.records import write_json
+
+CHECKS = ("step", "no waiting", "train", "resume", "evaluate", "reconstruct")
+
+
+def write_summary(setup: Setup, began: str, minutes: float, seconds: float) -> GpuSummary:
+    """Sum up what stages have left so far."""
+    summary = GpuSummary(
+        tiny=setup.tiny,
+        began=began,
+        minutes=minutes,
+        seconds=seconds,
+        sources=[path.name for path in setup.films],
+    )
+    for name in STAGES:
+        if stage_file(setup.out, name).exists():
+            setattr(summary, name, read_stage(setup.out, name))
+    write_json(setup.out / SUMMARY, summary)
+    with written_aside(setup.out / "summary.md") as aside:
+        aside.write_text(as_markdown(summary), encoding="utf-8")
+    return summary
+
+
+def as_markdown(summary: GpuSummary) -> str:
+    """What a person reads: the machine, then a table a stage."""
+    parts = [_head(summary)]
+    if summary.smoke:
+        parts.append(_section("Smoke", summary.smoke, _smoke(summary.smoke)))
+    if summary.throughput:
+        rows = [
+            [
+                r.model,
+                str(r.batch),
+                "yes" if r.compiled else "",
+                _number(r.frames_per_second),
+                _percent(r.share_of_peak),
+                _gigabytes(r.peak_memory_bytes),
+                _number(r.first_step_seconds, 1),
+                "yes" if r.waits else "",
+            ]
+            for r in _results(summary.throughput)
+        ]
+        head = ["model", "batch", "compiled", "frames/s", "of peak", "memory", "first step, s"]
+        parts.append(_section("Training step", summary.throughput, _table([*head, "waits"], rows)))
+    if summary.workload:
+        rows = [
+            [
+                str(r.batch),
+                "yes" if r.compiled else "",
+                _number(r.frames_per_second),
+                _percent(r.share_of_peak),
+                _percent(r.data_stall),
+                _number(r.feature_seconds),
+            ]
+            for r in _results(summary.workload)
+        ]
+        head = ["batch", "compiled", "frames/s", "of peak", "data stall", "168,000 x 6 frames, s"]
+        parts.append(
+            _section(
+                "The 2016 workload (goal: 300 s, 40 % of peak)",
+                summary.workload,
+                _table(head, rows),
+            )
+        )
+    if summary.media:
+        rows = [
+            [r.task, r.subject, r.size, str(r.frames), _number(r.frames_per_second)]
+            for r in _results(summary.media)
+        ]
+        head = ["task", "of", "size", "frames", "frames/s"]
+        parts.append(_section("Film and metrics", summary.media, _table(head, rows)))
+    if summary.films:
+        parts.append(_section("Films", summary.films, _films(summary.films)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(summary: GpuSummary) -> str:
+    lines = [f"# {_device(summary)}"]
+    if summary.tiny:
+        lines.append("A trial of the script at a tiny size: its numbers mean nothing.")
+    machine: MachineResult | None = None
+    if summary.machine and summary.machine.items:
+        machine = summary.machine.items[0].result
+    environment = summary.machine.environment if summary.machine else None
+    if environment:
+        lines.append(
+            f"torch {environment.torch}, CUDA {environment.cuda or 'none'}, "
+            f"Python {environment.python}, film-zoo {environment.film_zoo} "
+            f"({environment.commit or 'no commit'}), precision {environment.precision}"
+        )
+    if machine:
+        rates = ", ".join(
+            f"{kind} {(rate or 0) / 1e12:.3g}" for kind, rate in machine.matmul_rates.items()
+        )
+        lines.append(
+            f"driver {machine.driver or 'unknown'}, power limit "
+            f"{_number(machine.power_limit_watts)} W, {_gigabytes(machine.memory_bytes)} GB; "
+            f"large matrix products, TFLOP/s: {rates}; "
+            f"copies within memory, TB/s: {(machine.copy_rate or 0) / 1e12:.2g}"
+        )
+    sources = ", ".join(summary.sources) or "the embedded clips"
+    lines.append(
+        f"{summary.began}, {summary.seconds:.0f} of {60 * summary.minutes:.0f} s, on {sources}"
+    )
+    return "\n\n".join(lines)
+
+
+def _device(summary: GpuSummary) -> str:
+    for name in STAGES:
+        stage = getattr(summary, name)
+        if stage and stage.environment:
+            return stage.environment.device_name
+    return "unknown device"
+
+
+def _section(title: str, stage: Stage[Any], table: str) -> str:
+    """A heading, how far the stage came, its table, and why results are missing."""
+    took = "" if stage.seconds is None else f", {stage.seconds:.0f} s"
+    lines = [f"## {title}", f"{stage.state}{took}"]
+    if table:
+        lines.append(table)
+    missing = [_missing(item) for item in stage.items if item.state != "done"]
+    missing += [f"- {stage.error[-1]}"] if stage.error else []
+    if missing:
+        lines.append("\n".join(missing))
+    return "\n\n".join(lines)
+
+
+def _missing(item: Item[Any]) -> str:
+    return f"- {item.name}: {item.state}" + (f" ({_cell(item.error[-1])})" if item.error else "")
+
+
+def _smoke(stage: Stage[SmokeResult]) -> str:
+    rows = []
+    for result in _results(stage):
+        marks = [{"ok": "yes", None: ""}.get(result.checks.get(check), "no") for check in CHECKS]
+        if result.resume and not result.resume.repeatable:
+            marks[CHECKS.index("resume")] = "not repeatable"
+        rows.append([result.model, *marks])
+    return _table(["model", *CHECKS], rows)
+
+
+def _films(stage: Stage[Any]) -> str:
+    metrics = list(
+        dict.fromkeys(m for r in _results(stage) for part in r.scores.values() for m in part)
+    )
+    rows = [
+        [
+            r.model,
+            r.film,
+            str(r.steps),
+            _number(r.train_seconds),
+            part.replace("_", " "),
+            *(_number(scores.get(metric), 3) for metric in metrics),
+        ]
+        for r in _results(stage)
+        for part, scores in r.scores.items()
+    ]
+    return _table(["model", "film", "steps", "seconds", "part", *metrics], rows)
+
+
+def _results(stage: Stage[Any]) -> list[Any]:
+    return [item.result for item in stage.items if item.result is not None]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _gigabytes(value: int | None) -> str:
+    return "" if value is None else f"{value / 1e9:.2f}"

@@ -1,0 +1,194 @@
+"""Gives each stage its time, and sees that what was measured is on disk whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.gpu.stages import STAGES, Order, Setup, read_stage, stage_file
+from benchmarks.gpu.summary import write_summary
+from zoo.gpu_records import GpuSummary, Stage, State
+from zoo.records import write_json
+
+POLL = 0.1
+RESERVE = 8.0
+"""Seconds kept for the end, at most a tenth of the whole."""
+LEAST_ITEM = 5.0
+"""Seconds that any item has."""
+LINES = 10
+"""Of what a worker wrote to standard error, kept when it dies."""
+WORKER = (sys.executable, "-m", "benchmarks.gpu.worker")
+ROOT = Path(__file__).parents[2]
+
+End = Literal["done", "out of time", "item overran", "died"]
+
+
+class Supervisor:
+    """Runs stages in worker processes, one after another.
+
+    A worker goes on to the next stage, because importing torch takes seconds, unless it died or had
+    to be killed: then another is begun, which does what is left.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        minutes: float,
+        say: Callable[[str], None],
+        worker: Sequence[str] = WORKER,
+    ) -> None:
+        """`minutes` are for all stages together; `worker` is the command of a worker."""
+        self.setup = setup
+        self.minutes = minutes
+        self.say = say
+        self.command = list(worker)
+        self.began = time.time()
+        self.began_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.budget = 60 * minutes - min(RESERVE, 6 * minutes)
+        self._worker: subprocess.Popen[str] | None = None
+        self._log = setup.work / "worker.log"
+
+    def run(self, stages: Sequence[str]) -> GpuSummary:
+        """Run these stages; a request to stop ends the one at work and still sums up."""
+        for name in stages:
+            stage_file(self.setup.out, name).unlink(missing_ok=True)
+        try:
+            for name in stages:
+                self._stage(name)
+                self._sum_up()
+        except (KeyboardInterrupt, SystemExit):
+            self._kill()
+            for name in stages:
+                if stage_file(self.setup.out, name).exists():
+                    self._close(name, "cut off", "the run was stopped")
+            raise
+        finally:
+            self._kill()
+            summary = self._sum_up()
+        return summary
+
+    def _stage(self, name: str) -> None:
+        plan = STAGES[name]
+        deadline = self.began + plan.until * self.budget
+        allowed = max(0.0, deadline - time.time())
+        self.say(f"{name} (up to {allowed:.0f} s)")
+        stage: Stage[Any] = plan.kind(stage=name, allowed_seconds=allowed)
+        write_json(stage_file(self.setup.out, name), stage)
+        longest = max(LEAST_ITEM, plan.item * allowed)
+        while True:
+            before = _untried(read_stage(self.setup.out, name))
+            end = self._watch(name, deadline, longest)
+            if end != "done":
+                self._kill()
+            stage = read_stage(self.setup.out, name)
+            if end == "done":
+                break
+            if end == "out of time":
+                self._close(name, "cut off", f"the stage's {allowed:.0f} s were over")
+                break
+            why = [f"took longer than {longest:.0f} s"] if end == "item overran" else self._death()
+            running = [item for item in stage.items if item.state == "running"]
+            for item in running:
+                item.state = "cut off" if end == "item overran" else "failed"
+                item.error = [*item.error, *why]
+                self.say(f"    {item.state}: {why[-1]}")
+            if not stage.items or (not running and _untried(stage) == before):
+                stage.state, stage.error = "failed", why
+            elif not _untried(stage):
+                stage.state = "done"
+            write_json(stage_file(self.setup.out, name), stage)
+            if stage.state != "running":
+                break
+        self.say(f"  {describe(read_stage(self.setup.out, name))}")
+
+    def _watch(self, name: str, deadline: float, longest: float) -> End:
+        """Have a worker do the stage, and return when it is done, dead, or takes too long."""
+        if self._worker is None:
+            self._worker = self._start()
+        order = Order(stage=name, setup=self.setup, deadline=deadline)
+        assert self._worker.stdin
+        try:
+            self._worker.stdin.write(order.model_dump_json() + "\n")
+            self._worker.stdin.flush()
+        except BrokenPipeError:
+            return "died"
+        at_work, since = None, time.monotonic()
+        while True:
+            dead = self._worker.poll() is not None
+            stage = read_stage(self.setup.out, name)
+            if stage.state in ("done", "failed"):
+                return "done"
+            if dead:
+                return "died"
+            if time.time() > deadline:
+                return "out of time"
+            running = next((item.name for item in stage.items if item.state == "running"), None)
+            if running != at_work:
+                at_work, since = running, time.monotonic()
+            if at_work is not None and time.monotonic() - since > longest:
+                return "item overran"
+            time.sleep(POLL)
+
+    def _start(self) -> subprocess.Popen[str]:
+        with self._log.open("a") as log:
+            return subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                # Its own children, such as compilers, are killed with it.
+                start_new_session=True,
+            )
+
+    def _kill(self) -> None:
+        if self._worker is not None:
+            if self._worker.poll() is None:
+                os.killpg(self._worker.pid, signal.SIGKILL)
+            self._worker.wait()
+            self._worker = None
+
+    def _death(self) -> list[str]:
+        """The last that a dead worker said."""
+        said = self._log.read_text(errors="replace").rstrip().splitlines()[-LINES:]
+        return [*(line[:300] for line in said), "the process died"]
+
+    def _close(self, name: str, state: State, why: str) -> None:
+        """Mark what a stage did not get to."""
+        stage = read_stage(self.setup.out, name)
+        for item in stage.items:
+            if item.state in ("running", "waiting"):
+                item.error = [why if item.state == "running" else "not reached"]
+                item.state = state
+        if stage.state in ("running", "waiting"):
+            stage.state, stage.error = state, [why]
+        write_json(stage_file(self.setup.out, name), stage)
+
+    def _sum_up(self) -> GpuSummary:
+        taken = time.time() - self.began
+        return write_summary(self.setup, self.began_at, self.minutes, taken)
+
+
+def _untried(stage: Stage[Any]) -> int:
+    return sum(item.state == "waiting" for item in stage.items)
+
+
+def describe(stage: Stage[Any]) -> str:
+    """A stage in a line: `12 done, 1 failed`."""
+    counts = Counter(item.state for item in stage.items)
+    said = ", ".join(f"{n} {state}" for state, n in counts.items())
+    return said or " ".join([stage.state, *stage.error[-1:]])
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for what is thrown away."""
+    return tempfile.TemporaryDirectory(prefix="film-zoo-gpu-", ignore_cleanup_errors=True)

@@ -1,0 +1,171 @@
+"""Stage `throughput`: the training step of each model at the `film` preset, by batch size."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.material import architectures, settings
+from benchmarks.gpu.waiting import what_waits
+from benchmarks.gpu.worker import Here, Work
+from zoo.errors import ZooError, is_out_of_memory
+from zoo.evaluation.cost import HALFWAY, training_step
+from zoo.evaluation.cost_subject import CostSubject
+from zoo.evaluation.timing import waiter
+from zoo.gpu_records import Item, ThroughputResult
+from zoo.plugins import registry
+from zoo.training.compiling import choose_mode
+from zoo.training.peak import matmul_rate, number_type, operations_per_frame
+
+BATCHES = (32, 128, 512)
+TINY_BATCHES = (2, 4)
+MAIN = ("vaegan", "perceptual", "best", "broad2016", "vae")
+"""Compiled first: a compilation takes long, and the time may not suffice for all models."""
+SECONDS = {False: 1.0, True: 0.05}
+"""Of timing for each item, whether tiny or not."""
+BLOCK = {False: 0.1, True: 0.01}
+"""Seconds that a block of steps takes at least."""
+FEWEST_BLOCKS = 3
+
+
+def works(here: Here) -> dict[str, Work]:
+    """An item for each model, batch size and way, the most telling ones first."""
+    models = list(architectures(here))
+    main = [name for name in MAIN if name in models]
+    rest = [name for name in models if name not in main]
+    small, *large = TINY_BATCHES if here.tiny else BATCHES
+    order = [(name, small, False) for name in models]
+    for batch in large:
+        order += [(name, batch, way) for name in main for way in (False, True)]
+        order += [(name, batch, False) for name in rest]
+    order += [(name, small, True) for name in main]
+    order += [(name, batch, True) for name in rest for batch in (*large, small)]
+    measure = Measure(here)
+    return {_name(*one): measure.work(*one) for one in order if not (one[2] and here.tiny)}
+
+
+def _name(model: str, batch: int, compiled: bool) -> str:
+    return f"{model}, batch {batch}" + (", compiled" if compiled else "")
+
+
+class Measure:
+    """Times steps; what a model's operations and the device's rate are is found once."""
+
+    def __init__(self, here: Here) -> None:
+        self.here = here
+        self._rates: dict[torch.dtype, float] = {}
+        self._operations: dict[str, float] = {}
+
+    def work(self, name: str, batch: int, compiled: bool) -> Work:
+        """What makes one measurement."""
+
+        def measured(item: Item[ThroughputResult]) -> None:
+            try:
+                item.result = self._measured(name, batch, compiled)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Its traceback would keep the tensors of the failed step alive.
+                error.__traceback__ = None
+                raise ZooError(f"memory ran out with a batch of {batch}") from None
+            finally:
+                if compiled:
+                    torch.compiler.reset()
+
+        return measured
+
+    def _measured(self, name: str, batch: int, compiled: bool) -> ThroughputResult:
+        here, tiny = self.here, self.here.tiny
+        subject = self.subject(name, batch, compiled)
+        torch.backends.cudnn.benchmark = True
+        model = subject.build(here.device).train()
+        frames = subject.frames(here.device)
+        wait = waiter(here.device)
+        step = training_step(model, frames, subject.precision, subject.compile)
+
+        def take() -> None:
+            step(frames, HALFWAY)
+            # Read now and then in training; here a row would be kept for every call.
+            step.tally.rows.clear()
+
+        began = time.perf_counter()
+        take()
+        wait()
+        first = time.perf_counter() - began
+        take()
+        waits = what_waits(here.device, take)
+        on_gpu = here.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(here.device)
+        rates = timed(take, batch, wait, SECONDS[tiny], BLOCK[tiny])
+        peak = torch.cuda.max_memory_allocated(here.device) if on_gpu else None
+        lower, median, upper = np.percentile(rates, [25, 50, 75])
+        operations = self.operations(subject)
+        return ThroughputResult(
+            model=name,
+            batch=batch,
+            compiled=compiled,
+            precision=subject.precision,
+            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            frames_per_second=float(median),
+            lower_quartile=float(lower),
+            upper_quartile=float(upper),
+            blocks=len(rates),
+            peak_memory_bytes=peak,
+            operations_per_frame=operations,
+            share_of_peak=float(median) * operations / self.rate(subject.precision),
+            first_step_seconds=first,
+            waits=waits,
+        )
+
+    def subject(self, name: str, batch: int, compiled: bool) -> CostSubject:
+        """What is measured: a model at the `film` preset."""
+        chosen = settings(self.here, "film", batch=batch)
+        options = chosen.options_of(registry().architecture(name))
+        return CostSubject(
+            model=name,
+            origin=registry().origins[name],
+            options=options.model_dump(mode="json"),
+            size=str(chosen.size),
+            batch=batch,
+            precision=chosen.precision,
+            compile=choose_mode(compiled, False, self.here.device),
+        )
+
+    def rate(self, precision: str) -> float:
+        """Operations a second of a large matrix product in a precision."""
+        kind = number_type(precision)
+        if kind not in self._rates:
+            self._rates[kind] = matmul_rate(self.here.device, kind)
+        return self._rates[kind]
+
+    def operations(self, subject: CostSubject) -> float:
+        """Of a training step by frame."""
+        if subject.model not in self._operations:
+            found = operations_per_frame(subject.training(), self.here.device)
+            self._operations[subject.model] = found
+        return self._operations[subject.model]
+
+
+def timed(
+    call: Callable[[], None], frames: int, wait: Callable[[], None], seconds: float, block: float
+) -> list[float]:
+    """Frames a second of each of some blocks of warm calls that take about `seconds` together."""
+    wait()
+    began = time.perf_counter()
+    call()
+    wait()
+    calls = max(1, math.ceil(block / max(time.perf_counter() - began, 1e-9)))
+    rates: list[float] = []
+    first = time.perf_counter()
+    while len(rates) < FEWEST_BLOCKS or time.perf_counter() - first < seconds:
+        began = time.perf_counter()
+        for _ in range(calls):
+            call()
+        wait()
+        rates.append(calls * frames / (time.perf_counter() - began))
+    return rates

@@ -1,0 +1,167 @@
+"""The process that does the work of stages: `python -m benchmarks.gpu.worker`.
+
+It reads an `Order` a line from standard input and writes the stage's file after every item. When
+its input ends, so does it, whatever it is doing: its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.stages import Order, Setup, read_stage, stage_file
+from zoo import environment
+from zoo.errors import ZooError
+from zoo.evaluation.memory import hand_back
+from zoo.gpu_records import Item
+from zoo.metric import Unavailable
+from zoo.records import write_json
+
+LINES = 12
+"""Of a traceback, kept in a result."""
+DEVICE_LOST = 3
+"""Exit code when the device answers no more: what follows needs a new process."""
+
+
+@dataclass
+class Here:
+    """Where a stage works: what it was told, the device, and its time."""
+
+    setup: Setup
+    device: torch.device
+    deadline: float
+    save: Callable[[], None]
+    """Write the stage's file with what its items hold now."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the stage."""
+        return self.deadline - time.time()
+
+    @property
+    def tiny(self) -> bool:
+        """Whether this only tries the script."""
+        return self.setup.tiny
+
+    @property
+    def work(self) -> Path:
+        """A folder for frames and runs."""
+        return self.setup.work
+
+    def say(self, line: str) -> None:
+        """Print what is being done."""
+        print(line, flush=True)  # noqa: T201
+
+
+Work = Callable[[Item[Any]], None]
+"""Makes one measurement: sets `item.result`, or raises the reason why there is none."""
+
+
+def main() -> None:
+    """Do stage after stage, until the input ends."""
+    orders: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            orders.put(line)
+        os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        order = Order.model_validate_json(orders.get())
+        run_stage(order)
+
+
+def run_stage(order: Order) -> None:
+    """Do the items of a stage that nobody tried yet."""
+    stage = read_stage(order.setup.out, order.stage)
+    path = stage_file(order.setup.out, order.stage)
+
+    def save() -> None:
+        write_json(path, stage)
+
+    device = environment.choose_device(order.setup.device)
+    here = Here(order.setup, device, order.deadline, save)
+    began = time.monotonic() - (stage.seconds or 0.0)
+    try:
+        stage.state = "running"
+        stage.began = stage.began or datetime.now(UTC).isoformat(timespec="seconds")
+        stage.environment = environment.describe(device, environment.default_precision(device))
+        save()
+        works = _works(order.stage, here)
+        known = {item.name: item for item in stage.items}
+        stage.items = [known.get(name) or Item(name=name) for name in works]
+        save()
+        for item in stage.items:
+            if item.state == "waiting":
+                stage.seconds = time.monotonic() - began
+                _do(item, works[item.name], here)
+        stage.state = "done"
+    except (Exception, SystemExit) as error:
+        stage.state, stage.error = "failed", told(error)
+    stage.seconds = time.monotonic() - began
+    save()
+
+
+def _works(stage: str, here: Here) -> dict[str, Work]:
+    """What a stage does, by the names of its items, in order."""
+    module = importlib.import_module(f"benchmarks.gpu.{stage}")
+    found: dict[str, Work] = module.works(here)
+    return found
+
+
+def _do(item: Item[Any], work: Work, here: Here) -> None:
+    """Make one measurement and write what came of it, good or bad."""
+    item.state = "running"
+    here.save()
+    here.say(f"  {item.name}")
+    began = time.monotonic()
+    try:
+        work(item)
+        item.state = "failed" if item.error else "done"
+    # A plugin is a stranger's code: a call of sys.exit counts as a failure of its own.
+    except (Exception, SystemExit) as error:
+        item.state, item.error = "failed", told(error)
+        # It would keep the tensors of the failed work alive.
+        error.__traceback__ = None
+    item.seconds = time.monotonic() - began
+    here.save()
+    if item.error:
+        here.say(f"    failed: {item.error[-1]}")
+        if not _answers(here.device):
+            os._exit(DEVICE_LOST)
+    hand_back(here.device)
+
+
+def told(error: BaseException) -> list[str]:
+    """The last lines of an error's traceback; one line of what is no defect."""
+    if isinstance(error, ZooError | Unavailable):
+        return [" ".join(str(error).split())]
+    lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
+    return [line[:300] for line in lines[-LINES:]]
+
+
+def _answers(device: torch.device) -> bool:
+    """Whether a device still works: after some faults every call of CUDA fails."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Stage `workload`: the training of 2016, `broad2016` at full size, by the engine itself."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from contextlib import suppress
+
+import torch
+
+from benchmarks.gpu.material import ingested, longest_film, part_of, settings
+from benchmarks.gpu.throughput import Measure
+from benchmarks.gpu.worker import Here, Work
+from zoo.errors import ZooError
+from zoo.gpu_records import Item, WorkloadResult
+from zoo.plugins import registry
+from zoo.stopping import StopRequest
+from zoo.training.compiling import choose_mode
+from zoo.training.engine import train
+from zoo.training.run_folder import RunFolder
+from zoo.training.watching import Interrupted, Moment
+
+MODEL = "broad2016"
+WAYS = ((32, False), (128, False), (128, True), (512, False), (512, True), (12, False))
+"""Batch size, and whether compiled; 12 is that of 2016."""
+TINY_WAYS = ((4, False),)
+FILM_SECONDS = 60.0
+SECONDS = {False: 8.0, True: 0.5}
+"""Of training that is measured in one item."""
+UNSETTLED = 3
+"""Reports at first that do not count: kernels are chosen, code is compiled."""
+FRAMES_A_REPORT = 640
+"""About; an engine reports forty times in a training, and ends after these."""
+
+
+def works(here: Here) -> dict[str, Work]:
+    """An item for each way."""
+    measure = Measure(here)
+    return {
+        f"batch {batch}" + (", compiled" if compiled else ""): _work(measure, batch, compiled)
+        for batch, compiled in (TINY_WAYS if here.tiny else WAYS)
+    }
+
+
+def _work(measure: Measure, batch: int, compiled: bool) -> Work:
+    def trained(item: Item[WorkloadResult]) -> None:
+        item.result = _trained(measure, batch, compiled)
+
+    return trained
+
+
+def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
+    here = measure.here
+    steps = 40 * max(1, FRAMES_A_REPORT // batch)
+    chosen = settings(here, "film", batch=batch, budget=f"{steps}steps")
+    film = ingested(here, part_of(longest_film(here), FILM_SECONDS), chosen.size)
+    architecture = registry().architecture(MODEL)
+    config = chosen.config(architecture, film)
+    config = config.model_copy(update={"compile": choose_mode(compiled, False, here.device)})
+    folder = RunFolder(here.work / "workload")
+    shutil.rmtree(folder.path, ignore_errors=True)
+    stop, moments = StopRequest(), []
+
+    def watch(moment: Moment) -> None:
+        moments.append((time.monotonic(), moment))
+        settled = moments[UNSETTLED:]
+        stop.asked = bool(settled) and settled[-1][0] - settled[0][0] > SECONDS[here.tiny]
+
+    try:
+        with suppress(Interrupted):
+            train(folder, config, film, here.device, watch=watch, stop=stop)
+    finally:
+        if compiled:
+            torch.compiler.reset()
+    if len(moments) < UNSETTLED + 2:
+        raise ZooError("the training ended before its speed could be measured")
+    (began, first), *_, (ended, last) = moments[UNSETTLED:]
+    rate = (last.frames - first.frames) / (ended - began)
+    subject = measure.subject(MODEL, batch, compiled)
+    described = folder.read()
+    model = architecture.build(chosen.size, config.options)
+    result = WorkloadResult(
+        batch=batch,
+        compiled=compiled,
+        precision=config.precision,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        film_frames=len(film),
+        film_on_device=described.film_on_device if described else None,
+        seconds=ended - began,
+        frames_per_second=rate,
+        share_of_peak=rate * measure.operations(subject) / measure.rate(config.precision),
+        data_stall=statistics.mean(moment.data_stall for _, moment in moments[UNSETTLED + 1 :]),
+        feature_seconds=None,
+    )
+    result.feature_seconds = result.frames * result.epochs / rate
+    return result

@@ -1,0 +1,354 @@
+"""`make gpu` where there is no GPU: its supervision, its files, and the whole at a tiny size."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import supervisor
+from benchmarks.gpu.stages import STAGES, Order, Plan, Setup, read_stage, stage_file
+from benchmarks.gpu.summary import as_markdown
+from benchmarks.gpu.supervisor import Supervisor
+from zoo.errors import BadInput
+from zoo.gpu_records import SUMMARY, GpuSummary, Item, SmokeResult, Stage, summaries
+from zoo.records import read_json, write_json
+
+ROOT = Path(__file__).parents[1]
+
+STUB = """
+    import json, os, sys, time
+
+    todo = json.loads(sys.argv[1])
+    for line in sys.stdin:
+        order = json.loads(line)
+        name = order["stage"]
+        path = os.path.join(order["setup"]["out"], name + ".json")
+        with open(path) as file:
+            stage = json.load(file)
+
+        def save():
+            with open(path + ".new", "w") as file:
+                json.dump(stage, file)
+            os.replace(path + ".new", path)
+
+        if todo[name] == "broken":
+            sys.exit("ImportError: no such module")
+        stage["state"] = "running"
+        stage["items"] = stage["items"] or [{"name": one, "state": "waiting"} for one in todo[name]]
+        for item in stage["items"]:
+            if item["state"] != "waiting":
+                continue
+            item["state"] = "running"
+            save()
+            fate = todo[name][item["name"]]
+            if fate == "hang":
+                time.sleep(60)
+            if fate == "crash":
+                sys.stderr.write("Segmentation fault\\n")
+                os.abort()
+            item["state"] = "done"
+            save()
+            if fate == "lost":
+                os._exit(3)
+        stage["state"] = "done"
+        save()
+"""
+"""A worker that does to each item what it is told to, and starts at once."""
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    return Setup(
+        device="cpu",
+        tiny=True,
+        films=[],
+        models=[],
+        out=tmp_path / "out",
+        work=tmp_path / "work",
+    )
+
+
+def supervised(setup: Setup, todo: dict[str, object], seconds: float = 60.0) -> GpuSummary:
+    """Run stages with the worker that does what it is told to."""
+    stub = setup.work / "stub.py"
+    stub.write_text(textwrap.dedent(STUB))
+    command = [sys.executable, str(stub), json.dumps(todo)]
+    return Supervisor(setup, seconds / 60, lambda line: None, command).run(list(todo))
+
+
+@pytest.fixture(autouse=True)
+def found_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers find this checkout, whichever folder they are started from."""
+    known = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "plugins"), known]))
+
+
+def states(setup: Setup, stage: str) -> dict[str, str]:
+    return {item.name: item.state for item in read_stage(setup.out, stage).items}
+
+
+def test_an_item_that_overruns_costs_itself_alone(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LEAST_ITEM", 1.0)
+    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], until=1.0, item=0.01))
+    summary = supervised(setup, {"smoke": {"one": "ok", "two": "hang", "three": "ok"}})
+    assert states(setup, "smoke") == {"one": "done", "two": "cut off", "three": "done"}
+    assert summary.smoke and summary.smoke.state == "done"
+    assert summary.smoke.items[1].error == ["took longer than 1 s"]
+
+
+def test_a_stage_out_of_time_keeps_what_it_did_and_the_next_goes_on(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], until=0.2, item=1.0))
+    todo: dict[str, object] = {
+        "smoke": {"a": "ok", "b": "hang", "c": "ok"},
+        "media": {"d": "ok"},
+    }
+    summary = supervised(setup, todo, seconds=20)
+    assert states(setup, "smoke") == {"a": "done", "b": "cut off", "c": "cut off"}
+    assert summary.smoke and summary.smoke.state == "cut off"
+    assert summary.smoke.items[2].error == ["not reached"]
+    assert states(setup, "media") == {"d": "done"}
+
+
+@pytest.mark.parametrize("fault", ["crash", "lost"])
+def test_a_worker_that_dies_costs_one_item(setup: Setup, fault: str) -> None:
+    summary = supervised(setup, {"smoke": {"a": "ok", "b": fault, "c": "ok"}})
+    found = states(setup, "smoke")
+    assert found == {"a": "done", "b": "failed" if fault == "crash" else "done", "c": "done"}
+    assert summary.smoke and summary.smoke.state == "done"
+    if fault == "crash":
+        assert summary.smoke.items[1].error[-2:] == ["Segmentation fault", "the process died"]
+
+
+def test_a_stage_whose_worker_never_begins_has_failed_and_the_next_goes_on(setup: Setup) -> None:
+    summary = supervised(setup, {"smoke": "broken", "media": {"a": "ok"}})
+    assert summary.smoke and summary.smoke.state == "failed"
+    assert summary.smoke.error[-2:] == ["ImportError: no such module", "the process died"]
+    assert summary.media and summary.media.state == "done"
+    assert read_json(setup.out / SUMMARY, GpuSummary) == summary
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_kill_in_the_middle_leaves_what_was_done_and_no_worker(
+    setup: Setup, number: signal.Signals
+) -> None:
+    pids = setup.work / "pids"
+    stub = setup.work / "stub.py"
+    stub.write_text(
+        f"import os; open({str(pids)!r}, 'a').write(str(os.getpid()))\n"
+        "import threading, queue, sys\n"
+        "lines = queue.Queue()\n"
+        "def listen():\n"
+        "    for line in iter(sys.__stdin__.readline, ''):\n"
+        "        lines.put(line)\n"
+        "    os._exit(1)\n"
+        "threading.Thread(target=listen, daemon=True).start()\n"
+        "sys.stdin = iter(lines.get, None)\n" + textwrap.dedent(STUB)
+    )
+    todo = {"machine": {"m": "ok"}, "smoke": {"a": "ok", "b": "hang", "c": "ok"}}
+    script = f"""
+        import signal, sys
+        from benchmarks.gpu.__main__ import _stop
+        from benchmarks.gpu.stages import Setup
+        from benchmarks.gpu.supervisor import Supervisor
+        signal.signal(signal.SIGTERM, _stop)
+        setup = Setup.model_validate_json({setup.model_dump_json()!r})
+        command = [sys.executable, {str(stub)!r}, {json.dumps(todo)!r}]
+        Supervisor(setup, 5, lambda line: None, command).run({list(todo)!r})
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT)
+    path = stage_file(setup.out, "smoke")
+    until(lambda: path.exists() and states(setup, "smoke").get("b") == "running")
+    process.send_signal(number)
+    assert process.wait(30) == (128 + number if number == signal.SIGTERM else -number)
+    until(lambda: not alive(int(pids.read_text())))
+
+    stopped = "cut off" if number == signal.SIGTERM else "running"
+    assert states(setup, "smoke")["a"] == "done"
+    assert states(setup, "smoke")["b"] == stopped
+    summary = read_json(setup.out / SUMMARY, GpuSummary)
+    assert summary.machine and summary.machine.state == "done"
+    if number == signal.SIGTERM:
+        assert summary.smoke and summary.smoke.error == ["the run was stopped"]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, for half a minute."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there; one that nobody has waited for counts as gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_what_a_model_raises_is_kept_and_the_next_one_is_tried(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.gpu import worker
+
+    def fails(item: Item[SmokeResult]) -> None:
+        raise RuntimeError("a kernel that there is not")
+
+    def leaves(item: Item[SmokeResult]) -> None:
+        sys.exit(7)
+
+    def refused(item: Item[SmokeResult]) -> None:
+        raise BadInput("too small a frame")
+
+    def works(item: Item[SmokeResult]) -> None:
+        item.result = SmokeResult(model="works", checks={"step": "ok"})
+
+    fake = types.ModuleType("fake")
+    made = {each.__name__: each for each in (fails, leaves, refused, works)}
+    fake.works = lambda here: made  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmarks.gpu.smoke", fake)
+    write_json(stage_file(setup.out, "smoke"), Stage[SmokeResult](stage="smoke", allowed_seconds=9))
+    worker.run_stage(Order(stage="smoke", setup=setup, deadline=time.time() + 60))
+
+    stage = read_stage(setup.out, "smoke")
+    assert [item.state for item in stage.items] == ["failed", "failed", "failed", "done"]
+    first, second, third, _ = (item.error for item in stage.items)
+    assert first[-1] == "RuntimeError: a kernel that there is not"
+    assert any("in fails" in line for line in first)
+    assert second[-1] == "SystemExit: 7"
+    assert third == ["too small a frame"]
+    assert stage.environment and stage.environment.torch
+
+    summary = GpuSummary(
+        tiny=True, began="", minutes=1, seconds=1, sources=[], smoke=read_stage(setup.out, "smoke")
+    )
+    told = as_markdown(summary)
+    assert "- fails: failed (RuntimeError: a kernel that there is not)" in told
+    assert "| works | yes |" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no CUDA devices are visible"),
+        (("--device", "cpu"), "add --tiny"),
+        (("--films", "nowhere"), "takes a folder of films"),
+        (("--stages", "smok"), "no stage is called 'smok'"),
+        (("--device", "cpu", "--tiny", "--models", "vea"), "no model is called 'vea'"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_and_exit_code_2(
+    words: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import torch
+
+    from benchmarks.gpu.__main__ import main
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu", *words])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+BROKEN = """
+    import torch
+    import zoo
+
+    class Broken(zoo.Autoencoder):
+        name = "broken"
+        summary = "fails in its first step"
+
+        def __init__(self, size, options):
+            super().__init__(size, options)
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def losses(self, batch, step):
+            raise RuntimeError("there is no such kernel")
+
+    @zoo.hookimpl
+    def zoo_models():
+        return [Broken]
+"""
+
+
+@pytest.mark.slow
+def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = tmp_path / "broken-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[zoo]\nbroken = broken_model\n")
+    (tmp_path / "broken_model.py").write_text(textwrap.dedent(BROKEN))
+    known = os.environ["PYTHONPATH"]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), known]))
+    out = tmp_path / "results" / "gpu" / "trial"
+    words = ["--device", "cpu", "--tiny", "--models", "ae,broken", "--minutes", "20"]
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", *words, "--out", str(out)], cwd=ROOT, check=True
+    )
+
+    assert summaries(tmp_path / "results") == [out / SUMMARY]
+    summary = read_json(out / SUMMARY, GpuSummary)
+    for name in STAGES:
+        stage = getattr(summary, name)
+        assert stage == read_stage(out, name)
+        assert stage.state == "done" and stage.environment, name
+    assert summary.machine and summary.smoke and summary.throughput
+    assert summary.machine.items[0].result
+    assert (summary.machine.items[0].result.matmul_rates["fp32"] or 0) > 0
+
+    ae, broken = summary.smoke.items
+    assert ae.state == "done" and ae.result and ae.result.resume
+    assert set(ae.result.checks.values()) == {"ok"}
+    assert ae.result.checks.keys() == {"step", "train", "resume", "evaluate", "reconstruct"}
+    assert ae.result.resume.equal and ae.result.resume.repeatable
+    assert broken.state == "failed" and broken.result
+    assert broken.result.checks["step"] == "RuntimeError: there is no such kernel"
+    assert broken.error[-1] == "RuntimeError: there is no such kernel"
+
+    assert {item.state for item in summary.throughput.items if item.name.startswith("ae")} == {
+        "done"
+    }
+    for item in summary.throughput.items:
+        if item.result:
+            assert (item.result.frames_per_second or 0) > 0
+            assert 0 < (item.result.share_of_peak or 0) < 1
+    assert summary.workload and summary.workload.items[0].result
+    feature = summary.workload.items[0].result
+    assert feature.feature_seconds == pytest.approx(1_008_000 / (feature.frames_per_second or 0))
+    assert summary.media
+    media = {item.name: item for item in summary.media.items}
+    assert media["ingest, processor"].state == "done"
+    assert media["ingest, cuda"].state == "failed" and media["ingest, cuda"].error
+    assert summary.films and summary.films.items[0].result
+    film = summary.films.items[0].result
+    for path in (film.record, film.strip, film.video):
+        assert path and 0 < (out / path).stat().st_size < 1_500_000
+    assert film.scores["seen"]["psnr"]
+    assert "A trial of the script" in (out / "summary.md").read_text()
