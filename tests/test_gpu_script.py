@@ -44,6 +44,8 @@ STUB = """
         if todo[name] == "broken":
             sys.exit("ImportError: no such module")
         stage["state"] = "running"
+        if stage["items"] and "dies" in todo[name].values():
+            os._exit(1)
         stage["items"] = stage["items"] or [{"name": one, "state": "waiting"} for one in todo[name]]
         for item in stage["items"]:
             if item["state"] != "waiting":
@@ -58,7 +60,7 @@ STUB = """
                 os.abort()
             item["state"] = "done"
             save()
-            if fate == "lost":
+            if fate in ("lost", "dies"):
                 os._exit(3)
         stage["state"] = "done"
         save()
@@ -143,6 +145,14 @@ def test_a_stage_whose_worker_never_begins_has_failed_and_the_next_goes_on(setup
     assert read_json(setup.out / SUMMARY, GpuSummary) == summary
 
 
+def test_a_stage_whose_workers_die_over_and_over_has_failed(setup: Setup) -> None:
+    todo: dict[str, object] = {"smoke": {"a": "dies", "b": "ok"}, "media": {"c": "ok"}}
+    summary = supervised(setup, todo)
+    assert summary.smoke and summary.smoke.state == "failed"
+    assert states(setup, "smoke") == {"a": "done", "b": "failed"}
+    assert summary.media and summary.media.state == "done"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kill_in_the_middle_leaves_what_was_done_and_no_worker(
     setup: Setup, number: signal.Signals
@@ -185,6 +195,24 @@ def test_a_kill_in_the_middle_leaves_what_was_done_and_no_worker(
     assert summary.machine and summary.machine.state == "done"
     if number == signal.SIGTERM:
         assert summary.smoke and summary.smoke.error == ["the run was stopped"]
+
+
+def test_a_worker_ends_with_its_input() -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu.worker"]
+    ended = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=120)
+    assert ended.returncode == 1
+
+
+def test_a_folder_of_films_without_any_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.gpu.__main__ import _films
+
+    (tmp_path / "notes.txt").write_text("no film")
+    (tmp_path / "broken.mp4").write_bytes(b"no film either")
+    with pytest.raises(BadInput, match=r"no film in .* that can be opened"):
+        _films(tmp_path)
+    assert capsys.readouterr().out.startswith("left out: broken.mp4")
 
 
 def until(holds: Callable[[], bool]) -> None:

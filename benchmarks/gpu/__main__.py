@@ -92,12 +92,20 @@ def _words(text: str, known: list[str], what: str) -> list[str]:
 
 
 def _films(folder: Path) -> list[Path]:
-    """The video files of a folder; raises BadInput where there are none."""
+    """The films of a folder that can be opened; raises BadInput where there are none."""
+    from zoo.films.source import Source
+
     if not folder.is_dir():
         raise BadInput(f"--films takes a folder of films; {folder} is none")
-    found = sorted(p.resolve() for p in folder.iterdir() if p.suffix.lower() in VIDEOS)
+    found = []
+    for path in sorted(p.resolve() for p in folder.iterdir() if p.suffix.lower() in VIDEOS):
+        try:
+            with Source.open(path, threads=1):
+                found.append(path)
+        except BadInput as error:
+            _say(f"left out: {error}")
     if not found:
-        raise BadInput(f"there is no film in {folder}: no file ends in .mp4, .mkv or the like")
+        raise BadInput(f"there is no film in {folder} that can be opened")
     return found
 
 

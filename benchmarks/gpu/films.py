@@ -31,7 +31,7 @@ from zoo.video.writer import Coding
 from zoo.workspace import Workspace, written_aside
 
 MODELS = ("vaegan", "perceptual", "best")
-FILM_SECONDS = {False: 120.0, True: 1.5}
+FILM_SECONDS = {False: 60.0, True: 1.5}
 """Of the film: what an evaluation takes grows with it."""
 TRAINING = 0.5
 """Share of a model's time that is training; evaluation and pictures have the rest."""

@@ -84,31 +84,43 @@ class Supervisor:
         stage: Stage[Any] = plan.kind(stage=name, allowed_seconds=allowed)
         write_json(stage_file(self.setup.out, name), stage)
         longest = max(LEAST_ITEM, plan.item * allowed)
+        untried = -1
         while True:
-            before = _untried(read_stage(self.setup.out, name))
             end = self._watch(name, deadline, longest)
-            if end != "done":
-                self._kill()
-            stage = read_stage(self.setup.out, name)
             if end == "done":
                 break
+            self._kill()
             if end == "out of time":
                 self._close(name, "cut off", f"the stage's {allowed:.0f} s were over")
                 break
-            why = [f"took longer than {longest:.0f} s"] if end == "item overran" else self._death()
-            running = [item for item in stage.items if item.state == "running"]
-            for item in running:
-                item.state = "cut off" if end == "item overran" else "failed"
-                item.error = [*item.error, *why]
-                self.say(f"    {item.state}: {why[-1]}")
-            if not stage.items or (not running and _untried(stage) == before):
-                stage.state, stage.error = "failed", why
-            elif not _untried(stage):
-                stage.state = "done"
-            write_json(stage_file(self.setup.out, name), stage)
-            if stage.state != "running":
+            if end == "item overran":
+                left = self._mark(name, "cut off", [f"took longer than {longest:.0f} s"])
+            else:
+                left = self._mark(name, "failed", self._death())
+            if left == untried:
+                self._close(name, "failed", "its process ended twice without doing anything")
+            if left in (0, untried):
                 break
+            untried = left
         self.say(f"  {describe(read_stage(self.setup.out, name))}")
+
+    def _mark(self, name: str, state: State, why: list[str]) -> int:
+        """Mark the item at which a worker ended, and return how many are left to try.
+
+        A stage has failed if a worker ended before it listed any.
+        """
+        stage = read_stage(self.setup.out, name)
+        for item in stage.items:
+            if item.state == "running":
+                item.state, item.error = state, [*item.error, *why]
+                self.say(f"    {state}: {why[-1]}")
+        left = sum(item.state == "waiting" for item in stage.items)
+        if not stage.items:
+            stage.state, stage.error = "failed", why
+        elif not left:
+            stage.state = "done"
+        write_json(stage_file(self.setup.out, name), stage)
+        return left
 
     def _watch(self, name: str, deadline: float, longest: float) -> End:
         """Have a worker do the stage, and return when it is done, dead, or takes too long."""
@@ -146,6 +158,8 @@ class Supervisor:
                 stderr=log,
                 text=True,
                 cwd=ROOT,
+                # What has to be fetched is no measurement, and may take all of a stage's time.
+                env={"ZOO_OFFLINE": "1", **os.environ},
                 # Its own children, such as compilers, are killed with it.
                 start_new_session=True,
             )
@@ -176,10 +190,6 @@ class Supervisor:
     def _sum_up(self) -> GpuSummary:
         taken = time.time() - self.began
         return write_summary(self.setup, self.began_at, self.minutes, taken)
-
-
-def _untried(stage: Stage[Any]) -> int:
-    return sum(item.state == "waiting" for item in stage.items)
 
 
 def describe(stage: Stage[Any]) -> str:
