@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 import torch
@@ -15,7 +16,7 @@ from benchmarks.gpu.material import (
     settings,
 )
 from benchmarks.gpu.smoke import train_once
-from benchmarks.gpu.throughput import timed
+from benchmarks.gpu.throughput import Measure, timed
 from benchmarks.gpu.worker import Here, Work
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.scoring import score_pairs
@@ -35,6 +36,9 @@ EVALUATED_SECONDS = {False: 20.0, True: 1.0}
 """Of the film."""
 INFERRING = ("vaegan", "perceptual", "best")
 SECONDS = {False: 1.0, True: 0.05}
+"""Of timing for each item."""
+BLOCK = 0.05
+"""Seconds that a block of calls takes at least."""
 
 
 def works(here: Here) -> dict[str, Work]:
@@ -50,7 +54,7 @@ def works(here: Here) -> dict[str, Work]:
         found[f"metric, {metric.name}"] = _metric(here, part, judges, metric.name)
     names = [name for name in INFERRING if name in architectures(here)]
     for name in names or list(architectures(here))[:1]:
-        found[f"encode and decode, {name}"] = _round_trip(here, part, name)
+        found[f"encode and decode, {name}"] = _round_trip(here, name)
         found[f"evaluate, {name}"] = _evaluation(here, part, judges, name)
     return found
 
@@ -81,28 +85,26 @@ def _ingest(here: Here, entry: FilmEntry, decoder: str | None) -> Work:
     return decoded
 
 
-def _round_trip(here: Here, entry: FilmEntry, name: str) -> Work:
+def _round_trip(here: Here, name: str) -> Work:
     def measured(item: Item[MediaResult]) -> None:
-        chosen = settings(here, "film")
-        options = chosen.options_of(architectures(here)[name])
-        model = architectures(here)[name].build(chosen.size, options.model_dump(mode="json"))
-        model = model.to(here.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        film = ingested(here, entry, chosen.size)
-        frames = film_batch(film, slice(0, min(chosen.batch, len(film))), here.device)
+        subject = Measure(here).subject(name, settings(here, "film").batch, compiled=False)
+        model = subject.build(here.device).eval()
+        samples = subject.samples(here.device)
+        frames = len(samples) * model.window
 
         @torch.inference_mode()
         def round_trip() -> None:
-            model.decode(model.encode(frames))
+            model.decode(model.encode(samples))
 
         round_trip()
-        rates = timed(round_trip, len(frames), waiter(here.device), SECONDS[here.tiny], 0.05)
-        rate = sorted(rates)[len(rates) // 2]
+        rates = timed(round_trip, frames, waiter(here.device), SECONDS[here.tiny], BLOCK)
+        rate = statistics.median(rates)
         item.result = MediaResult(
             task="encode",
             subject=name,
-            frames=len(frames),
-            size=str(chosen.size),
-            seconds=len(frames) / rate,
+            frames=frames,
+            size=subject.size,
+            seconds=frames / rate,
             frames_per_second=rate,
         )
 
@@ -145,8 +147,8 @@ def _metric(here: Here, entry: FilmEntry, judges: Judges, name: str) -> Work:
             score_pairs([(frames, noisy)], [0], [metric])
 
         scored()
-        rates = timed(scored, len(frames), waiter(here.device), SECONDS[here.tiny], 0.05)
-        rate = sorted(rates)[len(rates) // 2]
+        rates = timed(scored, len(frames), waiter(here.device), SECONDS[here.tiny], BLOCK)
+        rate = statistics.median(rates)
         item.result = MediaResult(
             task="metric",
             subject=name,

@@ -20,14 +20,17 @@ from benchmarks.gpu.material import (
 )
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work, told
+from zoo.architectures import build_to_train
 from zoo.errors import ZooError
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.training_frames import TrainingFrames
 from zoo.gpu_records import Item, Resume, SmokeResult
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.sampling import Sampling
 from zoo.stopping import StopRequest
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
@@ -130,11 +133,11 @@ def take_steps(trial: Trial, name: str) -> str | None:
     config = chosen.config(architecture, film)
     fabric = launch(here.device, config.precision, config.batch)
     torch.manual_seed(0)
-    model = architecture.build(film.size, config.options)
+    model = build_to_train(architecture, film.size, config.options)
     model = model.to(here.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.prepare(film)
-    step = TrainingStep(model.train(), fabric)
-    feed = FrameFeed(film, config.batch, 0, here.device, 0, 1)
+    model.prepare(TrainingFrames(film))
+    step = TrainingStep(model.train(), fabric, recipe=config.recipe)
+    feed = FrameFeed(film, config.batch, 0, here.device, sampling=Sampling.of(architecture))
     with feed.from_step(0) as batch_of:
         for number in range(WARM_STEPS):
             step(batch_of(number), 0.5)

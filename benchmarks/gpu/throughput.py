@@ -12,6 +12,7 @@ import torch
 from benchmarks.gpu.material import architectures, settings
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work
+from zoo.autoencoder import Batch
 from zoo.errors import ZooError, is_out_of_memory
 from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.cost_subject import CostSubject
@@ -82,15 +83,15 @@ class Measure:
         here, tiny = self.here, self.here.tiny
         subject = self.subject(name, batch, compiled)
         torch.backends.cudnn.benchmark = True
-        model = subject.build(here.device).train()
-        frames = subject.frames(here.device)
+        model = subject.build_to_train(here.device).train()
+        samples = Batch.numbered(subject.samples(here.device), model.window)
         wait = waiter(here.device)
-        step = training_step(model, frames, subject.precision, subject.compile)
+        step = training_step(model, samples, subject.precision, subject.compile, subject.recipe)
 
         def take() -> None:
-            step(frames, HALFWAY)
+            step(samples, HALFWAY)
             # Read now and then in training; here a row would be kept for every call.
-            step.tally.rows.clear()
+            step.tally.clear()
 
         began = time.perf_counter()
         take()
@@ -101,7 +102,7 @@ class Measure:
         on_gpu = here.device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(here.device)
-        rates = timed(take, batch, wait, SECONDS[tiny], BLOCK[tiny])
+        rates = timed(take, len(samples) * model.window, wait, SECONDS[tiny], BLOCK[tiny])
         peak = torch.cuda.max_memory_allocated(here.device) if on_gpu else None
         lower, median, upper = np.percentile(rates, [25, 50, 75])
         operations = self.operations(subject)
@@ -125,16 +126,9 @@ class Measure:
     def subject(self, name: str, batch: int, compiled: bool) -> CostSubject:
         """What is measured: a model at the `film` preset."""
         chosen = settings(self.here, "film", batch=batch)
-        options = chosen.options_of(registry().architecture(name))
-        return CostSubject(
-            model=name,
-            origin=registry().origins[name],
-            options=options.model_dump(mode="json"),
-            size=str(chosen.size),
-            batch=batch,
-            precision=chosen.precision,
-            compile=choose_mode(compiled, False, self.here.device),
-        )
+        terms = chosen.terms(registry().architecture(name))
+        compile_mode = choose_mode(compiled, False, self.here.device)
+        return CostSubject(**{**terms, "compile": compile_mode})
 
     def rate(self, precision: str) -> float:
         """Operations a second of a large matrix product in a precision."""

@@ -12,6 +12,7 @@ import torch
 from benchmarks.gpu.material import ingested, longest_film, part_of, settings
 from benchmarks.gpu.throughput import Measure
 from benchmarks.gpu.worker import Here, Work
+from zoo.architectures import build_to_train
 from zoo.errors import ZooError
 from zoo.gpu_records import Item, WorkloadResult
 from zoo.plugins import registry
@@ -79,7 +80,7 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
     rate = (last.frames - first.frames) / (ended - began)
     subject = measure.subject(MODEL, batch, compiled)
     described = folder.read()
-    model = architecture.build(chosen.size, config.options)
+    model = build_to_train(architecture, chosen.size, config.options)
     result = WorkloadResult(
         batch=batch,
         compiled=compiled,
