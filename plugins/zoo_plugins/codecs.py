@@ -28,6 +28,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from zoo import CodedFilm, Film, FilmCodec, FrameSize, ZooError, hookimpl
+from zoo.priority import usual_priority
 
 CLOSE_ENOUGH = 0.015
 """A coding this near to the bytes asked for ends the search."""
@@ -145,7 +146,8 @@ class VideoCodec(FilmCodec):
                     if number < len(film):
                         frame = to_yuv(VideoFrame.from_ndarray(_even(film.store.array[number])))
                         frame.pts, frame.time_base = number, 1 / rate
-                    packets = stream.encode(frame)
+                    with usual_priority():
+                        packets = stream.encode(frame)
                     if self.stripped:
                         strip = strip or BitStreamFilterContext(self.stripped, stream)
                         packets = [kept for packet in packets for kept in strip.filter(packet)]

@@ -62,6 +62,8 @@ def _fault(encoder: str) -> str | None:
     import numpy as np
     from av.video.stream import VideoStream
 
+    from zoo.priority import usual_priority
+
     os.environ.setdefault("SVT_LOG", "1")
     file = io.BytesIO()
     try:
@@ -74,8 +76,10 @@ def _fault(encoder: str) -> str | None:
                 grey = np.full((_SIDE, _SIDE, 3), 60 * number, np.uint8)
                 frame = av.VideoFrame.from_ndarray(grey, "rgb24").reformat(format="yuv420p")
                 frame.pts, frame.time_base = number, Fraction(1, 25)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+                with usual_priority():
+                    container.mux(stream.encode(frame))
+            with usual_priority():
+                container.mux(stream.encode(None))
         file.seek(0)
         with av.open(file, "r", format="mp4") as container:
             back = sum(1 for _ in container.decode(video=0))

@@ -94,6 +94,7 @@ def ensure_coded(
         empty(folder)
         codec = registry().codecs[config.model](film.size)
         with usual_priority():
+            # Built-in codecs see to it frame by frame; a stranger's may not.
             coded = codec.code(film, config.options[ASKED])
         _keep(folder, codec, coded)
         folder.write(RunFile(state="finished", config=config, environment=here))
