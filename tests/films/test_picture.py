@@ -245,3 +245,22 @@ def test_wide_gamut_is_brought_to_the_display(tmp_path: Path) -> None:
     assert np.abs(ordinary - (60, 200, 60)).max() <= 2
     # A green of P3 lies further out: on an ordinary display it has less red and blue.
     assert p3[0] < ordinary[0] - 20
+
+
+@pytest.mark.parametrize("size", ["96x64", "48x32", "192x128"])
+@pytest.mark.parametrize(("pix_fmt", "shifts"), [("rgb555le", (10, 5)), ("rgb565le", (11, 5))])
+def test_colours_of_few_bits_reach_from_black_to_white(
+    tmp_path: Path, pix_fmt: str, shifts: tuple[int, int], size: str
+) -> None:
+    red, green, blue = 31, 0, 31
+    words = np.zeros((64, 96), np.uint16)
+    words[:, :48] = red << shifts[0] | green << shifts[1] | blue
+    frames = [av.VideoFrame(96, 64, pix_fmt) for _ in range(3)]
+    for frame in frames:
+        frame.planes[0].update(words.tobytes())
+    clip = encode(tmp_path / "clip.nut", frames, codec="rawvideo", pix_fmt=pix_fmt)
+    film = opened(clip, tmp_path, size, crop="none")
+    assert film.store.manifest.parts[0].pixel_format == pix_fmt
+    width = film.size.width
+    left, right = (film.store.array[1][4, at] for at in (width // 4, width * 3 // 4))
+    assert left.tolist() == [255, 0, 255] and right.tolist() == [0, 0, 0]

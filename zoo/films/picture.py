@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -31,6 +32,7 @@ _DISPLAY = {
     "out_transfer": "iec61966-2-1",
     "intent": _KEEP_THE_LOOK,
 }
+_FEW_BITS = re.compile(r"(?:rgb|bgr)([456])([456])([456])[bl]e")
 _FLAGS = "accurate_rnd+full_chroma_int+full_chroma_inp"
 _FULL_RANGE = {"in_range": "full", "out_range": "full"}
 # Before FFmpeg 8 its scaler knew neither transfer functions nor primaries.
@@ -218,7 +220,7 @@ class Picture:
             # Area averaging sees every pixel when shrinking; enlarging wants a smooth curve.
             "flags": f"{'area' if smaller else 'bicubic'}+{_FLAGS}",
         }
-        ends = [*_to_display(colour), *self._placed(layout, placement)]
+        ends = [*_to_display(colour), *_stretched(layout), *self._placed(layout, placement)]
         if rare:
             same = {"in_color_matrix": "bt709", "out_color_matrix": "bt709"}
             same |= {"in_range": range_name, "out_range": range_name}
@@ -257,6 +259,17 @@ def _scale(options: dict[str, str]) -> Step:
 
 def _format(name: str) -> Step:
     return "format", {"pix_fmts": name}
+
+
+def _stretched(layout: Layout) -> list[Step]:
+    """Bring RGB of 4 to 6 bits to 8: libswscale fills up with zeros, and white would be grey."""
+    found = _FEW_BITS.fullmatch(layout.pixel_format)
+    if found is None:
+        return []
+    tops = {
+        name: 256 - (256 >> int(bits)) for name, bits in zip("rgb", found.groups(), strict=True)
+    }
+    return [("lutrgb", {name: f"round(val*255/{top})" for name, top in tops.items()})]
 
 
 def _cropped(layout: Layout, placement: Placement) -> list[Step]:
