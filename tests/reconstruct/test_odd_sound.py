@@ -59,6 +59,19 @@ def test_several_leaps_in_a_row(tmp_path: Path) -> None:
     assert heard == pytest.approx(seen, abs=FRAME)
 
 
+@pytest.mark.parametrize("overlap", [0.04, 0.28, 0.5, 0.96])
+def test_a_clock_that_steps_back_a_little(overlap: float, tmp_path: Path) -> None:
+    parts = [
+        flashing_film(tmp_path / f"{n}.ts", FLASHES, times=TIMES, clock_begins=clock)
+        for n, clock in enumerate((9000.0, 1.0, 4.0 - overlap, 9500.0))
+    ]
+    film, made = written(tmp_path, joined(tmp_path / "a.ts", *parts))
+    assert made.frames == 300
+    assert np.diff(film.time_codes).min() > 1 / 60_000
+    seen, _ = seen_and_heard(made.path)
+    assert len(seen) == 12
+
+
 @pytest.mark.parametrize("audio", ["aac", "mp2"])
 def test_a_range_after_a_leap(audio: str, tmp_path: Path) -> None:
     parts = [

@@ -14,6 +14,9 @@ from zoo.films.store import Damage, Join
 
 _LEAP_SECONDS, _STEP_BACK = 60.0, 1.0
 """A time that leaps further than this ahead, or steps further back, may be a break in the clock."""
+_LEAST_STEP = 1 / 50_000
+"""Seconds between two frames, over one tick of the videos that are written (`video.writer.TICKS`);
+less is rounding of one and the same time."""
 _MOST_GAP = 30 * 3600.0
 """Seconds without a picture that are believed of a file with one clock and no stated length."""
 _PROBED = 128
@@ -133,7 +136,7 @@ class FrameClock:
         if last is None:
             return time
         leap = self._leaps_ahead(own) and (self._leaps or own > self._longest + _LEAP_SECONDS)
-        if last < time and not leap:
+        if time > last + _LEAST_STEP and not leap:
             return time
         self._damage.times += 1
         if leap or time < last - _STEP_BACK:
