@@ -332,7 +332,12 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
         if pictures:
             raise BadInput(f"{path.name} has a cover picture but no film")
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-        raise BadInput(f"{path.name} has no film; it holds: {kinds}")
+        joins = (
+            "; if it was cut from a longer recording, join it to the file before it, as by `cat`"
+            if names & (_CUT_WITH_CLOCK | _CUT_WITHOUT_CLOCK)
+            else ""
+        )
+        raise BadInput(f"{path.name} has no film; it holds: {kinds}{joins}")
     films = [s for s in films if s.codec_context is not None] or films
     # As players do: the stream that says it is the default, of several the largest picture.
     stream = max(
