@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import textwrap
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,11 @@ def good(name: str, hook: str = "zoo_models") -> str:
         (good("fine", hook="zoo_model"), "unknown hook 'zoo_model'"),
         (good("../up"), "a plugin's name has letters"),
         (good("fine", hook="zoo_references"), "its role is not 'reference'"),
-        (good("fine", hook="zoo_metrics"), "not a subclass of zoo.Metric"),
-        ("from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    return [3]", "3 is not a"),
+        (good("fine", hook="zoo_metrics"), "the class Good is not a subclass of zoo.Metric"),
+        (
+            "from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    return [3]",
+            "3 (int) is not a",
+        ),
         (
             "from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    return 1 / 0",
             "ZeroDivision",
@@ -79,10 +83,10 @@ def good(name: str, hook: str = "zoo_models") -> str:
         ),
         # Not even imported: what it would do there, a name that is gone, is not the reason.
         (
-            "zoo_contract = 2\nfrom zoo import Nothing",
-            "written for contract 2, this zoo has 1",
+            "zoo_contract = 99\nfrom zoo import Nothing",
+            f"written for contract 99: this zoo has {hookspecs.CONTRACT_VERSION}; install",
         ),
-        ("zoo_contract: int = 0\nraise SystemExit", "written for contract 0, this zoo has 1"),
+        ("zoo_contract: int = 0\nraise SystemExit", "written for contract 0: this zoo has"),
         ("zoo_contract = '1'", "zoo_contract is a plain number"),
         ("zoo_contract = 2 - 1", "zoo_contract is a plain number"),
     ],
@@ -97,6 +101,97 @@ def test_a_broken_plugin_is_listed_with_its_reason(
     assert "\n" not in broken.errors[0]
     assert sound.errors == []
     assert list(found.models) == ["sound"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("return [Good]", "return Good", "returned the class Good, not a list: `return [Good]`"),
+        ("return [Good]", "return {'good': Good}", "it returned a dict, not a list"),
+        ("return [Good]", "return 'good'", "it returned 'good' (str), not a list"),
+        ("return [Good]", "return 3", "it returned 3 (int), not a list"),
+        ("return [Good]", "return [None]", "None is not a subclass of zoo.Autoencoder"),
+        ("return [Good]", "return [Good.__new__(Good)]", "instance of Good is not a class"),
+        ("summary =", "about =", "Good has no summary: it is text, set in the class"),
+        ("summary =", "summary = 3 or", "Good has no summary: it is text, set in the class"),
+        ("summary =", "tuned_on = 'bikes'; summary =", "tuned_on is 'bikes' (str); it is to be"),
+        (
+            "summary =",
+            "unequal_terms = 'x'; summary =",
+            "unequal_terms is 'x' (str); it is",
+        ),
+        ("summary =", "waivers = ('x',); summary =", "waivers is ('x',) (tuple); it is to be"),
+        ("summary =", "presets = {'quick': 3}; summary =", "presets is {'quick': 3} (dict)"),
+        ("summary =", "opposed = ('a', 'b'); summary =", "opposed is ('a', 'b') (tuple)"),
+        (
+            "summary =",
+            "Options = dict; summary =",
+            "Options are the class dict, no subclass",
+        ),
+    ],
+    ids=lambda words: words[:20],
+)
+def test_what_has_the_wrong_form_is_named_with_the_form_it_should_have(
+    before: str, after: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = good("wrong").replace(before, after)
+    assert source != good("wrong")
+    [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
+    [said] = plugin.errors
+    assert said.startswith("zoo_models: ") and reason in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("better = 'up'", "Measure.better is 'up' (str); it is to be 'higher', 'lower' or 'one'"),
+        ("digits = '3'", "Measure.digits is '3' (str); it is to be a whole number from 0 to 15"),
+        ("digits = 99", "Measure.digits is 99 (int)"),
+        ("default = 'no'", "Measure.default is 'no' (str); it is to be True or False"),
+        ("frame_shape = 3", "Measure.frame_shape is 3 (int); it is to be a tuple"),
+        ("unit = None", "Measure.unit is None; it is to be text"),
+    ],
+)
+def test_a_field_of_a_metric_is_named(
+    field: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MEASURE.replace('name = "ae"', f'name = "ae"; {field}')
+    [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
+    [said] = plugin.errors
+    assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("files=(), name='x'", "names no files"),
+        ("files=('a.mp4',), name='x', fps='twelve'", "the film x, field fps: a frame rate is"),
+        ("files=('a.mp4',), name='x', fps=0", "the film x, field fps: a frame rate is written"),
+        ("files=('a.mp4',), name='x', title=3", "the film x, field title: it is text; not 3"),
+        ("files=3, name='x'", "the film x, field files: it is a tuple of paths; not 3"),
+        ("files=('a.mp4', 4), name='x'", "the film x, field files: a path is text or a Path"),
+        ("files=('a.mp4',), name=3", "a film's name is text; not 3"),
+        ("files=('a.mp4',), name='x', start='later'", "the film x, field start: "),
+        ("files=('a.mp4',), name='x', crop=5", "the film x, field crop: it is text; not 5"),
+    ],
+)
+def test_a_field_of_a_film_is_named(
+    fields: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"import zoo\n@zoo.hookimpl\ndef zoo_films():\n    return [zoo.FilmEntry({fields})]"
+    [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
+    [said] = plugin.errors
+    assert said.startswith("zoo_films: ") and reason in said and "Error" not in said
+
+
+def test_a_film_takes_fields_as_films_toml_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = "name='x', files='a.mp4', fps='24000/1001', start='00:00:02.5', stop=9"
+    source = f"import zoo\n@zoo.hookimpl\ndef zoo_films():\n    return [zoo.FilmEntry({fields})]"
+    film = load(tmp_path, monkeypatch, film=source).films["x"]
+    assert film.files == (Path("a.mp4"),)
+    assert (film.fps, film.start, film.stop) == (Fraction(24000, 1001), 2.5, 9.0)
 
 
 def test_a_name_that_is_taken_is_refused_and_the_first_stays(
@@ -120,9 +215,7 @@ def test_one_thing_that_is_wrong_costs_no_other_of_the_same_plugin(
     found = load(tmp_path, monkeypatch, mixed=source)
     assert list(found.models) == ["fine"]
     assert found.plugins[0].adds == {"zoo_models": ["fine"]}
-    assert found.plugins[0].errors == [
-        "zoo_models: ValueError: 3 is not a subclass of zoo.Autoencoder"
-    ]
+    assert found.plugins[0].errors == ["zoo_models: 3 (int) is not a subclass of zoo.Autoencoder"]
 
 
 def package(folder: Path, name: str, **sources: str) -> None:

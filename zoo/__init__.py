@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from zoo.codec import CodedFilm, FilmCodec
     from zoo.errors import BadInput, ZooError
-    from zoo.films.catalogue import FilmEntry
+    from zoo.films.entry import FilmEntry
     from zoo.films.film import Film
     from zoo.films.training_frames import TrainingFrames
     from zoo.frame_size import FrameSize
@@ -47,7 +47,7 @@ _HOMES = {
     "CodedFilm": "zoo.codec",
     "Film": "zoo.films.film",
     "FilmCodec": "zoo.codec",
-    "FilmEntry": "zoo.films.catalogue",
+    "FilmEntry": "zoo.films.entry",
     "FrameSize": "zoo.frame_size",
     "Loaded": "zoo.loading",
     "Loss": "zoo.autoencoder",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from zoo.autoencoder import Autoencoder
     from zoo.codec import FilmCodec
-    from zoo.films.catalogue import FilmEntry
+    from zoo.films.entry import FilmEntry
     from zoo.metric import Metric
     from zoo.report.section import ReportSection
 

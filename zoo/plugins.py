@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.entry_points import Plugin, installed, limit, load, may_fill
+from zoo.contract import refuse
+from zoo.entry_points import (
+    Plugin,
+    PluginFile,
+    Point,
+    found,
+    limit,
+    load,
+    may_fill,
+    named,
+    refuse_broken_files,
+)
 from zoo.errors import BadInput
 from zoo.workspace import check_name
 
 if TYPE_CHECKING:
     from zoo.autoencoder import Autoencoder
     from zoo.codec import FilmCodec
-    from zoo.films.catalogue import FilmEntry
+    from zoo.films.entry import FilmEntry
     from zoo.metric import Metric
 
 ENTRY_POINT_GROUP = "zoo"
@@ -30,7 +41,7 @@ class Registry:
 
     def __init__(
         self,
-        entry_points: Iterable[importlib.metadata.EntryPoint],
+        entry_points: Iterable[Point],
         only: frozenset[str] | None = None,
     ) -> None:
         self.models: dict[str, type[Autoencoder]] = {}
@@ -48,14 +59,25 @@ class Registry:
             "zoo_metrics": self.metrics,
             "zoo_films": self.films,
         }
-        self.plugins = load(ENTRY_POINT_GROUP, entry_points, self._add, only)
+        self.plugins: list[Plugin] = []
+        self.add(entry_points, only)
+
+    def add(self, points: Iterable[Point], only: frozenset[str] | None = None) -> list[Plugin]:
+        """Load more plugins, and return them with what each adds or why it could not."""
+        added = load(ENTRY_POINT_GROUP, points, self._add, only)
+        self.plugins += added
+        return added
+
+    def failures(self) -> list[str]:
+        """A line for each thing that a plugin could not bring."""
+        return [line for plugin in self.plugins for line in plugin.failures()]
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
         _check(hook, thing)
         architecture = hook in ("zoo_models", "zoo_references")
         key = ("architecture" if architecture else hook, thing.name)
         if key in self._brought:
-            raise ValueError(f"the name {thing.name!r} is taken by {self._brought[key]}")
+            refuse(f"the name {thing.name!r} is taken by {self._brought[key]}")
         self._brought[key] = plugin.origin
         known = self.codecs if _is_codec(thing) else self._kinds[hook]
         known[thing.name] = thing
@@ -72,9 +94,10 @@ class Registry:
                 f"{name} is a film codec, with nothing to train or to examine; it stands in every "
                 "comparison"
             )
+        failed = "".join(f". It did not load: {line}" for line in self.failures()[:3])
         raise BadInput(
             f"no model is called {name!r}{_closest(name, entries)}; there are: "
-            f"{', '.join(entries)}. `zoo plugins` shows any that did not load"
+            f"{', '.join(entries)}{failed}"
         )
 
     def choose_models(self, text: str) -> list[type[Autoencoder]]:
@@ -91,9 +114,22 @@ class Registry:
 def registry() -> Registry:
     """The registry of this installation, loaded once.
 
-    Raises BadInput if ZOO_PLUGINS names something that is not installed.
+    Raises BadInput if ZOO_PLUGINS names something that is not there, or a file that is broken.
     """
-    return Registry(installed(ENTRY_POINT_GROUP), limit())
+    return _registry_of(found(ENTRY_POINT_GROUP))
+
+
+def add_file(path: Path) -> Plugin:
+    """Load a file of Python into this installation's registry, beside what is in it already.
+
+    Raises BadInput if it does not load, or something in it is not as it should be.
+    """
+    point = PluginFile(path)
+    known = registry().plugins
+    there = next((p for p in known if (p.name, p.folder) == (path.name, str(path.parent))), None)
+    plugin = there or registry().add([point])[0]
+    refuse_broken_files([plugin], [point])
+    return plugin
 
 
 def films_of_plugins() -> Mapping[str, FilmEntry]:
@@ -107,37 +143,94 @@ def films_of_plugins() -> Mapping[str, FilmEntry]:
 
 @functools.cache
 def _registry_of_films() -> Registry:
-    points = [point for point in installed(ENTRY_POINT_GROUP) if may_fill(point, "zoo_films")]
-    return Registry(points, limit())
+    return _registry_of([p for p in found(ENTRY_POINT_GROUP) if may_fill(p, "zoo_films")])
+
+
+def _registry_of(points: Sequence[Point]) -> Registry:
+    loaded = Registry(points, limit())
+    refuse_broken_files(loaded.plugins, points)
+    return loaded
 
 
 def _check(hook: str, thing: Any) -> None:
     """Raise ValueError if a thing that a hook returned is not of the hook's kind."""
     if hook == "zoo_films":
-        from zoo.films.catalogue import FilmEntry
+        from zoo.films.entry import FilmEntry
 
         if not isinstance(thing, FilmEntry):
-            raise ValueError(f"{thing!r} is not a zoo.FilmEntry")
+            refuse(f"{named(thing)} is not a zoo.FilmEntry")
         _check_no_word(thing.name)
         return
 
-    from zoo.autoencoder import Autoencoder
+    from zoo.autoencoder import Autoencoder, Options
     from zoo.codec import FilmCodec
     from zoo.metric import Metric
 
     base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
     if hook == "zoo_references" and _is_codec(thing):
         base = FilmCodec
+    if not isinstance(thing, type) and isinstance(thing, base):
+        refuse(f"an instance of {type(thing).__name__} is not a class: return the class itself")
     if not (isinstance(thing, type) and issubclass(thing, base)):
-        raise ValueError(f"{thing!r} is not a subclass of zoo.{base.__name__}")
+        refuse(f"{named(thing)} is not a subclass of zoo.{base.__name__}")
     for attribute in ("name", "label", "source") if base is Metric else ("name", "summary"):
         if not isinstance(getattr(thing, attribute, None), str):
-            raise ValueError(f"{thing.__name__} has no {attribute}")
+            refuse(f"{thing.__name__} has no {attribute}: it is text, set in the class")
     check_name(thing.name, "plugin")
     _check_no_word(thing.name)
+    _check_fields(thing, _FIELDS[base.__name__])
+    options = getattr(thing, "Options", Options)
+    if base is not Metric and not (isinstance(options, type) and issubclass(options, Options)):
+        refuse(f"{thing.name}: its Options are {named(options)}, no subclass of zoo.Options")
     role = {"zoo_models": "model", "zoo_references": "reference"}.get(hook)
     if role and getattr(thing, "role", None) != role:
-        raise ValueError(f"{thing.name} comes through {hook} but its role is not {role!r}")
+        refuse(f"{thing.name} comes through {hook} but its role is not {role!r}")
+
+
+_SENTENCES = "a tuple of texts", lambda value: _is_tuple(value, str)
+_FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "Autoencoder": {
+        "presets": ("options by the name of a preset", lambda v: _is_mapping(v, Mapping)),
+        "opposed": (
+            "a tuple of pairs of terms",
+            lambda v: _is_tuple(v, tuple) and all(_is_tuple(p, str) and len(p) == 2 for p in v),
+        ),
+        "unequal_terms": _SENTENCES,
+        "tuned_on": _SENTENCES,
+        "waivers": ("reasons by the name of a check", lambda v: _is_mapping(v, str)),
+    },
+    "Metric": {
+        "unit": ("text", lambda v: isinstance(v, str)),
+        "better": ("'higher', 'lower' or 'one'", lambda v: v in ("higher", "lower", "one")),
+        "digits": ("a whole number from 0 to 15", lambda v: type(v) is int and 0 <= v <= 15),
+        "default": ("True or False", lambda v: isinstance(v, bool)),
+        "frame_shape": ("a tuple of whole numbers", lambda v: _is_tuple(v, int)),
+    },
+    "FilmCodec": {
+        "suffix": (
+            "letters and digits",
+            lambda v: isinstance(v, str) and v.isascii() and v.isalnum(),
+        ),
+    },
+}
+"""What a class may set, beside its names: what it has to be, in words, and whether it is."""
+
+
+def _check_fields(thing: type, fields: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> None:
+    for name, (wanted, fits) in fields.items():
+        value = getattr(thing, name)
+        if not fits(value):
+            refuse(f"{thing.__name__}.{name} is {named(value)}; it is to be {wanted}")
+
+
+def _is_tuple(value: Any, of: type) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(each, of) for each in value)
+
+
+def _is_mapping(value: Any, of: type) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(each, of) for key, each in value.items()
+    )
 
 
 def _is_codec(thing: Any) -> bool:
@@ -150,7 +243,7 @@ def _is_codec(thing: Any) -> bool:
 
 def _check_no_word(name: str) -> None:
     if name in ("all", "default"):
-        raise ValueError(f"{name!r} means several at once; nothing can be called that")
+        refuse(f"{name!r} means several at once; nothing can be called that")
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

@@ -22,7 +22,8 @@ class Stranger:
 
     def __init__(self, name: str, **hooks: Callable[[], list[Any]]) -> None:
         self.name, self.module, self.value = name, "json", "json"
-        self.dist = type("Distribution", (), {"name": "stranger", "version": "9"})()
+        about = {"name": "stranger", "version": "9", "read_text": lambda self, name: None}
+        self.dist = type("Distribution", (), about)()
         self._module = ModuleType(name)
         for hook, brings in hooks.items():
             brings.__name__ = hook

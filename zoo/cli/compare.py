@@ -96,7 +96,7 @@ def compare(
 
     from zoo.cli.estimate_table import show_estimate
     from zoo.cli.matrix_display import MatrixDisplay
-    from zoo.cli.output import Console
+    from zoo.cli.output import Console, shown
     from zoo.cli.place import place_named
     from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
@@ -110,6 +110,7 @@ def compare(
     from zoo.locks import alone_in
     from zoo.plugins import registry
     from zoo.presets import preset_named
+    from zoo.report.brought import section_registry
     from zoo.report.folder import check_folder, new_report, put_in_place
     from zoo.report.numbers import counted
     from zoo.report.terminal import summary
@@ -123,6 +124,8 @@ def compare(
     workspace = Workspace.here()
     folder = out or workspace.results
     chosen_models = registry().choose_models(models)
+    for failure in (*registry().failures(), *section_registry().failures()):
+        console.print(shown(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
     single, several = opt.read_sweep(settings or [])
     entries = Catalogue.open(workspace).choose(films)
     if threads is not None:

@@ -144,20 +144,44 @@ def new(
 
 @app.command("check")
 def check(
-    name: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
+    name: Annotated[
+        str, typer.Argument(help="A model, as `zoo models` lists them, or a file: mine.py.")
+    ],
 ) -> None:
-    """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive."""
+    """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive.
+
+    Of a file of Python, which need not be installed, every model and reference is checked.
+    """
     from zoo.cli.output import Console, shown
     from zoo.conformance.suite import examine
-    from zoo.plugins import registry
 
     console = Console()
     broken = 0
-    for finding in examine(registry().architecture(name)):
-        broken += finding.verdict == "broken"
-        verdict, said = str(finding).split(" ", 1)
-        # The verdicts stand in a column; what follows is the model's own words.
-        console.print(f"{verdict:<7} {shown(said)}", soft_wrap=True)
+    architectures = _named(name)
+    for architecture in architectures:
+        if len(architectures) > 1:
+            console.print(shown(architecture.name), style="bold")
+        for finding in examine(architecture):
+            broken += finding.verdict == "broken"
+            verdict, said = str(finding).split(" ", 1)
+            # The verdicts stand in a column; what follows is the model's own words.
+            console.print(f"{verdict:<7} {shown(said)}", soft_wrap=True)
     if broken:
         console.print(f"{broken} promises are broken")
         raise typer.Exit(1)
+
+
+def _named(word: str) -> list[type[Autoencoder]]:
+    """The model of that name, or all that a file brings; raises BadInput where there is none."""
+    from zoo.entry_points import is_file_name, plugin_file
+    from zoo.errors import BadInput
+    from zoo.plugins import add_file, registry
+
+    if not is_file_name(word):
+        return [registry().architecture(word)]
+    plugin = add_file(plugin_file(word, "zoo models check"))
+    names = [*plugin.adds.get("zoo_models", ()), *plugin.adds.get("zoo_references", ())]
+    models = [registry().architecture(name) for name in names if name not in registry().codecs]
+    if not models:
+        raise BadInput(f"{word} brings no model; `zoo plugins check` looks at metrics and others")
+    return models

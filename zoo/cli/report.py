@@ -32,8 +32,9 @@ def report(
 
     Needs no torch, no film and no run.
     """
-    from zoo.cli.output import Console
+    from zoo.cli.output import Console, shown
     from zoo.errors import BadInput
+    from zoo.report.brought import section_registry
     from zoo.report.merge import merge
     from zoo.report.terminal import summary
     from zoo.workspace import Workspace
@@ -50,6 +51,8 @@ def report(
     console.print(f"report: {written}", markup=False, soft_wrap=True)
     page = written.with_suffix(".html")
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+    for failure in section_registry().failures():
+        console.print(shown(failure), soft_wrap=True)
 
 
 def _again(folder: Path) -> tuple[Results, Path]:

@@ -52,7 +52,7 @@ def place_of(out: Path | None, film: str, model: str, verb: str, overwrite: bool
 
 def count_of(seconds: float, fps: str) -> tuple[int, Fraction]:
     """Pictures in so many seconds, and how many there are a second; raises BadInput."""
-    from zoo.films.catalogue import parse_fps
+    from zoo.films.entry import parse_fps
 
     rate = parse_fps(fps)
     if not 0 < seconds <= MOST_SECONDS:

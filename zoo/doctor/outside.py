@@ -51,7 +51,10 @@ def plugins(workspace: Workspace) -> Iterator[Finding]:
         if plugin.left_out:
             yield warning("plugin", f"{named}: left out", f"add it to {LIMIT}, or unset that")
         for error in plugin.errors:
-            step = f"`pip install --upgrade {plugin.package}`, or leave it out by {LIMIT}"
+            mend = f"`pip install --upgrade {plugin.package}`"
+            if plugin.folder:
+                mend = f"mend it in {plugin.folder}"
+            step = f"{mend}, or leave it out by {LIMIT}"
             yield problem("plugin", f"{named}: {error}", step)
         if plugin.adds and plugin.package != BUILT_IN:
             names = [name for hook in plugin.adds.values() for name in hook]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,10 @@ import tomlkit
 import tomlkit.exceptions
 
 from zoo.errors import BadInput
-from zoo.films.geometry import Fit, parse_crop, parse_fit
+from zoo.films.entry import FilmEntry as FilmEntry
+from zoo.films.entry import parse_fps as parse_fps
+from zoo.films.entry import parse_seconds
+from zoo.films.geometry import parse_fit
 from zoo.films.naming import (
     check_film_name,
     composed,
@@ -29,7 +29,6 @@ from zoo.films.naming import (
     refuse_address,
     stem_name,
 )
-from zoo.films.time_code import format_time_code, parse_time_code
 from zoo.locks import alone, say
 from zoo.plain_text import one_line
 from zoo.reading import read_bytes
@@ -46,68 +45,9 @@ _HEADER = """\
 """
 LARGEST_CATALOGUE = 1 << 20
 """Bytes of a `films.toml`: thousands of films."""
-LONGEST_TITLE, LONGEST_NOTES = 200, 2000
 _MOST_COMMAS = 32
 """That a file's name has, in a list of films."""
-_MOST = 4e6
-"""Seconds: what a time code can say at most."""
-_RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 _FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps")
-
-
-@dataclass(frozen=True)
-class FilmEntry:
-    """A film as the catalogue knows it: where it lies and what to take of it.
-
-    `start` and `stop` are seconds on the time line of all files together; None means from the
-    beginning, to the end. `crop` is `auto`, `none` or `WIDTHxHEIGHT+LEFT+TOP` in pixels of the
-    coded picture. `fit` says how frames of another shape are fitted: `crop` or `pad`. `fps` is None
-    where frames are kept as they come.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    title: str = ""
-    licence: str | None = None
-    start: float | None = None
-    stop: float | None = None
-    crop: str = "auto"
-    fps: Fraction | None = None
-    notes: str = ""
-    fit: Fit = "crop"
-    by_path: bool = False
-    """Whether it is named by its path and is not in the catalogue."""
-
-    def __post_init__(self) -> None:
-        check_film_name(self.name)
-        # What strangers wrote is made fit to show once, here, and not wherever it is shown.
-        for field_name, longest in (
-            ("title", LONGEST_TITLE),
-            ("licence", LONGEST_TITLE),
-            ("notes", LONGEST_NOTES),
-        ):
-            text = getattr(self, field_name)
-            if text is not None:
-                object.__setattr__(self, field_name, one_line(text, longest))
-        if not self.files:
-            raise BadInput(f"the film {self.name} names no files")
-        parse_crop(self.crop)
-        parse_fit(self.fit)
-        if self.start is not None and self.stop is not None and self.start >= self.stop:
-            raise BadInput(
-                f"the film {self.name} ends ({format_time_code(self.stop)}) before it begins "
-                f"({format_time_code(self.start)})"
-            )
-
-    @property
-    def word(self) -> str:
-        """What names it in a command, quoted for a shell."""
-        return shlex.quote(str(self.files[0]) if self.by_path else self.name)
-
-    @property
-    def shown_title(self) -> str:
-        """The title, or the name where there is none."""
-        return self.title or self.name
 
 
 @dataclass
@@ -414,40 +354,10 @@ def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) ->
         files=tuple(workspace.root.absolute() / expanded(f) for f in files),
         title=text["title"] or "",
         licence=text["licence"],
-        start=_seconds("from", table.get("from")),
-        stop=_seconds("to", table.get("to")),
+        start=parse_seconds("from", table.get("from")),
+        stop=parse_seconds("to", table.get("to")),
         crop=text["crop"] or "auto",
         fit=parse_fit(text["fit"] or "crop"),
         fps=None if table.get("fps") is None else parse_fps(table["fps"]),
         notes=text["notes"] or "",
     )
-
-
-def _seconds(key: str, value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST:
-        return float(value)
-    if isinstance(value, str):
-        return parse_time_code(value)
-    raise BadInput(f'{key} is a time code such as "00:01:02.5"; not {one_line(repr(value), 40)}')
-
-
-def parse_fps(value: object) -> Fraction:
-    """Read a frame rate: a number, or text such as `24` or `24000/1001`; from 0.01 to 1000.
-
-    Raises BadInput on anything else.
-    """
-    try:
-        # The form is looked at first: a fraction of `1e999999999` would be worked out.
-        written = one_line(str(value), 40)
-        if not _RATE.fullmatch(written):
-            raise ValueError
-        rate = Fraction(written).limit_denominator(1_000_000)
-        if not Fraction(1, 100) <= rate <= 1000:
-            raise ValueError
-    except (ValueError, ZeroDivisionError):
-        raise BadInput(
-            f"a frame rate is written 24 or 24000/1001; not {one_line(repr(value), 40)}"
-        ) from None
-    return rate

@@ -5,10 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
 from typing import Any
 
-from zoo.entry_points import Plugin, in_one_line, installed, limit, load
+from zoo.contract import refuse
+from zoo.entry_points import (
+    Plugin,
+    PluginFile,
+    Point,
+    found,
+    in_one_line,
+    limit,
+    load,
+    may_fill,
+    named,
+    refuse_broken_files,
+)
 from zoo.records import Results
 from zoo.report.markdown import Markdown
 from zoo.report.section import ReportSection, check_text
@@ -32,24 +43,24 @@ class WrittenSection:
 class SectionRegistry:
     """All sections that plugins bring, in the order in which they are printed."""
 
-    def __init__(
-        self, entry_points: Iterable[EntryPoint], only: frozenset[str] | None = None
-    ) -> None:
+    def __init__(self, entry_points: Iterable[Point], only: frozenset[str] | None = None) -> None:
         self.sections: dict[str, type[ReportSection]] = {}
         self.origins: dict[str, str] = {}
         self.plugins = load(GROUP, entry_points, self._add, only)
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
         if not (isinstance(thing, type) and issubclass(thing, ReportSection)):
-            raise ValueError(f"{thing!r} is not a subclass of zoo.ReportSection")
+            refuse(f"{named(thing)} is not a subclass of zoo.ReportSection")
         for attribute in ("name", "heading"):
             if not isinstance(getattr(thing, attribute, None), str):
-                raise ValueError(f"{thing.__name__} has no {attribute}")
+                refuse(f"{thing.__name__} has no {attribute}: it is text, set in the class")
         check_name(thing.name, "plugin")
         if not thing.heading.strip():
-            raise ValueError(f"the heading of {thing.name} is empty")
+            refuse(f"the heading of {thing.name} is empty")
+        if thing.write is ReportSection.write:
+            refuse(f"{thing.__name__} defines no write(results)")
         if thing.name in self.sections:
-            raise ValueError(f"the name {thing.name!r} is taken by {self.origins[thing.name]}")
+            refuse(f"the name {thing.name!r} is taken by {self.origins[thing.name]}")
         self.sections[thing.name] = thing
         self.origins[thing.name] = plugin.origin
 
@@ -73,9 +84,9 @@ class SectionRegistry:
     def failures(self) -> list[str]:
         """A sentence for each section that a plugin could not bring."""
         return [
-            f"A section is missing: plugin {plugin.name} of {plugin.origin}: {one_line(error, 500)}"
+            f"A section is missing: {one_line(line, 600)}"
             for plugin in self.plugins
-            for error in plugin.errors
+            for line in plugin.failures()
         ]
 
 
@@ -83,6 +94,13 @@ class SectionRegistry:
 def section_registry() -> SectionRegistry:
     """The sections of this installation, loaded once.
 
-    Raises BadInput if ZOO_PLUGINS names something that is not installed.
+    Raises BadInput if ZOO_PLUGINS names something that is not there, or a file that is broken.
     """
-    return SectionRegistry(installed(GROUP), limit())
+    points = [
+        point
+        for point in found(GROUP)
+        if not isinstance(point, PluginFile) or may_fill(point, "zoo_report_sections")
+    ]
+    sections = SectionRegistry(points, limit())
+    refuse_broken_files(sections.plugins, points)
+    return sections

@@ -1,0 +1,285 @@
+"""A plugin that is one file and is not installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from zoo.entry_points import PluginFile
+from zoo.plugins import Registry, registry
+from zoo.report.brought import section_registry
+
+MODEL = """
+import torch
+import zoo
+
+
+class Model(zoo.Autoencoder):
+    name = "{name}"
+    summary = "a model for a test"
+
+    def __init__(self, size, options):
+        super().__init__(size, options)
+        self.down = torch.nn.Linear(3 * size.pixels, options.latent)
+        self.up = torch.nn.Linear(options.latent, 3 * size.pixels)
+
+    def encode(self, frames):
+        return self.down(frames.flatten(1))
+
+    def decode(self, latent):
+        shape = (3, self.size.height, self.size.width)
+        return self.up(latent).sigmoid().unflatten(1, shape)
+
+    def losses(self, batch, step):
+        frames = getattr(batch, "frames", batch)
+        error = (self.decode(self.encode(frames)) - frames).square().mean()
+        return {{"autoencoder": zoo.Loss({{"pixel": error}})}}
+
+    def optimizer(self, player):
+        return zoo.Optimizer(lr=0.01)
+"""
+METRIC = """
+import zoo
+
+
+class Measure(zoo.Metric):
+    name = "{name}"
+    label = "a measure"
+    source = "a test"
+
+    def __call__(self, originals, reconstructions):
+        return (originals - reconstructions).abs().flatten(1).mean(dim=1)
+"""
+HOOK = """
+
+@zoo.hookimpl
+def zoo_models():
+    return [Model]
+"""
+SECTION = """
+import zoo
+
+
+class Words(zoo.ReportSection):
+    name = "words"
+    heading = "Words"
+
+    def write(self, results):
+        return "A few words."
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(tmp_path: Path) -> Iterator[None]:
+    """The registries are made anew, and what was imported for a test is forgotten after it."""
+    modules, path = set(sys.modules), [*sys.path]
+    registry.cache_clear()
+    section_registry.cache_clear()
+    yield
+    registry.cache_clear()
+    section_registry.cache_clear()
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Write files into the workspace and have ZOO_PLUGINS name them, after other words."""
+
+    def write(*words: str, **files: str) -> str:
+        for stem, source in files.items():
+            (workspace / f"{stem}.py").write_text(textwrap.dedent(source))
+        value = ",".join([*words, *(f"{stem}.py" for stem in files)])
+        monkeypatch.setenv("ZOO_PLUGINS", value)
+        return value
+
+    return write
+
+
+def test_classes_of_a_file_are_taken_without_a_hook(named: Callable[..., str]) -> None:
+    named(mine=MODEL.format(name="mine") + METRIC.format(name="measured"))
+    found = registry()
+    assert found.models["mine"].summary == "a model for a test"
+    assert found.origins["mine"] == "mine.py"
+    assert "measured" in found.metrics
+    assert {"ae", "pca"} <= {*found.models, *found.references}, "files are added to what loads"
+
+
+def test_a_hook_of_a_file_says_what_is_taken(named: Callable[..., str]) -> None:
+    other = MODEL.format(name="other").replace("class Model", "class Other")
+    named(mine=MODEL.format(name="mine") + other + HOOK)
+    assert "mine" in registry().models
+    assert "other" not in registry().models
+
+
+def test_a_base_class_without_a_name_is_none_of_the_models(named: Callable[..., str]) -> None:
+    base = MODEL.replace('    name = "{name}"\n', "").format().replace("class Model", "class Base")
+    named(mine=base + "\n\nclass Mine(Base):\n    name = 'mine'\n")
+    assert [p.adds for p in registry().plugins if p.name == "mine.py"] == [{"zoo_models": ["mine"]}]
+
+
+def test_files_and_names_are_mixed(named: Callable[..., str]) -> None:
+    named("ae", first=MODEL.format(name="one"), second=MODEL.format(name="two"))
+    assert list(registry().models) == ["ae", "one", "two"]
+    assert not registry().references
+
+
+def test_a_file_imports_what_lies_beside_it(named: Callable[..., str], workspace: Path) -> None:
+    (workspace / "beside_it.py").write_text("SUMMARY = 'from beside'\n")
+    source = MODEL.format(name="mine").replace('"a model for a test"', "beside_it.SUMMARY")
+    named(mine=f"import beside_it\n{source}")
+    assert registry().models["mine"].summary == "from beside"
+
+
+def test_a_file_in_a_package_imports_from_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = workspace / "a_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "words.py").write_text("SUMMARY = 'from the package'\n")
+    source = MODEL.format(name="mine").replace('"a model for a test"', "words.SUMMARY")
+    (package / "mine.py").write_text(f"from . import words\n{source}")
+    monkeypatch.setenv("ZOO_PLUGINS", "a_package/mine.py")
+    assert registry().models["mine"].summary == "from the package"
+
+
+@pytest.mark.parametrize("stem", ["json", "my-model", "torch", "3d"])
+def test_a_file_may_have_any_name(stem: str, named: Callable[..., str]) -> None:
+    named(**{stem: MODEL.format(name="mine")})
+    assert registry().models["mine"].name == "mine"
+    import json
+
+    assert hasattr(json, "loads"), "no module of another is replaced"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("def (", "mine.py: SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("import nothing_of_this_name", "mine.py: ModuleNotFoundError: No module named"),
+        ("x = 1", "mine.py: it has no hook marked with @zoo.hookimpl, and no class of a model"),
+        (MODEL.format(name="ae"), "mine.py: zoo_models: the name 'ae' is taken by film-zoo"),
+        (MODEL.format(name="a b"), "mine.py: zoo_models: a plugin's name has letters"),
+        ("raise SystemExit(3)", "mine.py: SystemExit: 3"),
+        ("zoo_contract = 99", "mine.py: written for contract 99: this zoo has"),
+        ("\0", "mine.py: "),
+    ],
+)
+def test_a_file_that_is_wrong_ends_every_command_in_one_line(
+    source: str, reason: str, named: Callable[..., str], zoo: Callable
+) -> None:
+    named(mine=source)
+    for words in (("plugins",), ("compare", "--films", "all", "--models", "mine")):
+        said = zoo(*words)
+        assert said.code == 2
+        assert said.err.startswith(f"zoo: {reason}") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("gone.py", "ZOO_PLUGINS names 'gone.py', and there is no such file"),
+        ("./folder", "ZOO_PLUGINS names './folder', a folder: name the files of Python in it"),
+        ("./notes.txt", "ZOO_PLUGINS names './notes.txt': a plugin's file ends in .py"),
+    ],
+)
+def test_a_file_that_is_not_there_is_said(
+    word: str, reason: str, zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "folder").mkdir()
+    (workspace / "notes.txt").touch()
+    monkeypatch.setenv("ZOO_PLUGINS", word)
+    said = zoo("plugins")
+    assert (said.code, said.err) == (2, f"zoo: {reason}\n")
+
+
+def test_a_section_in_a_file_needs_no_torch(named: Callable[..., str], workspace: Path) -> None:
+    named(model=MODEL.format(name="mine"), section=SECTION)
+    program = (
+        "import sys; from zoo.report.brought import section_registry as found;"
+        "print(*found().sections, *found().origins.values(), 'torch' in sys.modules)"
+    )
+    words = [sys.executable, "-c", program]
+    said = subprocess.run(words, capture_output=True, text=True, env=dict(os.environ))
+    assert said.stdout.split() == ["words", "section.py", "False"], said.stderr
+    assert "mine" in registry().models
+
+
+def test_models_of_a_file_are_checked(zoo: Callable, workspace: Path) -> None:
+    second = MODEL.format(name="other").replace("class Model", "class Other")
+    (workspace / "mine.py").write_text(MODEL.format(name="mine") + second)
+    said = zoo("models", "check", "mine.py")
+    assert said.code == 0, said.out + said.err
+    assert {"mine", "other"} <= set(said.out.splitlines())
+    assert said.out.count("kept") >= 20 and "broken" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("def (", "mine.py: SyntaxError"),
+        (METRIC.format(name="measured"), "mine.py brings no model; `zoo plugins check`"),
+    ],
+)
+def test_a_file_without_models_is_said(
+    source: str, reason: str, zoo: Callable, workspace: Path
+) -> None:
+    (workspace / "mine.py").write_text(source)
+    said = zoo("models", "check", "mine.py")
+    assert said.code == 2
+    assert said.err.startswith(f"zoo: {reason}") and said.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_worker_processes_know_a_file_s_model(
+    named: Callable[..., str], zoo: Callable, workspace: Path
+) -> None:
+    named(mine=MODEL.format(name="mine"))
+    words = ("--preset", "quick", "--size", "32x32", "--budget", "3steps", "--device", "cpu")
+    said = zoo("compare", "--films", "carphone", "--models", "mine", "--metrics", "psnr", *words)
+    assert said.code == 0, said.out + said.err
+    assert "mine.py" in (workspace / "results" / "report.md").read_text()
+
+
+def editable(folder: Path, name: str, source: str) -> None:
+    """What `pip install -e` leaves of a package whose module lies in a folder of its own."""
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[zoo]\n{name} = {name}_module\n")
+    url = f'"url": "file://{folder}/sources"'
+    (about / "direct_url.json").write_text(f'{{{url}, "dir_info": {{"editable": true}}}}')
+    (folder / f"{name}_module.py").write_text(source)
+
+
+def test_what_did_not_load_is_said_where_it_is_missed(
+    tmp_path: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packages := tmp_path / "packages").mkdir()
+    editable(packages, "hers", "import zoo\ndef (")
+    monkeypatch.syspath_prepend(str(packages))
+    said = zoo("train", "hers", "--film", "carphone")
+    assert said.code == 2
+    assert "no model is called 'hers'" in said.err
+    assert "did not load: plugin hers of hers 1.0: SyntaxError: invalid syntax" in said.err
+    doctor = " ".join(zoo("doctor").out.split())
+    assert f"next: mend it in {packages}/sources, or leave it out by ZOO_PLUGINS" in doctor
+    assert "pip install --upgrade hers" not in doctor
+
+
+def test_the_registry_takes_a_file_beside_installed_ones(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MODEL.format(name="mine"))
+    point = importlib.metadata.EntryPoint("sound", "json", "zoo")
+    found = Registry([point, PluginFile(tmp_path / "mine.py")])
+    assert list(found.models) == ["mine"]
+    assert [plugin.origin for plugin in found.plugins] == ["? ?", "mine.py"]

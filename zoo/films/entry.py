@@ -1,0 +1,145 @@
+"""A film as the catalogue and plugins describe it: where it lies, and what to take of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+from zoo.errors import BadInput
+from zoo.films.geometry import Fit, parse_crop, parse_fit
+from zoo.films.naming import check_film_name
+from zoo.films.time_code import format_time_code, parse_time_code
+from zoo.plain_text import one_line
+
+LONGEST_TITLE, LONGEST_NOTES = 200, 2000
+_MOST = 4e6
+"""Seconds: what a time code can say at most."""
+_RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
+
+
+@dataclass(frozen=True)
+class FilmEntry:
+    """A film as the catalogue knows it: where it lies and what to take of it.
+
+    `start` and `stop` are seconds on the time line of all files together; None means from the
+    beginning, to the end. `crop` is `auto`, `none` or `WIDTHxHEIGHT+LEFT+TOP` in pixels of the
+    coded picture. `fit` says how frames of another shape are fitted: `crop` or `pad`. `fps` is None
+    where frames are kept as they come.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    title: str = ""
+    licence: str | None = None
+    start: float | None = None
+    stop: float | None = None
+    crop: str = "auto"
+    fps: Fraction | None = None
+    notes: str = ""
+    fit: Fit = "crop"
+    by_path: bool = False
+    """Whether it is named by its path and is not in the catalogue."""
+
+    def __post_init__(self) -> None:
+        # A plugin may give fields as films.toml has them; what they cannot be is named here, where
+        # it was written, and not where a film is first opened.
+        if not isinstance(self.name, str):
+            raise BadInput(f"a film's name is text; not {one_line(repr(self.name), 40)}")
+        check_film_name(self.name)
+        for field_name, longest in (
+            ("title", LONGEST_TITLE),
+            ("licence", LONGEST_TITLE),
+            ("notes", LONGEST_NOTES),
+        ):
+            text = getattr(self, field_name)
+            if text is not None:
+                self._set(field_name, one_line(self._text(field_name), longest))
+        self._set("files", self._paths())
+        if not self.files:
+            raise BadInput(f"the film {self.name} names no files")
+        read: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+            ("start", lambda value: parse_seconds("it", value)),
+            ("stop", lambda value: parse_seconds("it", value)),
+            ("fps", lambda value: value if value is None else parse_fps(value)),
+        )
+        for field_name, parse in read:
+            try:
+                self._set(field_name, parse(getattr(self, field_name)))
+            except BadInput as error:
+                self._refuse(field_name, str(error))
+        parse_crop(self._text("crop"))
+        parse_fit(self._text("fit"))
+        if self.start is not None and self.stop is not None and self.start >= self.stop:
+            raise BadInput(
+                f"the film {self.name} ends ({format_time_code(self.stop)}) before it begins "
+                f"({format_time_code(self.start)})"
+            )
+
+    def _paths(self) -> tuple[Path, ...]:
+        files: object = self.files
+        given = [files] if isinstance(files, str | os.PathLike) else files
+        if not isinstance(given, list | tuple):
+            self._refuse("files", f"it is a tuple of paths; not {one_line(repr(files), 40)}")
+        for path in given:
+            if not isinstance(path, str | os.PathLike):
+                self._refuse("files", f"a path is text or a Path; not {one_line(repr(path), 40)}")
+        return tuple(Path(path) for path in given)
+
+    def _text(self, field_name: str) -> str:
+        text = getattr(self, field_name)
+        if not isinstance(text, str):
+            self._refuse(field_name, f"it is text; not {one_line(repr(text), 40)}")
+        return text
+
+    def _set(self, field_name: str, value: object) -> None:
+        object.__setattr__(self, field_name, value)
+
+    def _refuse(self, field_name: str, why: str) -> NoReturn:
+        raise BadInput(f"the film {self.name}, field {field_name}: {why}")
+
+    @property
+    def word(self) -> str:
+        """What names it in a command, quoted for a shell."""
+        return shlex.quote(str(self.files[0]) if self.by_path else self.name)
+
+    @property
+    def shown_title(self) -> str:
+        """The title, or the name where there is none."""
+        return self.title or self.name
+
+
+def parse_seconds(key: str, value: object) -> float | None:
+    """Read a moment of a film, in seconds or as a time code; raises BadInput naming the field."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST:
+        return float(value)
+    if isinstance(value, str):
+        return parse_time_code(value)
+    raise BadInput(f'{key} is a time code such as "00:01:02.5"; not {one_line(repr(value), 40)}')
+
+
+def parse_fps(value: object) -> Fraction:
+    """Read a frame rate: a number, or text such as `24` or `24000/1001`; from 0.01 to 1000.
+
+    Raises BadInput on anything else.
+    """
+    try:
+        # The form is looked at first: a fraction of `1e999999999` would be worked out.
+        written = one_line(str(value), 40)
+        if not _RATE.fullmatch(written):
+            raise ValueError
+        rate = Fraction(written).limit_denominator(1_000_000)
+        if not Fraction(1, 100) <= rate <= 1000:
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        raise BadInput(
+            f"a frame rate is written 24 or 24000/1001; not {one_line(repr(value), 40)}"
+        ) from None
+    return rate
