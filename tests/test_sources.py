@@ -158,7 +158,7 @@ def test_built_in_architectures_are_told_apart_and_the_core_is_not_read(
         return inner(path, *rest)
 
     monkeypatch.setattr(zoo.sources, "_read", noted)
-    source_digest.cache_clear()
+    zoo.sources._digest.cache_clear()
     models = registry().models
     assert source_digest(models["ae"]) != source_digest(models["vae"])
     assert {"ae.py", "layers.py"} <= {path.name for path in read}

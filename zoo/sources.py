@@ -14,6 +14,7 @@ import sysconfig
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 LENGTH = 16
 """Hexadecimal digits of a digest."""
@@ -21,7 +22,6 @@ _CORE = "zoo"
 """Its version identifies it, and not its source."""
 
 
-@functools.cache
 def source_digest(cls: type) -> str:
     """The digest of the code that a plugin's class comes from: 16 hexadecimal digits.
 
@@ -32,6 +32,11 @@ def source_digest(cls: type) -> str:
     Other packages and data files are not in it. Empty where there is no source to read, as for a
     class that was defined at a prompt.
     """
+    return _digest(cls)
+
+
+@functools.cache
+def _digest(cls: Any) -> str:
     found: dict[Path, str] = {}
     for base in cls.__mro__:
         if _is_of_a_plugin(base):

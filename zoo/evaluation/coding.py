@@ -21,7 +21,8 @@ from torch import Tensor
 from zoo import environment
 from zoo.codec import TOLERANCE, CodedFilm, FilmCodec
 from zoo.errors import ZooError
-from zoo.evaluation.judge import judge, write_frames
+from zoo.evaluation.judge import judge
+from zoo.evaluation.kept import Kept
 from zoo.evaluation.watch import BATCH, Judges
 from zoo.films.film import Film
 from zoo.latents.quantise import BITS
@@ -145,10 +146,11 @@ def evaluate_coding(
     coding = read_json(folder.path / CODING, Coding)
     decode_seconds = _time_to_decode(codec, stream)
 
-    drawn = _batches(_checked(codec, stream, film), device)
-    judged = judge(film, drawn, film.name, judges, device)
     out = folder.evaluation(film.name)
-    write_frames(out, judged)
+    here = _processor()
+    kept = Kept.of(out, film, here)
+    drawn = _batches(_checked(codec, stream, film), device)
+    judged = judge(film, drawn, film.name, kept.still_to_measure(judges), device)
     record = Record(
         model=config.model,
         summary=codec.summary,
@@ -173,10 +175,9 @@ def evaluate_coding(
             encode=_once(len(film), coding.seconds),
             decode=_once(len(film), decode_seconds),
         ),
-        environment=_processor(),
+        environment=here,
     )
-    write_json(out / "record.json", record)
-    return record
+    return kept.write(out, judged, record)
 
 
 def _off_target(spent: float, asked: float, reason: str) -> str | None:

@@ -10,7 +10,9 @@ from zoo import environment
 from zoo.architectures import latent_spec
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.decoder_weight import decoder_bytes
-from zoo.evaluation.judge import judge, write_frames
+from zoo.evaluation.judge import judge
+from zoo.evaluation.kept import LATENTS as LATENTS
+from zoo.evaluation.kept import Kept
 from zoo.evaluation.probes import invariance, plain_frames
 from zoo.evaluation.rate import rate_points
 from zoo.evaluation.summary import parts_of
@@ -20,12 +22,10 @@ from zoo.latents import latents as latents_file
 from zoo.latents.latents import Latents
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
-from zoo.records import LatentInfo, RatePoint, Record, write_json
+from zoo.records import LatentInfo, RatePoint, Record
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.workspace import Workspace
-
-LATENTS = "latents.safetensors"
 
 
 def evaluate(
@@ -39,9 +39,10 @@ def evaluate(
     """Have a run's model watch a film, its own or another, and write what came of it.
 
     Its own comes first: the scales of its latents are those of the film it was trained on.
-    Leaves `record.json`, `scores.npz` (every metric of every frame), `pdq.npz`
-    (their hashes) and `latents.safetensors` in the run's `evaluation` folder; the record is also
-    returned.
+    Leaves `record.json`, `scores.npz` (every metric of every frame), `metrics.json` (the sources
+    of the metrics), `pdq.npz` (hashes of the frames) and `latents.safetensors` in the run's
+    `evaluation` folder; the record is also returned. Metrics of which an earlier evaluation on this
+    machine is there are not measured again, unless their source has changed.
     """
     architecture = registry().architecture(config.model)
     model = load_model(folder, config, device)
@@ -49,6 +50,9 @@ def evaluate(
     assert run is not None, "only a finished run is evaluated"
     own = film.name == config.film
     out = folder.evaluation(film.name)
+    here = environment.describe(device, config.precision, config.compile)
+    kept = Kept.of(out, film, here)
+    judges = kept.still_to_measure(judges)
 
     encoded = encode_film(model, film, device)
     quantiser = (
@@ -63,7 +67,6 @@ def evaluate(
         samples = samples_of(film, model)
         drawn = (draw_frames(model, samples, frames, latents) for frames in batches(film))
         judged = judge(film, drawn, config.film, judges, device)
-    write_frames(out, judged)
 
     rate: list[RatePoint] = []
     weaknesses = None
@@ -95,10 +98,9 @@ def evaluate(
         scores=judged.summaries,
         rate=rate,
         weaknesses=weaknesses,
-        environment=environment.describe(device, config.precision, config.compile),
+        environment=here,
     )
-    write_json(out / "record.json", record)
-    return record
+    return kept.write(out, judged, record)
 
 
 def _trained_latents(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Latents:

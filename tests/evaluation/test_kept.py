@@ -1,0 +1,194 @@
+"""A metric whose source changed is measured again, alone; nothing is trained for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoo.compare.comparison import Comparison
+from zoo.compare.places.inline import Inline
+from zoo.compare.work import ready_judges
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import Catalogue
+from zoo.films.ingest import open_film
+from zoo.metric import Metric
+from zoo.plugins import registry
+from zoo.records import Record
+from zoo.training.jobs import Settings
+from zoo.workspace import Workspace
+
+METRIC = """
+import zoo
+
+
+class Mine(zoo.Metric):
+    name = "{name}"
+    label = "a measure of one's own"
+    source = "a test"
+
+    def __call__(self, originals, reconstructions):
+        return (originals - reconstructions).abs().flatten(1).mean(dim=1) * {factor}
+"""
+
+
+class Nobody:
+    """Watches a comparison and says nothing."""
+
+    shows_pace = False
+
+    def ignore(self, *told: object) -> None: ...
+
+    started = trained = evaluating = skipped = finished = ignore
+
+
+class Author:
+    """Writes a metric into a file, compares, and counts what every metric was called for."""
+
+    def __init__(self, workspace: Path, patch: pytest.MonkeyPatch) -> None:
+        self.workspace, self._patch = workspace, patch
+        self.calls: dict[str, int] = {}
+
+    def write(self, name: str = "mine", factor: int = 1, comment: str = "") -> None:
+        """Write the file anew, as if the process were another one."""
+        (self.workspace / "mine.py").write_text(comment + METRIC.format(name=name, factor=factor))
+        self.forget()
+
+    def forget(self) -> None:
+        registry.cache_clear()
+        ready_judges.cache_clear()
+        for name, module in [*sys.modules.items()]:
+            if str(getattr(module, "__file__", "")).startswith(str(self.workspace)):
+                del sys.modules[name]
+
+    def compare(self, metrics: str = "psnr,mine", afresh: bool = False) -> list[Record]:
+        """Train a model on one film, have it and a reference watch two; return the records."""
+        self.calls.clear()
+        known = registry()
+        # Codecs and references of the installation would only take their time.
+        self._patch.setattr(known, "codecs", {})
+        self._patch.setattr(known, "references", {"mean": known.references["mean"]})
+        for metric in known.metrics.values():
+            self._count(metric)
+        workspace = Workspace(self.workspace)
+        settings = Settings.choose(
+            "quick",
+            size="32x32",
+            latent=4,
+            budget="2steps",
+            device="cpu",
+            options={"width": "8"},
+        )
+        entries = Catalogue.open(workspace).choose("carphone,bikes")
+        comparison = Comparison(
+            workspace,
+            entries,
+            [open_film(entry, settings.size, workspace, holdout=0.1) for entry in entries],
+            [known.models["ae"]],
+            [settings],
+            Judges.open(settings.device, metrics),
+            metrics,
+            0.1,
+            afresh=afresh,
+        )
+        with Inline() as place:
+            records = comparison.run(place, Nobody())
+        assert [record.reason for record in records if record.status == "failed"] == []
+        ready_judges.cache_clear()
+        return records
+
+    def _count(self, metric: type[Metric]) -> None:
+        inner = metric.__call__
+
+        def counted(this: Metric, *frames: Any) -> Any:
+            self.calls[this.name] = self.calls.get(this.name, 0) + 1
+            return inner(this, *frames)
+
+        self._patch.setattr(metric, "__call__", counted)
+
+    def trained(self) -> dict[Path, int]:
+        """When each run's weights were written."""
+        found = self.workspace.glob("runs/*/*/*/weights.safetensors")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+
+@pytest.fixture
+def author(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Author]:
+    path = [*sys.path]
+    monkeypatch.setenv("ZOO_PLUGINS", "mine.py")
+    author = Author(workspace, monkeypatch)
+    yield author
+    author.forget()
+    sys.path[:] = path
+
+
+def scores(results: list[Record], metric: str) -> list[float]:
+    return [
+        summary.mean
+        for record in results
+        for summary in record.scores[metric].values()
+        if summary.mean is not None
+    ]
+
+
+def everything(record: Record) -> dict[str, Any]:
+    """What a record says, but for times."""
+    said = record.model_dump()
+    for name in ("spent", "cost", "video"):
+        said[name] = None
+    return said
+
+
+def test_a_metric_that_was_edited_is_measured_again_alone(author: Author) -> None:
+    author.write(factor=1)
+    before = author.compare()
+    assert author.calls["mine"] == author.calls["psnr"] > 0
+    trained = author.trained()
+
+    author.write(factor=1, comment="# a word about it\n")
+    assert scores(author.compare(), "mine") == scores(before, "mine")
+    assert author.calls == {}, "a comment changes nothing"
+
+    author.write(factor=2)
+    after = author.compare()
+    assert author.calls["mine"] > 0 and "psnr" not in author.calls
+    assert author.trained() == trained
+    assert scores(after, "psnr") == scores(before, "psnr")
+    assert scores(after, "mine") == pytest.approx([2 * s for s in scores(before, "mine")])
+    own = next(r for r in after if r.model == "ae" and r.trained_on == r.watched)
+    assert own.weaknesses is not None
+    weak = own.weaknesses
+    parts = [p.scores for p in own.rate], [p.scores for p in weak.plain]
+    for scored in (*parts[0], *parts[1], *(s.scores for s in weak.slices["seen"])):
+        assert set(scored) == {"psnr", "mine"}
+    [path] = author.workspace.glob("runs/carphone/ae/*/evaluation/carphone/scores.npz")
+    with np.load(path) as file:
+        assert set(file.files) == {"psnr", "mine"}
+
+    # What was put together is what one evaluation of both would have been.
+    whole = author.compare(afresh=True)
+    assert [everything(r) for r in whole] == [everything(r) for r in after]
+
+
+def test_a_metric_that_was_not_measured_yet_is_measured_alone(author: Author) -> None:
+    author.write()
+    author.compare("psnr")
+    trained = author.trained()
+    assert set(author.calls) == {"psnr"}
+    found = author.compare("psnr,mine")
+    assert set(author.calls) == {"mine"}
+    assert author.trained() == trained
+    assert all({"psnr", "mine"} <= set(record.scores) for record in found)
+
+
+def test_old_numbers_of_an_edited_metric_are_nowhere(author: Author) -> None:
+    author.write(factor=1)
+    author.compare("psnr,mine")
+    author.write(factor=2)
+    found = author.compare("psnr")
+    assert author.calls == {}
+    assert all(set(record.scores) == {"psnr"} for record in found)
