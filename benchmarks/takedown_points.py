@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from zoo.architectures import build
+from zoo.codec import CodingTerms
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -64,7 +65,7 @@ def draw(film: Film, name: str, numbers: int) -> tuple[Hashes, float]:
     buffer = HashBuffer()
     if name in registry().codecs:
         codec = registry().codecs[name](film.size)
-        coded = codec.code(film, numbers)
+        coded = codec.code(film, CodingTerms(numbers))
         for batch in batched(codec.decode(coded.stream)):
             buffer.add(pdq(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)))
         return buffer.hashes(CPU), len(coded.stream) / len(film)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import av
 import numpy as np
+import pydantic
 import pytest
 from zoo_plugins.codecs import X264, X265, SvtAv1, VideoCodec
 
-from zoo import CodedFilm, FilmCodec
+from zoo import CodecOptions, CodedFilm, CodingTerms, FilmCodec
+from zoo.cli.options import read_sweep
 from zoo.codec import TOLERANCE
+from zoo.compare.known import config_of
+from zoo.compare.plan import check_options, plan, variants
 from zoo.errors import BadInput, ZooError
+from zoo.evaluation.coding import coding_config, ensure_coded
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.plugins import registry
 from zoo.records import Record, Results, read_json
+from zoo.training.jobs import Settings
+from zoo.workspace import Workspace
 
 CODECS = pytest.mark.parametrize("codec", [X264, X265, SvtAv1], ids=lambda codec: codec.name)
 COLOURS = [
@@ -45,6 +53,10 @@ def bars(width: int, height: int) -> Film:
     return film_of(np.stack([frame] * 8), name="bars")
 
 
+def terms(bytes_a_frame: float) -> CodingTerms:
+    return CodingTerms(bytes_a_frame)
+
+
 def decoded(codec: FilmCodec, coded: CodedFilm) -> np.ndarray:
     return np.stack(list(codec.decode(coded.stream)))
 
@@ -52,7 +64,7 @@ def decoded(codec: FilmCodec, coded: CodedFilm) -> np.ndarray:
 @CODECS
 def test_a_stream_has_the_bytes_that_were_asked_for(codec: type[VideoCodec]) -> None:
     film = moving()
-    coded = codec(film.size).code(film, 600)
+    coded = codec(film.size).code(film, terms(600))
     assert len(coded.stream) / len(film) == pytest.approx(600, rel=TOLERANCE)
     assert coded.note == ""
     assert coded.seconds is not None and coded.seconds > 0
@@ -61,7 +73,7 @@ def test_a_stream_has_the_bytes_that_were_asked_for(codec: type[VideoCodec]) -> 
 @CODECS
 def test_frames_come_back_in_order_and_number(codec: type[VideoCodec]) -> None:
     film = moving()
-    frames = decoded(codec(film.size), codec(film.size).code(film, 1500))
+    frames = decoded(codec(film.size), codec(film.size).code(film, terms(1500)))
     assert frames.shape == film.store.array.shape
     errors = np.abs(frames[:, None].astype(float) - film.store.array[None]).mean(axis=(2, 3, 4))
     assert (errors.argmin(axis=1) == np.arange(len(film))).all()
@@ -71,7 +83,7 @@ def test_frames_come_back_in_order_and_number(codec: type[VideoCodec]) -> None:
 @pytest.mark.parametrize("size", [(96, 54), (97, 55)], ids=["even", "odd"])
 def test_colours_are_right(codec: type[VideoCodec], size: tuple[int, int]) -> None:
     film = bars(*size)
-    frames = decoded(codec(film.size), codec(film.size).code(film, 50_000)).astype(int)
+    frames = decoded(codec(film.size), codec(film.size).code(film, terms(50_000))).astype(int)
     assert frames.shape == film.store.array.shape
     edges = np.arange(9) * size[0] // 8
     inside = np.concatenate(
@@ -85,7 +97,7 @@ def test_the_stream_says_its_colours_and_carries_no_advertisement(
     codec: type[VideoCodec], tmp_path: Path
 ) -> None:
     film = moving()
-    coded = codec(film.size).code(film, 600)
+    coded = codec(film.size).code(film, terms(600))
     path = tmp_path / f"film.{codec.suffix}"
     path.write_bytes(coded.stream)
     with av.open(str(path)) as container:
@@ -97,13 +109,13 @@ def test_the_stream_says_its_colours_and_carries_no_advertisement(
 @CODECS
 def test_what_cannot_be_reached_is_said(codec: type[VideoCodec]) -> None:
     film = moving()
-    least = codec(film.size).code(film, 2)
+    least = codec(film.size).code(film, terms(2))
     assert (
         least.note
         == f"{len(least.stream) / 24:.1f} bytes a frame is the least {codec.name} gives here"
     )
     still = film_of(np.zeros((12, 54, 96, 3), np.uint8))
-    most = codec(still.size).code(still, 5000)
+    most = codec(still.size).code(still, terms(5000))
     assert "is the most" in most.note
     assert len(most.stream) < 5000 * 12
 
@@ -119,7 +131,7 @@ def test_the_search_brackets_its_target_and_ends() -> None:
             return bytes(9000 if quality < 23 else 5000)
 
     film = moving(10)
-    coded = Steps(film.size).code(film, 700)
+    coded = Steps(film.size).code(film, terms(700))
     assert len(coded.stream) == 5000 and len(Steps.tried) <= 9
     assert {22.0, 23.0} <= set(Steps.tried)
     assert coded.note == "500.0 bytes a frame is the nearest steps came"
@@ -135,9 +147,9 @@ def test_an_encoder_that_is_missing_or_refuses_says_so() -> None:
 
     film = moving(4)
     with pytest.raises(ZooError, match="this build of FFmpeg has no encoder libnothing"):
-        Missing(film.size).code(film, 100)
+        Missing(film.size).code(film, terms(100))
     with pytest.raises(ZooError, match="libx264 refuses moving at 96x54"):
-        Refuses(film.size).code(film, 100)
+        Refuses(film.size).code(film, terms(100))
 
 
 class Whole(FilmCodec):
@@ -148,7 +160,7 @@ class Whole(FilmCodec):
     codings = 0
     lost = 0
 
-    def code(self, film: Film, bytes_a_frame: float) -> CodedFilm:
+    def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
         type(self).codings += 1
         return CodedFilm(film.store.array.tobytes(), seconds=0.5)
 
@@ -236,8 +248,141 @@ def test_a_codec_that_fails_costs_its_own_cell(
 def test_a_codec_is_no_model_to_train() -> None:
     assert {"x264", "x265", "svtav1"} <= set(registry().codecs)
     assert not {"x264"} & {*registry().models, *registry().references}
-    with pytest.raises(BadInput, match="x264 is a film codec"):
+    with pytest.raises(BadInput, match="x264 is a film codec and no model"):
         registry().architecture("x264")
+
+
+class Trained(Whole):
+    """A codec with an option, that trains: what it was given is noted."""
+
+    name = "trained"
+    trains = True
+    default = False
+    given: ClassVar[list[tuple[Any, ...]]] = []
+
+    class Options(CodecOptions):
+        hidden: int = pydantic.Field(4, ge=1, description="channels")
+
+    def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
+        assert terms.budget is not None
+        steps = terms.budget.steps(len(film), terms.batch)
+        self.given.append((self.options.hidden, terms.seed, steps, str(terms.device)))
+        terms.say(f"step {steps} of {steps}")
+        return super().code(film, terms)
+
+
+@pytest.fixture
+def both(whole: type[Whole], monkeypatch: pytest.MonkeyPatch) -> type[Trained]:
+    """`whole`, which comes by default, and `trained`, which does not."""
+    known = registry()
+    monkeypatch.setattr(known, "codecs", {"whole": Whole, "trained": Trained})
+    monkeypatch.setitem(known.origins, "trained", "this test")
+    monkeypatch.setattr(known, "references", {})
+    monkeypatch.setattr(Trained, "given", [])
+    return Trained
+
+
+def cells(models: str, *words: str, seeds: int = 1) -> list[tuple[str, dict[str, Any], int]]:
+    """The rows of a comparison: names, options that were set, and seeds."""
+    single, several = read_sweep(list(words))
+    chosen = Settings.choose("quick", device="cpu", budget="6steps", options=single)
+    sweep = variants(chosen, None, seeds, several)
+    named = registry().choose(models)
+    check_options(named, sweep)
+    film = film_of(np.zeros((4, 54, 96, 3), np.uint8))
+    return [
+        (cell.architecture.name, config_of(cell).options, config_of(cell).seed)
+        for cell in plan([film], named, sweep)
+    ]
+
+
+def test_a_codec_that_is_named_is_the_only_one(both: type[Trained]) -> None:
+    assert [name for name, *_ in cells("ae")] == ["ae", "whole"]
+    assert [name for name, *_ in cells("ae,trained")] == ["ae", "trained"]
+    assert [name for name, *_ in cells("whole,trained")] == ["whole", "trained"]
+
+
+def test_options_go_to_whose_they_are(both: type[Trained]) -> None:
+    found = cells("ae,whole,trained", "width=8", "hidden=2,3")
+    assert [(name, o.get("width"), o.get("hidden")) for name, o, _ in found] == [
+        ("ae", 8, None),
+        ("whole", None, None),
+        ("trained", None, 2),
+        ("trained", None, 3),
+    ]
+
+
+def test_only_a_codec_that_trains_has_seeds(both: type[Trained]) -> None:
+    found = [(name, seed) for name, _, seed in cells("whole,trained", seeds=2)]
+    assert found == [("whole", 0), ("trained", 0), ("trained", 1)]
+
+
+@pytest.mark.parametrize(
+    ("models", "word", "reason"),
+    [
+        ("trained", "hiden=3", "trained: there is no option 'hiden'; there are: hidden"),
+        ("whole", "hidden=3", "whole: there is no option 'hidden'; there are: none"),
+        ("trained", "hidden=0", "trained, option hidden: Input should be greater than"),
+        ("ae,trained", "hiden=3", "ae has no option 'hiden'"),
+    ],
+)
+def test_an_option_that_nobody_has_is_refused(
+    models: str, word: str, reason: str, both: type[Trained]
+) -> None:
+    with pytest.raises(BadInput, match=re.escape(reason)):
+        cells(models, word)
+
+
+def coded(workspace: Path, codec: type[FilmCodec], **settings: Any) -> Path:
+    """Code a short film as a comparison does; return the run's folder."""
+    chosen = Settings.choose("quick", device="cpu", budget="6steps", **settings)
+    film = moving(4)
+    place = Workspace(workspace)
+    return ensure_coded(place, coding_config(codec, film, chosen), film).path
+
+
+def test_a_codec_that_trains_is_given_seed_budget_and_a_place_to_log(
+    both: type[Trained], workspace: Path
+) -> None:
+    folder = coded(workspace, Trained, seed=7, options={"hidden": "9"})
+    assert Trained.given == [(9, 7, 6, "cpu")]
+    assert (folder / "coding.log").read_text() == "step 6 of 6\n"
+    assert coded(workspace, Trained, seed=7, options={"hidden": "9"}) == folder
+    assert len(Trained.given) == 1
+    assert coded(workspace, Trained, seed=8, options={"hidden": "9"}) != folder
+    assert coded(workspace, Trained, seed=7, options={"hidden": "8"}) != folder
+    assert len(Trained.given) == 3
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        (b"bytes", "whole: code returned b'bytes' (bytes); it is to be a zoo.CodedFilm"),
+        (None, "whole: code returned None; it is to be a zoo.CodedFilm"),
+        (CodedFilm("text"), "whole: the stream of its zoo.CodedFilm is 'text' (str); it is to be"),
+        (CodedFilm(b"x", note=3), "whole: the note of its zoo.CodedFilm is 3 (int); it is to be"),
+        (CodedFilm(b""), "whole: the stream is empty"),
+    ],
+)
+def test_what_a_codec_returns_is_looked_at(
+    returned: Any, reason: str, whole: type[Whole], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Whole, "code", lambda self, film, terms: returned)
+    with pytest.raises(ZooError, match=re.escape(reason)):
+        coded(workspace, Whole)
+
+
+def test_a_comparison_of_codecs_alone_succeeds(
+    zoo: Callable, workspace: Path, both: type[Trained]
+) -> None:
+    tiny = ("--films", "carphone", "--preset", "quick", "--size", "64x36", "--budget", "6steps")
+    rest = ("--device", "cpu", "--on", "inline", "--videos", "0")
+    said = zoo("compare", "--models", "trained", "--set", "hidden=2", *tiny, *rest)
+    assert said.code == 0, said.out + said.err
+    record = record_of(workspace, "trained")
+    assert record.options == {"bytes_a_frame": 16, "hidden": 2}
+    results = read_json(workspace / "results" / "results.json", Results)
+    assert {r.model for r in results.records} == {"trained"}
 
 
 def test_the_codec_in_the_docs_works() -> None:
@@ -247,7 +392,9 @@ def test_the_codec_in_the_docs_works() -> None:
     exec(code, namespace)
     [codec] = namespace["zoo_references"]()
     film = moving(4)
-    assert (decoded(codec(film.size), codec(film.size).code(film, 16)) == film.store.array).all()
+    assert (
+        decoded(codec(film.size), codec(film.size).code(film, terms(16))) == film.store.array
+    ).all()
 
 
 def test_results_of_another_schema_are_refused_by_name(tmp_path: Path) -> None:

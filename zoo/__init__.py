@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Players,
         Step,
     )
-    from zoo.codec import CodedFilm, FilmCodec
+    from zoo.codec import CodecOptions, CodedFilm, CodingTerms, FilmCodec
     from zoo.errors import BadInput, ZooError
     from zoo.films.entry import FilmEntry
     from zoo.films.film import Film
@@ -44,7 +44,9 @@ _HOMES = {
     "ANY": "zoo.autoencoder",
     "Autoencoder": "zoo.autoencoder",
     "BadInput": "zoo.errors",
+    "CodecOptions": "zoo.codec",
     "CodedFilm": "zoo.codec",
+    "CodingTerms": "zoo.codec",
     "Film": "zoo.films.film",
     "FilmCodec": "zoo.codec",
     "FilmEntry": "zoo.films.entry",
@@ -71,7 +73,9 @@ __all__ = [
     "Autoencoder",
     "BadInput",
     "Batch",
+    "CodecOptions",
     "CodedFilm",
+    "CodingTerms",
     "Film",
     "FilmCodec",
     "FilmEntry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+_PROCESSOR = torch.device("cpu")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -27,6 +29,8 @@ class Metric:
     leaves them as they are, and a frame's value does not depend on the batch it comes in. A
     constructor that lacks something it needs (weights, say) raises `Unavailable` with the reason,
     and never puts a stand-in in its place.
+
+    Its own attributes and methods are those below; every other name is a subclass's to use.
     """
 
     name: ClassVar[str]
@@ -45,7 +49,11 @@ class Metric:
     frame_shape: ClassVar[tuple[int, ...]] = ()
     """Of what `__call__` gives for one frame: a number, or what `over_film` makes a number of."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device = _PROCESSOR) -> None:
+        """`device` is where frames will lie, and where what it holds is to be put.
+
+        A metric that holds nothing need define no constructor, or one without parameters.
+        """
         self.device = device
 
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
@@ -63,8 +71,23 @@ class Metric:
         return values
 
 
+def ready(metric: type[Metric], device: torch.device) -> Metric:
+    """An instance of a metric on a device; raises whatever its constructor raises.
+
+    The constructor is given the device where it takes one.
+    """
+    if inspect.signature(metric).parameters:
+        return metric(device)
+    made = metric()
+    made.device = device
+    return made
+
+
 class TemporalMetric(Metric):
     """Base of every metric that looks at a frame together with the one before it.
+
+    `__call__` is given four batches: originals, reconstructions, originals one frame earlier and
+    reconstructions one frame earlier, in this order.
 
     The first frame of a shot has none: whatever the metric gives for it is replaced by NaN. What
     stands in its place is the frame before the cut, and for a film's first frame that frame

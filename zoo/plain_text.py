@@ -46,6 +46,16 @@ def error_line(error: BaseException, longest: int = 500) -> str:
     return one_line(said.removesuffix(": "), longest)
 
 
+def named(thing: object) -> str:
+    """What a thing is that should be another, for a message: its kind, and itself if short."""
+    if thing is None or isinstance(thing, bool):
+        return str(thing)
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    kind, said = type(thing).__name__, one_line(repr(thing), 60)
+    return f"{said} ({kind})" if len(said) < 40 else f"a {kind}"
+
+
 def visible(text: str) -> str:
     """What can be seen of `text`: line breaks and controls are spaces, spaces stay as many."""
     return "".join(map(_shown, _TERMINAL.sub(" ", text)))

@@ -27,7 +27,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from zoo import CodedFilm, Film, FilmCodec, FrameSize, ZooError, hookimpl
+from zoo import CodedFilm, CodingTerms, Film, FilmCodec, FrameSize, ZooError, hookimpl
 from zoo.priority import usual_priority
 
 CLOSE_ENOUGH = 0.015
@@ -64,9 +64,9 @@ class VideoCodec(FilmCodec):
         """The encoder's options."""
         raise TypeError(f"{type(self).__name__} defines no settings(quality, threads)")
 
-    def code(self, film: Film, bytes_a_frame: float) -> CodedFilm:
+    def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
         """Search for the quality at which the stream has the bytes; the nearest wins."""
-        target = bytes_a_frame * len(film)
+        target = terms.bytes_a_frame * len(film)
         tried: dict[float, int] = {}
         best: tuple[bytes, float] | None = None
         quality: float | None = self.first
@@ -75,6 +75,7 @@ class VideoCodec(FilmCodec):
             stream = self._coded(film, quality)
             seconds = time.perf_counter() - began
             tried[quality] = len(stream)
+            terms.say(f"quality {quality:g}: {len(stream) / len(film):.1f} bytes per frame")
             if best is None or _apart(len(stream), target) < _apart(len(best[0]), target):
                 best = stream, seconds
             quality = self._next(tried, target)

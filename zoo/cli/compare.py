@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
 def compare(
     films: Annotated[str, typer.Option("--films", help="all, or names and paths: a,b,./c.mkv")],
-    models: Annotated[str, typer.Option("--models", help="all, or names: a,b")] = "all",
+    models: Annotated[
+        str,
+        typer.Option("--models", help="all, or names: a,b; codecs among them are the only ones."),
+    ] = "all",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option of every model, NAME=VALUE; NAME=A,B tries both."),
+        typer.Option(
+            "--set",
+            help="An option of every model, or of a codec, NAME=VALUE; NAME=A,B tries both.",
+        ),
     ] = None,
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
@@ -87,8 +93,8 @@ def compare(
 
     Interrupted and run again, it goes on from where it was. A report that is there stays whole
     until the new one is; that of another comparison is never replaced without --overwrite. Exits
-    with 1 if no model succeeded; a film that cannot be used is left out, and the exit code is 2
-    then.
+    with 1 if nothing that is named succeeded; a film that cannot be used is left out, and the exit
+    code is 2 then.
     """
     import shlex
     import sys
@@ -102,7 +108,7 @@ def compare(
     from zoo.compare.comparison import Comparison
     from zoo.compare.earlier import check_size, refuse_another
     from zoo.compare.gather import gather
-    from zoo.compare.plan import variants
+    from zoo.compare.plan import check_options, variants
     from zoo.compare.work import Measuring
     from zoo.environment import cores
     from zoo.evaluation.watch import Judges
@@ -123,7 +129,7 @@ def compare(
     console = Console()
     workspace = Workspace.here()
     folder = out or workspace.results
-    chosen_models = registry().choose_models(models)
+    chosen_models = registry().choose(models)
     for failure in (*registry().failures(), *section_registry().failures()):
         console.print(shown(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
     single, several = opt.read_sweep(settings or [])
@@ -155,9 +161,7 @@ def compare(
         )
         chosen = replace(chosen, device=where.device)
         sweep = variants(chosen, latents, seeds, several)
-        for architecture in chosen_models:
-            for each in sweep:
-                each.options_of(architecture)
+        check_options(chosen_models, sweep)
         judges = Judges.open(where.here, metrics)
         chosen.pin_threads()
         left_out: list[ZooError] = []
@@ -233,7 +237,8 @@ def compare(
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
     for error in left_out:
         console.print(f"left out: {error}", markup=False, soft_wrap=True)
-    if not any(record.status == "ok" and record.role == "model" for record in records):
+    named = {entry.name for entry in chosen_models}
+    if not any(record.status == "ok" and record.model in named for record in records):
         raise typer.Exit(1)
     if left_out:
         raise typer.Exit(left_out[0].exit_code)

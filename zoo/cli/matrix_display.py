@@ -13,6 +13,7 @@ from rich.table import Table
 from zoo.cli.time_left import TimeLeft
 from zoo.cli.watching import LiveDisplay, losses_table
 from zoo.compare.plan import Cell
+from zoo.plain_text import one_line
 from zoo.records import Record
 from zoo.report.numbers import duration
 from zoo.training.watching import Moment
@@ -52,6 +53,10 @@ class MatrixDisplay(LiveDisplay):
         self.time_left.heard(cell)
         self._advance()
         self._set(cell, f"training {moment.progress:.0%}")
+
+    def coding(self, cell: Cell, line: str) -> None:
+        """A codec says how far it is."""
+        self._set(cell, one_line(line, 40))
 
     def evaluating(self, cell: Cell) -> None:
         """A cell's model watches the film."""

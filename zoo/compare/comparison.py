@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from zoo.autoencoder import Autoencoder
 from zoo.compare import matrix
 from zoo.compare.costs import subjects_of, with_costs
 from zoo.compare.known import config_of, found
 from zoo.compare.places.place import Place, Tell, carried_out
-from zoo.compare.plan import Cell, plan
+from zoo.compare.plan import Cell, Entry, plan
 from zoo.compare.run_store import RunStore
 from zoo.compare.work import CellWork, CostWork, FilmToOpen
 from zoo.errors import BadInput
@@ -36,7 +35,8 @@ class Comparison:
     entries: Sequence[FilmEntry]
     films: Sequence[Film]
     """The entries, opened."""
-    models: Sequence[type[Autoencoder]]
+    models: Sequence[Entry]
+    """What was named: models, references and codecs."""
     sweep: Sequence[Settings]
     judges: Judges
     metrics: str

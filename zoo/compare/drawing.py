@@ -11,13 +11,12 @@ import numpy.typing as npt
 import torch
 
 from zoo.errors import ZooError
-from zoo.evaluation.coding import stream_path
+from zoo.evaluation.coding import codec_of, stream_path
 from zoo.evaluation.evaluate import LATENTS
 from zoo.evaluation.watch import BATCH, drawn, samples_of
 from zoo.films.film import Film
 from zoo.latents import latents as latents_file
 from zoo.plain_text import new_name
-from zoo.plugins import registry
 from zoo.records import Record
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
@@ -83,7 +82,10 @@ def drawn_frames(
 def _decoded(
     folder: RunFolder, record: Record, film: Film, wanted: list[int]
 ) -> Iterator[tuple[int, Pixels]]:
-    codec = registry().codecs[record.model](film.size)
+    run = folder.read()
+    if run is None:
+        raise ZooError(f"{folder.path} is gone")
+    codec = codec_of(run.config)
     chosen = frozenset(wanted)
     stream = stream_path(folder, codec).read_bytes()
     # Nothing is decoded after the last frame that is wanted.

@@ -7,7 +7,7 @@ from zoo.codec import FilmCodec
 from zoo.compare.plan import Cell
 from zoo.errors import ZooError
 from zoo.plain_text import error_line, one_line
-from zoo.plugins import registry
+from zoo.plugins import line_of_plugin, registry
 from zoo.records import Environment, Record
 from zoo.training.run_folder import TrainingConfig
 
@@ -25,6 +25,8 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
     else:
         told = isinstance(error, ZooError)
         reason = one_line(str(error), LONGEST) if told else error_line(error, LONGEST)
+        if not told and (line := line_of_plugin(error)):
+            reason = f"{one_line(reason, LONGEST - 100)} ({line})"
         where = _here(cell, config)
     return Record(
         model=cell.architecture.name,

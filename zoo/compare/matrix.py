@@ -10,7 +10,7 @@ from zoo.compare.failure import failed_record
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Ended, Place, Told
 from zoo.compare.plan import Cell
-from zoo.compare.work import CellWork, Evaluating
+from zoo.compare.work import CellWork, Coding, Evaluating
 from zoo.records import Record
 from zoo.training.watching import Interrupted, Moment
 
@@ -26,6 +26,9 @@ class Watcher(Protocol):
 
     def trained(self, cell: Cell, moment: Moment) -> None:
         """A moment in the training of a cell."""
+
+    def coding(self, cell: Cell, line: str) -> None:
+        """A codec says how far it is."""
 
     def evaluating(self, cell: Cell) -> None:
         """A cell's model watches the film."""
@@ -59,6 +62,8 @@ def run(
         if isinstance(event, Told):
             if isinstance(event.what, Moment):
                 watcher.trained(cell, event.what)
+            elif isinstance(event.what, Coding):
+                watcher.coding(cell, event.what.line)
             elif isinstance(event.what, Evaluating):
                 watcher.evaluating(cell)
             return

@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pydantic
 import torch
 
-from zoo.architectures import fits_directly
+from zoo.architectures import fits_directly, option_class
 from zoo.autoencoder import Autoencoder
 from zoo.codec import FilmCodec
 from zoo.errors import BadInput
+from zoo.evaluation.coding import codec_options
 from zoo.films.film import Film
 from zoo.plugins import registry
 from zoo.training.jobs import Settings, whole_number
@@ -20,6 +22,10 @@ from zoo.training.jobs import Settings, whole_number
 MOST_SEEDS = 100
 MOST_VARIANTS = 1000
 """Of settings, in one comparison: more is a slip of the keyboard."""
+
+
+Entry = type[Autoencoder] | type[FilmCodec]
+"""What a comparison has in a row: a model, a reference or a codec."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,7 @@ class Cell:
 
     film: Film
     """What it is trained on."""
-    architecture: type[Autoencoder] | type[FilmCodec]
+    architecture: Entry
     settings: Settings
     watched: Film
 
@@ -91,27 +97,71 @@ def variants(
     ]
 
 
+def check_options(named: Sequence[Entry], settings: Sequence[Settings]) -> None:
+    """Raise BadInput on an option that what is named does not have, or a value that is wrong.
+
+    Models have all that is set, but for what a codec that is named beside them has.
+    """
+    for each in settings:
+        options: set[str] = set()
+        for entry in named:
+            if issubclass(entry, FilmCodec):
+                codec_options(entry, each)
+                options |= {*entry.Options.model_fields}
+            else:
+                meant_for(entry, each, named).options_of(entry)
+                options |= {*option_class(entry).model_fields}
+        for option in each.options:
+            if option not in options:
+                known = ", ".join(sorted(options)) or "none"
+                names = " and ".join(entry.name for entry in named)
+                raise BadInput(f"{names}: there is no option {option!r}; there are: {known}")
+
+
+def meant_for(entry: type[Autoencoder], settings: Settings, named: Sequence[Entry]) -> Settings:
+    """Settings of a model without the options that only codecs named beside it have."""
+    of_codecs = {
+        option
+        for each in named
+        if issubclass(each, FilmCodec)
+        for option in each.Options.model_fields
+    } - {*option_class(entry).model_fields}
+    if not of_codecs & {*settings.options}:
+        return settings
+    kept = {name: value for name, value in settings.options.items() if name not in of_codecs}
+    return replace(settings, options=kept)
+
+
 def plan(
     films: Sequence[Film],
-    models: Sequence[type[Autoencoder]],
+    models: Sequence[Entry],
     settings: Sequence[Settings],
     elsewhere: bool = True,
 ) -> list[Cell]:
     """Every model on its own film, film by film, then every reference; then all on other films.
 
     References have no seed: they stand there once a latent size. Codecs code each film anew, so
-    that no film is another one to them. `elsewhere` says whether models watch other films.
+    that no film is another one to them; where `models` has some, they are the only ones, else all
+    are that come by default. `elsewhere` says whether models watch other films.
     """
     references = [r for r in registry().references.values() if r not in models]
+    codecs = [each for each in models if issubclass(each, FilmCodec)]
+    codecs = codecs or [codec for codec in registry().codecs.values() if codec.default]
     first_seeds = [s for s in settings if s.seed == settings[0].seed]
-    sizes: dict[int, Settings] = {}
-    for each in first_seeds:
-        sizes.setdefault(each.latent, each)
-    rows: list[tuple[type[Autoencoder] | type[FilmCodec], Settings]] = [
-        *((model, each) for model in models for each in settings),
+    rows: list[tuple[Entry, Settings]] = [
+        *(
+            row
+            for model in models
+            if not issubclass(model, FilmCodec)
+            for row in _distinct(model, [meant_for(model, each, models) for each in settings])
+        ),
         # Options of models say nothing to references: they stand there once for all of them.
         *(row for reference in references for row in _distinct(reference, first_seeds)),
-        *((codec, each) for codec in registry().codecs.values() for each in sizes.values()),
+        *(
+            row
+            for codec in codecs
+            for row in _distinct(codec, settings if codec.trains else first_seeds)
+        ),
     ]
     own = [
         Cell(film, entry, _without_gpu(entry, each), film) for film in films for entry, each in rows
@@ -128,22 +178,28 @@ def plan(
     return own + foreign
 
 
-def _without_gpu(architecture: type[Autoencoder] | type[FilmCodec], settings: Settings) -> Settings:
-    """The settings, on the processor for what is not trained: codecs, and what is fitted.
+def _without_gpu(architecture: Entry, settings: Settings) -> Settings:
+    """The settings, on the processor for what is not trained: most codecs, and what is fitted.
 
     A GPU would wait for it, and other cells for the GPU.
     """
-    trained = not issubclass(architecture, FilmCodec) and not fits_directly(architecture)
+    if issubclass(architecture, FilmCodec):
+        trained = architecture.trains
+    else:
+        trained = not fits_directly(architecture)
     if trained or settings.device.type == "cpu":
         return settings
     return replace(settings, device=torch.device("cpu"), precision="32-true", compile="none")
 
 
-def _distinct(
-    reference: type[Autoencoder], settings: Sequence[Settings]
-) -> list[tuple[type[Autoencoder], Settings]]:
-    """A reference once for each set of options that it knows."""
-    by_options: dict[str, Settings] = {}
+def _distinct(entry: Entry, settings: Sequence[Settings]) -> list[tuple[Entry, Settings]]:
+    """An entry once for each latent, seed and set of options that it knows."""
+    found: dict[tuple[int, int, str], Settings] = {}
     for each in settings:
-        by_options.setdefault(each.options_of(reference).model_dump_json(), each)
-    return [(reference, each) for each in by_options.values()]
+        options: pydantic.BaseModel
+        if issubclass(entry, FilmCodec):
+            options = codec_options(entry, each)
+        else:
+            options = each.options_of(entry)
+        found.setdefault((each.latent, each.seed, options.model_dump_json()), each)
+    return [(entry, each) for each in found.values()]

@@ -51,6 +51,13 @@ class Evaluating:
 
 
 @dataclass(frozen=True)
+class Coding:
+    """What a codec says of how far it is."""
+
+    line: str
+
+
+@dataclass(frozen=True)
 class Measuring:
     """Told when the costs of so many models begin to be measured."""
 
@@ -172,7 +179,14 @@ class CellWork:
             # Trained and evaluated on its own film by an earlier cell of this comparison.
             return
         if issubclass(cell.architecture, FilmCodec):
-            ensure_coded(workspace, config, cell.film, self.afresh)
+            ensure_coded(
+                workspace,
+                config,
+                cell.film,
+                self.afresh,
+                device=self.settings.device,
+                told=lambda line: tell(Coding(line)),
+            )
             return
         folder = RunFolder.of(workspace, config)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.architectures import add_training_modules, fits_directly, latent_spec
+from zoo.architectures import add_training_modules, constructed, fits_directly, latent_spec
 from zoo.autoencoder import Autoencoder, LatentSpec, Optimizer, Options, PlayerParameters
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.frame_size import FrameSize
@@ -64,7 +64,7 @@ def _counted(
         if device == "meta":
             # Pretrained weights have nowhere to go, of which torch warns tensor by tensor.
             warnings.simplefilter("ignore", UserWarning)
-        model = architecture(size, options)
+        model = constructed(architecture, size, options)
         kept = sum(p.numel() for p in model.parameters() if p.requires_grad)
         add_training_modules(model)
         sampling = Sampling.of(model)

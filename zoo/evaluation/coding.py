@@ -1,15 +1,15 @@
 """A codec codes a film as a whole: the run it leaves, and the record of it.
 
 The run's folder has, beside what every evaluation leaves, `run.json` and the stream itself, which
-plays as it is: `film.h264`, say. It is coded again only for another film, size or number of bytes,
-or by another version of the codec.
+plays as it is: `film.h264`, say. It is coded again only for another film, size, number of bytes or
+options, or by another version of the codec or of its source; `coding.log` has what it said.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,17 @@ import torch
 from torch import Tensor
 
 from zoo import environment
-from zoo.codec import TOLERANCE, CodedFilm, FilmCodec
-from zoo.errors import ZooError
+from zoo.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.errors import BadInput, ZooError
 from zoo.evaluation.judge import judge
 from zoo.evaluation.kept import Kept
 from zoo.evaluation.watch import BATCH, Judges
 from zoo.films.film import Film
+from zoo.frame_size import FrameSize
 from zoo.latents.quantise import BITS
 from zoo.locks import IN_FOLDER, Waiting, alone, say
+from zoo.options import validated
+from zoo.plain_text import named, one_line
 from zoo.plugins import registry
 from zoo.priority import usual_priority
 from zoo.records import (
@@ -39,12 +42,14 @@ from zoo.records import (
     read_json,
     write_json,
 )
+from zoo.sources import source_digest
+from zoo.training.budget import Budget
 from zoo.training.jobs import Settings, empty
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 from zoo.workspace import Workspace, written_aside
 
 ASKED = "bytes_a_frame"
-CODING = "coding.json"
+CODING, LOG = "coding.json", "coding.log"
 
 
 class Coding(pydantic.BaseModel):
@@ -60,20 +65,44 @@ def bytes_for(settings: Settings) -> int:
 
 
 def coding_config(codec: type[FilmCodec], film: Film, settings: Settings) -> TrainingConfig:
-    """What decides a coding. No seed and no budget of training does: they read the same for all."""
+    """What decides a coding; raises BadInput on bad options.
+
+    Where a codec does not train, no seed and no budget of training does: they read the same.
+    """
     wanted = bytes_for(settings)
+    options = codec_options(codec, settings).model_dump(mode="json")
     return TrainingConfig(
         model=codec.name,
         origin=registry().origins[codec.name],
-        options={ASKED: wanted},
+        source=source_digest(codec),
+        options={ASKED: wanted, **options},
         film=film.name,
         film_fingerprint=film.fingerprint,
         size=str(film.size),
-        budget=f"{wanted}bytes",
-        batch=1,
-        seed=0,
+        budget=str(settings.budget) if codec.trains else f"{wanted}bytes",
+        batch=settings.batch if codec.trains else 1,
+        seed=settings.seed if codec.trains else 0,
         precision="8-bit",
     )
+
+
+def codec_options(codec: type[FilmCodec], settings: Settings) -> CodecOptions:
+    """A codec's options; those that it does not have are meant for others.
+
+    Raises BadInput on a value that one of them cannot have.
+    """
+    known = codec.Options.model_fields
+    own = {name: value for name, value in settings.options.items() if name in known}
+    return validated(codec.name, codec.Options, own)
+
+
+def codec_of(config: TrainingConfig) -> FilmCodec:
+    """The codec of a run; raises BadInput if no plugin brings it or it has other options now."""
+    codec = registry().codecs.get(config.model)
+    if codec is None:
+        raise BadInput(f"no plugin brings the codec {config.model}")
+    options = {name: value for name, value in config.options.items() if name != ASKED}
+    return made(codec, FrameSize.parse(config.size), options)
 
 
 def ensure_coded(
@@ -82,10 +111,13 @@ def ensure_coded(
     film: Film,
     afresh: bool = False,
     waiting: Waiting | None = say,
+    device: torch.device | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`, coding the film where that is needed.
 
-    `afresh` throws away what an earlier coding left. `waiting` is `ensure_trained`'s.
+    `afresh` throws away what an earlier coding left. `waiting` is `ensure_trained`'s. What the
+    codec says on the way is in `coding.log`, and is told.
     """
     folder = RunFolder.of(workspace, config)
     here = _processor()
@@ -93,13 +125,54 @@ def ensure_coded(
         if not afresh and _still_holds(folder, here):
             return folder
         empty(folder)
-        codec = registry().codecs[config.model](film.size)
-        with usual_priority():
-            # Built-in codecs see to it frame by frame; a stranger's may not.
-            coded = codec.code(film, config.options[ASKED])
-        _keep(folder, codec, coded)
+        codec = codec_of(config)
+        with usual_priority(), (folder.path / LOG).open("w", encoding="utf-8") as log:
+
+            def note(line: str) -> None:
+                log.write(f"{one_line(line)}\n")
+                log.flush()
+                if told:
+                    told(one_line(line))
+
+            # Built-in codecs see to their priority frame by frame; a stranger's may not.
+            coded = codec.code(film, _terms(config, codec, device, note))
+        _keep(folder, codec, check_coded(type(codec), coded))
         folder.write(RunFile(state="finished", config=config, environment=here))
     return folder
+
+
+def _terms(
+    config: TrainingConfig,
+    codec: FilmCodec,
+    device: torch.device | None,
+    note: Callable[[str], None],
+) -> CodingTerms:
+    asked = config.options[ASKED]
+    if not codec.trains:
+        return CodingTerms(asked, device=torch.device("cpu"), say=note)
+    return CodingTerms(
+        asked,
+        seed=config.seed,
+        budget=Budget.parse(config.budget),
+        batch=config.batch,
+        device=device or torch.device("cpu"),
+        say=note,
+    )
+
+
+def check_coded(codec: type[FilmCodec], coded: object) -> CodedFilm:
+    """What a codec returned, if it is a coded film; raises ZooError naming what it is instead."""
+    if not isinstance(coded, CodedFilm):
+        raise ZooError(f"{codec.name}: code returned {named(coded)}; it is to be a zoo.CodedFilm")
+    for field_name, kind in (("stream", bytes), ("note", str)):
+        if not isinstance(value := getattr(coded, field_name), kind):
+            raise ZooError(
+                f"{codec.name}: the {field_name} of its zoo.CodedFilm is {named(value)}; it is to "
+                f"be {kind.__name__}"
+            )
+    if not coded.stream:
+        raise ZooError(f"{codec.name}: the stream is empty")
+    return coded
 
 
 def _processor() -> Environment:
@@ -141,7 +214,7 @@ def evaluate_coding(
     Leaves what `evaluate` leaves for a model. Raises ZooError if the stream gives other frames
     than the film has.
     """
-    codec = registry().codecs[config.model](film.size)
+    codec = codec_of(config)
     stream = stream_path(folder, codec).read_bytes()
     coding = read_json(folder.path / CODING, Coding)
     decode_seconds = _time_to_decode(codec, stream)
@@ -149,7 +222,7 @@ def evaluate_coding(
     out = folder.evaluation(film.name)
     here = _processor()
     kept = Kept.of(out, film, here)
-    drawn = _batches(_checked(codec, stream, film), device)
+    drawn = _batches(checked_frames(codec, stream, film), device)
     judged = judge(film, drawn, film.name, kept.still_to_measure(judges), device)
     record = Record(
         model=config.model,
@@ -201,13 +274,17 @@ def _once(frames: int, seconds: float | None) -> Throughput | None:
     return Throughput(median=frames / seconds, lower_quartile=None, upper_quartile=None, repeats=1)
 
 
-def _checked(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.NDArray[np.uint8]]:
+def checked_frames(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.NDArray[np.uint8]]:
     """The decoded frames; ZooError if they are not as many or as large as the film's."""
     shape = (film.size.height, film.size.width, 3)
     count = 0
     for frame in codec.decode(stream):
+        if not isinstance(frame, np.ndarray):
+            raise ZooError(f"{codec.name} gave {named(frame)} for a frame, not an array")
         if frame.shape != shape or frame.dtype != np.uint8:
-            raise ZooError(f"{codec.name} gave a frame {frame.dtype} {frame.shape}, not {shape}")
+            raise ZooError(
+                f"{codec.name} gave a frame {frame.dtype} {frame.shape}, not uint8 {shape}"
+            )
         count += 1
         if count <= len(film):
             yield frame

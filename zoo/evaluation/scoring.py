@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.metric import Metric, TemporalMetric, one_batch
+from zoo.plain_text import named
 
 
 @torch.inference_mode()
@@ -58,6 +59,12 @@ def _whole(
 
 
 def _check(metric: Metric, values: object, expected: tuple[int, ...]) -> None:
-    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-    if shape != expected:
-        raise ValueError(f"the metric {metric.name} gave {shape} where {expected} is due")
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"the metric {metric.name} gave {named(values)}; it gives a tensor of shape {expected}"
+        )
+    if tuple(values.shape) != expected or not values.is_floating_point():
+        shown = f"{values.dtype} {tuple(values.shape)}".removeprefix("torch.")
+        raise ValueError(
+            f"the metric {metric.name} gave a tensor {shown}; it gives floats of shape {expected}"
+        )

@@ -17,7 +17,7 @@ from zoo.errors import BadInput
 from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded, Latents
-from zoo.metric import Metric, Unavailable
+from zoo.metric import Metric, Unavailable, ready
 from zoo.plain_text import error_line
 from zoo.plugins import registry
 from zoo.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
@@ -157,18 +157,18 @@ class Judges:
 
         Raises BadInput on a name that no metric has, or on none.
         """
-        ready: list[Metric] = []
+        found: list[Metric] = []
         unavailable = {}
         asked = _asked(metrics)
         for name, metric in asked.items():
             try:
-                ready.append(metric(device))
+                found.append(ready(metric, device))
             except Unavailable as reason:
                 unavailable[name] = str(reason)
             except (Exception, SystemExit) as error:
                 # A stranger's metric that fails costs its own column and no other.
                 unavailable[name] = error_line(error)
-        return cls(ready, unavailable, list(asked.values()))
+        return cls(found, unavailable, list(asked.values()))
 
 
 def _asked(text: str) -> dict[str, type[Metric]]:
