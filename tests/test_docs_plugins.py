@@ -15,6 +15,7 @@ import torch
 
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import comparison
+from zoo.codec import CodingTerms
 from zoo.conformance.subject import scene_as_film
 from zoo.conformance.suite import examine
 from zoo.films.catalogue import Catalogue
@@ -88,7 +89,7 @@ def test_the_other_architectures_keep_the_contract(module: str, name: str, modul
 def test_the_codec_draws_the_film_again_from_as_many_bytes(modules: Path) -> None:
     codec = registered("zoo_mjpeg").codecs["mjpeg"](FrameSize(64, 36))
     film = scene_as_film(FrameSize(64, 36), count=6)
-    coded = codec.code(film, 900)
+    coded = codec.code(film, CodingTerms(900))
     assert 0.8 < len(coded.stream) / (900 * 6) <= 1
     drawn = list(codec.decode(coded.stream))
     assert [frame.shape for frame in drawn] == [(36, 64, 3)] * 6

@@ -251,6 +251,18 @@ def test_worker_processes_know_a_file_s_model(
     assert "mine.py" in (workspace / "results" / "report.md").read_text()
 
 
+def test_an_error_in_a_plugin_names_its_line(
+    named: Callable[..., str], zoo: Callable, workspace: Path
+) -> None:
+    source = MODEL.format(name="mine").replace("error = (", "error = self.not_there + (")
+    named(mine=source)
+    line = next(n for n, text in enumerate(source.split("\n"), 1) if "not_there" in text)
+    words = ("--film", "carphone", "--preset", "quick", "--size", "32x32", "--budget", "2steps")
+    said = zoo("train", "mine", *words, "--device", "cpu")
+    assert said.code == 1
+    assert f"this is a defect in a plugin (mine.py, line {line}): `zoo --debug`" in said.err
+
+
 def editable(folder: Path, name: str, source: str) -> None:
     """What `pip install -e` leaves of a package whose module lies in a folder of its own."""
     about = folder / f"{name}-1.0.dist-info"

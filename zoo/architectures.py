@@ -4,6 +4,7 @@ training needs."""
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from zoo.autoencoder import ANY, Autoencoder, LatentSpec, Options
 from zoo.errors import BadInput
 from zoo.frame_size import FrameSize
+from zoo.options import validated
+from zoo.plain_text import one_line
 from zoo.sampling import Sampling
 
 
@@ -28,18 +31,7 @@ def option_class(architecture: type[Autoencoder]) -> type[Options]:
 
 def parse_options(architecture: type[Autoencoder], settings: Mapping[str, Any]) -> Options:
     """Check settings against the options; raises BadInput naming the first that is wrong."""
-    options = option_class(architecture)
-    try:
-        return options.model_validate(dict(settings))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(options.model_fields)
-            raise BadInput(
-                f"{architecture.name} has no option {where!r}; it has: {known}"
-            ) from None
-        raise BadInput(f"{architecture.name}, option {where}: {first['msg']}") from None
+    return validated(architecture.name, option_class(architecture), settings)
 
 
 def build(
@@ -51,7 +43,29 @@ def build(
     """
     options = parse_options(architecture, settings or {})
     check_fit(architecture, size, options)
-    return architecture(size, options)
+    return constructed(architecture, size, options)
+
+
+def constructed(architecture: type[Autoencoder], size: FrameSize, options: Options) -> Autoencoder:
+    """An instance; raises BadInput, naming the architecture, where its constructor refuses."""
+    name, begin = architecture.name, "it begins with super().__init__(size, options)"
+    try:
+        inspect.signature(architecture).bind(size, options)
+    except TypeError as error:
+        raise BadInput(f"{name}: __init__ is given the size and the options: {error}") from None
+    try:
+        model = architecture(size, options)
+    except (ValueError, pydantic.ValidationError) as error:
+        # What only the constructor can know of a size or of options, whichever way it says so.
+        raise BadInput(f"{name} refuses {size} with {options!r}: {one_line(str(error))}") from error
+    except AttributeError as error:
+        if ".__init__() call" not in str(error):
+            raise
+        raise BadInput(f"{name}: __init__ sets modules too early; {begin}") from error
+    # Without modules of its own, a model that does so nowhere is noticed here.
+    if "_parameters" not in vars(model) or "options" not in vars(model):
+        raise BadInput(f"{name}: __init__ leaves out its base's; {begin}")
+    return model
 
 
 def build_to_train(

@@ -15,6 +15,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from zoo.contract import names_its_fields
 from zoo.frame_size import FrameSize
 from zoo.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
 from zoo.latents.packing import BITS, MOST_CODES, code_bits
@@ -35,6 +36,7 @@ class Options(pydantic.BaseModel):
     latent: int = pydantic.Field(200, ge=1, description="numbers a frame is squeezed into")
 
 
+@names_its_fields
 @dataclass(frozen=True)
 class LatentSpec:
     """What one latent is: its shape, and whether its numbers are quantities or codes.
@@ -122,6 +124,7 @@ class Loss:
         return torch.stack(list(self.terms.values())).sum()
 
 
+@names_its_fields
 @dataclass(frozen=True)
 class Optimizer:
     """How one player learns: an optimiser by its name in timm, and its settings."""
@@ -140,6 +143,7 @@ class Optimizer:
     """Largest norm of the player's whole gradient; None leaves it as it is."""
 
 
+@names_its_fields
 @dataclass(frozen=True)
 class Group:
     """Some of a player's parameters, with a learning rate or a weight decay of their own."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 from types import MappingProxyType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from zoo import hookspecs
 
@@ -17,6 +18,8 @@ _CHANGED_SINCE = MappingProxyType(
     }
 )
 
+_T = TypeVar("_T")
+
 
 class Refused(ValueError):
     """What a plugin brings is not what it should be; the message says what to change."""
@@ -25,6 +28,22 @@ class Refused(ValueError):
 def refuse(message: str) -> NoReturn:
     """Raise Refused: `zoo plugins` prints the message as it is."""
     raise Refused(message)
+
+
+def names_its_fields(kind: type[_T]) -> type[_T]:
+    """Decorate a dataclass of the contract: a keyword that it does not have lists those it has."""
+    inner = kind.__init__
+
+    @functools.wraps(inner)
+    def checked(self: object, *values: object, **named: object) -> None:
+        fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+        for name in named:
+            if name not in fields:
+                raise TypeError(f"zoo.{kind.__name__} has no {name!r}; it has: {', '.join(fields)}")
+        inner(self, *values, **named)
+
+    kind.__init__ = checked  # type: ignore[method-assign, assignment]
+    return kind
 
 
 def check_contract(source: str, file: str) -> None:

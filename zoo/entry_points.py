@@ -31,7 +31,7 @@ from zoo import hookspecs
 from zoo.contract import Refused, check_contract, refuse
 from zoo.errors import BadInput
 from zoo.isolation import process_kept
-from zoo.plain_text import one_line
+from zoo.plain_text import named, one_line
 
 BUILT_IN = "film-zoo"
 """The package whose plugins load first, so that no other can take their names."""
@@ -303,16 +303,6 @@ def _things(returned: Sequence[Any]) -> list[Any]:
             refuse(f"it returned {named(one)}, not a list")
         things += one
     return things
-
-
-def named(thing: object) -> str:
-    """What a thing is that should be another, for a message: its kind, and itself if short."""
-    if thing is None or isinstance(thing, bool):
-        return str(thing)
-    if isinstance(thing, type):
-        return f"the class {thing.__name__}"
-    kind, said = type(thing).__name__, one_line(repr(thing), 60)
-    return f"{said} ({kind})" if len(said) < 40 else f"a {kind}"
 
 
 def may_fill(point: Point, hook: str) -> bool:

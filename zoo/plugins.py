@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import functools
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.contract import refuse
 from zoo.entry_points import (
+    BUILT_IN,
     Plugin,
     PluginFile,
     Point,
@@ -21,13 +23,15 @@ from zoo.entry_points import (
     limit,
     load,
     may_fill,
-    named,
     refuse_broken_files,
 )
 from zoo.errors import BadInput
+from zoo.plain_text import named
 from zoo.workspace import check_name
 
 if TYPE_CHECKING:
+    import pydantic
+
     from zoo.autoencoder import Autoencoder
     from zoo.codec import FilmCodec
     from zoo.films.entry import FilmEntry
@@ -91,8 +95,8 @@ class Registry:
             return entries[name]
         if name in self.codecs:
             raise BadInput(
-                f"{name} is a film codec, with nothing to train or to examine; it stands in every "
-                "comparison"
+                f"{name} is a film codec and no model: `zoo compare --models {name}` runs it, "
+                f"`zoo plugins check {name}` examines it"
             )
         failed = "".join(f". It did not load: {line}" for line in self.failures()[:3])
         raise BadInput(
@@ -102,12 +106,19 @@ class Registry:
 
     def choose_models(self, text: str) -> list[type[Autoencoder]]:
         """Read `all` or `a,b`, each once; raises BadInput on an unknown name or on none."""
+        return [self.architecture(name) for name in self._names(text)]
+
+    def choose(self, text: str) -> list[type[Autoencoder] | type[FilmCodec]]:
+        """Read `all` or `a,b` as `choose_models`; film codecs may be named as well."""
+        return [self.codecs.get(name) or self.architecture(name) for name in self._names(text)]
+
+    def _names(self, text: str) -> list[str]:
         if text == "all":
-            return list(self.models.values())
+            return list(self.models)
         names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
         if not names:
             raise BadInput(f"no model is named; there are: {', '.join(self.models)}")
-        return [self.architecture(name) for name in names]
+        return names
 
 
 @functools.cache
@@ -130,6 +141,29 @@ def add_file(path: Path) -> Plugin:
     plugin = there or registry().add([point])[0]
     refuse_broken_files([plugin], [point])
     return plugin
+
+
+def line_of_plugin(error: BaseException) -> str | None:
+    """Where in a plugin an error came from, as `mine.py, line 12`; None if in none, or in our own.
+
+    It is the deepest line on the error's way in a module from which a loaded plugin's things come.
+    """
+    if not registry.cache_info().currsize:
+        return None
+    known = registry()
+    things = (*known.models.values(), *known.references.values(), *known.metrics.values())
+    packages = {thing.__module__.partition(".")[0] for thing in (*things, *known.codecs.values())}
+    built_in = {known.models[name].__module__.partition(".")[0] for name in _built_in(known)}
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").partition(".")[0] in packages - built_in:
+            found = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return found
+
+
+def _built_in(known: Registry) -> list[str]:
+    own = (plugin for plugin in known.plugins if plugin.package == BUILT_IN)
+    return [name for plugin in own for name in plugin.adds.get("zoo_models", ())]
 
 
 def films_of_plugins() -> Mapping[str, FilmEntry]:
@@ -163,7 +197,7 @@ def _check(hook: str, thing: Any) -> None:
         return
 
     from zoo.autoencoder import Autoencoder, Options
-    from zoo.codec import FilmCodec
+    from zoo.codec import CodecOptions, FilmCodec
     from zoo.metric import Metric
 
     base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
@@ -179,9 +213,8 @@ def _check(hook: str, thing: Any) -> None:
     check_name(thing.name, "plugin")
     _check_no_word(thing.name)
     _check_fields(thing, _FIELDS[base.__name__])
-    options = getattr(thing, "Options", Options)
-    if base is not Metric and not (isinstance(options, type) and issubclass(options, Options)):
-        refuse(f"{thing.name}: its Options are {named(options)}, no subclass of zoo.Options")
+    if base is not Metric:
+        _check_options(thing, CodecOptions if base is FilmCodec else Options)
     role = {"zoo_models": "model", "zoo_references": "reference"}.get(hook)
     if role and getattr(thing, "role", None) != role:
         refuse(f"{thing.name} comes through {hook} but its role is not {role!r}")
@@ -207,6 +240,8 @@ _FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         "frame_shape": ("a tuple of whole numbers", lambda v: _is_tuple(v, int)),
     },
     "FilmCodec": {
+        "default": ("True or False", lambda v: isinstance(v, bool)),
+        "trains": ("True or False", lambda v: isinstance(v, bool)),
         "suffix": (
             "letters and digits",
             lambda v: isinstance(v, str) and v.isascii() and v.isalnum(),
@@ -221,6 +256,20 @@ def _check_fields(thing: type, fields: Mapping[str, tuple[str, Callable[[Any], b
         value = getattr(thing, name)
         if not fits(value):
             refuse(f"{thing.__name__}.{name} is {named(value)}; it is to be {wanted}")
+
+
+def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
+    options = getattr(thing, "Options", base)
+    if not (isinstance(options, type) and issubclass(options, base)):
+        refuse(
+            f"{thing.name}: its Options are {named(options)}, no subclass of zoo.{base.__name__}"
+        )
+    # `bytes_a_frame` is what every codec is asked for, and stands beside its options.
+    if "bytes_a_frame" in options.model_fields:
+        refuse(f"{thing.name}: no option can be called bytes_a_frame")
+    for name, field in options.model_fields.items():
+        if field.is_required():
+            refuse(f"{thing.name}, option {name}: it has no default")
 
 
 def _is_tuple(value: Any, of: type) -> bool:

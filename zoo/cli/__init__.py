@@ -69,7 +69,7 @@ app.command("export", short_help="Write a model's networks for other programs.")
 app.command("push", short_help="Publish a model on the Hugging Face hub.")(push.push)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
-app.command("plugins", short_help="List plugins and what failed to load.")(plugins.plugins)
+app.add_typer(plugins.app, name="plugins", short_help="List plugins, and check them.")
 
 
 app.command("doctor", short_help="Look at what film-zoo needs from this machine.")(doctor.doctor)

@@ -118,10 +118,18 @@ def _told(error: BaseException) -> tuple[str, int]:
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         step = _NEXT_STEPS.get(error.errno or 0, "`zoo doctor` looks at this machine")
         return f"{where}{error.strerror}; {step}", 1
+    line = _line_of_plugin(error)
+    whose = f"in a plugin ({line})" if line else "in film-zoo or in a plugin"
     return (
-        f"{error_line(error, _LONGEST // 2)}; this is a defect in film-zoo or in a plugin: "
+        f"{error_line(error, _LONGEST // 2)}; this is a defect {whose}: "
         "`zoo --debug` and the same words show where"
     ), 1
+
+
+def _line_of_plugin(error: BaseException) -> str | None:
+    # Commands that load no plugin are not to load any for this.
+    plugins = sys.modules.get("zoo.plugins")
+    return plugins.line_of_plugin(error) if plugins else None
 
 
 def _usage(error: Exception) -> tuple[str, int]:

@@ -152,22 +152,10 @@ def check(
 
     Of a file of Python, which need not be installed, every model and reference is checked.
     """
-    from zoo.cli.output import Console, shown
-    from zoo.conformance.suite import examine
+    from zoo.cli.output import Console
+    from zoo.cli.plugins import check_things
 
-    console = Console()
-    broken = 0
-    architectures = _named(name)
-    for architecture in architectures:
-        if len(architectures) > 1:
-            console.print(shown(architecture.name), style="bold")
-        for finding in examine(architecture):
-            broken += finding.verdict == "broken"
-            verdict, said = str(finding).split(" ", 1)
-            # The verdicts stand in a column; what follows is the model's own words.
-            console.print(f"{verdict:<7} {shown(said)}", soft_wrap=True)
-    if broken:
-        console.print(f"{broken} promises are broken")
+    if check_things(Console(), _named(name)):
         raise typer.Exit(1)
 
 

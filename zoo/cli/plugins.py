@@ -1,21 +1,36 @@
-"""`zoo plugins`: what is installed, what it adds, and what did not load."""
+"""`zoo plugins`: what is installed, what it adds, what did not load, and checking it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
 
-def plugins() -> None:
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console
+
+    from zoo.conformance.suite import Thing
+    from zoo.entry_points import Plugin
+
+app = typer.Typer(help="Plugins: what they add, and whether it works.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def plugins(context: typer.Context) -> None:
     """List plugins with what each adds, or the reason why it could not."""
+    if context.invoked_subcommand:
+        return
     from rich.table import Table
 
     from zoo.cli.output import Console, shown
     from zoo.entry_points import LIMIT
-    from zoo.plugins import registry
-    from zoo.report.brought import section_registry
 
     table = Table("plugin", "from", "adds", "problem")
     for column in table.columns:
         column.overflow = "fold"
-    for plugin in (*registry().plugins, *section_registry().plugins):
+    for plugin in _all_plugins():
         adds = "; ".join(
             f"{hook.removeprefix('zoo_').replace('_', ' ')}: {', '.join(names)}"
             for hook, names in plugin.adds.items()
@@ -23,3 +38,102 @@ def plugins() -> None:
         problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors + plugin.changed
         table.add_row(*map(shown, (plugin.name, plugin.origin, adds, "; ".join(problems))))
     Console().print(table)
+
+
+@app.command("check")
+def check(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A plugin, a package, one thing that a plugin adds, or a file: mine.py. "
+            "Else all but those of film-zoo itself.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Check models, codecs, metrics, sections and films against what is promised of them.
+
+    Exits with 1 if one breaks what it does not waive, or if a plugin did not load.
+    """
+    from zoo.cli.output import Console
+
+    console = Console()
+    failed, things = _chosen(name)
+    for line in failed:
+        console.print(f"broken  {line}", soft_wrap=True, markup=False, highlight=False)
+    broken = len(failed) + check_things(console, things)
+    if broken:
+        raise typer.Exit(1)
+
+
+def check_things(console: Console, things: Iterable[Thing]) -> int:
+    """Print what the checks find of each thing; return how many promises are broken."""
+    from zoo.cli.output import shown
+    from zoo.conformance.suite import examine, lines
+
+    things = list(things)
+    broken = 0
+    for thing in things:
+        if len(things) > 1:
+            console.print(shown(thing.name), style="bold")
+        findings = list(examine(thing))
+        broken += sum(finding.verdict == "broken" for finding in findings)
+        for line in lines(findings):
+            verdict, said = line.split(" ", 1)
+            # The verdicts stand in a column; what follows is the plugin's own words.
+            console.print(f"{verdict:<7} {shown(said)}", soft_wrap=True)
+    if broken:
+        console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
+    return broken
+
+
+def _all_plugins() -> list[Plugin]:
+    from zoo.plugins import registry
+    from zoo.report.brought import section_registry
+
+    return [*registry().plugins, *section_registry().plugins]
+
+
+def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
+    """What a word names: lines on what did not load, and things; BadInput if that is nothing."""
+    from zoo.entry_points import BUILT_IN, is_file_name, plugin_file
+    from zoo.errors import BadInput
+    from zoo.plugins import add_file
+    from zoo.report.brought import add_section_file
+
+    if word is not None and is_file_name(word):
+        path = plugin_file(word, "zoo plugins check")
+        loaded = [add_file(path), *add_section_file(path)]
+    elif word is None:
+        loaded = [plugin for plugin in _all_plugins() if plugin.package != BUILT_IN]
+        if not loaded:
+            raise BadInput("no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+    else:
+        loaded = [plugin for plugin in _all_plugins() if word in (plugin.name, plugin.package)]
+    things = list(_things(loaded))
+    if not loaded:
+        things = [thing for thing in _things(_all_plugins()) if thing.name == word]
+        if not things:
+            raise BadInput(
+                f"no plugin, package, model, codec, metric, section or film is called {word!r}; "
+                "`zoo plugins` lists them"
+            )
+    return [line for plugin in loaded for line in plugin.failures()], things
+
+
+def _things(plugins: Iterable[Plugin]) -> Iterator[Thing]:
+    """What plugins have added."""
+    from zoo.plugins import registry
+    from zoo.report.brought import section_registry
+
+    known = registry()
+    kinds = {
+        "zoo_models": known.models,
+        "zoo_references": {**known.references, **known.codecs},
+        "zoo_metrics": known.metrics,
+        "zoo_films": known.films,
+        "zoo_report_sections": section_registry().sections,
+    }
+    for plugin in plugins:
+        for hook, names in plugin.adds.items():
+            yield from (kinds[hook][name] for name in names)  # type: ignore[index]

@@ -7,6 +7,7 @@ Backward passes need a driver and are not tried.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,6 +72,17 @@ def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging a traceback of what fails: it is raised as well."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
 def _moved(model: Autoencoder) -> Iterator[Tensor]:
     """Make a model's tensors fake ones on the GPU; yield samples like them."""
     mode = FakeTensorMode(allow_non_fake_inputs=False)
@@ -89,7 +101,7 @@ def _moved(model: Autoencoder) -> Iterator[Tensor]:
 
     # Held until all are moved: a number that was freed could be another tensor's.
     held = [*model.parameters(), *model.buffers()]
-    with mode:
+    with mode, _quiet():
         for module in model.modules():
             for tensors in (module._parameters, module._buffers):
                 for name, tensor in tensors.items():

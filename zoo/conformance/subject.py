@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames
 from zoo.frame_size import FrameSize
+from zoo.plain_text import named
 from zoo.sampling import Sampling
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
@@ -162,7 +163,10 @@ def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Lo
         # As in training, where torch's own generators follow from the step as well.
         torch.manual_seed(number)
         halfway = torch.tensor(0.5, dtype=batch.frames.dtype)
-        return model.losses(batch, Step(halfway, number, generator))
+        losses = model.losses(batch, Step(halfway, number, generator))
+    if not isinstance(losses, Mapping):
+        raise ValueError(f"losses gave {named(losses)}; it gives a zoo.Loss for each player")
+    return losses
 
 
 def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:

@@ -1,19 +1,65 @@
-"""Running the checks on one architecture, and what its waivers make of the findings."""
+"""Running the checks on what a plugin brings, and what waivers make of the findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from zoo.autoencoder import Autoencoder
+from zoo.codec import FilmCodec
+from zoo.conformance import codecs, films, metrics, sections
 from zoo.conformance.checks import CHECKS
+from zoo.conformance.inference import shapes_and_range
 from zoo.conformance.subject import Subject
+from zoo.conformance.training import players_cover_the_model
 from zoo.conformance.verdict import Broken, CannotTell
+from zoo.films.entry import FilmEntry
+from zoo.metric import Metric
+from zoo.plain_text import error_line
+from zoo.report.section import ReportSection
 
 Verdict = Literal["kept", "waived", "unknown", "broken"]
+Thing = type[Autoencoder] | type[FilmCodec] | type[Metric] | type[ReportSection] | FilmEntry
+"""What a plugin brings."""
 
-_BY_NAME = {check.__name__.replace("_", " "): check for check in CHECKS}
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing that plugins bring, and what is promised of it."""
+
+    checks: Mapping[str, Callable[[Any], None]]
+    """By name, in the order in which they are made."""
+    subject: Callable[[Any], Any]
+    """Makes what the checks are given."""
+    first: Sequence[str]
+    """Checks without which others tell nothing: where one is broken they may fail, too."""
+
+
+def _kind(checks: Iterable[Callable[[Any], None]], subject: Any, *first: Any) -> Kind:
+    return Kind({_name(check): check for check in checks}, subject, [*map(_name, first)])
+
+
+def _name(check: Callable[[Any], None]) -> str:
+    return str(check.__name__).replace("_", " ")
+
+
+_KINDS: tuple[tuple[type, Kind], ...] = (
+    (Autoencoder, _kind(CHECKS, Subject, shapes_and_range, players_cover_the_model)),
+    (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_a_frame)),
+    (FilmCodec, _kind(codecs.CHECKS, codecs.CodecSubject, codecs.gives_every_frame_back)),
+    (ReportSection, _kind(sections.CHECKS, sections.SectionSubject, sections.is_written)),
+    (FilmEntry, _kind(films.CHECKS, lambda entry: entry, films.files_are_there)),
+)
+
+
+def kind_of(thing: Thing) -> Kind:
+    """The kind of a thing; raises TypeError if plugins bring nothing of the sort."""
+    for base, kind in _KINDS:
+        if isinstance(thing, base) or (isinstance(thing, type) and issubclass(thing, base)):
+            return kind
+    raise TypeError(f"{thing!r} is no model, metric, codec, film or section of the report")
 
 
 @dataclass(frozen=True)
@@ -29,7 +75,7 @@ class Finding:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the model; None where it keeps its promise or has a waiver."""
+        """What is wrong with the thing; None where it keeps its promise or has a waiver."""
         return self.detail if self.verdict == "broken" else None
 
     def __str__(self) -> str:
@@ -38,35 +84,39 @@ class Finding:
         return f"{self.verdict:<7} {self.check}: {said}"
 
 
-def names_of_checks(architecture: type[Autoencoder]) -> list[str]:
-    """Every check, and every waiver of the architecture that is for none of them."""
-    return [*_BY_NAME, *(name for name in architecture.waivers if name not in _BY_NAME)]
+def names_of_checks(thing: Thing) -> list[str]:
+    """Every check, and every waiver of a model that is for none of them."""
+    names = kind_of(thing).checks
+    return [*names, *(name for name in _waivers(thing) if name not in names)]
 
 
-def examine(architecture: type[Autoencoder]) -> Iterator[Finding]:
-    """Run every check on an architecture, one after another, whatever the others found."""
-    for name in names_of_checks(architecture):
-        yield examine_one(architecture, name)
+def examine(thing: Thing) -> Iterator[Finding]:
+    """Run every check on a thing, one after another, whatever the others found."""
+    for name in names_of_checks(thing):
+        yield examine_one(thing, name)
 
 
-def examine_one(architecture: type[Autoencoder], name: str) -> Finding:
+def examine_one(thing: Thing, name: str) -> Finding:
     """Run the check of that name.
 
     A waiver where the promise is kept, or for a check that does not exist, is broken itself: it
     would hide what breaks later, and says of the model what is not so.
     """
-    reason = architecture.waivers.get(name)
-    if name not in _BY_NAME:
+    kind, reason = kind_of(thing), _waivers(thing).get(name)
+    if name not in kind.checks:
         return Finding(name, "", "broken", f"needless waiver: no check has this name ({reason})")
-    promise = " ".join((_BY_NAME[name].__doc__ or "").split())
+    promise = " ".join((kind.checks[name].__doc__ or "").split())
     try:
-        _BY_NAME[name](Subject(architecture))
+        kind.checks[name](kind.subject(thing))
     except CannotTell as unknown:
         return Finding(name, promise, "unknown", str(unknown))
-    except Broken as broken:
-        problem = str(broken)
-    except Exception as error:  # the model's own code failed: that is the finding
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
+    except Exception as error:  # the plugin's own code may fail: that is the finding
+        # One fault is one finding: what fails elsewhere because of it says no more.
+        failed = not isinstance(error, Broken) or error.__context__ is not None
+        if failed and (mend := _broken_before(thing, kind, name)):
+            why = f"it cannot be examined before {mend!r} is kept"
+            return Finding(name, promise, "unknown", why)
+        problem = str(error) if isinstance(error, Broken) else error_line(error)
     else:
         if reason is None:
             return Finding(name, promise, "kept")
@@ -75,3 +125,26 @@ def examine_one(architecture: type[Autoencoder], name: str) -> Finding:
     if reason is None:
         return Finding(name, promise, "broken", problem)
     return Finding(name, promise, "waived", f"{problem} (waiver: {reason})")
+
+
+def _broken_before(thing: Thing, kind: Kind, name: str) -> str | None:
+    """The first check without which the one of this name tells nothing, where it is broken."""
+    before = itertools.takewhile(lambda first: first != name, kind.first)
+    return next((each for each in before if examine_one(thing, each).verdict == "broken"), None)
+
+
+def _waivers(thing: Thing) -> Mapping[str, str]:
+    waivers: Mapping[str, str] = getattr(thing, "waivers", {})
+    return waivers
+
+
+def lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """Findings as lines to print; what cannot be told for one and the same reason is one line."""
+    unknown: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.verdict == "unknown":
+            unknown.setdefault(finding.detail, []).append(finding.check)
+        else:
+            yield str(finding)
+    for reason, checks in unknown.items():
+        yield str(Finding(", ".join(checks), "", "unknown", reason))

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
+from zoo.contract import names_its_fields
 from zoo.errors import BadInput
 from zoo.films.geometry import Fit, parse_crop, parse_fit
 from zoo.films.naming import check_film_name
@@ -23,6 +24,7 @@ _MOST = 4e6
 _RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 
 
+@names_its_fields
 @dataclass(frozen=True)
 class FilmEntry:
     """A film as the catalogue knows it: where it lies and what to take of it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from zoo.contract import refuse
@@ -17,9 +18,9 @@ from zoo.entry_points import (
     limit,
     load,
     may_fill,
-    named,
     refuse_broken_files,
 )
+from zoo.plain_text import named
 from zoo.records import Results
 from zoo.report.markdown import Markdown
 from zoo.report.section import ReportSection, check_text
@@ -46,7 +47,14 @@ class SectionRegistry:
     def __init__(self, entry_points: Iterable[Point], only: frozenset[str] | None = None) -> None:
         self.sections: dict[str, type[ReportSection]] = {}
         self.origins: dict[str, str] = {}
-        self.plugins = load(GROUP, entry_points, self._add, only)
+        self.plugins: list[Plugin] = []
+        self.add(entry_points, only)
+
+    def add(self, points: Iterable[Point], only: frozenset[str] | None = None) -> list[Plugin]:
+        """Load more plugins, and return them with what each adds or why it could not."""
+        added = load(GROUP, points, self._add, only)
+        self.plugins += added
+        return added
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
         if not (isinstance(thing, type) and issubclass(thing, ReportSection)):
@@ -104,3 +112,18 @@ def section_registry() -> SectionRegistry:
     sections = SectionRegistry(points, limit())
     refuse_broken_files(sections.plugins, points)
     return sections
+
+
+def add_section_file(path: Path) -> list[Plugin]:
+    """Load the sections in a file of Python, if it may have some, beside those there are.
+
+    Raises BadInput if one is not as it should be.
+    """
+    point = PluginFile(path)
+    sections = section_registry()
+    there = [p for p in sections.plugins if (p.name, p.folder) == (path.name, str(path.parent))]
+    if there or not may_fill(point, "zoo_report_sections"):
+        return there
+    added = sections.add([point])
+    refuse_broken_files(added, [point])
+    return added

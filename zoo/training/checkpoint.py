@@ -22,6 +22,8 @@ from zoo.workspace import written_aside
 
 _TIMES_AS_LARGE, _BESIDE = 16, 64 << 20
 """What a checkpoint may take: a model, its average and its moments are four times the model."""
+_NAMED = 3
+"""Tensors that do not fit, in a message."""
 FORMAT = "film-zoo checkpoint 3"
 
 
@@ -181,10 +183,17 @@ def _check_fit(model: Autoencoder, shapes: Mapping[str, Sequence[int]], path: Pa
     expected = {name: list(tensor.shape) for name, tensor in kept_state(model).items()}
     wrong = [n for n in {**expected, **shapes} if expected.get(n) != shapes.get(n)]
     if wrong:
-        has, needs = shapes.get(wrong[0]), expected.get(wrong[0])
-        raise BadInput(
-            f"{path} does not fit {model.name}: {wrong[0][:200]} has "
-            f"{'no tensor' if has is None else f'the shape {list(has)}'} in the file and "
-            f"{'none' if needs is None else needs} in the model; was the model or its options "
-            "changed since it was trained?"
+        named = "; ".join(
+            f"{name[:200]} is {_shape(shapes.get(name))} in the file and "
+            f"{_shape(expected.get(name))} in the model"
+            for name in wrong[:_NAMED]
         )
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise BadInput(
+            f"{path} does not fit {model.name}: {named}{more}. The model is not the one that was "
+            "trained: train it again, or go back to the version of its plugin that run.json names"
+        )
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return "missing" if shape is None else str(list(shape))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
+from zoo.plain_text import error_line
 from zoo.recipe import Recipe
 
 Reduce = Callable[[Tensor], Tensor]
@@ -87,7 +88,7 @@ class Players:
         """Raises ValueError where the model's players or their optimisers break the contract."""
         self.model = model
         self.players = [
-            Player(name, groups, _declared(model, name), recipe or model.recipe)
+            _made(model, name, groups, recipe or model.recipe)
             for name, groups in PlayerParameters.of(model).by_player.items()
         ]
 
@@ -168,6 +169,16 @@ class Players:
                     plays = reduce(plays.detach().float()) >= 0.5
             player.set_progress(progress)
             player.move(mine, plays)
+
+
+def _made(model: Autoencoder, name: str, groups: list[Group], recipe: Recipe) -> Player:
+    declared = _declared(model, name)
+    try:
+        return Player(name, groups, declared, recipe)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        why = error_line(error)
+        said = f"optimizer({name!r}) gave {declared}, which timm refuses"
+        raise ValueError(f"{model.name}: {said}: {why}") from error
 
 
 def _declared(model: Autoencoder, player: str) -> Optimizer:

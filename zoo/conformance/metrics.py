@@ -1,0 +1,132 @@
+"""What is promised of a metric, one function each; all are given a `MetricSubject`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.conformance.subject import extremes, scene
+from zoo.conformance.verdict import CannotTell, expect
+from zoo.evaluation.scoring import score_pairs
+from zoo.frame_size import FrameSize
+from zoo.metric import Metric, TemporalMetric, Unavailable, ready
+
+SIZES = (FrameSize(64, 36), FrameSize(50, 38))
+FRAMES, NEAR = 6, 1e-3
+"""Frames of the scene, and how far numbers may lie apart that should be equal, of their size."""
+
+
+@dataclass(frozen=True)
+class MetricSubject:
+    """A metric under examination."""
+
+    metric: type[Metric]
+
+    def made(self) -> Metric:
+        """An instance on the processor; CannotTell where the metric is not available."""
+        try:
+            return ready(self.metric, torch.device("cpu"))
+        except Unavailable as reason:
+            raise CannotTell(f"it is not available here: {reason}") from None
+
+    def values(self, originals: Tensor, drawn: Tensor, batch: int = FRAMES) -> Tensor:
+        """A value of each frame, (N,), measured in batches of so many."""
+        pairs = zip(originals.split(batch), drawn.split(batch), strict=True)
+        (found,) = score_pairs(pairs, [0], [self.made()]).values()
+        return torch.from_numpy(found)
+
+
+def noisy(frames: Tensor, level: float = 0.1) -> Tensor:
+    """Frames with noise on them, in whole 255ths."""
+    noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
+    return ((frames + level * noise).clamp(0, 1) * 255).round() / 255
+
+
+def says_what_it_is(subject: MetricSubject) -> None:
+    """The label and the source are there, on one line each."""
+    for attribute in ("label", "source"):
+        text = getattr(subject.metric, attribute)
+        expect(text.strip() and "\n" not in text, f"its {attribute} is {text!r}")
+
+
+def gives_one_number_a_frame(subject: MetricSubject) -> None:
+    """At any even size each frame has one number, finite or NaN, whatever is in it."""
+    for size in SIZES:
+        for frames in (scene(FRAMES, size), extremes(size)):
+            for drawn in (frames, noisy(frames)):
+                values = subject.values(frames, drawn)
+                expect(not values.isinf().any(), f"a frame of {size} has the value {values.max()}")
+
+
+def is_defined_for_a_film(subject: MetricSubject) -> None:
+    """Some frame of a moving scene with noise on it has a value."""
+    frames = scene(FRAMES, SIZES[0])
+    expect(not subject.values(frames, noisy(frames)).isnan().all(), "every frame has NaN")
+
+
+def measures_a_frame_alone(subject: MetricSubject) -> None:
+    """A frame has the value in company that it has alone."""
+    frames = scene(FRAMES, SIZES[0])
+    drawn = noisy(frames)
+    together, alone = subject.values(frames, drawn), subject.values(frames, drawn, batch=1)
+    expect(_near(together, alone), f"{_told(together)} together and {_told(alone)} one by one")
+
+
+def measures_the_same_twice(subject: MetricSubject) -> None:
+    """The same frames have the same values each time."""
+    frames = scene(FRAMES, SIZES[0])
+    first, second = (subject.values(frames, noisy(frames)) for _ in range(2))
+    expect(_near(first, second), f"{_told(first)} and then {_told(second)}")
+
+
+def leaves_frames_as_they_are(subject: MetricSubject) -> None:
+    """Frames that it is given, and that others are given after it, are not changed."""
+    frames = scene(FRAMES, SIZES[0])
+    given = [frames.clone(), noisy(frames)]
+    if issubclass(subject.metric, TemporalMetric):
+        given += [torch.cat([f[:1], f[:-1]]) for f in given]
+    before = [each.clone() for each in given]
+    subject.made()(*given)
+    names = ("originals", "reconstructions", "earlier originals", "earlier reconstructions")
+    for name, each, was in zip(names, given, before, strict=False):
+        expect(torch.equal(each, was), f"it changes the {name}")
+
+
+def tells_better_from_worse(subject: MetricSubject) -> None:
+    """Frames as they were are better than frames with noise, by `better`."""
+    frames = scene(FRAMES, SIZES[0])
+    same, worse = (
+        float(subject.values(frames, drawn).nanmean()) for drawn in (frames, noisy(frames))
+    )
+    if math.isnan(same) or math.isnan(worse):
+        raise CannotTell("it has no value for the one or the other")
+    better = subject.metric.better
+    holds = {
+        "higher": same > worse,
+        "lower": same < worse,
+        "one": min(same, worse) > 0 and abs(math.log(same)) < abs(math.log(worse)),
+    }[better]
+    expect(holds, f"{same:g} as they were and {worse:g} with noise, where {better!r} is better")
+
+
+def _near(first: Tensor, second: Tensor) -> bool:
+    return torch.allclose(first, second, rtol=NEAR, atol=NEAR * 1e-2, equal_nan=True)
+
+
+def _told(values: Tensor) -> str:
+    return ", ".join(f"{value:.5g}" for value in values.tolist()[:3])
+
+
+CHECKS: tuple[Callable[[MetricSubject], None], ...] = (
+    says_what_it_is,
+    gives_one_number_a_frame,
+    is_defined_for_a_film,
+    measures_a_frame_alone,
+    measures_the_same_twice,
+    leaves_frames_as_they_are,
+    tells_better_from_worse,
+)
