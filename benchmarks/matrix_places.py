@@ -63,6 +63,9 @@ class Nobody:
     def trained(self, cell: Cell, moment: Moment) -> None:
         """Nothing."""
 
+    def coding(self, cell: Cell, line: str) -> None:
+        """Nothing."""
+
     def evaluating(self, cell: Cell) -> None:
         """Nothing."""
 

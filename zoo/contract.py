@@ -42,7 +42,7 @@ def names_its_fields(kind: type[_T]) -> type[_T]:
                 raise TypeError(f"zoo.{kind.__name__} has no {name!r}; it has: {', '.join(fields)}")
         inner(self, *values, **named)
 
-    kind.__init__ = checked  # type: ignore[method-assign, assignment]
+    kind.__init__ = checked  # type: ignore[method-assign]
     return kind
 
 
