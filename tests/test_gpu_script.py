@@ -153,6 +153,13 @@ def test_a_stage_whose_workers_die_over_and_over_has_failed(setup: Setup) -> Non
     assert summary.media and summary.media.state == "done"
 
 
+def test_what_an_earlier_run_left_damaged_is_said_before_any_work(setup: Setup) -> None:
+    stage_file(setup.out, "smoke").write_text("{")
+    with pytest.raises(BadInput, match=r"smoke\.json"):
+        supervised(setup, {"media": {"a": "ok"}})
+    assert not stage_file(setup.out, "media").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kill_in_the_middle_leaves_what_was_done_and_no_worker(
     setup: Setup, number: signal.Signals

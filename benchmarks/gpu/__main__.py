@@ -12,6 +12,7 @@ import argparse
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -28,10 +29,11 @@ VIDEOS = {
 
 def main() -> None:
     """Read the arguments and run."""
+    began = time.time()
     asked = _parser().parse_args()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        _run(asked)
+        _run(asked, began)
     except ZooError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(error.exit_code) from None
@@ -39,7 +41,7 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _run(asked: argparse.Namespace) -> None:
+def _run(asked: argparse.Namespace, began: float) -> None:
     if not 0 < asked.minutes <= 24 * 60:
         raise BadInput(f"--minutes is above 0 and at most a day; not {asked.minutes:g}")
     stages = _words(asked.stages, list(STAGES), "stage") or list(STAGES)
@@ -59,7 +61,7 @@ def _run(asked: argparse.Namespace) -> None:
             work=Path(work),
         )
         _say(f"{name}: {asked.minutes:g} minutes at most, results in {out}")
-        summary = Supervisor(setup, asked.minutes, _say).run(stages)
+        summary = Supervisor(setup, asked.minutes, _say, began=began).run(stages)
     _say(f"{summary.seconds:.0f} s; {out / 'summary.md'}")
 
 

@@ -21,16 +21,19 @@ from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.workspace import Workspace
 
 TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
+MAIN = ("vaegan", "perceptual", "best", "broad2016", "vae")
+"""The models that come first: the time may not suffice for all."""
 BEGINNING = 0.1
 """Share of a film that is passed over, where titles are."""
 
 
 def architectures(here: Here) -> dict[str, type[Autoencoder]]:
-    """The models to try, by name; references are none."""
+    """The models to try, by name, the main ones first; references are none."""
     known = registry().models
-    if not here.setup.models:
-        return dict(known)
-    return {name: registry().architecture(name) for name in here.setup.models}
+    asked = here.setup.models or list(known)
+    names = [name for name in MAIN if name in asked]
+    names += [name for name in asked if name not in names]
+    return {name: known[name] for name in names}
 
 
 def settings(here: Here, preset: str, **chosen: Any) -> Settings:

@@ -33,11 +33,11 @@ class Plan:
 
 
 STAGES = {
-    "machine": Plan(Stage[MachineResult], until=0.05, item=1.0),
-    "smoke": Plan(Stage[SmokeResult], until=0.25, item=0.3),
-    "throughput": Plan(Stage[ThroughputResult], until=0.56, item=0.3),
-    "workload": Plan(Stage[WorkloadResult], until=0.68, item=0.6),
-    "media": Plan(Stage[MediaResult], until=0.78, item=0.4),
+    "machine": Plan(Stage[MachineResult], until=0.04, item=1.0),
+    "smoke": Plan(Stage[SmokeResult], until=0.30, item=0.3),
+    "throughput": Plan(Stage[ThroughputResult], until=0.58, item=0.3),
+    "workload": Plan(Stage[WorkloadResult], until=0.70, item=0.6),
+    "media": Plan(Stage[MediaResult], until=0.79, item=0.4),
     "films": Plan(Stage[FilmResult], until=1.0, item=0.6),
 }
 """By name: the module `benchmarks.gpu.<name>` does the work and `<name>.json` holds its results."""

@@ -14,6 +14,7 @@ from zoo.gpu_records import (
     MachineResult,
     SmokeResult,
     Stage,
+    WorkloadResult,
 )
 from zoo.records import write_json
 
@@ -74,7 +75,7 @@ def as_markdown(summary: GpuSummary) -> str:
         head = ["batch", "compiled", "frames/s", "of peak", "data stall", "168,000 x 6 frames, s"]
         parts.append(
             _section(
-                "The 2016 workload (goal: 300 s, 40 % of peak)",
+                f"The 2016 workload{_parameters(summary.workload)}: goal 300 s, 40 % of peak",
                 summary.workload,
                 _table(head, rows),
             )
@@ -145,6 +146,12 @@ def _section(title: str, stage: Stage[Any], table: str) -> str:
 
 def _missing(item: Item[Any]) -> str:
     return f"- {item.name}: {item.state}" + (f" ({_cell(item.error[-1])})" if item.error else "")
+
+
+def _parameters(stage: Stage[WorkloadResult]) -> str:
+    """Of the model, in brackets, once one training was measured."""
+    counts = [result.parameters for result in _results(stage)]
+    return f" ({counts[0] / 1e6:.1f} M parameters)" if counts else ""
 
 
 def _smoke(stage: Stage[SmokeResult]) -> str:

@@ -45,22 +45,30 @@ class Supervisor:
         minutes: float,
         say: Callable[[str], None],
         worker: Sequence[str] = WORKER,
+        began: float | None = None,
     ) -> None:
-        """`minutes` are for all stages together; `worker` is the command of a worker."""
+        """`minutes` are for everything since `began`, in seconds since 1970, or since now.
+
+        `worker` is the command of a worker.
+        """
         self.setup = setup
         self.minutes = minutes
         self.say = say
         self.command = list(worker)
-        self.began = time.time()
-        self.began_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.began = time.time() if began is None else began
+        self.began_at = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
         self.budget = 60 * minutes - min(RESERVE, 6 * minutes)
         self._worker: subprocess.Popen[str] | None = None
         self._log = setup.work / "worker.log"
 
     def run(self, stages: Sequence[str]) -> GpuSummary:
-        """Run these stages; a request to stop ends the one at work and still sums up."""
+        """Run these stages; a request to stop ends the one at work and still sums up.
+
+        Raises BadInput, before any work, if the file of another stage is damaged.
+        """
         for name in stages:
             stage_file(self.setup.out, name).unlink(missing_ok=True)
+        self._sum_up()  # raises where what an earlier run left cannot be read
         try:
             for name in stages:
                 self._stage(name)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.gpu.material import architectures, settings
+from benchmarks.gpu.material import MAIN, architectures, settings
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work
 from zoo.autoencoder import Batch
@@ -24,8 +24,6 @@ from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 
 BATCHES = (32, 128, 512)
 TINY_BATCHES = (2, 4)
-MAIN = ("vaegan", "perceptual", "best", "broad2016", "vae")
-"""Compiled first: a compilation takes long, and the time may not suffice for all models."""
 SECONDS = {False: 1.0, True: 0.05}
 """Of timing for each item, whether tiny or not."""
 BLOCK = {False: 0.1, True: 0.01}
