@@ -204,6 +204,33 @@ def test_a_kill_in_the_middle_leaves_what_was_done_and_no_worker(
         assert summary.smoke and summary.smoke.error == ["the run was stopped"]
 
 
+def test_a_step_that_waits_for_the_gpu_is_named_with_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    from benchmarks.gpu.waiting import what_waits
+
+    modes: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    gpu = torch.device("cuda")
+
+    def reads_a_loss() -> None:
+        raise RuntimeError("called a synchronizing CUDA operation")
+
+    def fails() -> None:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    assert what_waits(gpu, lambda: None) is None
+    line = reads_a_loss.__code__.co_firstlineno + 1
+    assert what_waits(gpu, reads_a_loss) == (
+        f"test_gpu_script.py:{line}: called a synchronizing CUDA operation"
+    )
+    with pytest.raises(RuntimeError, match="illegal"):
+        what_waits(gpu, fails)
+    assert modes == ["error", "default"] * 3
+
+
 def test_a_worker_ends_with_its_input() -> None:
     command = [sys.executable, "-m", "benchmarks.gpu.worker"]
     ended = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=120)
@@ -386,4 +413,6 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
     for path in (film.record, film.strip, film.video):
         assert path and 0 < (out / path).stat().st_size < 1_500_000
     assert film.scores["seen"]["psnr"]
-    assert "A trial of the script" in (out / "summary.md").read_text()
+    told = (out / "summary.md").read_text()
+    assert "A trial of the script" in told
+    assert "](films/ae.webp)" in told and "](films/ae.mp4)" in told

@@ -58,7 +58,7 @@ def as_markdown(summary: GpuSummary) -> str:
             ]
             for r in _results(summary.throughput)
         ]
-        head = ["model", "batch", "compiled", "frames/s", "of peak", "memory", "first step, s"]
+        head = ["model", "batch", "compiled", "frames/s", "of peak", "memory, GB", "first step, s"]
         parts.append(_section("Training step", summary.throughput, _table([*head, "waits"], rows)))
     if summary.workload:
         rows = [
@@ -110,12 +110,16 @@ def _head(summary: GpuSummary) -> str:
         rates = ", ".join(
             f"{kind} {(rate or 0) / 1e12:.3g}" for kind, rate in machine.matmul_rates.items()
         )
-        lines.append(
-            f"driver {machine.driver or 'unknown'}, power limit "
-            f"{_number(machine.power_limit_watts)} W, {_gigabytes(machine.memory_bytes)} GB; "
-            f"large matrix products, TFLOP/s: {rates}; "
-            f"copies within memory, TB/s: {(machine.copy_rate or 0) / 1e12:.2g}"
-        )
+        facts = [
+            f"driver {machine.driver}" if machine.driver else "",
+            f"power limit {_number(machine.power_limit_watts)} W"
+            if machine.power_limit_watts
+            else "",
+            f"{_gigabytes(machine.memory_bytes)} GB" if machine.memory_bytes else "",
+            f"large matrix products, TFLOP/s: {rates}",
+            f"copies within memory, TB/s: {(machine.copy_rate or 0) / 1e12:.2g}",
+        ]
+        lines.append("; ".join(fact for fact in facts if fact))
     sources = ", ".join(summary.sources) or "the embedded clips"
     lines.append(
         f"{summary.began}, {summary.seconds:.0f} of {60 * summary.minutes:.0f} s, on {sources}"
@@ -180,7 +184,13 @@ def _films(stage: Stage[Any]) -> str:
         for r in _results(stage)
         for part, scores in r.scores.items()
     ]
-    return _table(["model", "film", "steps", "seconds", "part", *metrics], rows)
+    lines = [_table(["model", "film", "steps", "seconds", "part", *metrics], rows)]
+    for r in _results(stage):
+        if r.strip:
+            lines.append(f"![{r.model}: frames over reconstructions]({r.strip})")
+        if r.video:
+            lines.append(f"[{r.model}: {r.film} beside its reconstruction]({r.video})")
+    return "\n\n".join(line for line in lines if line)
 
 
 def _results(stage: Stage[Any]) -> list[Any]:
