@@ -290,7 +290,7 @@ def with_codes(whole: Path, codes: int, levels: np.ndarray) -> Path:
 
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
         said["latent"] = {"shape": [levels.shape[1]], "bits": scale.bits, "codes": codes}
-        packed = Latents(torch.from_numpy(levels), (levels.shape[1],), scale).packed
+        packed = Latents(torch.from_numpy(levels), (levels.shape[1],), scale, len(levels)).packed
         tensors["latents"] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
         tensors["lowest"], tensors["step"] = scale.lowest, scale.step
 
