@@ -51,7 +51,7 @@ def test_share_of_a_step_outside_the_network(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_step_by_hand_has_the_same_gradients(way: str) -> None:
-    model: Any = Subject(registry().models["vaegan"]).build().double().train()
+    model: Any = Subject(registry().models["vaegan"]).to_train().double()
     # Its spectral norm is estimated anew in each pass while it trains: some ways pass twice.
     model.discriminator.eval()
     frames = scene(4, model.size).double()

@@ -259,9 +259,9 @@ FAULTS = {
     PeekingThroughTheLatent: "draws from the latent alone",
     StateOutsideTheWeights: "reloads to the bit",
     WrongRange: "shapes and range",
-    TooManyNumbers: "latent size",
-    TooFewNumbers: "latent size",
-    ALatentOfItsOwn: "latent size",
+    TooManyNumbers: "latent as declared",
+    TooFewNumbers: "latent as declared",
+    ALatentOfItsOwn: "latent as declared",
     Undecided: "deterministic",
     LeavesFramesOut: "trains on every frame",
     ComesBackElsewhere: "comes back from coordinates",
@@ -393,7 +393,7 @@ class Overcautious(Sound):
 def test_a_waived_finding_is_told_with_its_reason_and_breaks_nothing() -> None:
     finding = examine_one(Historic, "batch invariant")
     assert (finding.verdict, finding.problem) == ("waived", None)
-    assert str(finding).startswith("waived  batch invariant: a frame's latent moved by")
+    assert str(finding).startswith("waived  batch invariant: a latent moved by")
     assert str(finding).endswith("(waiver: as it was published)")
     assert broken(Historic) == {}
 

@@ -11,7 +11,7 @@ from zoo.training.average import WeightAverage
 
 
 def test_the_average_of_trained_weights_is_that_of_timm() -> None:
-    model = Subject(registry().models["vaegan"]).build().train()
+    model = Subject(registry().models["vaegan"]).to_train()
     ours, theirs = WeightAverage(model, 0.9), ModelEmaV3(model, decay=0.9, use_warmup=True)
     for step in range(40):
         with torch.no_grad():
@@ -26,7 +26,7 @@ def test_the_average_of_trained_weights_is_that_of_timm() -> None:
 
 def test_what_is_not_trained_has_the_values_that_belong_together() -> None:
     """A codebook that a model moves by itself, its counts, and a buffer that it replaces."""
-    model = Subject(registry().models["ae"]).build().train()
+    model = Subject(registry().models["ae"]).to_train()
     codebook = torch.nn.Parameter(torch.zeros(4, 2), requires_grad=False)
     model.register_parameter("codebook", codebook)
     model.register_buffer("sums", torch.zeros(4, 2))

@@ -29,16 +29,16 @@ CPU = torch.device("cpu")
 def test_waiting_for_frames_is_told_and_recorded(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = FrameFeed.pixels
+    read = FrameFeed.read
 
-    def slow(self: FrameFeed, step: int) -> torch.Tensor:
+    def slow(self: FrameFeed, step: int) -> tuple[torch.Tensor, ...]:
         time.sleep(0.02)
         return read(self, step)
 
     moments: list[Moment] = []
     folder = RunFolder(tmp_path / "plain")
     train(folder, config_of("ae", film), film, CPU, watch=moments.append)
-    monkeypatch.setattr(FrameFeed, "pixels", slow)
+    monkeypatch.setattr(FrameFeed, "read", slow)
     starved = RunFolder(tmp_path / "starved")
     late: list[Moment] = []
     train(starved, config_of("ae", film), film, CPU, watch=late.append)

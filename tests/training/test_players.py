@@ -30,7 +30,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", registry().models)
 def test_each_gradient_is_that_of_the_players_own_loss_alone(name: str) -> None:
-    model = Subject(registry().models[name]).build().double().train()
+    model = Subject(registry().models[name]).to_train().double()
     frames = scene(4, model.size).double()
     twins = {player: copy.deepcopy(model) for player, _ in PlayerParameters.of(model)}
 
@@ -118,8 +118,8 @@ def test_a_gated_step_moves_the_others_exactly_as_it_would_have() -> None:
             losses["discriminator"] = Loss(losses["discriminator"].terms, torch.tensor(False))
             return losses
 
-    model = Subject(Gated).build().double().train()
-    twin = Subject(plain).build().double().train()
+    model = Subject(Gated).to_train().double()
+    twin = Subject(plain).to_train().double()
     before = weights(model)
     frames = scene(4, model.size).double()
     for each in (model, twin):

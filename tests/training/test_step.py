@@ -58,7 +58,7 @@ def step_of(model: Autoencoder, precision: str = "32-true", **settings: Any) -> 
 
 @pytest.mark.parametrize("name", ["ae", "vaegan", "broad2016"])
 def test_nothing_that_the_backward_pass_saved_outlives_the_step(name: str) -> None:
-    step = step_of(Subject(registry().models[name]).build())
+    step = step_of(Subject(registry().models[name]).to_train())
     saved: list[weakref.ref[Any]] = []
 
     class Held:
@@ -73,7 +73,7 @@ def test_nothing_that_the_backward_pass_saved_outlives_the_step(name: str) -> No
 
     frames = scene(4, step.model.size)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
-        step(frames, 0.1)
+        step(Batch.numbered(frames), 0.1)
     assert len(saved) > 20
     assert not [one for one in saved if one() is not None]
 
@@ -93,12 +93,12 @@ class Copies(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", sorted(registry().models))
 def test_no_step_makes_a_tensor_from_numbers_of_the_host(name: str) -> None:
-    model = Subject(registry().models[name]).build()
+    model = Subject(registry().models[name]).to_train()
     step = step_of(model)
     frames = scene(4, model.size)
-    step(frames, 0.1)
+    step(Batch.numbered(frames), 0.1)
     with Copies() as copies:
-        step(frames, 0.2)
+        step(Batch.numbered(frames), 0.2)
     assert not copies.made
     with Copies() as copies:
         torch.tensor(0.5)
@@ -107,7 +107,7 @@ def test_no_step_makes_a_tensor_from_numbers_of_the_host(name: str) -> None:
 
 def outcome(step: TrainingStep, frames: Tensor, steps: int) -> dict[str, Tensor]:
     for number in range(steps):
-        step(frames, number / steps)
+        step(Batch.numbered(frames), number / steps)
     return {name: t.clone() for name, t in step.model.state_dict().items()}
 
 
@@ -139,7 +139,7 @@ def test_no_two_steps_have_the_same_noise() -> None:
 
     step = step_of(Noted(SIZE, Options(latent=4)), seed=3)
     for number in range(20):
-        step(scene(2, SIZE), number / 20)
+        step(Batch.numbered(scene(2, SIZE)), number / 20)
     assert len({float(noise[0]) for noise in drawn}) == 20
     assert len({float(noise[-1]) for noise in drawn}) == 20
 
@@ -183,7 +183,7 @@ def test_the_batch_that_fits_is_searched_in_the_precision_of_the_training() -> N
             return super().losses(batch, step)
 
     step = step_of(Hungry(SIZE, Options(latent=4)), precision="bf16-mixed")
-    assert batch_that_fits(step, scene(16, SIZE)) == 2
+    assert batch_that_fits(step, Batch.numbered(scene(16, SIZE))) == 2
     assert types == [(8, torch.bfloat16), (4, torch.bfloat16), (2, torch.bfloat16)]
 
 

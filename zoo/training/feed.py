@@ -111,7 +111,7 @@ class FrameFeed:
         It lies on the device, channels last.
         """
         resident = self._resident
-        read = self._without_pixels if resident is not None else self._with_pixels
+        read = self._without_pixels if resident is not None else self.read
         with read_ahead(read, first, self.device) as parts_of:
 
             def batch_of(step: int) -> Batch:
@@ -132,7 +132,11 @@ class FrameFeed:
         arrays = positions.reshape(-1), self.frames.index[told], self._seconds[told]
         return tuple(torch.from_numpy(array) for array in arrays)
 
-    def _with_pixels(self, step: int) -> tuple[Tensor, ...]:
-        """The same, and the frames as they lie on disk: uint8 (B * K, H, W, 3)."""
+    def read(self, step: int) -> tuple[Tensor, ...]:
+        """The batch of `step` on the host: positions, numbers, seconds and pixels.
+
+        The last are the frames as they lie on disk, uint8 (B * K, H, W, 3); the others are as in
+        `_without_pixels`.
+        """
         parts = self._without_pixels(step)
         return *parts, torch.from_numpy(self.frames[parts[0].numpy()])
