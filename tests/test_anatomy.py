@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import zoo as the_zoo
+from zoo.autoencoder import LatentSpec
 from zoo.evaluation.anatomy import anatomy
 from zoo.frame_size import FrameSize
 
@@ -56,7 +57,7 @@ def test_a_small_model_is_counted_as_by_hand(model: type[Counted], device: str) 
     found = anatomy(model, SIZE, the_zoo.Options(latent=7))
     values = 3 * 64 * 36
     assert found.device == device
-    assert found.latent == (7,)
+    assert found.latent == LatentSpec((7,))
     assert found.encode == 32 * 18 * 5 * 3 * 9 + 5 * 32 * 18 * 7
     assert found.decode == 7 * values
     assert found.players == {"autoencoder": 5 * 28 + 7 * (5 * 32 * 18 + 1) + 8 * values}

@@ -9,8 +9,8 @@ from zoo_plugins.structural_similarity import multiscale_similarity
 from zoo_plugins.vaegan import _gates
 
 import zoo
-from zoo import FrameSize, Step
-from zoo.architectures import build as build_model
+from zoo import Batch, FrameSize, Step
+from zoo.architectures import build_to_train
 from zoo.conformance.subject import scene, take_step
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
@@ -23,7 +23,7 @@ def build(name: str, **options: object) -> zoo.Autoencoder:
     torch.manual_seed(0)
     architecture = registry().architecture(name)
     quick = architecture.presets.get("quick", {})
-    return build_model(architecture, SIZE, {"latent": 6, **quick, **options})
+    return build_to_train(architecture, SIZE, {"latent": 6, **quick, **options})
 
 
 def test_codes_survive_storage_in_bytes() -> None:
@@ -90,9 +90,10 @@ def test_a_gated_vaegan_says_who_plays() -> None:
 def test_the_adversary_warms_up_with_progress() -> None:
     model, frames = build("vaegan", warm_up=0.5), scene(4, SIZE)
     terms = [
-        model.losses(frames, Step(torch.tensor(progress), 0, torch.Generator().manual_seed(0)))[
-            "decoder"
-        ].terms["adversarial"]
+        model.losses(
+            Batch.numbered(frames),
+            Step(torch.tensor(progress), 0, torch.Generator().manual_seed(0)),
+        )["decoder"].terms["adversarial"]
         for progress in (0.0, 0.25, 0.5, 1.0)
     ]
     ratios = [float(term / terms[-1]) for term in terms]

@@ -10,7 +10,7 @@ from zoo_plugins.byte_code import ByteCode
 from zoo_plugins.warped_components import WarpedComponents, reduced, warped
 
 import zoo
-from zoo import FrameSize, Step
+from zoo import Batch, FrameSize, Step
 from zoo.architectures import build as build_model
 from zoo.conformance.subject import scene, scene_as_film
 from zoo.evaluation.watch import film_batch
@@ -197,7 +197,7 @@ def test_the_number_of_ranks_changes_nothing() -> None:
 
     def loss(rank: int, ranks: int) -> Tensor:
         torch.manual_seed(0)
-        part = frames.chunk(ranks)[rank]
+        part = Batch.numbered(frames).part(rank, ranks)
         step = Step(torch.tensor(0.5), 0, torch.Generator().manual_seed(3), rank, ranks)
         return model.losses(part, step)["autoencoder"].total.detach()
 

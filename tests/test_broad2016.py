@@ -15,7 +15,7 @@ from zoo_plugins.broad2016 import (
     zeros_around,
 )
 
-from zoo.architectures import build
+from zoo.architectures import build, build_to_train
 from zoo.autoencoder import Autoencoder, PlayerParameters, Step
 from zoo.conformance.subject import LATENT, Subject, extremes, scene, take_step
 from zoo.evaluation.decoder_weight import decoder_bytes
@@ -27,13 +27,13 @@ SMALL = FrameSize(50, 38)
 
 def built(architecture: type[Autoencoder] = Broad2016, **options) -> Autoencoder:
     torch.manual_seed(0)
-    return build(architecture, SMALL, {"width": 4, "latent": LATENT, **options})
+    return build_to_train(architecture, SMALL, {"width": 4, "latent": LATENT, **options})
 
 
 @pytest.mark.parametrize("architecture", [Broad2016, Broad2016Published])
 def test_at_full_size_it_has_the_parameters_of_2016(architecture: type[Autoencoder]) -> None:
     with torch.device("meta"):
-        model = build(architecture, FrameSize(256, 144), {"latent": 200})
+        model = build_to_train(architecture, FrameSize(256, 144), {"latent": 200})
     counts = {
         part: sum(p.numel() for p in getattr(model, part).parameters())
         for part in ("encoder", "decoder", "discriminator")
@@ -189,7 +189,9 @@ def test_calibration_makes_inference_do_what_training_did() -> None:
 def test_noise_is_turned_down_for_the_second_half() -> None:
     model = built()
     generator = torch.Generator()
-    sds = [float(model.noise_sd(Step(torch.tensor(p), generator))) for p in (0.0, 0.49, 0.5, 1.0)]
+    sds = [
+        float(model.noise_sd(Step(torch.tensor(p), 0, generator))) for p in (0.0, 0.49, 0.5, 1.0)
+    ]
     assert sds == [1.0, 1.0, 0.5, 0.5]
 
 

@@ -297,7 +297,7 @@ def test_memory_that_runs_out_is_the_reason_and_no_smaller_batch_is_taken() -> N
 def test_training_is_timed_as_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def compiled(model: Autoencoder, mode: str) -> Callable[[Tensor, Step], Losses]:
+    def compiled(model: Autoencoder, mode: str) -> Callable[[Batch, Step], Losses]:
         asked.append(mode)
         return model.losses
 
@@ -306,11 +306,11 @@ def test_training_is_timed_as_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked == ["default"]
 
     model = Sleepy(FrameSize(32, 32), Options(latent=4))
-    frames = subject().frames(CPU)
+    batch = Batch.numbered(subject().samples(CPU))
     before = model.up.weight.detach().clone()
     types: list[torch.dtype] = []
     model.up.register_forward_hook(lambda module, given, out: types.append(out.dtype))
-    cost.training_step(model, frames, "bf16-mixed", "none")(frames, 0.5)
+    cost.training_step(model, batch, "bf16-mixed", "none")(batch, 0.5)
     assert types == [torch.bfloat16]
     assert not torch.equal(before, model.up.weight)
 

@@ -82,12 +82,12 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
     In double precision, where rounding is told from being wrong: in single, a value beside the
     kink of a leaky rectifier may fall to the other side of it.
     """
-    model, frames = model.double(), frames.double()
+    model, batch = model.double(), Batch.numbered(frames.double())
     twin = copy.deepcopy(model)
     losses_of = compiled_losses(twin, "default")
     assert losses_of != twin.losses
     for seed in (1, 2):
-        expected, found = model.losses(frames, step_of(seed)), losses_of(frames, step_of(seed))
+        expected, found = model.losses(batch, step_of(seed)), losses_of(batch, step_of(seed))
         for player, loss in expected.items():
             torch.testing.assert_close(
                 dict(found[player].terms), dict(loss.terms), rtol=1e-9, atol=1e-12

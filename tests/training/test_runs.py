@@ -224,7 +224,7 @@ def test_what_is_no_run_is_listed_with_the_reason(zoo: Callable, maker: Maker) -
     broken = maker.run(model="broken")
     broken.file.write_text('{"schema_version": 7')
     old = maker.run(model="old")
-    old.file.write_text(old.file.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+    old.file.write_text(old.file.read_text().replace('"schema_version": 2', '"schema_version": 9'))
     empty = maker.run(model="empty")
     empty.file.unlink()
     (empty.path / "failure.txt").write_text("why")
