@@ -21,7 +21,15 @@ from zoo import environment
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
 from zoo.evaluation.decoder_weight import decoder_bytes
-from zoo.evaluation.watch import Judges, as_shown, batches, encode_film, score_film
+from zoo.evaluation.watch import (
+    Judges,
+    as_shown,
+    batches,
+    draw_frames,
+    encode_film,
+    samples_of,
+    score_drawn,
+)
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -107,7 +115,9 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     judges = _judges(settings)
     encoded = encode_film(model, film, settings.device)
     latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
-    scores = score_film(model, film, latents, judges.metrics)
+    samples = samples_of(film, model)
+    pictures = (draw_frames(model, samples, frames, latents) for frames in batches(film))
+    scores = score_drawn(film, pictures, judges.metrics, latents.levels.device)
     drawn = np.empty(film.store.array.shape, dtype=np.uint8)
     with torch.inference_mode():
         for indices in batches(film):

@@ -121,7 +121,8 @@ def test_errors_are_measured_against_those_of_the_linear_picture() -> None:
     for components, film in zip(linear, films, strict=True):
         components.fit(TrainingFrames(film))
     plain, faint = (
-        components.typical_error(film) for components, film in zip(linear, films, strict=True)
+        components.typical_error(TrainingFrames(film))
+        for components, film in zip(linear, films, strict=True)
     )
     assert faint == pytest.approx(0.25 * plain, rel=0.1)
     seen = film_batch(films[0], films[0].split.seen.tolist(), torch.device("cpu"))

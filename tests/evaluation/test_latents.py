@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from zoo.autoencoder import LatentSpec
 from zoo.errors import BadInput
 from zoo.latents import latents as files
 from zoo.latents.latents import Encoded
@@ -43,13 +44,16 @@ def test_what_lies_outside_the_training_films_range_is_cut() -> None:
 
 def test_codes_of_another_film_are_kept_as_they_are() -> None:
     codes = torch.tensor([[44.0, 3.0], [243.0, 3.0], [100.0, 7.0]])
-    quantiser = Quantiser.spanning(codes)
+    quantiser = Quantiser.of(LatentSpec((2,), codes=256), codes)
     others = torch.tensor([[14.0, 255.0], [250.0, 0.0]])
     assert torch.equal(quantiser.numbers(quantiser.levels(others)), others)
-    # What is no code has the range that it spans.
-    assert Quantiser.spanning(codes - 50).lowest.tolist() == [-6, -47]
-    assert Quantiser.spanning(codes + 0.5).lowest.tolist() == [44.5, 3.5]
-    assert Quantiser.spanning(codes, 4).step[0] > 1
+
+
+def test_whole_numbers_that_are_not_declared_codes_have_the_range_that_they_span() -> None:
+    numbers = torch.tensor([[44.0, 3.0], [243.0, 3.0], [100.0, 7.0]])
+    quantiser = Quantiser.of(LatentSpec((2,)), numbers)
+    assert quantiser.lowest.tolist() == [44, 3] and quantiser.codes is None
+    assert Quantiser.spanning(numbers, 4).step[0] > 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -106,7 +110,7 @@ def test_bytes_that_hold_too_much_are_refused_without_unpacking_them_all() -> No
 
 def test_the_file_keeps_latents_and_knows_its_film(tmp_path: Path) -> None:
     numbers = torch.randn(30, 6, generator=torch.Generator().manual_seed(1))
-    latents = Encoded(numbers, (2, 3)).quantised(Quantiser.spanning(numbers, 5))
+    latents = Encoded(numbers, (2, 3), len(numbers)).quantised(Quantiser.spanning(numbers, 5))
     path = tmp_path / "latents.safetensors"
     files.save(path, latents, "film a")
     again = files.load(path, "film a", CPU)
@@ -121,7 +125,7 @@ def test_the_file_keeps_latents_and_knows_its_film(tmp_path: Path) -> None:
 def test_the_file_keeps_declared_codes_to_the_bit(tmp_path: Path, codes: int) -> None:
     numbers = torch.randint(codes, (30, 6), generator=torch.Generator().manual_seed(1)).float()
     numbers[0], numbers[1] = 0, codes - 1
-    latents = Encoded(numbers, (6,)).quantised(Quantiser.of_codes(codes, 6))
+    latents = Encoded(numbers, (6,), len(numbers)).quantised(Quantiser.of_codes(codes, 6))
     path = tmp_path / "latents.safetensors"
     files.save(path, latents, "film a")
     again = files.load(path, "film a", CPU)
@@ -134,7 +138,9 @@ def test_the_file_keeps_declared_codes_to_the_bit(tmp_path: Path, codes: int) ->
 def test_codes_beyond_those_that_a_file_declares_are_refused(tmp_path: Path) -> None:
     numbers = torch.full((3, 2), 999.0)
     path = tmp_path / "latents.safetensors"
-    files.save(path, Encoded(numbers, (2,)).quantised(Quantiser.of_codes(1000, 2)), "f")
+    files.save(
+        path, Encoded(numbers, (2,), len(numbers)).quantised(Quantiser.of_codes(1000, 2)), "f"
+    )
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in ("levels", "lowest", "step")}
     save_file(tensors, path, {"shape": "[2]", "bits": "10", "codes": "990", "film": "f"})
@@ -146,7 +152,7 @@ def test_latents_are_coded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     coded: list[int] = []
     monkeypatch.setattr(files, "pack", lambda levels: coded.append(1) or pack(levels))
     numbers = torch.randn(30, 6)
-    latents = Encoded(numbers, (6,)).quantised(Quantiser.spanning(numbers))
+    latents = Encoded(numbers, (6,), len(numbers)).quantised(Quantiser.spanning(numbers))
     assert latents.bytes_a_frame == latents.bytes_a_frame == len(latents.packed) / 30
     assert coded == [1]
 

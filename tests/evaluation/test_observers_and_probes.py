@@ -12,7 +12,15 @@ from zoo.evaluation.observers import Hasher, ShotSpread, observed
 from zoo.evaluation.probes import invariance, plain_frames
 from zoo.evaluation.rate import DEPTHS, rate_points
 from zoo.evaluation.summary import parts_of
-from zoo.evaluation.watch import as_shown, batches, encode_film, film_batch, score_film
+from zoo.evaluation.watch import (
+    as_shown,
+    batches,
+    draw_frames,
+    encode_film,
+    film_batch,
+    samples_of,
+    score_drawn,
+)
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.frame_size import FrameSize
@@ -143,7 +151,10 @@ def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
     film, judges = a_film(), [MeanError(CPU)]
     encoded = encode_film(model(), film, CPU)
     latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
-    scores = score_film(model(), film, latents, judges)
+    network = model()
+    samples = samples_of(film, network)
+    pictures = (draw_frames(network, samples, frames, latents) for frames in batches(film))
+    scores = score_drawn(film, pictures, judges, latents.levels.device)
     parts = parts_of(film, film.name)
     points = rate_points(model(), film, encoded, scores, parts, judges, CPU)
     assert [point.bits for point in points] == [8, *DEPTHS]
