@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.synthetic_results import comparison, put_pictures
 from zoo.entry_points import PluginFile
 from zoo.plugins import Registry, registry
+from zoo.records import write_results
 from zoo.report.brought import section_registry
 
 MODEL = """
@@ -263,12 +265,12 @@ def test_an_error_in_a_plugin_names_its_line(
     assert f"this is a defect in a plugin (mine.py, line {line}): `zoo --debug`" in said.err
 
 
-def editable(folder: Path, name: str, source: str) -> None:
+def editable(folder: Path, name: str, source: str, group: str = "zoo") -> None:
     """What `pip install -e` leaves of a package whose module lies in a folder of its own."""
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[zoo]\n{name} = {name}_module\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}_module\n")
     url = f'"url": "file://{folder}/sources"'
     (about / "direct_url.json").write_text(f'{{{url}, "dir_info": {{"editable": true}}}}')
     (folder / f"{name}_module.py").write_text(source)
@@ -287,6 +289,33 @@ def test_what_did_not_load_is_said_where_it_is_missed(
     doctor = " ".join(zoo("doctor").out.split())
     assert f"next: mend it in {packages}/sources, or leave it out by ZOO_PLUGINS" in doctor
     assert "pip install --upgrade hers" not in doctor
+
+
+def test_a_metric_that_did_not_load_is_said_by_a_comparison(
+    tmp_path: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packages := tmp_path / "packages").mkdir()
+    editable(packages, "hers", "raise RuntimeError('no luck')")
+    monkeypatch.syspath_prepend(str(packages))
+    said = zoo("compare", "--films", "nothing", "--models", "ae")
+    assert said.code == 2
+    assert "plugin hers of hers 1.0: RuntimeError: no luck (`zoo plugins` lists all)" in said.out
+
+
+def test_a_section_that_did_not_load_is_said_by_zoo_report(
+    workspace: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packages := workspace / "packages").mkdir()
+    editable(packages, "hers", "def (", "zoo.report_sections")
+    monkeypatch.syspath_prepend(str(packages))
+    results = comparison()
+    put_pictures(results, workspace / "results")
+    write_results(workspace / "results" / "results.json", results)
+    said = zoo("report")
+    assert said.code == 0, said.err
+    missing = "A section is missing: plugin hers of hers 1.0: SyntaxError: invalid syntax"
+    assert missing in said.out
+    assert missing in (workspace / "results" / "report.md").read_text().replace("\\", "")
 
 
 def test_the_registry_takes_a_file_beside_installed_ones(tmp_path: Path) -> None:

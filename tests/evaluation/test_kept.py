@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from zoo.compare.comparison import Comparison
+from zoo.compare.estimate import _share
 from zoo.compare.places.inline import Inline
+from zoo.compare.plan import Cell
+from zoo.compare.probe import Line, Probe
 from zoo.compare.work import ready_judges
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import Catalogue
@@ -52,6 +55,8 @@ class Author:
     def __init__(self, workspace: Path, patch: pytest.MonkeyPatch) -> None:
         self.workspace, self._patch = workspace, patch
         self.calls: dict[str, int] = {}
+        self.to_train: list[Cell] = []
+        self.seconds = 0.0
 
     def write(self, name: str = "mine", factor: int = 1, comment: str = "") -> None:
         """Write the file anew, as if the process were another one."""
@@ -95,6 +100,10 @@ class Author:
             0.1,
             afresh=afresh,
         )
+        self.to_train = [c for c in comparison.cells if not comparison.is_trained(c)]
+        probe = Probe(0, Line(1, 0), 1, Line(1, 0), Line(1, 0), 0, Line(0, 0), None, frozenset())
+        trained = {*comparison.cells} - {*self.to_train}
+        self.seconds = _share("", comparison.cells, probe, trained).training
         with Inline() as place:
             records = comparison.run(place, Nobody())
         assert [record.reason for record in records if record.status == "failed"] == []
@@ -179,7 +188,9 @@ def test_a_metric_that_was_not_measured_yet_is_measured_alone(author: Author) ->
     author.compare("psnr")
     trained = author.trained()
     assert set(author.calls) == {"psnr"}
+    assert author.to_train and author.seconds > 0
     found = author.compare("psnr,mine")
+    assert author.to_train == [] and author.seconds == 0, "a dry run foresees no training"
     assert set(author.calls) == {"mine"}
     assert author.trained() == trained
     assert all({"psnr", "mine"} <= set(record.scores) for record in found)

@@ -82,6 +82,15 @@ class Comparison:
             # A damaged run: running the cell says so in its record.
             return None
 
+    def is_trained(self, cell: Cell) -> bool:
+        """Whether a cell's run is finished here, so that only an evaluation is missing."""
+        if self.afresh:
+            return False
+        try:
+            return RunFolder.of(self.workspace, config_of(cell)).state == "finished"
+        except BadInput:
+            return False
+
     def run(self, place: Place, watcher: matrix.Watcher) -> list[Record]:
         """The records of all cells, without costs. Raises Interrupted when work was stopped."""
         records = matrix.run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zoo.codec import FilmCodec
@@ -98,8 +98,9 @@ def estimate(comparison: Comparison, place: Place, watch: Watch) -> Estimate:
             shares.append(Share(name, len(cells), 0, 0, 0, 0, None, problem=problem))
             continue
         probe = _completed(probe, probes)
-        shares.append(_share(name, cells, probe))
-        lasting += [(cell.gpu, _seconds(cell, probe)) for cell in cells]
+        trained = {cell for cell in cells if comparison.is_trained(cell)}
+        shares.append(_share(name, cells, probe, trained))
+        lasting += [(cell.gpu, _seconds(cell, probe, trained)) for cell in cells]
     at_once = min(place.at_once(), len(lasting))
     return Estimate(
         cells=len(comparison.cells),
@@ -216,14 +217,14 @@ def _name(cell: Cell, kinds: Mapping[str, Sequence[Cell]]) -> str:
     return name
 
 
-def _share(name: str, cells: Sequence[Cell], probe: Probe) -> Share:
+def _share(name: str, cells: Sequence[Cell], probe: Probe, trained: Collection[Cell]) -> Share:
     own = [cell for cell in cells if cell.own]
-    training = sum(_training(cell, probe) for cell in own)
+    training = sum(_training(cell, probe) for cell in own if cell not in trained)
     return Share(
         name=name,
         cells=len(cells),
         training=training,
-        evaluating=sum(_seconds(cell, probe) for cell in cells) - training,
+        evaluating=sum(_seconds(cell, probe, trained) for cell in cells) - training,
         costs=_costs(own[0], probe) if own else 0.0,
         disk=sum(probe.disk.at(len(cell.film)) for cell in own),
         memory=probe.memory,
@@ -244,10 +245,11 @@ def _training(cell: Cell, probe: Probe) -> float:
     return start + (budget.amount if steps is None else steps * in_step * probe.step)
 
 
-def _seconds(cell: Cell, probe: Probe) -> float:
+def _seconds(cell: Cell, probe: Probe, trained: Collection[Cell]) -> float:
     nothing = Line(0.0, 0.0)
     if cell.own:
-        return _training(cell, probe) + (probe.own or nothing).at(len(cell.film))
+        training = 0.0 if cell in trained else _training(cell, probe)
+        return training + (probe.own or nothing).at(len(cell.film))
     return (probe.other or probe.own or nothing).at(len(cell.watched))
 
 
