@@ -155,6 +155,13 @@ def test_a_file_in_a_package_imports_from_it(
     assert registry().models["mine"].summary == "from the package"
 
 
+def test_a_file_that_is_named_twice_is_one_plugin(
+    named: Callable[..., str], workspace: Path
+) -> None:
+    named("./mine.py", f"../{workspace.name}/mine.py", mine=MODEL.format(name="mine"))
+    assert [plugin.name for plugin in registry().plugins].count("mine.py") == 1
+
+
 @pytest.mark.parametrize("stem", ["json", "my-model", "torch", "3d"])
 def test_a_file_may_have_any_name(stem: str, named: Callable[..., str]) -> None:
     named(**{stem: MODEL.format(name="mine")})

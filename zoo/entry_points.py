@@ -152,7 +152,8 @@ def is_file_name(word: str) -> bool:
 
 def plugin_file(word: str, said_by: str) -> Path:
     """The path of a plugin's file; raises BadInput, naming who said it, if there is none."""
-    path = Path(word).expanduser().absolute()
+    # Without `..`, so that one file is one plugin however it is named; links are kept.
+    path = Path(os.path.normpath(Path(word).expanduser().absolute()))
     if path.is_dir():
         raise BadInput(f"{said_by} names {word!r}, a folder: name the files of Python in it")
     if not path.is_file():
