@@ -183,4 +183,4 @@ def test_models_check_says_what_is_kept_and_fails_on_what_is_not(
     assert "broken" not in kept.out
     broken = zoo("models", "check", broken_model)
     assert broken.code == 1
-    assert "fits one batch: ArithmeticError" in broken.out
+    assert "broken  players cover the model: ArithmeticError" in broken.out

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.contract import refuse
 from zoo.entry_points import (
-    BUILT_IN,
     Plugin,
     PluginFile,
     Point,
@@ -141,29 +139,6 @@ def add_file(path: Path) -> Plugin:
     plugin = there or registry().add([point])[0]
     refuse_broken_files([plugin], [point])
     return plugin
-
-
-def line_of_plugin(error: BaseException) -> str | None:
-    """Where in a plugin an error came from, as `mine.py, line 12`; None if in none, or in our own.
-
-    It is the deepest line on the error's way in a module from which a loaded plugin's things come.
-    """
-    if not registry.cache_info().currsize:
-        return None
-    known = registry()
-    things = (*known.models.values(), *known.references.values(), *known.metrics.values())
-    packages = {thing.__module__.partition(".")[0] for thing in (*things, *known.codecs.values())}
-    built_in = {known.models[name].__module__.partition(".")[0] for name in _built_in(known)}
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_globals.get("__name__", "").partition(".")[0] in packages - built_in:
-            found = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    return found
-
-
-def _built_in(known: Registry) -> list[str]:
-    own = (plugin for plugin in known.plugins if plugin.package == BUILT_IN)
-    return [name for plugin in own for name in plugin.adds.get("zoo_models", ())]
 
 
 def films_of_plugins() -> Mapping[str, FilmEntry]:

@@ -127,9 +127,9 @@ def _told(error: BaseException) -> tuple[str, int]:
 
 
 def _line_of_plugin(error: BaseException) -> str | None:
-    # Commands that load no plugin are not to load any for this.
-    plugins = sys.modules.get("zoo.plugins")
-    return plugins.line_of_plugin(error) if plugins else None
+    # Commands that load no plugin need not import what loads them.
+    loader = sys.modules.get("zoo.entry_points")
+    return loader.line_of_plugin(error) if loader else None
 
 
 def _usage(error: Exception) -> tuple[str, int]:

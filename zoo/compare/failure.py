@@ -5,9 +5,10 @@ from __future__ import annotations
 from zoo import environment
 from zoo.codec import FilmCodec
 from zoo.compare.plan import Cell
+from zoo.entry_points import line_of_plugin
 from zoo.errors import ZooError
 from zoo.plain_text import error_line, one_line
-from zoo.plugins import line_of_plugin, registry
+from zoo.plugins import registry
 from zoo.records import Environment, Record
 from zoo.training.run_folder import TrainingConfig
 
