@@ -107,7 +107,7 @@ def test_a_film_file_draws_what_its_run_drew(golden: Path, loaded: Loaded) -> No
         torch.tensor(content.lowest), torch.tensor(content.step), said.latent.bits
     )
     levels = unpack(content.latents.tobytes(), said.film.frames, content.lowest.size)
-    latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser)
+    latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser, len(levels))
     again = drawn(loaded.eyes.model, latents.restored(slice(None)))
     kept = loaded.eyes.kept(loaded.film)
     assert kept is not None

@@ -155,7 +155,8 @@ def tensors(name: str, folder: Path) -> bytes:
         save_checkpoint(path, Progress(3, 1.5, 0.5), training_step(network))
     elif name == "latents.safetensors":
         scale = Quantiser(torch.zeros(4), torch.full((4,), 0.5))
-        save_latents(path, Latents(torch.from_numpy(levels()), (4,), scale), "f" * 64)
+        found = levels()
+        save_latents(path, Latents(torch.from_numpy(found), (4,), scale, len(found)), "f" * 64)
     else:
         return save({"lowest": torch.zeros(4), "step": torch.ones(4)}, {"bits": "8"})
     return path.read_bytes()

@@ -193,7 +193,7 @@ def test_latents_that_could_not_be_read_are_not_written(
     monkeypatch.setattr(latents, "_MOST_LEVELS", 64)
     scale = Quantiser(torch.zeros(8), torch.ones(8), 8)
     for frames in (8, 9):
-        kept = Latents(torch.zeros(frames, 8, dtype=torch.uint8), (8,), scale)
+        kept = Latents(torch.zeros(frames, 8, dtype=torch.uint8), (8,), scale, frames)
         path = tmp_path / f"{frames}.safetensors"
         if frames == 8:
             latents.save(path, kept, "film")
