@@ -42,6 +42,7 @@ BEFORE: dict[str, tuple[tuple[str, ...], ...]] = {
 HURRIED = {
     "zoo.training.scribe.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
     "zoo.training.scribe.SECONDS_BETWEEN_PREVIEWS": 0.4,
+    "zoo.training.scribe.LARGEST_SHARE": 1.0,
     "zoo.evaluation.timing.BLOCK": 0.001,
     "zoo.evaluation.timing.MOST_REPEATS": 5,
 }

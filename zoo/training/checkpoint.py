@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,9 @@ class Progress:
 
 def save_weights(path: Path, model: Autoencoder) -> None:
     """Write the parameters and buffers that are kept as safetensors, whole or not at all."""
-    _save(path, _cpu(kept_state(model)), {})
+    # Copies, since some tensors of a model may share their memory.
+    kept = kept_state(model).items()
+    _save(path, {k: t.detach().to("cpu", copy=True).contiguous() for k, t in kept}, {})
 
 
 def load_weights(path: Path, model: Autoencoder) -> None:
@@ -53,8 +57,81 @@ def load_weights(path: Path, model: Autoencoder) -> None:
             tensor.copy_(tensors[name])
 
 
-def save_checkpoint(path: Path, progress: Progress, step: TrainingStep) -> None:
-    """Write all that a training has: weights and their average, optimisers, progress, losses."""
+class CheckpointWriter:
+    """Writes the checkpoints of one training in a thread beside it, one at a time.
+
+    A training is held up while its tensors are copied to the host; on a GPU the copies are put on
+    the device's stream, and the thread waits for them. The host's copies are kept and used again,
+    so that there is one set of them. A file is there whole or not at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[float] | None = None
+        self._held: dict[str, Tensor] = {}
+
+    def begin(self, progress: Progress, step: TrainingStep) -> None:
+        """Copy weights, their average, optimisers, progress and losses; begin to write them.
+
+        `wait` comes before: the copies of what is being written are used again.
+        """
+        assert self._writing is None
+        tensors, plain = _everything(step)
+        here = self._copied(tensors)
+        copied: torch.cuda.Event | None = None
+        if step.device.type == "cuda":
+            copied = torch.cuda.Event()
+            copied.record(torch.cuda.current_stream(step.device))
+        metadata = {
+            "format": FORMAT,
+            "progress": json.dumps({**asdict(progress), "plain": plain}),
+        }
+        self._writing = self._thread.submit(self._write, here, metadata, copied)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def wait(self) -> float:
+        """Wait until nothing is being written; return the processor time that the thread took.
+
+        That is of what was begun since it was last asked, in seconds. Raises CannotWrite where it
+        could not be written.
+        """
+        writing, self._writing = self._writing, None
+        return writing.result() if writing else 0.0
+
+    def close(self) -> None:
+        """Wait until nothing is being written, however that ends, and end the thread."""
+        self._writing = None
+        self._thread.shutdown(wait=True)
+
+    def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Contiguous copies on the host, as safetensors asks; on a GPU they are not awaited."""
+        found = {}
+        for name, tensor in tensors.items():
+            here = self._held.get(name)
+            if here is None or here.shape != tensor.shape or here.dtype != tensor.dtype:
+                here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+                self._held[name] = here
+            found[name] = here.copy_(tensor.detach(), non_blocking=True)
+        return found
+
+    def _write(
+        self, tensors: dict[str, Tensor], metadata: dict[str, str], copied: torch.cuda.Event | None
+    ) -> float:
+        """Write the file once the copies are made; returns the processor time of this thread."""
+        began = time.thread_time()
+        if copied is not None:
+            copied.synchronize()
+        _save(self.path, tensors, metadata)
+        return time.thread_time() - began
+
+
+def _everything(step: TrainingStep) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors that a training has, by name, and its optimisers' other numbers."""
     tensors = {f"model.{k}": v for k, v in step.model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in step.average.with_buffers().state_dict().items()}
     tensors |= {f"other.{k}": v for k, v in step.tally.state().items()}
@@ -67,12 +144,11 @@ def save_checkpoint(path: Path, progress: Progress, step: TrainingStep) -> None:
                     tensors[where] = value
                 else:
                     plain[where] = value
-    described = {**asdict(progress), "plain": plain}
-    _save(path, _cpu(tensors), {"format": FORMAT, "progress": json.dumps(described)})
+    return tensors, plain
 
 
 def load_checkpoint(path: Path, step: TrainingStep) -> Progress:
-    """Put back what `save_checkpoint` wrote; returns where training stands.
+    """Put back what a `CheckpointWriter` wrote; returns where training stands.
 
     Raises BadInput if the file is damaged, foreign or of another model.
     """
@@ -132,11 +208,6 @@ def _fill(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise BadInput(f"{path} does not fit {model.name}: {why}") from None
-
-
-def _cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies that share no memory, as safetensors asks."""
-    return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -133,7 +133,12 @@ def train(
 
     # Ranks stop together, after a report: they have the time that it takes.
     patience = saving() if fabric.world_size > 1 else nullcontext()
-    with patience, deferred_stop() as signalled, feed.from_step(progress.step) as batch_of:
+    with (
+        patience,
+        deferred_stop() as signalled,
+        feed.from_step(progress.step) as batch_of,
+        scribe,
+    ):
         while True:
             used, stopping = _used(budget, steps, progress), False
             # Several ranks ask one another only as often as they must.
@@ -142,7 +147,7 @@ def train(
             if used >= 1:
                 break
             if stopping:
-                scribe.checkpoint(progress)
+                scribe.save(progress)
                 scribe.describe("interrupted", progress)
                 raise Interrupted(
                     f"stopped at step {progress.step} and saved; the same command goes on"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from types import TracebackType
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from zoo.films.film import Film
 from zoo.records import Spent
 from zoo.sampling import Sampling
 from zoo.stopping import saving
-from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
+from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.curves import CURVES, draw_curves
 from zoo.training.preview import preview_samples, write_preview
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
@@ -21,10 +23,35 @@ from zoo.training.step import TrainingStep
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0
+"""At least; more where they would cost more than `LARGEST_SHARE` of the time."""
+LARGEST_SHARE = 0.01
+"""Of a training's time that goes into its checkpoints, and as much again into its previews."""
+
+
+class Rhythm:
+    """When something that takes time is due again, so that it takes a small share of the time."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self.spent = 0.0
+        """Seconds that it took from the training so far."""
+
+    def due(self, least: float) -> bool:
+        """Whether `least` seconds are over since it was last done, and the share allows it."""
+        now = time.monotonic()
+        return now - self._last >= least and self.spent <= LARGEST_SHARE * (now - self._began)
+
+    def done(self, seconds: float) -> None:
+        """It was done just now, and held the training up for so long."""
+        self._last = time.monotonic()
+        self.spent += seconds
 
 
 class Scribe:
-    """Writes a run's files while it trains; on rank 0 alone."""
+    """Writes a run's files while it trains; on rank 0 alone.
+
+    Used in a `with` block: what is still being written when the block ends is waited for.
+    """
 
     def __init__(
         self,
@@ -48,8 +75,20 @@ class Scribe:
         self.writes = step.fabric.is_global_zero
         self.shown: Tensor = preview_samples(film, sampling, step.device)
         self.environment = environment.describe(step.device, config.precision, config.compile)
-        self.checkpointed = self.previewed = time.monotonic()
+        self.checkpoints = CheckpointWriter(folder.checkpoint)
         self.checkpointed_step: int | None = None
+        self.checkpoint_rhythm, self.preview_rhythm = Rhythm(), Rhythm()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.checkpoints.close()
 
     def describe(self, state: State, progress: Progress) -> None:
         """Write the run's description and, once training rests, its learning curves."""
@@ -77,14 +116,11 @@ class Scribe:
     def refuse_faults(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""
         fault = self.step.tally.first_fault()
-        saved = "there is no checkpoint yet"
-        if self.folder.checkpoint.exists():
-            saved = f"the last good checkpoint is {self.folder.checkpoint}"
         if fault:
             step, player, term = fault
             raise ZooError(
                 f"{self.config.model}: the loss {term!r} of the player {player!r} was not a "
-                f"number at step {step}; {saved}"
+                f"number at step {step}; {self._what_is_saved()}"
             )
         for player_ in self.step.players.players:
             # The largest of all, so that the device is waited for once.
@@ -93,29 +129,60 @@ class Scribe:
             if not bool(largest.isfinite()):
                 raise ZooError(
                     f"{self.config.model}: weights of the player {player_.name!r} were not "
-                    f"numbers after step {progress.step}; {saved}"
+                    f"numbers after step {progress.step}; {self._what_is_saved()}"
                 )
 
-    def checkpoint(self, progress: Progress) -> None:
-        """Save all that is needed to go on; nothing is saved once a number is wrong."""
-        if not self.writes or progress.step == self.checkpointed_step:
+    def _what_is_saved(self) -> str:
+        self.checkpoints.close()
+        if self.folder.checkpoint.exists():
+            return f"the last good checkpoint is {self.folder.checkpoint}"
+        return "there is no checkpoint yet"
+
+    def save(self, progress: Progress) -> None:
+        """Write all that is needed to go on, and wait until it is on disk."""
+        if not self.writes:
             return
-        self.refuse_faults(progress)
         with saving():
-            save_checkpoint(self.folder.checkpoint, progress, self.step)
-        self.checkpointed, self.checkpointed_step = time.monotonic(), progress.step
+            self._begin_checkpoint(progress)
+            self._await_checkpoint()
+
+    def _begin_checkpoint(self, progress: Progress) -> None:
+        """Begin to write a checkpoint; nothing is written once a number is wrong."""
+        if progress.step == self.checkpointed_step:
+            return
+        self._await_checkpoint()
+        began = time.monotonic()
+        self.refuse_faults(progress)
+        self.checkpoints.begin(progress, self.step)
+        self.checkpointed_step = progress.step
+        self.checkpoint_rhythm.done(time.monotonic() - began)
+
+    def _await_checkpoint(self) -> None:
+        """Wait for the checkpoint that is being written; raises what went wrong with it."""
+        self.checkpoint_rhythm.spent += self.checkpoints.wait()
 
     def between_steps(self, progress: Progress, checkpoint_every: int | None) -> None:
-        """Refresh checkpoint and preview when they are due."""
+        """Refresh checkpoint and preview when they are due.
+
+        `checkpoint_every` counts steps; without it the clock decides. Raises what went wrong with
+        the checkpoint that was being written.
+        """
+        if not self.writes:
+            return
+        if not self.checkpoints.busy:
+            self._await_checkpoint()  # what failed is said at once
         if checkpoint_every:
             due = progress.step % checkpoint_every == 0
         else:
-            due = time.monotonic() - self.checkpointed > SECONDS_BETWEEN_CHECKPOINTS
+            due = not self.checkpoints.busy and self.checkpoint_rhythm.due(
+                SECONDS_BETWEEN_CHECKPOINTS
+            )
         if due:
-            self.checkpoint(progress)
-        if self.writes and time.monotonic() - self.previewed > SECONDS_BETWEEN_PREVIEWS:
+            self._begin_checkpoint(progress)
+        if self.preview_rhythm.due(SECONDS_BETWEEN_PREVIEWS):
+            began = time.monotonic()
             write_preview(self.folder.preview, self.step.average.with_buffers(), self.shown)
-            self.previewed = time.monotonic()
+            self.preview_rhythm.done(time.monotonic() - began)
 
     def finish(self, progress: Progress) -> None:
         """Write the final weights and say that the run is finished."""
@@ -123,6 +190,9 @@ class Scribe:
             return
         self.refuse_faults(progress)
         with saving():
+            # An earlier checkpoint that could not be written is needed no more; one that is still
+            # being written would come back after it was removed.
+            self.checkpoints.close()
             save_weights(self.folder.weights, self.step.average.module)
             write_preview(self.folder.preview, self.step.average.module, self.shown)
             self.describe("finished", progress)
