@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from zoo.records import Part, Record
+    from zoo.training.run_folder import RunFile
     from zoo.training.runs import Run
 
 app = typer.Typer(help="Trained models: list, show, remove.", rich_markup_mode=None)
@@ -54,6 +55,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     from zoo.report.numbers import scaled, significant, whole
     from zoo.training.curves import last_entry
     from zoo.training.runs import choose_run, files_of, find_runs
+    from zoo.training.watching import PARTS, in_words
     from zoo.workspace import Workspace
 
     workspace = Workspace.here()
@@ -81,6 +83,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
         if run.standing in ("finished", "interrupted") and (spent := run.description.spent):
             sections["spent"] += [("steps", whole(spent.steps))]
             sections["spent"] += [("epochs", significant(spent.epochs))]
+        sections["spent"] += _waiting(run.description)
         try:
             last = last_entry(run.folder.log)
         except BadInput as error:
@@ -92,6 +95,10 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
                 for player, terms in (last.losses if last else {}).items()
                 for term, value in terms.items()
             ]
+        sections["a few frames, with the final weights"] = [
+            (PARTS.get(part, part), in_words(values))
+            for part, values in (run.description.score or {}).items()
+        ]
     if run.record:
         sections[f"scores on {run.record.watched}"] = _score_rows(run.record)
     if run.record_problem:
@@ -249,6 +256,16 @@ def _score_rows(record: Record) -> list[tuple[str, str]]:
         for metric, parts in record.scores.items()
         for part, summary in parts.items()
     ]
+
+
+def _waiting(description: RunFile) -> list[tuple[str, str]]:
+    """How much of a training's time went into waiting for frames, and where they came from."""
+    rows = []
+    if description.data_stall is not None:
+        rows.append(("waiting for frames", f"{description.data_stall:.1%} of the time"))
+    if description.film_on_device is not None:
+        rows.append(("film", "on the GPU" if description.film_on_device else "read in batches"))
+    return rows
 
 
 def _section(rows: Sequence[tuple[str, str]]) -> Table:

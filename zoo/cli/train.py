@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import options as opt
+
+if TYPE_CHECKING:
+    from zoo.films.film import Film
+    from zoo.training.run_folder import RunFile, TrainingConfig
 
 
 def train(
@@ -49,6 +53,7 @@ def train(
 
     from rich.markup import escape
 
+    from zoo.architectures import fits_directly
     from zoo.cli.output import Console
     from zoo.cli.watching import TrainingDisplay, ingest_with_progress
     from zoo.errors import BadInput
@@ -98,6 +103,9 @@ def train(
     title = escape(f"{model} on {the_film.name}")
     folder = RunFolder.of(workspace, config)
     done = folder.state == "finished"
+    if rank() == 0 and not fits_directly(architecture) and (afresh or not done):
+        for line in _plan(config, the_film, preset, chosen.device.type):
+            console.print(escape(line), soft_wrap=True, highlight=False)
     writing = scalars(folder.tensorboard) if tensorboard else nullcontext(nobody)
     with TrainingDisplay(console, title) as display, writing as write:
         folder = ensure_trained(
@@ -112,7 +120,53 @@ def train(
         )
     if done and not afresh:
         console.print(f"{title} was trained already; --afresh trains it again")
+    if rank() == 0 and (description := folder.read()):
+        for line in _outcome(description):
+            console.print(escape(line), soft_wrap=True, highlight=False)
     console.print(f"run: {escape(str(folder.path.relative_to(workspace.root)))}", soft_wrap=True)
     console.print(
-        f"preview: {escape(str(folder.preview.relative_to(workspace.root)))}", soft_wrap=True
+        f"preview: {escape(str(folder.preview.relative_to(workspace.root)))}"
+        + (" (left seen, right held out)" if len(the_film.split.held_out) else ""),
+        soft_wrap=True,
     )
+
+
+def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
+    """What will be done, before it is begun."""
+    from zoo.plugins import registry
+    from zoo.report.numbers import counted
+    from zoo.sampling import Sampling
+    from zoo.training.budget import Budget
+
+    budget = Budget.parse(config.budget)
+    seen, held_out = len(film.split.seen), len(film.split.held_out)
+    frames = Sampling.of(registry().architecture(config.model)).frames_in(config.batch)
+    steps = budget.steps(seen, frames)
+    amount = f": {counted(steps, 'step')} of {counted(frames, 'frame')}" if steps else ""
+    epochs = f", {steps * frames / seen:.3g} epochs" if steps and budget.unit != "epochs" else ""
+    lines = [
+        f"{config.size}, {config.options.get('latent')} numbers a frame; {budget.in_words}{amount}"
+        f"{epochs} of {counted(seen, 'training frame')}",
+        f"{counted(held_out, 'frame')} held out"
+        if held_out
+        else "no frame is held out (--holdout 0): only frames that it is trained on are scored",
+    ]
+    if device == "cpu" and preset == "film":
+        lines.append("no GPU is used: --preset quick trains in minutes on a processor")
+    return lines
+
+
+def _outcome(description: RunFile) -> list[str]:
+    """What a few frames scored in the end, the mean frame in the place of held-out ones too."""
+    from zoo.training.watching import PARTS, in_words
+
+    score = description.score or {}
+    mean = score.get("mean_frame")
+    beside = f" (the mean frame in their place: {in_words(mean)})" if mean else ""
+    lines = [
+        f"{PARTS[part]}: {in_words(score[part])}" for part in ("held_out", "seen") if part in score
+    ]
+    if lines:
+        lines[0] += beside
+        lines[-1] += "; a few frames of each, before quantisation" if lines[1:] else ""
+    return lines

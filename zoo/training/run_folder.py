@@ -3,9 +3,9 @@
 - run.json: what was asked for, what came of it, on which machine
 - weights.safetensors: the weights to use, averaged over the last part of training
 - checkpoint.safetensors: everything needed to go on; removed when training is finished
-- log.jsonl: losses by player as training went
+- log.jsonl: losses by player, and scores of a few frames, as training went
 - preview.png: originals over reconstructions, refreshed while it trains
-- curves.png: the losses of the log, drawn when training ends
+- curves.png: losses and scores of the log, drawn when training ends
 - tensorboard/: the same for TensorBoard, where it was asked for
 - .lock, and .owner.lock while somebody trains it
 """
@@ -111,6 +111,9 @@ class RunFile(pydantic.BaseModel):
     """The run whose weights it began with."""
     film_on_device: bool | None = None
     """Whether all training frames lay on the GPU, or came batch by batch; null where unknown."""
+    score: dict[str, dict[str, float]] | None = None
+    """What a few fixed frames scored with the final weights, by part (`held_out`, `seen`, and
+    `mean_frame`: the mean of training frames in place of each) and metric; null before."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ class Log:
         }
         if moment.logged:
             entry["logged"] = moment.logged
+        if moment.score:
+            entry["score"] = {"step": moment.score.step, **moment.score.values}
         with told(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
 

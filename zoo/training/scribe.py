@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo import environment
 from zoo.errors import ZooError
@@ -16,10 +16,12 @@ from zoo.records import Spent
 from zoo.sampling import Sampling
 from zoo.stopping import saving
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
-from zoo.training.curves import CURVES, draw_curves
-from zoo.training.preview import preview_samples, write_preview
+from zoo.training.curves import CURVES, draw_curves, read_log
+from zoo.training.preview import write_preview
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
+from zoo.training.score import SECONDS_BEFORE_LPIPS, Decline, Scorer
 from zoo.training.step import TrainingStep
+from zoo.training.watching import Score
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0
@@ -73,7 +75,15 @@ class Scribe:
         sampling = Sampling.of(step.model)
         self.frames_per_step = sampling.frames_in(config.batch)
         self.writes = step.fabric.is_global_zero
-        self.shown: Tensor = preview_samples(film, sampling, step.device)
+        if self.writes:
+            self.scorer = Scorer(film, sampling, step.device)
+            logged = (entry.score for entry in read_log(folder.log))
+            self.decline = Decline([score for score in logged if score])
+        self.score: Score | None = None
+        """The last one that was not yet told."""
+        self.notes: list[str] = []
+        """What was not yet told."""
+        self.final: dict[str, dict[str, float]] | None = None
         self.environment = environment.describe(step.device, config.precision, config.compile)
         self.checkpoints = CheckpointWriter(folder.checkpoint)
         self.checkpointed_step: int | None = None
@@ -108,6 +118,7 @@ class Scribe:
                 frames_fingerprint=self.film.store.manifest.fingerprint,
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
                 film_on_device=self.resident,
+                score=self.final,
             )
         )
         if state == "interrupted":
@@ -181,8 +192,37 @@ class Scribe:
             self._begin_checkpoint(progress)
         if self.preview_rhythm.due(SECONDS_BETWEEN_PREVIEWS):
             began = time.monotonic()
-            write_preview(self.folder.preview, self.step.average.with_buffers(), self.shown)
+            self._preview(progress)
             self.preview_rhythm.done(time.monotonic() - began)
+
+    def _preview(self, progress: Progress) -> None:
+        """Score a few frames, and write a strip of them."""
+        if progress.seconds >= SECONDS_BEFORE_LPIPS:
+            self._add_lpips()
+        self.score, strip = self.scorer(self.step.average.with_buffers(), progress.step)
+        write_preview(self.folder.preview, *strip)
+        if line := self.decline.line(self.score):
+            self.notes.append(line)
+
+    def _add_lpips(self) -> None:
+        before = self.scorer.unavailable
+        self.scorer.add_lpips()
+        if self.scorer.unavailable != before:
+            self.notes.append(f"LPIPS is not scored while training: {self.scorer.unavailable}")
+
+    def told(self) -> tuple[Score | None, tuple[str, ...]]:
+        """The score and the notes since this was last asked."""
+        found = self.score, tuple(self.notes)
+        self.score, self.notes = None, []
+        return found
+
+    def score_final(self, progress: Progress) -> None:
+        """Score what is kept of the model, and the mean frame beside it."""
+        if not self.writes:
+            return
+        self.score, strip = self.scorer(self.step.average.module, progress.step)
+        write_preview(self.folder.preview, *strip)
+        self.final = self.scorer.final(self.score, self.film)
 
     def finish(self, progress: Progress) -> None:
         """Write the final weights and say that the run is finished."""
@@ -194,7 +234,6 @@ class Scribe:
             # being written would come back after it was removed.
             self.checkpoints.close()
             save_weights(self.folder.weights, self.step.average.module)
-            write_preview(self.folder.preview, self.step.average.module, self.shown)
             self.describe("finished", progress)
             self.folder.checkpoint.unlink(missing_ok=True)
 

@@ -26,7 +26,7 @@ def require_tensorboard() -> type[Any]:
 
 @contextmanager
 def scalars(folder: Path) -> Iterator[Watcher]:
-    """Yield a watcher that writes losses by player and term, frames/s and data stall.
+    """Yield a watcher that writes losses, what is logged, scores, frames/s and data stall.
 
     What an earlier training wrote of the same steps is hidden, so that a run that was killed and
     resumed has one curve. Raises BadInput as `require_tensorboard`.
@@ -43,6 +43,13 @@ def scalars(folder: Path) -> Iterator[Watcher]:
         for player, terms in moment.losses.items():
             for term, value in terms.items():
                 writer.add_scalar(f"loss/{player}/{term}", value, moment.step)
+        for player, terms in moment.logged.items():
+            for name, value in terms.items():
+                writer.add_scalar(f"logged/{player}/{name}", value, moment.step)
+        if moment.score:
+            for part, values in moment.score.values.items():
+                for metric, value in values.items():
+                    writer.add_scalar(f"score/{metric}/{part}", value, moment.step)
         writer.add_scalar("frames per second", moment.frames_per_second, moment.step)
         writer.add_scalar("data stall", moment.data_stall, moment.step)
 

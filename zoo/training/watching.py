@@ -14,6 +14,32 @@ class Interrupted(ZooError):
     exit_code = 130
 
 
+Values = Mapping[str, float]
+"""By metric: the mean over some frames."""
+PARTS = {"held_out": "held out", "seen": "seen", "mean_frame": "mean frame"}
+"""What the frames are called that are scored while a model trains."""
+METRICS = {"psnr": ("PSNR", ".2f", " dB"), "lpips": ("LPIPS", ".3f", "")}
+"""What they are scored by: label, form and unit. Named here, since nothing here needs torch."""
+
+
+def in_words(values: Values) -> str:
+    """What some frames score: `PSNR 27.31 dB, LPIPS 0.213`."""
+    said = []
+    for metric, value in values.items():
+        label, form, unit = METRICS.get(metric, (metric, ".4g", ""))
+        said.append(f"{label} {value:{form}}{unit}")
+    return ", ".join(said)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a few fixed frames were reconstructed at one step."""
+
+    step: int
+    values: Mapping[str, Values]
+    """By part of the film: `held_out`, where there are such frames, and `seen`."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """Training at one moment."""
@@ -36,6 +62,10 @@ class Moment:
     """By player and term: means since the moment before."""
     logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By player and name, what the model logs beside its losses: means as well."""
+    score: Score | None = None
+    """The last one since the moment before, if there is one."""
+    notes: tuple[str, ...] = ()
+    """What is said once, such as that held-out frames have been getting worse."""
 
 
 Watcher = Callable[[Moment], None]
