@@ -62,13 +62,18 @@ def show(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A model option: NAME=VALUE; repeatable.")
     ] = None,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Also count the operations and casts of a training step."),
+    ] = False,
 ) -> None:
     """Show a model's options, shapes, parameters and multiply-adds."""
     from rich.table import Table
 
-    from zoo.architectures import parse_options
+    from zoo.architectures import fits_directly, parse_options
     from zoo.cli.options import read_settings
     from zoo.cli.output import Console, shown
+    from zoo.conformance.operations import operations_of_step
     from zoo.evaluation.anatomy import anatomy
     from zoo.frame_size import FrameSize
     from zoo.plugins import registry
@@ -112,6 +117,16 @@ def show(
         ("to encode", f"{found.encode:,} multiply-adds a frame"),
         ("to decode", f"{found.decode:,} multiply-adds a frame"),
     ]
+    if cost and not fits_directly(architecture):
+        counted = operations_of_step(architecture, frame, options.model_dump())
+        rows += [
+            (
+                "forward pass",
+                f"{counted.forward:,} operations under bf16 autocast, {counted.casts:,} of them "
+                "casts",
+            ),
+            ("backward", f"{counted.backward:,} operations in 32 bits"),
+        ]
     sizes = Table(f"at {frame}", "", box=None, pad_edge=False)
     for row in rows:
         sizes.add_row(*map(shown, row))

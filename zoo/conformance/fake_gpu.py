@@ -56,7 +56,7 @@ def built(
 
 def losses_on_gpu(model: Autoencoder) -> Losses:
     """The losses of a batch under bf16 autocast. The model is used up: its tensors are fake."""
-    with _moved(model.train()) as frames, autocast_bf16():
+    with moved(model.train()) as frames, autocast_bf16():
         halfway = torch.full((), 0.5, device=GPU)
         # Fake tensors draw nothing; a generator of the GPU itself would need one.
         return model.losses(
@@ -66,7 +66,7 @@ def losses_on_gpu(model: Autoencoder) -> Losses:
 
 def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
     """A batch's latents and its reconstruction in 32 bits. The model is used up."""
-    with _moved(model.eval()) as frames, torch.no_grad():
+    with moved(model.eval()) as frames, torch.no_grad():
         latent = model.encode(frames)
         return latent, model.decode(latent)
 
@@ -83,21 +83,21 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _moved(model: Autoencoder) -> Iterator[Tensor]:
-    """Make a model's tensors fake ones on the GPU; yield samples like them."""
+def moved(model: Autoencoder, device: torch.device = GPU) -> Iterator[Tensor]:
+    """Make a model's tensors fake ones on a device; yield samples like them."""
     mode = FakeTensorMode(allow_non_fake_inputs=False)
-    moved: dict[int, Tensor] = {}
+    fakes: dict[int, Tensor] = {}
 
     def fake(tensor: Tensor) -> Tensor:
-        if id(tensor) not in moved:
-            there = torch.empty_like(mode.from_tensor(tensor).detach(), device=GPU)
+        if id(tensor) not in fakes:
+            there = torch.empty_like(mode.from_tensor(tensor).detach(), device=device)
             if there.dim() == 4:
                 there = there.contiguous(memory_format=torch.channels_last)
             is_parameter = isinstance(tensor, nn.Parameter)
-            moved[id(tensor)] = (
+            fakes[id(tensor)] = (
                 nn.Parameter(there, requires_grad=tensor.requires_grad) if is_parameter else there
             )
-        return moved[id(tensor)]
+        return fakes[id(tensor)]
 
     # Held until all are moved: a number that was freed could be another tensor's.
     held = [*model.parameters(), *model.buffers()]
@@ -108,5 +108,5 @@ def _moved(model: Autoencoder) -> Iterator[Tensor]:
                     if tensor is not None:
                         tensors[name] = fake(tensor)  # type: ignore[assignment]
         width, height = model.size
-        yield noise(BATCH, Sampling.of(model), width, height, GPU)
+        yield noise(BATCH, Sampling.of(model), width, height, device)
     del held
