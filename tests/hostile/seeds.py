@@ -26,7 +26,7 @@ from zoo.latents.latents import save as save_latents
 from zoo.latents.packing import pack
 from zoo.latents.quantise import Quantiser
 from zoo.plugins import registry
-from zoo.training.checkpoint import Progress, save_checkpoint, save_weights
+from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFile, TrainingConfig
 from zoo.training.step import TrainingStep
@@ -152,7 +152,10 @@ def tensors(name: str, folder: Path) -> bytes:
     if name == "weights.safetensors":
         save_weights(path, network)
     elif name == "checkpoint.safetensors":
-        save_checkpoint(path, Progress(3, 1.5, 0.5), training_step(network))
+        writer = CheckpointWriter(path)
+        writer.begin(Progress(3, 1.5, 0.5), training_step(network))
+        writer.wait()
+        writer.close()
     elif name == "latents.safetensors":
         scale = Quantiser(torch.zeros(4), torch.full((4,), 0.5))
         found = levels()
