@@ -21,7 +21,7 @@ from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Moment
+from zoo.training.watching import Moment, Score
 
 CPU = torch.device("cpu")
 
@@ -108,13 +108,23 @@ def test_share_of_peak_is_told_where_it_is_asked_for_and_changes_nothing(
 
 
 def test_the_display_says_how_fast_and_what_it_does_not_know() -> None:
-    def shown(share: float | None) -> str:
+    def shown(share: float | None, score: Score | None = None, **logged: float) -> str:
         out = io.StringIO()
-        moment = Moment(5, 100, 0.05, 40, 2.0, 123.4, 0.0312, share, {"one": {"term": 2.0}})
-        Console(file=out, width=80).print(losses_table(moment))
+        losses = {"one": {"term": 2.0}}
+        moment = Moment(
+            *(5, 100, 0.05, 40, 2.0, 123.4, 0.0312, share, losses),
+            logged={"one": logged} if logged else {},
+        )
+        Console(file=out, width=80).print(losses_table(moment, score))
         return " ".join(out.getvalue().split())
 
     assert shown(0.37) == (
         "step 5/100 123 frames/s, 37% of matmul peak, 3.1% waiting for frames one term 2"
     )
     assert "peak" not in shown(None)
+    score = Score(4, {"held_out": {"psnr": 21.256, "lpips": 0.3}, "seen": {"psnr": 25.0}})
+    assert shown(None, score).endswith(
+        "held out PSNR 21.26 dB, LPIPS 0.300 at step 4 seen PSNR 25.00 dB at step 4"
+    )
+    assert shown(None, perplexity=512.25).endswith("one, logged perplexity 512.2")
+    assert "logged" not in shown(None, **{f"n{number}": 1.0 for number in range(30)})
