@@ -103,7 +103,7 @@ def train(
     if folder.checkpoint.exists():
         progress = load_checkpoint(folder.checkpoint, step)
     log = Log(folder.log, keep_up_to_step=progress.step)
-    scribe = Scribe(folder, config, film, step, feed.resident, start and start.run)
+    scribe = Scribe(folder, config, film, step, feed.resident, start.run if start else None)
     scribe.describe("training", progress)
 
     report_every = max(1, min(50, (steps or 1000) // 40))

@@ -170,7 +170,10 @@ class Scribe:
 
     def _await_checkpoint(self) -> None:
         """Wait for the checkpoint that is being written; raises what went wrong with it."""
-        self.checkpoint_rhythm.spent += self.checkpoints.wait()
+        used = self.checkpoints.wait()
+        # A GPU goes on meanwhile; on a processor the thread takes time from the training.
+        if self.step.device.type == "cpu":
+            self.checkpoint_rhythm.spent += used
 
     def between_steps(self, progress: Progress, checkpoint_every: int | None) -> None:
         """Refresh checkpoint and preview when they are due.
