@@ -309,6 +309,25 @@ def test_a_metric_that_did_not_load_is_said_by_a_comparison(
     assert "plugin hers of hers 1.0: RuntimeError: no luck (`zoo plugins` lists all)" in said.out
 
 
+@pytest.mark.parametrize(
+    ("constructor", "reason"),
+    [
+        ("def __init__(self, device, size): ...", "TypeError: Measure.__init__() missing 1"),
+        ("def __init__(self): raise zoo.Unavailable('no weights')", "no weights"),
+    ],
+)
+def test_a_metric_that_cannot_be_made_is_said_by_a_comparison(
+    constructor: str, reason: str, named: Callable[..., str], zoo: Callable, workspace: Path
+) -> None:
+    source = METRIC.format(name="mine").replace(
+        "    def __call__", f"    {constructor}\n\n    def __call__"
+    )
+    named(mine=source)
+    (workspace / "junk.mp4").write_bytes(b"no film")
+    said = zoo("compare", "--films", "./junk.mp4", "--models", "ae", "--metrics", "mine")
+    assert f"metric mine is not measured: {reason}" in said.out
+
+
 def test_a_section_that_did_not_load_is_said_by_zoo_report(
     workspace: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

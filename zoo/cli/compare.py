@@ -163,6 +163,8 @@ def compare(
         sweep = variants(chosen, latents, seeds, several)
         check_options(chosen_models, sweep)
         judges = Judges.open(where.here, metrics)
+        for name, reason in judges.unavailable.items():
+            console.print(shown(f"metric {name} is not measured: {reason}"), soft_wrap=True)
         chosen.pin_threads()
         left_out: list[ZooError] = []
 
