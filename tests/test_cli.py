@@ -139,6 +139,12 @@ def test_compare_run_again_trains_and_evaluates_nothing_twice(
         (("train", "ae", "--film", "bikes", "--batch", "0"), "a batch has"),
         (("train", "ae", "--film", "bikes", "--device", "abacus"), "abacus"),
         (("train", "ae", "--film", "bikes", "--latent", "x"), "--latent takes a whole number; not"),
+        (("train", "ae", "--film", "bikes", "--set", "width=a"), "width takes a whole number; not"),
+        (
+            ("train", "ae", "--film", "bikes", "--set", "width=-3"),
+            "ae, option width takes 4 or more",
+        ),
+        (("train", "ae", "--film", "bikes", "--latent", "8", "--set", "latent=9"), "one of them"),
         (("train", "ae", "--film", "bikes", "--seed", "-1"), "--seed takes 0 or more; not '-1'"),
         (("walk", "ae", "--film", "bikes", "--seed", str(2**63)), "--seed takes at most"),
         (("compare", "--films", "bikes", "--seed", str(2**63 - 1), "--seeds", "2"), "is too large"),

@@ -322,7 +322,7 @@ def test_only_a_codec_that_trains_has_seeds(both: type[Trained]) -> None:
     [
         ("trained", "hiden=3", "trained: there is no option 'hiden'; there are: hidden"),
         ("whole", "hidden=3", "whole: there is no option 'hidden'; there are: none"),
-        ("trained", "hidden=0", "trained, option hidden: Input should be greater than"),
+        ("trained", "hidden=0", "trained, option hidden takes"),
         ("ae,trained", "hiden=3", "ae has no option 'hiden'"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from zoo.errors import BadInput
+from zoo.errors import BadInput, refusal
 
 _T = TypeVar("_T", bound=pydantic.BaseModel)
 
@@ -21,7 +21,7 @@ def validated(name: str, options: type[_T], settings: Mapping[str, Any]) -> _T:
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise BadInput(f"{name} has no option {where!r}; {listed(options)}") from None
-        raise BadInput(f"{name}, option {where}: {first['msg']}") from None
+        raise BadInput(refusal(f"{name}, option {where}", first)) from None
 
 
 def listed(options: type[pydantic.BaseModel]) -> str:

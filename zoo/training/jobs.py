@@ -90,7 +90,9 @@ class Settings:
         options = dict(options or {})
         # The latent's size is for models and references alike, however it is given.
         set_latent = options.pop("latent", None)
-        if latent is None and set_latent is not None:
+        if set_latent is not None:
+            if latent is not None:
+                raise BadInput("--latent and --set latent=... say the same twice; give one of them")
             latent = set_latent
         batch_given = batch is not None
         batch = base.batch if batch is None else batch
