@@ -387,6 +387,9 @@ class Record(_Typed):
     null in records from before it was noted."""
     tuned_on: list[str] | None = None
     """Films that the model's defaults were chosen on; null in records from before it was noted."""
+    waivers: dict[str, str] | None = None
+    """Promises of the contract that the model breaks on purpose, by the name of the check, and why;
+    null in records from before it was noted."""
     spent: Spent | None = None
     parameters: int | None = None
     latent: LatentInfo | None = None

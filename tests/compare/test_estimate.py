@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 
 from zoo.cli.estimate_table import show_estimate
 from zoo.cli.output import Console
-from zoo.compare.estimate import Estimate, _beside, _clock
+from zoo.compare.comparison import Comparison
+from zoo.compare.estimate import Estimate, _beside, _clock, estimate
 from zoo.compare.places.cluster import PENDING, _room
+from zoo.compare.places.inline import Inline
 from zoo.compare.places.processes import Processes, lanes
 from zoo.compare.probe import Line, _through, _time_limit
+from zoo.compare.work import ready_judges
+from zoo.evaluation.watch import Judges
+from zoo.films.catalogue import Catalogue
+from zoo.films.ingest import open_film
+from zoo.metric import Metric
+from zoo.plugins import registry
+from zoo.training.jobs import Settings
+from zoo.workspace import Workspace
 
 
 @pytest.mark.parametrize(
@@ -83,6 +96,71 @@ def test_a_dry_run_of_what_is_there_says_so_in_one_line(monkeypatch: pytest.Monk
     show_estimate(console, cast(Any, None), cast(Any, None))
     said = "all 6 cells are there already: nothing would be trained, and the report drawn anew\n"
     assert cast(io.StringIO, console.file).getvalue() == said
+
+
+class Sleepy(Metric):
+    """A metric that takes its time for every frame."""
+
+    name = "sleepy"
+    label = "Sleepy"
+    source = "this test"
+    seconds = 0.006
+
+    def __call__(self, originals: torch.Tensor, reconstructions: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.seconds * len(originals))
+        return torch.zeros(len(originals))
+
+
+class Roomy(Inline):
+    """A place as a cluster is: it has room for as many cells as there are cores or GPUs."""
+
+    def at_once(self, gpu: bool | None = None) -> int:
+        return {None: 3, True: 0, False: 3}[gpu]
+
+
+@pytest.fixture
+def comparison(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comparison]:
+    """A plain autoencoder beside one reference and one codec, on a short film."""
+    known = registry()
+    monkeypatch.setattr(known, "references", {"mean": known.references["mean"]})
+    monkeypatch.setattr(known, "codecs", {"x264": known.codecs["x264"]})
+    monkeypatch.setattr(known, "metrics", {"sleepy": Sleepy})
+    ready_judges.cache_clear()
+    settings = Settings.choose(
+        "quick", size="32x32", latent=4, device="cpu", options={"width": "4"}, budget="9000frames"
+    )
+    entries = Catalogue.open(Workspace(workspace)).choose("carphone")
+    films = [open_film(entry, settings.size, Workspace(workspace)) for entry in entries]
+    judges = Judges.open(settings.device)
+    models = [known.models["ae"]]
+    yield Comparison(
+        Workspace(workspace), entries, films, models, [settings], judges, "default", 0.1
+    )
+    ready_judges.cache_clear()
+
+
+def test_a_dry_run_foresees_training_evaluation_and_costs_of_every_cell(
+    comparison: Comparison,
+) -> None:
+    tried: list[str] = []
+    with Inline() as place:
+        found = estimate(comparison, place, lambda name, number, count: tried.append(name))
+    shares = {share.name: share for share in found.shares}
+    assert sorted(shares) == sorted(tried) == ["ae", "mean", "x264"]
+    assert (found.cells, found.found, found.tried, found.unknown, found.at_once) == (3, 0, 3, 0, 1)
+    frames = len(comparison.films[0])
+    for share in shares.values():
+        assert share.evaluating > Sleepy.seconds * frames / 2, "metrics see every frame"
+        assert share.disk > 0 and share.problem is None
+    assert shares["ae"].training > 0 and shares["ae"].costs > 0 and shares["x264"].costs == 0
+    parts = (share.training + share.evaluating + share.costs for share in shares.values())
+    assert found.seconds == pytest.approx(sum(parts))
+
+    with Roomy() as place:
+        beside = estimate(comparison, place, lambda *_: None)
+    assert beside.at_once == 3
+    longest = max(share.training + share.evaluating for share in beside.shares)
+    assert beside.seconds == pytest.approx(longest + sum(share.costs for share in beside.shares))
 
 
 def test_what_one_excerpt_took_is_for_its_frames_or_for_any_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,18 @@ def test_ray_gives_the_records_that_one_process_gives(compare: Callable, tmp_pat
         assert measured(other) == measured(here)
         assert all(r.environment.threads == 1 for r in other.records if r.status == "ok")
         assert all(r.cost for r in other.records if r.trained_on == r.watched)
+
+
+def test_a_dry_run_on_ray_foresees_what_the_cluster_has_room_for(
+    compare: Callable, tmp_path: Path
+) -> None:
+    words = ("--films", "carphone", "--models", "ae", "--set", "width=8", "--own", "--dry-run")
+    said = finished(compare(*words, "--budget", "6steps", "--on", "ray"))
+    cells = re.search(r"(\d+) cells: 0 are there already, (\d+) would be run, (\d+) at a", said)
+    assert cells and cells[1] == cells[2], said
+    assert int(cells[3]) == min(int(cells[1]), len(os.sched_getaffinity(0)))
+    assert re.search(r"^time: (about|at least) \d", said, re.MULTILINE)
+    assert not (tmp_path / "here" / "runs").exists() and not (tmp_path / "here/results").exists()
 
 
 def test_a_cell_whose_process_is_killed_goes_on_from_its_checkpoint(

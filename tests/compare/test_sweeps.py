@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from zoo.autoencoder import LatentSpec
 from zoo.cli.options import read_sweep
 from zoo.codec import FilmCodec
-from zoo.compare.plan import plan, variants
+from zoo.compare.known import config_of
+from zoo.compare.plan import Cell, latent_bytes, plan, variants
 from zoo.errors import BadInput
 from zoo.films.in_memory import film_of
 from zoo.plugins import registry
@@ -66,6 +70,71 @@ def test_references_stand_once_for_options_that_they_do_not_have() -> None:
         if issubclass(cell.architecture, FilmCodec):
             assert counts[cell.architecture.name] == 2
     assert len({cell.run for cell in cells}) == len(cells)
+
+
+class Words(registry().models["ae"]):  # type: ignore[misc]
+    """A model of a grid of codes, at any size of the latent."""
+
+    name = "words"
+
+    def latent_spec(self) -> LatentSpec:
+        return LatentSpec((4, 6), codes=1024)
+
+
+class Window(registry().models["ae"]):  # type: ignore[misc]
+    """Four frames a latent."""
+
+    name = "window"
+    window = 4
+
+
+class Broken(Words):
+    """Cannot be built, and so declares nothing."""
+
+    name = "broken"
+
+    def __init__(self, size: object, options: object) -> None:
+        raise ArithmeticError("never")
+
+
+@pytest.mark.parametrize(
+    ("models", "latents", "expected"),
+    [
+        (["ae"], "16", [16]),
+        (["ae"], "4,8", [4, 8]),
+        (["ae", "vae", "vaegan"], "16", [16]),
+        (["ae", Words], "16", [16, 30]),
+        ([Words], "4,8", [30]),
+        ([Window], "16", [16]),
+        ([Broken], "16", [16]),
+        ([Broken, Words], "16", [30]),
+        ([], "16", [16]),
+    ],
+)
+def test_codecs_are_run_at_every_size_that_the_models_latents_have(
+    models: list, latents: str, expected: list[int]
+) -> None:
+    chosen = [registry().models.get(model, model) for model in models]
+    assert latent_bytes(chosen, variants(QUICK, latents, 1)) == expected
+    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    cells = plan([film], chosen, variants(QUICK, latents, 2))
+    coded = [cell for cell in cells if cell.architecture.name == "x264"]
+    assert [coding_bytes(cell) for cell in coded] == expected
+
+
+def coding_bytes(cell: Cell) -> int:
+    return int(config_of(cell).options["bytes_a_frame"])
+
+
+def test_what_is_not_trained_takes_no_gpu() -> None:
+    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    settings = replace(QUICK, device=torch.device("cuda", 0), precision="bf16-mixed")
+    cells = plan([film], [registry().models["ae"]], [settings])
+    assert {cell.architecture.name for cell in cells if cell.gpu} == {"ae"}
+    beside = [cell for cell in cells if not cell.gpu]
+    assert {"mean", "pca", "x264"} <= {cell.architecture.name for cell in beside}
+    for cell in beside:
+        assert (cell.settings.device.type, cell.settings.precision) == ("cpu", "32-true")
 
 
 WORDS = ("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--device", "cpu")

@@ -229,6 +229,7 @@ def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Rec
         status="ok",
         unequal_terms=[],
         tuned_on=[],
+        waivers={},
         spent=None if reference else Spent(frames=1200, steps=75, epochs=15.8, seconds=30.0),
         parameters=1_234_567,
         latent=LatentInfo(numbers=16, bits=128, coded_bytes=14.24, decoder_bytes=3_499_999),

@@ -117,7 +117,10 @@ def test_numbers_have_the_digits_they_are_worth(text: str) -> None:
     assert sharp["PSNR dB<br>held out ↑"] == "23.46"
     assert sharp["LPIPS (AlexNet)<br>held out ↓"] == "**0.100**"
     assert sharp["LPIPS (AlexNet)<br>seen ↓"] == "**0.050**"
-    assert (sharp["bytes per<br>frame"], sharp["latent<br>numbers"]) == ("14.2", "16")
+    assert (sharp["bytes per frame:<br>quantised / coded"], sharp["latent<br>numbers"]) == (
+        "16 / 14.2",
+        "16",
+    )
     assert sharp["param-<br>eters"] == "1.23 M"
     assert sharp["decoder<br>bytes"] == "3.50 MB"
     assert sharp["frames<br>matched"] == "85%"
@@ -184,8 +187,8 @@ def test_who_is_ahead_is_what_the_numbers_say(text: str) -> None:
     assert "sharp is better by 0.150 in LPIPS and worse by 3.33 dB in PSNR than blurry" in said
     across = text[text.index("## Across films") : text.index("## alpha")]
     assert "so bold claims no win" in across
-    assert "| linear (reference) | 14.2 | 2 of 2 | 2 of 2 | 0 of 2 | 0 of 2 |" in across
-    assert "| still (reference) | 14.2 | 2 of 2 | 2 of 2 | 2 of 2 | 2 of 2 |" in across
+    assert "| linear (reference) | 16 / 14.2 | 2 of 2 | 2 of 2 | 0 of 2 | 0 of 2 |" in across
+    assert "| still (reference) | 16 / 14.2 | 2 of 2 | 2 of 2 | 2 of 2 | 2 of 2 |" in across
 
 
 def test_latents_that_are_long_for_the_film_are_noted(text: str) -> None:

@@ -72,6 +72,7 @@ def test_where_nothing_fails_that_is_said(results: Results) -> None:
 def test_the_table_of_weak_points_has_both_ends_colours_and_shares(results: Results) -> None:
     results.records += [record("blurry", "alpha", seed=seed) for seed in (1, 2)]
     assert cells(weakness_table(results, results.films[0]), "blurry") == {
+        ("bytes per frame:", "quantised / coded"): "16 / 14.2",
         ("darkest /", "brightest ↓"): "0.501 ± 0 /\n0.250 ± 0",
         ("black frame", "PSNR, RGB"): "12.3 ± 0 dB\n60 30 60",
         ("grey frame", "PSNR, RGB"): "34.6 ± 0 dB\n126 127 126",
@@ -144,11 +145,12 @@ def test_energy_and_compiling_have_columns_where_there_are_any(results: Results)
 def test_other_films_are_a_matrix_with_its_diagonal_held_out(results: Results) -> None:
     table = crossing_table(results)
     assert cells(table, "sharp, trained on alpha") == {
+        ("bytes per frame:", "quantised / coded"): "16 / 14.2",
         ("evaluated on", "alpha"): "0.100\n(held out)",
         ("evaluated on", "beta"): "0.400",
     }
     name = f"{' '.join(HOSTILE_MODEL.split())}, trained on beta"
-    assert set(cells(table, name).values()) == {"failed"}
+    assert set(cells(table, name).values()) == {"–", "failed"}
     # (0.4004 + 0.5504) / 2 of the models that are whole, and (0.1054 + 0.2554) / 2.
     assert crossing_findings(results) == [
         "Averaged over 2 models, LPIPS (AlexNet) is 0.180 on held-out frames of the film trained "
@@ -266,7 +268,7 @@ def test_intervals_are_means_of_the_seeds_ends(results: Results) -> None:
             for part, each in parts.items():
                 each.shots, each.interval = (2, None) if part == "held_out" else (9, each.interval)
     table = interval_table(results, results.films[0])
-    assert table is not None and {heading[-1] for heading in table.columns[1:]} == {"seen"}
+    assert table is not None and {heading[-1] for heading in table.columns[2:]} == {"seen"}
     assert interval_note(results, results.films[0]) == (
         "No 95% intervals where there are fewer than 8 shots: the held-out frames lie in 2 shots."
     )
@@ -459,5 +461,5 @@ def test_a_strip_has_a_codec_in_brackets(results: Results) -> None:
             one.kind = "codec"
     lines, _ = _lines(results, results.films[0])
     details = {line.label: line.details for line in lines}
-    assert details["linear"] == ("LPIPS, held out", "(0.300)")
-    assert details["sharp"] == ("LPIPS, held out", "0.100")
+    assert details["linear"] == ("LPIPS, held out", "(0.300) at 14.2 B")
+    assert details["sharp"] == ("LPIPS, held out", "0.100 at 14.2 B")

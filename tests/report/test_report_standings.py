@@ -21,6 +21,8 @@ from zoo.report.text import file_names, one_line
 from zoo.report.training import latent_notes, training, tuning, unequal_terms
 from zoo.report.winners import beside_references, winners
 
+BYTES = ("bytes per frame:", "quantised / coded")
+
 
 def named(results: Results, name: str, film: str | None = None):  # type: ignore[no-untyped-def]
     [row] = [row for row in standings(results, film) if row.name == name]
@@ -91,8 +93,8 @@ def test_of_a_ratio_the_nearest_to_one_is_the_best(results: Results) -> None:
     assert rank.beats(Value(0.9, None, 1), Value(1.25, None, 1))
     assert not rank.beats(Value(0.9, 0.2, 1, 3), Value(1.25, 0.2, 1, 3))
     more = more_table(results, results.films[0])
-    assert more is not None and more.columns[2] == ("sharpness", "held out → 1")
-    assert [row.name for row in more.rows if row.cells[1].best] == ["linear (reference)"]
+    assert more is not None and more.columns[3] == ("sharpness", "held out → 1")
+    assert [row.name for row in more.rows if row.cells[2].best] == ["linear (reference)"]
 
 
 def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -> None:
@@ -132,7 +134,7 @@ def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -
     [best] = [row.name for row in table.rows if row.cells[2].best]
     assert best == "sharp"
     assert shown["latent", "numbers"].text == "–"
-    assert shown["bytes per", "frame"].text == "20.0"
+    assert shown[BYTES].text == "– / 20"
     assert shown["param-", "eters"].text == shown["decoder", "bytes"].text == "–"
     assert any("In brackets: linear coded every frame" in note for note in table.notes)
     assert any(note.startswith("linear: 20.0 bytes a frame is the least") for note in table.notes)
@@ -143,7 +145,7 @@ def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -
     beside = beside_references(results, results.films[0])
     assert beside is not None
     row = cells(beside, "linear (codec)")
-    assert row["bytes per", "frame"] == "20.0"
+    assert row[BYTES] == "– / 20"
     assert row["by LPIPS", "seen"] == "0 of 3"
     assert row["by LPIPS", "held out"] == "(0 of 3)", "it saw what was held out of the others"
 
@@ -422,7 +424,7 @@ def test_rows_of_unlike_bytes_are_not_mixed(results: Results) -> None:
             one.latent.coded_bytes = 5.0
     names = [row.name for row in film_table(results, results.films[0]).rows]
     assert names[:2] == ["blurry", "sharp"], "fewest bytes first, though it is worse"
-    assert film_table(results, results.films[0]).columns[1] == ("bytes per", "frame")
+    assert film_table(results, results.films[0]).columns[1] == BYTES
 
 
 @pytest.mark.parametrize(

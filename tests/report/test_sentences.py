@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.report.gpu_summary import put as put_gpu
 from tests.report.synthetic_results import (
     METRICS,
     comparison,
@@ -29,6 +30,7 @@ from zoo.report.costs import cost_table, timing_protocol
 from zoo.report.crossing import crossing_findings
 from zoo.report.differences import difference_table
 from zoo.report.failings import failings
+from zoo.report.gpu import gpu_sections
 from zoo.report.order import order
 from zoo.report.standings import Standing
 from zoo.report.table import failure_note
@@ -83,6 +85,14 @@ def results_of(
     return results
 
 
+def sized(results: Results, sizes: Mapping[str, float]) -> Results:
+    """The results with models, references and codecs that take these bytes per frame."""
+    for one in results.records:
+        if one.latent and one.model in sizes:
+            one.latent.coded_bytes = sizes[one.model]
+    return results
+
+
 def changed(results: Results, **fields: object) -> Results:
     for one in results.records:
         for name, value in fields.items():
@@ -110,6 +120,14 @@ def who_is_ahead() -> Iterator[tuple[str, list[str]]]:
         winners(results_of(TWO, pca, {"x264": [(0.02, 30.0)], "x265": [(0.03, 31.0)]}, ("alpha",))),
     )
     yield "a reference is level", winners(results_of(TWO, {"pca": [(0.1, 26.0)]}))
+    sizes = {"sharp": 28.4, "blurry": 9.6, "x264": 62.0, "pca": 30.1}
+    yield "models of two sizes", winners(sized(results_of(TWO, pca), sizes))
+    ahead = results_of(TWO, {"pca": [(0.05, 27.0)]}, {"x264": [(0.02, 30.0)]})
+    yield "references of another size are ahead", winners(sized(ahead, sizes))
+    three_sizes = {"large": [(0.1, 24.0)], "medium": [(0.2, 23.0)], "small": [(0.3, 26.0)]}
+    bytes_of = {"large": 180.0, "medium": 60.0, "small": 20.0}
+    yield "models of three sizes", winners(sized(results_of(three_sizes), bytes_of))
+    yield "a constant model", winners(sized(results_of(TWO), {"sharp": 14.0, "blurry": 0.0}))
     yield "the one model", winners(results_of({"sharp": [(0.1, 22.0)]}, pca))
     yield "a small lead", winners(results_of({"sharp": [(0.1, 22.0)], "near": [(0.101, 21.9)]}))
     three = {
@@ -185,6 +203,8 @@ def other_films() -> Iterator[tuple[str, list[str]]]:
 def orders() -> Iterator[tuple[str, list[str]]]:
     yield "the metrics disagree", order(results_of(TWO))
     yield "they agree", order(results_of({"good": [(0.1, 26.0)], "bad": [(0.3, 20.0)]}))
+    bytes_of = {"sharp": 28.4, "blurry": 9.6}
+    yield "they disagree and differ in size", order(sized(results_of(TWO), bytes_of))
     three = {"a": [(0.1, 26.0)], "b": [(0.2, 24.0)], "c": [(0.3, 25.0)]}
     yield "three models", order(results_of(three))
     yield "one other pair is level", order(results_of({**three, "c": [(0.3, 24.0)]}))
@@ -301,8 +321,17 @@ def terms() -> Iterator[tuple[str, list[str]]]:
     yield "unequal terms", unequal_terms(results)
     yield "tuning films", tuning(results)
     yield "no tuning films", tuning(results_of(TWO))
-    old = changed(results_of(TWO), unequal_terms=None, tuned_on=None)
+    old = changed(results_of(TWO), unequal_terms=None, tuned_on=None, waivers=None)
     yield "old records", [*unequal_terms(old), *tuning(old)]
+    yield "records that know no waivers", unequal_terms(changed(results_of(TWO), waivers=None))
+    broken = results_of(TWO)
+    for one in broken.records:
+        if one.model == "sharp":
+            one.waivers = {"batch invariant": "it normalises by the batch", "trains": "not | all"}
+        else:
+            one.waivers = {"trains on every frame": "the last ones are dropped"}
+    table = across_table(broken)
+    yield "waivers", [*(row.name for row in table.rows), *table.notes]
     yield "long latents", latent_notes(results)
 
 
@@ -334,6 +363,14 @@ def curves() -> Iterator[tuple[str, list[str]]]:
         yield f"a codec at {numbers.counted(rates, 'rate')}", [str(found)]
 
 
+def on_a_gpu() -> Iterator[tuple[str, list[str]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        put_gpu(Path(folder))
+        (section,) = gpu_sections(Path(folder))
+    lines = [line for block in section.blocks for line in block.splitlines()]
+    yield section.heading, [line.removeprefix("- ") for line in lines if line]
+
+
 def whole_report() -> Iterator[tuple[str, list[str]]]:
     results = comparison()
     with tempfile.TemporaryDirectory() as folder:
@@ -355,6 +392,7 @@ CHAPTERS = {
     "Terms": terms,
     "Costs": costs,
     "Rates": curves,
+    "On a GPU": on_a_gpu,
     "A whole report": whole_report,
 }
 

@@ -230,7 +230,7 @@ def compare(
                     where.here,
                     videos,
                 )
-                draw_report(results, new, new)
+                draw_report(results, new, new, gpu=folder)
             put_in_place(new, folder, results)
     report = folder / "report.md"
     console.print(summary(results))

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from zoo.cli.time_left import TimeLeft
 from zoo.cli.watching import LiveDisplay, losses_table
+from zoo.codec import FilmCodec
 from zoo.compare.plan import Cell
+from zoo.evaluation.coding import ASKED
 from zoo.plain_text import one_line
 from zoo.records import Record
 from zoo.report.numbers import duration
@@ -29,7 +31,10 @@ class MatrixDisplay(LiveDisplay):
         self.console = console
         self.shows_pace = console.is_terminal
         names = dict.fromkeys(["latent", "seed", *(o for c in cells for o in c.settings.options)])
-        self.swept = {name: {_setting(cell, name) for cell in cells} for name in names}
+        self.swept = {
+            name: {_settings(cell)[name] for cell in cells if name in _settings(cell)}
+            for name in names
+        }
         self.films = list(dict.fromkeys(c.film.name for c in cells))
         self.rows = list(dict.fromkeys(self._row(c) for c in cells))
         self.states: dict[tuple[str, str], str] = {}
@@ -81,9 +86,10 @@ class MatrixDisplay(LiveDisplay):
 
     def _row(self, cell: Cell) -> str:
         words = [cell.architecture.name]
+        own = _settings(cell)
         for name, several in self.swept.items():
-            if len(several) > 1:
-                words.append(f"{name} {_setting(cell, name)}")
+            if len(several) > 1 and name in own:
+                words.append(f"{name} {own[name]}")
         return ", ".join(words)
 
     def _count(self, cell: Cell, found: bool) -> None:
@@ -114,7 +120,11 @@ class MatrixDisplay(LiveDisplay):
         return Group(*parts)
 
 
-def _setting(cell: Cell, name: str) -> object:
-    """What a cell is set to, by the name of a setting or option that a sweep goes over."""
+def _settings(cell: Cell) -> dict[str, object]:
+    """What a cell is set to, by the names of settings and options that a sweep goes over."""
     chosen = cell.settings
-    return {"latent": chosen.latent, "seed": chosen.seed, **chosen.options}.get(name, "as it is")
+    if issubclass(cell.architecture, FilmCodec):
+        known = {ASKED, *cell.architecture.Options.model_fields}
+        seed = {"seed": chosen.seed} if cell.architecture.trains else {}
+        return {**seed, **{name: v for name, v in chosen.options.items() if name in known}}
+    return {"latent": chosen.latent, "seed": chosen.seed, **chosen.options}

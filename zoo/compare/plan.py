@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pydantic
 import torch
 
-from zoo.architectures import fits_directly, option_class
+from zoo.architectures import fits_directly, latent_spec, option_class
 from zoo.autoencoder import Autoencoder
 from zoo.codec import FilmCodec
 from zoo.errors import BadInput
-from zoo.evaluation.coding import codec_options
+from zoo.evaluation.coding import ASKED, codec_options
 from zoo.films.film import Film
+from zoo.latents.packing import BITS
 from zoo.plugins import registry
 from zoo.training.jobs import Settings, whole_number
 
@@ -141,13 +145,17 @@ def plan(
     """Every model on its own film, film by film, then every reference; then all on other films.
 
     References have no seed: they stand there once a latent size. Codecs code each film anew, so
-    that no film is another one to them; where `models` has some, they are the only ones, else all
-    are that come by default. `elsewhere` says whether models watch other films.
+    that no film is another one to them, once at each size that the models' latents have; where
+    `models` has some, they are the only ones, else all are that come by default. `elsewhere` says
+    whether models watch other films.
     """
     references = [r for r in registry().references.values() if r not in models]
     codecs = [each for each in models if issubclass(each, FilmCodec)]
     codecs = codecs or [codec for codec in registry().codecs.values() if codec.default]
     first_seeds = [s for s in settings if s.seed == settings[0].seed]
+    # The sizes of codecs are those of the models, whatever the settings they come from.
+    one_size = [replace(each, latent=settings[0].latent) for each in settings]
+    first_ones = [each for each in one_size if each.seed == settings[0].seed]
     rows: list[tuple[Entry, Settings]] = [
         *(
             row
@@ -158,9 +166,10 @@ def plan(
         # Options of models say nothing to references: they stand there once for all of them.
         *(row for reference in references for row in _distinct(reference, first_seeds)),
         *(
-            row
+            (codec, replace(each, options={**each.options, ASKED: size}))
             for codec in codecs
-            for row in _distinct(codec, settings if codec.trains else first_seeds)
+            for _, each in _distinct(codec, one_size if codec.trains else first_ones)
+            for size in latent_bytes(models, first_seeds)
         ),
     ]
     own = [
@@ -176,6 +185,39 @@ def plan(
         if film.name != cell.film.name
     ]
     return own + foreign
+
+
+def latent_bytes(models: Sequence[Entry], settings: Sequence[Settings]) -> list[int]:
+    """Bytes of a frame that the latents of models take after quantisation, each once, ascending.
+
+    Those of a latent of as many numbers as the settings say where there is no model.
+    """
+    declared = (
+        bits_a_frame(model, meant_for(model, each, models))
+        for model in models
+        if not issubclass(model, FilmCodec)
+        for each in settings
+    )
+    bits = {each for each in declared if each is not None}
+    bits = bits or {float(each.latent * BITS) for each in settings}
+    return sorted({max(1, math.ceil(each / 8)) for each in bits})
+
+
+def bits_a_frame(model: type[Autoencoder], settings: Settings) -> float | None:
+    """Bits of a frame that a model's latent takes after quantisation, as the model declares them.
+
+    None where the model cannot be built: its cells say why. Raises BadInput on an option that it
+    does not have.
+    """
+    options = settings.options_of(model)
+    if model.latent_spec is Autoencoder.latent_spec:
+        return float(options.latent * BITS)
+    # On the meta device nothing is computed, but a plugin's model may ask for numbers.
+    for device in ("meta", "cpu"):
+        with suppress(Exception, SystemExit), torch.device(device), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return latent_spec(model(settings.size, options)).bits / model.window
+    return None
 
 
 def _without_gpu(architecture: Entry, settings: Settings) -> Settings:

@@ -49,6 +49,7 @@ from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 from zoo.workspace import Workspace, written_aside
 
 ASKED = "bytes_a_frame"
+"""The option of a codec's cell and run that says how many bytes it may spend."""
 CODING, LOG = "coding.json", "coding.log"
 
 
@@ -60,8 +61,11 @@ class Coding(pydantic.BaseModel):
 
 
 def bytes_for(settings: Settings) -> int:
-    """What a codec may spend on a frame: the bytes of a latent with each number in 8 bits."""
-    return max(1, settings.latent * BITS // 8)
+    """What a codec may spend on a frame: what its settings say.
+
+    Else the bytes of a latent of as many numbers as they say, with each in 8 bits.
+    """
+    return int(settings.options.get(ASKED) or max(1, settings.latent * BITS // 8))
 
 
 def coding_config(codec: type[FilmCodec], film: Film, settings: Settings) -> TrainingConfig:

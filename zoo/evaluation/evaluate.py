@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from zoo.evaluation.judge import judge
 from zoo.evaluation.kept import LATENTS as LATENTS
 from zoo.evaluation.kept import Kept
 from zoo.evaluation.probes import invariance, plain_frames
-from zoo.evaluation.rate import rate_points
+from zoo.evaluation.rate import coarser, rate_points
 from zoo.evaluation.summary import parts_of
 from zoo.evaluation.watch import Judges, batches, draw_frames, encode_film, samples_of
 from zoo.films.film import Film
@@ -63,21 +64,24 @@ def evaluate(
     latents = encoded.quantised(quantiser)
     latents_file.save(out / LATENTS, latents, film.fingerprint)
 
-    with torch.inference_mode():
-        samples = samples_of(film, model)
-        drawn = (draw_frames(model, samples, frames, latents) for frames in batches(film))
-        judged = judge(film, drawn, config.film, judges, device)
-
+    every = [latents, *(coarser(encoded, latents) if own else [])]
     rate: list[RatePoint] = []
     weaknesses = None
-    # What is asked of a model once is asked where it watches its own film.
-    if own:
-        parts = parts_of(film, config.film)
-        metrics = judges.metrics
-        rate = rate_points(model, film, encoded, latents, judged.scores, parts, metrics, device)
-        plain = plain_frames(model, quantiser, judges.metrics, device)
-        company = invariance(model, film, quantiser, device)
-        weaknesses = judged.weaknesses(film, config.film, plain, company)
+    # Lossless coding takes long, and needs neither Python nor the device: it goes on meanwhile.
+    with ThreadPoolExecutor(torch.get_num_threads()) as coders:
+        sizes = coders.map(_bytes_a_frame, every)
+        with torch.inference_mode():
+            samples = samples_of(film, model)
+            drawn = (draw_frames(model, samples, frames, latents) for frames in batches(film))
+            judged = judge(film, drawn, config.film, judges, device)
+        coded = zip(every, sizes, strict=True)
+        # What is asked of a model once is asked where it watches its own film.
+        if own:
+            parts = parts_of(film, config.film)
+            rate = rate_points(model, film, coded, judged.scores, parts, judges.metrics, device)
+            plain = plain_frames(model, quantiser, judges.metrics, device)
+            company = invariance(model, film, quantiser, device)
+            weaknesses = judged.weaknesses(film, config.film, plain, company)
     record = Record(
         model=config.model,
         summary=architecture.summary,
@@ -91,6 +95,7 @@ def evaluate(
         status="ok",
         unequal_terms=list(architecture.unequal_terms),
         tuned_on=list(architecture.tuned_on),
+        waivers=dict(architecture.waivers),
         run=folder.path.relative_to(workspace.root).as_posix(),
         spent=run.spent,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -106,6 +111,10 @@ def evaluate(
 def _trained_latents(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Latents:
     path: Path = folder.evaluation(config.film) / LATENTS
     return latents_file.load(path, config.film_fingerprint, device)
+
+
+def _bytes_a_frame(latents: Latents) -> float:
+    return latents.bytes_a_frame
 
 
 def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:

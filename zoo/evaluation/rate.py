@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
-from zoo.architectures import latent_spec
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import Frames, Values, mean_of
@@ -29,54 +27,47 @@ MOST_FRAMES = 128
 def rate_points(
     model: Autoencoder,
     film: Film,
-    encoded: Encoded,
-    stored: Latents,
+    coded: Iterable[tuple[Latents, float]],
     scores: Mapping[str, Values],
     parts: Mapping[Part, Frames],
     metrics: Sequence[Metric],
     device: torch.device,
 ) -> list[RatePoint]:
-    """Score the film at several numbers of bits, those that it is stored in first.
+    """Score the film at several numbers of bits.
 
-    `stored` are the film's latents as they were scored, and `scores` what they scored. Every point
-    is of the same frames; temporal metrics, which need neighbours, are left out. A latent of codes
-    has one point: in fewer bits they would be other codes.
+    `coded` are its latents with their bytes per frame, those that `scores` are of first. All points
+    are of the same frames; temporal metrics, which need neighbours, are left out.
     """
     still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
     sampled = {part: _sample(frames) for part, frames in parts.items()}
     samples = samples_of(film, model)
-    coarser = DEPTHS if latent_spec(model).codes is None else ()
-    every = [stored, *(_coarser(encoded, bits) for bits in coarser)]
-    points = []
-    # Coding takes longer than scoring, and needs neither Python nor the device.
-    with ThreadPoolExecutor(torch.get_num_threads()) as coders:
-        for latents, size in zip(every, coders.map(_bytes_a_frame, every), strict=True):
-            found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
-            for part, frames in sampled.items():
-                if latents is stored:
-                    values = {metric.name: scores[metric.name][frames] for metric in still}
-                else:
-                    values = _scored(model, film, samples, frames, latents, still, device)
-                for metric in still:
-                    found[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
-            points.append(
-                RatePoint(
-                    bits=latents.quantiser.bits,
-                    coded_bytes=size,
-                    kilobits_a_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
-                    frames={part: len(frames) for part, frames in sampled.items()},
-                    scores={name: dict(by_part) for name, by_part in found.items()},
-                )
+    points: list[RatePoint] = []
+    for latents, size in coded:
+        found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
+        for part, frames in sampled.items():
+            if points:
+                values = _scored(model, film, samples, frames, latents, still, device)
+            else:
+                values = {metric.name: scores[metric.name][frames] for metric in still}
+            for metric in still:
+                found[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
+        points.append(
+            RatePoint(
+                bits=latents.quantiser.bits,
+                coded_bytes=size,
+                kilobits_a_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
+                frames={part: len(frames) for part, frames in sampled.items()},
+                scores={name: dict(by_part) for name, by_part in found.items()},
             )
+        )
     return points
 
 
-def _bytes_a_frame(latents: Latents) -> float:
-    return latents.bytes_a_frame
-
-
-def _coarser(encoded: Encoded, bits: int) -> Latents:
-    return encoded.quantised(Quantiser.spanning(encoded.numbers, bits))
+def coarser(encoded: Encoded, stored: Latents) -> list[Latents]:
+    """A film's latents in fewer bits; none of codes, which would become other codes."""
+    if stored.quantiser.codes is not None:
+        return []
+    return [encoded.quantised(Quantiser.spanning(encoded.numbers, bits)) for bits in DEPTHS]
 
 
 def _sample(frames: Frames) -> Frames:

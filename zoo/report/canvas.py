@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from zoo.records import MetricInfo, Part
-from zoo.report import look
-from zoo.report.standings import Standing
-from zoo.report.table import bracketed
+from zoo.report import look, numbers
+from zoo.report.standings import Standing, bytes_a_frame
+from zoo.report.table import bracketed, mean
 from zoo.workspace import written_aside
 
 DOTS_PER_INCH = 100
@@ -29,6 +29,7 @@ HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth
 """Signs in outline, told from full ones without colour."""
 
 CODED_TOO = "a codec, which coded the held-out frames too"
+SIZED = "Beside the names: bytes per frame after lossless coding, which differ."
 IN_BRACKETS = f"In brackets: {CODED_TOO}."
 
 
@@ -72,9 +73,12 @@ def key(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
         words.set_parse_math(False)
 
 
-def signed_name(row: Standing, part: Part) -> str:
-    """A row's name beside a point; a codec's in brackets on held-out frames, as in tables."""
-    return bracketed(look.drawable(row.name, NAME_LENGTH), row, part)
+def signed_name(row: Standing, part: Part, sized: bool) -> str:
+    """A row's name beside a point; a codec's in brackets on held-out frames, as in tables.
+
+    With `sized` its bytes per frame stand beside it.
+    """
+    return bracketed(look.drawable(row.name, NAME_LENGTH) + _size(row, sized), row, part)
 
 
 def codec_key() -> Line2D:
@@ -82,10 +86,15 @@ def codec_key() -> Line2D:
     return Line2D([], [], linestyle="", label=f"(  ): {CODED_TOO}")
 
 
-def named(row: Standing) -> str:
-    """A row's name as it fits beside a plot."""
-    name = look.drawable(row.name, NAME_LENGTH)
+def named(row: Standing, sized: bool = False) -> str:
+    """A row's name as it fits beside a plot; with `sized` with its bytes per frame."""
+    name = look.drawable(row.name, NAME_LENGTH) + _size(row, sized)
     return f"{name} (codec)" if row.codec else name
+
+
+def _size(row: Standing, sized: bool) -> str:
+    size = mean(row, bytes_a_frame) if sized else None
+    return "" if size is None else f", {numbers.significant(size)} B"
 
 
 def colour(row: Standing) -> str:

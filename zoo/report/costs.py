@@ -12,6 +12,7 @@ from zoo.report.standings import Measure, Standing, machine_key, machines, stand
 from zoo.report.table import (
     Column,
     Table,
+    bytes_column,
     draw,
     machine_column,
     mean,
@@ -34,6 +35,7 @@ def cost_table(results: Results) -> Table | None:
     if not rows:
         return None
     columns = [
+        bytes_column(),
         Column(("train", "frames/s"), _speed("train")),
         Column(("encode frames/s", "in batch / alone"), _speeds("encode")),
         Column(("decode frames/s", "in batch / alone"), _speeds("decode")),

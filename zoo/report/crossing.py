@@ -13,7 +13,17 @@ from zoo.records import FilmInfo, Part, Record, Results
 from zoo.report import numbers
 from zoo.report.ranking import Ranking, in_order, measured, ranking
 from zoo.report.standings import LEAST_SEEDS, Standing, Value, combined, crossings, deviation
-from zoo.report.table import Cell, Row, Table, fixed, said, shown_name
+from zoo.report.table import (
+    Cell,
+    Row,
+    Table,
+    bytes_beside,
+    bytes_column,
+    bytes_text,
+    fixed,
+    said,
+    shown_name,
+)
 from zoo.report.text import one_line
 
 OVERLAP = 0.02
@@ -142,6 +152,10 @@ class Matrix:
         return Ranking(self.rank.metric, part).value(there)
 
 
+def _is_own(film: str, record: Record) -> bool:
+    return record.trained_on == record.watched == film
+
+
 def _seed_is(seed: int, record: Record) -> bool:
     return record.seed == seed
 
@@ -188,10 +202,12 @@ def crossing_table(results: Results) -> Table | None:
     rows = []
     for matrix in every:
         for own in names:
-            cells = [_cell(matrix, own, seen) for seen in names]
+            cells = [Cell(bytes_text(matrix.row.only(partial(_is_own, own))))]
+            cells += [_cell(matrix, own, seen) for seen in names]
             name = f"{shown_name(matrix.row)}, trained on {one_line(own, 40)}"
             rows.append(Row(name, matrix.row.role, tuple(cells)))
-    headings = (("",), *(("evaluated on", one_line(name, 40)) for name in names))
+    evaluated = (("evaluated on", one_line(name, 40)) for name in names)
+    headings = (("",), bytes_column().heading, *evaluated)
     return Table(headings, tuple(rows))
 
 
@@ -245,12 +261,15 @@ def _own(matrix: Matrix) -> float:
 
 
 def _best_abroad(models: list[Matrix], rank: Ranking) -> list[str]:
-    known = [(value, matrix.row.name) for matrix in models if (value := matrix.elsewhere())]
-    known.sort(key=lambda pair: (rank.key(pair[0].mean), pair[1]))
+    known = [(value, matrix.row) for matrix in models if (value := matrix.elsewhere())]
+    known.sort(key=lambda pair: (rank.key(pair[0].mean), pair[1].name))
     if len(known) < 2:
         return []
-    (best, first), (next_best, second) = known[:2]
+    (best, first_row), (next_best, second_row) = known[:2]
+    first, second = first_row.name, second_row.name
     best_said, next_said = said(best, rank), said(next_best, rank)
+    if beside := bytes_beside(second_row, first_row):
+        next_said += f" in {beside}"
     if not rank.beats(best, next_best):
         return [
             f"On films not trained on, no model is ahead: {first} ({best_said}) and {second} "

@@ -28,6 +28,7 @@ _WHO = {
     "status": "ok or failed",
     "reason": "why it failed",
     "note": "what must be known of one that worked",
+    "waivers": "promises of the model contract that it breaks on purpose, by check, as JSON",
     "part": "seen (trained on), held_out (shots never trained on) or other (a film never trained "
     "on); empty where it failed",
 }
@@ -41,7 +42,7 @@ _STATISTICS = {
 }
 _SIZE = {
     "latent_numbers": "numbers a frame; empty for a codec",
-    "latent_bits": "bits a frame with each number at 8 bits; empty for a codec",
+    "latent_bits": "bits a frame after quantisation; empty for a codec",
     "coded_bytes": "bytes a frame, mean over the film: latents after lossless coding, or a codec's "
     "stream",
     "decoder_bytes": "bytes of the decoder's weights at 32 bits",
@@ -168,6 +169,7 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
         "status": record.status,
         "reason": record.reason,
         "note": record.note,
+        "waivers": json.dumps(record.waivers, sort_keys=True) if record.waivers else None,
         "part": part,
         "parameters": record.parameters,
         "device": environment.device,

@@ -8,7 +8,7 @@ from zoo.records import Cost, Results
 from zoo.report import numbers
 from zoo.report.ranking import DISTORTION, PERCEPTUAL, Ranking, in_order, valued
 from zoo.report.standings import Standing
-from zoo.report.table import throughput
+from zoo.report.table import bytes_beside, throughput
 from zoo.report.winners import complete, rankings
 
 UNSTEADY = 0.2
@@ -41,10 +41,11 @@ def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
     elif _surely(winner, loser, rank) and _surely(loser, winner, other):
         gained = numbers.fixed(_apart(winner, loser, rank), rank.metric.digits)
         paid = numbers.fixed(_apart(winner, loser, other), other.metric.digits)
+        beside = bytes_beside(winner, loser)
         sentences.append(
             f"Of the models, {winner.name} has the best {a} and {loser.name} the best {b}: "
             f"{winner.name} is better by {gained}{rank.unit} in {a} and worse by "
-            f"{paid}{other.unit} in {b} than {loser.name}."
+            f"{paid}{other.unit} in {b} than {loser.name}" + (f", in {beside}." if beside else ".")
         )
         if (rank.metric.name, other.metric.name) == (PERCEPTUAL, DISTORTION):
             sentences.append(

@@ -12,6 +12,7 @@ from zoo.report.brought import WrittenSection
 from zoo.report.costs import cost_table, timing_protocol
 from zoo.report.crossing import crossing_findings, crossing_table, overlaps
 from zoo.report.film_page import FilmSection
+from zoo.report.gpu import GpuSection
 from zoo.report.markdown import Markdown, code_block, finish, folded, grid, table
 from zoo.report.order import order
 from zoo.report.ranking import PART_NAMES, PERCEPTUAL, in_order, ranking
@@ -28,11 +29,12 @@ def render(
     main: Results,
     sections: list[FilmSection],
     pictures: dict[str, Markdown | None],
+    gpu: list[GpuSection],
     brought: list[WrittenSection],
     not_brought: list[str],
 ) -> str:
     """Print the report: the sections of its films, the pictures across films (`trade`, `crossing`),
-    and what plugins have brought, or why they could not.
+    what was measured on GPUs, and what plugins have brought, or why they could not.
 
     `main` are the results at one size of the latent, which comparisons are of.
     """
@@ -54,6 +56,7 @@ def render(
         **_protocol(results),
         sections=sections,
         pictures=pictures,
+        gpu=gpu,
         brought=brought,
         failures=[*_failures(results), *not_brought],
         environments_table=_environments_table(results),

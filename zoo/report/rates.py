@@ -28,7 +28,7 @@ class Point:
 
     bytes_a_frame: float
     value: float
-    latent: int | None
+    latent: float | None
     """Numbers a frame; None for a codec."""
     bits: int | None
     """Bits a number."""

@@ -13,6 +13,7 @@ from zoo.report import look
 from zoo.report.canvas import (
     HOLLOW,
     IN_BRACKETS,
+    SIZED,
     axis_label,
     codec_key,
     colour,
@@ -25,6 +26,7 @@ from zoo.report.canvas import (
 )
 from zoo.report.ranking import OWN_PARTS, Ranking, in_order, measured, principal, ranking
 from zoo.report.standings import Standing, standings
+from zoo.report.table import several_sizes
 from zoo.report.text import one_line
 
 
@@ -53,13 +55,14 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
     )
     if not rows:
         return None
+    sized = several_sizes(rows)
     figure, _ = new_figure(11.0, 1.25 + 0.36 * len(rows))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for place, metric in zip(axes, panels, strict=True):
         _score_panel(place, rows, metric)
     axes[0].set_yticks(range(len(rows)))
     for tick, row in zip(
-        axes[0].set_yticklabels([named(row) for row in rows]),
+        axes[0].set_yticklabels([named(row, sized) for row in rows]),
         rows,
         strict=True,
     ):
@@ -76,7 +79,7 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
     key(figure, handles, 3)
     save(figure, path)
     metrics = ", ".join(one_line(metric.label, 40) for metric in panels)
-    codecs = f" {IN_BRACKETS}" if bracketed else ""
+    codecs = (f" {SIZED}" if sized else "") + (f" {IN_BRACKETS}" if bracketed else "")
     return (
         f"Scores on {film.name}, seen and held out, in panels for {metrics}; the numbers are "
         f"those of the table.{codecs}"

@@ -136,8 +136,14 @@ def score(metric: str, part: Part) -> Measure:
 
 
 def bytes_a_frame(record: Record) -> float | None:
-    """What a frame takes on disk."""
+    """What a frame takes on disk, after lossless coding."""
     return record.latent.coded_bytes if record.latent else None
+
+
+def quantised_bytes(record: Record) -> float | None:
+    """What the latent of a frame takes after quantisation; None for a codec."""
+    latent = record.latent
+    return latent.bits / 8 if latent and latent.bits is not None else None
 
 
 def machine_key(environment: Environment) -> tuple[str, ...]:

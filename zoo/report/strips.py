@@ -9,11 +9,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from zoo.records import FilmInfo, Part, Picture, Record, Results
-from zoo.report import look
+from zoo.report import look, numbers
 from zoo.report.placing import opened
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, in_order, ranking
-from zoo.report.standings import standings
-from zoo.report.table import bracketed, fixed, inline
+from zoo.report.standings import bytes_a_frame, standings
+from zoo.report.table import bracketed, fixed, inline, mean
 from zoo.workspace import written_aside
 
 WIDEST = 1240
@@ -119,6 +119,9 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         details: tuple[str, ...] = ()
         if rank and value:
             shown = bracketed(inline(fixed(value, rank.metric.digits)), row, rank.part)
+            size = mean(row, bytes_a_frame)
+            if size is not None:
+                shown += f" at {numbers.significant(size)} B"
             details = (f"{rank.short}, {PART_NAMES[rank.part]}", shown)
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
         lines.append(

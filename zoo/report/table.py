@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from zoo.records import FilmInfo, Part, Record, Results, Throughput
 from zoo.report import numbers
-from zoo.report.ranking import Ranking, best_of
-from zoo.report.standings import Measure, Standing, Value, machines
+from zoo.report.ranking import SAME_BYTES, Ranking, best_of, size_classes
+from zoo.report.standings import (
+    Measure,
+    Standing,
+    Value,
+    bytes_a_frame,
+    machines,
+    quantised_bytes,
+)
 from zoo.report.text import one_line
 
 REASON_LENGTH = 160
+WAIVED = "†"
+"""Stands beside the name of a model that breaks promises of the contract on purpose."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +88,67 @@ def draw(
 
 
 def shown_name(row: Standing) -> str:
-    """A row's name with what it is, unless it is a model."""
+    """A row's name with what it is, unless it is a model, and the mark of those with waivers."""
+    name = f"{row.name} {WAIVED}" if waivers(row) else row.name
     if row.role == "model":
-        return row.name
-    return f"{row.name} ({'codec' if row.codec else row.role})"
+        return name
+    return f"{name} ({'codec' if row.codec else row.role})"
+
+
+def waivers(row: Standing) -> dict[str, str]:
+    """Promises of the contract that a row breaks on purpose, by the check's name, and why."""
+    return {check: why for record in row.records for check, why in (record.waivers or {}).items()}
+
+
+def waiver_notes(rows: Iterable[Standing]) -> list[str]:
+    """What the mark beside a name means, a sentence a row that has it."""
+    notes = []
+    for row in rows:
+        broken = [f"{one_line(c, 80)} ({one_line(why, 200)})" for c, why in waivers(row).items()]
+        if broken:
+            count = numbers.counted(len(broken), "promise")
+            notes.append(
+                f"{WAIVED} {row.name} breaks {count} of the model contract on purpose: "
+                f"{'; '.join(broken)}."
+            )
+    return notes
+
+
+def bytes_column() -> Column:
+    """What a frame takes: no quality says anything without it."""
+    return Column(("bytes per frame:", "quantised / coded"), bytes_text)
+
+
+def bytes_text(row: Standing) -> str:
+    """Bytes per frame of the quantised latent, and after lossless coding, which a codec does."""
+    if not row.records:
+        return numbers.NOT_APPLICABLE
+    quantised = mean(row, quantised_bytes)
+    first = numbers.NOT_APPLICABLE if row.codec else _bytes(quantised)
+    return f"{first} / {_bytes(mean(row, bytes_a_frame))}"
+
+
+def _bytes(value: float | None) -> str:
+    return numbers.whole(value) if value == round(value or 0.0) else numbers.significant(value)
+
+
+def bytes_beside(row: Standing, other: Standing) -> str:
+    """How a row's bytes per frame compare with another's; empty where they are about the same.
+
+    `6.8 times the bytes of fsq`, or `15% of the bytes of ae`.
+    """
+    size, beside = (mean(one, bytes_a_frame) for one in (row, other))
+    if not size or not beside or 1 / SAME_BYTES <= size / beside <= SAME_BYTES:
+        return ""
+    ratio = size / beside
+    shown = numbers.times(ratio) if ratio > 1 else f"{numbers.percent(ratio)} of"
+    return f"{shown} the bytes of {other.name}"
+
+
+def several_sizes(rows: Iterable[Standing]) -> bool:
+    """Whether rows are of more than one size, as tables tell sizes apart."""
+    sizes = {row.name: mean(row, bytes_a_frame) for row in rows}
+    return len(set(size_classes({name: size for name, size in sizes.items() if size}).values())) > 1
 
 
 def _comparable(row: Standing, films: Sequence[FilmInfo], rank: Ranking | None) -> bool:

@@ -15,18 +15,20 @@ from zoo.report.ranking import (
     principal,
     ranking,
 )
-from zoo.report.standings import Standing, bytes_a_frame, score, standings
+from zoo.report.standings import Standing, score, standings
 from zoo.report.table import (
     REASON_LENGTH,
     Column,
     Table,
     bracketed,
+    bytes_column,
     draw,
     fixed,
     machine_column,
     mean,
     percentage,
     unless_codec,
+    waiver_notes,
 )
 from zoo.report.text import one_line
 
@@ -50,7 +52,7 @@ def more_table(results: Results, film: FilmInfo) -> Table | None:
     if not others:
         return None
     rows = film_rows(results, film)
-    columns = [column for metric in others for column in metric_columns(metric)]
+    columns = [bytes_column(), *(c for metric in others for c in metric_columns(metric))]
     notes = _metric_notes(others, rows, [film])
     return draw(rows, [*columns, *machine_column(results)], [film], notes)
 
@@ -64,7 +66,7 @@ def interval_table(results: Results, film: FilmInfo) -> Table | None:
             if any(_bounds(row, metric, part) for row in rows):
                 label = one_line(f"{metric.label} {metric.unit}", 40).rstrip()
                 columns.append(Column((label, PART_NAMES[part]), _interval(metric, part)))
-    return draw(rows, columns, [film]) if columns else None
+    return draw(rows, [bytes_column(), *columns], [film]) if columns else None
 
 
 def interval_note(results: Results, film: FilmInfo) -> str | None:
@@ -131,13 +133,8 @@ def _principal_table(results: Results, rows: list[Standing], films: list[FilmInf
         ),
         *machine_column(results),
     ]
-    notes = [*_metric_notes(metrics, rows, films), *_of_codecs(rows, films)]
+    notes = [*_metric_notes(metrics, rows, films), *_of_codecs(rows, films), *waiver_notes(rows)]
     return draw(rows, columns, films, notes)
-
-
-def bytes_column() -> Column:
-    """What a frame takes after lossless coding: no quality says anything without it."""
-    return Column(("bytes per", "frame"), lambda row: numbers.significant(mean(row, bytes_a_frame)))
 
 
 def _printed(rank: Ranking) -> Callable[[Standing], str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from zoo.records import FilmInfo, Record, Results, Takedown
 from zoo.report import numbers
 from zoo.report.standings import Measure, Standing
-from zoo.report.table import Column, Table, draw, machine_column, percentage
+from zoo.report.table import Column, Table, bytes_column, draw, machine_column, percentage
 from zoo.report.tables import film_rows
 from zoo.report.text import one_line
 
@@ -19,6 +19,7 @@ def takedown_table(results: Results, film: FilmInfo) -> Table | None:
     if not any(record.takedown for row in rows for record in row.records):
         return None
     columns = [
+        bytes_column(),
         Column(("frames", "matched"), _share("matched")),
         Column(("in their", "place"), _share("retrieved")),
         Column(("frames", "found"), _share("found")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE_HEAD
@@ -13,12 +14,13 @@ from rich.text import Text
 
 from zoo.records import Results
 from zoo.report.sizes import at_main_size
-from zoo.report.table import Cell, Table
+from zoo.report.table import Cell, Table, inline
 from zoo.report.tables import across_table, film_table
 from zoo.report.text import one_line
 from zoo.report.winners import over_films, winners
 
-NAME_WIDTH = 30
+NAME_WIDTHS = (30, 14)
+"""Letters after which names are folded, and after which they are in a terminal that is narrow."""
 LEAST_COLUMNS = 3
 """The names, the bytes and the first metric: these stay whatever the width."""
 
@@ -42,24 +44,31 @@ def summary(results: Results) -> RenderableType:
 
 @dataclass(frozen=True)
 class _Fitting:
-    """A table that leaves out columns from the right where the terminal is too narrow for them."""
+    """A table that leaves out columns from the right where the terminal is too narrow for them.
+
+    Where not even the first ones fit, their numbers stand below the names.
+    """
 
     content: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update(width=10_000)
+
+        def fits(table: RichTable) -> bool:
+            return Measurement.get(console, wide, table).maximum <= options.max_width
+
         # In a pipe or a file names stand on one line, where they can be searched for.
-        longest = NAME_WIDTH if console.is_terminal else None
-
-        def fits(count: int, gap: int) -> bool:
-            needed = Measurement.get(console, wide, self._drawn(count, gap, longest)).maximum
-            return needed <= options.max_width
-
-        count = len(self.content.columns)
-        while count > LEAST_COLUMNS and not fits(count, gap=2):
-            count -= 1
-        yield self._drawn(count, 2 if fits(count, gap=2) else 1, longest)
-        if count < len(self.content.columns):
+        usual, narrow = NAME_WIDTHS if console.is_terminal else (None, None)
+        most = len(self.content.columns)
+        least = min(LEAST_COLUMNS, most)
+        forms = [(count, 2, usual) for count in range(most, least - 1, -1)]
+        forms += [(least, 1, usual), (least, 1, narrow)]
+        count, drawn = next(
+            ((form[0], table) for form in forms if fits(table := self._drawn(*form))),
+            (least, None),
+        )
+        yield drawn or self._stacked(count)
+        if count < most:
             yield Text(
                 "This terminal is too narrow for all columns; the report has them.", style="dim"
             )
@@ -69,30 +78,46 @@ class _Fitting:
         for note in self.content.notes:
             yield Text(note, style="dim")
 
-    def _drawn(self, count: int, gap: int, longest: int | None) -> RichTable:
+    def _stacked(self, count: int) -> Text:
+        """A row's name, and a line for each number, which a terminal may wrap."""
+        lines = []
+        for row in self.content.rows:
+            lines.append(row.name)
+            for heading, cell in zip(self.content.columns[1:count], row.cells, strict=False):
+                what = " ".join(heading).replace(":", ",")
+                lines.append(f"  {what}: {inline(cell.text)}")
+        return Text("\n".join(lines), overflow="fold")
+
+    def _drawn(self, count: int, gap: int, name_width: int | None) -> RichTable:
         # `Text` throughout: a model's name in square brackets is a name and no markup.
         table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         for index, heading in enumerate(self.content.columns[:count]):
             table.add_column(
                 Text(_upright("\n".join(heading))),
                 justify="right" if index else "left",
-                no_wrap=bool(index),  # a name is folded before a number would be cut
-                overflow="fold",
-                max_width=None if index else longest,
+                no_wrap=True,
                 vertical="bottom",
             )
         for row in self.content.rows:
             shown = row.cells[: count - 1]
             # Numbers stand beside the name, spreads below: headings alone are aligned below.
-            lines = max((cell.text.count("\n") for cell in shown), default=0)
-            name = Text(row.name + "\n" * lines, style="" if row.role == "model" else "italic")
+            folded = textwrap.fill(row.name, name_width) if name_width else row.name
+            lines = max(text.count("\n") for text in (folded, *(cell.text for cell in shown)))
+            name = _padded(folded, lines)
+            name.stylize("" if row.role == "model" else "italic")
             table.add_row(name, *(_numbers(cell, lines) for cell in shown))
         return table
 
 
 def _numbers(cell: Cell, lines: int) -> Text:
-    text = cell.text + "\n" * (lines - cell.text.count("\n"))
-    return Text(text, style="bold" if cell.best else "")
+    text = _padded(cell.text, lines)
+    text.stylize("bold" if cell.best else "")
+    return text
+
+
+def _padded(text: str, lines: int) -> Text:
+    """Text with so many line breaks: cells of a row begin at the same height."""
+    return Text(text + "\n" * (lines - text.count("\n")))
 
 
 def _upright(heading: str) -> str:

@@ -12,6 +12,7 @@ from zoo.report import look
 from zoo.report.canvas import (
     HOLLOW,
     IN_BRACKETS,
+    SIZED,
     axis_label,
     codec_key,
     colour,
@@ -24,6 +25,7 @@ from zoo.report.canvas import (
 )
 from zoo.report.labels import Point, name_points
 from zoo.report.standings import standings
+from zoo.report.table import several_sizes
 from zoo.report.text import one_line
 from zoo.report.winners import rankings
 
@@ -84,17 +86,19 @@ def draw_trade(results: Results, path: Path) -> str | None:
     bracketed = any(row.codec for _, points in films for row, _, _ in points)
     if bracketed and up.part == "held_out":
         handles.append(codec_key())
-    key(figure, handles, 3)
+    key(figure, handles, 3 if wide > 1 else 2)
     # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
     canvas.draw()
     figure.set_layout_engine("none")
     for place, (_, points) in zip(grid, films, strict=False):
-        named = [Point(signed_name(row, up.part), x, y, colour(row)) for row, x, y in points]
+        sized = several_sizes(row for row, _, _ in points)
+        named = [Point(signed_name(row, up.part, sized), x, y, colour(row)) for row, x, y in points]
         name_points(canvas.get_renderer(), place, named)
     save(figure, path)
     return (
         f"{one_line(up.metric.label, 40)} against {one_line(across.metric.label, 40)} on "
         f"{up.part.replace('_', '-')} frames of {', '.join(film.name for film, _ in films)}: "
         "models as dots, references as squares; the numbers are those of the tables."
+        + (f" {SIZED}" if any(several_sizes(row for row, _, _ in p) for _, p in films) else "")
         + (f" {IN_BRACKETS}" if bracketed and up.part == "held_out" else "")
     )

@@ -92,11 +92,17 @@ def unequal_terms(results: Results) -> list[str]:
         sentences.append(
             f"The records of {numbers.listed(silent)} are from before it was noted which models "
             "get more images per step, extra passes over the film, or a loss that shares something "
-            "with a metric; docs/models.md lists them."
+            "with a metric, and which break promises on purpose; docs/models.md lists them."
         )
     for name, record in models.items():
         for term in record.unequal_terms or []:
             sentences.append(f"{name}: {one_line(term, 300)}")
+    unsaid = [n for n, record in models.items() if record.waivers is None and n not in silent]
+    if unsaid:
+        sentences.append(
+            f"The records of {numbers.listed(unsaid)} do not say which promises of the model "
+            "contract the models break on purpose; `zoo models check` does."
+        )
     return sentences
 
 

@@ -15,6 +15,7 @@ from zoo.report.table import (
     Column,
     Table,
     bracketed,
+    bytes_column,
     draw,
     fixed,
     inline,
@@ -81,7 +82,7 @@ def weakness_table(results: Results, film: FilmInfo) -> Table | None:
     rows, rank = weak_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
-    columns = _trait_columns(rows, Ranking(rank.metric, "seen"))
+    columns = [bytes_column(), *_trait_columns(rows, Ranking(rank.metric, "seen"))]
     columns += [
         Column((f"{name} frame", "PSNR, RGB"), _plain_text(results, name))
         for name in PLAIN
@@ -101,7 +102,7 @@ def held_out_table(results: Results, film: FilmInfo) -> Table | None:
     if not rows or not rank:
         return None
     columns = _trait_columns(rows, Ranking(rank.metric, "held_out"))
-    return draw(rows, columns, [film]) if columns else None
+    return draw(rows, [bytes_column(), *columns], [film]) if columns else None
 
 
 def weakness_notes(results: Results, film: FilmInfo) -> list[str]:

@@ -21,11 +21,21 @@ from zoo.report.ranking import (
     measured,
     ranking,
     ranking_by,
+    size_classes,
     valued,
 )
 from zoo.report.standings import LEAST_SEEDS, Standing, Value, bytes_a_frame, standings
-from zoo.report.table import Column, Table, bracketed, draw, mean, said
-from zoo.report.tables import bytes_column
+from zoo.report.table import (
+    Column,
+    Table,
+    bracketed,
+    bytes_beside,
+    bytes_column,
+    draw,
+    mean,
+    said,
+    several_sizes,
+)
 from zoo.report.text import one_line
 
 SMALL = 0.02
@@ -88,6 +98,7 @@ def winners(results: Results) -> list[str]:
     found.sort(key=lambda pair: not pair[0])
     return [
         *(told for _, told in found),
+        *_by_size(models, ranks),
         *_coded_too(references, ranks),
         *_on_seen_frames(models, references, ranks),
         *_caution(results, models),
@@ -108,23 +119,52 @@ def _ahead(results: Results, models: _Rows, references: _Rows, rank: Ranking) ->
     what = rank.label
     among = _among_models(results, models, rank)
     name, value = models[0][0].name, _sized(*models[0], rank)
+    first = models[0][0]
     if ahead:
         verb = numbers.verb(len(ahead), "is", "are")
         return True, (
-            f"{frames} {_named(ahead, rank)} {verb} ahead of every model in {what}. The best model "
-            f"is {name} with {value}{among}."
+            f"{frames} {_named(ahead, rank, first)} {verb} ahead of every model in {what}. The "
+            f"best model is {name} with {value}{among}."
         )
     if level:
         verb = numbers.verb(len(level), "is", "are")
         return True, (
-            f"{frames} no model is ahead of every reference in {what}: {_named(level, rank)} "
-            f"{verb} level with the best model, {name} with {value}{among}."
+            f"{frames} no model is ahead of every reference in {what}: "
+            f"{_named(level, rank, first)} {verb} level with the best model, {name} with "
+            f"{value}{among}."
         )
     verb = {"lower": "has the lowest", "higher": "has the highest", "one": "is nearest to 1 in"}[
         rank.metric.better
     ]
     beyond = ", ahead of every reference" if references else ""
     return False, f"{frames} {name} {verb} {what}, {value}{beyond}{among}."
+
+
+def _by_size(models: list[Standing], ranks: Sequence[Ranking]) -> list[str]:
+    """That models are of several sizes, and which is the best of each; none where all are alike."""
+    if not several_sizes(models):
+        return []
+    sizes = {row.name: mean(row, bytes_a_frame) for row in models}
+    known = {name: size for name, size in sizes.items() if size}
+    least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    classes = size_classes(known)
+    told = []
+    for rank in ranks:
+        first: dict[int, str] = {}
+        for row, value in valued(models, rank):
+            if row.name in classes:
+                first.setdefault(
+                    classes[row.name],
+                    f"{row.name} ({_sized(row, value, rank)})",
+                )
+        if first:
+            best = numbers.listed([first[size] for size in sorted(first)][:MOST_NAMED])
+            told.append(f"in {rank.short} {best}")
+    return [
+        f"The models are not of one size: {least} takes {numbers.significant(known[least])} bytes "
+        f"per frame and {most} {numbers.significant(known[most])}, and more bytes alone make a "
+        f"model better. The best at about equal bytes, smallest first: {'; '.join(told)}."
+    ]
 
 
 def _coded_too(references: list[Standing], ranks: Sequence[Ranking]) -> list[str]:
@@ -143,9 +183,10 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     level = [(row, value) for row, value in others if not rank.beats(best, value)]
     second, next_best = others[0]
     if level:
-        told = f"; {_named(level, rank)} {numbers.verb(len(level), 'is', 'are')} level with it"
+        verb = numbers.verb(len(level), "is", "are")
+        told = f"; {_named(level, rank, first)} {verb} level with it"
     else:
-        told = f"; next is {second.name} with {_sized(second, next_best, rank)}"
+        told = f"; next is {second.name} with {_sized(second, next_best, rank, first)}"
         difference = abs(best.mean - next_best.mean)
         if difference < SMALL * max(abs(best.mean), 1e-12):
             shown = numbers.fixed(difference, rank.metric.digits)
@@ -158,17 +199,21 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     return told
 
 
-def _sized(row: Standing, value: Value, rank: Ranking) -> str:
-    """A value with what it costs: `0.371 ± 0.001 at 10.1 bytes per frame`."""
+def _sized(row: Standing, value: Value, rank: Ranking, best: Standing | None = None) -> str:
+    """A value with what it costs: `0.371 ± 0.001 at 10.1 bytes per frame`.
+
+    Of a row that is set beside the best model, its bytes are compared where they are others.
+    """
     size = mean(row, bytes_a_frame)
     cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
-    return f"{said(value, rank)}{cost}"
+    beside = bytes_beside(row, best) if best else ""
+    return f"{said(value, rank)}{cost}" + (f", {beside}" if beside else "")
 
 
-def _named(rows: _Rows, rank: Ranking) -> str:
-    """Rows with their values, the first few by name."""
+def _named(rows: _Rows, rank: Ranking, best: Standing) -> str:
+    """Rows with their values, the first few by name; `best` is the best model."""
     names = [
-        f"{'the codec ' if row.codec else ''}{row.name} ({_sized(row, value, rank)})"
+        f"{'the codec ' if row.codec else ''}{row.name} ({_sized(row, value, rank, best)})"
         for row, value in rows[:MOST_NAMED]
     ]
     if len(rows) > MOST_NAMED:

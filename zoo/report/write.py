@@ -11,6 +11,7 @@ from zoo.report.brought import section_registry
 from zoo.report.crossing_plot import draw_crossing
 from zoo.report.film_page import film_section
 from zoo.report.folder import FIGURES, MARK, RESULTS, film_stems, new_report, put_in_place
+from zoo.report.gpu import gpu_sections
 from zoo.report.markdown import Markdown, image
 from zoo.report.page import render
 from zoo.report.placing import placed
@@ -35,9 +36,10 @@ def write_report(results: Results, folder: Path) -> Path:
     return folder / "report.md"
 
 
-def draw_report(results: Results, folder: Path, out: Path) -> None:
+def draw_report(results: Results, folder: Path, out: Path, gpu: Path | None = None) -> None:
     """Write a report into the folder `out`; pictures and series are read below `folder`.
 
+    What was measured on GPUs lies in `gpu/` below the results folder `gpu`, or else `folder`.
     Raises BadInput as `write_report`.
     """
     check(results, folder)
@@ -57,7 +59,15 @@ def draw_report(results: Results, folder: Path, out: Path) -> None:
         text = draw(main, out / drawn)
         pictures[name] = image(drawn, text) if text else None
     plugins = section_registry()
-    report = render(results, main, sections, pictures, plugins.write(results), plugins.failures())
+    report = render(
+        results,
+        main,
+        sections,
+        pictures,
+        gpu_sections(gpu or folder),
+        plugins.write(results),
+        plugins.failures(),
+    )
     with written_aside(out / "report.md") as aside:
         aside.write_text(report, encoding="utf-8", newline="\n")
     write_page(results, main, films, out)

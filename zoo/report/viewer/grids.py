@@ -13,14 +13,18 @@ from zoo.report.standings import Measure, Standing, bytes_a_frame, standings
 from zoo.report.table import (
     Column,
     Table,
+    bytes_column,
     draw,
     mean,
     percentage,
     throughput,
     unless_codec,
+    waiver_notes,
 )
 from zoo.report.tables import film_rows, metric_columns
 from zoo.report.viewer.typed import Grid, GridCell, GridColumn, GridRow
+
+CODED_TOO = "In brackets: a codec coded every frame, the held-out ones too."
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def across_grid(results: Results) -> Grid | None:
         return None
     rows = in_order(standings(results), ranking(results), films=len(results.films))
     metrics = [metric for metric in principal(results) if metric.unavailable is None]
-    columns = [*_of_metrics(metrics), *_matched(results), _bytes()]
+    columns = [*_of_metrics(metrics), *_matched(results)]
     return _grid("Across films", rows, columns, results.films, {})
 
 
@@ -69,6 +73,7 @@ def _grid(
     films: Sequence[FilmInfo],
     entries: Mapping[RunKey, int],
 ) -> Grid:
+    columns = [_Sortable(bytes_column(), bytes_a_frame), *columns]
     drawn = draw(rows, [each.column for each in columns], films)
     ranks = (column.column.best for column in columns)
     unseen = any(rank and rank.part == "held_out" for rank in ranks)
@@ -82,9 +87,7 @@ def _grid(
             _row(drawn, index, row, columns, _entry_of(row, entries))
             for index, row in enumerate(rows)
         ],
-        notes=["In brackets: a codec coded every frame, the held-out ones too."]
-        if bracketed
-        else [],
+        notes=[*([CODED_TOO] if bracketed else []), *waiver_notes(rows)],
     )
 
 
@@ -150,7 +153,6 @@ def _sizes() -> list[_Sortable]:
             ),
             latent,
         ),
-        _bytes(),
         _Sortable(
             Column(
                 ("decoder", "bytes"),
@@ -165,13 +167,6 @@ def _sizes() -> list[_Sortable]:
             parameters,
         ),
     ]
-
-
-def _bytes() -> _Sortable:
-    def text(row: Standing) -> str:
-        return numbers.significant(mean(row, bytes_a_frame))
-
-    return _Sortable(Column(("bytes", "a frame"), text), bytes_a_frame)
 
 
 def _speeds(results: Results) -> list[_Sortable]:
