@@ -143,7 +143,9 @@ def test_codes_beyond_those_that_a_file_declares_are_refused(tmp_path: Path) -> 
     )
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in ("levels", "lowest", "step")}
-    save_file(tensors, path, {"shape": "[2]", "bits": "10", "codes": "990", "film": "f"})
+    save_file(
+        tensors, path, {"shape": "[2]", "bits": "10", "codes": "990", "frames": "3", "film": "f"}
+    )
     with pytest.raises(BadInput, match="other codes than the 990"):
         files.load(path, "f", CPU)
 

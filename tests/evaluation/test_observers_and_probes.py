@@ -10,7 +10,7 @@ from torch import Tensor
 import zoo
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
 from zoo.evaluation.probes import invariance, plain_frames
-from zoo.evaluation.rate import DEPTHS, rate_points
+from zoo.evaluation.rate import DEPTHS, coarser, rate_points
 from zoo.evaluation.summary import parts_of
 from zoo.evaluation.watch import (
     as_shown,
@@ -38,6 +38,9 @@ class Thumbnail(zoo.Autoencoder):
     name = "thumbnail"
     summary = "for this test"
     skew = 0.0
+
+    def latent_spec(self) -> zoo.LatentSpec:
+        return zoo.LatentSpec((3, self.size.height // 4, self.size.width // 4))
 
     def encode(self, frames: Tensor) -> Tensor:
         small = torch.nn.functional.avg_pool2d(frames, 4)
@@ -156,7 +159,8 @@ def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
     pictures = (draw_frames(network, samples, frames, latents) for frames in batches(film))
     scores = score_drawn(film, pictures, judges, latents.levels.device)
     parts = parts_of(film, film.name)
-    points = rate_points(model(), film, encoded, scores, parts, judges, CPU)
+    coded = [(each, each.bytes_a_frame) for each in (latents, *coarser(encoded, latents))]
+    points = rate_points(model(), film, coded, scores, parts, judges, CPU)
     assert [point.bits for point in points] == [8, *DEPTHS]
     sizes = [point.coded_bytes for point in points]
     errors = [point.scores["error"]["held_out"] for point in points]
@@ -170,7 +174,7 @@ def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
 
 def test_a_latent_that_is_not_finite_is_an_error() -> None:
     broken = model()
-    broken.encode = lambda frames: frames.flatten(1)[:, :3] / 0  # type: ignore[method-assign]
+    broken.encode = lambda frames: frames[:, :, :2, :3] / 0  # type: ignore[method-assign]
     with pytest.raises(zoo.ZooError, match="not finite"):
         encode_film(broken, a_film(), CPU)
 
