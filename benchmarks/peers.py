@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from zoo import environment
-from zoo.architectures import build
+from zoo.architectures import build_to_train
 from zoo.autoencoder import Autoencoder
 from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
@@ -170,7 +170,9 @@ def as_pythae(race: Race, **config: Any) -> Any:
     from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
 
     torch.manual_seed(0)
-    ours: Any = build(registry().models[race.model], SIZE, {"latent": LATENT, "width": race.width})
+    ours: Any = build_to_train(
+        registry().models[race.model], SIZE, {"latent": LATENT, "width": race.width}
+    )
 
     class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:

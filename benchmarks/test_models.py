@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.architectures import build as build_model
-from zoo.autoencoder import Autoencoder, Step
+from zoo.architectures import build_to_train
+from zoo.autoencoder import Autoencoder, Batch, Step
 from zoo.plugins import registry
 from zoo.presets import preset_named
 from zoo.training.players import Players
@@ -30,10 +30,10 @@ def frames(device: torch.device) -> Tensor:
 
 
 def build(name: str, device: torch.device) -> Autoencoder:
-    """A model at the quick preset."""
+    """A model at the quick preset, with what only training needs."""
     architecture = registry().architecture(name)
     settings = {**architecture.presets.get("quick", {}), "latent": QUICK.latent}
-    model = build_model(architecture, QUICK.size, settings)
+    model = build_to_train(architecture, QUICK.size, settings)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -56,7 +56,8 @@ def test_training_step(benchmark: Any, name: str, device: torch.device, frames: 
     players = Players(model)
     generator = torch.Generator(device).manual_seed(0)
     step = Step(torch.tensor(0.5, device=device), 0, generator)
-    timed(benchmark, lambda: players.step(model.losses(frames, step), 0.5), device, len(frames))
+    batch = Batch.numbered(frames, model.window)
+    timed(benchmark, lambda: players.step(model.losses(batch, step), 0.5), device, len(frames))
 
 
 @pytest.mark.parametrize("name", registry().models)

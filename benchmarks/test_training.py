@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.by_hand import WAYS, ByHand
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
-from zoo.architectures import build
-from zoo.autoencoder import Step
+from zoo.architectures import build_to_train
+from zoo.autoencoder import Batch, Step
 from zoo.conformance.subject import Subject, scene, take_step
 from zoo.errors import BadInput
 from zoo.plugins import registry
@@ -87,18 +87,19 @@ def test_step_against_one_by_hand(
     at: Setting = SETTINGS[setting]
     torch.manual_seed(0)
     options = {"latent": at.latent, "width": at.width}
-    mine: Any = build(registry().models["vaegan"], at.size, options)
+    mine: Any = build_to_train(registry().models["vaegan"], at.size, options)
     mine = mine.to(device, memory_format=torch.channels_last).train()
     theirs = copy.deepcopy(mine)
     frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
     frames = frames.permute(0, 3, 1, 2)
+    batch = Batch.numbered(frames)
     step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
     players, by_hand = Players(mine), ByHand(theirs, way)
     steps = 5 if setting == "quick" else 1
 
     def ours() -> None:
         for _ in range(steps):
-            players.step(mine.losses(frames, step), 0.5)
+            players.step(mine.losses(batch, step), 0.5)
 
     def hand() -> None:
         for _ in range(steps):
@@ -134,25 +135,28 @@ def test_compiled_step_against_a_plain_one(
         pytest.skip(str(error))
     at: Setting = SETTINGS["quick"]
     torch.manual_seed(0)
-    plain: Any = build(registry().models[model], at.size, {"latent": at.latent, "width": at.width})
+    plain: Any = build_to_train(
+        registry().models[model], at.size, {"latent": at.latent, "width": at.width}
+    )
     plain = plain.to(device, memory_format=torch.channels_last).train()
     twin = copy.deepcopy(plain)
     frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
     frames = frames.permute(0, 3, 1, 2)
+    batch = Batch.numbered(frames)
     step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
     losses_of = compiled_losses(twin, mode)
     players, compiled_players = Players(plain), Players(twin)
-    compiling = timed(lambda: compiled_players.step(losses_of(frames, step), 0.5), device)
+    compiling = timed(lambda: compiled_players.step(losses_of(batch, step), 0.5), device)
 
     ratios: list[float] = []
 
     def plain_steps() -> None:
         for _ in range(5):
-            players.step(plain.losses(frames, step), 0.5)
+            players.step(plain.losses(batch, step), 0.5)
 
     def compiled_steps() -> None:
         for _ in range(5):
-            compiled_players.step(losses_of(frames, step), 0.5)
+            compiled_players.step(losses_of(batch, step), 0.5)
 
     def both() -> None:
         without, compiled = timed(plain_steps, device), timed(compiled_steps, device)

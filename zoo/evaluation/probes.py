@@ -70,7 +70,7 @@ def invariance(
     together = sample_batch(film, samples, spread, device)
     codes = model.encode(together)
     drawn = as_shown(model.decode(codes))
-    apart, levels, differing, samples = 0.0, 0, 0, 0
+    apart, levels, differing, values = 0.0, 0, 0, 0
     # A dimension that is the same all over the film has no range; the widest stands in for it.
     ranges = quantiser.step * (2**quantiser.bits - 1)
     ranges = torch.where(ranges > 0, ranges, ranges.max()) if len(ranges) else ranges
@@ -83,7 +83,7 @@ def invariance(
         off = (as_shown(model.decode(code)) - drawn[index : index + 1]).abs() * 255
         levels = max(levels, round(float(off.max())))
         differing += int((off > 1.5).sum())
-        samples += off.numel()
+        values += off.numel()
     return Invariance(
-        frames=alone, latent_difference=apart, levels=levels, differing=differing / samples
+        frames=alone, latent_difference=apart, levels=levels, differing=differing / values
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from zoo.frame_size import FrameSize
 Pixels = npt.NDArray[np.uint8]
 
 
-class TrainingFrames(Sequence[Pixels]):
+class TrainingFrames:
     """The training frames of a film, in its order; held-out frames cannot be reached from here.
 
     `frames[3]` is uint8 (H, W, 3), RGB, full range; `frames[10:20]`, `frames[[1, 5, 7]]` and
@@ -43,7 +44,7 @@ class TrainingFrames(Sequence[Pixels]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, which: object) -> Pixels:  # type: ignore[override]
+    def __getitem__(self, which: Any) -> Pixels:
         return self._read(which)
 
     @property
@@ -79,5 +80,5 @@ def as_floats(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2) / 255
 
 
-def _pixels(array: Pixels, index: npt.NDArray[np.int64], which: object) -> Pixels:
-    return np.array(array[index[which]])  # type: ignore[index]
+def _pixels(array: Pixels, index: npt.NDArray[np.int64], which: Any) -> Pixels:
+    return np.array(array[index[which]])
