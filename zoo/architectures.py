@@ -19,6 +19,10 @@ from zoo.plain_text import one_line
 from zoo.sampling import Sampling
 
 
+class DoesNotFit(BadInput):
+    """A model cannot take frames of a size, or a latent of so many numbers."""
+
+
 def fits_directly(architecture: type[Autoencoder]) -> bool:
     """Whether `fit` takes the place of gradient descent."""
     return architecture.fit is not Autoencoder.fit
@@ -78,18 +82,18 @@ def build_to_train(
 
 
 def check_fit(architecture: type[Autoencoder], size: FrameSize, options: Options) -> None:
-    """Raise BadInput where a model cannot take frames of a size, or a latent of so many numbers."""
+    """Raise DoesNotFit where a model cannot take frames of a size, or such a latent."""
     Sampling.of(architecture)
     multiple = architecture.side_multiple
     if size.width % multiple or size.height % multiple:
         near = FrameSize(*(max(1, round(side / multiple)) * multiple for side in size))
-        raise BadInput(
+        raise DoesNotFit(
             f"{architecture.name} takes frames whose sides are multiples of {multiple}; not "
             f"{size}: try --size {near}"
         )
     sizes = architecture.latent_sizes(size)
     if options.latent not in sizes:
-        raise BadInput(
+        raise DoesNotFit(
             f"{architecture.name} takes latents of {_said(sizes)} numbers at {size}; not "
             f"{options.latent}"
         )

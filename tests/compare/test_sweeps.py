@@ -13,9 +13,10 @@ from zoo.autoencoder import LatentSpec
 from zoo.cli.options import read_sweep
 from zoo.codec import FilmCodec
 from zoo.compare.known import config_of
-from zoo.compare.plan import Cell, latent_bytes, plan, variants
+from zoo.compare.plan import Cell, latent_bytes, plan, those_that_fit, variants
 from zoo.errors import BadInput
 from zoo.films.in_memory import film_of
+from zoo.frame_size import FrameSize
 from zoo.plugins import registry
 from zoo.training.jobs import Settings
 
@@ -161,3 +162,22 @@ def test_places_and_sweeps_that_make_no_sense_are_one_line(
     assert said.code == 2, said
     assert message in said.err
     assert said.err.strip().count("\n") == 0
+
+
+def test_of_all_models_those_that_cannot_take_a_latent_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Large(registry().models["ae"]):  # type: ignore[misc]
+        name = "large"
+
+        @classmethod
+        def latent_sizes(cls, size: FrameSize) -> range:
+            return range(100, 1000)
+
+    told: list[str] = []
+    small = [Settings.choose("quick", latent=4, device="cpu")]
+    ae = registry().models["ae"]
+    assert those_that_fit([ae, Large], small, told.append) == [ae]
+    assert told == ["left out: large takes latents of 100 up to 999 numbers at 96x54; not 4"]
+    with pytest.raises(BadInput, match="large takes latents"):
+        those_that_fit([Large], small, told.append)

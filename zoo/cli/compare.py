@@ -102,13 +102,13 @@ def compare(
 
     from zoo.cli.estimate_table import show_estimate
     from zoo.cli.matrix_display import MatrixDisplay
-    from zoo.cli.output import Console, shown
+    from zoo.cli.output import Console, shown, teller
     from zoo.cli.place import place_named
     from zoo.cli.watching import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
     from zoo.compare.earlier import check_size, refuse_another
     from zoo.compare.gather import gather
-    from zoo.compare.plan import check_options, variants
+    from zoo.compare.plan import check_options, those_that_fit, variants
     from zoo.compare.work import Measuring
     from zoo.environment import cores
     from zoo.evaluation.watch import Judges
@@ -161,6 +161,8 @@ def compare(
         )
         chosen = replace(chosen, device=where.device)
         sweep = variants(chosen, latents, seeds, several)
+        if models == "all":
+            chosen_models = those_that_fit(chosen_models, sweep, teller(console))
         check_options(chosen_models, sweep)
         judges = Judges.open(where.here, metrics)
         for name, reason in judges.unavailable.items():

@@ -6,15 +6,21 @@ import itertools
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pydantic
 import torch
 
-from zoo.architectures import fits_directly, latent_spec, option_class
-from zoo.autoencoder import Autoencoder
+from zoo.architectures import (
+    DoesNotFit,
+    check_fit,
+    fits_directly,
+    latent_spec,
+    option_class,
+)
+from zoo.autoencoder import Autoencoder, Options
 from zoo.codec import FilmCodec
 from zoo.errors import BadInput
 from zoo.evaluation.coding import ASKED, codec_options
@@ -99,6 +105,30 @@ def variants(
         for choice in choices
         for seed in range(seeds)
     ]
+
+
+def those_that_fit(
+    named: Sequence[Entry], settings: Sequence[Settings], tell: Callable[[str], None]
+) -> list[Entry]:
+    """Of all models, those that can take the frames and the latents; `tell` hears of the others.
+
+    Raises DoesNotFit where none can.
+    """
+    fitting: list[Entry] = []
+    reasons: list[DoesNotFit] = []
+    for entry in named:
+        try:
+            if not issubclass(entry, FilmCodec):
+                for each in settings:
+                    latent = Options(latent=each.latent)
+                    check_fit(entry, each.size, latent)
+            fitting.append(entry)
+        except DoesNotFit as reason:
+            reasons.append(reason)
+            tell(f"left out: {reason}")
+    if not fitting:
+        raise reasons[0]
+    return fitting
 
 
 def check_options(named: Sequence[Entry], settings: Sequence[Settings]) -> None:
