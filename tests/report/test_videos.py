@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from tests.report.synthetic_results import record
+from zoo.codec import FilmCodec
 from zoo.compare import drawing, videos
 from zoo.compare.drawing import Pixels, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.compare.videos import with_pictures_and_videos
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.frame_size import FrameSize
 from zoo.plugins import registry
 from zoo.records import FilmInfo, Record
 from zoo.workspace import Workspace
@@ -153,8 +153,8 @@ def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
 ) -> None:
     decoded: list[int] = []
 
-    class Codec:
-        def __init__(self, size: FrameSize) -> None: ...
+    class Codec(FilmCodec):
+        name = "x264"
 
         def decode(self, stream: bytes) -> Iterator[Pixels]:
             for number in range(40):
@@ -162,10 +162,10 @@ def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
                 yield film.store.array[number]
 
     (tmp_path / "stream").write_bytes(b"")
-    monkeypatch.setitem(registry().codecs, "x264", Codec)  # type: ignore[arg-type]
+    monkeypatch.setitem(registry().codecs, "x264", Codec)
     monkeypatch.setattr(drawing, "stream_path", lambda folder, codec: tmp_path / "stream")
     coded = record("sharp", "alpha").model_copy(update={"kind": "codec", "model": "x264"})
-    coded = coded.model_copy(update={"run": "runs/x"})
+    coded = coded.model_copy(update={"run": "runs/x", "options": {"bytes_a_frame": 16}})
     found = drawing.drawn_frames(Workspace(tmp_path), coded, film, [3, 1], torch.device("cpu"))
     assert [number for number, _ in found] == [1, 3]
     assert decoded == [0, 1, 2, 3]

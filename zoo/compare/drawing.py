@@ -82,10 +82,7 @@ def drawn_frames(
 def _decoded(
     folder: RunFolder, record: Record, film: Film, wanted: list[int]
 ) -> Iterator[tuple[int, Pixels]]:
-    run = folder.read()
-    if run is None:
-        raise ZooError(f"{folder.path} is gone")
-    codec = codec_of(run.config)
+    codec = codec_of(record.model, record.options, film.size)
     chosen = frozenset(wanted)
     stream = stream_path(folder, codec).read_bytes()
     # Nothing is decoded after the last frame that is wanted.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,13 +101,15 @@ def codec_options(codec: type[FilmCodec], settings: Settings) -> CodecOptions:
     return validated(codec.name, codec.Options, own)
 
 
-def codec_of(config: TrainingConfig) -> FilmCodec:
-    """The codec of a run; raises BadInput if no plugin brings it or it has other options now."""
-    codec = registry().codecs.get(config.model)
+def codec_of(name: str, options: Mapping[str, Any], size: FrameSize) -> FilmCodec:
+    """A codec with the options that a run or a record has of it.
+
+    Raises BadInput if no plugin brings it, or it has other options now.
+    """
+    codec = registry().codecs.get(name)
     if codec is None:
-        raise BadInput(f"no plugin brings the codec {config.model}")
-    options = {name: value for name, value in config.options.items() if name != ASKED}
-    return made(codec, FrameSize.parse(config.size), options)
+        raise BadInput(f"no plugin brings the codec {name}")
+    return made(codec, size, {key: value for key, value in options.items() if key != ASKED})
 
 
 def ensure_coded(
@@ -129,7 +132,7 @@ def ensure_coded(
         if not afresh and _still_holds(folder, here):
             return folder
         empty(folder)
-        codec = codec_of(config)
+        codec = codec_of(config.model, config.options, film.size)
         with usual_priority(), (folder.path / LOG).open("w", encoding="utf-8") as log:
 
             def note(line: str) -> None:
@@ -218,7 +221,7 @@ def evaluate_coding(
     Leaves what `evaluate` leaves for a model. Raises ZooError if the stream gives other frames
     than the film has.
     """
-    codec = codec_of(config)
+    codec = codec_of(config.model, config.options, film.size)
     stream = stream_path(folder, codec).read_bytes()
     coding = read_json(folder.path / CODING, Coding)
     decode_seconds = _time_to_decode(codec, stream)
