@@ -18,7 +18,7 @@ from zoo.autoencoder import Batch, Step
 from zoo.conformance.subject import Subject, scene, take_step
 from zoo.errors import BadInput
 from zoo.plugins import registry
-from zoo.training.compiling import choose_mode, compiled_losses
+from zoo.training.compiling import choose_mode, compile_modules
 from zoo.training.heap import keep_freed_memory
 from zoo.training.players import Players
 
@@ -130,23 +130,21 @@ def test_compiled_step_against_a_plain_one(
     if device.type == "cpu":
         keep_freed_memory()
     try:
-        mode = choose_mode(True, cuda_graphs=False, device=device)
+        mode = choose_mode(True, device)
     except BadInput as error:
         pytest.skip(str(error))
     at: Setting = SETTINGS["quick"]
     torch.manual_seed(0)
-    plain: Any = build_to_train(
-        registry().models[model], at.size, {"latent": at.latent, "width": at.width}
-    )
+    options = {"latent": at.latent, "width": at.width}
+    plain: Any = build_to_train(registry().models[model], at.size, options)
     plain = plain.to(device, memory_format=torch.channels_last).train()
     twin = copy.deepcopy(plain)
     frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
-    frames = frames.permute(0, 3, 1, 2)
-    batch = Batch.numbered(frames)
+    batch = Batch.numbered(frames.permute(0, 3, 1, 2))
     step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
-    losses_of = compiled_losses(twin, mode)
+    compile_modules(twin, mode)
     players, compiled_players = Players(plain), Players(twin)
-    compiling = timed(lambda: compiled_players.step(losses_of(batch, step), 0.5), device)
+    compiling = timed(lambda: compiled_players.step(twin.losses(batch, step), 0.5), device)
 
     ratios: list[float] = []
 
@@ -156,7 +154,7 @@ def test_compiled_step_against_a_plain_one(
 
     def compiled_steps() -> None:
         for _ in range(5):
-            compiled_players.step(losses_of(batch, step), 0.5)
+            compiled_players.step(twin.losses(batch, step), 0.5)
 
     def both() -> None:
         without, compiled = timed(plain_steps, device), timed(compiled_steps, device)

@@ -125,7 +125,7 @@ class Measure:
         """What is measured: a model at the `film` preset."""
         chosen = settings(self.here, "film", batch=batch)
         terms = chosen.terms(registry().architecture(name))
-        compile_mode = choose_mode(compiled, False, self.here.device)
+        compile_mode = choose_mode(compiled, self.here.device)
         return CostSubject(**{**terms, "compile": compile_mode})
 
     def rate(self, precision: str) -> float:

@@ -58,7 +58,7 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
     film = ingested(here, part_of(longest_film(here), FILM_SECONDS), chosen.size)
     architecture = registry().architecture(MODEL)
     config = chosen.config(architecture, film)
-    config = config.model_copy(update={"compile": choose_mode(compiled, False, here.device)})
+    config = config.model_copy(update={"compile": choose_mode(compiled, here.device)})
     folder = RunFolder(here.work / "workload")
     shutil.rmtree(folder.path, ignore_errors=True)
     stop, moments = StopRequest(), []

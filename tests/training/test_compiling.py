@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.small import config_of
-from zoo.architectures import build
+from zoo.architectures import build_to_train
 from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.conformance.subject import take_step
 from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
 from zoo.stopping import StopRequest
-from zoo.training.compiling import CACHE_TAG, choose_mode, compiled_losses
+from zoo.training.compiling import CACHE_TAG, choose_mode, compile_modules
 from zoo.training.engine import train
 from zoo.training.jobs import Settings
 from zoo.training.players import Players
@@ -35,7 +36,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import torch.compiler.config as compiler_config
 
     try:
-        choose_mode(True, cuda_graphs=False, device=CPU)
+        choose_mode(True, CPU)
     except BadInput as error:
         pytest.skip(str(error))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
@@ -43,6 +44,13 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     functorch.donated_buffer, compiler_config.cache_key_tag = donated, tag
     torch._dynamo.reset()
+
+
+class Exp(nn.Module):
+    """e to the power of its input."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.exp(values)
 
 
 class Rivals(Autoencoder):
@@ -53,8 +61,9 @@ class Rivals(Autoencoder):
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.first = nn.Linear(48, 32)
-        self.second = nn.Linear(32, 48)
+        # What is between the layers is kept for the backward pass, which may write over it.
+        self.first = nn.Sequential(nn.Linear(48, 32), nn.Tanh(), Exp())
+        self.second = nn.Sequential(nn.Linear(32, 48), nn.Tanh(), Exp())
 
     def players(self):
         return {"first": self.first.parameters(), "second": self.second.parameters()}
@@ -62,18 +71,13 @@ class Rivals(Autoencoder):
     def losses(self, batch: Batch, step: Step) -> Losses:
         frames = batch.frames
         values = frames.flatten(1)
-        latent = torch.tanh(self.first(values))
-        latent = torch.exp(latent * 0.5) + step.randn_like(latent)
-        drawn = torch.exp(torch.tanh(self.second(torch.sin(latent))))
+        latent = self.first(values) + step.randn_like(values[:, :32])
+        drawn = self.second(torch.sin(latent))
         error = (drawn - values).square().mean()
         return {
             "first": Loss({"error": error, "size": latent.square().mean()}),
             "second": Loss({"error": error * step.progress, "other": torch.cos(drawn).mean()}),
         }
-
-
-def step_of(seed: int) -> Step:
-    return Step(torch.tensor(0.3), 0, torch.Generator().manual_seed(seed))
 
 
 def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
@@ -82,12 +86,13 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
     In double precision, where rounding is told from being wrong: in single, a value beside the
     kink of a leaky rectifier may fall to the other side of it.
     """
-    model, batch = model.double(), Batch.numbered(frames.double())
+    model, frames = model.double(), frames.double()
     twin = copy.deepcopy(model)
-    losses_of = compiled_losses(twin, "default")
-    assert losses_of != twin.losses
+    compile_modules(twin, "default")
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     for seed in (1, 2):
-        expected, found = model.losses(batch, step_of(seed)), losses_of(batch, step_of(seed))
+        expected, found = take_step(model, frames, seed), take_step(twin, frames, seed)
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs
         for player, loss in expected.items():
             torch.testing.assert_close(
                 dict(found[player].terms), dict(loss.terms), rtol=1e-9, atol=1e-12
@@ -110,21 +115,34 @@ def test_code_that_others_left_in_the_cache_is_not_taken(compiler: None) -> None
     torch.manual_seed(0)
     model = Rivals(FrameSize(4, 4), Options()).double().train()
     frames = torch.rand(64, 3, 4, 4).double()
-    loss = torch.compile(model.losses, dynamic=False)(frames, step_of(0))["first"]
-    torch.autograd.grad(loss.total, list(model.first.parameters()))
+    other = copy.deepcopy(model)
+    for module in other.children():
+        module.compile(dynamic=False)
+    loss = take_step(other, frames, 0)["first"]
+    torch.autograd.grad(loss.total, list(other.first.parameters()))
     torch._dynamo.reset()
     assert_same_step(model, frames)
     assert CACHE_TAG in torch.compiler.config.cache_key_tag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["vae", "vaegan"])
+@pytest.mark.parametrize("name", sorted(registry().models))
 def test_a_compiled_step_of_a_model_of_ours(name: str, compiler: None) -> None:
     torch.manual_seed(0)
-    model = build(registry().models[name], FrameSize(32, 32), {"latent": 4, "width": 8})
+    architecture = registry().models[name]
+    options = {**architecture.presets.get("quick", {}), "latent": 4}
+    model = build_to_train(architecture, FrameSize(32, 32), options)
     model = model.to(memory_format=torch.channels_last).train()
     frames = torch.rand(4, 32, 32, 3).permute(0, 3, 1, 2)
     assert_same_step(model, frames)
+
+
+def test_a_copy_is_not_compiled_and_lists_of_modules_are() -> None:
+    model = Rivals(FrameSize(4, 4), Options())
+    model.second = nn.ModuleList([nn.Linear(2, 2)])
+    compile_modules(model, "default")
+    assert model.first._compiled_call_impl and model.second[0]._compiled_call_impl
+    assert not copy.deepcopy(model).first._compiled_call_impl
 
 
 @pytest.mark.slow
@@ -150,10 +168,6 @@ def test_what_cannot_be_compiled_is_said_before_anything_starts(
     import torch._inductor.config
 
     words = ("train", "ae", "--film", "carphone", "--preset", "quick", "--device", "cpu")
-    said = zoo(*words, "--cuda-graphs")
-    assert (said.code, said.err.strip()) == (2, "zoo: --cuda-graphs goes with --compile")
-    said = zoo(*words, "--compile", "--cuda-graphs")
-    assert (said.code, said.err.strip()) == (2, "zoo: --cuda-graphs needs a GPU")
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
         said = zoo(*words, "--compile")
     assert said.code == 2

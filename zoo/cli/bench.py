@@ -36,7 +36,6 @@ def bench(
     precision: opt.PrecisionOption = "auto",
     recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
-    cuda_graphs: opt.CudaGraphsOption = False,
 ) -> None:
     """Measure speed, memory and arithmetic of untrained models; write results/bench.json.
 
@@ -74,7 +73,6 @@ def bench(
         precision=precision,
         recipe=opt.read_recipe(recipe),
         compiled=compiled,
-        cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
     path = Workspace.here().results / "bench.json"

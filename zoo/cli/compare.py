@@ -55,7 +55,6 @@ def compare(
     precision: opt.PrecisionOption = "auto",
     recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
-    cuda_graphs: opt.CudaGraphsOption = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the report; else results.", show_default=False),
@@ -156,7 +155,6 @@ def compare(
             precision=precision,
             recipe=opt.read_recipe(recipe),
             compiled=compiled,
-            cuda_graphs=cuda_graphs,
             options=single,
         )
         chosen = replace(chosen, device=where.device)

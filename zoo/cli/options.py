@@ -54,12 +54,8 @@ CompileOption = Annotated[
     bool,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile the training step by torch.compile; same results to rounding.",
+        help="Compile the networks by torch.compile; same results to rounding.",
     ),
-]
-CudaGraphsOption = Annotated[
-    bool,
-    typer.Option("--cuda-graphs", help="With --compile on a GPU: replay the step's kernels."),
 ]
 HoldoutOption = Annotated[
     float, typer.Option("--holdout", help="Share of the film held out, by shot.")

@@ -32,7 +32,6 @@ def train(
     precision: opt.PrecisionOption = "auto",
     recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
-    cuda_graphs: opt.CudaGraphsOption = False,
     init_from: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +82,6 @@ def train(
         precision=precision,
         recipe=opt.read_recipe(recipe),
         compiled=compiled,
-        cuda_graphs=cuda_graphs,
         options=opt.read_settings(settings or []),
     )
     chosen.options_of(architecture)

@@ -1,45 +1,40 @@
-"""torch.compile for the network's part of a training step, where it is asked for."""
+"""torch.compile for the modules of a model, where it is asked for."""
 
 from __future__ import annotations
 
 import importlib.util
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from zoo.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput
 from zoo.training.run_folder import CompileMode
 
 CACHE_TAG = "film-zoo, no buffers donated"
 
-LossesOf = Callable[[Batch, Step], Losses]
 
-
-def choose_mode(compiled: bool, cuda_graphs: bool, device: torch.device) -> CompileMode:
+def choose_mode(compiled: bool, device: torch.device) -> CompileMode:
     """Read what the user asked for; raises BadInput where `device` cannot do it."""
-    if cuda_graphs and not compiled:
-        raise BadInput("--cuda-graphs goes with --compile")
-    if cuda_graphs and device.type != "cuda":
-        raise BadInput("--cuda-graphs needs a GPU")
     if not compiled:
         return "none"
     _require_compiler(device)
-    return "reduce-overhead" if cuda_graphs else "default"
+    return "default"
 
 
-def compiled_losses(model: Autoencoder, mode: CompileMode) -> LossesOf:
-    """The model's `losses`, compiled unless `mode` is `none`, backward passes included.
+def compile_modules(model: Autoencoder, mode: CompileMode) -> None:
+    """Compile each of the modules that the model consists of, in place, unless `mode` is `none`.
 
-    Same results to rounding: floats are added up in another order. Compiling takes place in the
-    first step, and once: batches are all of one size.
+    Encoder, decoder and discriminator are compiled apart, and what `losses` does between them is
+    not: a player's gradient then runs back through the modules that it needs and no others. Same
+    results to rounding: floats are added up in another order. Compiling takes place in the first
+    step, and once: batches are all of one size. Copies of the model are not compiled.
     """
     if mode == "none":
-        return model.losses
+        return
     # Imported here, because it takes seconds.
     import torch._dynamo
 
@@ -47,29 +42,17 @@ def compiled_losses(model: Autoencoder, mode: CompileMode) -> LossesOf:
     # and models share functions: what was trained before in this process must not count.
     torch._dynamo.reset()
     _keep_what_backward_reads()
-    rows, randn, rand = map(torch.compiler.disable, (Step._rows, Step.randn, Step.rand))
+    for module in _called(model):
+        module.compile(mode=mode, dynamic=False)
 
-    class StepOutsideGraphs(Step):
-        """Draws noise between the compiled graphs, by the very call of a plain step."""
 
-        def _rows(self, draw: Any, like: Tensor) -> Tensor:
-            return rows(self, draw, like)
-
-        def randn(self, *shape: int) -> Tensor:
-            return randn(self, *shape)
-
-        def rand(self, *shape: int) -> Tensor:
-            return rand(self, *shape)
-
-    run = torch.compile(model.losses, mode=mode, dynamic=False)
-
-    def compiled(batch: Batch, step: Step) -> Losses:
-        if mode == "reduce-overhead":
-            # What the step before left in the graphs' memory is no longer wanted.
-            torch.compiler.cudagraph_mark_step_begin()
-        return run(batch, StepOutsideGraphs(**vars(step)))
-
-    return compiled
+def _called(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules right below this one, and those in lists of modules."""
+    for child in module.children():
+        if type(child).forward is nn.Module.forward:
+            yield from _called(child)
+        else:
+            yield child
 
 
 def _keep_what_backward_reads() -> None:

@@ -30,8 +30,8 @@ from zoo.training.watching import Moment
 from zoo.workspace import Workspace
 
 State = Literal["new", "training", "interrupted", "finished"]
-CompileMode = Literal["none", "default", "reduce-overhead"]
-"""torch.compile's modes, and `none`; `reduce-overhead` replays CUDA graphs."""
+CompileMode = Literal["none", "default"]
+"""Not compiled, or by torch.compile in its default mode."""
 
 
 FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]

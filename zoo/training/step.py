@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.recipe import Recipe
 from zoo.training.average import WeightAverage
-from zoo.training.compiling import compiled_losses
+from zoo.training.compiling import compile_modules
 from zoo.training.players import Players
 from zoo.training.ranks import SharedBuffers, average_over_ranks
 from zoo.training.run_folder import CompileMode
@@ -59,7 +59,7 @@ class TrainingStep:
         """The step that is taken next."""
         self.reduce = average_over_ranks(fabric)
         self._generator = torch.Generator(self.device)
-        self._losses_of = compiled_losses(model, compile_mode)
+        compile_modules(model, compile_mode)
         self._buffers = SharedBuffers(model) if self.reduce else None
         self._checked = False
 
@@ -93,7 +93,7 @@ class TrainingStep:
         self._seed_generators(number)
         step = Step(done, self.number, self._generator, number, ranks * parts)
         with self.fabric.autocast():
-            losses = self._losses_of(batch, step)
+            losses = self.model.losses(batch, step)
         if not self._checked:
             self.players.check(losses)
             self._checked = True
