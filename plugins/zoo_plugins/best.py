@@ -46,6 +46,8 @@ NARROW = 32
 """Channels that are drawn from the coordinates straight away."""
 STAGES_COMPARED = 3
 """Of the pretrained network."""
+SEARCHED_TOGETHER = 8
+"""Frames whose latents are searched at once, always as many."""
 LEAST_SPREAD, LEAST_SHARE = 1e-6, 1e-4
 """A coordinate that varies less than this, or than this share of the first, counts for nothing."""
 FEATURE_CURVATURE = 0.1
@@ -262,9 +264,14 @@ class Best(zoo.Autoencoder):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L): whole numbers from 0 to 255."""
-        # One by one: kernels round otherwise for other batch sizes, and a search by slopes makes
-        # much of it, so that a latent would depend on the frames beside it.
-        return torch.cat([self.code.pack(self._searched(frame)) for frame in frames.split(1)])
+        # Always as many at once: kernels round otherwise for other batch sizes, and a search by
+        # slopes makes much of it, so that a latent would depend on the frames beside it.
+        digits = []
+        for some in frames.split(SEARCHED_TOGETHER):
+            missing = SEARCHED_TOGETHER - len(some)
+            full = torch.cat([some, some[-1:].expand(missing, -1, -1, -1)]) if missing else some
+            digits.append(self._searched(full)[: len(some)])
+        return self.code.pack(torch.cat(digits))
 
     def _searched(self, frames: Tensor) -> Tensor:
         """The digits (B, N) from which frames are drawn best, as far as steps lead to them."""

@@ -2,7 +2,7 @@
 
 Terence Broad, Autoencoding Video Frames, 2016, after Larsen et al., Autoencoding beyond pixels
 using a learned similarity metric, 2016. Layers, sizes, losses, first weights and optimisers are
-those of the published code, from which the text differs in four points. Three are options here,
+those of the published code, from which the text differs in four points. Each is an option here,
 all of them on in `broad2016_published`:
 
 - `swapped_lists`: name filters gave the encoder's variables to the decoder's optimiser and the
@@ -13,9 +13,8 @@ all of them on in `broad2016_published`:
 - `batch_statistics`: batch norm uses the statistics of the batch when the film is drawn too,
   of twelve frames at a time.
 - `stretched`: frames are written with a stretch of each to full contrast.
-
-The fourth, that the last `frames mod 12` frames are dropped, is about which frames a model is
-shown, which is not the model's to say: batches here are always full and miss no frame.
+- `rest_dropped`: the last `frames mod 12` frames of the film are never trained on
+  (`frames_taken`). Of the others none is missed, since batches here are always full.
 """
 
 from __future__ import annotations
@@ -209,7 +208,6 @@ class Broad2016(zoo.Autoencoder):
         stretched: bool = pydantic.Field(
             False, description="stretch every frame that is drawn to full contrast"
         )
-
         rest_dropped: bool = pydantic.Field(
             False, description="never look at the last frames, which fill no batch of twelve"
         )

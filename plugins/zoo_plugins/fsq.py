@@ -61,11 +61,10 @@ class QuantisedAutoencoder(PlainAutoencoder):
 
     def from_coordinates(self, coordinates: Tensor) -> Tensor:
         """The numbers (N, L) of the codes nearest to coordinates (N, 3 L)."""
-        levels = torch.tensor(LEVELS, device=coordinates.device)
+        levels, places = self.quantiser._levels, self.quantiser._basis
         # Levels lie as far apart each, the one in the middle, or just above it, at zero.
         digits = (coordinates.unflatten(1, (-1, len(LEVELS))) + 1) * (levels // 2)
         digits = torch.minimum(digits.round().clamp_min(0), levels - 1)
-        places = torch.tensor([1, LEVELS[0], LEVELS[0] * LEVELS[1]], device=coordinates.device)
         return (digits * places).sum(dim=2)
 
     def _quantised(self, frames: Tensor) -> tuple[Tensor, Tensor]:
