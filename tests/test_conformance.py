@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -245,7 +246,45 @@ class LearnsNothing(Sound):
         return Optimizer(lr=1e-9)
 
 
+class PreparesAnAttribute(Sound):
+    shift = 0.0
+
+    def prepare(self, frames):
+        self.shift = float(frames[:].mean()) / 255
+
+    def losses(self, batch, step):
+        shifted = dataclasses.replace(batch, frames=0.5 * (batch.frames + self.shift))
+        return super().losses(shifted, step)
+
+
+class PeeksAtHeldOutFrames(Sound):
+    def prepare(self, frames):
+        whole = frames._read.args[0]
+        with torch.no_grad():
+            next(self.parameters()).add_(float(whole[:].mean()) / 255)
+
+
+class DrawsFromNumPy(Sound):
+    def losses(self, batch, step):
+        noise = float(np.random.rand())
+        return super().losses(dataclasses.replace(batch, frames=batch.frames * noise), step)
+
+
+class OneUselessLayerOutweighsAll(Sound):
+    def __init__(self, size, options):
+        super().__init__(size, options)
+        self.useless = nn.Linear(2000, 600)
+
+    def players(self):
+        right = super().players()
+        return {**right, "encoder": [*right["encoder"], *self.useless.parameters()]}
+
+
 FAULTS = {
+    PreparesAnAttribute: "prepare survives a reload",
+    PeeksAtHeldOutFrames: "prepared by training frames alone",
+    DrawsFromNumPy: "noise comes from the step",
+    OneUselessLayerOutweighsAll: "losses reach their players",
     EncoderForDecoder: "players hold what they name",
     DiscriminatorForDecoder: "players hold what they name",
     OneLayerAstray: "players hold what they name",

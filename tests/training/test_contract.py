@@ -1,0 +1,172 @@
+"""What a model may declare of its training, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pydantic
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tests.training.small import SIZE, config_of
+from zoo.autoencoder import (
+    Autoencoder,
+    Batch,
+    Group,
+    Loss,
+    Losses,
+    Optimizer,
+    Options,
+    Players,
+    Step,
+)
+from zoo.conformance.subject import scene
+from zoo.errors import BadInput
+from zoo.films.film import Film
+from zoo.plugins import registry
+from zoo.recipe import Recipe
+from zoo.training.engine import train
+from zoo.training.jobs import Settings
+from zoo.training.ranks import launch
+from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.step import TrainingStep
+
+CPU = torch.device("cpu")
+
+
+class Line(Autoencoder):
+    """A matrix down and one up, a frozen network to compare with, and a number to be logged."""
+
+    name, summary = "line", "for this test"
+
+    def __init__(self, size, options) -> None:
+        super().__init__(size, options)
+        self.down = nn.Linear(size.pixels * 3, options.latent)
+        self.up = nn.Linear(options.latent, size.pixels * 3)
+
+    def training_modules(self):
+        return {"judge": nn.Linear(3, 1).requires_grad_(False), "critic": nn.Linear(3, 1)}
+
+    def players(self) -> Players:
+        own = [Group(self.down.parameters(), lr=0.0), Group(self.up.parameters())]
+        return {"autoencoder": own, "critic": self.critic.parameters()}
+
+    def optimizer(self, player: str) -> Optimizer:
+        return Optimizer("momentum", lr=0.1, clip=None)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return self.down(frames.flatten(1))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        shape = (-1, 3, self.size.height, self.size.width)
+        return self.up(latent).sigmoid().reshape(shape)
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        noisy = self.encode(batch.frames + 0.1 * step.rand_like(batch.frames))
+        error = (self.decode(noisy) - batch.frames).square().mean()
+        judged = self.critic(self.judge.weight * error.detach()).square().sum()
+        number = torch.tensor(float(step.number))
+        return {
+            "autoencoder": Loss({"pixel": error}, logged={"number": number}),
+            "critic": Loss({"cost": judged}),
+        }
+
+
+def made() -> Line:
+    from zoo.architectures import add_training_modules
+
+    torch.manual_seed(0)
+    model = Line(SIZE, Options(latent=4))
+    add_training_modules(model)
+    return model.train()
+
+
+def moved(recipe: Recipe, steps: int = 3) -> dict[str, Tensor]:
+    step = TrainingStep(made(), launch(CPU, "32-true", 4), recipe=recipe, steps=steps)
+    for number in range(steps):
+        step(Batch.numbered(scene(4, SIZE)), number / steps)
+    return dict(step.model.state_dict())
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry().models, "line", Line)
+    monkeypatch.setitem(registry().origins, "line", "this test 1")
+
+
+def test_a_batch_in_parts_moves_a_model_as_the_whole_does() -> None:
+    whole, parts = moved(Recipe()), moved(Recipe(accumulate=4))
+    assert not torch.equal(whole["up.weight"], made().state_dict()["up.weight"])
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_a_group_learns_at_its_own_rate() -> None:
+    before, after = made().state_dict(), moved(Recipe())
+    assert torch.equal(before["down.weight"], after["down.weight"])
+    assert not torch.equal(before["up.weight"], after["up.weight"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rates"),
+    [
+        (Recipe(warm_up=0.1), [0.02, 1.0, 0.0347, 0.02]),
+        (Recipe(warm_up=0.1, schedule="linear", final_lr=0.0), [0.0, 1.0, 0.1111, 0.0]),
+        (Recipe(warm_up=0.0, schedule="constant", lr=0.5), [0.5] * 4),
+    ],
+)
+def test_rates_follow_the_recipe(recipe: Recipe, rates: list[float]) -> None:
+    found = [recipe.learning_rate(progress) for progress in (0.0, 0.1, 0.9, 1.0)]
+    assert found == pytest.approx(rates, abs=0.02)
+    assert found[3] == pytest.approx(rates[3], abs=1e-9)
+
+
+def test_a_recipe_names_the_run_and_bad_ones_are_refused(film: Film) -> None:
+    ae = registry().models["ae"]
+
+    def config(**recipe: str) -> TrainingConfig:
+        return Settings.choose("quick", device="cpu", recipe=recipe).config(ae, film)
+
+    plain = config()
+    assert config(average="0.5").recipe.average == 0.5
+    assert len({plain.id, config(average="0.5").id, config(accumulate="2").id}) == 3
+    with pytest.raises(BadInput, match="a recipe has no setting 'speed'; it has: schedule"):
+        config(speed="1")
+    with pytest.raises(BadInput, match=r"ae: the recipe's schedule .* cannot be 'wavy'"):
+        config(schedule="wavy")
+    with pytest.raises(pydantic.ValidationError):
+        Recipe(accumulate=0)
+
+
+def test_what_only_training_needs_is_not_kept(film: Film, tmp_path: Path, line: None) -> None:
+    folder = RunFolder(tmp_path)
+    train(folder, config_of("line", film, options={"latent": 4}), film, CPU)
+    assert sorted(load_file(folder.weights)) == ["down.bias", "down.weight", "up.bias", "up.weight"]
+    entries = [json.loads(row) for row in folder.log.read_text().splitlines()]
+    assert entries[-1]["logged"]["autoencoder"]["number"] > 0
+    assert "number" not in entries[-1]["losses"]["autoencoder"]
+
+
+def test_a_module_for_training_may_not_take_a_name_that_is_there() -> None:
+    from zoo.architectures import add_training_modules
+
+    class Taken(Line):
+        def training_modules(self):
+            return {"down": nn.Linear(1, 1)}
+
+    with pytest.raises(ValueError, match="training_modules has 'down', which the model has"):
+        add_training_modules(Taken(SIZE, Options(latent=4)))
+
+
+def test_noise_of_a_part_is_its_rows_of_the_whole() -> None:
+    def step(part: int = 0, parts: int = 1) -> Step:
+        return Step(torch.tensor(0.5), 3, torch.Generator().manual_seed(1), part, parts)
+
+    whole = step().rand_like(torch.empty(6, 2))
+    assert whole.min() >= 0 and whole.max() < 1 and whole.std() > 0.1
+    parts = [step(part, 3).rand_like(torch.empty(2, 2)) for part in range(3)]
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(step(0, 3).randn(2, 5), step(2, 3).randn(2, 5))
