@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.hookspecs import hookimpl
     from zoo.loading import Loaded, load
     from zoo.metric import Metric, TemporalMetric, Unavailable, shared
+    from zoo.pretrained import feature_network
     from zoo.recipe import Recipe
     from zoo.report.section import ReportSection
 
@@ -63,6 +64,7 @@ _HOMES = {
     "TemporalMetric": "zoo.metric",
     "Unavailable": "zoo.metric",
     "ZooError": "zoo.errors",
+    "feature_network": "zoo.pretrained",
     "hookimpl": "zoo.hookspecs",
     "load": "zoo.loading",
     "shared": "zoo.metric",
@@ -96,6 +98,7 @@ __all__ = [
     "TrainingFrames",
     "Unavailable",
     "ZooError",
+    "feature_network",
     "hookimpl",
     "load",
     "shared",
