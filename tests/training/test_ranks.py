@@ -10,23 +10,26 @@ from pathlib import Path
 import pytest
 
 WORDS = (
-    *("-m", "zoo", "train", "vae", "--film", "carphone", "--preset", "quick", "--device", "cpu"),
+    *("--film", "carphone", "--preset", "quick", "--device", "cpu"),
     *("--size", "32x32", "--latent", "4", "--set", "width=8", "--batch", "8"),
     *("--budget", "30steps"),
 )
 
 
 def losses(workspace: Path) -> list[float]:
-    (log,) = workspace.glob("runs/carphone/vae/*/log.jsonl")
+    (log,) = workspace.glob("runs/carphone/*/*/log.jsonl")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 31))
     return [line["losses"]["autoencoder"]["pixel"] for line in lines]
 
 
-def run(workspace: Path, *launcher: str) -> list[float]:
+def run(workspace: Path, model: str, *launcher: str) -> list[float]:
     workspace.mkdir()
     done = subprocess.run(
-        [sys.executable, *launcher, *WORDS], cwd=workspace, capture_output=True, text=True
+        [sys.executable, *launcher, "-m", "zoo", "train", model, *WORDS],
+        cwd=workspace,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: ") == 1, "rank 0 alone speaks"
@@ -34,10 +37,11 @@ def run(workspace: Path, *launcher: str) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_ranks_have_the_loss_curve_of_one_process(tmp_path: Path) -> None:
-    alone = run(tmp_path / "alone")
+@pytest.mark.parametrize("model", ["vae", "vqvae"])
+def test_two_ranks_have_the_loss_curve_of_one_process(model: str, tmp_path: Path) -> None:
+    alone = run(tmp_path / "alone", model)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    together = run(tmp_path / "together", *torchrun)
+    together = run(tmp_path / "together", model, *torchrun)
     # Sums run in another order; all else is the same, noise included.
     assert together == pytest.approx(alone, rel=2e-3)
     assert alone[-1] < 0.8 * alone[0]
