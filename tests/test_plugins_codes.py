@@ -79,7 +79,7 @@ def test_a_grid_takes_no_more_bits_than_it_has(sides: str, latent: int) -> None:
     height, width = finest_grid(size, 8 * latent // 10)
     assert 10 * height * width <= 8 * latent
     if max(size) < 4 * min(size):
-        assert 2 * height * width > 8 * latent // 10, "most bits are used"
+        assert 2 * height * width >= 8 * latent // 10, "half of the bits are used, or more"
 
 
 def test_the_film_preset_has_a_code_for_each_16_pixels() -> None:
@@ -108,7 +108,8 @@ def made(codes: int) -> Codebook:
 def test_unused_codes_move_to_used_ones_alike_in_all_parts() -> None:
     books = [made(16), made(16)]
     for part, book in enumerate(books):
-        book.counts[4:] = 0.01
+        book.counts[4:] *= 0.01
+        book.sums[4:] *= 0.01
         book.counts[0] = 10.0
         before = book.vectors.clone()
         generator = torch.Generator().manual_seed(3)

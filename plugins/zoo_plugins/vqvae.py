@@ -24,6 +24,8 @@ from zoo_plugins.layers import Block, Up, group_norm, halvings, widths
 
 PREPARED = 20
 """Vectors a code, at most, that the first codebook is made from."""
+SQUARE = 1.1
+"""How much the shape of a grid's places counts beside their number, as an exponent."""
 APART = 0.1
 """How far a moved code is put from its neighbour, as a share of the codebook's spread."""
 
@@ -37,7 +39,7 @@ def finest_grid(size: zoo.FrameSize, most: int) -> tuple[int, int]:
     def suits(grid: tuple[int, int]) -> float:
         height, width = grid
         across, down = width * size.height, height * size.width
-        return height * width * (min(across, down) / max(across, down)) ** 2
+        return height * width * (min(across, down) / max(across, down)) ** SQUARE
 
     grids = []
     for height in range(1, min(most, size.height) + 1):
