@@ -27,7 +27,14 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder
 from zoo.environment import choose_device
 from zoo.errors import BadInput
-from zoo.evaluation.watch import BATCH, drawn, sample_batch, sample_batches, samples_of
+from zoo.evaluation.watch import (
+    BATCH,
+    check_latents,
+    drawn,
+    sample_batch,
+    sample_batches,
+    samples_of,
+)
 from zoo.export.folder import read_folder
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
@@ -190,14 +197,17 @@ class Loaded:
         """Latents of frames: float32 (M, ...).
 
         With `quantise` they are rounded to the levels at which every score is measured. Raises
-        ValueError on frames of another form, and ZooError if a latent is not finite.
+        ValueError on frames of another form, and BadInput
+        if a latent is not what the model declares.
         """
         parts = []
         for some in self._as_taken(frames):
             if quantise:
                 parts.append(self.eyes.see(some).restored(slice(None)))
             else:
-                parts.append(self.network.encode(some).float())
+                encoded = self.network.encode(some)
+                numbers = check_latents(self.network, encoded, len(some))
+                parts.append(numbers.view(encoded.shape))
         return torch.cat(parts)
 
     @torch.inference_mode()

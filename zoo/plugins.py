@@ -174,6 +174,7 @@ def _check(hook: str, thing: Any) -> None:
     from zoo.autoencoder import Autoencoder, Options
     from zoo.codec import CodecOptions, FilmCodec
     from zoo.metric import Metric
+    from zoo.sampling import Sampling
 
     base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
     if hook == "zoo_references" and _is_codec(thing):
@@ -188,6 +189,11 @@ def _check(hook: str, thing: Any) -> None:
     check_name(thing.name, "plugin")
     _check_no_word(thing.name)
     _check_fields(thing, _FIELDS[base.__name__])
+    if base is Autoencoder:
+        try:
+            Sampling.of(thing)
+        except BadInput as error:
+            refuse(str(error))
     if base is not Metric:
         _check_options(thing, CodecOptions if base is FilmCodec else Options)
     role = {"zoo_models": "model", "zoo_references": "reference"}.get(hook)
@@ -206,6 +212,7 @@ _FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         "unequal_terms": _SENTENCES,
         "tuned_on": _SENTENCES,
         "waivers": ("reasons by the name of a check", lambda v: _is_mapping(v, str)),
+        "side_multiple": ("a whole number from 1", lambda v: type(v) is int and v >= 1),
     },
     "Metric": {
         "unit": ("text", lambda v: isinstance(v, str)),

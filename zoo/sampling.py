@@ -6,7 +6,7 @@ Samples never reach over a cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zoo.errors import BadInput
+
 if TYPE_CHECKING:
     from zoo.autoencoder import Autoencoder
 
 Indices = npt.NDArray[np.int64]
 LARGEST = 256
 """Frames in a sample, at most."""
+BATCH = 32
+"""Frames of a film that a model is given, or draws, at once."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,22 @@ class Sampling:
 
     @classmethod
     def of(cls, architecture: type[Autoencoder] | Autoencoder) -> Sampling:
-        """What an architecture declares; raises ValueError where it cannot be."""
+        """What an architecture declares; raises BadInput where it cannot be."""
         window, context = architecture.window, architecture.context
         name = architecture.name
-        if not isinstance(window, int) or not 1 <= window <= LARGEST:
-            raise ValueError(f"{name}: a window has from 1 to {LARGEST} frames; not {window!r}")
+        if type(window) is not int or not 1 <= window <= LARGEST:
+            raise BadInput(f"{name}: a window has from 1 to {LARGEST} frames; not {window!r}")
         if not (
             isinstance(context, tuple)
             and len(context) == 2
-            and all(isinstance(side, int) and 0 <= side < LARGEST // 2 for side in context)
+            and all(type(side) is int and 0 <= side < LARGEST // 2 for side in context)
         ):
-            raise ValueError(
-                f"{name}: a context is (frames before, frames after), such as (1, 1); not "
-                f"{context!r}"
+            raise BadInput(
+                f"{name}: a context is (frames before, frames after), such as (1, 1), each from 0 "
+                f"to {LARGEST // 2 - 1}; not {context!r}"
             )
         if window > 1 and context != (0, 0):
-            raise ValueError(f"{name}: a model has a window or a context, not both")
+            raise BadInput(f"{name}: a model has a window or a context, not both")
         return cls(window, *context)
 
     @property
@@ -149,16 +153,19 @@ class FilmSamples:
         """How many samples there are."""
         return len(self.indices)
 
-    def covering(self, frames: slice) -> slice:
-        """The samples that draw the frames `[start, stop)`, which are one at least."""
-        window = self.sampling.window
-        first = int(self.places[frames.start]) // window
-        return slice(first, int(self.places[frames.stop - 1]) // window + 1)
+    def drawing(self, frames: slice | Indices) -> Iterator[tuple[Indices, Indices]]:
+        """The samples that draw some frames, in ascending order, as many as draw 32 at a time.
 
-    def within(self, frames: slice, samples: slice) -> Indices:
-        """Where those frames lie among what those samples draw, one after another."""
-        found: Indices = self.places[frames] - samples.start * self.sampling.window
-        return found
+        Of each few, their numbers, and where frames that are wanted lie among all that they draw.
+        """
+        window = self.sampling.window
+        owners, place_in_window = np.divmod(self.places[frames], window)
+        which = np.unique(owners)
+        count = max(1, BATCH // window)
+        for at in range(0, len(which), count):
+            some = which[at : at + count]
+            here = (owners >= some[0]) & (owners <= some[-1])
+            yield some, np.searchsorted(some, owners[here]) * window + place_in_window[here]
 
     def samples_of(self, frames: Indices) -> Indices:
         """The sample that draws each of some frames, (F,)."""

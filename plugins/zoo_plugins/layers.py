@@ -68,16 +68,20 @@ class Down(nn.Sequential):
         layers: list[nn.Module] = []
         channels = 3
         for stage, wider in enumerate(widths(width)):
-            kernel = 5 if stage == 0 else 3
-            layers += [
-                nn.Conv2d(channels, wider, kernel, stride=2, padding=kernel // 2),
-                group_norm(wider),
-                nn.SiLU(),
-            ]
+            layers += self.stage(channels, wider, kernel=5 if stage == 0 else 3)
             channels = wider
         height, length = halvings(size)[-1]
         layers += [nn.Flatten(), nn.Linear(channels * height * length, outputs)]
         super().__init__(*layers)
+
+    @staticmethod
+    def stage(before: int, after: int, kernel: int) -> list[nn.Module]:
+        """Maps (B, before, h, w) to maps (B, after, h / 2, w / 2), sides rounded up."""
+        return [
+            nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2),
+            group_norm(after),
+            nn.SiLU(),
+        ]
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) in [0, 1] to (B, outputs)."""

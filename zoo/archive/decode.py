@@ -167,7 +167,6 @@ def pictures(film: FilmFile, eyes: Eyes) -> Generator[Pixels, None, None]:
 
 def _drawn(film: FilmFile, eyes: Eyes) -> Iterator[Pixels]:
     where = film.container.path
-    size = FrameSize.parse(eyes.config.size)
     samples = film.samples
     if samples.sampling.window != eyes.model.window:
         raise BadInput(
@@ -176,18 +175,19 @@ def _drawn(film: FilmFile, eyes: Eyes) -> Iterator[Pixels]:
         )
     for start in range(0, len(film), BATCH):
         span = slice(start, min(start + BATCH, len(film)))
-        which = samples.covering(span)
-        levels = film.latents.levels[which].to(eyes.device)
-        some = replace(film.latents, levels=levels, quantiser=eyes.quantiser)
-        try:
-            drawn = eyes.draw(some)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            why = " ".join(str(error).split())[:200]
-            raise BadInput(f"{where}: {eyes.config.model} cannot draw its latents: {why}") from None
-        count = len(levels) * samples.sampling.window
-        if drawn.shape != (count, size.height, size.width, 3):
-            raise BadInput(f"{where}: {eyes.config.model} draws no frames of {size} from it")
-        yield drawn if samples.sampling.window == 1 else drawn[samples.within(span, which)]
+        parts = []
+        for which, wanted in samples.drawing(span):
+            levels = film.latents.levels[torch.from_numpy(which)].to(eyes.device)
+            some = replace(film.latents, levels=levels, quantiser=eyes.quantiser)
+            try:
+                drawn = eyes.draw(some)
+            except (RuntimeError, ValueError, TypeError, IndexError, BadInput) as error:
+                why = " ".join(str(error).split())[:200]
+                raise BadInput(
+                    f"{where}: {eyes.config.model} cannot draw its latents: {why}"
+                ) from None
+            parts.append(drawn if len(drawn) == len(wanted) else drawn[wanted])
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def decode(

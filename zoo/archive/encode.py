@@ -80,7 +80,7 @@ def encode(
             "levels they would be other codes; leave out --bits"
         )
     too_long = f"{film.name} is too long for a film file: {len(film):,} frames"
-    taken = len(film) * eyes.numbers * eyes.quantiser.width
+    taken = len(samples_of(film, eyes.model)) * eyes.numbers * eyes.quantiser.width
     if len(film) > MOST_FRAMES or taken > LARGEST_LEVELS:
         raise ZooError(too_long)
     described = _description(entry, film, eyes, stretch_of(entry, film), run, bits)

@@ -10,7 +10,7 @@ import typer
 from zoo.cli import options as opt
 
 CHECKED = 16
-"""Frames that graphs are checked with, spread over the film."""
+"""Samples that graphs are checked with, spread over the film."""
 
 
 def export(
@@ -57,8 +57,11 @@ def export(
     spread = np.linspace(0, len(samples) - 1, CHECKED).round().astype(int)
     frames = sample_batch(opened.film, samples, spread, opened.eyes.device)
     tell = teller(console)
+    window = samples.sampling.window
+    distinct = len(np.unique(spread)) * window
+    frames_said = f"{distinct} frame" + ("" if distinct == 1 else "s")
     for one in write(opened.eyes, frames, opened.out, chosen):
         tell(
-            f"wrote {one.path}: at most {one.apart:.2g} from the original on {CHECKED} frames"
+            f"wrote {one.path}: at most {one.apart:.2g} from the original on {frames_said}"
             + ("" if one.scale == 1 else f", whose latents reach {one.scale:.3g}")
         )

@@ -13,7 +13,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.evaluation.coding import codec_of, stream_path
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.watch import BATCH, drawn, samples_of
+from zoo.evaluation.watch import BATCH, as_pixels, draw_frames, samples_of
 from zoo.films.film import Film
 from zoo.latents import latents as latents_file
 from zoo.plain_text import new_name
@@ -72,11 +72,8 @@ def drawn_frames(
     samples = samples_of(film, model)
     for start in range(0, len(wanted), BATCH):
         numbers = wanted[start : start + BATCH]
-        which = samples.samples_of(np.array(numbers))
-        pictures = drawn(model, latents.restored(torch.from_numpy(which)))
-        window = samples.sampling.window
-        places = samples.places[numbers] - which * window + np.arange(len(numbers)) * window
-        yield from zip(numbers, pictures[places], strict=True)
+        shown = draw_frames(model, samples, np.array(numbers), latents)
+        yield from zip(numbers, as_pixels(shown), strict=True)
 
 
 def _decoded(

@@ -59,7 +59,7 @@ def latent_as_declared(subject: Subject) -> None:
             model = subject.build(size, wanted).eval()
             spec = latent_spec(model)
             try:
-                check_latents(model, model.encode(subject.samples(2, size)))
+                check_latents(model, model.encode(subject.samples(2, size)), 2)
             except BadInput as error:
                 raise Broken(f"{size}, latent={wanted}: {error}") from None
             most = 8 * wanted * model.window

@@ -12,7 +12,14 @@ from torch import Tensor
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import mean_of
-from zoo.evaluation.watch import BATCH, as_shown, check_latents, sample_batch, samples_of
+from zoo.evaluation.watch import (
+    as_shown,
+    check_latents,
+    decoded,
+    sample_batch,
+    samples_at_once,
+    samples_of,
+)
 from zoo.films.film import Film
 from zoo.latents.quantise import Quantiser
 from zoo.metric import Metric, TemporalMetric
@@ -54,8 +61,8 @@ def plain_frames(
 
 def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
     latent = model.encode(frames)
-    flat = quantiser.numbers(quantiser.levels(check_latents(model, latent)))
-    return model.decode(flat.view(latent.shape))
+    flat = quantiser.numbers(quantiser.levels(check_latents(model, latent, len(frames))))
+    return decoded(model, flat.view(latent.shape))
 
 
 @torch.inference_mode()
@@ -64,7 +71,7 @@ def invariance(
 ) -> Invariance:
     """Encode and decode frames of a film beside others and alone, and compare."""
     samples = samples_of(film, model)
-    count = min(max(1, BATCH // samples.sampling.window), len(samples))
+    count = min(samples_at_once(samples.sampling), len(samples))
     # Spread over the film: neighbours would be poor company.
     spread = np.arange(count) * len(samples) // count
     together = sample_batch(film, samples, spread, device)

@@ -10,7 +10,7 @@ import torch
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import Frames, Values, mean_of
-from zoo.evaluation.watch import BATCH, as_shown, film_batch, samples_of
+from zoo.evaluation.watch import BATCH, draw_frames, film_batch, samples_of
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded, Latents
 from zoo.latents.quantise import Quantiser
@@ -89,12 +89,7 @@ def _scored(
     """Scores (F,) of frames drawn from the film's latents, by metric."""
 
     def pair(some: Frames) -> tuple[torch.Tensor, torch.Tensor]:
-        which = samples.samples_of(some)
-        drawn = as_shown(model.decode(latents.restored(torch.from_numpy(which))))
-        if drawn.dim() == 5:
-            places = samples.places[some] - which * samples.sampling.window
-            drawn = drawn[torch.arange(len(some)), torch.from_numpy(places)]
-        return film_batch(film, some, device), drawn
+        return film_batch(film, some, device), draw_frames(model, samples, some, latents)
 
     chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
     return score_pairs(map(pair, chunks), [0], metrics)

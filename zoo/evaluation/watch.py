@@ -20,9 +20,8 @@ from zoo.latents.latents import Encoded, Latents
 from zoo.metric import Metric, Unavailable, ready
 from zoo.plain_text import error_line
 from zoo.plugins import registry
+from zoo.sampling import BATCH as BATCH
 from zoo.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
-
-BATCH = 32
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -56,21 +55,27 @@ def sample_batch(
 
 def sample_batches(samples: FilmSamples) -> Iterator[slice]:
     """All samples of a film in order, about 32 frames at a time."""
-    count = max(1, BATCH // samples.sampling.frames)
+    count = samples_at_once(samples.sampling)
     for start in range(0, len(samples), count):
         yield slice(start, min(start + count, len(samples)))
 
 
-def check_latents(model: Autoencoder, latent: Tensor) -> Tensor:
-    """Flat latents (B, L), float32, of latents (B, ...) as `encode` gave them.
+def samples_at_once(sampling: Sampling) -> int:
+    """How many samples have about 32 frames: one at least."""
+    return max(1, BATCH // sampling.frames)
+
+
+def check_latents(model: Autoencoder, latent: Tensor, samples: int) -> Tensor:
+    """Flat latents (B, L), float32, of the latents (B, ...) that `encode` gave of B samples.
 
     Raises BadInput if they are not what the model's `latent_spec` declares, or not finite.
     """
     spec = latent_spec(model)
-    if tuple(latent.shape[1:]) != spec.shape:
+    given = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
+    if given != (samples, *spec.shape):
         raise BadInput(
-            f"{model.name}: encode gave latents of shape {tuple(latent.shape[1:])}; its "
-            f"latent_spec declares {spec.shape}"
+            f"{model.name}: of {samples} samples encode gave {given}; with the shape that its "
+            f"latent_spec declares it is {(samples, *spec.shape)}"
         )
     numbers = latent.float().flatten(1)
     if not numbers.isfinite().all():
@@ -89,26 +94,48 @@ def check_latents(model: Autoencoder, latent: Tensor) -> Tensor:
 def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Encoded:
     """Encode every frame; raises BadInput if a latent is not what the model declares."""
     samples = samples_of(film, model)
-    parts = [
-        check_latents(model, model.encode(sample_batch(film, samples, which, device)))
-        for which in sample_batches(samples)
-    ]
+    parts = []
+    for which in sample_batches(samples):
+        taken = sample_batch(film, samples, which, device)
+        parts.append(check_latents(model, model.encode(taken), len(taken)))
     return Encoded(torch.cat(parts), latent_spec(model).shape, len(film))
 
 
 @torch.inference_mode()
 def draw_frames(
-    model: Autoencoder, samples: FilmSamples, frames: slice, latents: Latents
+    model: Autoencoder, samples: FilmSamples, frames: slice | Indices, latents: Latents
 ) -> Tensor:
-    """Frames `[start, stop)` as they would be shown, from the latents of all samples.
+    """Some frames of a film, in ascending order, from the latents of all of its samples.
 
-    Float (B, 3, H, W) in [0, 1].
+    As they would be shown: float (B, 3, H, W) in [0, 1]. No more samples are drawn at once than
+    draw 32 frames.
     """
-    which = samples.covering(frames)
-    drawn = as_shown(flat_frames(model.decode(latents.restored(which))))
-    if samples.sampling.window == 1:
+    parts = []
+    for which, wanted in samples.drawing(frames):
+        drawn = flat_frames(decoded(model, latents.restored(torch.from_numpy(which))))
+        parts.append(as_shown(chosen(drawn, wanted)))
+    return torch.cat(parts)
+
+
+def chosen(drawn: Tensor, wanted: Indices) -> Tensor:
+    """Of frames that were drawn one after another those that are wanted, in ascending order."""
+    if len(wanted) == len(drawn):
         return drawn
-    return drawn[torch.from_numpy(samples.within(frames, which)).to(drawn.device)]
+    return drawn[torch.from_numpy(wanted).to(drawn.device)]
+
+
+def decoded(model: Autoencoder, latents: Tensor) -> Tensor:
+    """What a model draws from latents (B, ...): float (B, 3, H, W), or (B, T, 3, H, W).
+
+    Raises BadInput if those are no such frames.
+    """
+    drawn = model.decode(latents)
+    window = (model.window,) if model.window > 1 else ()
+    due = (len(latents), *window, 3, model.size.height, model.size.width)
+    given = tuple(drawn.shape) if isinstance(drawn, Tensor) else type(drawn).__name__
+    if given != due:
+        raise BadInput(f"{model.name}: decode gave {given}; of {len(latents)} latents it is {due}")
+    return drawn
 
 
 def as_shown(drawn: Tensor) -> Tensor:
@@ -123,9 +150,13 @@ def drawn(model: Autoencoder, latents: Tensor, *, middle: bool = False) -> Pixel
     With a window of T there are T frames of each latent, one after another, or with `middle` the
     one in the middle.
     """
-    frames = (middle_frames if middle else flat_frames)(model.decode(latents))
-    shown = as_shown(frames) * 255
-    return shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    frames = (middle_frames if middle else flat_frames)(decoded(model, latents))
+    return as_pixels(as_shown(frames))
+
+
+def as_pixels(shown: Tensor) -> Pixels:
+    """Frames as they would be shown, float (B, 3, H, W), as uint8 (B, H, W, 3)."""
+    return (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 @torch.inference_mode()

@@ -63,8 +63,9 @@ def write_walk(
     large = type(size)(size.width * video.enlarged, size.height * video.enlarged)
     scale = Scaler(size, large, "lanczos")
     with video_file(video.path, large, video.rate, coding=coding, tags=tags) as file:
-        for start in range(0, len(way), BATCH):
-            some = way[start : start + BATCH].unflatten(1, shape)
+        count = max(1, BATCH // model.window)
+        for start in range(0, len(way), count):
+            some = way[start : start + count].unflatten(1, shape)
             for number, picture in enumerate(drawn(model, some, middle=True), start):
                 if number in shown:
                     kept[number] = np.array(picture)

@@ -15,7 +15,7 @@ from zoo.atomic import kept_if_possible
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.watch import check_latents, drawn, encode_film
+from zoo.evaluation.watch import check_latents, drawn, encode_film, samples_at_once
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -23,6 +23,7 @@ from zoo.latents import latents as latents_file
 from zoo.latents.latents import Encoded, Latents
 from zoo.latents.quantise import Quantiser
 from zoo.reading import check_tensors
+from zoo.sampling import Sampling
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run
@@ -49,12 +50,16 @@ class Eyes:
     def see(self, samples: Tensor) -> Latents:
         """Samples as `encode` takes them, float in [0, 1], as quantised latents.
 
-        Raises BadInput if a latent is not what the model declares.
+        No more are encoded at once than have 32 frames. Raises BadInput if a latent is not what the
+        model declares.
         """
-        latent = self.model.encode(samples)
-        numbers = check_latents(self.model, latent)
+        pieces = samples.split(samples_at_once(Sampling.of(self.model)))
+        numbers = torch.cat(
+            [check_latents(self.model, self.model.encode(some), len(some)) for some in pieces]
+        )
         frames = len(numbers) * self.model.window
-        return Encoded(numbers, tuple(latent.shape[1:]), frames).quantised(self.quantiser)
+        shape = latent_spec(self.model).shape
+        return Encoded(numbers, shape, frames).quantised(self.quantiser)
 
     @torch.inference_mode()
     def draw(self, latents: Latents) -> Pixels:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from zoo.evaluation.watch import sample_batch, samples_of
 from zoo.films.film import Film
@@ -56,15 +57,20 @@ class Redrawn:
         self._samples = samples_of(self.film, self.eyes.model)
 
     def read(self, indices: slice) -> Any:
-        """Latents where they are known, else frames as the network takes them."""
-        which = self._samples.covering(indices)
-        shown = self._samples.within(indices, which)
-        if self._kept is not None:
-            return replace(self._kept, levels=self._kept.levels[which]), shown
-        return sample_batch(self.film, self._samples, which, self.eyes.device), shown
+        """Latents where they are known, else samples as the network takes them, few at a time."""
+        parts = []
+        for which, wanted in self._samples.drawing(indices):
+            if self._kept is not None:
+                of: Any = replace(self._kept, levels=self._kept.levels[torch.from_numpy(which)])
+            else:
+                of = sample_batch(self.film, self._samples, which, self.eyes.device)
+            parts.append((of, wanted))
+        return parts
 
     def draw(self, read: Any) -> Pixels:
         """Decode, after encoding where that was not done before."""
-        of, shown = read
-        drawn = self.eyes.draw(of if isinstance(of, Latents) else self.eyes.see(of))
-        return drawn if len(drawn) == len(shown) else drawn[shown]
+        drawn = []
+        for of, wanted in read:
+            some = self.eyes.draw(of if isinstance(of, Latents) else self.eyes.see(of))
+            drawn.append(some if len(some) == len(wanted) else some[wanted])
+        return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)

@@ -13,7 +13,7 @@ import torch
 
 from zoo.architectures import build_to_train
 from zoo.autoencoder import Autoencoder
-from zoo.errors import ZooError, is_out_of_memory
+from zoo.errors import BadInput, ZooError, is_out_of_memory
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.frame_size import FrameSize
@@ -29,7 +29,7 @@ from zoo.training.pace import Pace, Speed
 from zoo.training.ranks import agree, launch, share_weights
 from zoo.training.run_folder import Log, RunFolder, Start, TrainingConfig
 from zoo.training.scribe import Scribe
-from zoo.training.step import TrainingStep
+from zoo.training.step import TrainingStep, parts_of
 from zoo.training.watching import Interrupted, Moment, Watcher, nobody
 
 CALIBRATED = 16
@@ -88,6 +88,7 @@ def train(
         taken=taken,
         sampling=sampling,
     )
+    _check_accumulation(config, feed)
     budget = Budget.parse(config.budget)
     steps = budget.steps(len(film.split.seen), frames_per_step)
     step = TrainingStep(
@@ -188,6 +189,17 @@ def train(
         if step.tally.rows:
             report(speed)
         scribe.finish(progress)
+
+
+def _check_accumulation(config: TrainingConfig, feed: FrameFeed) -> None:
+    """Raise BadInput unless a process's share of a batch can be cut into equal parts."""
+    samples = feed.slice.stop - feed.slice.start
+    wanted = min(samples, config.recipe.accumulate)
+    if parts_of(samples, wanted) != wanted:
+        raise BadInput(
+            f"{config.model}: a batch of {samples} samples cannot be cut into {wanted} equal parts; "
+            "set --batch or --recipe accumulate=... so that it can"
+        )
 
 
 def _taken(model: Autoencoder, film: Film) -> int:

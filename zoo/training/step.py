@@ -73,7 +73,7 @@ class TrainingStep:
         # Filled on the device: a tensor made from a number on the host would be copied, and a
         # copy waits for the GPU.
         done = torch.full((), progress, device=self.device)
-        parts = min(self.recipe.accumulate, len(batch))
+        parts = parts_of(len(batch), self.recipe.accumulate)
         if parts == 1:
             losses = self._losses(batch, done, 0, 1)
             self.players.step(losses, progress, self.reduce)
@@ -101,8 +101,6 @@ class TrainingStep:
 
     def _accumulate(self, batch: Batch, done: Tensor, progress: float, parts: int) -> None:
         """Average the gradients of a batch's parts, then move the players once."""
-        if len(batch) % parts:
-            raise ValueError(f"a batch of {len(batch)} samples cannot be cut into {parts} parts")
         sums: dict[str, list[Tensor]] = {}
         plays: dict[str, list[Tensor]] = {}
         for number in range(parts):
@@ -135,6 +133,11 @@ class TrainingStep:
         self._generator.manual_seed(_word(shared))
         own_of_part = own.generate_state(1 + part, np.uint64)
         torch.manual_seed(int(own_of_part[-1] >> 1))
+
+
+def parts_of(samples: int, accumulate: int) -> int:
+    """Into how many equal parts a batch is cut: `accumulate`, or the next number below that fits."""
+    return next(parts for parts in range(min(accumulate, samples), 0, -1) if samples % parts == 0)
 
 
 LONGEST_AVERAGE = 0.9999
