@@ -73,8 +73,8 @@ class Neighbours(Stored):
 
 def every_order() -> list[list[int]]:
     """Each length alone, and all of them in some orders."""
-    orders = [list(order) for order in itertools.islice(itertools.permutations(LENGTHS), 0, 720, 97)]
-    return [*([length] for length in LENGTHS), *orders]
+    orders = itertools.islice(itertools.permutations(LENGTHS), 0, 720, 240)
+    return [*([length] for length in LENGTHS), *map(list, orders)]
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 8])
@@ -195,13 +195,14 @@ def test_no_more_is_encoded_or_drawn_at_once_than_a_batch(model: type[Stored]) -
 
 @pytest.mark.parametrize(
     "declared",
-    [{"window": 0}, {"window": -4}, {"window": 2.0}, {"window": True}, {"window": 257}]
-    + [{"context": (1,)}, {"context": 1}, {"context": (1, -1)}, {"context": (0.5, 1)}]
-    + [{"context": [1, 1]}, {"context": (200, 0)}, {"context": None}]
-    + [{"window": 4, "context": (1, 1)}],
+    [
+        *({"window": wrong} for wrong in (0, -4, 2.0, True, 257, None)),
+        *({"context": wrong} for wrong in ((1,), 1, (1, -1), (0.5, 1), [1, 1], (200, 0), None)),
+        {"window": 4, "context": (1, 1)},
+    ],
     ids=str,
 )
 def test_what_cannot_be_declared_names_the_model(declared: dict[str, object]) -> None:
     model = type("Wrong", (Stored,), {"name": "wrong", "window": 1, **declared})
-    with pytest.raises(BadInput, match="^wrong: a (window|context|model) has|^wrong: a context is"):
+    with pytest.raises(BadInput, match=r"^wrong: a (window|context|model) (has|is) "):
         Sampling.of(model)

@@ -197,8 +197,8 @@ def _check_accumulation(config: TrainingConfig, feed: FrameFeed) -> None:
     wanted = min(samples, config.recipe.accumulate)
     if parts_of(samples, wanted) != wanted:
         raise BadInput(
-            f"{config.model}: a batch of {samples} samples cannot be cut into {wanted} equal parts; "
-            "set --batch or --recipe accumulate=... so that it can"
+            f"{config.model}: a batch of {samples} samples cannot be cut into {wanted} equal "
+            "parts; set --batch or --recipe accumulate=... so that it can"
         )
 
 

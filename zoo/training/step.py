@@ -136,7 +136,7 @@ class TrainingStep:
 
 
 def parts_of(samples: int, accumulate: int) -> int:
-    """Into how many equal parts a batch is cut: `accumulate`, or the next number below that fits."""
+    """Into how many equal parts a batch is cut: as many as asked for, or fewer that fit."""
     return next(parts for parts in range(min(accumulate, samples), 0, -1) if samples % parts == 0)
 
 
