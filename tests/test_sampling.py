@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,7 +189,8 @@ def test_no_more_is_encoded_or_drawn_at_once_than_a_batch(model: type[Stored]) -
     for start in range(0, len(one), 32):
         draw_frames(network, samples, slice(start, min(len(one), start + 32)), latents)
     parts = {"seen": np.arange(len(one))}
-    rate_points(network, one, encoded, latents, {}, parts, [], CPU)  # type: ignore[arg-type]
+    coded = [(latents, 1.0), (replace(latents), 1.0)]
+    rate_points(network, one, coded, {}, parts, [], CPU)  # type: ignore[arg-type]
     invariance(network, one, latents.quantiser, CPU)
     assert model.largest <= 32
 

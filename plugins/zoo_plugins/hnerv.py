@@ -6,7 +6,8 @@ a convolution, a sub-pixel shuffle (Shi et al., 2016) and a GELU draw it, with c
 slowly, so that weights are spread over all scales. There is no dense layer in it.
 
 What differs from the paper: sides are halved and doubled, so that frames of any size pass, and
-grids follow from the latent's size.
+grids follow from the latent's size. Maps are normalised by group before each block: without it
+training may end with frames of one colour.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import LatentSpec, hookimpl
 from zoo_plugins.ae import PlainAutoencoder
-from zoo_plugins.layers import halvings
+from zoo_plugins.layers import group_norm, halvings
 
 FEWEST_CHANNELS = 8
 """Of a grid that has more than one place: at most one number in nine is then left over."""
@@ -84,7 +85,12 @@ class Decoder(nn.Module):
         widths = [max(3, round(width / SHRINKS**stage)) for stage in range(stages + 1)]
         self.start = nn.Conv2d(channels, widths[0], 1)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2), nn.GELU())
+            nn.Sequential(
+                group_norm(before),
+                nn.Conv2d(before, 4 * after, 3, padding=1),
+                nn.PixelShuffle(2),
+                nn.GELU(),
+            )
             for before, after in itertools.pairwise(widths)
         )
         self.colours = nn.Conv2d(widths[-1], 3, 3, padding=1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
 from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.watch import Judges, as_shown, film_batch
+from zoo.evaluation.watch import Judges, as_shown, check_latents, decoded, film_batch
 from zoo.films.film import Film
 from zoo.network import without_network
 from zoo.plugins import registry
@@ -87,7 +87,9 @@ class Scorer:
         originals, drawn = [], []
         with untouched_generators(self.device):
             for name, part in self.parts.items():
-                reconstructed = as_shown(model.decode(model.encode(part.samples)))
+                latents = model.encode(part.samples)
+                check_latents(model, latents, len(part.samples))
+                reconstructed = as_shown(decoded(model, latents))
                 values[name] = self._scored(part.originals, flat_frames(reconstructed))
                 some = _spread(len(part.middles), COLUMNS // len(self.parts))
                 originals.append(part.middles[some])
