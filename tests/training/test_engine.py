@@ -36,8 +36,10 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 
 def log(folder: RunFolder) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
-    times = ("seconds", "data_stall")
-    return [{k: v for k, v in line.items() if k not in times} for line in lines]
+    # Previews, and with them scores, come by the clock; the last line has one in any case.
+    times = ("seconds", "data_stall", "score")
+    told = [{k: v for k, v in line.items() if k not in times} for line in lines]
+    return [*told, lines[-1].get("score")]
 
 
 def assert_same_outcome(one: RunFolder, other: RunFolder) -> None:
