@@ -155,7 +155,8 @@ def everything(record: Record) -> dict[str, Any]:
 def test_a_metric_that_was_edited_is_measured_again_alone(author: Author) -> None:
     author.write(factor=1)
     before = author.compare()
-    assert author.calls["mine"] == author.calls["psnr"] > 0
+    # Training scores its previews by PSNR, too.
+    assert author.calls["psnr"] >= author.calls["mine"] > 0
     trained = author.trained()
 
     author.write(factor=1, comment="# a word about it\n")

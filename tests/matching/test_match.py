@@ -150,7 +150,7 @@ def test_bad_input_is_one_line_before_anything_is_decoded(
 def test_every_is_one_or_more(zoo: Zoo) -> None:
     said = zoo("match", "bikes", "bikes", "--every", 0)
     assert said.code == 2
-    assert "--every is 1 or more" in said.err
+    assert "--every is a whole number from 1" in said.err
 
 
 def test_nothing_is_left_in_the_workspace(
