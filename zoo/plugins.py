@@ -189,7 +189,7 @@ def _check(hook: str, thing: Any) -> None:
     check_name(thing.name, "plugin")
     _check_no_word(thing.name)
     _check_fields(thing, _FIELDS[base.__name__])
-    if base is Autoencoder:
+    if issubclass(thing, Autoencoder):
         try:
             Sampling.of(thing)
         except BadInput as error:

@@ -28,8 +28,8 @@ class AlongTime(nn.Module):
         super().__init__()
         self.norm = group_norm(channels)
         self.mix = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)
+        for weights in self.mix.parameters():
+            nn.init.zeros_(weights)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (B * T, C, h, w) to maps of the same shape."""
