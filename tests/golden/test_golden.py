@@ -183,7 +183,7 @@ def test_verbs_refuse_another_schema_in_one_line(zoo: Callable, golden: Path) ->
 def test_a_film_file_of_another_schema_is_refused_by_name(golden: Path, schema: str) -> None:
     path = golden / "flash.zoo"
     content = path.read_bytes()
-    changed = content.replace(b'\\"schema_version\\":2', b'\\"schema_version\\":' + schema.encode())
+    changed = content.replace(b'\\"schema_version\\":3', b'\\"schema_version\\":' + schema.encode())
     assert changed != content
     path.write_bytes(changed)
     header, place = _sealed_header(path)
