@@ -100,7 +100,8 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
         plain, compiled = Players(model).gradients(expected), Players(twin).gradients(found)
         for player, gradients in plain.items():
             for mine, theirs in zip(compiled[player], gradients, strict=True):
-                assert (mine - theirs).norm() <= 1e-9 * theirs.norm(), player
+                # A gradient that is zero but for rounding has other rounding.
+                assert (mine - theirs).norm() <= 1e-9 * theirs.norm() + 1e-12, player
 
 
 def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> None:
