@@ -18,6 +18,7 @@ from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry
+from zoo.sampling import Sampling, noise
 from zoo.stopping import StopRequest
 from zoo.training.compiling import CACHE_TAG, choose_mode, compile_modules
 from zoo.training.engine import train
@@ -134,8 +135,7 @@ def test_a_compiled_step_of_a_model_of_ours(name: str, compiler: None) -> None:
     options = {**architecture.presets.get("quick", {}), "latent": 4}
     model = build_to_train(architecture, FrameSize(32, 32), options)
     model = model.to(memory_format=torch.channels_last).train()
-    frames = torch.rand(4, 32, 32, 3).permute(0, 3, 1, 2)
-    assert_same_step(model, frames)
+    assert_same_step(model, noise(4, Sampling.of(model), 32, 32, CPU))
 
 
 def test_a_copy_is_not_compiled_and_lists_of_modules_are() -> None:
