@@ -26,7 +26,7 @@ from zoo.training.run_folder import RunFile
 TIMES = {"created", "seconds", "data_stall", "cost", "gpu_seconds", "wall_seconds"}
 """Entries of a JSON object that say when, or how long."""
 DRAWN_FROM_TIMES = {"figures/trade.png"}
-"""Of the results' folder."""
+"""Of the results' folder; curves of a run are drawn from scores, which come by the clock."""
 TOLD_WITH_TIMES = {"report.md", "report.html", "results.csv"}
 
 
@@ -73,12 +73,16 @@ def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
         below = name.partition("/")[2]
         if name.startswith(".zoo/costs/"):
             found[".zoo/costs"] = "a pass"
-        elif not with_times and below in DRAWN_FROM_TIMES | TOLD_WITH_TIMES:
+        elif path.name == "curves.png" or (
+            not with_times and below in DRAWN_FROM_TIMES | TOLD_WITH_TIMES
+        ):
             found[name] = "told or drawn from times"
         elif path.suffix == ".json":
             found[name] = _without_times(json.loads(path.read_text()))
         elif path.suffix == ".jsonl":
-            found[name] = [_without_times(json.loads(line)) for line in path.open()]
+            # Scores come by the clock, with the previews.
+            lines = (json.loads(line) for line in path.open())
+            found[name] = [_without_times({**line, "score": None}) for line in lines]
         elif path.suffix == ".mp4":
             found[name] = _played(path)
         elif path.suffix == ".safetensors":
