@@ -17,7 +17,8 @@ def out_of_memory(step: TrainingStep, batch: Batch) -> str:
     """
     window = step.model.window
     fits = batch_that_fits(step, batch)
-    advice = f"--batch {fits * window} would fit" if fits else "not even one sample would fit"
+    least = "frame" if window == 1 else "window"
+    advice = f"--batch {fits * window} would fit" if fits else f"not even one {least} would fit"
     return f"{step.model.name}: memory ran out with a batch of {len(batch) * window}; {advice}"
 
 
