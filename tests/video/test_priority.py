@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from zoo_plugins.codecs import SvtAv1
 
+from zoo.codec import CodingTerms
 from zoo.conformance.subject import scene_as_film
 from zoo.doctor import video as doctor
 from zoo.frame_size import FrameSize
@@ -43,7 +44,7 @@ def test_writing_av1_as_root_leaves_all_threads_at_their_usual_priority(tmp_path
 
 def test_coding_a_film_in_av1_does_so_too() -> None:
     film = scene_as_film(FrameSize(64, 64), count=4, holdout=0)
-    stream = SvtAv1(film.size).code(film, 100).stream
+    stream = SvtAv1(film.size).code(film, CodingTerms(100)).stream
     assert not real_time()
     assert len(list(SvtAv1(film.size).decode(stream))) == 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import torch
@@ -86,10 +87,18 @@ class Tally:
         """What a checkpoint keeps."""
         if not self.rows:
             return {}
-        return {"tally.rows": torch.stack(self.rows), "tally.steps": torch.tensor(self.steps)}
+        names = json.dumps([self.names, self.terms]).encode()
+        return {
+            "tally.rows": torch.stack(self.rows),
+            "tally.steps": torch.tensor(self.steps),
+            "tally.names": torch.tensor(list(names), dtype=torch.uint8),
+        }
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from a checkpoint."""
         rows = state.get("tally.rows")
         self.rows = [] if rows is None else list(rows.to(self.device))
         self.steps = [] if rows is None else state["tally.steps"].tolist()
+        if rows is not None:
+            names, self.terms = json.loads(bytes(state["tally.names"].tolist()))
+            self.names = [(player, name) for player, name in names]
