@@ -159,7 +159,7 @@ class Codebook(nn.Module):
         book = self.vectors
         # In 32 bits: the nearest of a thousand is a matter of small differences.
         with torch.autocast(book.device.type, enabled=False):
-            return (book.square().sum(dim=1) - 2 * vectors.float() @ book.T).argmin(dim=-1)
+            return (book.square().sum(dim=1) - 2 * vectors.to(book.dtype) @ book.T).argmin(dim=-1)
 
     def forward(self, codes: Tensor) -> Tensor:
         """The vectors (..., D) of codes (...)."""
@@ -178,11 +178,11 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def gather(self, vectors: Tensor, codes: Tensor, decay: float) -> None:
         """Move the running means towards vectors (N, D) whose nearest codes (N,) are known."""
-        chosen = F.one_hot(codes, len(self.counts)).float()
+        chosen = F.one_hot(codes, len(self.counts)).to(self.sums.dtype)
         scale = len(self.counts) / len(codes)
         self.counts.lerp_(scale * chosen.sum(dim=0), 1 - decay)
         with torch.autocast(vectors.device.type, enabled=False):
-            self.sums.lerp_(scale * (chosen.T @ vectors.float()), 1 - decay)
+            self.sums.lerp_(scale * (chosen.T @ vectors.to(self.sums.dtype)), 1 - decay)
 
     @torch.no_grad()
     def revive(self, least: float, step: Step) -> None:

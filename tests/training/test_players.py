@@ -28,8 +28,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
-# A codebook sums in 32 bits whatever the type of its model.
-@pytest.mark.parametrize("name", [name for name in registry().models if name != "vqvae"])
+@pytest.mark.parametrize("name", registry().models)
 def test_each_gradient_is_that_of_the_players_own_loss_alone(name: str) -> None:
     model = Subject(registry().models[name]).to_train().double()
     frames = Subject(registry().models[name]).samples(4).double()
