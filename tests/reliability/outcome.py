@@ -95,10 +95,23 @@ def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Names of what is not the same in two outcomes."""
     return [
-        f"{name}: {_shown(one.get(name))} against {_shown(other.get(name))}"
+        f"{name}{_apart(one.get(name), other.get(name))}"
         for name in sorted(one.keys() | other.keys())
         if one.get(name) != other.get(name)
     ]
+
+
+def _apart(one: Any, other: Any, where: str = "") -> str:
+    """Where two values first differ, and what is there."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *other]:
+            if one.get(key) != other.get(key):
+                return _apart(one.get(key), other.get(key), f"{where}.{key}")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            if mine != theirs:
+                return _apart(mine, theirs, f"{where}[{number}]")
+    return f"{where}: {_shown(one)} against {_shown(other)}"
 
 
 def _shown(value: Any) -> str:

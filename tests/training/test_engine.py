@@ -300,3 +300,13 @@ def test_a_model_that_takes_frames_which_are_not_there_is_told_so(
     monkeypatch.setattr(Choosy, "taken", taken)
     with pytest.raises(ZooError, match=f"choosy takes {taken} frames of scene"):
         choosy(film, tmp_path, monkeypatch)
+
+
+def test_a_run_killed_after_its_last_line_does_not_tell_it_twice(
+    film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    train_and_kill(tmp_path, at_step=24)
+    folder = RunFolder(tmp_path)
+    assert folder.checkpoint.exists() and log(folder)[-2] == log(undisturbed)[-2]
+    train(folder, config, film, CPU)
+    assert_same_outcome(folder, undisturbed)

@@ -103,7 +103,9 @@ def train(
     progress = Progress()
     if folder.checkpoint.exists():
         progress = load_checkpoint(folder.checkpoint, step)
-    log = Log(folder.log, keep_up_to_step=progress.step)
+    # What the checkpoint holds and no line told is told again, in a line that takes its place.
+    reported = step.tally.steps[0] if step.tally.steps else progress.step
+    log = Log(folder.log, keep_up_to_step=reported)
     scribe = Scribe(folder, config, film, step, feed.resident, start.run if start else None)
     scribe.describe("training", progress)
 
@@ -175,7 +177,7 @@ def train(
             # Ranks would not agree on a clock, and count steps only.
             overdue = fabric.world_size == 1 and pace.seconds > SECONDS_BETWEEN_REPORTS
             # The last report comes below, with the final score.
-            if (progress.step % report_every == 0 and progress.step != steps) or overdue:
+            if progress.step != steps and (progress.step % report_every == 0 or overdue):
                 report()
             scribe.between_steps(progress, checkpoint_every)
 
