@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +138,28 @@ def test_a_spoilt_file_is_drawn_or_refused(
         outcome(READERS[name], path)
 
     examine()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in READERS if READERS[name].file.endswith(".safetensors")]
+)
+def test_a_part_that_is_missing_is_refused(
+    name: str, good: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / READERS[name].file
+    data = good(name)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    said = header.pop("__metadata__", {})
+    tensors = safetensors.torch.load(data)
+    for key in said:
+        path.write_bytes(
+            safetensors.torch.save(tensors, {k: v for k, v in said.items() if k != key})
+        )
+        outcome(READERS[name], path)
+    for key in tensors:
+        rest = {other: tensor for other, tensor in tensors.items() if other != key}
+        path.write_bytes(safetensors.torch.save(rest, said))
+        assert outcome(READERS[name], path), key
 
 
 @pytest.mark.parametrize("name", READERS)

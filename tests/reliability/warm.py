@@ -78,6 +78,8 @@ class Warm:
         `settings` are values for names in modules, such as `zoo.training.scribe.SECONDS_…`.
         """
         told = self.told / f"{next(self.count):04d}"
+        for suffix in (".out", ".err", ".steps"):
+            told.with_suffix(suffix).touch()  # one that is killed at once has made none
         pid = self._ask(
             {
                 "words": [str(word) for word in words],

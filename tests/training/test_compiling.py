@@ -85,7 +85,8 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
     """Compare loss and gradients, compiled and not, over two steps with noise of their own.
 
     In double precision, where rounding is told from being wrong: in single, a value beside the
-    kink of a leaky rectifier may fall to the other side of it.
+    kink of a leaky rectifier may fall to the other side of it. The tolerance is that of the
+    constants that a library keeps in single precision.
     """
     model, frames = model.double(), frames.double()
     twin = copy.deepcopy(model)
@@ -96,13 +97,13 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs
         for player, loss in expected.items():
             torch.testing.assert_close(
-                dict(found[player].terms), dict(loss.terms), rtol=1e-9, atol=1e-12
+                dict(found[player].terms), dict(loss.terms), rtol=1e-7, atol=1e-12
             )
         plain, compiled = Players(model).gradients(expected), Players(twin).gradients(found)
         for player, gradients in plain.items():
             for mine, theirs in zip(compiled[player], gradients, strict=True):
                 # A gradient that is zero but for rounding has other rounding.
-                assert (mine - theirs).norm() <= 1e-9 * theirs.norm() + 1e-12, player
+                assert (mine - theirs).norm() <= 1e-7 * theirs.norm() + 1e-12, player
 
 
 def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> None:

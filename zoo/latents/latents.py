@@ -114,7 +114,7 @@ def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
         with safe_open(path, "pt", device=str(device)) as file:
             said = file.metadata() or {}
             shape, (bits, codes) = _SHAPE.validate_json(said["shape"]), read_bits(said)
-            frames = int(said["frames"][:12])
+            frames, film = int(said["frames"][:12]), said["film"]
             _check_parts(file, shape, bits)
             lowest, step, levels = (file.get_tensor(key) for key in ("lowest", "step", "levels"))
         # Torch can do little with wider types that have no sign.
@@ -127,7 +127,7 @@ def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
         raise BadInput(f"{path} holds no latents: {why}") from None
     if not (lowest.isfinite().all() and step.isfinite().all()):
         raise BadInput(f"{path} holds no latents: its scale is not finite")
-    if said["film"] != film_fingerprint:
+    if film != film_fingerprint:
         raise BadInput(f"{path} holds the latents of another film")
     return Latents(levels, shape, Quantiser(lowest, step, bits, codes), frames)
 
