@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.trials import publish, table
-from zoo.cli.place import place_named
+from zoo.cli.executor_choice import place_named
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate
 from zoo.compare.places.place import Ended, Place, Tell, Told

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from zoo.cli.estimate_table import show_estimate
-from zoo.cli.output import Console
+from zoo.cli.comparison_display import show_estimate
+from zoo.cli.console import Console
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import Estimate, _beside, _clock, estimate
 from zoo.compare.places.cluster import PENDING, _room
@@ -91,7 +91,7 @@ def test_a_trial_counts_what_it_computes_up_to_a_ceiling_of_the_clock() -> None:
 
 def test_a_dry_run_of_what_is_there_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Estimate(cells=6, found=6, shares=[], at_once=0, seconds=0.0, tried=0)
-    monkeypatch.setattr("zoo.cli.estimate_table.estimate", lambda *_: nothing)
+    monkeypatch.setattr("zoo.cli.comparison_display.estimate", lambda *_: nothing)
     console = Console(file=io.StringIO())
     show_estimate(console, cast(Any, None), cast(Any, None))
     said = "all 6 cells are there already: nothing would be trained, and the report drawn anew\n"

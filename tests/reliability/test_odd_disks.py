@@ -16,7 +16,7 @@ import pytest
 
 from tests.films.making import drifting, encode, opened
 from zoo.atomic import CannotWrite, replaced_folder, sweep, written_aside
-from zoo.cli.output import check_folder, check_free
+from zoo.cli.console import check_folder, check_free
 from zoo.errors import ZooError
 from zoo.file_lock import CannotLock
 from zoo.locks import Held, alone, holder

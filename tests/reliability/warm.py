@@ -25,9 +25,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WARMED = (
-    *("zoo.cli.watching", "zoo.films.ingestion", "zoo.training.jobs", "zoo.compare.matrix"),
+    *("zoo.cli.progress", "zoo.films.ingestion", "zoo.training.jobs", "zoo.compare.matrix"),
     *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.loading"),
-    *("zoo.reconstruct.reconstruct", "zoo.archive.encode", "zoo.cli.matrix_display"),
+    *("zoo.reconstruct.reconstruct", "zoo.archive.encode", "zoo.cli.comparison_display"),
 )
 STEPS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate"}
 

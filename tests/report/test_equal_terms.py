@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures, record
-from zoo.cli.output import Console
+from zoo.cli.console import Console
 from zoo.records import LatentInfo, Results, read_json
 from zoo.report.sizes import at_main_size
 from zoo.report.standings import standings

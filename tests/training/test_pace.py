@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tests.training.small import config_of
 from zoo.autoencoder import Autoencoder, Loss, Options
-from zoo.cli.watching import losses_table
+from zoo.cli.progress import losses_table
 from zoo.films.film import Film
 from zoo.frame_size import FrameSize
 from zoo.plugins import registry

@@ -12,27 +12,22 @@ from typing import Annotated
 import typer
 
 from zoo.cli import (
+    archive,
     bench,
     compare,
-    decode,
     doctor,
-    encode,
     export,
     films,
-    info,
-    interpolate,
+    latent_paths,
     match,
     models,
     plugins,
-    push,
     reconstruct,
     report,
     runs,
-    sample,
     train,
-    walk,
 )
-from zoo.cli.endings import (
+from zoo.cli.errors import (
     debug_is_asked_for,
     end,
     escape_what_cannot_be_encoded,
@@ -57,16 +52,16 @@ app.command("match", short_help="Find one film, or scenes of it, in another.")(m
 app.command("reconstruct", short_help="Draw a film again from its latents.")(
     reconstruct.reconstruct
 )
-app.command("encode", short_help="Write a film as its numbers, in one file.")(encode.encode)
-app.command("decode", short_help="Draw a film from its numbers.")(decode.decode)
-app.command("info", short_help="Say what is in a film file.")(info.info)
+app.command("encode", short_help="Write a film as its numbers, in one file.")(archive.encode)
+app.command("decode", short_help="Draw a film from its numbers.")(archive.decode)
+app.command("info", short_help="Say what is in a film file.")(archive.info)
 app.command("interpolate", short_help="Walk through latent space between moments.")(
-    interpolate.interpolate
+    latent_paths.interpolate
 )
-app.command("sample", short_help="Draw from a model's prior.")(sample.sample)
-app.command("walk", short_help="Drift through the latents of a film.")(walk.walk)
+app.command("sample", short_help="Draw from a model's prior.")(latent_paths.sample)
+app.command("walk", short_help="Drift through the latents of a film.")(latent_paths.walk)
 app.command("export", short_help="Write a model's networks for other programs.")(export.export)
-app.command("push", short_help="Publish a model on the Hugging Face hub.")(push.push)
+app.command("push", short_help="Publish a model on the Hugging Face hub.")(export.push)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(plugins.app, name="plugins", short_help="List plugins, and check them.")

@@ -48,7 +48,7 @@ def bench(
     from rich.markup import escape
 
     from zoo.cli.bench_table import bench_table
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.compare.costs import measure_all
     from zoo.errors import BadInput
     from zoo.plugins import registry

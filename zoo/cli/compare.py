@@ -99,11 +99,10 @@ def compare(
     import sys
     from dataclasses import replace
 
-    from zoo.cli.estimate_table import show_estimate
-    from zoo.cli.matrix_display import MatrixDisplay
-    from zoo.cli.output import Console, shown, teller
-    from zoo.cli.place import place_named
-    from zoo.cli.watching import ingest_with_progress, of_each
+    from zoo.cli.comparison_display import MatrixDisplay, show_estimate
+    from zoo.cli.console import Console, shown, teller
+    from zoo.cli.executor_choice import place_named
+    from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
     from zoo.compare.earlier import check_size, refuse_another
     from zoo.compare.gather import gather

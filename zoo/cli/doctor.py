@@ -19,7 +19,7 @@ def doctor(
 
     from rich.text import Text
 
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.doctor.examine import examine
     from zoo.plain_text import one_line
     from zoo.report.numbers import counted

@@ -37,7 +37,7 @@ def films(context: typer.Context) -> None:
         return
     from rich.table import Table
 
-    from zoo.cli.output import Console, shown
+    from zoo.cli.console import Console, shown
     from zoo.films.catalogue import Catalogue
     from zoo.workspace import Workspace
 
@@ -92,7 +92,7 @@ def add(
 
     With a name first, or --as-one NAME, all files are one film in several parts.
     """
-    from zoo.cli.output import Console, teller
+    from zoo.cli.console import Console, teller
     from zoo.films.catalogue import Catalogue
     from zoo.films.naming import expanded, refuse_address
     from zoo.films.source import Source
@@ -256,8 +256,8 @@ def info(name: Name, size: Size = "256x144") -> None:
     """Print what is known of a film; shots and exact counts once it is ingested."""
     from rich.table import Table
 
-    from zoo.cli.output import Console, shown
-    from zoo.cli.watching import naming, of_each
+    from zoo.cli.console import Console, shown
+    from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingest import locate
     from zoo.films.store import FrameStore
@@ -339,8 +339,8 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
     Raises Exit after the last where one of several could not be used.
     """
-    from zoo.cli.output import Console
-    from zoo.cli.watching import ingest_with_progress, of_each
+    from zoo.cli.console import Console
+    from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.frame_size import FrameSize
     from zoo.workspace import Workspace

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.films.catalogue import FilmEntry
     from zoo.matching.hashed_film import HashedFilm
     from zoo.matching.search import FilmMatch
@@ -45,7 +45,7 @@ def match(
     """
     import json
 
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.environment import choose_device
     from zoo.films.catalogue import Catalogue
     from zoo.films.source import Source
@@ -91,7 +91,7 @@ def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedF
         TimeRemainingColumn,
     )
 
-    from zoo.cli.output import shown
+    from zoo.cli.console import shown
     from zoo.films.settings import IngestProgress
     from zoo.matching.reading import hash_files
 

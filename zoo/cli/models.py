@@ -23,7 +23,7 @@ def models(context: typer.Context) -> None:
         return
     from rich.table import Table
 
-    from zoo.cli.output import Console, shown
+    from zoo.cli.console import Console, shown
     from zoo.entry_points import LIMIT
     from zoo.plugins import registry
 
@@ -71,8 +71,8 @@ def show(
     from rich.table import Table
 
     from zoo.architectures import fits_directly, parse_options
+    from zoo.cli.console import Console, shown
     from zoo.cli.options import read_settings
-    from zoo.cli.output import Console, shown
     from zoo.conformance.operations import operations_of_step
     from zoo.evaluation.anatomy import anatomy
     from zoo.frame_size import FrameSize
@@ -167,7 +167,7 @@ def check(
 
     Of a file of Python, which need not be installed, every model and reference is checked.
     """
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.cli.plugins import check_things
 
     if check_things(Console(), _named(name)):

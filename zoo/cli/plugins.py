@@ -24,7 +24,7 @@ def plugins(context: typer.Context) -> None:
         return
     from rich.table import Table
 
-    from zoo.cli.output import Console, shown
+    from zoo.cli.console import Console, shown
     from zoo.entry_points import LIMIT
 
     table = Table("plugin", "from", "adds", "problem")
@@ -55,7 +55,7 @@ def check(
 
     Exits with 1 if one breaks what it does not waive, or if a plugin did not load.
     """
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
 
     console = Console()
     failed, things = _chosen(name)
@@ -68,7 +68,7 @@ def check(
 
 def check_things(console: Console, things: Iterable[Thing]) -> int:
     """Print what the checks find of each thing; return how many promises are broken."""
-    from zoo.cli.output import shown
+    from zoo.cli.console import shown
     from zoo.conformance.suite import examine, lines
 
     things = list(things)

@@ -68,8 +68,8 @@ def reconstruct(
     """
     import torch
 
-    from zoo.cli.output import Console, bar, teller
-    from zoo.cli.watching import ingest_with_progress
+    from zoo.cli.console import Console, bar, teller
+    from zoo.cli.progress import ingest_with_progress
     from zoo.environment import choose_device
     from zoo.errors import BadInput
     from zoo.films.time_code import format_time_code, parse_time_code

@@ -32,7 +32,7 @@ def report(
 
     Needs no torch, no film and no run.
     """
-    from zoo.cli.output import Console, shown
+    from zoo.cli.console import Console, shown
     from zoo.errors import BadInput
     from zoo.report.brought import section_registry
     from zoo.report.merge import merge

@@ -26,7 +26,7 @@ def runs(context: typer.Context) -> None:
     """List the runs of the workspace."""
     if context.invoked_subcommand:
         return
-    from zoo.cli.output import WIDE, Console
+    from zoo.cli.console import WIDE, Console
     from zoo.training.runs import find_runs
     from zoo.workspace import Workspace
 
@@ -50,7 +50,7 @@ def runs(context: typer.Context) -> None:
 @app.command("show")
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     """Show a run: its settings, what it had, losses, scores and files."""
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.errors import BadInput
     from zoo.report.numbers import scaled, significant, whole
     from zoo.training.curves import last_entry
@@ -119,7 +119,7 @@ def remove(
     """Delete runs and all that is in them, evaluations too."""
     import sys
 
-    from zoo.cli.output import Console
+    from zoo.cli.console import Console
     from zoo.errors import BadInput
     from zoo.report.numbers import counted, scaled
     from zoo.training.runs import choose_run, files_of, find_runs, refuse_to_remove, remove_run

@@ -53,8 +53,8 @@ def train(
     from rich.markup import escape
 
     from zoo.architectures import fits_directly
-    from zoo.cli.output import Console
-    from zoo.cli.watching import TrainingDisplay, ingest_with_progress
+    from zoo.cli.console import Console
+    from zoo.cli.progress import TrainingDisplay, ingest_with_progress
     from zoo.errors import BadInput
     from zoo.films.catalogue import Catalogue
     from zoo.plugins import registry

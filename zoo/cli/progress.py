@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from zoo.cli.output import LONGEST, shown
+from zoo.cli.console import LONGEST, shown
 from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film

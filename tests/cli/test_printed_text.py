@@ -109,7 +109,7 @@ def test_runs_can_be_told_apart_at_any_width(
         if trained.code:
             pytest.skip(trained.err)  # weights of the perceptual network cannot be had
     narrow = Console(width=width, force_terminal=True, color_system=None)
-    monkeypatch.setattr("zoo.cli.output.Console", lambda: narrow)
+    monkeypatch.setattr("zoo.cli.console.Console", lambda: narrow)
     with narrow.capture() as captured:
         assert zoo("runs").code == 0
     said = captured.get()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.cli.time_left import TimeLeft
+from zoo.cli.comparison_display import TimeLeft
 from zoo.compare.plan import plan, variants
 from zoo.films.in_memory import film_of
 from zoo.plugins import registry

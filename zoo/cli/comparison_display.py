@@ -1,0 +1,277 @@
+"""What `zoo compare` shows in the terminal: the matrix of cells, the time left, the estimate."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from zoo.cli.console import Console
+from zoo.cli.progress import LiveDisplay, losses_table
+from zoo.codec import FilmCodec
+from zoo.compare.comparison import Comparison
+from zoo.compare.estimate import LEAST, LIMIT, Estimate, Share, estimate
+from zoo.compare.places.place import Place
+from zoo.compare.plan import Cell
+from zoo.compare.probe import CEILING, LONG, SHORT, Figure
+from zoo.evaluation.coding import ASKED
+from zoo.plain_text import one_line
+from zoo.records import Record
+from zoo.report.numbers import counted, duration, scaled, verb
+from zoo.training.watching import Moment
+
+SHOWN = 4
+"""Trainings whose losses are shown at once."""
+
+
+class MatrixDisplay(LiveDisplay):
+    """Models down, films across; each cell says what became of it."""
+
+    def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
+        self.console = console
+        self.shows_pace = console.is_terminal
+        names = dict.fromkeys(["latent", "seed", *(o for c in cells for o in c.settings.options)])
+        self.swept = {
+            name: {_settings(cell)[name] for cell in cells if name in _settings(cell)}
+            for name in names
+        }
+        self.films = list(dict.fromkeys(c.film.name for c in cells))
+        self.rows = list(dict.fromkeys(self._row(c) for c in cells))
+        self.states: dict[tuple[str, str], str] = {}
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[of]}"))
+        self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+        self.total = len(cells)
+        self.done = 0
+        self.task = self.bar.add_task("cells", total=len(cells), of=f"0/{len(cells)}", left="")
+        self.time_left = TimeLeft(cells)
+        self.moments: dict[Cell, Moment] = {}
+        self.live = Live(console=console, transient=True, refresh_per_second=4)
+
+    def started(self, cell: Cell) -> None:
+        """A cell is begun, or waits for a machine that has room for it."""
+        self.time_left.started(cell)
+        self._set(cell, "…" if cell.own else f"watching {cell.watched.name}")
+
+    def trained(self, cell: Cell, moment: Moment) -> None:
+        """A moment in the training of a cell."""
+        self.moments[cell] = moment
+        self.time_left.heard(cell)
+        self._advance()
+        self._set(cell, f"training {moment.progress:.0%}")
+
+    def coding(self, cell: Cell, line: str) -> None:
+        """A codec says how far it is."""
+        self._set(cell, one_line(line, 40))
+
+    def evaluating(self, cell: Cell) -> None:
+        """A cell's model watches the film."""
+        self.moments.pop(cell, None)
+        self.time_left.heard(cell)
+        self._set(cell, f"watching {cell.watched.name}")
+
+    def skipped(self, cell: Cell) -> None:
+        """A cell that cannot be run counts as done."""
+        self._count(cell, found=True)
+
+    def finished(self, cell: Cell, record: Record, found: bool) -> None:
+        """A cell has its record; where no terminal is watching, it is a line of its own."""
+        self._count(cell, found)
+        done = "found" if found else "done"
+        self._set(cell, done if record.status == "ok" else "failed")
+        if not self.console.is_terminal or record.status == "failed":
+            what = record.reason or done
+            line = f"{self._row(cell)} on {cell.film.name}"
+            line += f": {what}" if cell.own else f", watching {cell.watched.name}: {what}"
+            self.console.print(escape(line), soft_wrap=True, highlight=False)
+
+    def _row(self, cell: Cell) -> str:
+        words = [cell.architecture.name]
+        own = _settings(cell)
+        for name, several in self.swept.items():
+            if len(several) > 1 and name in own:
+                words.append(f"{name} {own[name]}")
+        return ", ".join(words)
+
+    def _count(self, cell: Cell, found: bool) -> None:
+        self.done += 1
+        self.moments.pop(cell, None)
+        self.time_left.finished(cell, found)
+        self._advance()
+
+    def _advance(self) -> None:
+        begun = sum(moment.progress for moment in self.moments.values())
+        of = f"{self.done}/{self.total}"
+        self.bar.update(self.task, completed=self.done + begun, of=of)
+
+    def _set(self, cell: Cell, state: str) -> None:
+        self.states[self._row(cell), cell.film.name] = state
+        left = self.time_left.seconds()
+        told = "" if left is None else f"about {duration(left)} left"
+        self.bar.update(self.task, left=told)
+        self.live.update(self._render())
+
+    def _render(self) -> RenderableType:
+        table = Table("", *map(escape, self.films))
+        for row in self.rows:
+            states = (escape(self.states.get((row, film), "")) for film in self.films)
+            table.add_row(escape(row), *states)
+        parts: list[RenderableType] = [table, self.bar]
+        parts += [losses_table(moment) for moment in list(self.moments.values())[:SHOWN]]
+        return Group(*parts)
+
+
+def _settings(cell: Cell) -> dict[str, object]:
+    """What a cell is set to, by the names of settings and options that a sweep goes over."""
+    chosen = cell.settings
+    if issubclass(cell.architecture, FilmCodec):
+        known = {ASKED, *cell.architecture.Options.model_fields}
+        seed = {"seed": chosen.seed} if cell.architecture.trains else {}
+        return {**seed, **{name: v for name, v in chosen.options.items() if name in known}}
+    return {"latent": chosen.latent, "seed": chosen.seed, **chosen.options}
+
+
+class TimeLeft:
+    """Takes a cell to last as long as those of the same model, or of any where none is known.
+
+    Where several cells are run at once, as many are taken to be to the end.
+    """
+
+    def __init__(self, cells: Sequence[Cell], clock: Callable[[], float] = time.monotonic) -> None:
+        self._waiting = list(cells)
+        self._clock = clock
+        self._begun: dict[Cell, float] = {}
+        self._heard: set[Cell] = set()
+        self._lasted: dict[tuple[str, bool], list[float]] = {}
+
+    def started(self, cell: Cell) -> None:
+        """A cell is begun, or waits for room on a machine."""
+        self._begun[cell] = self._clock()
+
+    def heard(self, cell: Cell) -> None:
+        """A cell tells of itself: if it waited for room, it does so no longer."""
+        if cell not in self._heard:
+            self._heard.add(cell)
+            if len(self._begun) > len(self._heard):
+                self._begun[cell] = self._clock()
+
+    def finished(self, cell: Cell, found: bool) -> None:
+        """A cell is done; one that was found, or that cannot be run, says nothing of others."""
+        self._waiting.remove(cell)
+        self._heard.discard(cell)
+        begun = self._begun.pop(cell, None)
+        if not found and begun is not None:
+            self._lasted.setdefault(_kind(cell), []).append(self._clock() - begun)
+
+    def seconds(self) -> float | None:
+        """Seconds that are left; None while no cell of a kind that is waiting has been run."""
+        total = 0.0
+        for cell in self._waiting:
+            usual = self._usual(cell)
+            if usual is None:
+                return None
+            now = self._clock()
+            total += max(0.0, usual - (now - self._begun.get(cell, now)))
+        return total / max(1, len(self._heard))
+
+    def _usual(self, cell: Cell) -> float | None:
+        own = self._lasted.get(_kind(cell))
+        alike = own or [
+            s for kind, each in self._lasted.items() if kind[1] == cell.own for s in each
+        ]
+        return statistics.fmean(alike) if alike else None
+
+
+def _kind(cell: Cell) -> tuple[str, bool]:
+    return cell.architecture.name, cell.own
+
+
+def show_estimate(console: Console, comparison: Comparison, place: Place) -> None:
+    """Try what is missing for a moment each, and print what all of it would take."""
+    with console.status("looking for what is there already") as status:
+
+        def watch(name: str, number: int, count: int) -> None:
+            if number == 1:
+                seconds = max(LIMIT, count * LEAST)
+                console.print(
+                    f"trying {counted(count, 'model')}, for about {duration(seconds)}; on a busy "
+                    f"machine for up to {duration(CEILING * seconds)}"
+                )
+            status.update(escape(f"trying {name}, {number} of {count}"))
+
+        found = estimate(comparison, place, watch)
+    if found.shares:
+        console.print(_table(found))
+    for line in _lines(found, comparison):
+        console.print(line, markup=False, soft_wrap=True, highlight=False)
+
+
+def _table(found: Estimate) -> Table:
+    table = Table(*("", "cells", "training", "evaluating", "costs", "memory", "disk"), box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for share in found.shares:
+        table.add_row(escape(share.name), str(share.cells), *_figures(share))
+    return table
+
+
+def _figures(share: Share) -> tuple[str, ...]:
+    if share.problem:
+        return ("n/a",)
+
+    def shown(figure: Figure, amount: float, text: str) -> str:
+        if figure not in share.guessed:
+            return text
+        return f"~{text}" if amount else "n/a"
+
+    return (
+        shown("training", share.training, duration(share.training)),
+        shown("evaluating", share.evaluating, duration(share.evaluating)),
+        shown("training", share.costs, duration(share.costs)),
+        "n/a" if share.memory is None else scaled(share.memory, "B"),
+        shown("disk", share.disk, scaled(share.disk, "B")),
+    )
+
+
+def _lines(found: Estimate, comparison: Comparison) -> list[str]:
+    missing = found.cells - found.found
+    if not missing:
+        cells = "the only cell is" if found.cells == 1 else f"all {found.cells} cells are"
+        return [f"{cells} there already: nothing would be trained, and the report drawn anew"]
+    lines = [
+        f"{counted(found.cells, 'cell')}: {found.found} {verb(found.found, 'is', 'are')} there "
+        f"already, {missing} would be run, {found.at_once} at a time"
+    ]
+    lines += [
+        f"{share.name}: nothing is known, {share.problem}"
+        for share in found.shares
+        if share.problem
+    ]
+    if not found.at_once:
+        lines.append("no machine has room for a cell as it is now: cells would wait for one")
+    guessed = sum(bool(share.guessed) for share in found.shares)
+    whole = f"measured on {SHORT} and {LONG} frames"
+    lines.append(
+        f"{found.tried} of {len(found.shares)} models were tried; figures are {whole}"
+        + (f", but those with ~ are guesses, for {guessed} models" if guessed else "")
+    )
+    known = [share.memory for share in found.shares if share.memory is not None]
+    disk = sum(share.disk for share in found.shares)
+    free = shutil.disk_usage(comparison.workspace.root).free
+    if found.unknown < missing:
+        # What nothing is known of is not in the sum.
+        short = any(s.problem or (s.guessed and not s.evaluating) for s in found.shares)
+        told = f"{'at least' if short else 'about'} {duration(found.seconds)}"
+        lines.append(f"time: {told}, without drawing the report")
+    if known:
+        device = comparison.sweep[0].device.type
+        held = "device" if device == "cuda" else "main"
+        lines.append(f"{held} memory of one cell: up to {scaled(max(known), 'B')}")
+    lines.append(f"disk: about {scaled(disk, 'B')} of {scaled(free, 'B')} that are free")
+    return lines
