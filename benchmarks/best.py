@@ -27,9 +27,9 @@ from benchmarks.trials import (
     table,
 )
 from zoo.plugins import registry
+from zoo.report.aggregate import LEAST_SEEDS
 from zoo.report.numbers import listed
 from zoo.report.ranking import size_classes
-from zoo.report.standings import LEAST_SEEDS
 
 OURS = "best"
 MEASURES = [

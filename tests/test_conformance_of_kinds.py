@@ -22,7 +22,7 @@ from zoo.films.film import Film
 from zoo.metric import Metric, TemporalMetric
 from zoo.plugins import registry
 from zoo.records import Results
-from zoo.report.brought import section_registry
+from zoo.report.plugin_sections import section_registry
 from zoo.report.section import ReportSection
 from zoo.testing import assert_conforms, conformance
 

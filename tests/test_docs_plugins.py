@@ -22,7 +22,7 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.frame_size import FrameSize
 from zoo.plugins import Registry
-from zoo.report.brought import SectionRegistry
+from zoo.report.plugin_sections import SectionRegistry
 from zoo.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from tests.report.synthetic_results import comparison, put_pictures
 from zoo.entry_points import PluginFile
 from zoo.plugins import Registry, registry
 from zoo.records import write_results
-from zoo.report.brought import section_registry
+from zoo.report.plugin_sections import section_registry
 
 MODEL = """
 import torch
@@ -215,7 +215,7 @@ def test_a_file_that_is_not_there_is_said(
 def test_a_section_in_a_file_needs_no_torch(named: Callable[..., str], workspace: Path) -> None:
     named(model=MODEL.format(name="mine"), section=SECTION)
     program = (
-        "import sys; from zoo.report.brought import section_registry as found;"
+        "import sys; from zoo.report.plugin_sections import section_registry as found;"
         "print(*found().sections, *found().origins.values(), 'torch' in sys.modules)"
     )
     words = [sys.executable, "-c", program]

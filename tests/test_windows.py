@@ -19,7 +19,7 @@ from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges, samples_of
 from zoo.plugins import registry
-from zoo.report.brought import section_registry
+from zoo.report.plugin_sections import section_registry
 from zoo.workspace import Workspace
 
 MODELS = """

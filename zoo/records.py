@@ -412,7 +412,7 @@ class SeriesRow(_Typed):
     run: str
     """The record's `run`."""
     machine: tuple[str, ...] | None = None
-    """Whose run it is, as `zoo.report.standings.machine_key` tells machines apart; null in the
+    """Whose run it is, as `zoo.report.aggregate.machine_key` tells machines apart; null in the
     series of one comparison, where runs have names enough."""
     scores: dict[str, list[Number]]
     """A value for each of the series' frames by metric; null where it has none."""

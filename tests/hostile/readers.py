@@ -32,7 +32,7 @@ from zoo.latents import latents
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
 from zoo.reading import read_arrays
 from zoo.records import Record, Results, Series, read_json
-from zoo.report.placing import opened
+from zoo.report.results_folder import opened
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
 from zoo.training.curves import draw_curves, last_entry, read_log

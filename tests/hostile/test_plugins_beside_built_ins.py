@@ -14,7 +14,7 @@ import zoo
 import zoo.plugins
 from zoo.entry_points import installed
 from zoo.plugins import ENTRY_POINT_GROUP, Registry
-from zoo.report.brought import GROUP, SectionRegistry
+from zoo.report.plugin_sections import GROUP, SectionRegistry
 
 
 class Stranger:

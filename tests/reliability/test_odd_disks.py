@@ -20,7 +20,7 @@ from zoo.cli.console import check_folder, check_free
 from zoo.errors import ZooError
 from zoo.file_lock import CannotLock
 from zoo.locks import Held, alone, holder
-from zoo.report.folder import check_folder as report_folder
+from zoo.report.results_folder import check_folder as report_folder
 
 fcntl = pytest.importorskip("fcntl")
 ROOT = Path(__file__).parents[2]

@@ -33,8 +33,7 @@ from zoo.records import (
     Weaknesses,
     write_json,
 )
-from zoo.report.folder import film_stems
-from zoo.report.series_rows import FilmSeries
+from zoo.report.results_folder import FilmSeries, film_stems
 from zoo.report.viewer.write import write_film, write_page
 
 HOSTILE_TITLE = "A|B <script>alert(1)</script>\n# not a heading `tick` [red]x[/red] " + "z" * 10_000

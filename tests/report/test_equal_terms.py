@@ -12,11 +12,10 @@ import pytest
 from tests.report.synthetic_results import comparison, put_pictures, record
 from zoo.cli.console import Console
 from zoo.records import LatentInfo, Results, read_json
-from zoo.report.sizes import at_main_size
-from zoo.report.standings import standings
+from zoo.report.aggregate import at_main_size, standings
+from zoo.report.findings import winners
 from zoo.report.table import bytes_beside, bytes_text
 from zoo.report.terminal import summary
-from zoo.report.winners import winners
 from zoo.report.write import write_report
 
 

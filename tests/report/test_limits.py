@@ -37,7 +37,7 @@ from zoo.records import (
     write_results,
 )
 from zoo.report.merge import merge
-from zoo.report.series_rows import bounded
+from zoo.report.results_folder import bounded
 from zoo.training.jobs import Settings
 from zoo.workspace import Workspace
 

@@ -15,12 +15,11 @@ from tests.report.test_report_command import run
 from zoo.errors import BadInput
 from zoo.records import Results, Series, read_json, write_json
 from zoo.report import merge as merging
-from zoo.report.folder import named
+from zoo.report.aggregate import machines, standings
+from zoo.report.frame_strip import draw_strip
 from zoo.report.look import drawable, fitted, font
 from zoo.report.merge import merge
-from zoo.report.series_rows import row_of
-from zoo.report.standings import machines, standings
-from zoo.report.strips import draw_strip
+from zoo.report.results_folder import named, row_of
 
 Change = Callable[[Results], None]
 MODELS = {"sharp", "blurry"}

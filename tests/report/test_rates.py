@@ -7,11 +7,11 @@ import pytest
 from tests.report.synthetic_results import METRICS, record
 from tests.report.synthetic_results import film as a_film
 from zoo.records import LatentInfo, RatePoint, Record, Results
-from zoo.report.rates import Curve, Point, curves, difference
+from zoo.report.rate_distortion import Curve, CurvePoint, curves, difference
 
 
 def curve(points: list[tuple[float, float]], codec: bool = False) -> Curve:
-    return Curve("c", "model", codec, tuple(Point(b, v, None, None) for b, v in points))
+    return Curve("c", "model", codec, tuple(CurvePoint(b, v, None, None) for b, v in points))
 
 
 def test_the_same_quality_at_half_the_bytes_is_minus_fifty_percent() -> None:

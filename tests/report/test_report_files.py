@@ -24,7 +24,7 @@ from tests.report.synthetic_results import (
 )
 from zoo.errors import BadInput
 from zoo.records import Results, Series, read_json
-from zoo.report import series_rows, strips
+from zoo.report import frame_strip, results_folder
 from zoo.report.write import write_report
 
 MODELS = ["sharp", "blurry", "evil"]
@@ -252,15 +252,15 @@ def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path
     with Image.open(written / "figures/strip-alpha.webp") as picture:
         strip = picture.convert("RGB")
     width, height = 192, 108
-    gap = strips.GAP
-    first = strips.MARGIN + strips.GUTTER
+    gap = frame_strip.GAP
+    first = frame_strip.MARGIN + frame_strip.GUTTER
     lefts = [first + i * (width + gap) for i in range(3)]
-    lefts += [lefts[-1] + width + strips.PART_GAP + i * (width + gap) for i in range(2)]
-    assert strip.width == lefts[-1] + width + strips.MARGIN
+    lefts += [lefts[-1] + width + frame_strip.PART_GAP + i * (width + gap) for i in range(2)]
+    assert strip.width == lefts[-1] + width + frame_strip.MARGIN
     order = ["original", "sharp", HOSTILE_MODEL, "blurry", "linear", "still"]
     for index, name in enumerate(order):
         slug = name if name == "original" else str(list(SCORES).index(name))
-        top = strips.HEADER + strips.MARGIN + index * (height + gap)
+        top = frame_strip.HEADER + frame_strip.MARGIN + index * (height + gap)
         for left, frame in zip(lefts, FRAMES, strict=True):
             for x, y in ((left + 9, top + 9), (left + width - 10, top + height - 10)):
                 # The strip is coded with a loss; its neighbours' colours are further away.
@@ -361,6 +361,6 @@ def test_the_series_of_a_film_is_read_once(
         read.append(path.name)
         return read_json(path, kind)
 
-    monkeypatch.setattr(series_rows, "read_json", counted)
+    monkeypatch.setattr(results_folder, "read_json", counted)
     write_report(results, folder)
     assert read == ["alpha.json", "beta.json"]

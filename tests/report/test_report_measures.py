@@ -20,21 +20,25 @@ from tests.report.synthetic_results import (
 )
 from zoo.errors import BadInput
 from zoo.records import LatentInfo, Record, Results, Series, read_json, write_json
-from zoo.report import numbers, rate_plot, scores_plot, timeline, trade_plot
+from zoo.report import numbers, rate_distortion, score_plots, timeline
+from zoo.report.aggregate import at_main_size, main_size
 from zoo.report.costs import cost_table
-from zoo.report.crossing import crossing_findings, crossing_table, matrices, overlaps
-from zoo.report.differences import difference_table
-from zoo.report.end_labels import apart
-from zoo.report.failings import failings
-from zoo.report.series_rows import FilmSeries
-from zoo.report.sizes import at_main_size, main_size
-from zoo.report.strips import _lines
+from zoo.report.cross_film import crossing_findings, crossing_table, matrices, overlaps
+from zoo.report.failure_slices import failings, held_out_table, weakness_notes, weakness_table
+from zoo.report.figure import apart
+from zoo.report.findings import winners
+from zoo.report.frame_strip import _lines
+from zoo.report.rate_distortion import difference_table
+from zoo.report.results_folder import FilmSeries
+from zoo.report.score_tables import (
+    film_table,
+    interval_note,
+    interval_table,
+    takedown_rule,
+    takedown_table,
+)
 from zoo.report.table import Table
-from zoo.report.tables import film_table, interval_note, interval_table
-from zoo.report.takedown import takedown_rule, takedown_table
 from zoo.report.timeline import draw_timeline, short_code, thinned
-from zoo.report.weaknesses import held_out_table, weakness_notes, weakness_table
-from zoo.report.winners import winners
 from zoo.report.write import write_report
 
 
@@ -437,13 +441,13 @@ def test_arrows_and_brackets_in_plots_are_those_of_the_tables(
         if one.model == "linear":
             one.kind = "codec"
     drawn: list[Figure] = []
-    for module in (rate_plot, scores_plot, trade_plot):
+    for module in (rate_distortion, score_plots):
         monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure))
     alpha = results.films[0]
-    assert rate_plot.draw_rates(results, alpha, folder / "rate.png")
-    said = scores_plot.draw_scores(results, alpha, folder / "scores.png")
+    assert rate_distortion.draw_rates(results, alpha, folder / "rate.png")
+    said = score_plots.draw_scores(results, alpha, folder / "scores.png")
     assert said and said.endswith("In brackets: a codec, which coded the held-out frames too.")
-    said = trade_plot.draw_trade(results, folder / "trade.png")
+    said = score_plots.draw_trade(results, folder / "trade.png")
     assert said and said.endswith("In brackets: a codec, which coded the held-out frames too.")
     rates, scores, trade = drawn
     # Quality is the upright axis there: better is up or down, and never to the side.

@@ -8,18 +8,18 @@ from rich.console import Console
 
 from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, METRICS, record
 from tests.report.synthetic_results import summary as summary_of
+from zoo.plain_text import file_names, one_line
 from zoo.records import LatentInfo, Results
 from zoo.report import numbers
-from zoo.report.labels import Point, name_points
+from zoo.report.aggregate import Standing, Value, score, standings
+from zoo.report.figure import Point, name_points
+from zoo.report.findings import winners
 from zoo.report.markdown import code_block, escape
+from zoo.report.protocol import latent_notes, training, tuning, unequal_terms
 from zoo.report.ranking import Ranking, best_of, ranking
-from zoo.report.standings import Standing, Value, score, standings
+from zoo.report.score_tables import across_table, beside_references, film_table, more_table
 from zoo.report.table import Table
-from zoo.report.tables import across_table, film_table, more_table
 from zoo.report.terminal import summary
-from zoo.report.text import file_names, one_line
-from zoo.report.training import latent_notes, training, tuning, unequal_terms
-from zoo.report.winners import beside_references, winners
 
 BYTES = ("bytes per frame:", "quantised / coded")
 

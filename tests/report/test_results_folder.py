@@ -15,9 +15,16 @@ from tests.report.synthetic_results import comparison, put_pictures
 from zoo.atomic import sweep_below
 from zoo.errors import BadInput, ZooError
 from zoo.records import Results, read_json, write_results
-from zoo.report import folder as places
-from zoo.report.folder import check_folder, named, new_report, ours, put_in_place, read_results
+from zoo.report import results_folder
 from zoo.report.merge import merge
+from zoo.report.results_folder import (
+    check_folder,
+    named,
+    new_report,
+    ours,
+    put_in_place,
+    read_results,
+)
 from zoo.report.write import write_report
 
 PARTS = ("figures", "figures/frames", "figures/frames/beta", "series", "viewer", "videos", "merged")
@@ -296,4 +303,4 @@ def test_a_full_disk_is_told_of_the_users_folder(
     monkeypatch.setattr("zoo.atomic.sync", full)
     with pytest.raises(ZooError, match="the disk is full") as said:
         write_report(read_results(earlier), earlier)
-    assert places._NEW not in str(said.value)
+    assert results_folder._NEW not in str(said.value)

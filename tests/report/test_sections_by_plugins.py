@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 import zoo.report.write
 from tests.report.synthetic_results import HOSTILE_MODEL, HOSTILE_TITLE, comparison
 from zoo.records import Results
-from zoo.report.brought import SectionRegistry
+from zoo.report.plugin_sections import SectionRegistry
 from zoo.report.section import LONGEST, ReportSection, check_text
 from zoo.report.write import write_report
 

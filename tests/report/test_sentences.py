@@ -26,19 +26,16 @@ from tests.report.synthetic_results import (
 )
 from zoo.records import LatentInfo, Record, Results
 from zoo.report import numbers
+from zoo.report.aggregate import Standing
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.crossing import crossing_findings
-from zoo.report.differences import difference_table
-from zoo.report.failings import failings
-from zoo.report.gpu import gpu_sections
-from zoo.report.order import order
-from zoo.report.standings import Standing
+from zoo.report.cross_film import crossing_findings
+from zoo.report.failure_slices import TRAITS, failings, weakness_notes
+from zoo.report.findings import order, winners
+from zoo.report.gpu_section import gpu_sections
+from zoo.report.protocol import latent_notes, training, tuning, unequal_terms
+from zoo.report.rate_distortion import difference_table
+from zoo.report.score_tables import across_table, film_table, interval_note, takedown_rule
 from zoo.report.table import failure_note
-from zoo.report.tables import across_table, film_table, interval_note
-from zoo.report.takedown import takedown_rule
-from zoo.report.training import latent_notes, training, tuning, unequal_terms
-from zoo.report.weaknesses import TRAITS, weakness_notes
-from zoo.report.winners import winners
 from zoo.report.write import write_report
 
 KEPT = Path(__file__).with_name("sentences.md")

@@ -173,8 +173,8 @@ def info(
 
 def _rows(found: Facts) -> dict[str, str]:
     from zoo.films.time_code import format_time_code
+    from zoo.plain_text import one_line
     from zoo.report.numbers import rate, scaled, significant
-    from zoo.report.text import one_line
 
     def times(share: float | None) -> str:
         if share is None:

@@ -53,7 +53,7 @@ def bench(
     from zoo.errors import BadInput
     from zoo.plugins import registry
     from zoo.records import write_json
-    from zoo.report.folder import check_folder
+    from zoo.report.results_folder import check_folder
     from zoo.training.jobs import Settings
     from zoo.workspace import Workspace
 

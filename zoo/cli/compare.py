@@ -114,9 +114,9 @@ def compare(
     from zoo.locks import alone_in
     from zoo.plugins import registry
     from zoo.presets import preset_named
-    from zoo.report.brought import section_registry
-    from zoo.report.folder import check_folder, new_report, put_in_place
     from zoo.report.numbers import counted
+    from zoo.report.plugin_sections import section_registry
+    from zoo.report.results_folder import check_folder, new_report, put_in_place
     from zoo.report.terminal import summary
     from zoo.report.write import draw_report
     from zoo.training.jobs import MOST_THREADS, Settings, whole_number

@@ -89,7 +89,7 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
 
 def _all_plugins() -> list[Plugin]:
     from zoo.plugins import registry
-    from zoo.report.brought import section_registry
+    from zoo.report.plugin_sections import section_registry
 
     return [*registry().plugins, *section_registry().plugins]
 
@@ -99,7 +99,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     from zoo.entry_points import BUILT_IN, is_file_name, plugin_file
     from zoo.errors import BadInput
     from zoo.plugins import add_file
-    from zoo.report.brought import add_section_file
+    from zoo.report.plugin_sections import add_section_file
 
     if word is not None and is_file_name(word):
         path = plugin_file(word, "zoo plugins check")
@@ -124,7 +124,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
 def _things(plugins: Iterable[Plugin]) -> Iterator[Thing]:
     """What plugins have added."""
     from zoo.plugins import registry
-    from zoo.report.brought import section_registry
+    from zoo.report.plugin_sections import section_registry
 
     known = registry()
     kinds = {

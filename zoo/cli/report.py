@@ -34,8 +34,8 @@ def report(
     """
     from zoo.cli.console import Console, shown
     from zoo.errors import BadInput
-    from zoo.report.brought import section_registry
     from zoo.report.merge import merge
+    from zoo.report.plugin_sections import section_registry
     from zoo.report.terminal import summary
     from zoo.workspace import Workspace
 
@@ -58,7 +58,7 @@ def report(
 def _again(folder: Path) -> tuple[Results, Path]:
     from zoo.atomic import sweep_below
     from zoo.locks import alone_in
-    from zoo.report.folder import read_results
+    from zoo.report.results_folder import read_results
     from zoo.report.write import write_report
 
     read_results(folder)  # before a lock is laid where no results are

@@ -13,7 +13,7 @@ from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.plain_text import one_line
 from zoo.records import Record, Results
-from zoo.report.folder import MARK, RESULTS, TEXTS, read_results
+from zoo.report.results_folder import MARK, RESULTS, TEXTS, read_results
 from zoo.training.jobs import Settings
 
 _NAMED = 4

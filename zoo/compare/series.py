@@ -13,8 +13,7 @@ from zoo.compare.pictures import frame_scores
 from zoo.films.film import Film
 from zoo.plain_text import file_names
 from zoo.records import FilmInfo, MetricInfo, Record, Series, SeriesRow, write_json
-from zoo.report.folder import FIGURES, SERIES
-from zoo.report.series_rows import bounded
+from zoo.report.results_folder import FIGURES, SERIES, bounded
 from zoo.workspace import Workspace, written_aside
 
 MOST_FRAMES = 5000

@@ -20,7 +20,7 @@ from zoo.compare.pictures import Chosen
 from zoo.films.film import Film
 from zoo.plain_text import file_names
 from zoo.records import FilmInfo, Picture, Record
-from zoo.report.folder import FRAMES, VIDEOS
+from zoo.report.results_folder import FRAMES, VIDEOS
 from zoo.video.writer import Coding, video_file
 from zoo.workspace import Workspace, written_aside
 

@@ -41,7 +41,7 @@ def plugins(workspace: Workspace) -> Iterator[Finding]:
     """Every installed plugin: what it adds, or why it could not."""
     from zoo.entry_points import BUILT_IN, LIMIT
     from zoo.plugins import registry
-    from zoo.report.brought import section_registry
+    from zoo.report.plugin_sections import section_registry
 
     found = (*registry().plugins, *section_registry().plugins)
     built_in = [p for p in found if p.package == BUILT_IN and not p.errors and not p.left_out]

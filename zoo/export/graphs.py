@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from zoo.autoencoder import Autoencoder
 from zoo.errors import BadInput, ZooError
+from zoo.plain_text import one_line
 from zoo.reconstruct.eyes import Eyes
-from zoo.report.text import one_line
 from zoo.workspace import written_aside
 
 Format = Literal["torch", "onnx"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
+from zoo.plain_text import one_line
 from zoo.records import Cost, Memory, Record, Results
 from zoo.report import numbers
+from zoo.report.aggregate import Measure, Standing, machine_key, machines, standings
 from zoo.report.ranking import in_order, ranking
-from zoo.report.standings import Measure, Standing, machine_key, machines, standings
 from zoo.report.table import (
     Column,
     Table,
@@ -20,7 +21,6 @@ from zoo.report.table import (
     throughput,
     unless_codec,
 )
-from zoo.report.text import one_line
 
 TIMINGS = (
     *("train", "encode", "decode", "round_trip"),

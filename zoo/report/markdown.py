@@ -1,13 +1,12 @@
-"""Markdown as code hosts read it: text from elsewhere is escaped unless it is marked as ours."""
+"""Markdown as code hosts read it: any text is escaped unless it is marked as Markdown already."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from zoo.plain_text import visible
+from zoo.plain_text import one_line, visible
 from zoo.report.table import Cell, Table
-from zoo.report.text import one_line
 
 LONGEST_LINE = 5000
 

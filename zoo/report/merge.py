@@ -1,26 +1,41 @@
 """Results of several machines as one: the command is `zoo report FOLDER OTHER... --into DEST`.
 
 Only what was measured alike is put together: the same films, frame for frame, with the same preset,
-budget and batch.
+budget and batch. Files of a merge are kept in `merged/` under the hash of their content: no two of
+them share a name, what several folders have in common is kept once, and merging again changes no
+file that the earlier report still shows.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
+import re
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.atomic import sweep_below, written_aside
 from zoo.errors import BadInput
 from zoo.locks import alone_in
+from zoo.reading import check_regular
 from zoo.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json
-from zoo.report.folder import MARK, MERGED, RESULTS, named, new_report, put_in_place, read_results
-from zoo.report.merged_files import Files
-from zoo.report.placing import placed
-from zoo.report.series_rows import bounded, frames_of_both, row_of
-from zoo.report.standings import machine_key
+from zoo.report.aggregate import machine_key
+from zoo.report.results_folder import (
+    MARK,
+    MERGED,
+    RESULTS,
+    bounded,
+    frames_of_both,
+    named,
+    new_report,
+    placed,
+    put_in_place,
+    read_results,
+    row_of,
+)
 from zoo.report.write import check, draw_report
 
 _PROTOCOL = ("preset", "budget", "batch")
@@ -243,3 +258,77 @@ def _with_files(record: Record, folder: Path, files: Files) -> Record:
     ]
     video = files.take(folder, record.video) if record.video else None
     return record.model_copy(update={"pictures": pictures, "video": video})
+
+
+_DIGITS = 32
+"""Of a hash, in hexadecimal."""
+
+
+@dataclass
+class Files:
+    """What a merge holds, by its names there: where a file lies now, or what is to be in it."""
+
+    _held: dict[str, Path | bytes] = field(default_factory=dict)
+    _known: dict[Path, str] = field(default_factory=dict)
+
+    def take(self, folder: Path, name: str) -> str:
+        """Give a file that a record names in `folder` its name in the merge.
+
+        One that is not there is given a name that is not there either. Raises BadInput where it
+        lies outside `folder`, is no regular file or cannot be read.
+        """
+        path = placed(folder, name)
+        if path not in self._known:
+            try:
+                if not path.exists():
+                    return f"{MERGED}/absent-{_plain(path.stem)}{_plain_suffix(path.suffix)}"
+                check_regular(path)
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+            self._known[path] = _hashed(path.stem, path.suffix, digest)
+            self._held[self._known[path]] = path
+        return self._known[path]
+
+    def add(self, stem: str, suffix: str, content: bytes) -> str:
+        """Give what is new its name in the merge."""
+        hashed = _hashed(stem, suffix, hashlib.sha256(content).hexdigest())
+        self._held[hashed] = content
+        return hashed
+
+    def write(self, into: Path, out: Path) -> None:
+        """Write all of them below `out`; those that `into` has already are not copied again."""
+        for name, content in self._held.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            if not _linked(into / name, out / name):
+                with written_aside(out / name) as aside:
+                    if isinstance(content, bytes):
+                        aside.write_bytes(content)
+                    else:
+                        shutil.copyfile(content, aside)
+
+
+def _linked(old: Path, new: Path) -> bool:
+    """Give a file that is there, no link, a second name; False where that cannot be done."""
+    if old.parent.is_symlink() or old.is_symlink() or not old.is_file():
+        return False
+    try:
+        new.hardlink_to(old)
+    except OSError:  # no file system has to know it
+        return False
+    return True
+
+
+def _hashed(stem: str, suffix: str, digest: str) -> str:
+    short = digest[:_DIGITS]
+    # What comes from an earlier merge has its hash already.
+    return f"{MERGED}/{_plain(stem.removesuffix(f'-{short}'))}-{short}{_plain_suffix(suffix)}"
+
+
+def _plain(stem: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:40].strip("-") or "file"
+
+
+def _plain_suffix(suffix: str) -> str:
+    return suffix if re.fullmatch(r"[.][A-Za-z0-9]{1,8}", suffix) else ""

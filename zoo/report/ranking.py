@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from zoo.plain_text import one_line
 from zoo.records import MetricInfo, Part, Results
-from zoo.report.standings import Measure, Standing, Value, bytes_a_frame, score
-from zoo.report.text import one_line
+from zoo.report.aggregate import Measure, Standing, Value, bytes_a_frame, score
 
 DISTORTION = "psnr"
 """The metric that counts errors of pixels."""

@@ -1,22 +1,15 @@
-"""A table before anybody draws it: headings, cells and notes, all plain text, made of columns."""
+"""A table before it is rendered: columns, rows, notes and the formats of cells, all plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from zoo.plain_text import one_line
 from zoo.records import FilmInfo, Part, Record, Results, Throughput
 from zoo.report import numbers
+from zoo.report.aggregate import Measure, Standing, Value, bytes_a_frame, machines, quantised_bytes
 from zoo.report.ranking import SAME_BYTES, Ranking, best_of, size_classes
-from zoo.report.standings import (
-    Measure,
-    Standing,
-    Value,
-    bytes_a_frame,
-    machines,
-    quantised_bytes,
-)
-from zoo.report.text import one_line
 
 REASON_LENGTH = 160
 WAIVED = "†"

@@ -12,12 +12,12 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from zoo.plain_text import one_line
 from zoo.records import Results
-from zoo.report.sizes import at_main_size
+from zoo.report.aggregate import at_main_size
+from zoo.report.findings import over_films, winners
+from zoo.report.score_tables import across_table, film_table
 from zoo.report.table import Cell, Table, inline
-from zoo.report.tables import across_table, film_table
-from zoo.report.text import one_line
-from zoo.report.winners import over_films, winners
 
 NAME_WIDTHS = (30, 14)
 """Letters after which names are folded, and after which they are in a terminal that is narrow."""

@@ -1,4 +1,4 @@
-"""A film's quality over time, under its barcode: shots as ticks, what was held out shaded."""
+"""A film's quality over time, under its barcode: shots as ticks, held-out frames shaded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from PIL import Image
 from zoo.films.time_code import FrameTimes
 from zoo.records import FilmInfo, Results, Series, SeriesRow
 from zoo.report import look
-from zoo.report.canvas import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
-from zoo.report.placing import opened
+from zoo.report.aggregate import Standing, standings
+from zoo.report.figure import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
 from zoo.report.ranking import Ranking, in_order, ranking
-from zoo.report.series_rows import FilmSeries, row_of
-from zoo.report.standings import Standing, standings
+from zoo.report.results_folder import FilmSeries, opened, row_of
 
 MOST_LINES = 4
 MOST_POINTS = 480

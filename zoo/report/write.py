@@ -2,22 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import jinja2
 
 from zoo.errors import BadInput
-from zoo.records import Results, write_results
-from zoo.report import flat
-from zoo.report.brought import section_registry
-from zoo.report.crossing_plot import draw_crossing
-from zoo.report.film_page import film_section
-from zoo.report.folder import FIGURES, MARK, RESULTS, film_stems, new_report, put_in_place
-from zoo.report.gpu import gpu_sections
-from zoo.report.markdown import Markdown, image
-from zoo.report.page import render
-from zoo.report.placing import placed
-from zoo.report.series_rows import FilmSeries
-from zoo.report.sizes import at_main_size
-from zoo.report.trade_plot import draw_trade
+from zoo.plain_text import one_line
+from zoo.records import LEAST_SHOTS, FilmInfo, Results, write_results
+from zoo.report import numbers
+from zoo.report.aggregate import (
+    LEAST_SEEDS,
+    at_main_size,
+    main_size,
+    sizes,
+)
+from zoo.report.costs import cost_table, timing_protocol
+from zoo.report.cross_film import crossing_findings, crossing_table, draw_crossing, overlaps
+from zoo.report.failure_slices import failings, held_out_table, weakness_notes, weakness_table
+from zoo.report.findings import order, winners
+from zoo.report.frame_strip import alternative, draw_strip
+from zoo.report.gpu_section import GpuSection, gpu_sections
+from zoo.report.markdown import (
+    Markdown,
+    bullets,
+    code_block,
+    escape,
+    finish,
+    folded,
+    grid,
+    image,
+    table,
+)
+from zoo.report.plugin_sections import WrittenSection, section_registry
+from zoo.report.protocol import (
+    codecs,
+    environments_table,
+    failures,
+    films_table,
+    latent_notes,
+    metrics_table,
+    options_table,
+    rows_table,
+    training,
+    tuning,
+    unequal_terms,
+)
+from zoo.report.ranking import PART_NAMES, PERCEPTUAL, ranking
+from zoo.report.rate_distortion import difference_table, draw_rates
+from zoo.report.results_csv import explained, write_csv
+from zoo.report.results_folder import (
+    FIGURES,
+    MARK,
+    RESULTS,
+    FilmSeries,
+    film_stems,
+    new_report,
+    placed,
+    put_in_place,
+)
+from zoo.report.score_plots import draw_scores, draw_trade
+from zoo.report.score_tables import (
+    across_table,
+    beside_references,
+    film_table,
+    interval_note,
+    interval_table,
+    more_table,
+    takedown_rule,
+    takedown_table,
+)
+from zoo.report.table import Table
+from zoo.report.timeline import draw_timeline
 from zoo.report.viewer.write import write_film, write_page
 from zoo.workspace import written_aside
 
@@ -44,7 +101,7 @@ def draw_report(results: Results, folder: Path, out: Path, gpu: Path | None = No
     """
     check(results, folder)
     write_results(out / RESULTS, results)
-    flat.write_csv(out / "results.csv", results)
+    write_csv(out / "results.csv", results)
     stems = film_stems(results)
     main = at_main_size(results)
     sections, films = [], []
@@ -92,3 +149,259 @@ def check(results: Results, folder: Path) -> None:
         drawn = [name for p in record.pictures for name in (p.original, p.reconstruction)]
         for name in (*drawn, *([record.video] if record.video else [])):
             placed(folder, name)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Part of a film's section under a heading of its own."""
+
+    heading: str
+    blocks: tuple[Markdown, ...]
+
+
+@dataclass(frozen=True)
+class FilmSection:
+    """One film's section of the report."""
+
+    film: FilmInfo
+    title: str
+    blocks: tuple[Markdown, ...]
+    """What stands first, without a heading."""
+    parts: tuple[Heading, ...]
+
+
+def film_section(
+    results: Results,
+    main: Results,
+    film: FilmInfo,
+    series: FilmSeries,
+    folder: Path,
+    out: Path,
+    stem: str,
+) -> FilmSection:
+    """Write a film's section, and draw its pictures as `figures/<kind>-<stem>.<format>` in `out`.
+
+    What the records name is read below `folder`. `main` are the results at the one size of the
+    latent that most of it is of.
+    """
+    parts = [
+        Heading("Quality over time", tuple(_timeline(main, film, series, folder, out, stem))),
+        Heading("Rate and distortion", tuple(_rates(results, film, out, stem))),
+        Heading("Where it fails", tuple(_failure_slices(main, film))),
+        Heading("Would content matching recognise it?", tuple(_matching(main, film))),
+    ]
+    return FilmSection(
+        film=film,
+        title=one_line(film.title),
+        blocks=tuple(_first(main, film, folder, out, stem)),
+        parts=tuple(part for part in parts if part.blocks),
+    )
+
+
+def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str) -> list[Markdown]:
+    content = film_table(results, film)
+    blocks = _with_notes(content)
+    beside = beside_references(results, film)
+    if beside:
+        blocks += [escape("How many models are better than each reference:"), table(beside)]
+    strip_path = f"{FIGURES}/strip-{stem}.webp"
+    strip = draw_strip(results, film, folder, out / strip_path)
+    if strip is None:
+        words = "No strip: the records name no pictures of this film, or the files are missing."
+        blocks.append(escape(words))
+    else:
+        blocks.append(image(strip_path, alternative(film, strip)))
+        if strip.missing:
+            lost = numbers.counted(strip.missing, "picture")
+            blocks.append(escape(f"{lost} of this strip could not be read."))
+        if not film.licence:
+            words = "No licence is stated for this film: do not publish its pictures."
+            blocks.append(escape(words))
+    scores_path = f"{FIGURES}/scores-{stem}.png"
+    scores = draw_scores(results, film, out / scores_path)
+    if scores:
+        blocks.append(image(scores_path, scores))
+    more = more_table(results, film)
+    if more:
+        blocks += [escape("Other metrics:"), *_with_notes(more)]
+    intervals = interval_table(results, film)
+    if intervals:
+        summary = f"95% intervals of the means on {film.name}, over shots"
+        blocks.append(folded(summary, table(intervals)))
+    note = interval_note(results, film)
+    if note:
+        blocks.append(escape(note))
+    return blocks
+
+
+def _timeline(
+    results: Results, film: FilmInfo, series: FilmSeries, folder: Path, out: Path, stem: str
+) -> list[Markdown]:
+    path = f"{FIGURES}/time-{stem}.png"
+    drawn = draw_timeline(results, film, series, folder, out / path)
+    if drawn is None:
+        return []
+    blocks = [image(path, drawn.text)] if drawn.text else []
+    return [*blocks, *([escape(drawn.problem)] if drawn.problem else [])]
+
+
+def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markdown]:
+    path = f"{FIGURES}/rate-{stem}.png"
+    drawn = draw_rates(results, film, out / path)
+    if drawn is None:
+        return []
+    blocks = [image(path, drawn)]
+    found = difference_table(results, film)
+    if isinstance(found, str):
+        blocks.append(escape(found))
+    elif found:
+        words = (
+            "Bjontegaard differences between each model and each codec on seen frames: in the "
+            "metric at equal bytes, and in bytes at equal quality. The bytes do not include the "
+            "models' decoders."
+        )
+        blocks += [escape(words), table(found)]
+    if len(sizes(results)) > 1:
+        every = table(film_table(results, film))
+        blocks.append(folded(f"All latent sizes on {film.name}", every))
+    return blocks
+
+
+def _failure_slices(results: Results, film: FilmInfo) -> list[Markdown]:
+    content = weakness_table(results, film)
+    if content is None:
+        return []
+    blocks = [bullets(failings(results, film)), table(content)]
+    blocks += [escape(note) for note in weakness_notes(results, film)]
+    held_out = held_out_table(results, film)
+    if held_out:
+        blocks.append(folded("The same on held-out frames", table(held_out)))
+    return [block for block in blocks if block]
+
+
+def _matching(results: Results, film: FilmInfo) -> list[Markdown]:
+    content = takedown_table(results, film)
+    return [table(content), escape(takedown_rule(results, film))] if content else []
+
+
+def _with_notes(content: Table) -> list[Markdown]:
+    blocks = [table(content)]
+    return [*blocks, bullets(content.notes)] if content.notes else blocks
+
+
+def render(
+    results: Results,
+    main: Results,
+    sections: list[FilmSection],
+    pictures: dict[str, Markdown | None],
+    gpu: list[GpuSection],
+    brought: list[WrittenSection],
+    not_brought: list[str],
+) -> str:
+    """Print the report: the sections of its films, the pictures across films (`trade`, `crossing`),
+    what was measured on GPUs, and what plugins have brought, or why they could not.
+
+    `main` are the results at one size of the latent, which comparisons are of.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("zoo.report"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # The output is no HTML: `finish` escapes everything for Markdown instead.
+        autoescape=False,
+        finalize=finish,
+    )
+    return environment.get_template("report.md.j2").render(
+        **_head(results, main),
+        **_across(main),
+        **_crossing(main),
+        **_costs(main),
+        **_protocol(results),
+        sections=sections,
+        pictures=pictures,
+        gpu=gpu,
+        brought=brought,
+        failures=[*failures(results), *not_brought],
+        environments_table=environments_table(results),
+        fingerprints_table=grid(
+            ["film", "fingerprint"], [[f.name, one_line(f.fingerprint, 100)] for f in results.films]
+        ),
+        options_table=options_table(results),
+        columns_table=grid(
+            ["column", "what it holds"], [list(pair) for pair in explained(results).items()]
+        ),
+        command=code_block(results.command),
+    )
+
+
+def _head(results: Results, main: Results) -> dict[str, Any]:
+    models = {r.model for r in results.records if r.role == "model"}
+    references = {r.model for r in results.records if r.role == "reference"}
+    seeds = [str(seed) for seed in sorted({r.seed for r in results.records})]
+    return {
+        "results": results,
+        "numbers": numbers,
+        "models": numbers.counted(len(models), "model"),
+        "references": numbers.counted(len(references), "reference") if references else "",
+        "films": numbers.counted(len(results.films), "film"),
+        "films_table": films_table(results),
+        "rows_table": rows_table(main),
+        "sizes": numbers.listed([str(size) for size in sizes(results)]),
+        "main_size": main_size(results),
+        "seeds": ("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
+        "seeded": len(seeds) >= LEAST_SEEDS,
+        "some_seeds": 1 < len(seeds) < LEAST_SEEDS,
+        "winners": winners(main),
+        "order": order(main),
+    }
+
+
+def _across(results: Results) -> dict[str, Any]:
+    rank = ranking(results)
+    across = across_table(results)
+    beside = beside_references(results)
+    overlapping = [overlap.sentence for overlap in overlaps(results)]
+    return {
+        "overlapping": overlapping,
+        "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
+        # Only worth saying where it is not the order that a reader expects.
+        "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
+        "across": table(across),
+        "across_notes": across.notes,
+        "beside": table(beside) if beside else None,
+        "matched": any(record.takedown for record in results.records),
+    }
+
+
+def _crossing(results: Results) -> dict[str, Any]:
+    content = crossing_table(results)
+    return {
+        "crossing": folded("The same as a table", table(content)) if content else None,
+        "crossing_findings": crossing_findings(results),
+    }
+
+
+def _costs(results: Results) -> dict[str, Any]:
+    content = cost_table(results)
+    return {
+        "costs": table(content) if content else None,
+        "cost_notes": content.notes if content else (),
+        "timing": timing_protocol(results),
+    }
+
+
+def _protocol(results: Results) -> dict[str, Any]:
+    return {
+        "latent_notes": latent_notes(results),
+        "training": training(results),
+        "unequal_terms": unequal_terms(results),
+        "tuning": tuning(results),
+        "least_seeds": LEAST_SEEDS,
+        "least_shots": LEAST_SHOTS,
+        "metrics_table": metrics_table(results),
+        "codecs": numbers.listed(codecs(results)),
+        "by_the_clock": results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
+        "foreign": any(record.trained_on != record.watched for record in results.records),
+    }

@@ -1,4 +1,4 @@
-"""What the page is given of each film: what can be shown, and where it lies."""
+"""What the page is given of each film; `static/data.js` has the same types."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from urllib.parse import quote
 
-from zoo.records import FilmInfo, Part, Record, Results, Series
-from zoo.report.placing import placed
+import pydantic
+
+from zoo.plain_text import one_line
+from zoo.records import FilmInfo, Number, Part, Record, Results, Series
+from zoo.report.aggregate import Standing, standings
 from zoo.report.ranking import PART_NAMES, in_order, ranking
-from zoo.report.series_rows import FilmSeries, RunKey, row_of, run_key
-from zoo.report.standings import Standing, standings
-from zoo.report.text import one_line
-from zoo.report.viewer.typed import Entry, FilmContent, FilmScores, Moment
+from zoo.report.results_folder import FilmSeries, RunKey, placed, row_of, run_key
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 KINDS = ("typical", "best", "worst")
@@ -138,3 +138,134 @@ def _scores(series: Series, records: list[Record]) -> FilmScores:
             for row in rows
         ],
     )
+
+
+class _Content(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Entry(_Content):
+    """A model or a reference that can stand beside the film: one row of its table."""
+
+    name: str
+    role: str
+    """`model`, `reference` or `codec`."""
+    summary: str
+    seed: int
+    failed: str | None
+    """Why it failed; null where it did not."""
+    note: str | None
+    video: str | None
+    """Addresses are relative to the page; null where there is no file."""
+    pictures: dict[int, str]
+    """Of the film's moments, by frame."""
+
+
+class Moment(_Content):
+    """A frame that every entry has a picture of."""
+
+    frame: int
+    label: str
+    """`worst, held out`, say."""
+    original: str | None
+
+
+class GridColumn(_Content):
+    """A heading, and the metric that stands under it if there is one."""
+
+    heading: list[str]
+    better: str | None
+    """`higher`, `lower` or `one`; null where nothing is better."""
+
+
+class GridCell(_Content):
+    """What is shown, and what it is sorted by."""
+
+    text: str
+    value: Number
+    best: bool
+
+
+class GridRow(_Content):
+    """A model or a reference."""
+
+    name: str
+    note: str
+    entry: int | None
+    """Which of the film's entries this is; null in a table over several films."""
+    cells: list[GridCell]
+
+
+class Grid(_Content):
+    """A table that can be sorted."""
+
+    caption: str
+    columns: list[GridColumn]
+    rows: list[GridRow]
+    notes: list[str]
+
+
+class FilmContent(_Content):
+    """One film."""
+
+    name: str
+    title: str
+    licence: str | None
+    size: str
+    frames: int
+    rate: Number
+    """Frames a second of its videos; null where it is not known."""
+    begins: float
+    """When the first frame is shown, in seconds of the source."""
+    shots: list[int]
+    """First frame of every shot, in order."""
+    held_out: list[tuple[int, int]]
+    """Held-out runs of frames, `[start, stop)`."""
+    barcode: str | None
+    video: str | None
+    scores: str | None
+    """The script that hands over the scores frame by frame; null where there are none."""
+    problem: str | None
+    """Why there are none."""
+    entries: list[Entry]
+    moments: list[Moment]
+    tables: list[Grid]
+
+
+class Measure(_Content):
+    """A metric."""
+
+    name: str
+    label: str
+    unit: str
+    better: str
+    digits: int
+
+
+class Content(_Content):
+    """All that stands in the page itself."""
+
+    heading: str
+    made: str
+    """When, with which preset and budget."""
+    machines: str = pydantic.Field(exclude=True)
+    """Which machine each letter is, empty where there is one: for the page, not for its scripts."""
+    command: str
+    metrics: list[Measure]
+    """Those that could be measured, those of the first tables first."""
+    films: list[FilmContent]
+    findings: list[str]
+    """Who is ahead, as in the report."""
+    across: Grid | None
+    """Means over films; null where there is one film."""
+
+
+class FilmScores(_Content):
+    """The scores of one film, frame by frame."""
+
+    frames: list[int]
+    """Ascending; evenly spaced ones of a long film."""
+    seconds: list[float]
+    """When each is shown."""
+    entries: list[dict[str, list[Number]]]
+    """By entry, then by metric; an entry that has none is empty."""

@@ -11,17 +11,15 @@ from pathlib import Path
 import jinja2
 import pydantic
 
+from zoo.plain_text import one_line
 from zoo.records import FilmInfo, Results
 from zoo.report import numbers
-from zoo.report.folder import PAGE_SCORES
+from zoo.report.aggregate import machine_key, machines
+from zoo.report.findings import winners
 from zoo.report.ranking import principal
-from zoo.report.series_rows import FilmSeries
-from zoo.report.standings import machine_key, machines
-from zoo.report.text import one_line
-from zoo.report.viewer.content import entry_runs, film_content
-from zoo.report.viewer.grids import across_grid, film_grids
-from zoo.report.viewer.typed import Content, FilmContent, Measure
-from zoo.report.winners import winners
+from zoo.report.results_folder import PAGE_SCORES, FilmSeries
+from zoo.report.viewer.content import Content, FilmContent, Measure, entry_runs, film_content
+from zoo.report.viewer.tables import across_grid, film_grids
 from zoo.workspace import written_aside
 
 SCRIPTS = (

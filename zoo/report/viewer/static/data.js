@@ -1,4 +1,4 @@
-// What the page is given: typed as in zoo/report/viewer/typed.py.
+// What the page is given: typed as in zoo/report/viewer/content.py.
 
 /**
  * @typedef {{name: string, label: string, unit: string, better: string, digits: number}} Measure

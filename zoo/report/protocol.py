@@ -1,13 +1,15 @@
-"""What training each model received, and where models are not compared on equal terms."""
+"""How the results came about: training received, unequal terms, software, options and failures."""
 
 from __future__ import annotations
 
 import statistics
 
-from zoo.records import Record, Results
+from zoo.plain_text import one_line
+from zoo.records import Environment, Record, Results
 from zoo.report import numbers
-from zoo.report.standings import standings
-from zoo.report.text import one_line
+from zoo.report.aggregate import machine_key, machines, standings
+from zoo.report.markdown import Markdown, grid
+from zoo.report.ranking import in_order, ranking
 
 ALIKE = 1.5
 """Decoders are of different sizes where one takes more than so many times the bytes of another."""
@@ -139,3 +141,138 @@ def _records_by_model(results: Results) -> dict[str, Record]:
         if record.role == "model" and record.status == "ok":
             models.setdefault(one_line(record.model, 60), record)
     return models
+
+
+def films_table(results: Results) -> Markdown:
+    """Every film with its frames, shots and licence."""
+    rows = []
+    for film in results.films:
+        seconds = film.frames / film.fps if film.fps else None
+        neither = film.frames - film.seen_frames - film.held_out_frames
+        rows.append(
+            [
+                one_line(film.name, 60),
+                one_line(film.title, 120),
+                one_line(film.size, 20),
+                f"{numbers.whole(film.frames)} ({numbers.duration(seconds)} "
+                f"at {numbers.rate(film.fps)} frames/s)",
+                numbers.whole(film.shots),
+                f"{film.seen_frames:,} / {film.held_out_frames:,} / {neither:,}",
+                one_line(film.licence or "none stated", 120),
+            ]
+        )
+    return grid(
+        ["film", "title", "size", "frames", "shots", "seen / held out / neither", "licence"], rows
+    )
+
+
+def rows_table(results: Results) -> Markdown:
+    """Every model and reference in a sentence, with the package that it comes from."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for row in in_order(standings(results), ranking(results), len(results.films)):
+        record = (*row.records, *row.failed)[0]
+        rows.setdefault(
+            (row.role, row.model),
+            [
+                one_line(row.model, 60),
+                row.role,
+                one_line(record.summary, 300) or numbers.NOT_APPLICABLE,
+                record.origin,
+            ],
+        )
+    return grid(["name", "role", "what it is", "package"], list(rows.values()))
+
+
+def options_table(results: Results) -> Markdown:
+    """The options of every model and reference."""
+    rows = dict.fromkeys(
+        (
+            one_line(record.model, 60),
+            ", ".join(f"{name}={value}" for name, value in sorted(record.options.items())) or "–",
+        )
+        for record in results.records
+    )
+    return grid(["name", "options"], [[name, one_line(options, 600)] for name, options in rows])
+
+
+def metrics_table(results: Results) -> Markdown:
+    """Every metric with its unit, its direction and its source."""
+    return grid(
+        ["metric", "unit", "better", "source"],
+        [
+            [
+                one_line(metric.label, 60),
+                metric.unit or numbers.NOT_APPLICABLE,
+                {"one": "nearer to 1"}.get(metric.better, metric.better),
+                one_line(metric.source, 300),
+            ]
+            for metric in results.metrics
+        ],
+    )
+
+
+def codecs(results: Results) -> list[str]:
+    """The codecs that coded at least one film."""
+    return list(
+        dict.fromkeys(
+            one_line(record.model, 60)
+            for record in results.records
+            if record.kind == "codec" and record.status == "ok"
+        )
+    )
+
+
+def failures(results: Results) -> list[str]:
+    """Every run that failed, and why."""
+    return [
+        f"{one_line(record.model, 60)} {_cell(record)}, seed {record.seed}: "
+        f"{one_line(record.reason or 'no reason was recorded', 1000)}"
+        for record in results.records
+        if record.status == "failed"
+    ]
+
+
+def _cell(record: Record) -> str:
+    """Where in the matrix of films a record stands."""
+    own = one_line(record.trained_on, 60)
+    if record.trained_on == record.watched:
+        return f"on {own}"
+    return f"trained on {own}, evaluated on {one_line(record.watched, 60)}"
+
+
+def environments_table(results: Results) -> Markdown:
+    """The device and the versions behind the records, a row per environment."""
+    letters = machines(results)
+    headings = [
+        "machine", "device", "threads", "precision", "compiled", "python", "torch", "CUDA", "PyAV",
+        "FFmpeg", "film-zoo", "commit", "records",
+    ]  # fmt: skip
+    kept: list[tuple[Environment, int]] = []
+    for record in results.records:
+        for index, (environment, count) in enumerate(kept):
+            if environment == record.environment:
+                kept[index] = (environment, count + 1)
+                break
+        else:
+            kept.append((record.environment, 1))
+    return grid(
+        headings,
+        [
+            [
+                letters[machine_key(environment)],
+                one_line(f"{environment.device_name} ({environment.device})", 100),
+                str(environment.threads),
+                environment.precision,
+                one_line(environment.compile, 40),
+                environment.python,
+                environment.torch,
+                environment.cuda or numbers.NOT_APPLICABLE,
+                environment.pyav,
+                environment.ffmpeg,
+                environment.film_zoo,
+                one_line(environment.commit or "not known", 40),
+                str(count),
+            ]
+            for environment, count in kept
+        ],
+    )

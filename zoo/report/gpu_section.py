@@ -1,4 +1,4 @@
-"""What was measured on a GPU by `make gpu`: a part of the report for each device."""
+"""What was measured on a GPU by `make gpu`: a section of the report for each device."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from zoo.gpu_records import (
     WorkloadResult,
     summaries,
 )
+from zoo.plain_text import one_line
 from zoo.records import read_json
 from zoo.report import numbers
 from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
-from zoo.report.placing import placed
+from zoo.report.results_folder import placed
 from zoo.report.table import Cell, Row, Table
-from zoo.report.text import one_line
 
 NO_LICENCE = "No licence is stated for this film: do not publish its pictures."
 MOST_ERRORS = 12

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from zoo.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report import numbers
+from zoo.report.aggregate import Measure, Standing, bytes_a_frame, standings
 from zoo.report.ranking import PART_NAMES, in_order, principal, ranking
-from zoo.report.series_rows import RunKey, run_key
-from zoo.report.standings import Measure, Standing, bytes_a_frame, standings
+from zoo.report.results_folder import RunKey, run_key
+from zoo.report.score_tables import film_rows, metric_columns
 from zoo.report.table import (
     Column,
     Table,
@@ -21,8 +22,7 @@ from zoo.report.table import (
     unless_codec,
     waiver_notes,
 )
-from zoo.report.tables import film_rows, metric_columns
-from zoo.report.viewer.typed import Grid, GridCell, GridColumn, GridRow
+from zoo.report.viewer.content import Grid, GridCell, GridColumn, GridRow
 
 CODED_TOO = "In brackets: a codec coded every frame, the held-out ones too."
 

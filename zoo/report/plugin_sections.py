@@ -20,11 +20,10 @@ from zoo.entry_points import (
     may_fill,
     refuse_broken_files,
 )
-from zoo.plain_text import named
+from zoo.plain_text import named, one_line
 from zoo.records import Results
 from zoo.report.markdown import Markdown
 from zoo.report.section import ReportSection, check_text
-from zoo.report.text import one_line
 from zoo.workspace import check_name
 
 GROUP = "zoo.report_sections"

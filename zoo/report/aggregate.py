@@ -1,4 +1,4 @@
-"""Records gathered by model, and averaged over seeds and films."""
+"""Aggregated results: records gathered by model, and averaged over seeds and films."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from zoo.plain_text import one_line
 from zoo.records import Environment, Part, Record, Results
-from zoo.report.text import one_line
 
 Measure = Callable[[Record], float | None]
 
@@ -182,6 +183,15 @@ def standings(results: Results, film: str | None = None) -> list[Standing]:
     )
 
 
+def complete(results: Results, role: str) -> list[Standing]:
+    """The models or references that got through every film: their means can be compared."""
+    return [
+        row
+        for row in standings(results)
+        if row.role == role and len(row.films) == len(results.films)
+    ]
+
+
 def crossings(results: Results) -> list[Standing]:
     """Gather all records by model, whatever it was trained on and watched.
 
@@ -253,3 +263,51 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
         if seen[name] > 1:
             names[key] = f"{name} [{seen[name]}]"
     return names
+
+
+LATENT, BYTES = "latent", "bytes_a_frame"
+SIZES = (LATENT, BYTES)
+"""The options that set a rate: numbers a frame of a model, bytes a frame of a codec."""
+
+
+def sizes(results: Results) -> list[int]:
+    """The sizes of the latent that were compared, in numbers a frame, ascending."""
+    found = {_size_option(record, LATENT) for record in results.records}
+    return sorted(size for size in found if size is not None)
+
+
+def main_size(results: Results) -> int | None:
+    """The size that tables are of, the middle one of a sweep; None where there is but one."""
+    found = sizes(results)
+    return found[len(found) // 2] if len(found) > 1 else None
+
+
+def at_main_size(results: Results) -> Results:
+    """The results at one size of the latent, and of codecs at the bytes that these latents take.
+
+    A larger latent is better at anything: rows of several sizes would be compared by size alone.
+    """
+    main = main_size(results)
+    if main is None:
+        return results
+    kept = [record for record in results.records if _size_option(record, LATENT) in (None, main)]
+    there = {asked for record in kept if (asked := _size_option(record, BYTES)) is not None}
+    taken = {
+        size
+        for record in kept
+        if record.role == "model" and (size := quantised_bytes(record)) is not None
+    }
+    # The nearest of those that there are: a window that is not full takes more than it declares.
+    # Where every model failed the latents have eight bits a number.
+    allowed = {min(there, key=partial(_distance, size)) for size in taken or {float(main)} if there}
+    kept = [record for record in kept if _size_option(record, BYTES) in (None, *allowed)]
+    return results.model_copy(update={"records": kept})
+
+
+def _distance(one: float, other: float) -> float:
+    return abs(one - other)
+
+
+def _size_option(record: Record, option: str) -> int | None:
+    size = record.options.get(option)
+    return size if isinstance(size, int) else None

@@ -1,4 +1,4 @@
-"""A plot of scores: how far seen and held-out frames lie apart, a panel a metric."""
+"""Plots of scores: seen against held-out frames, and one metric against another."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from zoo.plain_text import one_line
 from zoo.records import FilmInfo, MetricInfo, Results
 from zoo.report import look
-from zoo.report.canvas import (
+from zoo.report.aggregate import Standing, standings
+from zoo.report.figure import (
     HOLLOW,
     IN_BRACKETS,
     SIZED,
+    Point,
     axis_label,
     codec_key,
     colour,
     dress,
     key,
+    name_points,
     named,
     new_figure,
     save,
+    signed_name,
     title,
 )
+from zoo.report.findings import rankings
 from zoo.report.ranking import OWN_PARTS, Ranking, in_order, measured, principal, ranking
-from zoo.report.standings import Standing, standings
 from zoo.report.table import several_sizes
-from zoo.report.text import one_line
 
 
 def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
@@ -133,3 +137,77 @@ def _score_panel(place: Axes, rows: list[Standing], metric: MetricInfo) -> None:
     place.tick_params(axis="y", length=0)
     place.margins(x=0.08)
     place.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def draw_trade(results: Results, path: Path) -> str | None:
+    """The two metrics that name winners against each other, a panel a film.
+
+    Returns the text that stands for the picture, or None where there are not two of them.
+    """
+    ranks = rankings(results)
+    if len(ranks) < 2:
+        return None
+    up, across = ranks
+    films = []
+    for film in results.films:
+        points = [
+            (row, right.mean, high.mean)
+            for row in standings(results, film.name)
+            if (right := across.value(row)) and (high := up.value(row))
+        ]
+        if points:
+            films.append((film, points))
+    if not films:
+        return None
+    # Many names need wide panels.
+    crowded = max(len(points) for _, points in films) > 9
+    wide = min(2 if crowded else 3, len(films))
+    tall = -(-len(films) // wide)
+    figure, canvas = new_figure(max(5.5, 11.0 if wide > 1 else 6.5), 0.9 + 3.6 * tall)
+    grid = figure.subplots(tall, wide, squeeze=False).ravel()
+    for place in grid[len(films) :]:
+        place.remove()
+    for place, (film, points) in zip(grid, films, strict=False):
+        dress(place)
+        title(place, film.name)
+        for row, x, y in points:
+            model = row.role == "model"
+            place.plot(
+                x,
+                y,
+                "o" if model else "s",
+                markersize=7,
+                markeredgewidth=1.6,
+                color=look.HELD_OUT if model else look.REFERENCE,
+                fillstyle="full" if model else "none",
+            )
+        # Room for the names: they stand beside the points and inside the panel.
+        place.margins(x=0.3, y=0.18)
+        place.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
+        place.set_xlabel(axis_label(across.metric), color=look.QUIET, parse_math=False)
+        place.set_ylabel(axis_label(up.metric, upright=True), color=look.QUIET, parse_math=False)
+        place.xaxis.set_major_locator(MaxNLocator(5))
+        place.yaxis.set_major_locator(MaxNLocator(6))
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="model"),
+        Line2D([], [], **HOLLOW, marker="s", color=look.REFERENCE, label="reference"),
+    ]
+    bracketed = any(row.codec for _, points in films for row, _, _ in points)
+    if bracketed and up.part == "held_out":
+        handles.append(codec_key())
+    key(figure, handles, 3 if wide > 1 else 2)
+    # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
+    canvas.draw()
+    figure.set_layout_engine("none")
+    for place, (_, points) in zip(grid, films, strict=False):
+        sized = several_sizes(row for row, _, _ in points)
+        named = [Point(signed_name(row, up.part, sized), x, y, colour(row)) for row, x, y in points]
+        name_points(canvas.get_renderer(), place, named)
+    save(figure, path)
+    return (
+        f"{one_line(up.metric.label, 40)} against {one_line(across.metric.label, 40)} on "
+        f"{up.part.replace('_', '-')} frames of {', '.join(film.name for film, _ in films)}: "
+        "models as dots, references as squares; the numbers are those of the tables."
+        + (f" {SIZED}" if any(several_sizes(row for row, _, _ in p) for _, p in films) else "")
+        + (f" {IN_BRACKETS}" if bracketed and up.part == "held_out" else "")
+    )

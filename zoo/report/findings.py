@@ -1,4 +1,4 @@
-"""Who is ahead, by how much, and whether that is more than chance.
+"""Findings: who is ahead, by how much, whether that is more than chance, and why.
 
 References count: where one is ahead of every model, the first sentence says so. Every sentence is
 computed from the records; none knows a model by its name.
@@ -6,37 +6,32 @@ computed from the records; none knows a model by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import combinations
 
-from zoo.records import FilmInfo, Results
+from zoo.plain_text import one_line
+from zoo.records import Cost, FilmInfo, Results
 from zoo.report import numbers
-from zoo.report.crossing import overlap_sentences
+from zoo.report.aggregate import LEAST_SEEDS, Standing, Value, bytes_a_frame, complete, standings
+from zoo.report.cross_film import overlap_sentences
 from zoo.report.ranking import (
     DISTORTION,
-    OWN_PARTS,
     PART_NAMES,
     PERCEPTUAL,
     Ranking,
     in_order,
-    measured,
     ranking,
     ranking_by,
     size_classes,
     valued,
 )
-from zoo.report.standings import LEAST_SEEDS, Standing, Value, bytes_a_frame, standings
 from zoo.report.table import (
-    Column,
-    Table,
-    bracketed,
     bytes_beside,
-    bytes_column,
-    draw,
     mean,
     said,
     several_sizes,
+    throughput,
 )
-from zoo.report.text import one_line
 
 SMALL = 0.02
 """A lead of less than this share of the better number is called small."""
@@ -67,15 +62,6 @@ def _of_films(results: Results) -> str:
     """What the numbers are of, after `frames`: `of demo`, or `(mean over 3 films)`."""
     over = over_films(results)
     return f"({over})" if len(results.films) > 1 else over.replace("on ", "of ", 1)
-
-
-def complete(results: Results, role: str) -> list[Standing]:
-    """The models or references that got through every film: their means can be compared."""
-    return [
-        row
-        for row in standings(results)
-        if row.role == role and len(row.films) == len(results.films)
-    ]
 
 
 def winners(results: Results) -> list[str]:
@@ -278,51 +264,127 @@ def _caution(results: Results, models: list[Standing]) -> list[str]:
     return sentences
 
 
-def beside_references(results: Results, film: FilmInfo | None = None) -> Table | None:
-    """How many models are better than each reference, on one film or over all; None of none."""
-    if film:
-        rows = [row for row in standings(results, film.name) if row.records]
-        models = [row for row in rows if row.role == "model"]
-        references = in_order(
-            (row for row in rows if row.role != "model"), ranking(results, film.name), films=1
+UNSTEADY = 0.2
+"""Timings whose quartiles lie further apart than this share of their median prove nothing."""
+
+
+def order(results: Results) -> list[str]:
+    """Why the models come in this order, as far as these numbers tell."""
+    models = complete(results, "model")
+    ranks = rankings(results)
+    if not ranks or not models:
+        return []
+    sentences = []
+    if len(ranks) == 2 and len(models) > 1:
+        sentences += _trade(models, ranks[0], ranks[1])
+    sentences += _gap(models, ranks[0])
+    sentences += _time(models)
+    return sentences
+
+
+def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
+    by_rank, by_other = valued(models, rank), valued(models, other)
+    if not by_rank or not by_other:
+        return []
+    winner, loser = by_rank[0][0], by_other[0][0]
+    a, b = rank.short, other.short
+    sentences = []
+    if winner.name == loser.name:
+        sentences.append(f"{winner.name} is the best of the models in both {a} and {b}.")
+    elif _surely(winner, loser, rank) and _surely(loser, winner, other):
+        gained = numbers.fixed(_apart(winner, loser, rank), rank.metric.digits)
+        paid = numbers.fixed(_apart(winner, loser, other), other.metric.digits)
+        beside = bytes_beside(winner, loser)
+        sentences.append(
+            f"Of the models, {winner.name} has the best {a} and {loser.name} the best {b}: "
+            f"{winner.name} is better by {gained}{rank.unit} in {a} and worse by "
+            f"{paid}{other.unit} in {b} than {loser.name}" + (f", in {beside}." if beside else ".")
         )
-    else:
-        models = complete(results, "model")
-        references = in_order(complete(results, "reference"), ranking(results), films=0)
-    metrics = sorted(
-        (m for m in results.metrics if m.name in (PERCEPTUAL, DISTORTION)),
-        key=lambda metric: metric.name != PERCEPTUAL,
-    )
-    where = film.name if film else None
-    ranks = [
-        Ranking(metric, part)
-        for metric in metrics
-        for part in OWN_PARTS
-        if metric.unavailable is None and measured(results, metric, part, where)
+        if (rank.metric.name, other.metric.name) == (PERCEPTUAL, DISTORTION):
+            sentences.append(
+                f"The two measure different things. {b} counts squared errors of pixels, so where "
+                "a model is unsure a blur, the mean of what is possible, scores best. "
+                f"{a} compares features of a network trained on photographs, to which a blur looks "
+                "unlike any picture."
+            )
+    pairs = [
+        [_surely(one, two, by) - _surely(two, one, by) for by in (rank, other)]
+        for one, two in combinations(models, 2)
     ]
-    if not models or not references or not ranks:
-        return None
-    columns = [
-        bytes_column(),
-        *(
-            Column((f"by {rank.short}", PART_NAMES[rank.part]), _better_than(models, rank))
-            for rank in ranks
-        ),
+    told = [signs for signs in pairs if all(signs)]
+    if len(told) > 1:
+        agreed = sum(first == second for first, second in told)
+        sentences.append(
+            f"{a} and {b} order {agreed} of {len(told)} pairs of models the same way{_rest(pairs)}."
+        )
+    return sentences
+
+
+def _rest(pairs: list[list[int]]) -> str:
+    """How many pairs are in no order by at least one of the two metrics."""
+    level = sum(not all(signs) for signs in pairs)
+    if not level:
+        return ""
+    counted, verb = numbers.counted(level, "other pair"), numbers.verb(level, "is", "are")
+    return f"; {counted} {verb} level by at least one of them"
+
+
+def _surely(one: Standing, other: Standing, rank: Ranking) -> bool:
+    """Whether the first is better, by more than the spread over seeds explains."""
+    values = rank.value(one), rank.value(other)
+    return values[0] is not None and values[1] is not None and rank.beats(values[0], values[1])
+
+
+def _apart(one: Standing, other: Standing, rank: Ranking) -> float:
+    found = [value.mean if (value := rank.value(row)) else 0.0 for row in (one, other)]
+    return abs(found[0] - found[1])
+
+
+def _gap(models: list[Standing], rank: Ranking) -> list[str]:
+    """How much is lost on frames that were never seen: memory against generalisation."""
+    if rank.part != "held_out" or rank.metric.better == "one":
+        return []
+    gaps = []
+    for row in in_order(models, rank, films=0):
+        seen = Ranking(rank.metric, "seen").value(row)
+        held_out = rank.value(row)
+        if seen and held_out:
+            gaps.append((row.name, held_out.mean - seen.mean))
+    if not gaps:
+        return []
+    told = [f"{numbers.signed(gap, rank.metric.digits)} for {name}" for name, gap in gaps]
+    worse = "positive" if rank.metric.better == "lower" else "negative"
+    return [
+        f"From seen to held-out frames {rank.short} changes by {numbers.listed(told)} "
+        f"({worse} is worse)."
     ]
-    return draw(references, columns, [film] if film else results.films)
 
 
-def _better_than(models: list[Standing], rank: Ranking) -> Callable[[Standing], str]:
-    def text(reference: Standing) -> str:
-        own = rank.value(reference)
-        others = [value for _, value in valued(models, rank)]
-        if own is None or not others:
-            return numbers.NOT_AVAILABLE
-        better = sum(rank.beats(value, own) for value in others)
-        level = len(others) - better - sum(rank.beats(own, value) for value in others)
-        shown = f"{better} of {len(others)}"
-        if level:
-            shown += f", {level} level"
-        return bracketed(shown, reference, rank.part)
+def _unsteady(cost: Cost | None) -> bool:
+    """Whether timings of training scattered so widely that no ratio should be made of them."""
+    train = cost.train if cost else None
+    if not train or not train.median or train.lower_quartile is None:
+        return False
+    return ((train.upper_quartile or 0.0) - train.lower_quartile) / train.median > UNSTEADY
 
-    return text
+
+def _time(models: list[Standing]) -> list[str]:
+    """Equal frames are not equal time, and a reader may care for either."""
+    if len({row.machine for row in models}) > 1:
+        return []
+    timed = []
+    for row in models:
+        if any(_unsteady(record.cost) for record in row.records):
+            return []
+        speed = row.value(throughput("train"))
+        if speed:
+            timed.append((speed.mean, row.name))
+    if len(timed) < 2:
+        return []
+    (slow, slowest), (fast, fastest) = min(timed), max(timed)
+    if slow <= 0 or fast < 1.1 * slow:
+        return []
+    return [
+        f"Equal numbers of training frames do not take equal time: {slowest} takes "
+        f"{numbers.times(fast / slow)} as long per frame as {fastest}."
+    ]

@@ -1,7 +1,7 @@
 """`results.csv`: the records as one flat table, for a spreadsheet or a data frame.
 
-One row a record and part of its film; a failed record is one row without a part. Numbers stand
-in full precision, a missing one is an empty field. `explained` says what every column holds.
+One row per record and part of its film; a failed record is one row without a part. Numbers have
+full precision, a missing one is an empty field. `explained` says what each column holds.
 """
 
 from __future__ import annotations

@@ -1,21 +1,27 @@
-"""The first tables: how good, how small and how large, one row a model or reference."""
+"""Tables of scores and sizes, and of what content matching recognises."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 
-from zoo.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results
+from zoo.plain_text import one_line
+from zoo.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
 from zoo.report import numbers
+from zoo.report.aggregate import Measure, Standing, complete, score, standings
 from zoo.report.ranking import (
+    DISTORTION,
     OWN_PARTS,
     PART_NAMES,
+    PERCEPTUAL,
     Ranking,
     arrow,
     in_order,
+    measured,
     principal,
     ranking,
+    valued,
 )
-from zoo.report.standings import Standing, score, standings
 from zoo.report.table import (
     REASON_LENGTH,
     Column,
@@ -30,7 +36,6 @@ from zoo.report.table import (
     unless_codec,
     waiver_notes,
 )
-from zoo.report.text import one_line
 
 
 def film_table(results: Results, film: FilmInfo) -> Table:
@@ -114,6 +119,56 @@ def metric_columns(metric: MetricInfo) -> list[Column]:
         heading = (label, f"{PART_NAMES[part]} {arrow(metric)}")
         columns.append(Column(heading, _printed(rank), rank))
     return columns
+
+
+def beside_references(results: Results, film: FilmInfo | None = None) -> Table | None:
+    """How many models are better than each reference, on one film or over all; None of none."""
+    if film:
+        rows = [row for row in standings(results, film.name) if row.records]
+        models = [row for row in rows if row.role == "model"]
+        references = in_order(
+            (row for row in rows if row.role != "model"), ranking(results, film.name), films=1
+        )
+    else:
+        models = complete(results, "model")
+        references = in_order(complete(results, "reference"), ranking(results), films=0)
+    metrics = sorted(
+        (m for m in results.metrics if m.name in (PERCEPTUAL, DISTORTION)),
+        key=lambda metric: metric.name != PERCEPTUAL,
+    )
+    where = film.name if film else None
+    ranks = [
+        Ranking(metric, part)
+        for metric in metrics
+        for part in OWN_PARTS
+        if metric.unavailable is None and measured(results, metric, part, where)
+    ]
+    if not models or not references or not ranks:
+        return None
+    columns = [
+        bytes_column(),
+        *(
+            Column((f"by {rank.short}", PART_NAMES[rank.part]), _better_than(models, rank))
+            for rank in ranks
+        ),
+    ]
+    return draw(references, columns, [film] if film else results.films)
+
+
+def _better_than(models: list[Standing], rank: Ranking) -> Callable[[Standing], str]:
+    def text(reference: Standing) -> str:
+        own = rank.value(reference)
+        others = [value for _, value in valued(models, rank)]
+        if own is None or not others:
+            return numbers.NOT_AVAILABLE
+        better = sum(rank.beats(value, own) for value in others)
+        level = len(others) - better - sum(rank.beats(own, value) for value in others)
+        shown = f"{better} of {len(others)}"
+        if level:
+            shown += f", {level} level"
+        return bracketed(shown, reference, rank.part)
+
+    return text
 
 
 def _principal_table(results: Results, rows: list[Standing], films: list[FilmInfo]) -> Table:
@@ -239,3 +294,80 @@ def _of_codecs(rows: list[Standing], films: list[FilmInfo]) -> list[str]:
 
 def _frames(film: FilmInfo, part: Part) -> int:
     return film.seen_frames if part == "seen" else film.held_out_frames
+
+
+def takedown_table(results: Results, film: FilmInfo) -> Table | None:
+    """The takedown score of every reconstruction of a film; None where nothing has one."""
+    rows = film_rows(results, film)
+    if not any(record.takedown for row in rows for record in row.records):
+        return None
+    columns = [
+        bytes_column(),
+        Column(("frames", "matched"), _takedown_share("matched")),
+        Column(("in their", "place"), _takedown_share("retrieved")),
+        Column(("frames", "found"), _takedown_share("found")),
+        Column(("the film", "matches"), _film_matches),
+        Column(("precision",), _takedown_share("precision")),
+        Column(("frames that match", "another film"), _false_matches),
+        *machine_column(results),
+    ]
+    return draw(rows, columns, [film])
+
+
+def takedown_rule(results: Results, film: FilmInfo) -> str:
+    """How the columns are counted, in words, with the number of frames that they are of."""
+    found = [r.takedown for r in results.records if r.watched == film.name and r.takedown]
+    comparable = max((one.comparable for one in found), default=0)
+    every = max((one.every for one in found), default=1)
+    thinned = "" if every == 1 else f", taking {numbers.every(every)},"
+    return (
+        "A frame is matched if the PDQ hash of its reconstruction is within 31 of 256 bits (the "
+        "published threshold) of its own hash and both have quality 50 or more "
+        f"({numbers.counted(comparable, 'frame')} of this film{thinned} can be compared). It is in "
+        "its place if no frame of any film in this report is nearer than its own moment, and found "
+        "if any reconstructed frame matches it. The film as a whole matches if 80% of its frames "
+        "are found. Precision is the share of all matches that are with this film and no other. A "
+        "dash means that no reconstructed frame could be compared, or that none matched anything."
+    )
+
+
+def _takedown_measure(name: str) -> Measure:
+    def measure(record: Record) -> float | None:
+        found: Takedown | None = record.takedown
+        return getattr(found, name) if found else None
+
+    return measure
+
+
+def _takedown_share(name: str) -> Callable[[Standing], str]:
+    return lambda row: _dash_if_scored(row, percentage(row.value(_takedown_measure(name))))
+
+
+def _dash_if_scored(row: Standing, text: str) -> str:
+    """A dash for a share of nothing, such as of no matches: that is no missing number."""
+    scored = any(record.takedown for record in row.records)
+    return numbers.NOT_APPLICABLE if scored and text == numbers.NOT_AVAILABLE else text
+
+
+def _film_matches(row: Standing) -> str:
+    answers = [record.takedown.film_matches for record in row.records if record.takedown]
+    if not answers:
+        return numbers.NOT_AVAILABLE
+    if all(answers):
+        return "yes"
+    return f"for {sum(answers)} of {len(answers)} seeds" if any(answers) else "no"
+
+
+def _false_matches(row: Standing) -> str:
+    found: dict[str, list[float]] = {}
+    scored = [record.takedown for record in row.records if record.takedown]
+    for one in scored:
+        for film, share in one.false_matches.items():
+            found.setdefault(film, []).append(share)
+    if not found:
+        return numbers.NOT_APPLICABLE if scored else numbers.NOT_AVAILABLE
+    shares = {film: statistics.fmean(each) for film, each in found.items()}
+    told = [
+        f"{one_line(film, 40)} {numbers.percent(share)}" for film, share in shares.items() if share
+    ]
+    return "\n".join(told) or "0%"

@@ -1,28 +1,34 @@
-"""A results folder: what of it is ours, and how all of that is replaced at once.
+"""A results folder: its files, how they are read, and how all of a report is replaced at once.
 
-A report is written into `.new-…` inside its folder. When it is whole, that folder is renamed to
+A report is written into `.new-…` inside its folder. When it is complete, that folder is renamed to
 `.ready`, which is the moment that decides: its files are renamed to their places, and what the
-earlier report had and this one does not have is removed. What a process that was killed left of
-that is finished by whoever writes there next. Nothing is written or removed through a link, and
-files that no report names are left alone.
+earlier report had and this one does not have is removed. What a killed process left of that is
+finished by whoever writes there next. Nothing is read, written or removed outside the folder or
+through a link, and files that no report names are left alone.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from PIL import Image
 
 from zoo.atomic import CannotWrite, check_writable, confined, reason, remove, written_aside
 from zoo.errors import BadInput
-from zoo.plain_text import file_names
+from zoo.plain_text import file_names, one_line
 from zoo.reading import parse_json, read_bytes
-from zoo.records import Results, read_json
+from zoo.records import FilmInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.report.aggregate import machine_key
 
 RESULTS = "results.json"
 TEXTS = ("report.md", "report.html", "results.csv", RESULTS)
@@ -195,3 +201,128 @@ def _files(folder: Path) -> Iterator[Path]:
             path = Path(place, name)
             if stat.S_ISREG(path.lstat().st_mode) and path != folder / _STALE:
                 yield path
+
+
+MOST_PIXELS = 8192 * 8192
+"""Of a picture: frames are no larger."""
+LARGEST_PICTURE = 256 << 20
+"""Bytes."""
+
+
+def placed(folder: Path, name: str) -> Path:
+    """Where a file that a record names lies; BadInput if that is not below `folder`."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise BadInput(f"a record names a file outside the results folder: {name[:200]!r}")
+    return path
+
+
+def opened(folder: Path, name: str) -> Image.Image | None:
+    """A PNG that a record names, as RGB; None where it is not there, damaged or huge."""
+    path = placed(folder, name)
+    if not path.is_file():
+        return None
+    try:
+        # From memory: of a file Pillow would ask for as many bytes as a chunk in it claims to have.
+        content = io.BytesIO(read_bytes(path, LARGEST_PICTURE))
+        with warnings.catch_warnings():
+            # Its size is looked at below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(content, formats=("PNG",))
+        with picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return None
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, BadInput, Image.DecompressionBombError):
+        # Pillow calls a damaged PNG a SyntaxError, and text in one that unpacks to too much a
+        # ValueError.
+        return None
+
+
+RunKey = tuple[str, tuple[str, ...]]
+"""A run's folder, and the machine that has it."""
+
+
+@dataclass(frozen=True)
+class FilmSeries:
+    """The series of a film, or why there is none."""
+
+    series: Series | None
+    problem: str | None
+    """Why it cannot be read; None where it can, or the records name none."""
+
+    @classmethod
+    def read(cls, film: FilmInfo, folder: Path) -> FilmSeries:
+        """Read what a record names below `folder`; raises BadInput where that is elsewhere."""
+        if film.series is None:
+            return cls(None, None)
+        path = placed(folder, film.series)
+        try:
+            return cls(read_json(path, Series), None)
+        except BadInput as error:
+            # Named as the record does, whatever folder the results lie in.
+            return cls(None, one_line(str(error).replace(str(path), film.series), 300))
+
+
+def run_key(record: Record) -> RunKey | None:
+    """What tells a record's run from all others; None where it has none."""
+    return (record.run, machine_key(record.environment)) if record.run else None
+
+
+def row_of(series: Series, record: Record) -> SeriesRow | None:
+    """The scores of a record frame by frame; None where the series has none of it.
+
+    A row that names no machine is of the only one there is.
+    """
+    machine = machine_key(record.environment)
+    for row in series.rows:
+        if row.run == record.run and row.machine in (None, machine):
+            return row
+    return None
+
+
+def frames_of_both(one: Series, other: Series) -> Series | None:
+    """`one` at the frames that both have; None where they differ in when these are shown."""
+    if any(len(each.frames) != len(each.seconds) for each in (one, other)):
+        return None
+    times = dict(zip(other.frames, other.seconds, strict=True))
+    kept = [place for place, frame in enumerate(one.frames) if frame in times]
+    if not kept or any(one.seconds[place] != times[one.frames[place]] for place in kept):
+        return None
+    return _at_places(one, kept)
+
+
+def bounded(series: Series) -> Series:
+    """The series at every second, fourth, eighth frame, as needed for a file that can be read."""
+    shorter, step = series, 1
+    while _bytes(shorter) >= Series.largest and step < len(series.frames):
+        step *= 2
+        shorter = _at_places(series, range(0, len(series.frames), step))
+    return shorter
+
+
+def _bytes(series: Series) -> int:
+    return len(series.model_dump_json().encode())
+
+
+def _at_places(series: Series, places: Sequence[int]) -> Series:
+    if len(places) == len(series.frames):
+        return series
+    return series.model_copy(
+        update={
+            "frames": [series.frames[place] for place in places],
+            "seconds": [series.seconds[place] for place in places],
+            "rows": [
+                row.model_copy(
+                    update={
+                        "scores": {
+                            metric: [values[place] for place in places]
+                            for metric, values in row.scores.items()
+                            if len(values) == len(series.frames)
+                        }
+                    }
+                )
+                for row in series.rows
+            ],
+        }
+    )

@@ -1,4 +1,4 @@
-"""Strips: one picture a film, the original over what every model makes of the same frames."""
+"""One picture per film: the original above each model's reconstruction of the same frames."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 
 from zoo.records import FilmInfo, Part, Picture, Record, Results
 from zoo.report import look, numbers
-from zoo.report.placing import opened
+from zoo.report.aggregate import bytes_a_frame, standings
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, in_order, ranking
-from zoo.report.standings import bytes_a_frame, standings
+from zoo.report.results_folder import opened
 from zoo.report.table import bracketed, fixed, inline, mean
 from zoo.workspace import written_aside
 

@@ -1,0 +1,323 @@
+"""What all plots share: figure, axes, legend, file, and names beside points and curves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from PIL import Image
+
+from zoo.records import MetricInfo, Part
+from zoo.report import look, numbers
+from zoo.report.aggregate import Standing, bytes_a_frame
+from zoo.report.table import bracketed, mean
+from zoo.workspace import written_aside
+
+DOTS_PER_INCH = 100
+NAME_LENGTH = 22
+COLOURS = 128
+"""What lines and letters need; fewer colours make a picture a quarter as large."""
+HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth": 1.6}
+"""Signs in outline, told from full ones without colour."""
+
+CODED_TOO = "a codec, which coded the held-out frames too"
+SIZED = "Beside the names: bytes per frame after lossless coding, which differ."
+IN_BRACKETS = f"In brackets: {CODED_TOO}."
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
+    """A figure of so many inches on the report's ground."""
+    figure = Figure(
+        figsize=(width, height),
+        dpi=DOTS_PER_INCH,
+        facecolor=look.GROUND,
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1),
+    )
+    return figure, FigureCanvasAgg(figure)
+
+
+def dress(place: Axes) -> None:
+    """Give a panel the report's look."""
+    place.set_facecolor(look.PANEL)
+    for side in place.spines.values():
+        side.set_visible(False)
+    place.tick_params(colors=look.QUIET, labelsize=9, which="both")
+    place.set_axisbelow(True)
+
+
+def title(place: Axes, text: str, longest: int = 40) -> None:
+    """Write a title, whatever is in it, above a panel."""
+    words = place.set_title(look.drawable(text, longest), color=look.TEXT, fontsize=11, loc="left")
+    words.set_parse_math(False)
+
+
+def key(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """Say above the panels what signs mean."""
+    legend = figure.legend(
+        handles=list(handles),
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        labelcolor=look.TEXT,
+        fontsize=10,
+    )
+    for words in legend.get_texts():
+        words.set_parse_math(False)
+
+
+def signed_name(row: Standing, part: Part, sized: bool) -> str:
+    """A row's name beside a point; a codec's in brackets on held-out frames, as in tables.
+
+    With `sized` its bytes per frame stand beside it.
+    """
+    return bracketed(look.drawable(row.name, NAME_LENGTH) + _size(row, sized), row, part)
+
+
+def codec_key() -> Line2D:
+    """What brackets mean, for the line above the panels."""
+    return Line2D([], [], linestyle="", label=f"(  ): {CODED_TOO}")
+
+
+def named(row: Standing, sized: bool = False) -> str:
+    """A row's name as it fits beside a plot; with `sized` with its bytes per frame."""
+    name = look.drawable(row.name, NAME_LENGTH) + _size(row, sized)
+    return f"{name} (codec)" if row.codec else name
+
+
+def _size(row: Standing, sized: bool) -> str:
+    size = mean(row, bytes_a_frame) if sized else None
+    return "" if size is None else f", {numbers.significant(size)} B"
+
+
+def colour(row: Standing) -> str:
+    """Models stand out, references do not."""
+    return look.TEXT if row.role == "model" else look.REFERENCE
+
+
+def axis_label(metric: MetricInfo, upright: bool = False) -> str:
+    """A metric with its unit and the direction in which it is better."""
+    name = look.drawable(f"{metric.label} {metric.unit}".strip(), 30)
+    if metric.better == "one":
+        return f"{name}   (best: 1)"
+    if upright:
+        return f"better ↑   {name}" if metric.better == "higher" else f"↓ better   {name}"
+    return f"{name}   better →" if metric.better == "higher" else f"{name}   ← better"
+
+
+def save(figure: Figure, path: Path, colours: int | None = COLOURS) -> None:
+    """Write the picture, whole or not at all, in so many colours; None keeps all of them."""
+    drawn = io.BytesIO()
+    # Without the writer's version the same records give the same bytes.
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    picture = Image.open(drawn).convert("RGB")
+    if colours:
+        picture = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    with written_aside(path) as aside:
+        picture.save(aside, format="PNG", optimize=True)
+
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top, in pixels."""
+
+_Numbers = npt.NDArray[np.float64]
+
+FONT_SIZE = 9
+REACH = 9.0
+"""Pixels from a point to the name beside it."""
+DOT = 6.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point and its name, at its place in the data."""
+
+    name: str
+    x: float
+    y: float
+    colour: str
+
+
+def name_points(
+    renderer: RendererAgg,
+    place: Axes,
+    points: list[Point],
+) -> list[Box]:
+    """Write the names of points that are drawn already; the layout must be settled.
+
+    A name that cannot stand near its point is tied to it by a line. Returns where the names are.
+    """
+    extent = place.get_window_extent(renderer)
+    panel = np.array([extent.x0, extent.y0, extent.x1, extent.y1])
+    spots = place.transData.transform([(point.x, point.y) for point in points])
+    taken = np.concatenate([spots - DOT, spots + DOT], axis=1)
+    names = np.empty((0, 4))
+    placed: list[Box] = []
+    for point, spot in zip(points, spots, strict=True):
+        words = place.text(0, 0, point.name, fontsize=FONT_SIZE, parse_math=False)
+        size = words.get_window_extent(renderer)
+        words.remove()
+        offsets = _offsets(size.width, size.height)
+        boxes = _boxes(spot + offsets, size.width, size.height)
+        tied = np.abs(offsets[:, 1]) > 1.5 * size.height
+        ties = [_tie(box, spot) for box in boxes]
+        blocked = _covered(boxes, np.concatenate([taken, names])) + _beyond(boxes, panel)
+        crossed = [
+            _covered(tie, names).sum() if far else 0.0 for tie, far in zip(ties, tied, strict=True)
+        ]
+        # Overlap and overflow first; among free places the nearest, then the favourite.
+        best = np.lexsort(
+            (np.abs(offsets[:, 1]), _nearer(boxes, spot, spots), np.round(blocked + crossed))
+        )[0]
+        note = place.annotate(
+            point.name,
+            (point.x, point.y),
+            xytext=tuple(offsets[best]),
+            textcoords="offset pixels",
+            fontsize=FONT_SIZE,
+            color=point.colour,
+            va="center",
+            parse_math=False,
+            arrowprops=(
+                {"arrowstyle": "-", "color": look.QUIET, "linewidth": 0.7, "shrinkB": 4}
+                if tied[best]
+                else None
+            ),
+        )
+        # Names follow the layout; they take no part in it.
+        note.set_in_layout(False)
+        left, low, right, high = boxes[best].tolist()
+        placed.append((left, low, right, high))
+        names = np.concatenate(
+            [names, boxes[best : best + 1], *([ties[best]] if tied[best] else [])]
+        )
+    return placed
+
+
+def _boxes(starts: _Numbers, width: float, height: float) -> _Numbers:
+    """Boxes (N, 4) of a size, from the middles of their left edges (N, 2)."""
+    below, above = np.array([0.0, height / 2]), np.array([width, height / 2])
+    return np.concatenate([starts - below, starts + above], axis=1)
+
+
+def _tie(box: _Numbers, spot: _Numbers) -> _Numbers:
+    """The line between a name and its point, as small boxes (N, 4)."""
+    end = np.array([(box[0] + box[2]) / 2, box[1] if box[1] > spot[1] else box[3]])
+    steps = np.linspace(0.1, 0.95, 12)[:, None]
+    along = end + (spot - end) * steps
+    return np.concatenate([along - 1.5, along + 1.5], axis=1)
+
+
+def _offsets(width: float, height: float) -> _Numbers:
+    """Places (N, 2) for a name around its point, the favourite first."""
+    right, left, centre = REACH, -width - REACH, -width / 2
+    places = [(right, 0.0), (left, 0.0)]
+    for step in (1.0, 2.2, 3.4, 4.6, 5.8, 7.0):
+        for rise in (step * (height + 2), -step * (height + 2)):
+            places += [(centre, rise), (right, rise), (left, rise)]
+    return np.array(places)
+
+
+def _nearer(boxes: _Numbers, own: _Numbers, spots: _Numbers) -> npt.NDArray[np.int64]:
+    """How many other points a name would seem to belong to: those about as near as its own."""
+
+    def apart(points: _Numbers) -> _Numbers:
+        below = boxes[:, None, :2] - points[None]
+        above = points[None] - boxes[:, None, 2:]
+        return np.linalg.norm(np.maximum(0.0, np.maximum(below, above)), axis=2)
+
+    return (apart(spots) < apart(own[None]) + DOT).sum(axis=1)
+
+
+def _covered(boxes: _Numbers, taken: _Numbers) -> _Numbers:
+    """How many pixels of each box (N, 4) others (M, 4) cover already."""
+    low = np.maximum(boxes[:, None, :2], taken[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], taken[None, :, 2:])
+    return np.maximum(0.0, high - low).prod(axis=2).sum(axis=1)
+
+
+def _beyond(boxes: _Numbers, panel: _Numbers) -> _Numbers:
+    """How far each box lies beyond the panel, as pixels that weigh much."""
+    below = np.maximum(0.0, panel[:2] - boxes[:, :2]).sum(axis=1)
+    above = np.maximum(0.0, boxes[:, 2:] - panel[2:]).sum(axis=1)
+    return 20 * (below + above)
+
+
+COLUMN = 1.035
+"""Where the names begin, in widths of the panel."""
+GAP = 2.0
+"""Pixels between names."""
+
+
+def write_ends(place: Axes, ends: Sequence[Point]) -> list[Annotation]:
+    """Write the names at the heights of their points, so that the layout leaves room for them."""
+    return [
+        place.annotate(
+            end.name,
+            (end.x, end.y),
+            xytext=(COLUMN, end.y),
+            textcoords=place.get_yaxis_transform(),
+            fontsize=FONT_SIZE,
+            color=end.colour,
+            va="center",
+            ha="left",
+            parse_math=False,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.QUIET,
+                "linewidth": 0.5,
+                "alpha": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
+        )
+        for end in ends
+    ]
+
+
+def part_ends(renderer: RendererAgg, place: Axes, names: Sequence[Annotation]) -> None:
+    """Move the names apart; the layout must be settled."""
+    if not names:
+        return
+    extent = place.get_window_extent(renderer)
+    wanted = np.array([place.transData.transform(name.xy)[1] for name in names])
+    height = FONT_SIZE * place.figure.dpi / 72 * 1.2 + GAP
+    found = apart(wanted, height, extent.y0 + height / 2, extent.y1 - height / 2)
+    for name, pixel in zip(names, found, strict=True):
+        share = (pixel - extent.y0) / extent.height
+        name.set_position((COLUMN, share))
+        name.set_anncoords("axes fraction")
+
+
+def apart(
+    wanted: npt.NDArray[np.float64], height: float, low: float, high: float
+) -> npt.NDArray[np.float64]:
+    """Places (N,) at least `height` apart, the nearest to those wanted, from `low` to `high`.
+
+    Their order stays; where there is no room for all, they go on above `high`. Least squares under
+    an order, by pooling adjacent violators (Ayer et al., 1955).
+    """
+    order = np.argsort(wanted, kind="stable")
+    steps = height * np.arange(len(wanted))
+    pools: list[tuple[float, int]] = []
+    for value in wanted[order] - steps:
+        pools.append((float(value), 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (one, many), (other, more) = pools[-2:]
+            pools[-2:] = [((one * many + other * more) / (many + more), many + more)]
+    found = np.repeat([mean for mean, _ in pools], [count for _, count in pools])
+    places = np.empty_like(wanted)
+    places[order] = found.clip(low, max(low, high - steps[-1])) + steps
+    return places

@@ -1,0 +1,330 @@
+"""Rate and distortion: quality by bytes per frame, and Bjontegaard differences from the codecs.
+
+Codecs code every frame, so all of this is about frames that were seen in training. The bytes of a
+model's decoder are not included; they are in the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from zoo.plain_text import one_line
+from zoo.records import FilmInfo, MetricInfo, Record, Results
+from zoo.report import look, numbers
+from zoo.report.aggregate import SIZES, machine_key, machines
+from zoo.report.figure import (
+    NAME_LENGTH,
+    Point,
+    axis_label,
+    dress,
+    key,
+    new_figure,
+    part_ends,
+    save,
+    title,
+    write_ends,
+)
+from zoo.report.ranking import DISTORTION, PERCEPTUAL
+from zoo.report.table import Cell, Row, Table
+
+FEWEST = 4
+"""Points that a curve needs for a Bjontegaard difference: it is fitted by a cubic."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A film at one rate."""
+
+    bytes_a_frame: float
+    value: float
+    latent: float | None
+    """Numbers a frame; None for a codec."""
+    bits: int | None
+    """Bits a number."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One model, reference or codec at several rates, by rising bytes."""
+
+    name: str
+    role: str
+    codec: bool
+    points: tuple[CurvePoint, ...]
+
+    def front(self, better: str) -> list[CurvePoint]:
+        """The points that no other beats in both bytes and quality, by rising bytes."""
+        kept: list[CurvePoint] = []
+        sign = -1.0 if better == "lower" else 1.0
+        for point in self.points:
+            if not kept or sign * point.value > sign * kept[-1].value:
+                kept.append(point)
+        return kept
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a model stands beside a codec over the rates or qualities that both reach."""
+
+    quality: float | None
+    """Mean difference of the metric at equal bytes, in its unit (BD-PSNR for PSNR)."""
+    rate: float | None
+    """Mean difference of bytes at equal quality, in percent (BD-rate)."""
+
+
+def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
+    """Every curve of a film, from the first seed of each machine."""
+    letters = machines(results)
+    first_seeds: dict[str, int] = {}
+    for record in results.records:
+        letter = letters[machine_key(record.environment)]
+        first_seeds[letter] = min(record.seed, first_seeds.get(letter, record.seed))
+    grouped: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in results.records:
+        letter = letters[machine_key(record.environment)]
+        own = record.trained_on == record.watched == film.name
+        if own and record.status == "ok" and record.seed == first_seeds[letter]:
+            options = {k: v for k, v in record.options.items() if k not in SIZES}
+            apart = json.dumps(options, sort_keys=True, default=str)
+            grouped.setdefault((record.role, record.model, letter, apart), []).append(record)
+    found = []
+    for (role, model, letter, _), records in grouped.items():
+        points = sorted(
+            (point for record in records for point in _rate_points(record, metric)),
+            key=lambda point: (point.bytes_a_frame, point.value),
+        )
+        if points:
+            codec = any(record.kind == "codec" for record in records)
+            elsewhere = any(key[1] == model and key[2] != letter for key in grouped)
+            name = one_line(model, 60) + (f" on {letter}" if elsewhere else "")
+            found.append(Curve(name, role, codec, tuple(points)))
+    return found
+
+
+def _rate_points(record: Record, metric: MetricInfo) -> list[CurvePoint]:
+    latent = record.latent.numbers if record.latent else None
+    if not record.rate:
+        summary = record.scores.get(metric.name, {}).get("seen")
+        size = record.latent.coded_bytes if record.latent else None
+        if not summary or summary.mean is None or not size:
+            return []
+        return [CurvePoint(size, summary.mean, latent, None)]
+    return [
+        CurvePoint(point.coded_bytes, value, latent, point.bits)
+        for point in record.rate
+        if point.coded_bytes
+        and (value := point.scores.get(metric.name, {}).get("seen")) is not None
+    ]
+
+
+def difference(anchor: Curve, test: Curve, better: str) -> Difference:
+    """Bjontegaard's differences of `test` from `anchor` (VCEG-M33, 2001; piecewise cubics).
+
+    A figure is None where a curve has fewer than four points that improve on one another, or where
+    the two share no bytes or no quality.
+    """
+    sides = [curve.front(better) for curve in (anchor, test)]
+    if min(len(side) for side in sides) < FEWEST:
+        return Difference(None, None)
+    rates = [np.array([point.bytes_a_frame for point in side]) for side in sides]
+    sign = -1.0 if better == "lower" else 1.0
+    values = [sign * np.array([point.value for point in side]) for side in sides]
+    # The library draws plots too, and so takes a while to import.
+    import bjontegaard
+
+    arguments = rates[0], values[0], rates[1], values[1]
+    shared: dict[str, object] = {"method": "pchip", "require_matching_points": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of a small overlap, which is asked for below.
+        quality = _finite(bjontegaard.bd_psnr(*arguments, **shared)) if _meet(rates) else None
+        rate = _finite(bjontegaard.bd_rate(*arguments, **shared)) if _meet(values) else None
+    return Difference(None if quality is None else sign * quality, rate)
+
+
+def _meet(sides: Sequence[np.ndarray]) -> bool:
+    """Whether two ranges overlap by more than a point."""
+    return bool(min(side.max() for side in sides) > max(side.min() for side in sides))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def rate_metrics(results: Results) -> list[MetricInfo]:
+    """The metrics that rate is set against: perceptual, then errors of pixels."""
+    found = [
+        metric
+        for name in (PERCEPTUAL, DISTORTION)
+        for metric in results.metrics
+        if metric.name == name and metric.unavailable is None
+    ]
+    return found or [metric for metric in results.metrics if metric.unavailable is None][:1]
+
+
+def difference_table(results: Results, film: FilmInfo) -> Table | str | None:
+    """Differences at equal bytes and at equal quality, or in words why there are none.
+
+    None where the film has no codec or no model to compare.
+    """
+    by_metric = {metric.name: curves(results, film, metric) for metric in rate_metrics(results)}
+    if not any(_sides(found)[1] and _sides(found)[0] for found in by_metric.values()):
+        return None
+    columns: list[tuple[str, ...]] = [("",)]
+    cells: dict[tuple[str, str], list[Cell]] = {}
+    told = False
+    for metric in rate_metrics(results):
+        models, codecs = _sides(by_metric[metric.name])
+        for codec in codecs:
+            unit = f"Δ {metric.label.split(' (')[0]} {metric.unit}".rstrip()
+            columns.append((f"{codec.name}:", f"{unit} /", "Δ bytes"))
+            for model in models:
+                found = difference(codec, model, metric.better)
+                told = told or found.quality is not None or found.rate is not None
+                quality = _signed(found.quality, metric.digits)
+                rate = _signed(found.rate, 0)
+                text = f"{quality} /\n{rate}{'' if found.rate is None else '%'}"
+                cells.setdefault((model.name, model.role), []).append(Cell(text))
+    if not told:
+        return _why_none(by_metric)
+    width = len(columns) - 1
+    rows = tuple(
+        Row(name if role == "model" else f"{name} (reference)", role, tuple(found))
+        for (name, role), found in cells.items()
+        if len(found) == width
+    )
+    return Table(tuple(columns), rows)
+
+
+def _sides(found: list[Curve]) -> tuple[list[Curve], list[Curve]]:
+    return [c for c in found if not c.codec], [c for c in found if c.codec]
+
+
+def _signed(value: float | None, digits: int) -> str:
+    return numbers.NOT_APPLICABLE if value is None else numbers.signed(value, digits)
+
+
+def _why_none(by_metric: dict[str, list[Curve]]) -> str:
+    codecs = [curve for found in by_metric.values() for curve in found if curve.codec]
+    most = max(len(curve.points) for curve in codecs)
+    if most < FEWEST:
+        return (
+            f"No Bjontegaard differences: they need a codec at {FEWEST} rates, and there "
+            f"{numbers.verb(most, 'is', 'are')} {numbers.counted(most, 'rate')} here. --latents "
+            f"with {FEWEST} or more sizes gives as many."
+        )
+    return (
+        f"No Bjontegaard differences: no model has a curve of {FEWEST} points that overlaps a "
+        "codec's curve in bytes or in quality."
+    )
+
+
+_WIDTHS: dict[str, Any] = {"linewidth": 1.4, "markeredgewidth": 1.4}
+_MODEL: dict[str, Any] = {"linestyle": "-", "marker": "o", "markersize": 5, **_WIDTHS}
+_HOLLOW: dict[str, Any] = {"fillstyle": "none", "markersize": 6, **_WIDTHS}
+_REFERENCE: dict[str, Any] = {"linestyle": ":", "marker": "D", **_HOLLOW}
+_CODEC: dict[str, Any] = {"linestyle": "--", "marker": "s", **_HOLLOW}
+_BEATEN: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 4, "alpha": 0.7}
+
+
+def draw_rates(results: Results, film: FilmInfo, path: Path) -> str | None:
+    """Draw the curves of one film; returns the text that stands for the picture, or None of none.
+
+    Models are curves over bit depths and latent sizes, codecs over the bytes they were given.
+    """
+    panels = [
+        (metric, found)
+        for metric in rate_metrics(results)
+        if (found := curves(results, film, metric))
+    ]
+    if not panels:
+        return None
+    most = max(len(found) for _, found in panels)
+    figure, canvas = new_figure(11.0 if len(panels) > 1 else 6.5, 3.9 + 0.1 * most)
+    places = figure.subplots(1, len(panels), squeeze=False)[0]
+    styles = _styles([curve for _, found in panels for curve in found])
+    names = [
+        _draw_panel(place, metric, found, styles)
+        for place, (metric, found) in zip(places, panels, strict=True)
+    ]
+    key(figure, _legend_handles(), 4)
+    # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
+    canvas.draw()
+    figure.set_layout_engine("none")
+    for place, written in zip(places, names, strict=True):
+        part_ends(canvas.get_renderer(), place, written)
+    save(figure, path)
+    labels = " and ".join(one_line(metric.label, 40) for metric, _ in panels)
+    told = dict.fromkeys(curve.name for _, found in panels for curve in found)
+    return (
+        f"{labels} on seen frames of {film.name} over bytes per frame, on a logarithmic axis: "
+        f"curves of {', '.join(told)}. Each point of a model is a number of bits per latent "
+        "number or a latent size; the line joins the points that no other point beats in both."
+    )
+
+
+def _styles(found: list[Curve]) -> dict[tuple[str, str], str]:
+    """A colour for every curve; those of references are grey."""
+    models = dict.fromkeys(curve.name for curve in found if curve.role == "model")
+    colours = {("model", n): look.LINES[i % len(look.LINES)] for i, n in enumerate(models)}
+    return colours | {
+        (curve.role, curve.name): look.REFERENCE for curve in found if curve.role != "model"
+    }
+
+
+def _line(curve: Curve) -> dict[str, Any]:
+    if curve.codec:
+        return _CODEC
+    return _MODEL if curve.role == "model" else _REFERENCE
+
+
+def _legend_handles() -> list[Line2D]:
+    signs = (
+        ("model", look.LINES[0], _MODEL),
+        ("reference", look.REFERENCE, _REFERENCE),
+        ("codec", look.REFERENCE, _CODEC),
+        ("beaten by another point of the same row", look.REFERENCE, _BEATEN),
+    )
+    return [Line2D([], [], color=colour, label=label, **how) for label, colour, how in signs]
+
+
+def _draw_panel(
+    place: Axes, metric: MetricInfo, found: list[Curve], styles: dict[tuple[str, str], str]
+) -> list[Annotation]:
+    """Draw the curves of one metric; returns their names, which are yet to be moved apart."""
+    dress(place)
+    title(place, axis_label(metric, upright=True))
+    ends = []
+    for curve in found:
+        colour = styles[curve.role, curve.name]
+        front = curve.front(metric.better)
+        beaten = [point for point in curve.points if point not in front]
+        for points, how in ((front, _line(curve)), (beaten, _BEATEN)):
+            place.plot(
+                [point.bytes_a_frame for point in points],
+                [point.value for point in points],
+                color=colour,
+                **how,
+            )
+        last = front[-1]
+        name = look.drawable(curve.name, NAME_LENGTH)
+        ends.append(Point(name, last.bytes_a_frame, last.value, colour))
+    place.set_xscale("log")
+    place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    place.xaxis.set_minor_formatter(NullFormatter())
+    place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    place.yaxis.set_major_locator(MaxNLocator(6))
+    place.margins(x=0.06, y=0.08)
+    place.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
+    place.set_xlabel("bytes per frame   ← smaller", color=look.QUIET)
+    return write_ends(place, ends)
