@@ -26,7 +26,7 @@ from benchmarks.trials import (
     spread_of,
     table,
 )
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.report.aggregate import LEAST_SEEDS
 from zoo.report.numbers import listed
 from zoo.report.ranking import size_classes

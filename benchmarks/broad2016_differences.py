@@ -18,19 +18,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.trials import spread_of
+from zoo.base.errors import ZooError
+from zoo.base.presets import preset_named
+from zoo.base.records import Part, Record
+from zoo.base.workspace import Workspace
 from zoo.compare.known import known_record
-from zoo.errors import ZooError
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.plugins import registry
-from zoo.presets import preset_named
-from zoo.records import Part, Record
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder
-from zoo.workspace import Workspace
 
 INTENDED, PUBLISHED = "broad2016", "broad2016_published"
 PRESET = "quick"

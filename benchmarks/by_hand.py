@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from zoo.autoencoder import PlayerParameters, Step
+from zoo.api.autoencoder import PlayerParameters, Step
 
 Gradients = dict[str, list[Tensor]]
 

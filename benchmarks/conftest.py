@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from zoo import environment
+from zoo.base import environment
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from zoo.frame_size import FrameSize
+from zoo.base.frame_size import FrameSize
 
 RATE = 25
 SHOT = 10 * RATE

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.trials import publish, table
+from zoo.base.records import Record
+from zoo.base.workspace import Workspace
 from zoo.cli.executor_choice import place_named
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate
@@ -23,11 +25,9 @@ from zoo.compare.plan import Cell
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
-from zoo.plugins import registry
-from zoo.records import Record
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 from zoo.training.watching import Moment
-from zoo.workspace import Workspace
 
 WORKERS = 2
 ELSEWHERE = {"cost", "spent", "environment"}

@@ -21,14 +21,14 @@ from typing import Any, Literal
 
 import torch
 
-from zoo import environment
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.base import environment
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest
 from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.stopping import StopRequest
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted

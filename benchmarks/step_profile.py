@@ -25,12 +25,12 @@ from unittest import mock
 import torch
 from torch import nn
 
-from zoo import environment
+from zoo.base import environment
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest
 from zoo.conformance.subject import scene_as_film
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.stopping import StopRequest
+from zoo.plugins.registry import registry
 from zoo.training.average import WeightAverage
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed

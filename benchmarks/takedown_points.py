@@ -16,19 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from zoo.architectures import build
-from zoo.codec import CodingTerms
+from zoo.api.codec import CodingTerms
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.training_frames import TrainingFrames
-from zoo.frame_size import FrameSize
 from zoo.matching.hashed_film import BATCH, HashedFilm, hash_film
 from zoo.matching.hashes import HashBuffer, Hashes
 from zoo.matching.pdq import pdq
 from zoo.matching.takedown import Takedown, takedown
-from zoo.plugins import registry
-from zoo.workspace import Workspace
+from zoo.plugins.model_building import build
+from zoo.plugins.registry import registry
 
 SIZE = FrameSize(256, 144)
 CPU = torch.device("cpu")

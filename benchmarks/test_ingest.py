@@ -18,11 +18,11 @@ import av
 import pytest
 from av.video.stream import VideoStream
 
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.workspace import Workspace
+from zoo.plugins.registry import registry
 
 SIZE = FrameSize(256, 144)
 ROUNDS = 5

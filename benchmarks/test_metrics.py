@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.evaluation.watch import BATCH, Judges, score_drawn
 from zoo.films.in_memory import film_of
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # On a CPU the time that this process had, which other programs do not lengthen.

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Autoencoder, Batch, Step
-from zoo.plugins import registry
-from zoo.presets import preset_named
+from zoo.api.autoencoder import Autoencoder, Batch, Step
+from zoo.base.presets import preset_named
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.players import Players
 
 QUICK = preset_named("quick")

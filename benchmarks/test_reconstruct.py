@@ -21,21 +21,21 @@ import pytest
 import torch
 from av.video.stream import VideoStream
 
-from zoo.architectures import build
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.evaluation.watch import batches, encode_film, film_batch
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
 from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
+from zoo.plugins.model_building import build
+from zoo.plugins.registry import registry
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.reconstruct import reconstruct, stretch_of
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.video.convert import Scaler
 from zoo.video.writer import Coding, video_file
-from zoo.workspace import Workspace
 
 SIZE = FrameSize(128, 72)
 FRAMES = 640

@@ -13,11 +13,11 @@ import torch
 
 from benchmarks.by_hand import WAYS, ByHand
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Batch, Step
+from zoo.api.autoencoder import Batch, Step
+from zoo.base.errors import BadInput
 from zoo.conformance.subject import Subject, scene, take_step
-from zoo.errors import BadInput
-from zoo.plugins import registry
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.compiling import choose_mode, compile_modules
 from zoo.training.heap import keep_freed_memory
 from zoo.training.players import Players

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zoo import environment
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.base import environment
+from zoo.base.records import Part
+from zoo.base.workspace import Workspace
 from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.watch import (
@@ -34,11 +36,9 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
-from zoo.records import Part
+from zoo.plugins.registry import registry
 from zoo.report.numbers import counted
 from zoo.training.jobs import Settings, ensure_trained, load_model
-from zoo.workspace import Workspace
 
 PARTS: tuple[Part, ...] = ("seen", "held_out")
 CLIPS = ("bikes", "bigbuckbunny", "carphone")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import zoo as the_zoo
-from zoo.autoencoder import LatentSpec
+from zoo.api.autoencoder import LatentSpec
+from zoo.base.frame_size import FrameSize
 from zoo.evaluation.anatomy import anatomy
-from zoo.frame_size import FrameSize
 
 SIZE = FrameSize(64, 36)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from zoo_plugins.layers import group_norm
-from zoo_plugins.structural_similarity import multiscale_similarity
-from zoo_plugins.vaegan import _gates
+from zoo_plugins.architectures.blocks.layers import group_norm
+from zoo_plugins.architectures.vaegan import _gates
+from zoo_plugins.metrics.structural_similarity import multiscale_similarity
 
 import zoo
 from zoo import Batch, FrameSize, Step
-from zoo.architectures import build_to_train
 from zoo.conformance.subject import scene, take_step
 from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.pretrained import WeightsUnavailable, feature_network, vgg16_features_state
 
 SIZE = FrameSize(64, 36)

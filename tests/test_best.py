@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from zoo_plugins.best import Best, Drawing, Nearness
-from zoo_plugins.byte_code import ByteCode
-from zoo_plugins.warped_components import WarpedComponents, reduced, warped
+from zoo_plugins.architectures.best import Best, Drawing, Nearness
+from zoo_plugins.architectures.blocks.byte_code import ByteCode
+from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 
 import zoo
 from zoo import Batch, FrameSize, Step
-from zoo.architectures import build as build_model
 from zoo.conformance.subject import scene, scene_as_film
 from zoo.evaluation.watch import film_batch
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames
-from zoo.plugins import registry
+from zoo.plugins.model_building import build as build_model
+from zoo.plugins.registry import registry
 
 SIZE = FrameSize(64, 36)
 

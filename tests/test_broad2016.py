@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from zoo_plugins.broad2016 import (
+from zoo_plugins.architectures.broad2016 import (
     Broad2016,
     Broad2016Published,
     Decoder,
@@ -15,11 +15,11 @@ from zoo_plugins.broad2016 import (
     zeros_around,
 )
 
-from zoo.architectures import build, build_to_train
-from zoo.autoencoder import Autoencoder, PlayerParameters, Step
+from zoo.api.autoencoder import Autoencoder, PlayerParameters, Step
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.subject import LATENT, Subject, extremes, scene, take_step
 from zoo.evaluation.decoder_weight import decoder_bytes
-from zoo.frame_size import FrameSize
+from zoo.plugins.model_building import build, build_to_train
 from zoo.training.players import Players
 
 SMALL = FrameSize(50, 38)

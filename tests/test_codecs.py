@@ -12,21 +12,21 @@ import av
 import numpy as np
 import pydantic
 import pytest
-from zoo_plugins.codecs import X264, X265, SvtAv1, VideoCodec
+from zoo_plugins.references.codecs import X264, X265, SvtAv1, VideoCodec
 
 from zoo import CodecOptions, CodedFilm, CodingTerms, FilmCodec
+from zoo.api.codec import TOLERANCE
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.records import Record, Results, read_json
+from zoo.base.workspace import Workspace
 from zoo.cli.options import read_sweep
-from zoo.codec import TOLERANCE
 from zoo.compare.known import config_of
 from zoo.compare.plan import check_options, plan, variants
-from zoo.errors import BadInput, ZooError
 from zoo.evaluation.coding import coding_config, ensure_coded
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.plugins import registry
-from zoo.records import Record, Results, read_json
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
-from zoo.workspace import Workspace
 
 CODECS = pytest.mark.parametrize("codec", [X264, X265, SvtAv1], ids=lambda codec: codec.name)
 COLOURS = [

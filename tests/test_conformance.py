@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import zoo.testing
-from zoo.autoencoder import Autoencoder, Loss, Optimizer
+from zoo.api.autoencoder import Autoencoder, Loss, Optimizer
 from zoo.conformance.suite import Finding, examine, examine_one, names_of_checks
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.testing import assert_conforms, conformance
 
 

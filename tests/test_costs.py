@@ -16,21 +16,21 @@ from rich.console import Console
 from torch import Tensor
 
 from tests.report.synthetic_results import ENVIRONMENT
-from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.metric import Unavailable
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Cost, Memory, Record, Throughput, read_json
+from zoo.base.workspace import Workspace
 from zoo.cli.bench_table import bench_table
 from zoo.compare import costs
 from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, subjects_of, with_costs
-from zoo.errors import BadInput
 from zoo.evaluation import cost, energy, memory, timing
 from zoo.evaluation.cost import Machine, measure_cost
 from zoo.evaluation.cost_subject import CostSubject
-from zoo.frame_size import FrameSize
-from zoo.metric import Unavailable
-from zoo.plugins import registry
-from zoo.records import Cost, Memory, Record, Throughput, read_json
+from zoo.plugins.registry import registry
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
-from zoo.workspace import Workspace
 
 CPU = torch.device("cpu")
 VALUES = 3 * 32 * 32

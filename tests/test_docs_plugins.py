@@ -15,15 +15,15 @@ import torch
 
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import comparison
-from zoo.codec import CodingTerms
+from zoo.api.codec import CodingTerms
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.conformance.subject import scene_as_film
 from zoo.conformance.suite import examine
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.plugins import Registry
+from zoo.plugins.registry import Registry
 from zoo.report.plugin_sections import SectionRegistry
-from zoo.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 DOCS = (ROOT / "docs" / "plugins.md").read_text()
@@ -108,8 +108,8 @@ def test_the_film_is_in_the_catalogue_and_opens(
 ) -> None:
     encode(modules / "holiday.mp4", drifting(64, 48, 30))
     found = registered("zoo_holiday")
-    monkeypatch.setattr("zoo.plugins.registry", lambda: found)
-    monkeypatch.setattr("zoo.plugins.films_of_plugins", lambda: found.films)
+    monkeypatch.setattr("zoo.plugins.registry.registry", lambda: found)
+    monkeypatch.setattr("zoo.plugins.registry.films_of_plugins", lambda: found.films)
     workspace = Workspace(modules / "workspace")
     entry = Catalogue.open(workspace).film("holiday")
     film = open_film(entry, FrameSize(64, 36), workspace)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo import environment
-from zoo.environment import VISIBLE, choose_device, choose_precision, gpus_named, shared_threads
-from zoo.errors import BadInput
+from zoo.base import environment
+from zoo.base.environment import (
+    VISIBLE,
+    choose_device,
+    choose_precision,
+    gpus_named,
+    shared_threads,
+)
+from zoo.base.errors import BadInput
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -19,9 +19,9 @@ from benchmarks.gpu import supervisor
 from benchmarks.gpu.stages import STAGES, Order, Plan, Setup, read_stage, stage_file
 from benchmarks.gpu.summary import as_markdown
 from benchmarks.gpu.supervisor import Supervisor
-from zoo.errors import BadInput
-from zoo.gpu_records import SUMMARY, GpuSummary, Item, SmokeResult, Stage, summaries
-from zoo.records import read_json, write_json
+from zoo.base.errors import BadInput
+from zoo.base.gpu_records import SUMMARY, GpuSummary, Item, SmokeResult, Stage, summaries
+from zoo.base.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 

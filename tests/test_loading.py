@@ -13,7 +13,7 @@ import torch
 
 import zoo as package
 from tests.archive.trained import film_in, reconstructed, train
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 
 @pytest.fixture

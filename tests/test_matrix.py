@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from zoo.api.metric import Metric, Unavailable
+from zoo.base.records import Record, Results, read_json
 from zoo.compare.work import ready_judges
 from zoo.evaluation.watch import Judges
-from zoo.metric import Metric, Unavailable
-from zoo.plugins import registry
-from zoo.records import Record, Results, read_json
+from zoo.plugins.registry import registry
 
 WORDS = (
     *("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--size", "32x32"),

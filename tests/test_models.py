@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.testing import conformance
 
 test_conformance = conformance(*registry().models.values(), *registry().references.values())

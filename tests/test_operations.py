@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.architectures import fits_directly
-from zoo.autoencoder import Autoencoder, Loss, Options
+from zoo.api.autoencoder import Autoencoder, Loss, Options
+from zoo.base.frame_size import FrameSize
+from zoo.base.presets import PRESETS
 from zoo.conformance.operations import Operations, operations_of_step
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.presets import PRESETS
+from zoo.plugins.model_building import fits_directly
+from zoo.plugins.registry import registry
 
 KEPT = Path(__file__).with_name("operations.json")
 MOST = 4 / 3

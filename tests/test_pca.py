@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from zoo_plugins import pca
-from zoo_plugins.pca import PrincipalComponents
+from zoo_plugins.references import pca
+from zoo_plugins.references.pca import PrincipalComponents
 
-from zoo.architectures import build
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames
+from zoo.plugins.model_building import build
 
 
 def film() -> Film:

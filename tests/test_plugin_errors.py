@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import zoo as zoo_
-from zoo.architectures import build
+from zoo.api.contract import Refused, check_contract
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.suite import examine, lines
-from zoo.contract import Refused, check_contract
-from zoo.errors import BadInput
-from zoo.frame_size import FrameSize
+from zoo.plugins.model_building import build
 from zoo.training.players import Players
 
 SIZE = FrameSize(64, 36)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
-from zoo.entry_points import PluginFile
-from zoo.plugins import Registry, registry
-from zoo.records import write_results
+from zoo.base.records import write_results
+from zoo.plugins.entry_points import PluginFile
+from zoo.plugins.registry import Registry, registry
 from zoo.report.plugin_sections import section_registry
 
 MODEL = """

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import zoo.autoencoder
-from zoo import hookspecs
-from zoo.architectures import parse_options
-from zoo.entry_points import installed, limit
-from zoo.errors import BadInput
-from zoo.plugins import Registry, registry
+import zoo.api.autoencoder
+from zoo.api import hookspecs
+from zoo.base.errors import BadInput
+from zoo.plugins.entry_points import installed, limit
+from zoo.plugins.model_building import parse_options
+from zoo.plugins.registry import Registry, registry
 
 GOOD = """
     import torch
@@ -203,7 +203,7 @@ def test_a_name_that_is_taken_is_refused_and_the_first_stays(
 
 
 def test_a_plugin_for_this_contract_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert zoo.autoencoder.CONTRACT_VERSION == hookspecs.CONTRACT_VERSION
+    assert zoo.api.autoencoder.CONTRACT_VERSION == hookspecs.CONTRACT_VERSION
     source = f"zoo_contract = {hookspecs.CONTRACT_VERSION}\n{textwrap.dedent(good('fits'))}"
     assert list(load(tmp_path, monkeypatch, fits=source).models) == ["fits"]
 
@@ -250,7 +250,7 @@ def test_no_plugin_takes_the_place_of_a_built_in_one(
     package(tmp_path, "aaa-early", ae=good("ae"), also=good("early"), measure=MEASURE)
     monkeypatch.syspath_prepend(str(tmp_path))
     found = Registry(installed("zoo"))
-    assert found.models["ae"].__module__ == "zoo_plugins.ae"
+    assert found.models["ae"].__module__ == "zoo_plugins.architectures.ae"
     assert found.origins["ae"].startswith("film-zoo ")
     assert "early" in found.models and "ae" in found.metrics
     (shadow,) = (p for p in found.plugins if p.package == "aaa-early" and p.name == "ae")

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from zoo_plugins.vqvae import Codebook, VectorQuantisedAutoencoder, finest_grid
+from zoo_plugins.architectures.vqvae import Codebook, VectorQuantisedAutoencoder, finest_grid
 
 import zoo as package
 from tests.archive.trained import film_in
-from zoo.architectures import build
+from zoo.api.autoencoder import Autoencoder, Step
 from zoo.archive.decode import FilmFile
-from zoo.autoencoder import Autoencoder, Step
-from zoo.entry_points import PluginFile
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
+from zoo.base.frame_size import FrameSize
+from zoo.plugins.entry_points import PluginFile
+from zoo.plugins.model_building import build
+from zoo.plugins.registry import registry
 from zoo.testing import conformance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -21,7 +21,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from zoo.errors import ZooError
+from zoo.base.errors import ZooError
 from zoo.pretrained import (
     PretrainedWeights,
     WeightsUnavailable,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo.conformance.suite import examine
-from zoo.plugins import Registry
+from zoo.plugins.registry import Registry
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.records import Results, Series, read_json
+from zoo.base.records import Results, Series, read_json
 from zoo.report.write import write_report
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import zoo.sources
-from zoo.plugins import registry
-from zoo.sources import source_digest
+import zoo.plugins.source_digest
+from zoo.plugins.registry import registry
+from zoo.plugins.source_digest import source_digest
 
 MODEL = '''
 import zoo
@@ -151,20 +151,20 @@ def test_built_in_architectures_are_told_apart_and_the_core_is_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: list[Path] = []
-    inner = zoo.sources._read
+    inner = zoo.plugins.source_digest._read
 
     def noted(path: Path, *rest: int) -> tuple[str, list[tuple[int, str]]]:
         read.append(path)
         return inner(path, *rest)
 
-    monkeypatch.setattr(zoo.sources, "_read", noted)
-    zoo.sources._digest.cache_clear()
+    monkeypatch.setattr(zoo.plugins.source_digest, "_read", noted)
+    zoo.plugins.source_digest._digest.cache_clear()
     models = registry().models
     assert source_digest(models["ae"]) != source_digest(models["vae"])
     assert {"ae.py", "layers.py"} <= {path.name for path in read}
-    assert {path.parent.name for path in read} == {"zoo_plugins"}
+    assert {path.parent.name for path in read} == {"architectures", "blocks"}
 
 
 def test_it_needs_no_torch() -> None:
-    words = "import sys, zoo.sources; sys.exit('torch' in sys.modules)"
+    words = "import sys, zoo.plugins.source_digest; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words]).returncode == 0

@@ -16,11 +16,11 @@ import torch
 import zoo as package
 from tests.films.making import drifting, encode
 from zoo.archive.decode import FilmFile, eyes_of, pictures
+from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges, samples_of
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.report.plugin_sections import section_registry
-from zoo.workspace import Workspace
 
 MODELS = """
     import torch

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.autoencoder import (
+    from zoo.api.autoencoder import (
         ANY,
         Autoencoder,
         Batch,
@@ -23,51 +23,51 @@ if TYPE_CHECKING:
         Players,
         Step,
     )
-    from zoo.codec import CodecOptions, CodedFilm, CodingTerms, FilmCodec
-    from zoo.errors import BadInput, ZooError
+    from zoo.api.codec import CodecOptions, CodedFilm, CodingTerms, FilmCodec
+    from zoo.api.hookspecs import hookimpl
+    from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
+    from zoo.api.recipe import Recipe
+    from zoo.base.errors import BadInput, ZooError
+    from zoo.base.frame_size import FrameSize
     from zoo.films.entry import FilmEntry
     from zoo.films.film import Film
     from zoo.films.training_frames import TrainingFrames
-    from zoo.frame_size import FrameSize
-    from zoo.hookspecs import hookimpl
-    from zoo.loading import Loaded, load
-    from zoo.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.pretrained import feature_network
-    from zoo.recipe import Recipe
+    from zoo.reconstruct.loading import Loaded, load
     from zoo.report.section import ReportSection
 
 _HOMES = {
     "TrainingFrames": "zoo.films.training_frames",
-    "Recipe": "zoo.recipe",
-    "LatentSpec": "zoo.autoencoder",
-    "Group": "zoo.autoencoder",
-    "Batch": "zoo.autoencoder",
-    "ANY": "zoo.autoencoder",
-    "Autoencoder": "zoo.autoencoder",
-    "BadInput": "zoo.errors",
-    "CodecOptions": "zoo.codec",
-    "CodedFilm": "zoo.codec",
-    "CodingTerms": "zoo.codec",
+    "Recipe": "zoo.api.recipe",
+    "LatentSpec": "zoo.api.autoencoder",
+    "Group": "zoo.api.autoencoder",
+    "Batch": "zoo.api.autoencoder",
+    "ANY": "zoo.api.autoencoder",
+    "Autoencoder": "zoo.api.autoencoder",
+    "BadInput": "zoo.base.errors",
+    "CodecOptions": "zoo.api.codec",
+    "CodedFilm": "zoo.api.codec",
+    "CodingTerms": "zoo.api.codec",
     "Film": "zoo.films.film",
-    "FilmCodec": "zoo.codec",
+    "FilmCodec": "zoo.api.codec",
     "FilmEntry": "zoo.films.entry",
-    "FrameSize": "zoo.frame_size",
-    "Loaded": "zoo.loading",
-    "Loss": "zoo.autoencoder",
-    "Losses": "zoo.autoencoder",
-    "Metric": "zoo.metric",
-    "Optimizer": "zoo.autoencoder",
-    "Options": "zoo.autoencoder",
-    "Players": "zoo.autoencoder",
+    "FrameSize": "zoo.base.frame_size",
+    "Loaded": "zoo.reconstruct.loading",
+    "Loss": "zoo.api.autoencoder",
+    "Losses": "zoo.api.autoencoder",
+    "Metric": "zoo.api.metric",
+    "Optimizer": "zoo.api.autoencoder",
+    "Options": "zoo.api.autoencoder",
+    "Players": "zoo.api.autoencoder",
     "ReportSection": "zoo.report.section",
-    "Step": "zoo.autoencoder",
-    "TemporalMetric": "zoo.metric",
-    "Unavailable": "zoo.metric",
-    "ZooError": "zoo.errors",
+    "Step": "zoo.api.autoencoder",
+    "TemporalMetric": "zoo.api.metric",
+    "Unavailable": "zoo.api.metric",
+    "ZooError": "zoo.base.errors",
     "feature_network": "zoo.pretrained",
-    "hookimpl": "zoo.hookspecs",
-    "load": "zoo.loading",
-    "shared": "zoo.metric",
+    "hookimpl": "zoo.api.hookspecs",
+    "load": "zoo.reconstruct.loading",
+    "shared": "zoo.api.metric",
 }
 
 __all__ = [

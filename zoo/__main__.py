@@ -1,6 +1,6 @@
 """The command `zoo`, and `python -m zoo` for launchers that start modules."""
 
-from zoo import stopping
+from zoo.base import interrupts
 
 
 def main() -> None:
@@ -8,15 +8,15 @@ def main() -> None:
 
     Signals are handled before anything else is imported, which may take seconds.
     """
-    stopping.handle_signals()
+    interrupts.handle_signals()
     try:
         from zoo.cli import main as command
 
         command()
     except BaseException:
         # A process that was asked to stop does not wait for libraries to put themselves away.
-        if stopping.asked():
-            stopping.end()
+        if interrupts.asked():
+            interrupts.end()
         raise
 
 

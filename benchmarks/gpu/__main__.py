@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from benchmarks.gpu.stages import STAGES, Setup
 from benchmarks.gpu.supervisor import Supervisor, scratch
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
 
 VIDEOS = {
     *(".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".ogv"),
@@ -67,7 +67,7 @@ def _run(asked: argparse.Namespace, began: float) -> None:
 
 def _device(word: str, tiny: bool) -> tuple[str, str]:
     """The device and its name; raises BadInput where it cannot be had."""
-    from zoo import environment
+    from zoo.base import environment
 
     try:
         device = environment.choose_device(word)
@@ -80,7 +80,7 @@ def _device(word: str, tiny: bool) -> tuple[str, str]:
 
 def _models(text: str) -> list[str]:
     """Names of models between commas; raises BadInput on one that there is not."""
-    from zoo.plugins import registry
+    from zoo.plugins.registry import registry
 
     return _words(text, list(registry().models), "model")
 

@@ -16,19 +16,19 @@ from benchmarks.gpu.material import (
     settings,
 )
 from benchmarks.gpu.worker import Here, Work
-from zoo.errors import ZooError
+from zoo.base.errors import ZooError
+from zoo.base.gpu_records import FilmResult, Item
+from zoo.base.records import Record, write_json
+from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.gpu_records import FilmResult, Item
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.panels import Original, Panel, Redrawn
 from zoo.reconstruct.reconstruct import reconstruct, stretch_of
-from zoo.records import Record, write_json
 from zoo.training.jobs import ensure_trained
 from zoo.video.writer import Coding
-from zoo.workspace import Workspace, written_aside
 
 MODELS = ("vaegan", "perceptual", "best")
 FILM_SECONDS = {False: 60.0, True: 1.5}

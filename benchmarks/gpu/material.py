@@ -6,19 +6,19 @@ import dataclasses
 from typing import Any
 
 from benchmarks.gpu.worker import Here
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import LATENTS
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.source import Source
-from zoo.frame_size import FrameSize
 from zoo.latents import latents as latents_file
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.reconstruct.eyes import Eyes
 from zoo.training.jobs import Settings, load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.workspace import Workspace
 
 TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
 MAIN = ("vaegan", "perceptual", "best", "broad2016", "vae")

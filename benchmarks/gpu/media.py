@@ -18,6 +18,9 @@ from benchmarks.gpu.material import (
 from benchmarks.gpu.smoke import train_once
 from benchmarks.gpu.throughput import Measure, timed
 from benchmarks.gpu.worker import Here, Work
+from zoo.api.metric import Unavailable
+from zoo.base.gpu_records import Item, MediaResult
+from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.timing import waiter
@@ -25,9 +28,6 @@ from zoo.evaluation.watch import Judges, batches, film_batch
 from zoo.films.catalogue import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.source import Source
-from zoo.gpu_records import Item, MediaResult
-from zoo.metric import Unavailable
-from zoo.workspace import Workspace
 
 DECODERS = ("cuda",)
 """Device types that are tried beside the processor."""

@@ -20,25 +20,25 @@ from benchmarks.gpu.material import (
 )
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work, told
-from zoo.architectures import build_to_train
-from zoo.errors import ZooError
+from zoo.api.sampling import Sampling
+from zoo.base.errors import ZooError
+from zoo.base.gpu_records import Item, Resume, SmokeResult
+from zoo.base.interrupts import StopRequest
+from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
-from zoo.gpu_records import Item, Resume, SmokeResult
+from zoo.plugins.model_building import build_to_train
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.reconstruct import reconstruct, stretch_of
-from zoo.sampling import Sampling
-from zoo.stopping import StopRequest
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
 from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.step import TrainingStep
 from zoo.training.watching import Interrupted, Moment
-from zoo.workspace import Workspace
 
 SECONDS = 3.0
 """Of the film that is tried on."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from zoo.gpu_records import (
+from zoo.base.gpu_records import (
     FilmResult,
     MachineResult,
     MediaResult,
@@ -17,7 +17,7 @@ from zoo.gpu_records import (
     ThroughputResult,
     WorkloadResult,
 )
-from zoo.records import read_json
+from zoo.base.records import read_json
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.gpu.stages import STAGES, Setup, read_stage, stage_file
-from zoo.atomic import written_aside
-from zoo.gpu_records import (
+from zoo.base.atomic_files import written_aside
+from zoo.base.gpu_records import (
     SUMMARY,
     GpuSummary,
     Item,
@@ -16,7 +16,7 @@ from zoo.gpu_records import (
     Stage,
     WorkloadResult,
 )
-from zoo.records import write_json
+from zoo.base.records import write_json
 
 CHECKS = ("step", "no waiting", "train", "resume", "evaluate", "reconstruct")
 

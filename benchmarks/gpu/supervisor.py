@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from benchmarks.gpu.stages import STAGES, Order, Setup, read_stage, stage_file
 from benchmarks.gpu.summary import write_summary
-from zoo.gpu_records import GpuSummary, Stage, State
-from zoo.records import write_json
+from zoo.base.gpu_records import GpuSummary, Stage, State
+from zoo.base.records import write_json
 
 POLL = 0.1
 RESERVE = 8.0

@@ -12,13 +12,13 @@ import torch
 from benchmarks.gpu.material import MAIN, architectures, settings
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work
-from zoo.autoencoder import Batch
-from zoo.errors import ZooError, is_out_of_memory
+from zoo.api.autoencoder import Batch
+from zoo.base.errors import ZooError, is_out_of_memory
+from zoo.base.gpu_records import Item, ThroughputResult
 from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.timing import waiter
-from zoo.gpu_records import Item, ThroughputResult
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.compiling import choose_mode
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 

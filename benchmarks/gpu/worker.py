@@ -22,12 +22,12 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.stages import Order, Setup, read_stage, stage_file
-from zoo import environment
-from zoo.errors import ZooError
+from zoo.api.metric import Unavailable
+from zoo.base import environment
+from zoo.base.errors import ZooError
+from zoo.base.gpu_records import Item
+from zoo.base.records import write_json
 from zoo.evaluation.memory import hand_back
-from zoo.gpu_records import Item
-from zoo.metric import Unavailable
-from zoo.records import write_json
 
 LINES = 12
 """Of a traceback, kept in a result."""

@@ -12,11 +12,11 @@ import torch
 from benchmarks.gpu.material import ingested, longest_film, part_of, settings
 from benchmarks.gpu.throughput import Measure
 from benchmarks.gpu.worker import Here, Work
-from zoo.architectures import build_to_train
-from zoo.errors import ZooError
-from zoo.gpu_records import Item, WorkloadResult
-from zoo.plugins import registry
-from zoo.stopping import StopRequest
+from zoo.base.errors import ZooError
+from zoo.base.gpu_records import Item, WorkloadResult
+from zoo.base.interrupts import StopRequest
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.compiling import choose_mode
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder

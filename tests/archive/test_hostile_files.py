@@ -21,12 +21,12 @@ from tests.archive.trained import film_in, train
 from zoo.archive.container import KEY, LARGEST_HEADER, _digest, _sealed_header, open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.facts import facts
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.workspace import Workspace
 from zoo.latents.latents import Latents
 from zoo.latents.packing import MOST_CODES
 from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
-from zoo.workspace import Workspace
+from zoo.plugins.registry import registry
 
 EXAMPLES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

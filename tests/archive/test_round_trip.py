@@ -20,9 +20,9 @@ from zoo.archive.container import open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.description import LONGEST_TEXT
 from zoo.archive.timing import ends_of, pack_ticks, steady_ticks, unpack_ticks
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.workspace import Workspace
 from zoo.video.writer import VideoWriter
-from zoo.workspace import Workspace
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from tests.video.flashing import flashing_film
+from zoo.base.workspace import Workspace
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.streaming import pictures
 from zoo.training.runs import find_runs
 from zoo.video.convert import Pixels
-from zoo.workspace import Workspace
 
 TIMES = [n / 25 for n in range(75)]
 TINY = ("--preset", "quick", "--size", "64x48", "--latent", "4", "--device", "cpu")

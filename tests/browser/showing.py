@@ -10,9 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from tests.report.synthetic_results import comparison, put_pictures, series
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Results, write_json
 from zoo.compare.videos import Stepping
-from zoo.frame_size import FrameSize
-from zoo.records import Results, write_json
 from zoo.video.writer import video_file
 
 SIZE = FrameSize(96, 54)

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from tests.test_plugins import good, package
-from zoo.entry_points import installed
-from zoo.isolation import _shared_state
-from zoo.plugins import Registry
+from zoo.plugins.entry_points import installed
+from zoo.plugins.isolation import _shared_state
+from zoo.plugins.registry import Registry
 
 LONG = "the-passion-of-joan-of-arc-1928-restored-gaumont-2015"
 TITLE = "Звенигора №1 - 東京物語 🎬"
@@ -189,7 +189,7 @@ def test_defaults_are_put_back_though_the_plugin_imports_torch_first(tmp_path: P
     package(tmp_path, "aaa-first", first=source)
     code = (
         "import sys\nassert 'torch' not in sys.modules\n"
-        "from zoo.entry_points import installed, load\n"
+        "from zoo.plugins.entry_points import installed, load\n"
         "points = [p for p in installed('zoo') if p.name == 'first']\n"
         "(plugin,) = load('zoo', points, lambda *_: None)\n"
         "import torch\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import zoo.plugins
-from zoo.records import Results, read_json
+import zoo.plugins.registry
+from zoo.base.records import Results, read_json
 
 TINY = ("--preset", "quick", "--size", "32x32", "--latent", "4", "--device", "cpu")
 
@@ -57,7 +57,7 @@ def test_train_leaves_a_run_folder_and_trains_once(zoo: Callable, workspace: Pat
 
 @pytest.fixture
 def broken_model(monkeypatch: pytest.MonkeyPatch) -> str:
-    plain = zoo.plugins.registry().models["ae"]
+    plain = zoo.plugins.registry.registry().models["ae"]
 
     class Broken(plain):  # type: ignore[misc, valid-type]
         name = "broken"
@@ -65,8 +65,8 @@ def broken_model(monkeypatch: pytest.MonkeyPatch) -> str:
         def losses(self, batch, step):
             raise ArithmeticError("not | enough\nof it")
 
-    monkeypatch.setitem(zoo.plugins.registry().models, "broken", Broken)
-    monkeypatch.setitem(zoo.plugins.registry().origins, "broken", "a test 0")
+    monkeypatch.setitem(zoo.plugins.registry.registry().models, "broken", Broken)
+    monkeypatch.setitem(zoo.plugins.registry.registry().origins, "broken", "a test 0")
     return "broken"
 
 

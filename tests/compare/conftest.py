@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.records import Results, read_json
+from zoo.base.records import Results, read_json
 
 ROOT = Path(__file__).parents[2]
 

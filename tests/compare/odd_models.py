@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pydantic
-import zoo_plugins.ae as ae
+import zoo_plugins.architectures.ae as ae
 
 import zoo
 from zoo import hookimpl

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from tests.report.synthetic_results import METRICS, comparison
+from zoo.base.errors import BadInput
+from zoo.base.records import Results, write_results
 from zoo.compare.earlier import refuse_another
 from zoo.compare.failure import failed_record
 from zoo.compare.known import config_of
 from zoo.compare.plan import plan, variants
-from zoo.errors import BadInput
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.plugins import registry
-from zoo.records import Results, write_results
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 
 

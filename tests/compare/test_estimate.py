@@ -11,6 +11,8 @@ from typing import Any, cast
 import pytest
 import torch
 
+from zoo.api.metric import Metric
+from zoo.base.workspace import Workspace
 from zoo.cli.comparison_display import show_estimate
 from zoo.cli.console import Console
 from zoo.compare.comparison import Comparison
@@ -23,10 +25,8 @@ from zoo.compare.work import ready_judges
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
-from zoo.metric import Metric
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
-from zoo.workspace import Workspace
 
 
 @pytest.mark.parametrize(

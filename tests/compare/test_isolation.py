@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.compare.conftest import finished, results_of
-from zoo.records import Results
+from zoo.base.records import Results
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.compare.works import Deed
-from zoo import stopping
+from zoo.base import interrupts
 from zoo.compare.places.inline import Inline
 from zoo.compare.places.place import Ended, Told, carried_out
 from zoo.compare.places.processes import Processes, lanes
@@ -166,7 +166,7 @@ def test_a_process_that_dies_with_work_it_did_not_begin_costs_none() -> None:
 
 def test_signals_of_the_terminal_reach_no_process_that_works(one: Processes) -> None:
     pid = done(one, Deed("return"))[0].result
-    for number in stopping.SIGNALS:
+    for number in interrupts.SIGNALS:
         os.kill(pid, number)
     assert done(one, Deed("return"))[0].result == pid
 

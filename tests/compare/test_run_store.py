@@ -14,13 +14,13 @@ import pytest
 import safetensors.numpy
 import torch
 
-from zoo import environment
+from zoo.base import environment
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.locks import alone
+from zoo.base.workspace import Workspace
 from zoo.compare import run_store
 from zoo.compare.run_store import RunStore
-from zoo.errors import BadInput, ZooError
-from zoo.locks import alone
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
-from zoo.workspace import Workspace
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.autoencoder import LatentSpec
+from zoo.api.autoencoder import LatentSpec
+from zoo.api.codec import FilmCodec
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep
-from zoo.codec import FilmCodec
 from zoo.compare.known import config_of
 from zoo.compare.plan import Cell, latent_bytes, plan, those_that_fit, variants
-from zoo.errors import BadInput
 from zoo.films.in_memory import film_of
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 
 QUICK = Settings.choose("quick")

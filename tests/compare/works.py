@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.base.interrupts import deferred_stop, saving
 from zoo.compare.places.place import Tell
 from zoo.compare.places.processes import PATIENCE
-from zoo.stopping import deferred_stop, saving
 from zoo.training.watching import Interrupted
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zoo.api.metric import Metric
+from zoo.base.records import Record
+from zoo.base.workspace import Workspace
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import _share
 from zoo.compare.places.inline import Inline
@@ -19,11 +22,8 @@ from zoo.compare.work import ready_judges
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
-from zoo.metric import Metric
-from zoo.plugins import registry
-from zoo.records import Record
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
-from zoo.workspace import Workspace
 
 METRIC = """
 import zoo

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from zoo.autoencoder import LatentSpec
-from zoo.errors import BadInput
+from zoo.api.autoencoder import LatentSpec
+from zoo.base.errors import BadInput
 from zoo.latents import latents as files
 from zoo.latents.latents import Encoded
 from zoo.latents.packing import MOST_CODES, pack, unpack

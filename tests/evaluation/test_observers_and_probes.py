@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 import zoo
+from zoo.api.metric import Metric
+from zoo.base.frame_size import FrameSize
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
 from zoo.evaluation.probes import invariance, plain_frames
 from zoo.evaluation.rate import DEPTHS, coarser, rate_points
@@ -23,10 +25,8 @@ from zoo.evaluation.watch import (
 )
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.frame_size import FrameSize
 from zoo.latents.quantise import Quantiser
 from zoo.matching.pdq import pdq
-from zoo.metric import Metric
 
 CPU = torch.device("cpu")
 SIZE = FrameSize(12, 8)

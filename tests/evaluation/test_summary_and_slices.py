@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from zoo.base.records import Summary
 from zoo.evaluation.summary import _interval, parts_of, summarise
 from zoo.evaluation.traits import slices, traits_of
 from zoo.films.in_memory import film_of
-from zoo.records import Summary
 
 
 def still_frames(levels: list[int]) -> np.ndarray:

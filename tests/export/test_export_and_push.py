@@ -13,10 +13,10 @@ import torch
 
 import zoo as package
 from tests.archive.trained import film_in, train
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput, ZooError
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput, ZooError
 from zoo.export import publish
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 
 FORMATS = [
     "torch",
@@ -117,10 +117,10 @@ def test_what_was_published_draws_the_same(zoo: Callable, film: Path) -> None:
 
 
 def test_scores_of_the_record_stand_in_the_card(zoo: Callable, film: Path) -> None:
+    from zoo.base.records import Record, Summary
+    from zoo.base.workspace import Workspace
     from zoo.export.publish import card
-    from zoo.records import Record, Summary
     from zoo.training.runs import find_runs
-    from zoo.workspace import Workspace
 
     (found,) = find_runs(Workspace(film.parent))
     loaded = package.load("vae", film=film)

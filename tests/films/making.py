@@ -11,11 +11,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry, parse_fps
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.workspace import Workspace
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.films.making import drifting, encode, opened
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def _survives(tmp_path: Path, data: bytes, seed: int) -> bool:
 
 
 def _small_real_clip(tmp_path: Path) -> bytes:
-    from zoo.plugins import registry
+    from zoo.plugins.registry import registry
 
     source = registry().films["carphone"].files[0]
     frames = []

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue, FilmEntry, parse_fps
-from zoo.workspace import Workspace
 
 EMBEDDED = {"bikes", "bigbuckbunny", "carphone"}
 
@@ -133,7 +133,7 @@ def test_films_added_by_several_processes_at_once_are_all_kept(workspace: Worksp
 import sys
 from pathlib import Path
 from zoo.films.catalogue import Catalogue
-from zoo.workspace import Workspace
+from zoo.base.workspace import Workspace
 
 catalogue = Catalogue(Workspace(Path(sys.argv[1])))
 print(flush=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.films.making import drifting, encode, opened
+from zoo.base.frame_size import FrameSize
+from zoo.base.locks import Held
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.cleaning import Stored, check_unused, find_stored, forget
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.locks import Held
-from zoo.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 USES = """

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.films.making import encode, opened, planar, rgb, texture
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
 from zoo.films import matrices
 from zoo.films.colour import Colour
 from zoo.films.film import Film

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from tests.films.making import drifting, encode, opened, rgb
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.cli import main
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.films.sheet import barcode, contact_sheet
-from zoo.frame_size import FrameSize
-from zoo.workspace import Workspace
 
 COLOURS = [(220, 30, 30), (30, 200, 30), (40, 40, 230)]
 

@@ -20,16 +20,16 @@ import pytest
 import torch
 
 from tests.films.making import drifting, encode, opened
-from zoo.atomic import CannotWrite
-from zoo.errors import BadInput, ZooError
+from zoo.base.atomic_files import CannotWrite
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films import ingestion
 from zoo.films.catalogue import FilmEntry
 from zoo.films.fingerprint import file_fingerprint
 from zoo.films.ingest import open_film
 from zoo.films.settings import IngestProgress
-from zoo.frame_size import FrameSize
 from zoo.matching.hashed_film import hash_film
-from zoo.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.films.making import drifting, encode, opened, rgb
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 from zoo.films.clock import FileClock
 from zoo.films.settings import IngestProgress
 from zoo.films.store import Join

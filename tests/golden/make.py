@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.video.flashing import flashing_film
-from zoo.locks import is_lock
+from zoo.base.locks import is_lock
 
 CHANGED = 1_700_000_000
 """When the film's file was last changed, in seconds since 1970: a store is known by it."""

@@ -19,14 +19,14 @@ import torch
 
 from tests.golden.make import EXPECTED, FILM, MODEL, settle
 from zoo.archive.container import _digest, _sealed_header, open_container
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.records import Record, Results, read_json
 from zoo.evaluation.watch import drawn
 from zoo.films.store import FrameStore, Manifest
 from zoo.latents.latents import Latents
 from zoo.latents.packing import unpack
 from zoo.latents.quantise import Quantiser
-from zoo.loading import Loaded, load
-from zoo.records import Record, Results, read_json
+from zoo.reconstruct.loading import Loaded, load
 from zoo.training.checkpoint import load_checkpoint
 from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFile

@@ -21,7 +21,10 @@ from tests.hostile import seeds
 from zoo.archive.container import _digest, _sealed_header, open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.facts import facts
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.records import Record, Results, Series, read_json
+from zoo.base.untrusted_files import read_arrays
+from zoo.base.workspace import Workspace
 from zoo.export.folder import SCALE, read_folder
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.decode import FilmDecoder
@@ -30,14 +33,11 @@ from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
 from zoo.films.survey import look_at
 from zoo.latents import latents
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
-from zoo.reading import read_arrays
-from zoo.records import Record, Results, Series, read_json
 from zoo.report.results_folder import opened
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
 from zoo.training.curves import draw_curves, last_entry, read_log
 from zoo.training.runs import find_runs
-from zoo.workspace import Workspace
 
 CPU = torch.device("cpu")
 

@@ -20,7 +20,10 @@ from tests.films.making import drifting, encode, opened
 from tests.hostile import seeds
 from tests.hostile.readers import CPU, READERS, outcome
 from tests.report.synthetic_results import comparison
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.records import Results, read_json, write_json
+from zoo.base.untrusted_files import read_array, read_arrays
+from zoo.base.workspace import Workspace
 from zoo.export.folder import read_folder
 from zoo.films import source
 from zoo.films.catalogue import Catalogue, FilmEntry, parse_fps
@@ -28,10 +31,7 @@ from zoo.films.decode import FilmDecoder
 from zoo.films.settings import IngestSettings
 from zoo.films.source import Source
 from zoo.films.survey import look_at
-from zoo.reading import read_array, read_arrays
-from zoo.records import Results, read_json, write_json
 from zoo.report.write import write_report
-from zoo.workspace import Workspace
 
 GIBI = 1 << 30
 HALF = 1 << 29

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from zoo.doctor import examine, machine, video
-from zoo.entry_points import Plugin
-from zoo.plugins import registry
+from zoo.plugins.entry_points import Plugin
+from zoo.plugins.registry import registry
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from zoo.errors import BadInput, ZooError
-from zoo.plain_text import error_line
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.text import error_line
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -23,7 +23,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("zoo.plugins.registry", fail)
+    monkeypatch.setattr("zoo.plugins.registry.registry", fail)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_every_verb_refuses_what_is_not_there_with_2_and_one_line(
 
 def test_ctrl_c_ends_a_command_with_130_and_no_traceback(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys, zoo.plugins\n"
+        "import os, signal, sys, zoo.plugins.registry\n"
         "from zoo.cli import main\n"
         # A shell that starts the tests in the background has them ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "zoo.plugins.registry = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "zoo.plugins.registry.registry = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.argv = ['zoo', 'models']\n"
         "main()\n"
     )

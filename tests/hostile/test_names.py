@@ -17,20 +17,20 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-import zoo.plugins
+import zoo.plugins.registry
 from tests.films.making import drifting, encode
 from tests.hostile.names import NAMES, is_inert
 from tests.report.synthetic_results import comparison
-from zoo.entry_points import Plugin
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Results
+from zoo.base.text import one_line
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.plain_text import one_line
-from zoo.records import Results
+from zoo.plugins.entry_points import Plugin
 from zoo.report.terminal import summary
 from zoo.report.write import write_report
-from zoo.workspace import Workspace
 
 # What the report chooses from a few words, what says how large a picture is, and when.
 KEPT = {"seen", "held_out", "other", "higher", "lower", "one", "typical", "best", "worst"}
@@ -67,7 +67,7 @@ def renamed(hostile: str, results: Results) -> Results:
 
 
 def _fields() -> set[str]:
-    import zoo.records as records
+    import zoo.base.records as records
 
     models = [kind for kind in vars(records).values() if hasattr(kind, "model_fields")]
     timings = {"train", "encode", "decode", "round_trip", "encode_one", "decode_one"}
@@ -249,8 +249,8 @@ def test_a_model_with_a_hostile_summary(zoo: Callable, monkeypatch: pytest.Monke
             assert is_inert(said.out)
 
 
-def zoo_registry() -> zoo.plugins.Registry:
-    return zoo.plugins.registry()
+def zoo_registry() -> zoo.plugins.registry.Registry:
+    return zoo.plugins.registry.registry()
 
 
 @pytest.mark.parametrize("kind", NAMES)

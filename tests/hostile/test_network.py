@@ -14,10 +14,10 @@ import pytest
 
 from tests.hostile import seeds
 from tests.report.synthetic_results import comparison
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.records import write_json
 from zoo.pretrained import ALEXNET, PretrainedWeights, fetch
 from zoo.pretrained.fetch import FetchFailed
-from zoo.records import write_json
 
 Answer = Callable[[socket.socket], None]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import zoo
-import zoo.plugins
-from zoo.entry_points import installed
-from zoo.plugins import ENTRY_POINT_GROUP, Registry
+import zoo.plugins.registry
+from zoo.plugins.entry_points import installed
+from zoo.plugins.registry import ENTRY_POINT_GROUP, Registry
 from zoo.report.plugin_sections import GROUP, SectionRegistry
 
 
@@ -40,7 +40,7 @@ def built_in() -> list[EntryPoint]:
 
 def things(kind: str) -> list[Any]:
     """A stranger's thing that has the name of a built-in one."""
-    known = zoo.plugins.registry()
+    known = zoo.plugins.registry.registry()
     if kind == "zoo_films":
         return [zoo.FilmEntry(name="bikes", files=(Path("mine.mp4"),))]
     bases = {
@@ -52,7 +52,7 @@ def things(kind: str) -> list[Any]:
 
 
 def codec() -> list[Any]:
-    return [type("Mine", (zoo.plugins.registry().codecs["x264"],), {})]
+    return [type("Mine", (zoo.plugins.registry.registry().codecs["x264"],), {})]
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_a_name_that_is_taken_stays_and_the_refusal_names_both(
     [said] = evil.errors
     assert f"the name {name!r} is taken by film-zoo" in said
 
-    monkeypatch.setattr("zoo.plugins.registry", lambda: registry)
+    monkeypatch.setattr("zoo.plugins.registry.registry", lambda: registry)
     shown = " ".join(zoo("plugins").out.replace("│", " ").split())
     assert "evil" in shown and "stranger" in shown and "taken" in shown
 
 
 def test_a_model_may_not_be_called_as_a_codec_or_a_reference(built_in: list[EntryPoint]) -> None:
-    base = zoo.plugins.registry().models["ae"]
+    base = zoo.plugins.registry.registry().models["ae"]
     for name in ("x264", "pca", "mean"):
         mine = type("Mine", (base,), {"name": name})
         registry = Registry([*built_in, Stranger("evil", zoo_models=lambda m=mine: [m])])  # type: ignore[list-item]
@@ -103,7 +103,7 @@ def test_a_model_may_not_be_called_as_a_codec_or_a_reference(built_in: list[Entr
 
 
 def test_two_strangers_with_one_name_are_told_apart() -> None:
-    base = zoo.plugins.registry().models["ae"]
+    base = zoo.plugins.registry.registry().models["ae"]
 
     def brings() -> list[Any]:
         return [type("Mine", (base,), {"name": "mine"})]
@@ -150,10 +150,10 @@ def test_every_run_and_every_record_says_who_brought_its_model(
 
 
 def zoo_origin(name: str) -> str:
-    return zoo.plugins.registry().origins[name]
+    return zoo.plugins.registry.registry().origins[name]
 
 
 def test_every_record_needs_an_origin() -> None:
-    from zoo.records import Record
+    from zoo.base.records import Record
 
     assert Record.model_fields["origin"].is_required()

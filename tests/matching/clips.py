@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.films.making import encode
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.metrics.spoiling import CPU, STILL, blurred, noisy
 from zoo import Metric
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 
 every_metric = pytest.mark.parametrize("metric", STILL, indirect=True)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from zoo_plugins import lpips
+from zoo_plugins.metrics import lpips
 
 from tests.metrics.spoiling import CPU, blurred, made
 from zoo import Unavailable
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 
 PICTURES = Path(__file__).resolve().parents[3] / "shared" / "lpips"
 

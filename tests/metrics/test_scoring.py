@@ -12,7 +12,7 @@ from zoo import BadInput, Metric, TemporalMetric, shared
 from zoo.evaluation import watch
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.watch import Judges
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 
 
 def test_batch_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.video.flashing import flashing_film
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained
-from zoo.workspace import Workspace
 
 TIMES = [n / 25 for n in range(75)]
 FLASHES = [0.4, 1.6, 2.6]

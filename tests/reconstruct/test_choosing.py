@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 from zoo.reconstruct.choosing import run_of
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run, Standing

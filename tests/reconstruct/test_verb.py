@@ -16,7 +16,7 @@ import pytest
 from tests.films.making import texture
 from tests.reconstruct.conftest import FLASHES, film_and_entry
 from tests.video.flashing import seen_and_heard
-from zoo.workspace import Workspace
+from zoo.base.workspace import Workspace
 
 Verb = Callable[..., "Said"]  # noqa: F821
 

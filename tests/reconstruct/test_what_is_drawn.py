@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from tests.reconstruct.conftest import film_and_entry
+from zoo.base.errors import ZooError
+from zoo.base.records import Record
+from zoo.base.workspace import Workspace
 from zoo.compare.drawing import drawn_frames
-from zoo.errors import ZooError
 from zoo.evaluation.evaluate import LATENTS, evaluate
 from zoo.evaluation.watch import BATCH, Judges, encode_film
 from zoo.films.film import Film
@@ -24,10 +26,8 @@ from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.opening import Opener
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.streaming import pictures
-from zoo.records import Record
 from zoo.training.runs import Run, find_runs
 from zoo.video.convert import Pixels
-from zoo.workspace import Workspace
 
 CPU = torch.device("cpu")
 

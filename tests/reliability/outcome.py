@@ -19,8 +19,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from zoo.archive.container import open_container
-from zoo.locks import is_lock
-from zoo.records import Results, Series
+from zoo.base.locks import is_lock
+from zoo.base.records import Results, Series
 from zoo.training.run_folder import RunFile
 
 TIMES = {"created", "seconds", "data_stall", "cost", "gpu_seconds", "wall_seconds"}

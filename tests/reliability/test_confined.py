@@ -12,8 +12,8 @@ import pytest
 from tests.reliability.conftest import HURRIED, VERBS, one_line, worked
 from tests.reliability.outcome import differences, outcome
 from tests.reliability.warm import Warm
-from zoo.atomic import confined, is_abandoned, remove
-from zoo.errors import BadInput
+from zoo.base.atomic_files import confined, is_abandoned, remove
+from zoo.base.errors import BadInput
 
 COMPARE = VERBS["compare"]
 _settings = COMPARE[COMPARE.index("ae") + 1 : COMPARE.index("--metrics")]

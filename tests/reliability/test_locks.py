@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from zoo.atomic import CannotWrite, replaced_folder, sweep, sweep_below, written_aside
-from zoo.errors import ZooError
-from zoo.locks import GaveUp, Held, alone, holder
+from zoo.base.atomic_files import CannotWrite, replaced_folder, sweep, sweep_below, written_aside
+from zoo.base.errors import ZooError
+from zoo.base.locks import GaveUp, Held, alone, holder
 
 HOLDS = """
 import sys
 from pathlib import Path
-from zoo.locks import alone
+from zoo.base.locks import alone
 with alone(Path(sys.argv[1]), "the thing", waiting=None):
     print("held", flush=True)
     sys.stdin.readline()
@@ -28,7 +28,7 @@ with alone(Path(sys.argv[1]), "the thing", waiting=None):
 WRITES = """
 import sys
 from pathlib import Path
-from zoo.atomic import written_aside
+from zoo.base.atomic_files import written_aside
 with written_aside(Path(sys.argv[1])) as aside:
     aside.write_text("half")
     print("begun", flush=True)
@@ -169,7 +169,7 @@ def test_the_old_folder_stays_where_the_new_one_fails(tmp_path: Path) -> None:
 DIES = """
 import os, sys
 from pathlib import Path
-from zoo import atomic
+from zoo.base import atomic_files
 renames = int(sys.argv[2])
 rename = Path.rename
 def dying(self, target):
@@ -179,7 +179,7 @@ def dying(self, target):
     renames -= 1
     return rename(self, target)
 Path.rename = dying
-with atomic.replaced_folder(Path(sys.argv[1])) as new:
+with atomic_files.replaced_folder(Path(sys.argv[1])) as new:
     (new / "a.txt").write_text("new")
 """
 
@@ -289,7 +289,7 @@ def test_many_writers_of_one_file_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from zoo.atomic import written_aside\n"
+        "from zoo.base.atomic_files import written_aside\n"
         "for turn in range(40):\n"
         "    with written_aside(Path(sys.argv[1])) as aside:\n"
         "        aside.write_text(sys.argv[2] * 50_000)\n"

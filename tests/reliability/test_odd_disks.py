@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from tests.films.making import drifting, encode, opened
-from zoo.atomic import CannotWrite, replaced_folder, sweep, written_aside
+from zoo.base.atomic_files import CannotWrite, replaced_folder, sweep, written_aside
+from zoo.base.errors import ZooError
+from zoo.base.file_lock import CannotLock
+from zoo.base.locks import Held, alone, holder
 from zoo.cli.console import check_folder, check_free
-from zoo.errors import ZooError
-from zoo.file_lock import CannotLock
-from zoo.locks import Held, alone, holder
 from zoo.report.results_folder import check_folder as report_folder
 
 fcntl = pytest.importorskip("fcntl")
@@ -33,7 +33,7 @@ fcntl.flock = flock
 HOLDS = """
 import sys
 from pathlib import Path
-from zoo.locks import alone
+from zoo.base.locks import alone
 with alone(Path(sys.argv[1]), "it", waiting=None):
     print("held", flush=True)
     sys.stdin.readline()
@@ -41,7 +41,7 @@ with alone(Path(sys.argv[1]), "it", waiting=None):
 LEFT = """
 import os, sys
 from pathlib import Path
-from zoo.atomic import written_aside
+from zoo.base.atomic_files import written_aside
 with written_aside(Path(sys.argv[1])) as aside:
     aside.write_text("half")
     os._exit(9)

@@ -23,8 +23,8 @@ PATIENCE = 120.0
 """Seconds for anything at all; how soon a verb ends is measured in benchmarks."""
 BEGIN = """
 import signal, sys, time
-from zoo import stopping
-stopping.GRACE, stopping.REPEAT = 0.6, 0.1
+from zoo.base import interrupts
+interrupts.GRACE, interrupts.REPEAT = 0.6, 0.1
 def body():
     {body}
 sys.argv = ["zoo"]
@@ -40,10 +40,10 @@ DEAF = """for line in ("begun", *["deaf"] * 9):
             time.sleep(60)
         except KeyboardInterrupt:
             pass"""
-SAVES = """with stopping.deferred_stop() as stop:
+SAVES = """with interrupts.deferred_stop() as stop:
         print("begun", flush=True)
         while not stop.asked: time.sleep(0.01)
-        with stopping.saving(): time.sleep(2)
+        with interrupts.saving(): time.sleep(2)
         print("saved", flush=True)"""
 SAVES_FOR_EVER = SAVES.replace("time.sleep(2)", "time.sleep(60)")
 

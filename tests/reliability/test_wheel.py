@@ -18,7 +18,7 @@ LARGEST = 1_000_000
 NEEDED = (
     "zoo/py.typed",
     "zoo/__main__.py",
-    "zoo_plugins/ae.py",
+    "zoo_plugins/architectures/ae.py",
     "zoo/report/viewer/static/app.js",
     "zoo/report/viewer/static/page.html.j2",
 )
@@ -109,7 +109,7 @@ def test_the_installed_wheel_works_without_the_checkout(installed: Path, tmp_pat
             sys.executable, "-P", "-m", "zoo", *words, cwd=tmp_path, PYTHONPATH=str(installed)
         )
 
-    where = "import zoo, zoo_plugins.ae; print(zoo.__file__, zoo_plugins.ae.__file__)"
+    where = "import zoo, zoo_plugins.architectures.ae as ae; print(zoo.__file__, ae.__file__)"
     found = said(sys.executable, "-P", "-c", where, cwd=tmp_path, PYTHONPATH=str(installed))
     assert all(str(installed) in path for path in found.split())
     assert "compare" in zoo("--help")

@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 WARMED = (
     *("zoo.cli.progress", "zoo.films.ingestion", "zoo.training.jobs", "zoo.compare.matrix"),
-    *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.loading"),
+    *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
     *("zoo.reconstruct.reconstruct", "zoo.archive.encode", "zoo.cli.comparison_display"),
 )
 STEPS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate"}
@@ -138,7 +138,7 @@ def serve() -> None:
     os.dup2(2, 1)
     for name in WARMED:
         importlib.import_module(name)
-    importlib.import_module("zoo.plugins").registry()
+    importlib.import_module("zoo.plugins.registry").registry()
     importlib.import_module("torch").set_num_threads(1)
     began: dict[int, float] = {}
     for line in sys.stdin:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
-from zoo.records import Results
+from zoo.base.records import Results
 
 
 @pytest.fixture

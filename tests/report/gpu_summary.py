@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.report.synthetic_results import ENVIRONMENT
-from zoo.gpu_records import (
+from zoo.base.gpu_records import (
     SUMMARY,
     FilmResult,
     GpuSummary,
@@ -20,7 +20,7 @@ from zoo.gpu_records import (
     ThroughputResult,
     WorkloadResult,
 )
-from zoo.records import write_json
+from zoo.base.records import write_json
 
 HERE = ENVIRONMENT.model_copy(
     update={

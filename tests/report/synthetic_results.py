@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
-from zoo.records import (
+from zoo.base.records import (
     Collapse,
     Cost,
     Environment,

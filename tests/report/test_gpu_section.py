@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.report.gpu_summary import put
 from tests.report.synthetic_results import comparison, put_pictures
-from zoo.gpu_records import SUMMARY
+from zoo.base.gpu_records import SUMMARY
 from zoo.report.gpu_section import gpu_sections
 from zoo.report.write import write_report
 

@@ -12,19 +12,8 @@ import torch
 from tests.hostile import seeds
 from tests.report.synthetic_results import comparison, foreign, pictures, record
 from zoo.archive import container
-from zoo.compare import earlier
-from zoo.compare.earlier import check_size
-from zoo.compare.plan import Cell, plan
-from zoo.errors import BadInput, ZooError
-from zoo.films import catalogue
-from zoo.films.catalogue import Catalogue
-from zoo.films.in_memory import film_of
-from zoo.latents import latents
-from zoo.latents.latents import Latents
-from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
-from zoo.reading import LARGEST_JSON
-from zoo.records import (
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.records import (
     RatePoint,
     Record,
     Results,
@@ -36,10 +25,21 @@ from zoo.records import (
     write_json,
     write_results,
 )
+from zoo.base.untrusted_files import LARGEST_JSON
+from zoo.base.workspace import Workspace
+from zoo.compare import earlier
+from zoo.compare.earlier import check_size
+from zoo.compare.plan import Cell, plan
+from zoo.films import catalogue
+from zoo.films.catalogue import Catalogue
+from zoo.films.in_memory import film_of
+from zoo.latents import latents
+from zoo.latents.latents import Latents
+from zoo.latents.quantise import Quantiser
+from zoo.plugins.registry import registry
 from zoo.report.merge import merge
 from zoo.report.results_folder import bounded
 from zoo.training.jobs import Settings
-from zoo.workspace import Workspace
 
 LONG = -1.2345678901234567e-100
 """A number that takes as many letters as any."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.synthetic_results import METRICS, record
 from tests.report.synthetic_results import film as a_film
-from zoo.records import LatentInfo, RatePoint, Record, Results
+from zoo.base.records import LatentInfo, RatePoint, Record, Results
 from zoo.report.rate_distortion import Curve, CurvePoint, curves, difference
 
 

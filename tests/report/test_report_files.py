@@ -22,8 +22,8 @@ from tests.report.synthetic_results import (
     failed,
     put_pictures,
 )
-from zoo.errors import BadInput
-from zoo.records import Results, Series, read_json
+from zoo.base.errors import BadInput
+from zoo.base.records import Results, Series, read_json
 from zoo.report import frame_strip, results_folder
 from zoo.report.write import write_report
 

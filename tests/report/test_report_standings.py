@@ -8,8 +8,8 @@ from rich.console import Console
 
 from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, METRICS, record
 from tests.report.synthetic_results import summary as summary_of
-from zoo.plain_text import file_names, one_line
-from zoo.records import LatentInfo, Results
+from zoo.base.records import LatentInfo, Results
+from zoo.base.text import file_names, one_line
 from zoo.report import numbers
 from zoo.report.aggregate import Standing, Value, score, standings
 from zoo.report.figure import Point, name_points

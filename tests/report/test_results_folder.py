@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
-from zoo.atomic import sweep_below
-from zoo.errors import BadInput, ZooError
-from zoo.records import Results, read_json, write_results
+from zoo.base.atomic_files import sweep_below
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.records import Results, read_json, write_results
 from zoo.report import results_folder
 from zoo.report.merge import merge
 from zoo.report.results_folder import (
@@ -300,7 +300,7 @@ def test_a_full_disk_is_told_of_the_users_folder(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("zoo.atomic.sync", full)
+    monkeypatch.setattr("zoo.base.atomic_files.sync", full)
     with pytest.raises(ZooError, match="the disk is full") as said:
         write_report(read_results(earlier), earlier)
     assert results_folder._NEW not in str(said.value)

@@ -24,7 +24,7 @@ from tests.report.synthetic_results import (
     record,
     summary,
 )
-from zoo.records import LatentInfo, Record, Results
+from zoo.base.records import LatentInfo, Record, Results
 from zoo.report import numbers
 from zoo.report.aggregate import Standing
 from zoo.report.costs import cost_table, timing_protocol

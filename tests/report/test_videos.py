@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 
 from tests.report.synthetic_results import record
-from zoo.codec import FilmCodec
+from zoo.api.codec import FilmCodec
+from zoo.base.records import FilmInfo, Record
+from zoo.base.workspace import Workspace
 from zoo.compare import drawing, videos
 from zoo.compare.drawing import Pixels, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.compare.videos import with_pictures_and_videos
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.plugins import registry
-from zoo.records import FilmInfo, Record
-from zoo.workspace import Workspace
+from zoo.plugins.registry import registry
 
 RATE = 30000 / 1001
 

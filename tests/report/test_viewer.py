@@ -22,8 +22,8 @@ from tests.report.synthetic_results import (
     put_pictures,
     write_page_of,
 )
-from zoo.errors import BadInput
-from zoo.records import Results
+from zoo.base.errors import BadInput
+from zoo.base.records import Results
 from zoo.report import viewer
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zoo.base.frame_size import FrameSize
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
 from zoo.training.run_folder import TrainingConfig
 
 SIZE = FrameSize(32, 32)

@@ -6,7 +6,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 
 from zoo.conformance.subject import Subject
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.average import WeightAverage
 
 

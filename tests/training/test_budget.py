@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.errors import BadInput
-from zoo.presets import PRESETS, Preset
+from zoo.base.errors import BadInput
+from zoo.base.presets import PRESETS, Preset
 from zoo.training.budget import Budget
 from zoo.training.jobs import Settings
 

@@ -15,9 +15,9 @@ import torch
 from safetensors import safe_open
 
 from tests.training.small import config_of
-from zoo.atomic import CannotWrite
+from zoo.base.atomic_files import CannotWrite
+from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
-from zoo.stopping import StopRequest
 from zoo.training import checkpoint, scribe
 from zoo.training.checkpoint import CheckpointWriter, Progress
 from zoo.training.engine import train

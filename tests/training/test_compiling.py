@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.small import config_of
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.sampling import Sampling, noise
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest
 from zoo.conformance.subject import take_step
-from zoo.errors import BadInput
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.sampling import Sampling, noise
-from zoo.stopping import StopRequest
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.compiling import CACHE_TAG, choose_mode, compile_modules
 from zoo.training.engine import train
 from zoo.training.jobs import Settings

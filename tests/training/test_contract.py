@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tests.training.small import SIZE, config_of
-from zoo.autoencoder import (
+from zoo.api.autoencoder import (
     Autoencoder,
     Batch,
     Group,
@@ -23,11 +23,11 @@ from zoo.autoencoder import (
     Players,
     Step,
 )
+from zoo.api.recipe import Recipe
+from zoo.base.errors import BadInput
 from zoo.conformance.subject import scene
-from zoo.errors import BadInput
 from zoo.films.film import Film
-from zoo.plugins import registry
-from zoo.recipe import Recipe
+from zoo.plugins.registry import registry
 from zoo.training.engine import train
 from zoo.training.jobs import Settings
 from zoo.training.ranks import launch
@@ -76,7 +76,7 @@ class Line(Autoencoder):
 
 
 def made() -> Line:
-    from zoo.architectures import add_training_modules
+    from zoo.plugins.model_building import add_training_modules
 
     torch.manual_seed(0)
     model = Line(SIZE, Options(latent=4))
@@ -151,7 +151,7 @@ def test_what_only_training_needs_is_not_kept(film: Film, tmp_path: Path, line: 
 
 
 def test_a_module_for_training_may_not_take_a_name_that_is_there() -> None:
-    from zoo.architectures import add_training_modules
+    from zoo.plugins.model_building import add_training_modules
 
     class Taken(Line):
         def training_modules(self):

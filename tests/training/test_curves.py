@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from tests.training.small import config_of
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
-from zoo.stopping import StopRequest
 from zoo.training import curves
 from zoo.training.curves import draw_curves, last_entry, read_log, spread
 from zoo.training.engine import train

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.small import config_of
-from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
-from zoo.errors import ZooError
+from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.base.errors import ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.stopping import StopRequest
+from zoo.plugins.registry import registry
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted

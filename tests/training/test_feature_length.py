@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.long_film import draw_film
 from benchmarks.watched import watched
-from zoo.frame_size import FrameSize
+from zoo.base.frame_size import FrameSize
 from zoo.training.curves import read_log
 from zoo.training.run_folder import RunFolder
 
@@ -32,10 +32,10 @@ import torch
 from benchmarks.watched import begin
 from zoo.films.catalogue import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
+from zoo.base.frame_size import FrameSize
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.workspace import Workspace
+from zoo.base.workspace import Workspace
 home = Path(sys.argv[1])
 begin()
 entry = FilmEntry(name="feature", files=(home / "feature.mp4",))

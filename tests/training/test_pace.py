@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 
 from tests.training.small import config_of
-from zoo.autoencoder import Autoencoder, Loss, Options
+from zoo.api.autoencoder import Autoencoder, Loss, Options
+from zoo.base.frame_size import FrameSize
 from zoo.cli.progress import losses_table
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame

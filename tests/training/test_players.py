@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.autoencoder import (
+from zoo.api.autoencoder import (
     Autoencoder,
     Batch,
     Loss,
@@ -18,9 +18,9 @@ from zoo.autoencoder import (
     PlayerParameters,
     Step,
 )
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.subject import Subject, scene, take_step
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.players import Players
 
 

@@ -13,11 +13,11 @@ import pytest
 import typer
 from filelock import FileLock
 
-from zoo.errors import BadInput
-from zoo.records import Environment, Record, Spent, Summary, write_json
+from zoo.base.errors import BadInput
+from zoo.base.records import Environment, Record, Spent, Summary, write_json
+from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
 from zoo.training.runs import Run, choose_run, find_runs, remove_run, short_digests
-from zoo.workspace import Workspace
 
 ENVIRONMENT = Environment(
     device="cpu",

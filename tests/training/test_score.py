@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.small import SIZE, config_of
-from zoo.architectures import build
+from zoo.api.sampling import STILLS, Sampling
+from zoo.base.errors import ZooError
 from zoo.conformance.subject import scene_as_film
-from zoo.errors import ZooError
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.plugins import registry
+from zoo.plugins.model_building import build
+from zoo.plugins.registry import registry
 from zoo.pretrained import resolution
-from zoo.sampling import STILLS, Sampling
 from zoo.training import engine, scribe
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.small import SIZE, config_of
-from zoo.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.base.interrupts import StopRequest
 from zoo.conformance.subject import Subject, scene
 from zoo.films.film import Film
-from zoo.plugins import registry
-from zoo.stopping import StopRequest
+from zoo.plugins.registry import registry
 from zoo.training.engine import train
 from zoo.training.memory import batch_that_fits
 from zoo.training.ranks import launch

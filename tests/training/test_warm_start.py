@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from tests.conftest import Said
+from zoo.base.workspace import Workspace
 from zoo.training.runs import find_runs
-from zoo.workspace import Workspace
 
 TINY = ("--preset", "quick", "--size", "32x32", "--set", "width=8", "--budget", "80frames")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.films.making import rgb, texture
-from zoo.errors import BadInput
-from zoo.frame_size import FrameSize
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 from zoo.video.convert import FILTERS, Scaler
 from zoo.video.layout import Grid
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo_plugins.codecs import SvtAv1
+from zoo_plugins.references.codecs import SvtAv1
 
-from zoo.codec import CodingTerms
+from zoo.api.codec import CodingTerms
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.subject import scene_as_film
 from zoo.doctor import video as doctor
-from zoo.frame_size import FrameSize
 from zoo.video.writer import Coding, video_file
 
 pytestmark = pytest.mark.skipif(

@@ -112,9 +112,9 @@ def test_a_walk_is_decided_by_its_seed(zoo: Callable, film: Path) -> None:
 
 @pytest.mark.parametrize("model", ["vae", "beta_vae", "vaegan", "broad2016"])
 def test_priors_are_seeded_and_of_the_latent_s_form(model: str) -> None:
-    from zoo.architectures import build
-    from zoo.frame_size import FrameSize
-    from zoo.plugins import registry
+    from zoo.base.frame_size import FrameSize
+    from zoo.plugins.model_building import build
+    from zoo.plugins.registry import registry
 
     network = build(registry().architecture(model), FrameSize(64, 36), {"latent": 5, "width": 4})
     drawn, again = (network.sample_prior(2000, torch.Generator().manual_seed(3)) for _ in range(2))

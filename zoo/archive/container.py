@@ -23,9 +23,9 @@ import pydantic
 from safetensors import SafetensorError, safe_open
 
 from zoo.archive.description import READ_VERSIONS, Description
-from zoo.errors import BadInput, ZooError
-from zoo.plain_text import one_line
-from zoo.workspace import written_aside
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.text import one_line
+from zoo.base.workspace import written_aside
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,27 +10,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from zoo.api.sampling import FilmSamples
 from zoo.archive.container import Container, most_levels, open_container
 from zoo.archive.description import TICKS, Description
 from zoo.archive.timing import Ticks, ends_of, unpack_ticks
 from zoo.archive.weights import fingerprint, model_of
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.evaluation.watch import BATCH
 from zoo.films.overlap import made_ahead
-from zoo.frame_size import FrameSize
 from zoo.latents.latents import Latents
 from zoo.latents.packing import unpack
 from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.reconstruct.eyes import Eyes
-from zoo.sampling import FilmSamples
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import find_runs
 from zoo.video.convert import Pixels, Scaler
 from zoo.video.sound_file import SoundFile
 from zoo.video.writer import Chapter, Coding, video_file
-from zoo.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zoo.architectures import latent_spec
 from zoo.archive.container import (
     LARGEST_LEVELS,
     Bytes,
@@ -36,13 +35,14 @@ from zoo.archive.description import (
 )
 from zoo.archive.timing import Ticks, pack_ticks
 from zoo.archive.weights import decoder_of, fingerprint
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.text import one_line
 from zoo.evaluation.watch import sample_batch, sample_batches, samples_of
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.latents.latents import Latents
 from zoo.latents.quantise import BITS, Quantiser
-from zoo.plain_text import one_line
+from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.eyes import Eyes
 from zoo.reconstruct.panels import Redrawn
 from zoo.reconstruct.reconstruct import Stretch, film_sound, stretch_of

@@ -7,7 +7,7 @@ import pydantic
 from zoo.archive.container import DECODER, Container
 from zoo.archive.description import TICKS
 from zoo.archive.timing import ends_of, unpack_ticks
-from zoo.frame_size import FrameSize
+from zoo.base.frame_size import FrameSize
 
 
 class Facts(pydantic.BaseModel):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.archive.description import TICKS
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 from zoo.films.time_code import FrameTimes
 
 Ticks = npt.NDArray[np.int64]

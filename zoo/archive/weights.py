@@ -11,13 +11,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from zoo.architectures import build, kept_state, parse_options
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.untrusted_files import check_tensors
 from zoo.evaluation.decoder_weight import decoder_tensors
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.reading import check_tensors
+from zoo.plugins.model_building import build, kept_state, parse_options
+from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig
 
 _MOST_BESIDE, _TIMES_AS_MUCH = 256 << 20, 16

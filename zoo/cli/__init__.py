@@ -83,8 +83,8 @@ def common(
 def main() -> None:
     """Run the command line; whatever goes wrong ends in one line and an exit code.
 
-    2 for wrong input, 1 for a failure, 130 for Ctrl-C (`zoo.stopping` has the other signals), 141
-    where nobody reads the output any more.
+    2 for wrong input, 1 for a failure, 130 for Ctrl-C (`zoo.base.interrupts` has the other
+    signals), 141 where nobody reads the output any more.
     """
     # Looked for here: the words can be wrong before any option is read.
     before_the_verb = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])

@@ -112,15 +112,15 @@ def decode(
 
     from zoo.archive.decode import FilmFile, eyes_of
     from zoo.archive.decode import decode as draw
+    from zoo.base.environment import choose_device
+    from zoo.base.frame_size import FrameSize
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, bar, check_free, teller
-    from zoo.environment import choose_device
     from zoo.films.time_code import format_time_code
-    from zoo.frame_size import FrameSize
     from zoo.reconstruct.ordering import parse_scale
     from zoo.training.jobs import whole_number
     from zoo.video.convert import libswscale_name
     from zoo.video.writer import Coding
-    from zoo.workspace import Workspace
 
     coding = Coding(codec, crf, speed)
     libswscale_name(scale_by)
@@ -172,8 +172,8 @@ def info(
 
 
 def _rows(found: Facts) -> dict[str, str]:
+    from zoo.base.text import one_line
     from zoo.films.time_code import format_time_code
-    from zoo.plain_text import one_line
     from zoo.report.numbers import rate, scaled, significant
 
     def times(share: float | None) -> str:

@@ -9,7 +9,7 @@ import typer
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
-    from zoo.autoencoder import Autoencoder
+    from zoo.api.autoencoder import Autoencoder
     from zoo.evaluation.cost_subject import CostSubject
     from zoo.training.jobs import Settings
 
@@ -47,15 +47,15 @@ def bench(
 
     from rich.markup import escape
 
+    from zoo.base.errors import BadInput
+    from zoo.base.records import write_json
+    from zoo.base.workspace import Workspace
     from zoo.cli.bench_table import bench_table
     from zoo.cli.console import Console
     from zoo.compare.costs import measure_all
-    from zoo.errors import BadInput
-    from zoo.plugins import registry
-    from zoo.records import write_json
+    from zoo.plugins.registry import registry
     from zoo.report.results_folder import check_folder
     from zoo.training.jobs import Settings
-    from zoo.workspace import Workspace
 
     if sort not in ORDERS:
         raise BadInput(f"--sort takes {' or '.join(ORDERS)}; not {sort!r}")

@@ -11,8 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from zoo.base.records import Memory, Throughput
 from zoo.compare.costs import TIMINGS, Bench, BenchRow
-from zoo.records import Memory, Throughput
 from zoo.report import numbers
 
 NAME_WIDTH = 20

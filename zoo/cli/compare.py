@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.base.errors import BadInput, ZooError
 from zoo.cli import options as opt
-from zoo.errors import BadInput, ZooError
 
 if TYPE_CHECKING:
     from zoo.films.catalogue import FilmEntry
@@ -99,6 +99,10 @@ def compare(
     import sys
     from dataclasses import replace
 
+    from zoo.base.environment import cores
+    from zoo.base.locks import alone_in
+    from zoo.base.presets import preset_named
+    from zoo.base.workspace import Workspace
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate
     from zoo.cli.console import Console, shown, teller
     from zoo.cli.executor_choice import place_named
@@ -108,19 +112,15 @@ def compare(
     from zoo.compare.gather import gather
     from zoo.compare.plan import check_options, those_that_fit, variants
     from zoo.compare.work import Measuring
-    from zoo.environment import cores
     from zoo.evaluation.watch import Judges
     from zoo.films.catalogue import Catalogue
-    from zoo.locks import alone_in
-    from zoo.plugins import registry
-    from zoo.presets import preset_named
+    from zoo.plugins.registry import registry
     from zoo.report.numbers import counted
     from zoo.report.plugin_sections import section_registry
     from zoo.report.results_folder import check_folder, new_report, put_in_place
     from zoo.report.terminal import summary
     from zoo.report.write import draw_report
     from zoo.training.jobs import MOST_THREADS, Settings, whole_number
-    from zoo.workspace import Workspace
 
     if not 0 <= videos < math.inf:
         raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")

@@ -13,17 +13,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from zoo.api.codec import FilmCodec
+from zoo.base.records import Record
+from zoo.base.text import one_line
 from zoo.cli.console import Console
 from zoo.cli.progress import LiveDisplay, losses_table
-from zoo.codec import FilmCodec
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import LEAST, LIMIT, Estimate, Share, estimate
 from zoo.compare.places.place import Place
 from zoo.compare.plan import Cell
 from zoo.compare.probe import CEILING, LONG, SHORT, Figure
 from zoo.evaluation.coding import ASKED
-from zoo.plain_text import one_line
-from zoo.records import Record
 from zoo.report.numbers import counted, duration, scaled, verb
 from zoo.training.watching import Moment
 

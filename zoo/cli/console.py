@@ -9,9 +9,9 @@ from typing import Any
 
 import rich.console
 
-from zoo.atomic import check_writable
-from zoo.errors import BadInput
-from zoo.plain_text import one_line
+from zoo.base.atomic_files import check_writable
+from zoo.base.errors import BadInput
+from zoo.base.text import one_line
 
 LONGEST = 2000
 """Letters of a line."""

@@ -19,11 +19,11 @@ def doctor(
 
     from rich.text import Text
 
+    from zoo.base.text import one_line
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.doctor.examine import examine
-    from zoo.plain_text import one_line
     from zoo.report.numbers import counted
-    from zoo.workspace import Workspace
 
     found = list(examine(Workspace.here()))
     problems = sum(finding.state == "problem" for finding in found)

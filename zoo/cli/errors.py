@@ -15,9 +15,9 @@ from pathlib import Path
 
 import typer
 
-from zoo import stopping
-from zoo.errors import BadInput, ZooError, is_out_of_memory, refusal
-from zoo.plain_text import error_line, one_line
+from zoo.base import interrupts
+from zoo.base.errors import BadInput, ZooError, is_out_of_memory, refusal
+from zoo.base.text import error_line, one_line
 
 DEBUG = "ZOO_DEBUG"
 """The environment variable that asks for tracebacks, as `zoo --debug` does."""
@@ -49,7 +49,7 @@ def end(error: BaseException, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     line, code = _told(error)
-    if stopping.asked() and code != INTERRUPTED:
+    if interrupts.asked() and code != INTERRUPTED:
         # What an interrupted library makes of it is no news.
         line, code = "", INTERRUPTED
     if debug:
@@ -110,7 +110,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UsageError):
         return _usage(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return "" if stopping.asked() else "interrupted", INTERRUPTED
+        return "" if interrupts.asked() else "interrupted", INTERRUPTED
     if is_out_of_memory(error):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
     if isinstance(error, OSError) and error.strerror:
@@ -128,7 +128,7 @@ def _told(error: BaseException) -> tuple[str, int]:
 
 def _line_of_plugin(error: BaseException) -> str | None:
     # Commands that load no plugin need not import what loads them.
-    loader = sys.modules.get("zoo.entry_points")
+    loader = sys.modules.get("zoo.plugins.entry_points")
     return loader.line_of_plugin(error) if loader else None
 
 

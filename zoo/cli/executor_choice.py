@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def place_named(
     `threads` is what a cell computes with on a CPU by itself, None for what torch has. Raises
     BadInput on the first word that is wrong, and where Ray cannot be reached.
     """
-    from zoo.environment import choose_device, gpus_named, shared_threads
+    from zoo.base.environment import choose_device, gpus_named, shared_threads
 
     if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
         raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
@@ -81,8 +81,8 @@ def _on_ray(
 ) -> Where:
     import torch
 
+    from zoo.base.environment import choose_device
     from zoo.compare.places.cluster import Cluster
-    from zoo.environment import choose_device
 
     if not re.fullmatch(r"auto|cpu|cuda", device):
         raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")

@@ -93,10 +93,10 @@ def push(
     """
     import tempfile
 
+    from zoo.base.offline import refuse_offline
     from zoo.cli.console import Console, check_folder, teller
     from zoo.export.publish import check_repo, write_folder
     from zoo.export.publish import push as upload
-    from zoo.network import refuse_offline
 
     check_repo(repo)
     if not dry_run:

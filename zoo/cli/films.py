@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
 
 if TYPE_CHECKING:
+    from zoo.base.workspace import Workspace
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
     from zoo.films.store import Bars, Part
-    from zoo.workspace import Workspace
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """Of a file's name; a film's name may have dots, but seldom one there."""
@@ -37,9 +37,9 @@ def films(context: typer.Context) -> None:
         return
     from rich.table import Table
 
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, shown
     from zoo.films.catalogue import Catalogue
-    from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     table = Table("film", "title", "files", "licence", "ingested at")
@@ -92,11 +92,11 @@ def add(
 
     With a name first, or --as-one NAME, all files are one film in several parts.
     """
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, teller
     from zoo.films.catalogue import Catalogue
     from zoo.films.naming import expanded, refuse_address
     from zoo.films.source import Source
-    from zoo.workspace import Workspace
 
     chosen, files = _name_and_files(words, name, as_one)
     workspace = Workspace.here()
@@ -170,10 +170,10 @@ def _name_and_files(
 @app.command("remove")
 def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
     """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
+    from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
     from zoo.films.cleaning import check_unused, forget
     from zoo.report.numbers import scaled
-    from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     catalogue = Catalogue.open(workspace)
@@ -202,13 +202,13 @@ def clean(
     """
     import sys
 
-    from zoo.errors import BadInput
+    from zoo.base.errors import BadInput
+    from zoo.base.locks import Held
+    from zoo.base.text import one_line
+    from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
     from zoo.films.cleaning import find_stored
-    from zoo.locks import Held
-    from zoo.plain_text import one_line
     from zoo.report.numbers import scaled
-    from zoo.workspace import Workspace
 
     found = find_stored(Catalogue.open(Workspace.here()), names or ())
     chosen = [one for one in found if every or one.unneeded]
@@ -256,15 +256,15 @@ def info(name: Name, size: Size = "256x144") -> None:
     """Print what is known of a film; shots and exact counts once it is ingested."""
     from rich.table import Table
 
+    from zoo.base.frame_size import FrameSize
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, shown
     from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingest import locate
     from zoo.films.store import FrameStore
     from zoo.films.survey import look_at
-    from zoo.frame_size import FrameSize
     from zoo.report.numbers import scaled
-    from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     frame = FrameSize.parse(size)
@@ -322,7 +322,7 @@ def sheet(
     ] = Path(),
 ) -> None:
     """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
-    from zoo.atomic import check_writable, written_aside
+    from zoo.base.atomic_files import check_writable, written_aside
     from zoo.films.sheet import barcode, contact_sheet
 
     check_writable(out)
@@ -339,11 +339,11 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
     Raises Exit after the last where one of several could not be used.
     """
+    from zoo.base.frame_size import FrameSize
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.films.catalogue import Catalogue
-    from zoo.frame_size import FrameSize
-    from zoo.workspace import Workspace
 
     workspace, frame = Workspace.here(), FrameSize.parse(size)
     console = Console(stderr=True)

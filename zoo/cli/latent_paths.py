@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.base.errors import BadInput
 from zoo.cli import options as opt
-from zoo.errors import BadInput
 
 if TYPE_CHECKING:
     from zoo.cli.console import Console
@@ -119,13 +119,13 @@ def interpolate(
     import numpy as np
     import torch
 
+    from zoo.base.errors import BadInput
     from zoo.cli.console import Console, bar
-    from zoo.errors import BadInput
     from zoo.evaluation.watch import samples_of
     from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.latent_walk.paths import KINDS, Space, between, frames_at
     from zoo.latent_walk.write import Video, write_walk
-    from zoo.loading import film_latents
+    from zoo.reconstruct.loading import film_latents
 
     kind = next((each for each in KINDS if each == path), None)
     if kind is None:
@@ -195,10 +195,10 @@ def sample(
     """
     import math
 
+    from zoo.base.errors import BadInput
     from zoo.cli.console import Console, bar
-    from zoo.errors import BadInput
     from zoo.latent_walk.write import Video, write_walk
-    from zoo.loading import prior_sample
+    from zoo.reconstruct.loading import prior_sample
 
     if not 1 <= count <= MOST:
         raise BadInput(f"--count is from 1 to {MOST:,}; not {count}")
@@ -251,11 +251,11 @@ def walk(
     Every moment is drawn from the normal distribution with the mean and covariance of the film's
     latents, within their range. Works with every model, whether or not it has a prior.
     """
+    from zoo.base.errors import BadInput
     from zoo.cli.console import Console, bar
-    from zoo.errors import BadInput
     from zoo.latent_walk.paths import drift
     from zoo.latent_walk.write import Video, write_walk
-    from zoo.loading import film_latents
+    from zoo.reconstruct.loading import film_latents
 
     count, rate = count_of(seconds, fps)
     if not 0 < pace <= MOST_SECONDS:

@@ -45,13 +45,13 @@ def match(
     """
     import json
 
+    from zoo.base.environment import choose_device
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.environment import choose_device
     from zoo.films.catalogue import Catalogue
     from zoo.films.source import Source
     from zoo.matching.search import search
     from zoo.training.jobs import whole_number
-    from zoo.workspace import Workspace
 
     whole_number(every, "--every")
     chosen = choose_device(device)
@@ -74,7 +74,7 @@ def match(
 
 
 def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
-    from zoo.errors import BadInput
+    from zoo.base.errors import BadInput
 
     if len(entries) != 1:
         raise BadInput(f"two films are matched, each named once; {word!r} is {len(entries)}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from zoo.autoencoder import Autoencoder
-    from zoo.codec import FilmCodec
+    from zoo.api.autoencoder import Autoencoder
+    from zoo.api.codec import FilmCodec
     from zoo.evaluation.anatomy import Anatomy
 
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
@@ -24,8 +24,8 @@ def models(context: typer.Context) -> None:
     from rich.table import Table
 
     from zoo.cli.console import Console, shown
-    from zoo.entry_points import LIMIT
-    from zoo.plugins import registry
+    from zoo.plugins.entry_points import LIMIT
+    from zoo.plugins.registry import registry
 
     found = registry()
     table = Table("model", "role", "what it is", "from")
@@ -70,14 +70,14 @@ def show(
     """Show a model's options, shapes, parameters and multiply-adds."""
     from rich.table import Table
 
-    from zoo.architectures import fits_directly, parse_options
+    from zoo.base.frame_size import FrameSize
+    from zoo.base.presets import preset_named
     from zoo.cli.console import Console, shown
     from zoo.cli.options import read_settings
     from zoo.conformance.operations import operations_of_step
     from zoo.evaluation.anatomy import anatomy
-    from zoo.frame_size import FrameSize
-    from zoo.plugins import registry
-    from zoo.presets import preset_named
+    from zoo.plugins.model_building import fits_directly, parse_options
+    from zoo.plugins.registry import registry
 
     architecture = registry().architecture(name)
     latent = preset_named(preset).latent
@@ -176,9 +176,9 @@ def check(
 
 def _named(word: str) -> list[type[Autoencoder]]:
     """The model of that name, or all that a file brings; raises BadInput where there is none."""
-    from zoo.entry_points import is_file_name, plugin_file
-    from zoo.errors import BadInput
-    from zoo.plugins import add_file, registry
+    from zoo.base.errors import BadInput
+    from zoo.plugins.entry_points import is_file_name, plugin_file
+    from zoo.plugins.registry import add_file, registry
 
     if not is_file_name(word):
         return [registry().architecture(word)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 if TYPE_CHECKING:
     from zoo.cli.console import Console
@@ -140,13 +140,13 @@ def open_run(
     """
     import torch
 
+    from zoo.base.environment import choose_device
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import teller
     from zoo.cli.progress import ingest_with_progress
-    from zoo.environment import choose_device
-    from zoo.loading import find_run
+    from zoo.reconstruct.loading import find_run
     from zoo.reconstruct.opening import Opener
     from zoo.training.jobs import whole_number
-    from zoo.workspace import Workspace
 
     chosen = choose_device(device)
     workspace = Workspace.here()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zoo.conformance.suite import Thing
-    from zoo.entry_points import Plugin
+    from zoo.plugins.entry_points import Plugin
 
 app = typer.Typer(help="Plugins: what they add, and whether it works.", rich_markup_mode=None)
 
@@ -25,7 +25,7 @@ def plugins(context: typer.Context) -> None:
     from rich.table import Table
 
     from zoo.cli.console import Console, shown
-    from zoo.entry_points import LIMIT
+    from zoo.plugins.entry_points import LIMIT
 
     table = Table("plugin", "from", "adds", "problem")
     for column in table.columns:
@@ -88,7 +88,7 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
 
 
 def _all_plugins() -> list[Plugin]:
-    from zoo.plugins import registry
+    from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
 
     return [*registry().plugins, *section_registry().plugins]
@@ -96,9 +96,9 @@ def _all_plugins() -> list[Plugin]:
 
 def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     """What a word names: lines on what did not load, and things; BadInput if that is nothing."""
-    from zoo.entry_points import BUILT_IN, is_file_name, plugin_file
-    from zoo.errors import BadInput
-    from zoo.plugins import add_file
+    from zoo.base.errors import BadInput
+    from zoo.plugins.entry_points import BUILT_IN, is_file_name, plugin_file
+    from zoo.plugins.registry import add_file
     from zoo.report.plugin_sections import add_section_file
 
     if word is not None and is_file_name(word):
@@ -123,7 +123,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
 
 def _things(plugins: Iterable[Plugin]) -> Iterator[Thing]:
     """What plugins have added."""
-    from zoo.plugins import registry
+    from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
 
     known = registry()

@@ -18,17 +18,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.locks import say
+from zoo.base.text import one_line
+from zoo.base.workspace import Workspace
 from zoo.cli.console import LONGEST, shown
-from zoo.errors import BadInput, ZooError
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.settings import IngestProgress
-from zoo.frame_size import FrameSize
-from zoo.locks import say
-from zoo.plain_text import one_line
 from zoo.training.watching import PARTS, Moment, Score, in_words
-from zoo.workspace import Workspace
 
 T = TypeVar("T")
 

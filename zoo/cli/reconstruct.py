@@ -68,12 +68,13 @@ def reconstruct(
     """
     import torch
 
+    from zoo.base.environment import choose_device
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, bar, teller
     from zoo.cli.progress import ingest_with_progress
-    from zoo.environment import choose_device
-    from zoo.errors import BadInput
     from zoo.films.time_code import format_time_code, parse_time_code
-    from zoo.loading import find_run
+    from zoo.reconstruct.loading import find_run
     from zoo.reconstruct.opening import Opener, run_size
     from zoo.reconstruct.ordering import check_place, default_name, parse_scale
     from zoo.reconstruct.panels import Original, Panel, Redrawn
@@ -82,7 +83,6 @@ def reconstruct(
     from zoo.training.jobs import whole_number
     from zoo.video.convert import libswscale_name
     from zoo.video.writer import Coding
-    from zoo.workspace import Workspace
 
     coding = Coding(codec, crf, speed)
     libswscale_name(scale_by)
@@ -145,8 +145,8 @@ def reconstruct(
 
 def _models(model: str | None, models: str | None, run: str | None) -> list[str | None]:
     """The names that were given, each once; one None where a run alone says which it is."""
-    from zoo.errors import BadInput
-    from zoo.plugins import registry
+    from zoo.base.errors import BadInput
+    from zoo.plugins.registry import registry
 
     if model and models:
         raise BadInput("name one model, or several with --models; not both")

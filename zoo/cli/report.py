@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from zoo.records import Results
+    from zoo.base.records import Results
 
 
 def report(
@@ -32,12 +32,12 @@ def report(
 
     Needs no torch, no film and no run.
     """
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, shown
-    from zoo.errors import BadInput
     from zoo.report.merge import merge
     from zoo.report.plugin_sections import section_registry
     from zoo.report.terminal import summary
-    from zoo.workspace import Workspace
 
     chosen = folders or [Workspace.here().results]
     if into is not None:
@@ -56,8 +56,8 @@ def report(
 
 
 def _again(folder: Path) -> tuple[Results, Path]:
-    from zoo.atomic import sweep_below
-    from zoo.locks import alone_in
+    from zoo.base.atomic_files import sweep_below
+    from zoo.base.locks import alone_in
     from zoo.report.results_folder import read_results
     from zoo.report.write import write_report
 

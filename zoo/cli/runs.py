@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from zoo.records import Part, Record
+    from zoo.base.records import Part, Record
     from zoo.training.run_folder import RunFile
     from zoo.training.runs import Run
 
@@ -26,9 +26,9 @@ def runs(context: typer.Context) -> None:
     """List the runs of the workspace."""
     if context.invoked_subcommand:
         return
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import WIDE, Console
     from zoo.training.runs import find_runs
-    from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     found = find_runs(workspace)
@@ -50,13 +50,13 @@ def runs(context: typer.Context) -> None:
 @app.command("show")
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     """Show a run: its settings, what it had, losses, scores and files."""
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.errors import BadInput
     from zoo.report.numbers import scaled, significant, whole
     from zoo.training.curves import last_entry
     from zoo.training.runs import choose_run, files_of, find_runs
     from zoo.training.watching import PARTS, in_words
-    from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     run = choose_run(find_runs(workspace), word, workspace)
@@ -119,11 +119,11 @@ def remove(
     """Delete runs and all that is in them, evaluations too."""
     import sys
 
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.errors import BadInput
     from zoo.report.numbers import counted, scaled
     from zoo.training.runs import choose_run, files_of, find_runs, refuse_to_remove, remove_run
-    from zoo.workspace import Workspace
 
     workspace = Workspace.here()
     found = find_runs(workspace)
@@ -298,6 +298,6 @@ def _fit(text: str, longest: int = 200) -> str:
 
 
 def _plain(text: str, longest: int = 200) -> str:
-    from zoo.plain_text import one_line
+    from zoo.base.text import one_line
 
     return one_line(text.encode("utf-8", "replace").decode(), longest)

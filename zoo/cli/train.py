@@ -52,18 +52,18 @@ def train(
 
     from rich.markup import escape
 
-    from zoo.architectures import fits_directly
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import TrainingDisplay, ingest_with_progress
-    from zoo.errors import BadInput
     from zoo.films.catalogue import Catalogue
-    from zoo.plugins import registry
+    from zoo.plugins.model_building import fits_directly
+    from zoo.plugins.registry import registry
     from zoo.training.jobs import Settings, ensure_trained
     from zoo.training.ranks import rank
     from zoo.training.run_folder import RunFolder
     from zoo.training.tensorboard import require_tensorboard, scalars, together
     from zoo.training.watching import nobody
-    from zoo.workspace import Workspace
 
     console = Console(quiet=rank() > 0)
     workspace = Workspace.here()
@@ -131,9 +131,9 @@ def train(
 
 def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
     """What will be done, before it is begun."""
-    from zoo.plugins import registry
+    from zoo.api.sampling import Sampling
+    from zoo.plugins.registry import registry
     from zoo.report.numbers import counted
-    from zoo.sampling import Sampling
     from zoo.training.budget import Budget
 
     budget = Budget.parse(config.budget)

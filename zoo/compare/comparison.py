@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from zoo.base.errors import BadInput
+from zoo.base.records import Cost, Record
+from zoo.base.workspace import Workspace
 from zoo.compare import matrix
 from zoo.compare.costs import subjects_of, with_costs
 from zoo.compare.known import config_of, found
@@ -15,16 +18,13 @@ from zoo.compare.places.place import Place, Tell, carried_out
 from zoo.compare.plan import Cell, Entry, plan
 from zoo.compare.run_store import RunStore
 from zoo.compare.work import CellWork, CostWork, FilmToOpen
-from zoo.errors import BadInput
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.records import Cost, Record
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
 from zoo.training.watching import Interrupted
-from zoo.workspace import Workspace
 
 
 @dataclass(frozen=True)

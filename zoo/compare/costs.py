@@ -17,18 +17,18 @@ from typing import Literal
 import pydantic
 import torch
 
-from zoo import environment
-from zoo.architectures import parse_options
-from zoo.atomic import confined, kept_if_possible
-from zoo.errors import BadInput
+from zoo.base import environment
+from zoo.base.atomic_files import confined, kept_if_possible
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Cost, Environment, Record, read_json, write_json
+from zoo.base.workspace import Workspace
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost import Machine, measure_cost
 from zoo.evaluation.cost_subject import CostSubject
-from zoo.frame_size import FrameSize
-from zoo.records import Cost, Environment, Record, read_json, write_json
+from zoo.plugins.model_building import parse_options
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFolder
-from zoo.workspace import Workspace
 
 BENCH_VERSION: Literal[1] = 1
 TIMINGS = (

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from zoo.codec import FilmCodec
+from zoo.api.codec import FilmCodec
+from zoo.base.errors import BadInput
+from zoo.base.records import Record, Results
+from zoo.base.text import one_line
 from zoo.compare.known import config_of
 from zoo.compare.plan import Cell
-from zoo.errors import BadInput
 from zoo.films.film import Film
-from zoo.plain_text import one_line
-from zoo.records import Record, Results
 from zoo.report.results_folder import MARK, RESULTS, TEXTS, read_results
 from zoo.training.jobs import Settings
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from zoo.codec import FilmCodec
+from zoo.api.codec import FilmCodec
+from zoo.api.sampling import Sampling
 from zoo.compare.comparison import Comparison
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Place, carried_out
@@ -19,7 +20,6 @@ from zoo.compare.plan import Cell
 from zoo.compare.probe import Figure, Line, Probe, ProbeWork
 from zoo.evaluation.rate import DEPTHS, MOST_FRAMES
 from zoo.evaluation.timing import BLOCK, MOST_REPEATS, WARM_UP
-from zoo.sampling import Sampling
 from zoo.training.budget import Budget
 from zoo.training.watching import Interrupted
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from zoo import environment
-from zoo.codec import FilmCodec
+from zoo.api.codec import FilmCodec
+from zoo.base import environment
+from zoo.base.errors import ZooError
+from zoo.base.records import Environment, Record
+from zoo.base.text import error_line, one_line
 from zoo.compare.plan import Cell
-from zoo.entry_points import line_of_plugin
-from zoo.errors import ZooError
-from zoo.plain_text import error_line, one_line
-from zoo.plugins import registry
-from zoo.records import Environment, Record
+from zoo.plugins.entry_points import line_of_plugin
+from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig
 
 LONGEST = 500

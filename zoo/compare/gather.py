@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
+from zoo.base.records import MetricInfo, Record, Results
+from zoo.base.workspace import Workspace
 from zoo.compare.pictures import chosen_frames
 from zoo.compare.series import with_series
 from zoo.compare.takedowns import with_overlaps, with_takedowns
 from zoo.compare.videos import LONGEST, with_pictures_and_videos
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.plugins import registry
-from zoo.records import MetricInfo, Record, Results
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
-from zoo.workspace import Workspace
 
 CHOOSES = "lpips"
 """The metric that chooses the pictures, where it could be measured."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from zoo.codec import FilmCodec
+from zoo.api.codec import FilmCodec
+from zoo.base.records import Record
+from zoo.base.workspace import Workspace
 from zoo.compare.plan import Cell
 from zoo.evaluation.coding import coding_config
 from zoo.evaluation.kept import earlier_record, stale_metrics, without_metrics
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.records import Record
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.workspace import Workspace
 
 
 def config_of(cell: Cell) -> TrainingConfig:

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from zoo.base.records import Record
 from zoo.compare.failure import failed_record
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Ended, Place, Told
 from zoo.compare.plan import Cell
 from zoo.compare.work import CellWork, Coding, Evaluating
-from zoo.records import Record
 from zoo.training.watching import Interrupted, Moment
 
 

@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from zoo.base.records import MetricInfo, Part, Record
+from zoo.base.untrusted_files import read_arrays
+from zoo.base.workspace import Workspace
 from zoo.compare.drawing import drawn_records
 from zoo.evaluation.judge import SCORES
 from zoo.evaluation.summary import Frames, parts_of
 from zoo.films.film import Film
-from zoo.reading import read_arrays
-from zoo.records import MetricInfo, Part, Record
 from zoo.training.run_folder import RunFolder
-from zoo.workspace import Workspace
 
 KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
     "seen": ("typical", "best", "worst"),

@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 import pydantic
 import torch
 
-from zoo.architectures import (
+from zoo.api.autoencoder import Autoencoder, Options
+from zoo.api.codec import FilmCodec
+from zoo.base.errors import BadInput
+from zoo.evaluation.coding import ASKED, codec_options
+from zoo.films.film import Film
+from zoo.latents.packing import BITS
+from zoo.plugins.model_building import (
     DoesNotFit,
     check_fit,
     fits_directly,
     latent_spec,
     option_class,
 )
-from zoo.autoencoder import Autoencoder, Options
-from zoo.codec import FilmCodec
-from zoo.errors import BadInput
-from zoo.evaluation.coding import ASKED, codec_options
-from zoo.films.film import Film
-from zoo.latents.packing import BITS
-from zoo.plugins import registry
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, whole_number
 
 MOST_SEEDS = 100

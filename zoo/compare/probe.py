@@ -23,9 +23,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from zoo.architectures import build_to_train, fits_directly, kept_state
-from zoo.autoencoder import Autoencoder, Batch
-from zoo.codec import FilmCodec
+from zoo.api.autoencoder import Autoencoder, Batch
+from zoo.api.codec import FilmCodec
+from zoo.api.metric import Unavailable
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest
+from zoo.base.workspace import Workspace
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Tell
 from zoo.compare.plan import Cell
@@ -37,15 +40,12 @@ from zoo.evaluation.memory import hand_back, most_held
 from zoo.evaluation.watch import Judges, sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.frame_size import FrameSize
-from zoo.metric import Unavailable
-from zoo.plugins import registry
-from zoo.stopping import StopRequest
+from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
+from zoo.plugins.registry import registry
 from zoo.training.budget import Budget
 from zoo.training.jobs import ensure_trained
 from zoo.training.run_folder import RunFolder
 from zoo.training.watching import Interrupted, Moment
-from zoo.workspace import Workspace
 
 SHORT, LONG = 32, 128
 """Frames of the excerpts."""

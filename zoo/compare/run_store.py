@@ -24,12 +24,12 @@ from typing import Any, Literal
 import fsspec
 import pydantic
 
-from zoo.atomic import confined
-from zoo.errors import BadInput, ZooError
-from zoo.locks import IN_FOLDER, Held, alone, is_lock
-from zoo.reading import parse_json
+from zoo.base.atomic_files import confined
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.locks import IN_FOLDER, Held, alone, is_lock
+from zoo.base.untrusted_files import parse_json
+from zoo.base.workspace import Workspace, written_aside
 from zoo.training.run_folder import RunFile, RunFolder
-from zoo.workspace import Workspace, written_aside
 
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20

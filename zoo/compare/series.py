@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from zoo.base.records import FilmInfo, MetricInfo, Record, Series, SeriesRow, write_json
+from zoo.base.text import file_names
+from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.pictures import frame_scores
 from zoo.films.film import Film
-from zoo.plain_text import file_names
-from zoo.records import FilmInfo, MetricInfo, Record, Series, SeriesRow, write_json
 from zoo.report.results_folder import FIGURES, SERIES, bounded
-from zoo.workspace import Workspace, written_aside
 
 MOST_FRAMES = 5000
 """Of a film that have their scores in a series; fewer where its rows are very many."""

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 import torch
 
+from zoo.base.records import FilmInfo, Record, Takedown
+from zoo.base.untrusted_files import read_arrays
+from zoo.base.workspace import Workspace
 from zoo.evaluation.judge import HASHES
 from zoo.films.film import Film
 from zoo.matching.hashed_film import HashedFilm, hash_film
 from zoo.matching.hashes import MATCHES_WITHIN, Hashes, nearest_distances
 from zoo.matching.takedown import takedown
-from zoo.reading import read_arrays
-from zoo.records import FilmInfo, Record, Takedown
 from zoo.training.run_folder import RunFolder
-from zoo.workspace import Workspace
 
 MOST_FRAMES = 6000
 """Of a film that are searched: a search of all pairs takes the square of it."""

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from zoo.base.records import FilmInfo, Picture, Record
+from zoo.base.text import file_names
+from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.drawing import ORIGINAL, Pixels, drawn_frames, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.films.film import Film
-from zoo.plain_text import file_names
-from zoo.records import FilmInfo, Picture, Record
 from zoo.report.results_folder import FRAMES, VIDEOS
 from zoo.video.writer import Coding, video_file
-from zoo.workspace import Workspace, written_aside
 
 LONGEST = 120.0
 """Seconds of a film that are kept as a video; all of it is scored all the same."""

@@ -18,14 +18,17 @@ from typing import Any
 import platformdirs
 import torch
 
-from zoo.codec import FilmCodec
+from zoo.api.codec import FilmCodec
+from zoo.base.errors import ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Cost, Record
+from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.costs import costs_of
 from zoo.compare.failure import failed_record
 from zoo.compare.known import config_of
 from zoo.compare.places.place import Tell
 from zoo.compare.plan import Cell
 from zoo.compare.run_store import RunStore
-from zoo.errors import ZooError
 from zoo.evaluation.coding import ensure_coded, evaluate_coding
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.evaluate import evaluate
@@ -33,13 +36,10 @@ from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.records import Cost, Record
+from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted, Moment
-from zoo.workspace import Workspace, written_aside
 
 FAILURE = "failure.txt"
 """The traceback of a cell that failed, in its run's folder."""

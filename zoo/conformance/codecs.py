@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from zoo.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.base.errors import ZooError
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.subject import scene_as_film
 from zoo.conformance.verdict import Broken, CannotTell, expect
-from zoo.errors import ZooError
 from zoo.evaluation.coding import check_coded, checked_frames
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
 from zoo.training.budget import Budget
 
 SIZE = FrameSize(64, 36)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Autoencoder, Batch, Losses, Step
-from zoo.frame_size import FrameSize
-from zoo.sampling import Sampling, noise
+from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.api.sampling import Sampling, noise
+from zoo.base.frame_size import FrameSize
+from zoo.plugins.model_building import build_to_train
 
 GPU = torch.device("cuda", 0)
 BATCH = 2

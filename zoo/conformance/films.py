@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zoo.base.errors import ZooError
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.verdict import Broken, CannotTell, expect
-from zoo.errors import ZooError
 from zoo.films.entry import FilmEntry
 from zoo.films.geometry import parse_fit
 from zoo.films.settings import IngestSettings
 from zoo.films.survey import look_at
-from zoo.frame_size import FrameSize
 
 
 def files_are_there(entry: FilmEntry) -> None:

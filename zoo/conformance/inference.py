@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from zoo.architectures import fits_directly, kept_state, latent_spec
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput
+from zoo.base.presets import PRESETS
+from zoo.base.text import one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
 from zoo.conformance.subject import Subject
 from zoo.conformance.verdict import Broken, expect
-from zoo.errors import BadInput
 from zoo.evaluation.watch import check_latents
-from zoo.plain_text import one_line
-from zoo.presets import PRESETS
+from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
 
 NEEDS_A_DRIVER = "hasPrimaryContext"
 """In what torch says where a backward pass on a GPU finds no driver."""

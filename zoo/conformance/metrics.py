@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo.api.metric import Metric, TemporalMetric, Unavailable, ready
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.subject import extremes, scene
 from zoo.conformance.verdict import CannotTell, expect
 from zoo.evaluation.scoring import score_pairs
-from zoo.frame_size import FrameSize
-from zoo.metric import Metric, TemporalMetric, Unavailable, ready
 
 SIZES = (FrameSize(64, 36), FrameSize(50, 38))
 FRAMES, NEAR = 6, 1e-3

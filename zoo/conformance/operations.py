@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zoo.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.base.frame_size import FrameSize
 from zoo.conformance.fake_gpu import GPU, autocast_bf16, built, moved
-from zoo.frame_size import FrameSize
 from zoo.training.players import Players
 
 CPU = torch.device("cpu")

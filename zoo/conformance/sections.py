@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zoo.conformance.verdict import CannotTell, expect
-from zoo.records import (
+from zoo.base.records import (
     Environment,
     FilmInfo,
     LatentInfo,
@@ -17,6 +16,7 @@ from zoo.records import (
     Results,
     Summary,
 )
+from zoo.conformance.verdict import CannotTell, expect
 from zoo.report.section import ReportSection, check_text
 
 HOSTILE = "A|B <script>x</script> `tick` [link](javascript:x) # heading"

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.architectures import build, build_to_train, fits_directly
-from zoo.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.api.sampling import Sampling
+from zoo.base.frame_size import FrameSize
+from zoo.base.text import named
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames
-from zoo.frame_size import FrameSize
-from zoo.plain_text import named
-from zoo.sampling import Sampling
+from zoo.plugins.model_building import build, build_to_train, fits_directly
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
 """The first is the usual one; the last is no multiple of anything but two. Where an architecture

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo.autoencoder import Autoencoder
-from zoo.codec import FilmCodec
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.codec import FilmCodec
+from zoo.api.metric import Metric
+from zoo.base.text import error_line
 from zoo.conformance import codecs, films, metrics, sections
 from zoo.conformance.checks import CHECKS
 from zoo.conformance.inference import shapes_and_range
@@ -16,8 +18,6 @@ from zoo.conformance.subject import Subject
 from zoo.conformance.training import players_cover_the_model
 from zoo.conformance.verdict import Broken, CannotTell
 from zoo.films.entry import FilmEntry
-from zoo.metric import Metric
-from zoo.plain_text import error_line
 from zoo.report.section import ReportSection
 
 Verdict = Literal["kept", "waived", "unknown", "broken"]

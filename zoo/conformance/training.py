@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.architectures import fits_directly, kept_state, latent_spec
-from zoo.autoencoder import Autoencoder, Losses, PlayerParameters
+from zoo.api.autoencoder import Autoencoder, Losses, PlayerParameters
+from zoo.api.sampling import Sampling, flat_frames
 from zoo.conformance.subject import Subject, gradients, scene_as_film, take_step
 from zoo.conformance.verdict import Broken, expect
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames
 from zoo.latents.quantise import Quantiser
-from zoo.sampling import Sampling, flat_frames
+from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
 from zoo.training.players import Players
 
 NUDGE = 1e-3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from zoo.base.text import error_line
+from zoo.base.workspace import Workspace
 from zoo.doctor.finding import Finding, problem
 from zoo.doctor.machine import devices, disk, environment, threads, workspace_is_writable
 from zoo.doctor.outside import plugins, pretrained_weights
 from zoo.doctor.video import codecs
-from zoo.plain_text import error_line
-from zoo.workspace import Workspace
 
 Check = Callable[[Workspace], Iterator[Finding]]
 

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.base.file_lock import SUFFIX, CannotLock, try_lock
+from zoo.base.workspace import Workspace
 from zoo.doctor.finding import Finding, good, problem, warning
-from zoo.file_lock import SUFFIX, CannotLock, try_lock
-from zoo.workspace import Workspace
 
 LIBRARIES = ("torch", "torchvision", "numpy", "av", "safetensors", "timm", "pydantic")
 LEAST_FREE, FREE = 1e9, 10e9
@@ -37,7 +37,7 @@ def devices(workspace: Workspace) -> Iterator[Finding]:
     """The processor, and every GPU after a sum on it."""
     import torch
 
-    from zoo.environment import processor
+    from zoo.base.environment import processor
 
     yield good("device", f"cpu: {processor()}")
     if not torch.cuda.is_available():
@@ -90,7 +90,7 @@ def disk(workspace: Workspace) -> Iterator[Finding]:
 
 def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
     """Whether a file can be written and read again where the user stands, and films.toml read."""
-    from zoo.errors import BadInput
+    from zoo.base.errors import BadInput
     from zoo.films.catalogue import Catalogue
 
     try:

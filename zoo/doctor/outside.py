@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from zoo.base.offline import OFFLINE, is_offline
+from zoo.base.workspace import Workspace
 from zoo.doctor.finding import Finding, good, problem, warning
-from zoo.network import OFFLINE, is_offline
-from zoo.workspace import Workspace
 
 
 def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
@@ -39,8 +39,8 @@ def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
 
 def plugins(workspace: Workspace) -> Iterator[Finding]:
     """Every installed plugin: what it adds, or why it could not."""
-    from zoo.entry_points import BUILT_IN, LIMIT
-    from zoo.plugins import registry
+    from zoo.plugins.entry_points import BUILT_IN, LIMIT
+    from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
 
     found = (*registry().plugins, *section_registry().plugins)

@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 
+from zoo.base.workspace import Workspace
 from zoo.doctor.finding import Finding, good, problem, warning
-from zoo.workspace import Workspace
 
 DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "prores", "mjpeg")
 _QUIET = {"libx265": {"x265-params": "log-level=none"}}
@@ -62,7 +62,7 @@ def _fault(encoder: str) -> str | None:
     import numpy as np
     from av.video.stream import VideoStream
 
-    from zoo.priority import usual_priority
+    from zoo.base.thread_priority import usual_priority
 
     os.environ.setdefault("SVT_LOG", "1")
     file = io.BytesIO()

@@ -13,11 +13,11 @@ from typing import Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.architectures import add_training_modules, constructed, fits_directly, latent_spec
-from zoo.autoencoder import Autoencoder, LatentSpec, Optimizer, Options, PlayerParameters
+from zoo.api.autoencoder import Autoencoder, LatentSpec, Optimizer, Options, PlayerParameters
+from zoo.api.sampling import Sampling
+from zoo.base.frame_size import FrameSize
 from zoo.evaluation.decoder_weight import decoder_bytes
-from zoo.frame_size import FrameSize
-from zoo.sampling import Sampling
+from zoo.plugins.model_building import add_training_modules, constructed, fits_directly, latent_spec
 
 
 @dataclass(frozen=True)

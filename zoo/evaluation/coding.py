@@ -19,21 +19,13 @@ import pydantic
 import torch
 from torch import Tensor
 
-from zoo import environment
-from zoo.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
-from zoo.errors import BadInput, ZooError
-from zoo.evaluation.judge import judge
-from zoo.evaluation.kept import Kept
-from zoo.evaluation.watch import BATCH, Judges
-from zoo.films.film import Film
-from zoo.frame_size import FrameSize
-from zoo.latents.quantise import BITS
-from zoo.locks import IN_FOLDER, Waiting, alone, say
-from zoo.options import validated
-from zoo.plain_text import named, one_line
-from zoo.plugins import registry
-from zoo.priority import usual_priority
-from zoo.records import (
+from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.options import validated
+from zoo.base import environment
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.locks import IN_FOLDER, Waiting, alone, say
+from zoo.base.records import (
     Cost,
     Environment,
     LatentInfo,
@@ -43,11 +35,19 @@ from zoo.records import (
     read_json,
     write_json,
 )
-from zoo.sources import source_digest
+from zoo.base.text import named, one_line
+from zoo.base.thread_priority import usual_priority
+from zoo.base.workspace import Workspace, written_aside
+from zoo.evaluation.judge import judge
+from zoo.evaluation.kept import Kept
+from zoo.evaluation.watch import BATCH, Judges
+from zoo.films.film import Film
+from zoo.latents.quantise import BITS
+from zoo.plugins.registry import registry
+from zoo.plugins.source_digest import source_digest
 from zoo.training.budget import Budget
 from zoo.training.jobs import Settings, empty
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
-from zoo.workspace import Workspace, written_aside
 
 ASKED = "bytes_a_frame"
 """The option of a codec's cell and run that says how many bytes it may spend."""

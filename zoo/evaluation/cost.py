@@ -12,19 +12,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zoo.architectures import fits_directly, parse_options
-from zoo.autoencoder import Autoencoder, Batch
-from zoo.errors import ZooError, is_out_of_memory
+from zoo.api.autoencoder import Autoencoder, Batch
+from zoo.api.metric import Unavailable
+from zoo.api.recipe import Recipe
+from zoo.base.errors import ZooError, is_out_of_memory
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Cost, Memory, Throughput
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.energy import energy_meter, joules_a_frame
 from zoo.evaluation.figures import Figures
 from zoo.evaluation.memory import beyond, hand_back, held, most_held
 from zoo.evaluation.timing import CALLS, throughput, waiter
-from zoo.frame_size import FrameSize
-from zoo.metric import Unavailable
-from zoo.recipe import Recipe
-from zoo.records import Cost, Memory, Throughput
+from zoo.plugins.model_building import fits_directly, parse_options
 from zoo.training.memory import out_of_memory
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 from zoo.training.ranks import launch

@@ -10,12 +10,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from zoo.architectures import build, build_to_train
-from zoo.autoencoder import Autoencoder
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.recipe import Recipe
-from zoo.sampling import Sampling, noise
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.recipe import Recipe
+from zoo.api.sampling import Sampling, noise
+from zoo.base.frame_size import FrameSize
+from zoo.plugins.model_building import build, build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.run_folder import CompileMode, TrainingConfig
 
 

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
 
 
 class _Decoding(torch.nn.Module):

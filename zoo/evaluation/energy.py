@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from zoo.metric import Unavailable
+from zoo.api.metric import Unavailable
 
 SECONDS = 2.0
 """What is metered lasts that long at least: meters are read by the device some ten times a second.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from zoo import environment
-from zoo.architectures import latent_spec
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.base import environment
+from zoo.base.records import LatentInfo, RatePoint, Record
+from zoo.base.workspace import Workspace
 from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.judge import judge
 from zoo.evaluation.kept import LATENTS as LATENTS
@@ -22,11 +23,10 @@ from zoo.films.film import Film
 from zoo.latents import latents as latents_file
 from zoo.latents.latents import Latents
 from zoo.latents.quantise import Quantiser
-from zoo.plugins import registry
-from zoo.records import LatentInfo, RatePoint, Record
+from zoo.plugins.model_building import latent_spec
+from zoo.plugins.registry import registry
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.workspace import Workspace
 
 
 def evaluate(

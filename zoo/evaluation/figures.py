@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from zoo.errors import ZooError, is_out_of_memory
-from zoo.metric import Unavailable
-from zoo.plain_text import error_line, one_line
+from zoo.api.metric import Unavailable
+from zoo.base.errors import ZooError, is_out_of_memory
+from zoo.base.text import error_line, one_line
 
 LONGEST_REASON = 500
 

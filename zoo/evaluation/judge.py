@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.base.records import Invariance, Part, PlainFrame, Summary, Weaknesses
+from zoo.base.workspace import written_aside
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
 from zoo.evaluation.summary import Values, parts_of, summarise
 from zoo.evaluation.traits import slices, traits_of
 from zoo.evaluation.watch import Judges, score_drawn
 from zoo.films.film import Film
 from zoo.matching.hashes import Hashes
-from zoo.records import Invariance, Part, PlainFrame, Summary, Weaknesses
-from zoo.workspace import written_aside
 
 SCORES, HASHES = "scores.npz", "pdq.npz"
 

@@ -17,14 +17,14 @@ import av
 import numpy as np
 import pydantic
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.records import Environment, Record, read_json, write_json
 from zoo.evaluation.judge import HASHES, SCORES, Judged, write_frames
 from zoo.evaluation.summary import Values
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.plugins import registry
-from zoo.records import Environment, Record, read_json, write_json
-from zoo.sources import source_digest
+from zoo.plugins.registry import registry
+from zoo.plugins.source_digest import source_digest
 
 LATENTS = "latents.safetensors"
 RECORD, SOURCES = "record.json", "metrics.json"
@@ -37,7 +37,7 @@ class MetricSources(pydantic.BaseModel):
 
     schema_version: Literal[1] = 1
     sources: dict[str, str]
-    """`zoo.sources.source_digest` by the metric's name."""
+    """`zoo.plugins.source_digest.source_digest` by the metric's name."""
 
 
 def earlier_record(out: Path, film: Film) -> Record | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from zoo.metric import Unavailable
-from zoo.records import Memory
+from zoo.api.metric import Unavailable
+from zoo.base.records import Memory
 
 ROUNDS = 2
 """Times that the work is done: what the first leaves behind for reuse counts in the second."""

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.base.records import Collapse
 from zoo.evaluation.watch import batches, film_batch
 from zoo.films.film import Film, Shot
 from zoo.matching.hashes import HashBuffer, Hashes
 from zoo.matching.pdq import pdq
-from zoo.records import Collapse
 
 STILL = 4
 """The quarter of the shots that change least are the still ones."""

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.metric import Metric, TemporalMetric
+from zoo.api.sampling import Sampling, middle_frames
+from zoo.base.records import Invariance, PlainFrame
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import mean_of
 from zoo.evaluation.watch import (
@@ -22,9 +25,6 @@ from zoo.evaluation.watch import (
 )
 from zoo.films.film import Film
 from zoo.latents.quantise import Quantiser
-from zoo.metric import Metric, TemporalMetric
-from zoo.records import Invariance, PlainFrame
-from zoo.sampling import Sampling, middle_frames
 
 LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
 ALONE = 8

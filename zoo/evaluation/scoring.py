@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zoo.metric import Metric, TemporalMetric, one_batch
-from zoo.plain_text import named
+from zoo.api.metric import Metric, TemporalMetric, one_batch
+from zoo.base.text import named
 
 
 @torch.inference_mode()

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from zoo.base.records import LEAST_SHOTS, Part, Summary
 from zoo.films.film import Film
-from zoo.records import LEAST_SHOTS, Part, Summary
 
 CONFIDENCE = 0.95
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from zoo.records import Throughput
+from zoo.base.records import Throughput
 
 WARM_UP = 3
 """Calls before the first that counts; the first compiles and loads what libraries load late."""

@@ -6,9 +6,9 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
+from zoo.base.records import Slice
 from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.films.film import Film
-from zoo.records import Slice
 
 SLICES = 5
 CHUNK = 64

@@ -11,17 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zoo.architectures import latent_spec
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.metric import Metric, Unavailable, ready
+from zoo.api.sampling import BATCH as BATCH
+from zoo.api.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
+from zoo.base.errors import BadInput
+from zoo.base.text import error_line
 from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
 from zoo.latents.latents import Encoded, Latents
-from zoo.metric import Metric, Unavailable, ready
-from zoo.plain_text import error_line
-from zoo.plugins import registry
-from zoo.sampling import BATCH as BATCH
-from zoo.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
+from zoo.plugins.model_building import latent_spec
+from zoo.plugins.registry import registry
 
 Pixels = npt.NDArray[np.uint8]
 

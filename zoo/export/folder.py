@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.untrusted_files import check_regular, check_tensors
 from zoo.latents.latents import read_bits
 from zoo.latents.quantise import Quantiser
-from zoo.reading import check_regular, check_tensors
 from zoo.reconstruct.eyes import Eyes
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput, ZooError
-from zoo.plain_text import one_line
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.text import one_line
+from zoo.base.workspace import written_aside
 from zoo.reconstruct.eyes import Eyes
-from zoo.workspace import written_aside
 
 Format = Literal["torch", "onnx"]
 FORMATS: tuple[Format, ...] = ("torch", "onnx")

@@ -12,17 +12,17 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from safetensors.torch import save_file
 
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.offline import refuse_offline
+from zoo.base.records import Record
+from zoo.base.workspace import written_aside
 from zoo.export.folder import SCALE
 from zoo.films.catalogue import FilmEntry
 from zoo.latents.latents import written_bits
-from zoo.network import refuse_offline
 from zoo.reconstruct.eyes import Eyes
-from zoo.records import Record
 from zoo.report.markdown import escape, grid
 from zoo.report.numbers import fixed, whole
 from zoo.training.runs import Run
-from zoo.workspace import written_aside
 
 CARD = "README.md"
 

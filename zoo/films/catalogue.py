@@ -14,7 +14,11 @@ from typing import Any
 import tomlkit
 import tomlkit.exceptions
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.locks import alone, say
+from zoo.base.text import one_line
+from zoo.base.untrusted_files import read_bytes
+from zoo.base.workspace import Workspace, written_aside
 from zoo.films.entry import FilmEntry as FilmEntry
 from zoo.films.entry import parse_fps as parse_fps
 from zoo.films.entry import parse_seconds
@@ -29,10 +33,6 @@ from zoo.films.naming import (
     refuse_address,
     stem_name,
 )
-from zoo.locks import alone, say
-from zoo.plain_text import one_line
-from zoo.reading import read_bytes
-from zoo.workspace import Workspace, written_aside
 
 _HEADER = """\
 # The films of this workspace. Each is a table [NAME] with
@@ -61,7 +61,7 @@ class Catalogue:
     @classmethod
     def open(cls, workspace: Workspace) -> Catalogue:
         """Read `films.toml`, if there is one; raises BadInput naming what is wrong in it."""
-        from zoo.plugins import films_of_plugins
+        from zoo.plugins.registry import films_of_plugins
 
         own = _own(_read(workspace.catalogue), workspace)
         brought = {n: e for n, e in films_of_plugins().items() if n not in own}

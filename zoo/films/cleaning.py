@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import confined, is_abandoned, is_temporary, sweep
-from zoo.errors import BadInput
+from zoo.base.atomic_files import confined, is_abandoned, is_temporary, sweep
+from zoo.base.errors import BadInput
+from zoo.base.locks import holder, is_lock
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.ingest import locate
 from zoo.films.store import FrameStore, removable, remove_store, store_lock
-from zoo.locks import holder, is_lock
-from zoo.workspace import Workspace
 
 
 @dataclass(frozen=True)

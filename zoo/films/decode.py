@@ -11,12 +11,12 @@ from pathlib import Path
 import av.error
 from av.video.frame import VideoFrame
 
+from zoo.base.text import one_line
 from zoo.films.clock import FileClock, FrameClock
 from zoo.films.display import Shown
 from zoo.films.source import Source
 from zoo.films.store import Damage, Join
 from zoo.films.time_code import format_time_code
-from zoo.plain_text import one_line
 
 # A file whose reading fails this often in a row has nothing more to give.
 _MOST_FAILURES = 200

@@ -11,12 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
-from zoo.contract import names_its_fields
-from zoo.errors import BadInput
+from zoo.api.contract import names_its_fields
+from zoo.base.errors import BadInput
+from zoo.base.text import one_line
 from zoo.films.geometry import Fit, parse_crop, parse_fit
 from zoo.films.naming import check_film_name
 from zoo.films.time_code import format_time_code, parse_time_code
-from zoo.plain_text import one_line
 
 LONGEST_TITLE, LONGEST_NOTES = 200, 2000
 _MOST = 4e6

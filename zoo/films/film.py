@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import FilmInfo
 from zoo.films.split import Split
 from zoo.films.store import FrameStore
 from zoo.films.time_code import FrameTimes, format_time_code
-from zoo.frame_size import FrameSize
-from zoo.records import FilmInfo
 
 
 @dataclass(frozen=True)

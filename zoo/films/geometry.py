@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from zoo.errors import BadInput
-from zoo.frame_size import FrameSize
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 
 Fit = Literal["crop", "pad"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zoo.base.frame_size import FrameSize
 from zoo.films.film import Film, Shot
 from zoo.films.split import split_by_shot
 from zoo.films.store import Damage, FrameStore, Manifest
-from zoo.frame_size import FrameSize
 
 
 @dataclass(frozen=True)

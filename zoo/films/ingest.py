@@ -11,8 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import FULL, CannotWrite, confined, kept_if_possible, reason, replaced_folder
-from zoo.errors import BadInput, ZooError
+from zoo.base.atomic_files import (
+    FULL,
+    CannotWrite,
+    confined,
+    kept_if_possible,
+    reason,
+    replaced_folder,
+)
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.locks import alone, say
+from zoo.base.records import write_json
+from zoo.base.text import one_line
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film, Shot
 from zoo.films.fingerprint import file_digest, file_fingerprint
@@ -21,11 +33,6 @@ from zoo.films.source import check_regular_file
 from zoo.films.split import Split, check_holdout, split_by_shot
 from zoo.films.store import MANIFEST, FrameStore, SourceFile, SplitRecord, store_lock
 from zoo.films.time_code import FrameTimes
-from zoo.frame_size import FrameSize
-from zoo.locks import alone, say
-from zoo.plain_text import one_line
-from zoo.records import write_json
-from zoo.workspace import Workspace
 
 
 def open_film(

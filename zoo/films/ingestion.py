@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.records import write_json
 from zoo.films.catalogue import FilmEntry
 from zoo.films.decode import FilmDecoder, TimedFrame
 from zoo.films.overlap import made_ahead
@@ -25,7 +26,6 @@ from zoo.films.shots import DETECTOR, ScoreKeeper, find_shots
 from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
 from zoo.films.survey import Survey, look_at
 from zoo.films.time_code import JITTER_SECONDS
-from zoo.records import write_json
 
 # Decoded frames that are handed over together; three times as many are held: few enough for 4K.
 _TOGETHER = 4

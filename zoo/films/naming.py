@@ -11,9 +11,9 @@ import re
 import unicodedata
 from pathlib import Path
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.text import one_line
 from zoo.films.fingerprint import file_fingerprint
-from zoo.plain_text import one_line
 
 LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
 """In letters and in UTF-8: the name of one file has room for two films and a model."""

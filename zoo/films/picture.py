@@ -13,14 +13,14 @@ import av.error
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
 from zoo.films import matrices
 from zoo.films.colour import Colour, has_alpha, is_rgb
 from zoo.films.display import Turn, pixel_aspect
 from zoo.films.filters import UNSTATED, FilterLine, Step
 from zoo.films.geometry import Fit, Placement, Rect, place
 from zoo.films.store import Bars
-from zoo.frame_size import FrameSize
 
 # libswscale's number for the rendering intent that keeps the look of a picture whose range or
 # gamut is wider than the display's, SWS_INTENT_PERCEPTUAL.

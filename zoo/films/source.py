@@ -24,7 +24,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 # What FFmpeg can open but is no film: lists that name other files or addresses, text drawn as
 # pictures, and single pictures.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 GAP_SECONDS = 0.5
 MOST_RUNS = 24

@@ -22,14 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from zoo.atomic import kept_if_possible, remove_folder
-from zoo.errors import BadInput
-from zoo.file_lock import SUFFIX, FileLock, share, try_exclusive
-from zoo.frame_size import FrameSize
-from zoo.locks import Held, alone
-from zoo.reading import read_array
-from zoo.records import Number, read_json, write_json
-from zoo.schemas import OtherSchema
+from zoo.base.atomic_files import kept_if_possible, remove_folder
+from zoo.base.errors import BadInput
+from zoo.base.file_lock import SUFFIX, FileLock, share, try_exclusive
+from zoo.base.frame_size import FrameSize
+from zoo.base.locks import Held, alone
+from zoo.base.records import Number, read_json, write_json
+from zoo.base.schemas import OtherSchema
+from zoo.base.untrusted_files import read_array
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
 

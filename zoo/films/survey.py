@@ -9,7 +9,8 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.text import one_line
 from zoo.films.catalogue import FilmEntry
 from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decoded
@@ -20,7 +21,6 @@ from zoo.films.picture import Picture
 from zoo.films.settings import IngestSettings
 from zoo.films.source import Source
 from zoo.films.store import Bars, Damage, Part
-from zoo.plain_text import one_line
 
 # Bars found later may differ by this much, in pixels, from those that were cut.
 _BAR_TOLERANCE = 2

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zoo.base.frame_size import FrameSize
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
 
 Pixels = npt.NDArray[np.uint8]
 

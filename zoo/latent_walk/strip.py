@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from zoo.base.workspace import written_aside
 from zoo.report.look import GROUND, QUIET, fitted, font
 from zoo.video.convert import Pixels
-from zoo.workspace import written_aside
 
 _WIDEST, _GAP, _LETTERS = 1920, 6, 13
 _LARGEST = 320

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
 from zoo.evaluation.watch import BATCH, drawn
 from zoo.latent_walk.strip import write_strip
 from zoo.video.convert import Pixels, Scaler

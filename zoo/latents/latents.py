@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.untrusted_files import check_tensors
+from zoo.base.workspace import written_aside
 from zoo.latents.packing import BITS, MOST_CODES, Levels, code_bits, pack, width_of
 from zoo.latents.quantise import Quantiser
-from zoo.reading import check_tensors
-from zoo.workspace import written_aside
 
 _MOST_LEVELS = 1 << 31
 _KINDS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 Levels = npt.NDArray[np.unsignedinteger[Any]]
 """Whole numbers from 0 in 8, 16 or 32 bits each."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import LatentSpec
+from zoo.api.autoencoder import LatentSpec
 from zoo.latents.packing import BITS as BITS
 from zoo.latents.packing import MOST_CODES, code_bits, width_of
 

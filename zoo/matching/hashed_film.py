@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from zoo.atomic import kept_if_possible, written_aside
-from zoo.errors import BadInput
+from zoo.base.atomic_files import kept_if_possible, written_aside
+from zoo.base.errors import BadInput
+from zoo.base.untrusted_files import read_arrays
 from zoo.films.film import Film
 from zoo.films.store import MANIFEST
 from zoo.matching.hashes import HashBuffer, Hashes
 from zoo.matching.pdq import pdq
-from zoo.reading import read_arrays
 
 BATCH = 64
 KEPT = "pdq.npz"

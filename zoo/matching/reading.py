@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 from av.video.frame import VideoFrame
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import LARGEST, SMALLEST, FrameSize
 from zoo.films.catalogue import FilmEntry
 from zoo.films.decode import FilmDecoder, TimedFrame
 from zoo.films.overlap import made_ahead
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
 from zoo.films.shots import ScoreKeeper, find_shots
 from zoo.films.survey import Survey, look_at
-from zoo.frame_size import LARGEST, SMALLEST, FrameSize
 from zoo.matching.hashed_film import BATCH, HashedFilm, scene_times
 from zoo.matching.hashes import HashBuffer
 from zoo.matching.pdq import pdq

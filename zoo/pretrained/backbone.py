@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from zoo.errors import BadInput
-from zoo.network import OFFLINE, is_offline
+from zoo.base.errors import BadInput
+from zoo.base.offline import OFFLINE, is_offline
 from zoo.pretrained.efficientnet import NETWORK, efficientnet_lite0_state
 from zoo.pretrained.resolution import vgg16_features_state
 from zoo.pretrained.weights import State, WeightsUnavailable

@@ -23,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from zoo.base.workspace import written_aside
 from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
-from zoo.workspace import written_aside
 
 if TYPE_CHECKING:
     from zoo.pretrained.array_pickle import Arrays

@@ -14,10 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import kept_if_possible
-from zoo.errors import BadInput
-from zoo.file_lock import try_lock
-from zoo.network import why_offline
+from zoo.base.atomic_files import kept_if_possible
+from zoo.base.errors import BadInput
+from zoo.base.file_lock import try_lock
+from zoo.base.offline import why_offline
+from zoo.base.untrusted_files import read_bytes
+from zoo.base.workspace import written_aside
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, in_short
 from zoo.pretrained.weights import (
     ALEXNET,
@@ -28,8 +30,6 @@ from zoo.pretrained.weights import (
     content_sha256,
     file_sha256,
 )
-from zoo.reading import read_bytes
-from zoo.workspace import written_aside
 
 LARGEST_CACHED = 256 << 20
 """Bytes of a file in our cache; VGG16's features take 59 MB."""

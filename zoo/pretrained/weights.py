@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import ZooError
+from zoo.base.errors import ZooError
 
 if TYPE_CHECKING:
     from torch import Tensor

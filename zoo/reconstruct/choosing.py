@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry
 from zoo.films.ingest import film_fingerprint, locate
 from zoo.films.store import FrameStore
-from zoo.frame_size import FrameSize
 from zoo.training.runs import Run, choose_run
-from zoo.workspace import Workspace
 
 
 def run_of(

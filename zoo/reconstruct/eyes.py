@@ -10,10 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from zoo.architectures import latent_spec
-from zoo.atomic import kept_if_possible
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.sampling import Sampling
+from zoo.base.atomic_files import kept_if_possible
+from zoo.base.errors import BadInput
+from zoo.base.untrusted_files import check_tensors
+from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import LATENTS
 from zoo.evaluation.watch import check_latents, drawn, encode_film, samples_at_once
 from zoo.films.catalogue import FilmEntry
@@ -22,13 +24,11 @@ from zoo.films.ingest import open_film
 from zoo.latents import latents as latents_file
 from zoo.latents.latents import Encoded, Latents
 from zoo.latents.quantise import Quantiser
-from zoo.reading import check_tensors
-from zoo.sampling import Sampling
+from zoo.plugins.model_building import latent_spec
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run
 from zoo.video.convert import Pixels
-from zoo.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.frame_size import FrameSize
 from zoo.reconstruct.eyes import Eyes, as_trained, open_eyes
 from zoo.training.runs import Run
-from zoo.workspace import Workspace
 
 
 def run_size(run: Run) -> FrameSize:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.atomic import check_writable
-from zoo.errors import BadInput
+from zoo.base.atomic_files import check_writable
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 from zoo.films.catalogue import FilmEntry
-from zoo.frame_size import FrameSize
 
 
 def default_name(film: str, models: Sequence[str], trained_on: str | None) -> str:

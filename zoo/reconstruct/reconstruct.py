@@ -10,12 +10,12 @@ from pathlib import Path
 import av.error
 import numpy as np
 
-from zoo.atomic import CannotWrite, reason, temporary_folder
-from zoo.errors import BadInput
+from zoo.base.atomic_files import CannotWrite, reason, temporary_folder
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.time_code import format_time_code
-from zoo.frame_size import FrameSize
 from zoo.reconstruct.panels import Panel
 from zoo.reconstruct.saying import tags_of
 from zoo.reconstruct.streaming import pictures

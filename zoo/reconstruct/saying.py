@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 
+from zoo.base.text import one_line
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.plain_text import one_line
 from zoo.reconstruct.panels import Panel, Redrawn
 
 LONGEST_NAMES, LONGEST_TITLE = 1000, 500

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.plain_text import one_line
-from zoo.records import Environment, Part, Record, Results
+from zoo.base.records import Environment, Part, Record, Results
+from zoo.base.text import one_line
 
 Measure = Callable[[Record], float | None]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
-from zoo.plain_text import one_line
-from zoo.records import Cost, Memory, Record, Results
+from zoo.base.records import Cost, Memory, Record, Results
+from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.aggregate import Measure, Standing, machine_key, machines, standings
 from zoo.report.ranking import in_order, ranking

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
-from zoo.plain_text import one_line
-from zoo.records import FilmInfo, Part, Record, Results
+from zoo.base.records import FilmInfo, Part, Record, Results
+from zoo.base.text import one_line
 from zoo.report import look, numbers
 from zoo.report.aggregate import LEAST_SEEDS, Standing, Value, combined, crossings, deviation
 from zoo.report.figure import axis_label, dress, key, named, new_figure, save, title

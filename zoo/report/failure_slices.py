@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo.records import FilmInfo, Part, PlainFrame, Record, Results, Slice
+from zoo.base.records import FilmInfo, Part, PlainFrame, Record, Results, Slice
 from zoo.report import numbers
 from zoo.report.aggregate import Measure, Standing
 from zoo.report.ranking import DISTORTION, Ranking, arrow, ranking

@@ -19,11 +19,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from PIL import Image
 
-from zoo.records import MetricInfo, Part
+from zoo.base.records import MetricInfo, Part
+from zoo.base.workspace import written_aside
 from zoo.report import look, numbers
 from zoo.report.aggregate import Standing, bytes_a_frame
 from zoo.report.table import bracketed, mean
-from zoo.workspace import written_aside
 
 DOTS_PER_INCH = 100
 NAME_LENGTH = 22

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from zoo.plain_text import one_line
-from zoo.records import Cost, FilmInfo, Results
+from zoo.base.records import Cost, FilmInfo, Results
+from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.aggregate import LEAST_SEEDS, Standing, Value, bytes_a_frame, complete, standings
 from zoo.report.cross_film import overlap_sentences

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from zoo.records import FilmInfo, Part, Picture, Record, Results
+from zoo.base.records import FilmInfo, Part, Picture, Record, Results
+from zoo.base.workspace import written_aside
 from zoo.report import look, numbers
 from zoo.report.aggregate import bytes_a_frame, standings
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, in_order, ranking
 from zoo.report.results_folder import opened
 from zoo.report.table import bracketed, fixed, inline, mean
-from zoo.workspace import written_aside
 
 WIDEST = 1240
 """Pixels: what a page on a code host shows without scaling down."""

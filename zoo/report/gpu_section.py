@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from zoo.errors import BadInput
-from zoo.gpu_records import (
+from zoo.base.errors import BadInput
+from zoo.base.gpu_records import (
     FilmResult,
     GpuSummary,
     Item,
@@ -21,8 +21,8 @@ from zoo.gpu_records import (
     WorkloadResult,
     summaries,
 )
-from zoo.plain_text import one_line
-from zoo.records import read_json
+from zoo.base.records import read_json
+from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
 from zoo.report.results_folder import placed

@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
-from zoo.plain_text import one_line
+from zoo.base.text import one_line
 
 GROUND = "#14171c"
 PANEL = "#1c2028"

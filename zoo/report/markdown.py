@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from zoo.plain_text import one_line, visible
+from zoo.base.text import one_line, visible
 from zoo.report.table import Cell, Table
 
 LONGEST_LINE = 5000

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.atomic import sweep_below, written_aside
-from zoo.errors import BadInput
-from zoo.locks import alone_in
-from zoo.reading import check_regular
-from zoo.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.base.atomic_files import sweep_below, written_aside
+from zoo.base.errors import BadInput
+from zoo.base.locks import alone_in
+from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.base.untrusted_files import check_regular
 from zoo.report.aggregate import machine_key
 from zoo.report.results_folder import (
     MARK,

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import refuse
-from zoo.entry_points import (
+from zoo.api.contract import refuse
+from zoo.base.records import Results
+from zoo.base.text import named, one_line
+from zoo.base.workspace import check_name
+from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,
     Point,
@@ -20,11 +23,8 @@ from zoo.entry_points import (
     may_fill,
     refuse_broken_files,
 )
-from zoo.plain_text import named, one_line
-from zoo.records import Results
 from zoo.report.markdown import Markdown
 from zoo.report.section import ReportSection, check_text
-from zoo.workspace import check_name
 
 GROUP = "zoo.report_sections"
 LONGEST_HEADING = 80

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.plain_text import one_line
-from zoo.records import Environment, Record, Results
+from zoo.base.records import Environment, Record, Results
+from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.aggregate import machine_key, machines, standings
 from zoo.report.markdown import Markdown, grid

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from zoo.plain_text import one_line
-from zoo.records import MetricInfo, Part, Results
+from zoo.base.records import MetricInfo, Part, Results
+from zoo.base.text import one_line
 from zoo.report.aggregate import Measure, Standing, Value, bytes_a_frame, score
 
 DISTORTION = "psnr"

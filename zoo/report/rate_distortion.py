@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from zoo.plain_text import one_line
-from zoo.records import FilmInfo, MetricInfo, Record, Results
+from zoo.base.records import FilmInfo, MetricInfo, Record, Results
+from zoo.base.text import one_line
 from zoo.report import look, numbers
 from zoo.report.aggregate import SIZES, machine_key, machines
 from zoo.report.figure import (

@@ -10,9 +10,9 @@ import csv
 import json
 from pathlib import Path
 
-from zoo.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
+from zoo.base.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
+from zoo.base.workspace import written_aside
 from zoo.report.costs import TIMINGS
-from zoo.workspace import written_aside
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 

@@ -23,11 +23,18 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from zoo.atomic import CannotWrite, check_writable, confined, reason, remove, written_aside
-from zoo.errors import BadInput
-from zoo.plain_text import file_names, one_line
-from zoo.reading import parse_json, read_bytes
-from zoo.records import FilmInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.base.atomic_files import (
+    CannotWrite,
+    check_writable,
+    confined,
+    reason,
+    remove,
+    written_aside,
+)
+from zoo.base.errors import BadInput
+from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.base.text import file_names, one_line
+from zoo.base.untrusted_files import parse_json, read_bytes
 from zoo.report.aggregate import machine_key
 
 RESULTS = "results.json"

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from zoo.plain_text import one_line
-from zoo.records import FilmInfo, MetricInfo, Results
+from zoo.base.records import FilmInfo, MetricInfo, Results
+from zoo.base.text import one_line
 from zoo.report import look
 from zoo.report.aggregate import Standing, standings
 from zoo.report.figure import (

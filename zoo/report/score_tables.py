@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from zoo.plain_text import one_line
-from zoo.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
+from zoo.base.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
+from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.aggregate import Measure, Standing, complete, score, standings
 from zoo.report.ranking import (

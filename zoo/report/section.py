@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from zoo.records import Results
+from zoo.base.records import Results
 from zoo.report import markdown
 
 LONGEST = 50_000

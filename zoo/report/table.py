@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from zoo.plain_text import one_line
-from zoo.records import FilmInfo, Part, Record, Results, Throughput
+from zoo.base.records import FilmInfo, Part, Record, Results, Throughput
+from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.aggregate import Measure, Standing, Value, bytes_a_frame, machines, quantised_bytes
 from zoo.report.ranking import SAME_BYTES, Ranking, best_of, size_classes

@@ -12,8 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from zoo.plain_text import one_line
-from zoo.records import Results
+from zoo.base.records import Results
+from zoo.base.text import one_line
 from zoo.report.aggregate import at_main_size
 from zoo.report.findings import over_films, winners
 from zoo.report.score_tables import across_table, film_table

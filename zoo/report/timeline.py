@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from zoo.base.records import FilmInfo, Results, Series, SeriesRow
 from zoo.films.time_code import FrameTimes
-from zoo.records import FilmInfo, Results, Series, SeriesRow
 from zoo.report import look
 from zoo.report.aggregate import Standing, standings
 from zoo.report.figure import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save

@@ -8,9 +8,10 @@ from typing import Any
 
 import jinja2
 
-from zoo.errors import BadInput
-from zoo.plain_text import one_line
-from zoo.records import LEAST_SHOTS, FilmInfo, Results, write_results
+from zoo.base.errors import BadInput
+from zoo.base.records import LEAST_SHOTS, FilmInfo, Results, write_results
+from zoo.base.text import one_line
+from zoo.base.workspace import written_aside
 from zoo.report import numbers
 from zoo.report.aggregate import (
     LEAST_SEEDS,
@@ -76,7 +77,6 @@ from zoo.report.score_tables import (
 from zoo.report.table import Table
 from zoo.report.timeline import draw_timeline
 from zoo.report.viewer.write import write_film, write_page
-from zoo.workspace import written_aside
 
 
 def write_report(results: Results, folder: Path) -> Path:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import jinja2
 
-from zoo.atomic import check_writable
-from zoo.errors import BadInput
-from zoo.hookspecs import CONTRACT_VERSION
-from zoo.plugins import registry
-from zoo.workspace import check_name
+from zoo.api.hookspecs import CONTRACT_VERSION
+from zoo.base.atomic_files import check_writable
+from zoo.base.errors import BadInput
+from zoo.base.workspace import check_name
+from zoo.plugins.registry import registry
 
 
 def write_package(name: str, into: Path) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from zoo.architectures import copy_to_keep
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.plugins.model_building import copy_to_keep
 
 WARM_UP_POWER = 2 / 3
 """How fast the memory of the average grows at first: after n steps the decay is 1 - n^-power."""

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 Unit = Literal["epochs", "steps", "frames", "seconds"]
 

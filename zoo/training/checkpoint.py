@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.architectures import kept_state
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
-from zoo.reading import check_regular, check_tensors, parse_json
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput
+from zoo.base.untrusted_files import check_regular, check_tensors, parse_json
+from zoo.base.workspace import written_aside
+from zoo.plugins.model_building import kept_state
 from zoo.training.step import TrainingStep
-from zoo.workspace import written_aside
 
 _TIMES_AS_LARGE, _BESIDE = 16, 64 << 20
 """What a checkpoint may take: a model, its average and its moments are four times the model."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput
 from zoo.training.run_folder import CompileMode
 
 CACHE_TAG = "film-zoo, no buffers donated"

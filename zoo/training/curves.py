@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import BadInput
-from zoo.reading import check_regular, parse_json
+from zoo.base.errors import BadInput
+from zoo.base.untrusted_files import check_regular, parse_json
+from zoo.base.workspace import written_aside
 from zoo.training.watching import METRICS, PARTS, Score
-from zoo.workspace import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

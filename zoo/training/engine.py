@@ -11,15 +11,15 @@ from contextlib import nullcontext
 
 import torch
 
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput, ZooError, is_out_of_memory
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.sampling import Sampling
+from zoo.base.errors import BadInput, ZooError, is_out_of_memory
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest, deferred_stop, saving
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.sampling import Sampling
-from zoo.stopping import StopRequest, deferred_stop, saving
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.feed import FrameFeed

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Batch
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Batch
+from zoo.api.sampling import STILLS, Indices, Sampling
+from zoo.base.errors import BadInput
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames, as_floats
-from zoo.sampling import STILLS, Indices, Sampling
 from zoo.training.prefetch import read_ahead
 
 LARGEST_SHARE_OF_MEMORY = 0.5

@@ -8,21 +8,22 @@ from typing import Any
 
 import torch
 
-from zoo import environment
-from zoo.architectures import build, check_fit, fits_directly, option_class, parse_options
-from zoo.atomic import remove
-from zoo.autoencoder import Autoencoder, Options
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Autoencoder, Options
+from zoo.api.recipe import Recipe
+from zoo.api.sampling import Sampling
+from zoo.base import environment
+from zoo.base.atomic_files import remove
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import StopRequest
+from zoo.base.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
+from zoo.base.presets import preset_named
+from zoo.base.workspace import Workspace
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
-from zoo.frame_size import FrameSize
-from zoo.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
-from zoo.plugins import registry
-from zoo.presets import preset_named
-from zoo.recipe import Recipe
-from zoo.sampling import Sampling
-from zoo.sources import source_digest
-from zoo.stopping import StopRequest
+from zoo.plugins.model_building import build, check_fit, fits_directly, option_class, parse_options
+from zoo.plugins.registry import registry
+from zoo.plugins.source_digest import source_digest
 from zoo.training.budget import Budget
 from zoo.training.checkpoint import load_weights, save_weights
 from zoo.training.compiling import choose_mode
@@ -32,7 +33,6 @@ from zoo.training.ranks import from_first_rank, rank, ranks
 from zoo.training.run_folder import CompileMode, RunFile, RunFolder, Start, TrainingConfig
 from zoo.training.score import Scorer
 from zoo.training.watching import Interrupted, Watcher, nobody
-from zoo.workspace import Workspace
 
 LARGEST_BATCH = 65_536
 LARGEST_NUMBER = 2**31 - 1

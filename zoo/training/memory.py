@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from zoo.autoencoder import Batch
-from zoo.errors import is_out_of_memory
+from zoo.api.autoencoder import Batch
+from zoo.base.errors import is_out_of_memory
 from zoo.training.step import TrainingStep
 
 

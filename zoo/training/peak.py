@@ -14,11 +14,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from zoo.architectures import build_to_train
-from zoo.autoencoder import Batch, Step
-from zoo.frame_size import FrameSize
-from zoo.plugins import registry
-from zoo.sampling import Sampling, noise
+from zoo.api.autoencoder import Batch, Step
+from zoo.api.sampling import Sampling, noise
+from zoo.base.frame_size import FrameSize
+from zoo.plugins.model_building import build_to_train
+from zoo.plugins.registry import registry
 from zoo.training.players import Players
 from zoo.training.run_folder import TrainingConfig
 

@@ -12,9 +12,9 @@ import timm.optim
 import torch
 from torch import Tensor, nn
 
-from zoo.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
-from zoo.plain_text import error_line
-from zoo.recipe import Recipe
+from zoo.api.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
+from zoo.api.recipe import Recipe
+from zoo.base.text import error_line
 
 Reduce = Callable[[Tensor], Tensor]
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zoo.workspace import written_aside
+from zoo.base.workspace import written_aside
 
 COLUMNS = 6
 """Frames side by side: half of them seen, half held out, where there are held-out frames."""

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 
 def rank() -> int:

@@ -20,14 +20,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from zoo.atomic import confined, sync, told, written_aside
-from zoo.errors import BadInput
+from zoo.api.recipe import Recipe
+from zoo.base.atomic_files import confined, sync, told, written_aside
+from zoo.base.errors import BadInput
+from zoo.base.records import Environment, Spent, read_json, write_json
+from zoo.base.untrusted_files import check_regular, parse_json
+from zoo.base.workspace import Workspace
 from zoo.films.naming import is_film_name
-from zoo.reading import check_regular, parse_json
-from zoo.recipe import Recipe
-from zoo.records import Environment, Spent, read_json, write_json
 from zoo.training.watching import Moment
-from zoo.workspace import Workspace
 
 State = Literal["new", "training", "interrupted", "finished"]
 CompileMode = Literal["none", "default"]
@@ -35,7 +35,7 @@ CompileMode = Literal["none", "default"]
 
 
 FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-"""Part of a path: as `zoo.workspace.check_name` has it, so that no file leads out of a folder."""
+"""Part of a path: `zoo.base.workspace.check_name` keeps files from leading out of a folder."""
 
 
 def _film_name(name: str) -> str:

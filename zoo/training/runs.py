@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zoo.atomic import confined
-from zoo.errors import BadInput, ZooError
-from zoo.locks import IN_FOLDER, alone, holder, is_lock
-from zoo.records import Record, read_json
+from zoo.base.atomic_files import confined
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.locks import IN_FOLDER, alone, holder, is_lock
+from zoo.base.records import Record, read_json
+from zoo.base.workspace import Workspace
 from zoo.training.curves import last_entry
 from zoo.training.run_folder import RunFile, RunFolder
-from zoo.workspace import Workspace
 
 SHORTEST_DIGEST = 4
 CANDIDATES_NAMED = 6

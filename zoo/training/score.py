@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
+from zoo.base.offline import without_network
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.watch import Judges, as_shown, check_latents, decoded, film_batch
 from zoo.films.film import Film
-from zoo.network import without_network
-from zoo.plugins import registry
-from zoo.sampling import Indices, Sampling, flat_frames, middle_frames
+from zoo.plugins.registry import registry
 from zoo.training.preview import COLUMNS
 from zoo.training.watching import METRICS, Score, Values
 

@@ -9,12 +9,12 @@ from typing import Self
 import torch
 from torch import nn
 
-from zoo import environment
-from zoo.errors import ZooError
+from zoo.api.sampling import Sampling
+from zoo.base import environment
+from zoo.base.errors import ZooError
+from zoo.base.interrupts import saving
+from zoo.base.records import Spent
 from zoo.films.film import Film
-from zoo.records import Spent
-from zoo.sampling import Sampling
-from zoo.stopping import saving
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.curves import CURVES, draw_curves, read_log
 from zoo.training.preview import write_preview

@@ -13,8 +13,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from zoo.autoencoder import Autoencoder, Batch, Losses, Step
-from zoo.recipe import Recipe
+from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
+from zoo.api.recipe import Recipe
 from zoo.training.average import WeightAverage
 from zoo.training.compiling import compile_modules
 from zoo.training.players import Players

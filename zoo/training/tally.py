@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from zoo.autoencoder import Losses
+from zoo.api.autoencoder import Losses
 from zoo.training.players import Reduce
 
 

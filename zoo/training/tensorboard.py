@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 from zoo.training.watching import Moment, Watcher
 
 SECONDS_BETWEEN_WRITES = 10

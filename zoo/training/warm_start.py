@@ -7,14 +7,14 @@ import warnings
 
 import torch
 
-from zoo.architectures import build, fits_directly
-from zoo.autoencoder import Autoencoder
-from zoo.errors import BadInput
+from zoo.api.autoencoder import Autoencoder
+from zoo.base.errors import BadInput
+from zoo.base.workspace import Workspace
+from zoo.plugins.model_building import build, fits_directly
 from zoo.training.checkpoint import check_fit
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import Start
 from zoo.training.runs import Run, choose_run, find_runs
-from zoo.workspace import Workspace
 
 _CHUNK = 1 << 20
 

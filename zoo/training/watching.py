@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from zoo.errors import ZooError
+from zoo.base.errors import ZooError
 
 
 class Interrupted(ZooError):

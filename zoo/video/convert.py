@@ -11,8 +11,8 @@ from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
-from zoo.errors import BadInput
-from zoo.frame_size import FrameSize
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
 
 Pixels = npt.NDArray[np.uint8]
 """A picture, uint8 (H, W, 3), RGB, full range."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zoo.frame_size import FrameSize
+from zoo.base.frame_size import FrameSize
 from zoo.report.look import GROUND, TEXT, fitted, font
 from zoo.video.convert import Pixels
 

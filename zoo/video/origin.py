@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from zoo.base.text import one_line
 from zoo.films.source import Source
-from zoo.plain_text import one_line
 from zoo.video.writer import Chapter
 
 MOST_TAGS, LONGEST_NAME, LONGEST_TAG = 80, 200, 5000

@@ -22,7 +22,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 from zoo.films.source import Source
 from zoo.video.recoding import BIT_RATE_A_CHANNEL, Form, Recoder, target_for
 from zoo.video.sound_clock import Section, SoundClock

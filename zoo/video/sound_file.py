@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-from zoo.errors import BadInput
+from zoo.base.errors import BadInput
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 """What MP4 takes and players know there; anything else is coded again, as AAC."""

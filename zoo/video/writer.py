@@ -20,12 +20,12 @@ from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from zoo.atomic import CannotWrite, reason
-from zoo.errors import BadInput, ZooError
-from zoo.frame_size import FrameSize
-from zoo.priority import usual_priority
+from zoo.base.atomic_files import CannotWrite, reason
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.thread_priority import usual_priority
+from zoo.base.workspace import written_aside
 from zoo.video.convert import Pixels, ToYuv
-from zoo.workspace import written_aside
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as AvChapter

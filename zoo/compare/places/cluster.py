@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from zoo import stopping
+from zoo.base import interrupts
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.text import error_line, one_line
 from zoo.compare.places.place import Ended, Hear, Told, Work
-from zoo.errors import BadInput, ZooError
-from zoo.plain_text import error_line, one_line
 from zoo.training.watching import Interrupted
 
 LOOK = 0.5
@@ -188,7 +188,7 @@ def _room(node: Mapping[str, float], cores: int, gpus: float) -> int:
 @contextmanager
 def _own_handlers() -> Iterator[None]:
     """Put back what signals did before the block."""
-    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     try:
         yield
     finally:

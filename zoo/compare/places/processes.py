@@ -22,10 +22,10 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Self, cast
 
-from zoo import stopping
+from zoo.base import interrupts
+from zoo.base.environment import VISIBLE
+from zoo.base.text import error_line
 from zoo.compare.places.place import Ended, Hear, Told, Work
-from zoo.environment import VISIBLE
-from zoo.plain_text import error_line
 from zoo.training.watching import Interrupted
 
 LOOK = 0.2
@@ -183,10 +183,10 @@ class Processes:
         # Begun by itself, it would let signals through to the process that is started next.
         if hasattr(multiprocessing.resource_tracker, "ensure_running"):
             multiprocessing.resource_tracker.ensure_running()
-        with stopping.deferred_stop():
+        with interrupts.deferred_stop():
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
-            with stopping.held_back(), _seeing(self._lanes[lane].visible):
+            with interrupts.held_back(), _seeing(self._lanes[lane].visible):
                 process.start()
             theirs.close()
             worker = _Worker(process, ours, lane)
@@ -225,7 +225,7 @@ class Processes:
         while busy and (left := end - time.monotonic()) > 0:
             self._await(busy, left)
         if any(worker.saving for worker in busy):
-            with stopping.saving():
+            with interrupts.saving():
                 while busy := [worker for worker in busy if worker.saving]:
                     self._await(busy, LOOK)
 
@@ -299,13 +299,13 @@ def _serve(pipe: Connection) -> None:
     """What such a process does: work that comes through the pipe, until it is closed."""
     # Ctrl-C in a terminal, and the end of a job on a cluster, reach every process of a group; the
     # one that gives the work decides, and asks this one by a signal of its own.
-    for number in stopping.SIGNALS:
+    for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if _STOP is not None:
-        signal.signal(_STOP, stopping.interrupt)
+        signal.signal(_STOP, interrupts.interrupt)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)
-    stopping.on_saving = lambda saving: _send(pipe, ("saving", saving, False))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+    interrupts.on_saving = lambda saving: _send(pipe, ("saving", saving, False))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:

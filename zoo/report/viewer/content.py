@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pydantic
 
-from zoo.plain_text import one_line
-from zoo.records import FilmInfo, Number, Part, Record, Results, Series
+from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
+from zoo.base.text import one_line
 from zoo.report.aggregate import Standing, standings
 from zoo.report.ranking import PART_NAMES, in_order, ranking
 from zoo.report.results_folder import FilmSeries, RunKey, placed, row_of, run_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from zoo.records import FilmInfo, MetricInfo, Record, Results
+from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report import numbers
 from zoo.report.aggregate import Measure, Standing, bytes_a_frame, standings
 from zoo.report.ranking import PART_NAMES, in_order, principal, ranking

@@ -11,8 +11,9 @@ from pathlib import Path
 import jinja2
 import pydantic
 
-from zoo.plain_text import one_line
-from zoo.records import FilmInfo, Results
+from zoo.base.records import FilmInfo, Results
+from zoo.base.text import one_line
+from zoo.base.workspace import written_aside
 from zoo.report import numbers
 from zoo.report.aggregate import machine_key, machines
 from zoo.report.findings import winners
@@ -20,7 +21,6 @@ from zoo.report.ranking import principal
 from zoo.report.results_folder import PAGE_SCORES, FilmSeries
 from zoo.report.viewer.content import Content, FilmContent, Measure, entry_runs, film_content
 from zoo.report.viewer.tables import across_grid, film_grids
-from zoo.workspace import written_aside
 
 SCRIPTS = (
     *("dom.js", "data.js", "clock.js", "panel.js", "stage.js"),

@@ -1,0 +1,1 @@
+"""Layers and codes that several architectures share."""

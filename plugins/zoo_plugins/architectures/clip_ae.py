@@ -1,0 +1,89 @@
+"""An autoencoder of clips: four frames in a row share a latent, which tells what changes in them.
+
+Convolutions are factorised (Tran et al., A closer look at spatiotemporal convolutions for action
+recognition, 2018): those of space look at each frame alone, as those of the plain autoencoder do,
+and between them others look along time. The latter add nothing before they have learnt to, so that
+training begins where that of the plain autoencoder does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zoo
+from zoo import hookimpl
+from zoo_plugins.architectures.ae import PlainAutoencoder
+from zoo_plugins.architectures.blocks.layers import Down, Up, group_norm
+
+FRAMES = 4
+
+
+class AlongTime(nn.Module):
+    """A convolution over three frames at each place, beside a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.mix = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
+        for weights in self.mix.parameters():
+            nn.init.zeros_(weights)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B * T, C, h, w) to maps of the same shape."""
+        height, width = maps.shape[2:]
+        places = F.silu(self.norm(maps)).unflatten(0, (-1, FRAMES))
+        # A picture whose rows are frames and whose columns are places.
+        places = places.permute(0, 2, 1, 3, 4).flatten(3)
+        mixed = self.mix(places).unflatten(3, (height, width))
+        return maps + mixed.permute(0, 2, 1, 3, 4).flatten(0, 1)
+
+
+class ClipDown(Down):
+    """Clips (B, T, 3, H, W) in [0, 1] to `outputs` numbers a frame (B, T * outputs)."""
+
+    @staticmethod
+    def stage(before: int, after: int, kernel: int) -> list[nn.Module]:
+        """Maps (B * T, before, h, w) to maps (B * T, after, h / 2, w / 2)."""
+        down = Down.stage(before, after, kernel)
+        return down if before == 3 else [*down, AlongTime(after)]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (B, T, 3, H, W) in [0, 1] to (B, T * outputs)."""
+        return super().forward(clips.flatten(0, 1)).unflatten(0, (-1, FRAMES)).flatten(1)
+
+
+class ClipUp(Up):
+    """Latents of `inputs` numbers a frame (B, T * inputs) to clips (B, T, 3, H, W) in [0, 1]."""
+
+    @staticmethod
+    def stage(before: int, after: int) -> nn.Module:
+        """Maps (B * T, before, h, w) to maps (B * T, after, 2 h, 2 w)."""
+        up = Up.stage(before, after)
+        return up if after == 3 else nn.Sequential(AlongTime(before), up)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Latents (B, T * inputs) to clips (B, T, 3, H, W) in [0, 1]."""
+        frames = super().forward(latent.unflatten(1, (FRAMES, -1)).flatten(0, 1))
+        return frames.unflatten(0, (-1, FRAMES))
+
+
+class ClipAutoencoder(PlainAutoencoder):
+    """The plain autoencoder over clips of four frames."""
+
+    name: ClassVar[str] = "clip_ae"
+    summary: ClassVar[str] = "autoencoder of clips: four frames in a row share a latent"
+    window: ClassVar[int] = FRAMES
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Those of the plain autoencoder, which look along time as well."""
+        width, latent = self.options.width, self.options.latent
+        return ClipDown(self.size, width, latent), ClipUp(self.size, width, latent)
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The autoencoder of clips."""
+    return [ClipAutoencoder]

@@ -1,0 +1,86 @@
+"""An autoencoder whose latent is made of whole bytes: finite scalar quantisation.
+
+Mentzer et al., Finite scalar quantization: VQ-VAE made simple, 2024. A byte holds one of 240 codes
+of three numbers with 8, 6 and 5 levels, the paper's own choice for eight bits, so that a latent of
+L numbers has the same bits as any other here, and nothing is lost when it is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+import zoo
+from zoo import Batch, LatentSpec, Loss, Losses, Step, hookimpl
+from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
+from zoo_plugins.architectures.blocks.gaussian import pixel_nats
+from zoo_plugins.architectures.blocks.layers import Down, Up
+
+LEVELS = 8, 6, 5
+
+
+class QuantisedAutoencoder(PlainAutoencoder):
+    """The plain autoencoder around codes that gradients pass straight through."""
+
+    name: ClassVar[str] = "fsq"
+    summary: ClassVar[str] = "autoencoder with a quantised latent, one code a byte"
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Those of the plain autoencoder, for as many numbers as the codes are made of."""
+        # Imported where it is used: it takes longer to load than all of the zoo.
+        from vector_quantize_pytorch import FSQ
+
+        width, codes = self.options.width, self.options.latent
+        inside = len(LEVELS) * codes
+        self.quantiser = FSQ(list(LEVELS), dim=inside, num_codebooks=codes)
+        return Down(self.size, width, inside), Up(self.size, width, inside)
+
+    def latent_spec(self) -> LatentSpec:
+        """A code a byte."""
+        return LatentSpec((self.options.latent,), codes=math.prod(LEVELS))
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to the numbers of their codes: (B, L), whole, from 0 to 239."""
+        _, codes = self._quantised(frames)
+        return codes.flatten(1).float()
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Numbers of codes (B, L), within a half of whole, to frames (B, 3, H, W)."""
+        return self.decoder(self.to_coordinates(latent))
+
+    def to_coordinates(self, numbers: Tensor) -> Tensor:
+        """Numbers of codes (N, L), within a half of whole, to the codes (N, 3 L)."""
+        codes = numbers.round().long().unsqueeze(1)
+        # One code book has no dimension of its own in what the quantiser expects.
+        return self.quantiser.indices_to_codes(
+            codes if numbers.shape[1] > 1 else codes[..., 0]
+        ).flatten(1)
+
+    def from_coordinates(self, coordinates: Tensor) -> Tensor:
+        """The numbers (N, L) of the codes nearest to coordinates (N, 3 L)."""
+        levels, places = self.quantiser._levels, self.quantiser._basis
+        # Levels lie as far apart each, the one in the middle, or just above it, at zero.
+        digits = (coordinates.unflatten(1, (-1, len(LEVELS))) + 1) * (levels // 2)
+        digits = torch.minimum(digits.round().clamp_min(0), levels - 1)
+        return (digits * places).sum(dim=2)
+
+    def _quantised(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        quantised, codes = self.quantiser(self.encoder(frames).unsqueeze(1))
+        return quantised.flatten(1), codes
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        """Squared error on colour values, in the units that the other models use too."""
+        frames = batch.frames
+        quantised, _ = self._quantised(frames)
+        return {
+            "autoencoder": Loss({"pixel": pixel_nats(self.decoder(quantised), frames, PIXEL_SD)})
+        }
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The quantised autoencoder."""
+    return [QuantisedAutoencoder]

@@ -1,0 +1,61 @@
+"""A plain autoencoder that minimises MS-SSIM and absolute error in place of the squared error.
+
+Zhao, Gallo, Frosio and Kautz, Loss functions for image restoration with neural networks, 2017,
+whose mix it is; MS-SSIM after Wang, Simoncelli and Bovik, 2003.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+import torch.nn.functional as F
+
+import zoo
+from zoo import Batch, Loss, Losses, Step, hookimpl
+from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
+from zoo_plugins.metrics.structural_similarity import multiscale_similarity
+
+
+class MsSsimAutoencoder(PlainAutoencoder):
+    """The plain autoencoder under another loss."""
+
+    name: ClassVar[str] = "msssim_ae"
+    summary: ClassVar[str] = "plain autoencoder, MS-SSIM and absolute error"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        "the loss contains MS-SSIM, which is also a metric.",
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+
+    class Options(PlainAutoencoder.Options):
+        """Settings of the MS-SSIM autoencoder."""
+
+        structure: float = pydantic.Field(
+            0.84, ge=0, le=1, description="share of MS-SSIM; the rest is absolute error"
+        )
+
+    options: Options
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        """The published mix, in about the units of the other models' pixel errors."""
+        frames = batch.frames
+        share = self.options.structure
+        drawn = self.decode(self.encode(frames))
+        with torch.autocast(frames.device.type, enabled=False):
+            unlike = 1 - multiscale_similarity(drawn.float(), frames.float()).mean()
+        return {
+            "autoencoder": Loss(
+                {
+                    "structure": share * unlike / PIXEL_SD,
+                    "absolute": (1 - share) * F.l1_loss(drawn, frames) / PIXEL_SD,
+                }
+            )
+        }
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The MS-SSIM autoencoder."""
+    return [MsSsimAutoencoder]

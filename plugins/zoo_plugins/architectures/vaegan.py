@@ -1,0 +1,208 @@
+"""VAE-GAN: a variational autoencoder whose pictures are judged by a discriminator it trains.
+
+Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016. Likeness is
+the distance between discriminator features, and the adversarial term moves the decoder alone.
+
+What differs from the paper, because the plain objective collapses on films: group norm in place
+of batch norm, spectral norm in the discriminator, a pixel term beside the feature distance, the
+distance taken over all stages, and the non-saturating adversarial loss at a small weight. The
+paper's own choices are options; `docs/models.md` has what each does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+import zoo
+from zoo import Batch, Loss, Losses, Optimizer, Players, Step, hookimpl
+from zoo_plugins.architectures.blocks.gaussian import pixel_nats
+from zoo_plugins.architectures.blocks.layers import STAGES, halvings, widths
+from zoo_plugins.architectures.vae import VariationalAutoencoder
+
+PLAYING_FIELD = 0.68 - 0.35, 0.68 + 0.35
+"""Costs between which neither side is gated: equilibrium and margin of the authors' code."""
+
+
+class Discriminator(nn.Module):
+    """Frames (B, 3, H, W) to a logit (B,), high for real frames, and the features of each stage."""
+
+    def __init__(self, size: zoo.FrameSize, width: int, spectral: bool) -> None:
+        super().__init__()
+        channels = [3, *widths(width)]
+        kernels = [5, *[3] * (len(channels) - 2)]
+        bounded = spectral_norm if spectral else nn.Identity()
+        self.stages = nn.ModuleList(
+            bounded(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2))
+            for (before, after), kernel in zip(itertools.pairwise(channels), kernels, strict=True)
+        )
+        height, length = halvings(size)[-1]
+        self.judge = bounded(nn.Linear(channels[-1] * height * length, 1))
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits (B,) and a list of features (B, C, h, w)."""
+        maps, features = frames * 2 - 1, []
+        for stage in self.stages:
+            maps = F.leaky_relu(stage(maps), 0.2)
+            features.append(maps)
+        return self.judge(maps.flatten(1)).squeeze(1), features
+
+
+class VaeGan(VariationalAutoencoder):
+    """Three players: encoder, decoder, discriminator."""
+
+    name: ClassVar[str] = "vaegan"
+    summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+    opposed: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("decoder.adversarial", "discriminator.real_or_drawn"),
+    )
+
+    class Options(VariationalAutoencoder.Options):
+        """Settings of the VAE-GAN."""
+
+        pixel: float = pydantic.Field(
+            1.0, ge=0, description="weight of the pixel error; 0 in the paper"
+        )
+        feature: float = pydantic.Field(
+            2.0, ge=0, description="weight of the distance between discriminator features"
+        )
+        feature_stage: int = pydantic.Field(
+            0, ge=0, le=STAGES, description="stage compared; 0 is the mean of all, the paper has 3"
+        )
+        feature_scaled: bool = pydantic.Field(
+            False, description="divide each stage's distance by the features' own mean square"
+        )
+        adversarial: float = pydantic.Field(
+            0.05, ge=0, description="weight of the adversarial term against the evidence bound"
+        )
+        saturating: bool = pydantic.Field(
+            False, description="the paper's adversarial loss, which fades as the adversary wins"
+        )
+        warm_up: float = pydantic.Field(
+            0.0, ge=0, le=1, description="share of training over which the adversarial term rises"
+        )
+        judged: Literal["both", "prior"] = pydantic.Field(
+            "both", description="what is judged: reconstructions and prior samples, or the latter"
+        )
+        gated: bool = pydantic.Field(
+            False, description="the side that is winning sits out, as in the authors' code"
+        )
+        spectral: bool = pydantic.Field(
+            True, description="spectral norm in the discriminator (Miyato et al., 2018)"
+        )
+        r1: float = pydantic.Field(
+            0.0, ge=0, description="penalty on its gradient at real frames (Mescheder et al., 2018)"
+        )
+        pace: float = pydantic.Field(
+            0.5, gt=0, description="the discriminator's learning rate over the others'"
+        )
+
+    options: Options
+    discriminator: Discriminator
+
+    def training_modules(self) -> Mapping[str, nn.Module]:
+        """The discriminator."""
+        options = self.options
+        return {"discriminator": Discriminator(self.size, options.width, options.spectral)}
+
+    def players(self) -> Players:
+        """Encoder, decoder and discriminator, each with its own loss."""
+        return {
+            "encoder": self.encoder.parameters(),
+            "decoder": self.decoder.parameters(),
+            "discriminator": self.discriminator.parameters(),
+        }
+
+    def optimizer(self, player: str) -> Optimizer:
+        """Short momentum, as adversaries chase a moving target; a slower discriminator."""
+        pace = self.options.pace if player == "discriminator" else 1.0
+        return Optimizer(lr=pace * self.options.lr, betas=(0.5, 0.99))
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        """Each player's loss; the engine keeps each from moving another player."""
+        frames = batch.frames
+        options = self.options
+        posterior = self.posterior(frames)
+        drawn = self.decode(posterior.sample(step))
+        dream = self.decode(step.randn_like(posterior.mean))
+        if options.r1:
+            frames = frames.detach().requires_grad_()
+
+        # One pass each: a gradient then runs back through the frames it concerns and no others.
+        # Cached, because the spectral norm would otherwise be estimated anew for every pass.
+        with parametrize.cached():
+            on_real, wanted = self.discriminator(frames)
+            on_drawn, seen = self.discriminator(drawn)
+            on_dream, _ = self.discriminator(dream)
+        judged = [on_drawn, on_dream] if options.judged == "both" else [on_dream]
+
+        evidence = self.evidence_terms(frames.detach(), posterior, drawn)
+        evidence["pixel"] = options.pixel * evidence["pixel"]
+        feature = options.feature * self._feature_distance(seen, wanted)
+        believed = torch.stack([F.softplus(logits).mean() for logits in judged]).mean()
+        doubted = torch.stack([F.softplus(-logits).mean() for logits in judged]).mean()
+        on_trust = F.softplus(-on_real).mean()
+        fool = -believed if options.saturating else doubted
+        tell = {"real_or_drawn": on_trust + believed}
+        if options.r1:
+            tell["r1"] = options.r1 * _gradient_penalty(on_real, frames)
+
+        rise = (step.progress / options.warm_up).clamp(max=1) if options.warm_up else 1.0
+        adversarial = options.adversarial * rise * fool
+        decoder_plays, discriminator_plays = (
+            _gates(torch.stack([on_trust, believed])) if options.gated else (None, None)
+        )
+        return {
+            "encoder": Loss({**evidence, "feature": feature}),
+            "decoder": Loss(
+                {"pixel": evidence["pixel"], "feature": feature, "adversarial": adversarial},
+                active=decoder_plays,
+            ),
+            "discriminator": Loss(tell, active=discriminator_plays),
+        }
+
+    def _feature_distance(self, seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
+        """How far apart the discriminator's features lie, in the units of the pixel error."""
+        pairs = [(a, b.detach()) for a, b in zip(seen, wanted, strict=True)]
+        if self.options.feature_stage:
+            pairs = pairs[self.options.feature_stage - 1 :][:1]
+        distances = [pixel_nats(a, b, self.options.pixel_sd) for a, b in pairs]
+        if self.options.feature_scaled:
+            distances = [
+                distance / b.square().mean()
+                for distance, (_, b) in zip(distances, pairs, strict=True)
+            ]
+        return torch.stack(distances).mean()
+
+
+def _gradient_penalty(logits: Tensor, frames: Tensor) -> Tensor:
+    """Half the squared length of the logits' gradient at the frames, averaged over them."""
+    (gradient,) = torch.autograd.grad(logits.sum(), frames, create_graph=True)
+    return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
+
+
+def _gates(costs: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether decoder and discriminator play, from the discriminator's costs (2,).
+
+    The discriminator rests when it wins too clearly on either side, the decoder when it does;
+    were both to rest, both play.
+    """
+    low, high = PLAYING_FIELD
+    discriminator_rests, decoder_rests = (costs < low).any(), (costs > high).any()
+    both = discriminator_rests & decoder_rests
+    return ~decoder_rests | both, ~discriminator_rests | both
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The VAE-GAN."""
+    return [VaeGan]

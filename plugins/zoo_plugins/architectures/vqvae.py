@@ -1,0 +1,312 @@
+"""A vector-quantised autoencoder: a grid of codes, each the number of a vector in a codebook.
+
+Van den Oord et al., Neural discrete representation learning, 2017, with its codebook of running
+means. Codes that hardly any vector is near are moved to where many are, as when Linde, Buzo and
+Gray, 1980, split one in two. The grid is as fine as the latent's bits allow.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zoo
+from zoo import Batch, LatentSpec, Loss, Losses, Step, TrainingFrames, hookimpl
+from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
+from zoo_plugins.architectures.blocks.gaussian import pixel_nats
+from zoo_plugins.architectures.blocks.layers import Block, Up, group_norm, halvings, widths
+
+PREPARED = 20
+"""Vectors a code, at most, that the first codebook is made from."""
+SQUARE = 1.1
+"""How much the shape of a grid's places counts beside their number, as an exponent."""
+APART = 0.1
+"""How far a moved code is put from its neighbour, as a share of the codebook's spread."""
+
+
+def finest_grid(size: zoo.FrameSize, most: int) -> tuple[int, int]:
+    """Height and width of the grid with at most so many places that suits a frame best.
+
+    Many places are good, and so are places that are as wide as high.
+    """
+
+    def suits(grid: tuple[int, int]) -> float:
+        height, width = grid
+        across, down = width * size.height, height * size.width
+        return height * width * (min(across, down) / max(across, down)) ** SQUARE
+
+    grids = []
+    for height in range(1, min(most, size.height) + 1):
+        square = height * size.width // size.height
+        widest = min(most // height, size.width)
+        grids += [(height, max(1, min(width, widest))) for width in (square, square + 1)]
+    return max(grids, key=suits)
+
+
+class Mixer(nn.Module):
+    """A residual block, and what every place of a grid tells every other (Tolstikhin et al., 2021).
+
+    Along columns, then along rows: weights grow with the sides of a grid and not with its area.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.block = Block(channels)
+        self.norm = group_norm(channels)
+        self.columns = nn.Linear(grid[0], grid[0])
+        self.rows = nn.Linear(grid[1], grid[1])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, h, w) to maps of the same shape."""
+        maps = self.block(maps)
+        return maps + self.rows(self.columns(self.norm(maps).mT).mT)
+
+
+class ToGrid(nn.Module):
+    """Frames (B, 3, H, W) in [0, 1] to a vector for each place of a grid, (B, D, h, w)."""
+
+    def __init__(self, size: zoo.FrameSize, width: int, grid: tuple[int, int], depth: int) -> None:
+        super().__init__()
+        self.grid = grid
+        channels = widths(width, stages_to(size, grid))
+        layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 5, 2, padding=2)]
+        for before, after in itertools.pairwise(channels):
+            layers += [group_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, 2, padding=1)]
+        self.down = nn.Sequential(*layers)
+        self.mixer = Mixer(channels[-1], grid)
+        self.last = nn.Conv2d(channels[-1], depth, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) in [0, 1] to (B, D, h, w)."""
+        maps = self.down(frames * 2 - 1)
+        return self.last(self.mixer(resized(maps, self.grid)))
+
+
+class FromGrid(nn.Module):
+    """A vector for each place of a grid, (B, D, h, w), to frames (B, 3, H, W) in [0, 1]."""
+
+    def __init__(self, size: zoo.FrameSize, width: int, grid: tuple[int, int], depth: int) -> None:
+        super().__init__()
+        stages = stages_to(size, grid)
+        channels = widths(width, stages)[::-1]
+        self.sizes = halvings(size, stages)[::-1]
+        self.first = nn.Conv2d(depth, channels[0], 3, padding=1)
+        self.places = nn.Parameter(torch.zeros(channels[0], *grid))
+        """What is the same in every frame."""
+        self.mixer = Mixer(channels[0], grid)
+        self.stages = nn.ModuleList(
+            Up.stage(before, after)
+            for before, after in zip(channels, [*channels[1:], 3], strict=True)
+        )
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, D, h, w) to frames (B, 3, H, W) in [0, 1]."""
+        maps = resized(self.mixer(self.first(vectors) + self.places), self.sizes[0])
+        for stage, (height, length) in zip(self.stages, self.sizes[1:], strict=True):
+            maps = stage(maps)[:, :, :height, :length]
+        return torch.sigmoid(maps)
+
+
+def stages_to(size: zoo.FrameSize, grid: tuple[int, int]) -> int:
+    """How often a frame's sides are halved, once at least, until a grid is about as fine."""
+    stages = 1
+    while all(a >= b for a, b in zip(halvings(size, stages + 1)[-1], grid, strict=True)):
+        stages += 1
+        if halvings(size, stages)[-1] == (1, 1):
+            break
+    return stages
+
+
+def resized(maps: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Maps (B, C, h, w) in another height and width."""
+    if maps.shape[2:] == sides:
+        return maps
+    return F.interpolate(maps, size=sides, mode="bilinear")
+
+
+class Codebook(nn.Module):
+    """K vectors of D numbers, each the running mean of the vectors that it was nearest to.
+
+    It is kept as running sums, which may be averaged over several processes and parts of a batch.
+    """
+
+    def __init__(self, codes: int, depth: int) -> None:
+        super().__init__()
+        self.counts: Tensor
+        self.sums: Tensor
+        self.register_buffer("counts", torch.ones(codes))
+        self.register_buffer("sums", torch.randn(codes, depth))
+
+    @property
+    def vectors(self) -> Tensor:
+        """The codebook (K, D)."""
+        return self.sums / self.counts[:, None].clamp_min(1e-6)
+
+    @property
+    def perplexity(self) -> Tensor:
+        """How many codes are in use: as many, used alike, would have the same entropy."""
+        share = self.counts / self.counts.sum()
+        return torch.special.entr(share).sum().exp()
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """The codes (...) of the nearest vectors in the book to vectors (..., D)."""
+        book = self.vectors
+        # In 32 bits: the nearest of a thousand is a matter of small differences.
+        with torch.autocast(book.device.type, enabled=False):
+            return (book.square().sum(dim=1) - 2 * vectors.to(book.dtype) @ book.T).argmin(dim=-1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """The vectors (..., D) of codes (...)."""
+        return self.vectors[codes]
+
+    @torch.no_grad()
+    def begin(self, vectors: Tensor) -> None:
+        """Make the book from vectors (N, D) by k-means."""
+        # Imported where it is used: it takes longer to load than all of the zoo.
+        from vector_quantize_pytorch.vector_quantize_pytorch import kmeans
+
+        means, counts = kmeans(vectors[None], len(self.counts))
+        self.counts.copy_(counts[0].clamp_min(0.1) / counts.float().mean())
+        self.sums.copy_(means[0] * self.counts[:, None])
+
+    @torch.no_grad()
+    def gather(self, vectors: Tensor, codes: Tensor, decay: float) -> None:
+        """Move the running means towards vectors (N, D) whose nearest codes (N,) are known."""
+        chosen = F.one_hot(codes, len(self.counts)).to(self.sums.dtype)
+        scale = len(self.counts) / len(codes)
+        self.counts.lerp_(scale * chosen.sum(dim=0), 1 - decay)
+        with torch.autocast(vectors.device.type, enabled=False):
+            self.sums.lerp_(scale * (chosen.T @ vectors.to(self.sums.dtype)), 1 - decay)
+
+    @torch.no_grad()
+    def revive(self, least: float, step: Step) -> None:
+        """Move codes that are used less than a share `least` of the mean beside busy ones.
+
+        All is drawn from what the processes share, so that they move the same codes alike.
+        """
+        book = self.vectors
+        dead = self.counts < least * self.counts.mean()
+        heap = self.counts.cumsum(dim=0)
+        busy = torch.searchsorted(heap, step.rand(len(heap)) * heap[-1]).clamp_max(len(heap) - 1)
+        moved = book[busy] + APART * book.std(dim=0) * step.randn(*book.shape)
+        counts = torch.where(dead, torch.full_like(self.counts, 2 * least), self.counts)
+        self.sums.copy_(torch.where(dead[:, None], moved, book) * counts[:, None])
+        self.counts.copy_(counts)
+
+
+class VectorQuantisedAutoencoder(PlainAutoencoder):
+    """The plain autoencoder around a grid of codes; gradients pass straight through."""
+
+    name: ClassVar[str] = "vqvae"
+    summary: ClassVar[str] = "autoencoder with a grid of codes from one codebook"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        *PlainAutoencoder.unequal_terms,
+        "its first codebook is made from training frames outside of the budget.",
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+
+    class Options(PlainAutoencoder.Options):
+        """Settings of the vector-quantised autoencoder."""
+
+        latent: int = pydantic.Field(
+            200, ge=2, description="numbers of 8 bits whose bits a frame's codes may take"
+        )
+        codes: int = pydantic.Field(1024, ge=2, le=65_536, description="vectors in the codebook")
+        depth: int = pydantic.Field(32, ge=1, description="numbers in a vector of the codebook")
+        commitment: float = pydantic.Field(
+            0.25, ge=0, description="weight of the vectors' distance to their codes"
+        )
+        decay: float = pydantic.Field(
+            0.98, ge=0, lt=1, description="share of the running means that a step leaves"
+        )
+        dead: float = pydantic.Field(
+            0.1,
+            ge=0,
+            description="codes used less than this share of the mean are moved",
+        )
+        kmeans: bool = pydantic.Field(
+            True, description="begin with a codebook by k-means from training frames"
+        )
+
+    options: Options
+
+    @classmethod
+    def latent_sizes(cls, size: zoo.FrameSize) -> range:
+        """Two numbers have the bits of a code from the largest codebook."""
+        return range(2, zoo.ANY)
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Convolutions to the grid and from it."""
+        options = self.options
+        bits = LatentSpec((1,), codes=options.codes).bits
+        self.grid = finest_grid(self.size, 8 * options.latent // bits)
+        self.codebook = Codebook(options.codes, options.depth)
+        rest = self.size, options.width, self.grid, options.depth
+        return ToGrid(*rest), FromGrid(*rest)
+
+    def latent_spec(self) -> LatentSpec:
+        """A code for each place of the grid."""
+        return LatentSpec(self.grid, codes=self.options.codes)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) to codes (B, h, w): whole numbers from 0 on."""
+        return self.codebook.nearest(self.encoder(frames).movedim(1, -1)).float()
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Codes (B, h, w), within a half of whole, to frames (B, 3, H, W)."""
+        vectors = self.codebook(self._whole(latent))
+        return self.decoder(vectors.movedim(-1, 1))
+
+    def to_coordinates(self, numbers: Tensor) -> Tensor:
+        """Codes (N, L), within a half of whole, to their vectors (N, L D)."""
+        return self.codebook(self._whole(numbers)).flatten(1)
+
+    def from_coordinates(self, coordinates: Tensor) -> Tensor:
+        """The codes (N, L) of the vectors nearest to coordinates (N, L D)."""
+        return self.codebook.nearest(coordinates.unflatten(1, (-1, self.options.depth))).float()
+
+    def _whole(self, numbers: Tensor) -> Tensor:
+        return numbers.round().long().clamp(0, self.options.codes - 1)
+
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Begin with a codebook of what the untrained encoder makes of training frames."""
+        if not self.options.kmeans:
+            return
+        codes, places = self.options.codes, self.grid[0] * self.grid[1]
+        every = max(1, len(frames) * places // (PREPARED * codes))
+        device = self.codebook.counts.device
+        with torch.no_grad():
+            found = [
+                self.encoder(some[::every]).movedim(1, -1).flatten(0, -2)
+                for some in frames.batches(16 * every, device)
+            ]
+        self.codebook.begin(torch.cat(found))
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        """Squared error on colour values, and how far vectors are from their codes."""
+        frames, options = batch.frames, self.options
+        if self.training and options.dead:
+            self.codebook.revive(options.dead, step)
+        vectors = self.encoder(frames).movedim(1, -1).to(self.codebook.sums.dtype)
+        codes = self.codebook.nearest(vectors.detach())
+        quantised = self.codebook(codes)
+        drawn = self.decoder((vectors + (quantised - vectors).detach()).movedim(-1, 1))
+        if self.training:
+            self.codebook.gather(vectors.detach().flatten(0, -2), codes.flatten(), options.decay)
+        terms = {
+            "pixel": pixel_nats(drawn, frames, PIXEL_SD),
+            "commitment": options.commitment * F.mse_loss(vectors, quantised),
+        }
+        return {"autoencoder": Loss(terms, logged={"perplexity": self.codebook.perplexity})}
+
+
+@hookimpl
+def zoo_models() -> list[type[zoo.Autoencoder]]:
+    """The vector-quantised autoencoder."""
+    return [VectorQuantisedAutoencoder]

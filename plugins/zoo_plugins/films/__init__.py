@@ -1,0 +1,1 @@
+"""Films that are in every catalogue."""

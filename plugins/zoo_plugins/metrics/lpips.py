@@ -1,0 +1,128 @@
+"""LPIPS: how different two frames look to a network that was fitted to people's judgements."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo import Metric, Unavailable, hookimpl
+from zoo.pretrained import WeightsUnavailable, alexnet_features_state
+from zoo_plugins.metrics.precision import full_precision
+
+HEADS = "weights/v0.1"
+"""Where the package keeps the heads, a file a network."""
+
+
+class LearnedDistance(Metric):
+    """Learned perceptual distance of two frames: 0 for equal ones, about 1 for unlike ones.
+
+    Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as
+    a Perceptual Metric", CVPR 2018: version 0.1, from the authors' own package. The features are
+    the network's from ImageNet, or the metric is not available: never random ones.
+    """
+
+    better = "lower"
+    digits = 3
+    network: ClassVar[str]
+    """As the package `lpips` calls it."""
+    heads_sha256: ClassVar[str]
+    frames_at_once: ClassVar[int] = 2**31
+    """What many frames leave in memory bounds how many are compared together."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        try:
+            features = self.features()
+        except WeightsUnavailable as error:
+            raise Unavailable(str(error)) from error
+        heads = lpips_heads(self.network, self.heads_sha256)
+        self._network = lpips_network(self.network, features, heads).to(device)
+
+    def features(self) -> Mapping[str, Tensor]:
+        """The convolutional layers' weights; raises WeightsUnavailable."""
+        raise TypeError(f"{type(self).__name__} defines no features()")
+
+    def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
+        """Compare two float (B, 3, H, W) in [0, 1], at least 32x32; float32 (B,) from 0 up."""
+        pieces = (frames.split(self.frames_at_once) for frames in (originals, reconstructions))
+        with full_precision(originals.device):
+            distances = [
+                self._network(x.float() * 2 - 1, y.float() * 2 - 1).flatten()
+                for x, y in zip(*pieces, strict=True)
+            ]
+        return torch.cat(distances)
+
+
+class Lpips(LearnedDistance):
+    """LPIPS through AlexNet, the authors' own choice for comparing."""
+
+    name = "lpips"
+    label = "LPIPS (AlexNet)"
+    source = "Zhang et al., CVPR 2018; package lpips, version 0.1, AlexNet trained on ImageNet"
+    network = "alex"
+    heads_sha256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
+
+    def features(self) -> Mapping[str, Tensor]:
+        """AlexNet's convolutions."""
+        return alexnet_features_state()
+
+
+def lpips_network(
+    name: str, features: Mapping[str, Tensor], heads: Mapping[str, Tensor]
+) -> nn.Module:
+    """The authors' network with every weight given and frozen; raises KeyError if one is not."""
+    with warnings.catch_warnings():
+        # `lpips` speaks to an older torchvision than the one installed.
+        warnings.simplefilter("ignore")
+        import lpips
+
+        # On the meta device no weight exists until it is loaded: a random one cannot be left
+        # behind, and the caller's random numbers stay as they were.
+        with torch.device("meta"):
+            network: nn.Module = lpips.LPIPS(
+                net=name, pretrained=False, pnet_rand=True, eval_mode=True, verbose=False
+            )
+    state: dict[str, Tensor] = {}
+    for key, value in network.state_dict().items():
+        part, _, rest = key.partition(".")
+        if part == "net":
+            state[key] = features[rest.partition(".")[2]]
+        elif part == "lins":
+            # The package names the same five layers twice: `lin0` is `lins.0`.
+            state[key] = heads[f"lin{rest}"]
+        elif part == "scaling_layer":
+            state[key] = value  # The channels' means and spreads, constants in the package.
+        else:
+            state[key] = heads[key]
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.requires_grad_(False).eval()
+
+
+def lpips_heads(name: str, sha256: str) -> dict[str, Tensor]:
+    """The linear layers that weigh the features, as the package carries them; or Unavailable."""
+    spec = importlib.util.find_spec("lpips")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / HEADS / f"{name}.pth"
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise Unavailable(f"the package lpips has another {path.name} than version 0.1")
+        # The package would load them itself, but not everywhere with `weights_only`.
+        heads: dict[str, Tensor] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+        return heads
+    raise Unavailable("the package lpips is not installed; `pip install lpips` brings it")
+
+
+@hookimpl
+def zoo_metrics() -> Sequence[type[Metric]]:
+    """Offer LPIPS."""
+    return [Lpips]

@@ -1,0 +1,46 @@
+"""Luma, and energies of what is measured on it: shared by several metrics."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import zoo
+from zoo_plugins.metrics.precision import full_precision
+
+WEIGHTS = 0.2126, 0.7152, 0.0722
+"""Of red, green and blue: ITU-R BT.709-6, item 3.2; on R'G'B' as it is, without linearising."""
+ROUNDING = sum(weight**2 for weight in WEIGHTS) / 12
+"""Variance that rounding to whole levels of red, green and blue leaves in luma: levels²."""
+LEAST_RATIO, MOST_RATIO = 1e-3, 1e3
+"""Ratios of energies end here (30 dB either way), so that each has a logarithm."""
+
+
+@zoo.shared
+def luma(frames: Tensor) -> Tensor:
+    """BT.709 luma of float (B, 3, H, W) in [0, 1], in 8-bit levels: float32 (B, H, W), 0 to 255."""
+    # Filled on the device: a tensor made from numbers on the host would be copied in every call.
+    filled = [
+        frames.new_full((1, 1, 1, 1), 255 * weight, dtype=torch.float32) for weight in WEIGHTS
+    ]
+    weights = torch.cat(filled, dim=1)
+    with full_precision(frames.device):
+        # A convolution takes frames as they lie, colour by colour or pixel by pixel.
+        return torch.conv2d(frames.float(), weights).squeeze(1)
+
+
+@zoo.shared
+def change(frames: Tensor, earlier: Tensor) -> Tensor:
+    """How luma changed from one frame to the next, in 8-bit levels: float32 (B, H, W)."""
+    return luma(frames) - luma(earlier)
+
+
+def energy(pictures: Tensor) -> Tensor:
+    """Mean square of each of (B, H, W): (B,)."""
+    return torch.linalg.vector_norm(pictures, dim=(1, 2)).square() / pictures[0].numel()
+
+
+def energy_ratio(reconstructions: Tensor, originals: Tensor, least: float) -> Tensor:
+    """Energy over energy, (B,), within 0.001 to 1000; NaN where the originals' is below `least`."""
+    ratio = (reconstructions / originals).clamp(LEAST_RATIO, MOST_RATIO)
+    return torch.where(originals >= least, ratio, torch.nan)

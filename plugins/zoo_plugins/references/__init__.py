@@ -1,0 +1,1 @@
+"""References that stand beside the models in every table: mean frame, PCA and video codecs."""

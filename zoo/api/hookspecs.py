@@ -1,0 +1,62 @@
+"""What a plugin may add to the zoo: one hook a kind, each returning what it adds."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.api.autoencoder import Autoencoder
+    from zoo.api.codec import FilmCodec
+    from zoo.api.metric import Metric
+    from zoo.films.entry import FilmEntry
+    from zoo.report.section import ReportSection
+
+CONTRACT_VERSION = 2
+"""What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""
+
+GROUPS = MappingProxyType(
+    {
+        "zoo": ("zoo_models", "zoo_references", "zoo_metrics", "zoo_films"),
+        # Of its own, so that a report is made without importing models and with them torch.
+        "zoo.report_sections": ("zoo_report_sections",),
+    }
+)
+"""The hooks that are read in each group of entry points."""
+
+hookspec = pluggy.HookspecMarker("zoo")
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+@hookspec
+def zoo_models() -> Sequence[type[Autoencoder]]:
+    """Return architectures."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_references() -> Sequence[type[Autoencoder] | type[FilmCodec]]:
+    """Return what stands beside the models in every table, film codecs included."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_metrics() -> Sequence[type[Metric]]:
+    """Return metrics."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_films() -> Sequence[FilmEntry]:
+    """Return films that are in every catalogue."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_report_sections() -> Sequence[type[ReportSection]]:
+    """Return sections of the report."""
+    raise AssertionError("a specification is never called")

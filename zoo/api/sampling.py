@@ -1,0 +1,189 @@
+"""Which frames make the samples of a film: what a model looks at for one latent.
+
+A sample is a frame, a frame with its neighbours (`context`) or several frames in a row (`window`).
+Samples never reach over a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from zoo.base.errors import BadInput
+
+if TYPE_CHECKING:
+    from zoo.api.autoencoder import Autoencoder
+
+Indices = npt.NDArray[np.int64]
+LARGEST = 256
+"""Frames in a sample, at most."""
+BATCH = 32
+"""Frames of a film that a model is given, or draws, at once."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a model looks at a film."""
+
+    window: int = 1
+    """Frames that share a latent."""
+    before: int = 0
+    """Neighbours before a frame that are looked at with it."""
+    after: int = 0
+    """Neighbours after it."""
+
+    @classmethod
+    def of(cls, architecture: type[Autoencoder] | Autoencoder) -> Sampling:
+        """What an architecture declares; raises BadInput where it cannot be."""
+        window, context = architecture.window, architecture.context
+        name = architecture.name
+        if type(window) is not int or not 1 <= window <= LARGEST:
+            raise BadInput(f"{name}: a window has from 1 to {LARGEST} frames; not {window!r}")
+        if not (
+            isinstance(context, tuple)
+            and len(context) == 2
+            and all(type(side) is int and 0 <= side < LARGEST // 2 for side in context)
+        ):
+            raise BadInput(
+                f"{name}: a context is (frames before, frames after), such as (1, 1), each from 0 "
+                f"to {LARGEST // 2 - 1}; not {context!r}"
+            )
+        if window > 1 and context != (0, 0):
+            raise BadInput(f"{name}: a model has a window or a context, not both")
+        return cls(window, *context)
+
+    @property
+    def stills(self) -> bool:
+        """Whether a sample is a frame."""
+        return self.frames == 1
+
+    @property
+    def frames(self) -> int:
+        """Frames that are looked at for one latent."""
+        return self.window if self.window > 1 else self.before + 1 + self.after
+
+    def samples_in(self, batch: int) -> int:
+        """How many samples a batch of so many frames has: one at least."""
+        return max(1, batch // self.window)
+
+    def frames_in(self, batch: int) -> int:
+        """How many frames a batch of so many frames draws, cut into whole samples."""
+        return self.samples_in(batch) * self.window
+
+    def samples(self, shots: Iterable[range]) -> Indices:
+        """The samples that draw every frame of some shots once: frame numbers (M, K), in order.
+
+        A shot's last window repeats its last frame; a frame at the end of a shot stands in for
+        the neighbours that it lacks.
+        """
+        parts = [self._of_shot(np.arange(shot.start, shot.stop), self.window) for shot in shots]
+        return np.concatenate(parts) if parts else np.empty((0, self.frames), dtype=np.int64)
+
+    def to_train_on(self, runs: Iterable[range]) -> Indices:
+        """The samples that can be cut out of runs of training frames: frame numbers (M, K).
+
+        Windows begin at every frame at which a whole one does; a run that is shorter than a window
+        gives one, padded.
+        """
+        parts = [self._of_shot(np.arange(run.start, run.stop), 1) for run in runs]
+        return np.concatenate(parts) if parts else np.empty((0, self.frames), dtype=np.int64)
+
+    def _of_shot(self, numbers: Indices, apart: int) -> Indices:
+        if self.window > 1:
+            whole = len(numbers) - self.window if apart == 1 else len(numbers) - 1
+            starts = np.arange(0, max(0, whole) + 1, apart)
+            offsets = np.arange(self.window)
+        else:
+            starts, offsets = np.arange(len(numbers)), np.arange(-self.before, self.after + 1)
+        at = np.clip(starts[:, None] + offsets, 0, len(numbers) - 1)
+        return numbers[at]
+
+    def shaped(self, frames: Tensor) -> Tensor:
+        """Frames of samples one after another, (M * K, 3, H, W), as `encode` takes them."""
+        return frames if self.stills else frames.unflatten(0, (-1, self.frames))
+
+    def frame_drawn(self, samples: Tensor) -> Tensor:
+        """Of samples as `encode` takes them, the frame in each that `middle_frames` shows drawn."""
+        if self.stills:
+            return samples
+        return samples[:, self.window // 2 if self.window > 1 else self.before]
+
+    def frames_drawn(self, samples: Tensor) -> Tensor:
+        """Of samples as `encode` takes them, the frames that are drawn: (B * window, 3, H, W)."""
+        if self.stills:
+            return samples
+        return samples.flatten(0, 1) if self.window > 1 else samples[:, self.before]
+
+
+STILLS = Sampling()
+"""A sample is a frame."""
+
+
+@dataclass(frozen=True)
+class FilmSamples:
+    """A film's samples, and where each of its frames is drawn."""
+
+    sampling: Sampling
+    indices: Indices
+    """Numbers of the frames in each sample, (M, K)."""
+    places: Indices
+    """Where each frame lies among all that the samples draw, (N,), ascending."""
+
+    @classmethod
+    def of(cls, sampling: Sampling, lengths: Iterable[int]) -> FilmSamples:
+        """Of a film whose shots have these lengths, one after another."""
+        ends = np.cumsum([0, *lengths])
+        shots = [range(a, b) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+        indices = sampling.samples(shots)
+        window = sampling.window
+        starts = np.cumsum([0, *(-(-len(shot) // window) * window for shot in shots)])
+        places = [
+            np.arange(len(shot)) + start for shot, start in zip(shots, starts[:-1], strict=True)
+        ]
+        empty = np.empty(0, dtype=np.int64)
+        return cls(sampling, indices, np.concatenate([empty, *places]).astype(np.int64))
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self.indices)
+
+    def drawing(self, frames: slice | Indices) -> Iterator[tuple[Indices, Indices]]:
+        """The samples that draw some frames, in ascending order, as many as draw 32 at a time.
+
+        Of each few, their numbers, and where frames that are wanted lie among all that they draw.
+        """
+        window = self.sampling.window
+        owners, place_in_window = np.divmod(self.places[frames], window)
+        which = np.unique(owners)
+        count = max(1, BATCH // window)
+        for at in range(0, len(which), count):
+            some = which[at : at + count]
+            here = (owners >= some[0]) & (owners <= some[-1])
+            yield some, np.searchsorted(some, owners[here]) * window + place_in_window[here]
+
+    def samples_of(self, frames: Indices) -> Indices:
+        """The sample that draws each of some frames, (F,)."""
+        found: Indices = self.places[frames] // self.sampling.window
+        return found
+
+
+def flat_frames(drawn: Tensor) -> Tensor:
+    """Frames as `decode` draws them, (B, 3, H, W) or (B, T, 3, H, W), one after another."""
+    return drawn.flatten(0, 1) if drawn.dim() == 5 else drawn
+
+
+def middle_frames(drawn: Tensor) -> Tensor:
+    """One frame of each sample, (B, 3, H, W): that in the middle of a window."""
+    return drawn[:, drawn.shape[1] // 2] if drawn.dim() == 5 else drawn
+
+
+def noise(count: int, sampling: Sampling, width: int, height: int, device: torch.device) -> Tensor:
+    """Samples of noise, as `encode` takes them and laid out as those of a film are."""
+    frames = torch.rand(count * sampling.frames, height, width, 3, device=device)
+    return sampling.shaped(frames.permute(0, 3, 1, 2))

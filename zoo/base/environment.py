@@ -1,0 +1,156 @@
+"""What a record says of the machine and the software that made it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+import av
+import torch
+
+from zoo.base.errors import BadInput
+from zoo.base.records import Environment
+
+PRECISIONS = ("auto", "32", "bf16")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_AMPERE = (8, 0)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Read `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:1`.
+
+    Of several processes that torchrun started, each gets the GPU of its local rank.
+    Raises BadInput on another word and on a GPU that is not there.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
+        return torch.device("cpu")
+    match = re.fullmatch(r"auto|cuda(?::(\d{1,3}))?", name)
+    if not match:
+        raise BadInput(f"a device is auto, cpu, cuda or cuda:1; not {name!r}")
+    index = int(match[1] or os.environ.get("LOCAL_RANK", "0"))
+    if index >= gpus:
+        raise BadInput(f"there is no device {name!r}: {gpus or 'no'} CUDA devices are visible")
+    return torch.device("cuda", index)
+
+
+def gpus_named(name: str) -> list[str]:
+    """All GPUs that a device's name stands for, as CUDA_VISIBLE_DEVICES calls them.
+
+    `auto` and `cuda` are all that this process sees, `cuda:1` is that one, and `cpu` none. Raises
+    BadInput as `choose_device`.
+    """
+    chosen = choose_device(name)
+    if chosen.type == "cpu":
+        return []
+    named = [word.strip() for word in os.environ.get(VISIBLE, "").split(",") if word.strip()]
+    every = named or [str(index) for index in range(torch.cuda.device_count())]
+    return [every[chosen.index]] if ":" in name else every[: torch.cuda.device_count()]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shared_threads(processes: int, asked: int | None) -> int | None:
+    """Threads of each of several processes at once, so that they do not outnumber the cores.
+
+    `asked` is what a process would have by itself, None for what torch has: that is what a single
+    one gets.
+    """
+    if processes == 1:
+        return asked
+    return min(asked or torch.get_num_threads(), max(1, cores() // processes))
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Fabric's name of the precision to train in, read from `auto`, `32` or `bf16`.
+
+    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), else 32 bits. Raises
+    BadInput on another word, and on bf16 for a GPU that only emulates it.
+    """
+    if name not in PRECISIONS:
+        raise BadInput(f"a precision is {', '.join(PRECISIONS)}; not {name!r}")
+    if name == "32" or (name == "auto" and not _has_bf16(device)):
+        return "32-true"
+    if device.type == "cuda" and not _has_bf16(device):
+        raise BadInput(f"{device} does not compute in bf16: --precision 32")
+    return "bf16-mixed"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a GPU computes in bf16; one of another machine cannot be asked and is taken to."""
+    if device.type != "cuda":
+        return False
+    if not torch.cuda.is_available():
+        return True
+    return torch.cuda.get_device_capability(device) >= _AMPERE
+
+
+def default_precision(device: torch.device) -> str:
+    """Fabric's name of the precision that `auto` stands for on this device."""
+    return choose_precision("auto", device)
+
+
+def describe(device: torch.device, precision: str, compile_mode: str = "none") -> Environment:
+    """The environment of work on `device` at `precision`, as it is now.
+
+    `compile_mode` says how the training step is compiled.
+    """
+    on_gpu = device.type == "cuda"
+    return Environment(
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if on_gpu else processor(),
+        precision=precision,
+        memory_format="channels_last",
+        compile=compile_mode,
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda if on_gpu else None,
+        pyav=av.__version__,
+        ffmpeg=av.ffmpeg_version_info,
+        film_zoo=importlib.metadata.version("film-zoo"),
+        commit=_commit(),
+    )
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The commit of the checkout this file lies in; None in an installed package.
+
+    A checkout with uncommitted changes is marked: its results cannot be made again from the
+    commit alone.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        said = [
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain"])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said[0] + (" with changes" if said[1] else "")

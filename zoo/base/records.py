@@ -1,0 +1,498 @@
+"""What a run leaves on disk, typed and versioned: the only thing a report is made from.
+
+Nothing here needs torch. JSON is strict: a number that is not finite is written as null, and an
+unknown or missing field is an error that names it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+import pydantic
+
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.schemas import refuse_other_schema
+from zoo.base.text import one_line
+from zoo.base.untrusted_files import LARGEST_JSON, read_bytes
+from zoo.base.workspace import written_aside
+
+SCHEMA_VERSION: Literal[2] = 2
+
+_T = TypeVar("_T", bound=pydantic.BaseModel)
+
+Part = Literal["seen", "held_out", "other"]
+"""Frames the model was trained on, frames of that film in shots it never saw, and frames of a film
+that it was not trained on at all."""
+
+
+def _finite_or_none(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
+"""A measured number; null where it is not finite."""
+
+
+LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
+"""What is beyond these was never counted or measured, and cannot be drawn."""
+
+
+LARGEST_RESULTS = 512 << 20
+"""Bytes of `results.json`."""
+
+
+class _Typed(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @pydantic.model_validator(mode="after")
+    def _countable(self) -> Self:
+        values = {name: v for name, v in self.__dict__.items() if name not in ("options", "seed")}
+        for value in _flat(values.values()):
+            if isinstance(value, int) and not 0 <= value <= LARGEST_COUNT:
+                raise ValueError(f"a count is from 0 to {LARGEST_COUNT}")
+            if isinstance(value, float) and abs(value) > LARGEST_NUMBER:
+                raise ValueError(f"no number that is measured is beyond {LARGEST_NUMBER:g}")
+        return self
+
+
+def _flat(values: Iterable[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+LEAST_SHOTS = 8
+"""Shots that an interval needs: of fewer, no interval holds what it says."""
+
+
+class Summary(_Typed):
+    """One metric over one part of a film: statistics over frames, each frame counted once."""
+
+    frames: int
+    """Frames that have a value; some metrics have none where nothing moves, say."""
+    shots: int | None = None
+    """Shots that these frames lie in; null in records from before it was written down."""
+    mean: Number
+    """Geometric for a metric that is a ratio, whose `better` is `one`."""
+    sd: Number
+    lowest: Number
+    highest: Number
+    interval: tuple[Number, Number] | None = None
+    """95 % interval of the mean, by Student's t over the means of shots; null for fewer than
+    `LEAST_SHOTS` shots. Without `shots` it is one from resampling shots, which holds less."""
+
+    @property
+    def sound_interval(self) -> tuple[float, float] | None:
+        """The interval where it holds the mean in 95 % of cases, else None."""
+        if self.shots is None or self.shots < LEAST_SHOTS or not self.interval:
+            return None
+        low, high = self.interval
+        return None if low is None or high is None else (low, high)
+
+
+class Throughput(_Typed):
+    """Frames per second: the median and quartiles of repeated timings."""
+
+    median: Number
+    lower_quartile: Number
+    upper_quartile: Number
+    repeats: int
+
+
+class Memory(_Typed):
+    """The most memory that was held while one batch was worked on, in bytes.
+
+    Above what is held without the model: libraries and films are not in it.
+    """
+
+    allocated: int | None
+    """Of the device, in tensors; on a CPU null: nothing counts them there."""
+    reserved: int
+    """Taken from the device, what is kept for reuse included; on a CPU the process's growth."""
+
+
+class Cost(_Typed):
+    """What a model costs to run; null where it was not measured (a reference is not trained)."""
+
+    batch: int | None
+    """Frames a batch; null for a codec, which was timed once over the whole film."""
+    train: Throughput | None = None
+    encode: Throughput | None = None
+    decode: Throughput | None = None
+    round_trip: Throughput | None = None
+    """A batch encoded and decoded again."""
+    encode_one: Throughput | None = None
+    """One frame at a time, as for the next four."""
+    decode_one: Throughput | None = None
+    round_trip_one: Throughput | None = None
+    train_memory: Memory | None = None
+    round_trip_memory: Memory | None = None
+    encode_multiply_adds: int | None = None
+    """Of a frame, in convolutions, matrix products and attention; null for a codec."""
+    decode_multiply_adds: int | None = None
+    train_share_of_peak: Number = None
+    """What training reaches of the rate at which the device multiplies large matrices."""
+    round_trip_share_of_peak: Number = None
+    train_joules: Number = None
+    """Energy of the device a frame; null where it has no meter that can be read."""
+    round_trip_joules: Number = None
+    unavailable: dict[str, str] = {}
+    """Why a figure is null that was asked for, by the figure's name."""
+
+
+class LatentInfo(_Typed):
+    """How small a frame becomes."""
+
+    numbers: int | Number | None
+    """Numbers a frame; null for a codec, which has no latent of a frame."""
+    bits: int | Number | None
+    """Bits a frame as the model declares them, before lossless coding: 8 for a real number, and as
+    many as tell its codes apart for a code. Null for a codec. A padded window counts as a whole
+    one."""
+    codes: int | None = None
+    """How many values a number can have, where numbers are codes; null where they are real."""
+    coded_bytes: Number
+    """Bytes a frame on disk, averaged over the film: latents after lossless coding, or a codec's
+    elementary stream."""
+    decoder_bytes: int | None
+    """What the decoder itself takes, at 32 bits a weight: needed once for the whole film. Null for
+    a codec, whose decoder knows nothing of the film."""
+
+
+class RatePoint(_Typed):
+    """Quality at one number of bits a latent number."""
+
+    bits: int
+    coded_bytes: Number
+    """Bytes a frame, averaged over the film, after lossless coding."""
+    kilobits_a_second: Number
+    """At the film's frame rate."""
+    frames: dict[Part, int]
+    """Frames that the scores are of: evenly spaced ones of a long film."""
+    scores: dict[str, dict[Part, Number]]
+    """Means over those frames by metric."""
+
+
+class Slice(_Typed):
+    """Frames that have a trait in about equal measure, and how well they were drawn."""
+
+    trait: str
+    """`brightness`, say."""
+    lowest: Number
+    """Of the trait, among these frames."""
+    highest: Number
+    frames: int
+    scores: dict[str, Number]
+    """Means over these frames by metric."""
+
+
+class PlainFrame(_Typed):
+    """What becomes of a frame of one grey level."""
+
+    name: Literal["black", "grey", "white"]
+    level: int
+    """Of the frame, from 0 to 255."""
+    drawn: tuple[Number, Number, Number]
+    """Mean red, green and blue of the reconstruction, 0 to 255."""
+    drawn_sd: Number
+    """Standard deviation over the reconstruction's samples, each channel about its own mean."""
+    scores: dict[str, Number]
+
+
+class Collapse(_Typed):
+    """How much of the change within shots is left in the reconstructions."""
+
+    shots: int
+    source_spread: Number
+    """Standard deviation over a shot's frames, averaged over samples and shots: 8-bit levels."""
+    drawn_spread: Number
+    ratio: Number
+    """Of the two; near 0, every frame of a shot has become one picture."""
+
+
+class Invariance(_Typed):
+    """What company in a batch changes of a frame: encoded and decoded alone, and beside others."""
+
+    frames: int
+    latent_difference: Number
+    """Largest, as a share of the range of its dimension over the film."""
+    levels: int
+    """Largest difference of a sample, in 8-bit levels."""
+    differing: Number
+    """Share of samples that differ by more than one level."""
+
+
+class Takedown(_Typed):
+    """Whether a content-matching system would know the film by its reconstruction.
+
+    PDQ hashes match within 31 of 256 bits where both are of quality 50 or more. Shares are from 0
+    to 1, null of nothing.
+    """
+
+    every: int
+    """Every Nth frame was compared: N, which is 1 unless the film is long."""
+    comparable: int
+    """Frames of the original of quality 50 or more."""
+    matched: Number
+    """Share of these whose reconstruction matches them."""
+    retrieved: Number
+    """Share of these whose reconstruction is nearest to its own moment among all frames of all
+    films, and matches it."""
+    found: Number
+    """Share of these that any reconstructed frame matches."""
+    film_matches: bool
+    """Whether the film as a whole would match: `found` is at least 0.8."""
+    precision: Number
+    """Of all matches of a reconstructed frame with a film, the share with its own; null where no
+    other film was searched."""
+    false_matches: dict[str, float]
+    """By other film, the share of comparable reconstructed frames that match a frame of it."""
+
+
+class Weaknesses(_Typed):
+    """Where a model fails."""
+
+    slices: dict[Part, list[Slice]]
+    plain: list[PlainFrame]
+    still_shots: Collapse | None
+    """The quarter of the film's shots that change least; null where no shot has two frames."""
+    all_shots: Collapse | None
+    invariance: Invariance | None
+    """Null for a codec, which codes no frame alone."""
+
+
+class Spent(_Typed):
+    """The training a model received."""
+
+    frames: int
+    steps: int
+    epochs: Number
+    seconds: Number
+
+
+class Picture(_Typed):
+    """A frame kept for the report: files are relative to the results' folder."""
+
+    frame: int
+    time_code: str
+    part: Part
+    kind: Literal["typical", "best", "worst"]
+    """Among the frames of its part, by the median over all models trained on the film."""
+    original: str
+    reconstruction: str
+
+
+class Environment(_Typed):
+    """The machine and the software that made a record."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    device_name: str
+    precision: str
+    memory_format: str
+    compile: str = "none"
+    """How the training step was compiled, as torch.compile names its modes; `none` if it was not.
+    Everything else runs as it is."""
+    threads: int
+    python: str
+    torch: str
+    cuda: str | None
+    pyav: str
+    ffmpeg: str
+    film_zoo: str
+    commit: str | None
+    """Commit of the checkout that film-zoo ran from; null in an installed package."""
+
+
+class FilmInfo(_Typed):
+    """One film as it was compared."""
+
+    name: str
+    title: str
+    licence: str | None
+    """Null where none is stated; pictures of such a film are for its owner's eyes."""
+    source: str
+    fingerprint: str
+    size: str
+    """`WIDTHxHEIGHT`."""
+    frames: int
+    fps: Number
+    shots: int
+    seen_frames: int
+    held_out_frames: int
+    held_out: list[tuple[int, int]]
+    """Held-out runs of frames, `[start, stop)`."""
+    shot_starts: list[int] = []
+    """First frame of every shot, in order."""
+    overlaps: dict[str, float] | None = None
+    """By other film of the comparison, the share of this one's frames that match a frame of it;
+    null in records from before films were compared."""
+    begins: float = 0.0
+    """When the first frame is shown, in seconds from the start of the source."""
+    barcode: str | None = None
+    """A picture of the whole film, each column a moment of it; relative to the results' folder."""
+    series: str | None = None
+    """The scores frame by frame, a `Series`; relative to the results' folder."""
+    video: str | None = None
+    """The film itself at this size; relative to the results' folder."""
+
+
+class MetricInfo(_Typed):
+    """A column."""
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower", "one"]
+    """`one`: the nearer to 1 the better, as for a ratio."""
+    digits: int = pydantic.Field(ge=0, le=15)
+    source: str
+    unavailable: str | None = None
+    """Why the metric could not be measured, where it could not."""
+
+
+class Record(_Typed):
+    """One model or reference, trained on one film with one seed, evaluated on one film."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    """Records from before it was written down here are of the same schema."""
+    model: str
+    summary: str
+    role: Literal["model", "reference"]
+    kind: Literal["autoencoder", "codec"] = "autoencoder"
+    """A codec codes the whole film at once, held-out frames included."""
+    origin: str
+    """Package and version that brought the model."""
+    trained_on: str
+    watched: str
+    watched_fingerprint: str
+    """Of the film's frames and of which of them are held out."""
+    seed: int
+    options: dict[str, Any]
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    """Why a failed cell failed, in one line."""
+    note: str | None = None
+    """What a reader must know of a cell that worked, such as a codec's distance from the bytes
+    that were asked for."""
+    run: str | None = None
+    """The run's folder, relative to the workspace."""
+    unequal_terms: list[str] | None = None
+    """What the model gets in training that others do not, and what its loss shares with metrics;
+    null in records from before it was noted."""
+    tuned_on: list[str] | None = None
+    """Films that the model's defaults were chosen on; null in records from before it was noted."""
+    waivers: dict[str, str] | None = None
+    """Promises of the contract that the model breaks on purpose, by the name of the check, and why;
+    null in records from before it was noted."""
+    spent: Spent | None = None
+    parameters: int | None = None
+    latent: LatentInfo | None = None
+    scores: dict[str, dict[Part, Summary]] = {}
+    """By metric, then by part of the film."""
+    rate: list[RatePoint] = []
+    """By falling number of bits; of the trained film alone."""
+    weaknesses: Weaknesses | None = None
+    takedown: Takedown | None = None
+    cost: Cost | None = None
+    pictures: list[Picture] = []
+    video: str | None = None
+    """The film as it was drawn; relative to the results' folder."""
+    environment: Environment
+
+
+class SeriesRow(_Typed):
+    """The scores of one record, frame by frame."""
+
+    run: str
+    """The record's `run`."""
+    machine: tuple[str, ...] | None = None
+    """Whose run it is, as `zoo.report.aggregate.machine_key` tells machines apart; null in the
+    series of one comparison, where runs have names enough."""
+    scores: dict[str, list[Number]]
+    """A value for each of the series' frames by metric; null where it has none."""
+
+
+class Series(_Typed):
+    """The scores of a film's frames, by all that were trained on it: `series/<film>.json`."""
+
+    largest: ClassVar[int] = LARGEST_JSON
+    schema_version: Literal[2] = SCHEMA_VERSION
+    film: str
+    frames: list[int]
+    """Numbers of the frames, ascending: all, or evenly spaced ones of a long film."""
+    seconds: list[float]
+    """When each is shown."""
+    rows: list[SeriesRow]
+
+
+class Results(_Typed):
+    """All that one comparison found: `results/results.json`."""
+
+    largest: ClassVar[int] = LARGEST_RESULTS
+    schema_version: Literal[2] = SCHEMA_VERSION
+    created: str
+    """UTC, ISO 8601."""
+    command: str
+    """What makes these results again."""
+    preset: str
+    budget: str
+    batch: int
+    films: list[FilmInfo]
+    metrics: list[MetricInfo]
+    records: list[Record]
+
+
+def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -> None:
+    """Write a record as strict JSON, whole or not at all; on one line without an `indent`."""
+    with written_aside(path) as aside:
+        aside.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write the results of a comparison as strict JSON, a line for each film, metric and record.
+
+    Raises ZooError, with nothing written, where they are larger than `read_json` would read.
+    """
+    fields = []
+    for name in Results.model_fields:
+        value = getattr(results, name)
+        if isinstance(value, list):
+            lines = ",\n".join(each.model_dump_json() for each in value)
+            fields.append(f'"{name}":[\n{lines}\n]')
+        else:
+            # Of the one field, without the braces around it.
+            fields.append(results.model_dump_json(include={name})[1:-1])
+    content = ("{" + ",\n".join(fields) + "}\n").encode()
+    if len(content) > Results.largest:
+        raise ZooError(
+            f"{len(results.records):,} records take {len(content):,} bytes, and results of more "
+            f"than {Results.largest:,} are not read: compare fewer films at once"
+        )
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def read_json(path: Path, kind: type[_T]) -> _T:
+    """Read a record; raises BadInput in one line if the file is missing, foreign or damaged.
+
+    One that was written with another version of its schema is refused by name.
+    """
+    try:
+        content = read_bytes(path, getattr(kind, "largest", LARGEST_JSON))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    try:
+        return kind.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        refuse_other_schema(path, content, kind)
+        first = error.errors()[0]
+        where = one_line(".".join(str(part) for part in first["loc"]) or "the file", 100)
+        raise BadInput(
+            f"{path} is not a {kind.__name__} of this version: {where}: {first['msg'][:300]}"
+        ) from None

@@ -1,0 +1,165 @@
+"""Files from elsewhere, read without trust: what they claim is checked before memory is taken.
+
+Whoever sends a film, a run or a results folder decides every byte of it. The readers here refuse
+what is no regular file (a FIFO would be waited for without end), what is larger than its kind ever
+is, arrays whose header claims more than the file holds, and archives that unpack to more than they
+should. Nothing is unpickled and nothing evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.base.errors import BadInput
+
+LARGEST_JSON = 32 << 20
+"""Bytes; records of thousands of cells take less."""
+LARGEST_ARRAYS = 256 << 20
+"""Bytes of all arrays of an archive together, unpacked."""
+LARGEST_TENSORS_HEADER = 8 << 20
+"""Bytes of a safetensors file's header, about a hundred thousand tensors."""
+_MOST_MEMBERS = 1000
+_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Numpy's own reader takes the header for a Python expression; this is the form that it writes.
+_MAGIC = b"\x93NUMPY\x01\x00"
+_HEADER = re.compile(
+    rb"\{'descr': '(?P<kind>\|[biu]1|<[iuf][248])', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>(?:\d{1,15}(?:, \d{1,15}){0,7},?)?)\), \} *\n"
+)
+
+Array = npt.NDArray[Any]
+
+
+def check_regular(path: Path, most: int | None = None) -> int:
+    """Return the size of a regular file in bytes, at most `most`.
+
+    Raises BadInput where it is none or is larger, and OSError where it is not there.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(f"{path} is no regular file")
+    if most is not None and found.st_size > most:
+        raise BadInput(f"{path} has {found.st_size:,} bytes; such a file has {most:,} at most")
+    return found.st_size
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Read a regular file of at most `most` bytes; raises as `check_regular` does."""
+    check_regular(path, most)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise BadInput(f"{path} has more than {most:,} bytes")
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON strictly: no NaN, no infinity, nothing nested beyond reason; else ValueError."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_array(path: Path) -> Array:
+    """Read an array of plain numbers from a `.npy` file; raises BadInput on anything else."""
+    try:
+        size = check_regular(path, LARGEST_ARRAYS)
+        with path.open("rb") as file:
+            return _array(file, size)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged: {_short(error)}") from None
+
+
+def read_arrays(
+    path: Path, names: Iterable[str] | None = None, most: int = LARGEST_ARRAYS
+) -> dict[str, Array]:
+    """Read arrays of plain numbers from a `.npz` archive: those named that it has, or all.
+
+    `most` are the bytes that all of them together may take. Raises BadInput on any other file.
+    """
+    wanted = None if names is None else set(names)
+    try:
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) > _MOST_MEMBERS:
+                raise ValueError(f"it has {len(members):,} members")
+            chosen = {
+                name: member
+                for member in members
+                if (name := member.filename.removesuffix(".npy")) != member.filename
+                and (wanted is None or name in wanted)
+            }
+            if sum(member.file_size for member in chosen.values()) > most:
+                raise ValueError(f"its arrays claim more than {most:,} bytes")
+            return {name: _member(archive, member) for name, member in chosen.items()}
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
+    # What a damaged archive makes the reader stumble over, told as one thing.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BadInput(f"{path} is damaged: {_short(error)}") from None
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged: {_short(error)}") from None
+
+
+def check_tensors(path: Path) -> None:
+    """Raise BadInput unless a file may be opened as safetensors: regular, with a header that fits.
+
+    The library checks all that the header says against the file's length; only its own length has
+    to be bounded before. Raises OSError where the file is not there.
+    """
+    size = check_regular(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(LARGEST_TENSORS_HEADER, size - 8):
+        raise BadInput(f"{path} is damaged: its header is cut short or too long")
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    if member.compress_type not in _PLAIN:
+        raise ValueError(f"{_short(member.filename)} is packed in a way that is not read here")
+    with archive.open(member) as file:
+        return _array(file, member.file_size)
+
+
+def _array(file: IO[bytes], size: int) -> Array:
+    """Read one `.npy` of so many bytes; raises ValueError where it claims another length."""
+    begins = file.read(10)
+    if not begins.startswith(_MAGIC):
+        raise ValueError("it is no array as numpy writes one of plain numbers")
+    length = int.from_bytes(begins[8:10], "little")
+    said = _HEADER.fullmatch(file.read(length))
+    if len(begins) < 10 or said is None:
+        raise ValueError("its header is not that of an array of plain numbers")
+    kind = np.dtype(said["kind"].decode())
+    shape = tuple(int(side) for side in said["shape"].replace(b",", b" ").split())
+    wanted = math.prod(shape) * kind.itemsize
+    if 10 + length + wanted != size:
+        raise ValueError("it does not hold the array that its header claims")
+    content = file.read(wanted)
+    if len(content) != wanted:
+        raise ValueError("it is cut short")
+    array = np.frombuffer(content, dtype=kind)
+    return array.reshape(shape, order="F" if said["fortran"] == b"True" else "C").copy()
+
+
+def _short(what: object) -> str:
+    return " ".join(str(what).split())[:200]

@@ -1,0 +1,99 @@
+"""The folder a user stands in, and where everything in it lies.
+
+films.toml   the catalogue: meant to be read and edited
+runs/        one folder a trained model: runs/<film>/<model>/<id>/
+results/     what `zoo compare` writes
+.zoo/        what can be rebuilt: decoded frames, caches
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.base.atomic_files import confined, sweep_below, written_aside
+from zoo.base.errors import BadInput
+
+__all__ = ["Workspace", "check_name", "written_aside"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths below one root; creates nothing until something is written."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """The workspace in the current folder."""
+        return cls(Path.cwd())
+
+    @property
+    def above(self) -> Path | None:
+        """The nearest folder above that is a workspace: it has films.toml. None without one."""
+        return next((up for up in self.root.absolute().parents if _has_films(up)), None)
+
+    @property
+    def is_above(self) -> str:
+        """What to add where nothing is found here, if a folder above is a workspace; else empty."""
+        return (
+            f"; the workspace above this folder is {self.above}: `cd` there" if self.above else ""
+        )
+
+    @property
+    def catalogue(self) -> Path:
+        """The catalogue of films, a TOML file."""
+        return self.root / "films.toml"
+
+    @property
+    def runs(self) -> Path:
+        """Trained models."""
+        return self.root / "runs"
+
+    @property
+    def results(self) -> Path:
+        """Reports and the records behind them."""
+        return self.root / "results"
+
+    @property
+    def stores(self) -> Path:
+        """Decoded films."""
+        return self.root / ".zoo" / "films"
+
+    @property
+    def costs(self) -> Path:
+        """Measured costs."""
+        return self.root / ".zoo" / "costs"
+
+    def sweep(self, film: str) -> None:
+        """Remove what killed processes left half written among a film's stores and runs.
+
+        Among the costs of all films, too; folders of results are swept as they are written. Raises
+        BadInput where one of these is a link.
+        """
+        for folder in (self.stores / film, self.runs / film, self.costs):
+            sweep_below(confined(folder, folder.parent))
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` if it can be a folder's name on any system; raise BadInput if not.
+
+    `what` says in the message what the name is of, such as "film".
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        shown = name if len(name) <= 40 else name[:40] + "…"
+        raise BadInput(
+            f"a {what}'s name has letters, digits, '-', '_' and '.', starts with a letter or "
+            f"digit and is at most 64 long; not {shown!r}"
+        )
+    return name
+
+
+def _has_films(folder: Path) -> bool:
+    try:
+        return (folder / "films.toml").is_file()
+    except OSError:  # a folder that may not be looked into
+        return False

@@ -1,0 +1,1 @@
+"""Finding, loading and registering plugins; building the models that they bring."""

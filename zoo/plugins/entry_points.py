@@ -1,0 +1,398 @@
+"""Plugins: which there are, in what order, which may load, and loading them.
+
+Nothing here needs torch: the report, which does without it, finds its sections through this file.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import sys
+import tokenize
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import pluggy
+
+from zoo.api import hookspecs
+from zoo.api.contract import Refused, check_contract, refuse
+from zoo.base.errors import BadInput
+from zoo.base.text import named, one_line
+from zoo.plugins.isolation import process_kept
+
+BUILT_IN = "film-zoo"
+"""The package whose plugins load first, so that no other can take their names."""
+LIMIT = "ZOO_PLUGINS"
+"""The environment variable that says what loads: names of entry points and of packages, which
+limit it, and files, which are added."""
+_KINDS = MappingProxyType(
+    {
+        "zoo.api.autoencoder.Autoencoder": "zoo_models",
+        "zoo.api.codec.FilmCodec": "zoo_references",
+        "zoo.api.metric.Metric": "zoo_metrics",
+        "zoo.films.entry.FilmEntry": "zoo_films",
+        "zoo.report.section.ReportSection": "zoo_report_sections",
+    }
+)
+"""The hook that a class comes through, by the base that it has."""
+_STRANGERS: set[str] = set()
+"""Top-level packages from which plugins were loaded, but for the built-in ones."""
+_CLASSES = MappingProxyType({hook: base.rpartition(".")[2] for base, hook in _KINDS.items()})
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """A plugin that is one file of Python and is not installed."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What it is called: the file's name, without the folders that lead to it."""
+        return self.path.name
+
+    def load(self) -> ModuleType:
+        """Import it, under its own name where no other module has that.
+
+        Its folder is added at the end of the path of modules, so that it may import what lies
+        beside it. A file in a package is imported as a module of that package.
+        """
+        root = self.path.parent
+        while (root / "__init__.py").exists():
+            root = root.parent
+        parts = (*self.path.parent.relative_to(root).parts, self.path.stem)
+        if str(root) not in sys.path:
+            sys.path.append(str(root))
+        name = ".".join(parts)
+        if all(part.isidentifier() for part in parts) and _is_at(name, self.path):
+            return importlib.import_module(name)
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
+        name = f"{re.sub(r'[^A-Za-z0-9_]', '_', self.path.stem)}_{digest}"
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, self.path)
+        assert spec is not None and spec.loader is not None, "the suffix is that of a module"
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+Point = EntryPoint | PluginFile
+"""Where a plugin is found."""
+
+
+@dataclass
+class Plugin:
+    """One plugin: where it came from, what it added, or why it could not."""
+
+    name: str
+    package: str
+    version: str
+    adds: dict[str, list[str]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    """What its import changed of the process, a line each; all of it was put back."""
+    left_out: bool = False
+    """Whether ZOO_PLUGINS kept it from loading."""
+    folder: str | None = None
+    """Where its source lies, if that is not installed: of an editable package, or of a file."""
+
+    @classmethod
+    def at(cls, point: Point) -> Plugin:
+        """The plugin of an entry point or in a file, before it is loaded."""
+        if isinstance(point, PluginFile):
+            return cls(point.name, point.name, "", folder=str(point.path.parent))
+        version = point.dist.version if point.dist else "?"
+        return cls(point.name, _package(point), version, folder=_editable(point))
+
+    @property
+    def origin(self) -> str:
+        """The package that brought it, with its version; of a file its name."""
+        return f"{self.package} {self.version}".rstrip()
+
+    def failures(self) -> list[str]:
+        """A line for each thing that it could not bring."""
+        whose = "" if self.origin == self.name else f" of {self.origin}"
+        return [f"plugin {self.name}{whose}: {error}" for error in self.errors]
+
+
+def installed(group: str) -> list[EntryPoint]:
+    """The entry points of a group: the built-in ones, then the others by package and name."""
+    return sorted(importlib.metadata.entry_points(group=group), key=_turn)
+
+
+def found(group: str) -> list[Point]:
+    """All plugins of a group: those installed, then the files that ZOO_PLUGINS names.
+
+    Raises BadInput if it names a file that is not there.
+    """
+    words = [PluginFile(plugin_file(word, LIMIT)) for word in _words() if is_file_name(word)]
+    return [*installed(group), *dict.fromkeys(words)]
+
+
+def is_file_name(word: str) -> bool:
+    """Whether a word names a file of Python, and neither a plugin nor a package."""
+    return word.endswith(".py") or "/" in word or os.sep in word
+
+
+def plugin_file(word: str, said_by: str) -> Path:
+    """The path of a plugin's file; raises BadInput, naming who said it, if there is none."""
+    # Without `..`, so that one file is one plugin however it is named; links are kept.
+    path = Path(os.path.normpath(Path(word).expanduser().absolute()))
+    if path.is_dir():
+        raise BadInput(f"{said_by} names {word!r}, a folder: name the files of Python in it")
+    if not path.is_file():
+        raise BadInput(f"{said_by} names {word!r}, and there is no such file")
+    if path.suffix != ".py":
+        raise BadInput(f"{said_by} names {word!r}: a plugin's file ends in .py")
+    return path
+
+
+def limit() -> frozenset[str] | None:
+    """What ZOO_PLUGINS names beside files, normalised; None where that is nothing: all load.
+
+    Raises BadInput if a name in it is that of no installed plugin and of no package with one.
+    """
+    words = [word for word in _words() if not is_file_name(word)]
+    if not words:
+        return None
+    points = [point for group in hookspecs.GROUPS for point in installed(group)]
+    known = dict.fromkeys([_package(point) for point in points] + [point.name for point in points])
+    normalised = {_normalise(name) for name in known}
+    for word in words:
+        if _normalise(word) not in normalised:
+            close = difflib.get_close_matches(word, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise BadInput(
+                f"{LIMIT} names {word!r}, and no installed plugin or package is called that{hint}; "
+                f"there are: {', '.join(known)}"
+            )
+    return frozenset(map(_normalise, words))
+
+
+def load(
+    group: str,
+    points: Iterable[Point],
+    add: Callable[[Plugin, str, Any], None],
+    only: frozenset[str] | None = None,
+) -> list[Plugin]:
+    """Load plugins one after another, handing each thing that one brings to `add`.
+
+    `add(plugin, hook, thing)` takes the thing or raises. Whatever a plugin raises, on import, from
+    a hook or because of what it brings, becomes a line of its `errors` and costs only itself.
+    `only` is what `limit` gives: the rest of what is installed is listed as left out.
+    """
+    plugins = []
+    for point in points:
+        plugin = Plugin.at(point)
+        plugins.append(plugin)
+        names = {_normalise(point.name), _normalise(plugin.package)}
+        if only is not None and not isinstance(point, PluginFile) and not names & only:
+            plugin.left_out = True
+            continue
+        # A plugin is a stranger's code and may fail in any way; that it did is shown by
+        # `zoo plugins` with the reason. SystemExit is caught too: a plugin cannot end the zoo.
+        try:
+            with process_kept(plugin.changed):
+                hooks = _hooks(group, point)
+        except (Exception, SystemExit) as error:
+            plugin.errors.append(in_one_line(error))
+            continue
+        for hook, call in hooks.items():
+            try:
+                with process_kept(plugin.changed):
+                    things = _things(call())
+            except (Exception, SystemExit) as error:
+                plugin.errors.append(f"{hook}: {in_one_line(error)}")
+                continue
+            for thing in things:
+                try:
+                    add(plugin, hook, thing)
+                    plugin.adds.setdefault(hook, []).append(thing.name)
+                except (Exception, SystemExit) as error:
+                    plugin.errors.append(f"{hook}: {in_one_line(error)}")
+    return plugins
+
+
+def refuse_broken_files(plugins: Iterable[Plugin], points: Iterable[Point]) -> None:
+    """Raise BadInput if a file did not give all that it should: its user has named it."""
+    files = {point.name for point in points if isinstance(point, PluginFile)}
+    for plugin in plugins:
+        if plugin.errors and plugin.name in files and plugin.package == plugin.name:
+            raise BadInput(f"{plugin.name}: {plugin.errors[0]}")
+
+
+def line_of_plugin(error: BaseException) -> str | None:
+    """Where in a plugin an error came from, as `mine.py, line 12`; None if in none, or in our own.
+
+    It is the deepest line on the error's way in a package that a plugin was loaded from.
+    """
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _STRANGERS:
+            found = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return found
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error's kind and message on one line; the kind is left out where the message is ours."""
+    kind = "" if isinstance(error, Refused | BadInput) else f"{type(error).__name__}: "
+    return one_line(f"{kind}{error}", 1000)
+
+
+def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
+    """Import a plugin; return the hooks of the group that it fills, each as a call of it."""
+    source = _source(point)
+    if source is not None:
+        check_contract(source, _file_name(point))
+    module = point.load()
+    if isinstance(point, PluginFile) or _normalise(_package(point)) != BUILT_IN:
+        _STRANGERS.add(module.__name__.partition(".")[0])
+    manager = pluggy.PluginManager("zoo")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, point.name)
+    manager.check_pending()
+    hooks = [caller.name for caller in manager.get_hookcallers(module) or ()]
+    if not hooks and isinstance(point, PluginFile):
+        brought = _brought(module)
+        return {
+            hook: functools.partial(list, [brought[hook]])
+            for hook in hookspecs.GROUPS[group]
+            if hook in brought
+        }
+    if not hooks:
+        refuse("it fills no hook: no function in it is marked with @zoo.hookimpl")
+    for other, theirs in hookspecs.GROUPS.items():
+        for hook in set(hooks) & set(theirs):
+            if other != group and not isinstance(point, PluginFile):
+                refuse(f"{hook} belongs in a module named under the group {other!r}")
+    return {hook: getattr(manager.hook, hook) for hook in hookspecs.GROUPS[group] if hook in hooks}
+
+
+def _brought(module: ModuleType) -> dict[str, list[Any]]:
+    """What a file without hooks brings, by hook: the classes in it that have names, and films."""
+    things: dict[str, list[Any]] = {}
+    for value in vars(module).values():
+        kind = value if isinstance(value, type) else type(value)
+        own = isinstance(value, type) and value.__module__ == module.__name__ != ""
+        for base in kind.__mro__:
+            hook = _KINDS.get(f"{base.__module__}.{base.__qualname__}")
+            if hook == "zoo_films" and not isinstance(value, type):
+                things.setdefault(hook, []).append(value)
+            elif hook and hook != "zoo_films" and own and "name" in vars(value):
+                if hook == "zoo_models" and getattr(value, "role", "") == "reference":
+                    hook = "zoo_references"
+                things.setdefault(hook, []).append(value)
+    if not things:
+        refuse(
+            "it has no hook marked with @zoo.hookimpl, and no class of a model, metric, codec or "
+            "section that has a name"
+        )
+    return things
+
+
+def _things(returned: Sequence[Any]) -> list[Any]:
+    # pluggy drops a None, so that a forgotten `return` would go unseen.
+    if not returned:
+        refuse("it returned None, not a list")
+    things: list[Any] = []
+    for one in returned:
+        if isinstance(one, type):
+            refuse(f"it returned the class {one.__name__}, not a list: `return [{one.__name__}]`")
+        if isinstance(one, str | bytes | Mapping) or not isinstance(one, Iterable):
+            refuse(f"it returned {named(one)}, not a list")
+        things += one
+    return things
+
+
+def may_fill(point: Point, hook: str) -> bool:
+    """Whether a plugin's module may fill a hook: its source names it, or cannot be read."""
+    try:
+        with process_kept([]):
+            source = _source(point)
+        if isinstance(point, PluginFile):
+            # What it has of a class or a call is not told from its source: a word in it is enough.
+            return any(word in (source or "") for word in (hook, _CLASSES[hook]))
+        tree = ast.parse(source or "")
+    # Loading it says what is wrong with it, to whoever asks for plugins.
+    except (Exception, SystemExit):
+        return True
+    names = {getattr(node, "name", "") for node in tree.body}
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return source is None or hook in names or "*" in names
+
+
+def _file_name(point: Point) -> str:
+    if isinstance(point, PluginFile):
+        return point.name
+    return f"{point.module.rpartition('.')[2]}.py"
+
+
+def _source(point: Point) -> str | None:
+    """The source of a module that is not imported for it; None where there is none to read."""
+    if isinstance(point, PluginFile):
+        with tokenize.open(point.path) as file:
+            return file.read()
+    spec = importlib.util.find_spec(point.module)
+    found = getattr(spec.loader, "get_source", lambda name: None)(point.module) if spec else None
+    return found if isinstance(found, str) else None
+
+
+def _is_at(module: str, path: Path) -> bool:
+    """Whether a module of this name is the file at this path."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    origin = spec.origin if spec else None
+    return origin is not None and Path(origin).resolve() == path.resolve()
+
+
+def _editable(point: EntryPoint) -> str | None:
+    """The folder that an editable package was installed from; None if its files were copied."""
+    try:
+        described = json.loads((point.dist and point.dist.read_text("direct_url.json")) or "{}")
+    except ValueError:
+        return None
+    if not described.get("dir_info", {}).get("editable"):
+        return None
+    return url2pathname(urlsplit(str(described.get("url", ""))).path)
+
+
+def _words() -> list[str]:
+    return [word.strip() for word in os.environ.get(LIMIT, "").split(",") if word.strip()]
+
+
+def _turn(point: EntryPoint) -> tuple[bool, str, str]:
+    package = _normalise(_package(point))
+    # The sort is stable: built-in plugins stay in the order of their package.
+    return (False, "", "") if package == BUILT_IN else (True, package, point.name)
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "?"
+
+
+def _normalise(name: str) -> str:
+    """A name as package indexes compare them: `Film_Zoo` is `film-zoo`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
