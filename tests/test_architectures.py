@@ -6,7 +6,7 @@ import pytest
 import torch
 from zoo_plugins.architectures.blocks.layers import group_norm
 from zoo_plugins.architectures.vaegan import _gates
-from zoo_plugins.metrics.structural_similarity import multiscale_similarity
+from zoo_plugins.metrics.ssim import multiscale_similarity
 
 import zoo
 from zoo import Batch, FrameSize, Step

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_plugins.architectures.best import Best, Drawing, Nearness
-from zoo_plugins.architectures.blocks.byte_code import ByteCode
+from zoo_plugins.architectures.blocks.byte_codes import ByteCode
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 
 import zoo

@@ -7,9 +7,14 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo_plugins.architectures.blocks.byte_code import ByteCode
-from zoo_plugins.architectures.blocks.code_search import searched
-from zoo_plugins.architectures.blocks.levels import COUNTS, LEVELS_OF_A_BYTE, deal, placed
+from zoo_plugins.architectures.blocks.byte_codes import (
+    COUNTS,
+    LEVELS_OF_A_BYTE,
+    ByteCode,
+    deal,
+    placed,
+    searched,
+)
 
 SPREADS = torch.tensor([8.0, 4.0, 2.0, 1.0, 0.5, 0.25])
 

@@ -17,7 +17,8 @@ from zoo_plugins.references.codecs import X264, X265, SvtAv1, VideoCodec
 from zoo import CodecOptions, CodedFilm, CodingTerms, FilmCodec
 from zoo.api.codec import TOLERANCE
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.records import Record, Results, read_json
+from zoo.base.records import Record, Results
+from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.cli.options import read_sweep
 from zoo.compare.known import config_of

@@ -20,7 +20,8 @@ from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.api.metric import Unavailable
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import Cost, Memory, Record, Throughput, read_json
+from zoo.base.records import Cost, Memory, Record, Throughput
+from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.cli.bench_table import bench_table
 from zoo.compare import costs

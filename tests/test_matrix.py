@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from zoo.api.metric import Metric, Unavailable
-from zoo.base.records import Record, Results, read_json
+from zoo.base.records import Record, Results
+from zoo.base.untrusted_files import read_json
 from zoo.compare.work import ready_judges
 from zoo.evaluation.watch import Judges
 from zoo.plugins.registry import registry

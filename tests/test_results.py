@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.base.records import Results, Series, read_json
+from zoo.base.records import Results, Series
+from zoo.base.untrusted_files import read_json
 from zoo.report.write import write_report
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         Autoencoder,
         Batch,
         Group,
-        LatentSpec,
         Loss,
         Losses,
         Optimizer,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     )
     from zoo.api.codec import CodecOptions, CodedFilm, CodingTerms, FilmCodec
     from zoo.api.hookspecs import hookimpl
+    from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.api.recipe import Recipe
     from zoo.base.errors import BadInput, ZooError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "TrainingFrames": "zoo.films.training_frames",
     "Recipe": "zoo.api.recipe",
-    "LatentSpec": "zoo.api.autoencoder",
+    "LatentSpec": "zoo.api.latent_spec",
     "Group": "zoo.api.autoencoder",
     "Batch": "zoo.api.autoencoder",
     "ANY": "zoo.api.autoencoder",

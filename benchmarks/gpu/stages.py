@@ -17,7 +17,7 @@ from zoo.base.gpu_records import (
     ThroughputResult,
     WorkloadResult,
 )
-from zoo.base.records import read_json
+from zoo.base.untrusted_files import read_json
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tests.archive.trained import film_in, train
+from zoo.api.latent_spec import MOST_CODES
 from zoo.archive.container import KEY, LARGEST_HEADER, _digest, _sealed_header, open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.facts import facts
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.latents.latents import Latents
-from zoo.latents.packing import MOST_CODES
 from zoo.latents.quantise import Quantiser
 from zoo.plugins.registry import registry
 

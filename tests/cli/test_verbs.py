@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import zoo.plugins.registry
-from zoo.base.records import Results, read_json
+from zoo.base.records import Results
+from zoo.base.untrusted_files import read_json
 
 TINY = ("--preset", "quick", "--size", "32x32", "--latent", "4", "--device", "cpu")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.base.records import Results, read_json
+from zoo.base.records import Results
+from zoo.base.untrusted_files import read_json
 
 ROOT = Path(__file__).parents[2]
 

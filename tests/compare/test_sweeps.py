@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.api.autoencoder import LatentSpec
 from zoo.api.codec import FilmCodec
+from zoo.api.latent_spec import LatentSpec
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep

@@ -14,11 +14,11 @@ from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from zoo.api.autoencoder import LatentSpec
+from zoo.api.latent_spec import MOST_CODES, LatentSpec
 from zoo.base.errors import BadInput
 from zoo.latents import latents as files
 from zoo.latents.latents import Encoded
-from zoo.latents.packing import MOST_CODES, pack, unpack
+from zoo.latents.packing import pack, unpack
 from zoo.latents.quantise import Quantiser
 
 CPU = torch.device("cpu")

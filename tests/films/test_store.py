@@ -20,8 +20,7 @@ import pytest
 import torch
 
 from tests.films.making import drifting, encode, opened
-from zoo.base.atomic_files import CannotWrite
-from zoo.base.errors import BadInput, ZooError
+from zoo.base.errors import BadInput, CannotWrite, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films import ingestion

@@ -20,7 +20,8 @@ import torch
 from tests.golden.make import EXPECTED, FILM, MODEL, settle
 from zoo.archive.container import _digest, _sealed_header, open_container
 from zoo.base.errors import BadInput
-from zoo.base.records import Record, Results, read_json
+from zoo.base.records import Record, Results
+from zoo.base.untrusted_files import read_json
 from zoo.evaluation.watch import drawn
 from zoo.films.store import FrameStore, Manifest
 from zoo.latents.latents import Latents

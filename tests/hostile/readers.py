@@ -22,8 +22,8 @@ from zoo.archive.container import _digest, _sealed_header, open_container
 from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.archive.facts import facts
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.records import Record, Results, Series, read_json
-from zoo.base.untrusted_files import read_arrays
+from zoo.base.records import Record, Results, Series
+from zoo.base.untrusted_files import read_arrays, read_json
 from zoo.base.workspace import Workspace
 from zoo.export.folder import SCALE, read_folder
 from zoo.films.catalogue import Catalogue, FilmEntry

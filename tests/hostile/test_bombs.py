@@ -21,8 +21,8 @@ from tests.hostile import seeds
 from tests.hostile.readers import CPU, READERS, outcome
 from tests.report.synthetic_results import comparison
 from zoo.base.errors import BadInput
-from zoo.base.records import Results, read_json, write_json
-from zoo.base.untrusted_files import read_array, read_arrays
+from zoo.base.records import Results, write_json
+from zoo.base.untrusted_files import read_array, read_arrays, read_json
 from zoo.base.workspace import Workspace
 from zoo.export.folder import read_folder
 from zoo.films import source

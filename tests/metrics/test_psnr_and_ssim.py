@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from zoo_plugins.metrics.structural_similarity import multiscale_similarity
+from zoo_plugins.metrics.ssim import multiscale_similarity
 
 from tests.metrics.spoiling import blurred, made, noisy
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.base.atomic_files import CannotWrite, replaced_folder, sweep, sweep_below, written_aside
-from zoo.base.errors import ZooError
+from zoo.base.atomic_files import replaced_folder, sweep, sweep_below, written_aside
+from zoo.base.errors import CannotWrite, ZooError
 from zoo.base.locks import GaveUp, Held, alone, holder
 
 HOLDS = """

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from tests.films.making import drifting, encode, opened
-from zoo.base.atomic_files import CannotWrite, replaced_folder, sweep, written_aside
-from zoo.base.errors import ZooError
-from zoo.base.file_lock import CannotLock
-from zoo.base.locks import Held, alone, holder
+from zoo.base.atomic_files import replaced_folder, sweep, written_aside
+from zoo.base.errors import CannotWrite, ZooError
+from zoo.base.locks import CannotLock, Held, alone, holder
 from zoo.cli.console import check_folder, check_free
 from zoo.report.results_folder import check_folder as report_folder
 

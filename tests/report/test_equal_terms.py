@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures, record
-from zoo.base.records import LatentInfo, Results, read_json
+from zoo.base.records import LatentInfo, Results
+from zoo.base.untrusted_files import read_json
 from zoo.cli.console import Console
 from zoo.report.aggregate import at_main_size, standings
 from zoo.report.findings import winners

@@ -21,11 +21,10 @@ from zoo.base.records import (
     SeriesRow,
     Slice,
     Summary,
-    read_json,
     write_json,
     write_results,
 )
-from zoo.base.untrusted_files import LARGEST_JSON
+from zoo.base.untrusted_files import LARGEST_JSON, read_json
 from zoo.base.workspace import Workspace
 from zoo.compare import earlier
 from zoo.compare.earlier import check_size

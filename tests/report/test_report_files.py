@@ -23,7 +23,8 @@ from tests.report.synthetic_results import (
     put_pictures,
 )
 from zoo.base.errors import BadInput
-from zoo.base.records import Results, Series, read_json
+from zoo.base.records import Results, Series
+from zoo.base.untrusted_files import read_json
 from zoo.report import frame_strip, results_folder
 from zoo.report.write import write_report
 

@@ -19,7 +19,8 @@ from tests.report.synthetic_results import (
     summary,
 )
 from zoo.base.errors import BadInput
-from zoo.base.records import LatentInfo, Record, Results, Series, read_json, write_json
+from zoo.base.records import LatentInfo, Record, Results, Series, write_json
+from zoo.base.untrusted_files import read_json
 from zoo.report import numbers, rate_distortion, score_plots, timeline
 from zoo.report.aggregate import at_main_size, main_size
 from zoo.report.costs import cost_table

@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from tests.training.small import config_of
-from zoo.base.atomic_files import CannotWrite
+from zoo.base.errors import CannotWrite
 from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
 from zoo.training import checkpoint, scribe

@@ -15,11 +15,11 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from zoo.api.contract import names_its_fields
 from zoo.api.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
+from zoo.api.latent_spec import LatentSpec
 from zoo.api.recipe import Recipe
+from zoo.base.errors import names_its_fields
 from zoo.base.frame_size import FrameSize
-from zoo.latents.packing import BITS, MOST_CODES, code_bits
 
 if TYPE_CHECKING:
     from zoo.films.training_frames import TrainingFrames
@@ -34,43 +34,6 @@ class Options(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     latent: int = pydantic.Field(200, ge=1, description="numbers a frame is squeezed into")
-
-
-@names_its_fields
-@dataclass(frozen=True)
-class LatentSpec:
-    """What one latent is: its shape, and whether its numbers are quantities or codes.
-
-    Real numbers are stored in 8 bits each, on a scale of their own dimension. Codes are whole
-    numbers from 0 to `codes` - 1 and are stored exactly, in as many bits as tell them apart.
-    """
-
-    shape: tuple[int, ...]
-    """Of what `encode` gives for one sample."""
-    codes: int | None = None
-    """How many values a number can have, from 1 to 16,777,216; None where numbers are real."""
-
-    def __post_init__(self) -> None:
-        if self.codes is not None and not 1 <= self.codes <= MOST_CODES:
-            raise ValueError(f"a latent has from 1 to {MOST_CODES:,} codes; not {self.codes}")
-
-    @property
-    def numbers(self) -> int:
-        """Numbers in one latent."""
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
-
-    @property
-    def bits_a_number(self) -> int:
-        """Bits in which one number is stored: 8 of a real number."""
-        return BITS if self.codes is None else code_bits(self.codes)
-
-    @property
-    def bits(self) -> int:
-        """Bits in which one latent is stored, before lossless coding."""
-        return self.numbers * self.bits_a_number
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from zoo.api.contract import names_its_fields
-from zoo.api.options import validated
+from zoo.base.errors import names_its_fields, validated
 from zoo.base.frame_size import FrameSize
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
+from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
 from zoo.api.sampling import LARGEST, FilmSamples, Sampling
-from zoo.latents.packing import BITS, MOST_CODES, code_bits
 from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[3] = 3

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import shutil
 import sys
@@ -22,31 +21,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
-
-from zoo.base.errors import BadInput, ZooError
-from zoo.base.file_lock import CannotLock, FileLock, try_lock
+from zoo.base.errors import _NO_ROOM, BadInput, CannotWrite, reason, told
+from zoo.base.locks import CannotLock, FileLock, try_lock
 
 _PREFIX = ".aside-"
 _LOCK = ".lock"
 _NEW, _OLD = "new", "old"
 """In a temporary folder: a folder that is being made, and the one that it replaces."""
 _SECONDS_BETWEEN_SWEEPS = 60.0
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-FULL = {*_NO_ROOM, errno.EFBIG}
-"""What writing raises where there is no room, or none for so large a file."""
-_REFUSED = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
-    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
-}
 _LOST = {errno.EIO, *_NO_ROOM}
 """What a sync raises where data is lost; any other error says that this disk cannot sync."""
 _last_swept: dict[Path, float] = {}
 _printed: set[str] = set()
-
-
-class CannotWrite(ZooError, OSError):
-    """The disk is full, or the place cannot be written to; what was there before still is."""
 
 
 def confined(folder: Path, top: Path) -> Path:
@@ -243,41 +229,6 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(file)
-
-
-def reason(number: int | None, otherwise: str | None = None) -> str:
-    """Why something could not be written, by its errno, with the next step where there is one."""
-    if number in _NO_ROOM:
-        return "the disk is full; make room and give the same command again"
-    if number in FULL:
-        return "the file system, or `ulimit -f`, allows no file so large"
-    return otherwise or (os.strerror(number) if number else "it is not said why")
-
-
-@contextmanager
-def told(path: Path, below: Path | None = None) -> Iterator[None]:
-    """Turn an error of writing into CannotWrite: one line about `path`, which the user knows.
-
-    Errors that name another file than `path` and none below `below` speak for themselves.
-    """
-    try:
-        yield
-    except SafetensorError as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if number is None:
-            raise
-        raise CannotWrite(f"{path} cannot be written: {reason(int(number[1]))}") from error
-    except OSError as error:
-        if isinstance(error, ZooError) or error.errno not in {*FULL, *_REFUSED}:
-            raise
-        if error.filename is not None:
-            named = Path(os.fsdecode(error.filename))
-            # A folder above `path` is named where it could not be made.
-            if named not in path.parents and not {path, below} & {named, *named.parents}:
-                raise
-        raise CannotWrite(
-            f"{path} cannot be written: {reason(error.errno, error.strerror)}"
-        ) from error
 
 
 @contextmanager

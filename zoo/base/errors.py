@@ -1,13 +1,27 @@
-"""The two ways in which a command ends badly, each told in one line.
+"""The errors that a command reports in one line, and turning other libraries' errors into them.
 
-Everything a user can cause or mend is raised as one of these; anything else that
-reaches the command line is a defect in film-zoo or in a plugin.
+Everything a user can cause or correct is raised as a `ZooError`, most often as `BadInput`; anything
+else that reaches the command line is a defect in film-zoo or in a plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import errno
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from safetensors import SafetensorError
+
+if TYPE_CHECKING:
+    import pydantic
+
+_T = TypeVar("_T")
+_Options = TypeVar("_Options", bound="pydantic.BaseModel")
 
 _WANTED = {
     "int_parsing": "a whole number",
@@ -29,6 +43,13 @@ _WANTED = {
 }
 """What an option takes, by pydantic's name of the error."""
 _LONGEST_VALUE = 60
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+FULL = {*_NO_ROOM, errno.EFBIG}
+"""What writing raises where there is no room, or none for so large a file."""
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
 
 
 class ZooError(Exception):
@@ -66,3 +87,78 @@ class BadInput(ZooError):
     """What the user gave is wrong: a name, a file, an option. Nothing was changed."""
 
     exit_code = 2
+
+
+class CannotWrite(ZooError, OSError):
+    """The disk is full, or the place cannot be written to; what was there before still is."""
+
+
+def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -> _Options:
+    """The options of what is called `name`; raises BadInput naming the first that is wrong."""
+    import pydantic
+
+    try:
+        return options.model_validate(dict(settings))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise BadInput(f"{name} has no option {where!r}; {listed(options)}") from None
+        raise BadInput(refusal(f"{name}, option {where}", first)) from None
+
+
+def listed(options: type[pydantic.BaseModel]) -> str:
+    """Which options there are, for a message."""
+    known = ", ".join(options.model_fields)
+    return f"it has: {known}" if known else "it has none"
+
+
+def names_its_fields(kind: type[_T]) -> type[_T]:
+    """Decorate a dataclass of the contract: a keyword that it does not have lists those it has."""
+    inner = kind.__init__
+
+    @functools.wraps(inner)
+    def checked(self: object, *values: object, **named: object) -> None:
+        fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+        for name in named:
+            if name not in fields:
+                raise TypeError(f"zoo.{kind.__name__} has no {name!r}; it has: {', '.join(fields)}")
+        inner(self, *values, **named)
+
+    kind.__init__ = checked  # type: ignore[method-assign]
+    return kind
+
+
+def reason(number: int | None, otherwise: str | None = None) -> str:
+    """Why something could not be written, by its errno, with the next step where there is one."""
+    if number in _NO_ROOM:
+        return "the disk is full; make room and give the same command again"
+    if number in FULL:
+        return "the file system, or `ulimit -f`, allows no file so large"
+    return otherwise or (os.strerror(number) if number else "it is not said why")
+
+
+@contextmanager
+def told(path: Path, below: Path | None = None) -> Iterator[None]:
+    """Turn an error of writing into CannotWrite: one line about `path`, which the user knows.
+
+    Errors that name another file than `path` and none below `below` speak for themselves.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise CannotWrite(f"{path} cannot be written: {reason(int(number[1]))}") from error
+    except OSError as error:
+        if isinstance(error, ZooError) or error.errno not in {*FULL, *_REFUSED}:
+            raise
+        if error.filename is not None:
+            named = Path(os.fsdecode(error.filename))
+            # A folder above `path` is named where it could not be made.
+            if named not in path.parents and not {path, below} & {named, *named.parents}:
+                raise
+        raise CannotWrite(
+            f"{path} cannot be written: {reason(error.errno, error.strerror)}"
+        ) from error

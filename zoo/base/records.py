@@ -9,19 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
-from zoo.base.errors import BadInput, ZooError
-from zoo.base.schemas import refuse_other_schema
-from zoo.base.text import one_line
-from zoo.base.untrusted_files import LARGEST_JSON, read_bytes
+from zoo.base.errors import ZooError
+from zoo.base.untrusted_files import LARGEST_JSON
 from zoo.base.workspace import written_aside
 
 SCHEMA_VERSION: Literal[2] = 2
-
-_T = TypeVar("_T", bound=pydantic.BaseModel)
 
 Part = Literal["seen", "held_out", "other"]
 """Frames the model was trained on, frames of that film in shots it never saw, and frames of a film
@@ -476,23 +472,3 @@ def write_results(path: Path, results: Results) -> None:
         )
     with written_aside(path) as aside:
         aside.write_bytes(content)
-
-
-def read_json(path: Path, kind: type[_T]) -> _T:
-    """Read a record; raises BadInput in one line if the file is missing, foreign or damaged.
-
-    One that was written with another version of its schema is refused by name.
-    """
-    try:
-        content = read_bytes(path, getattr(kind, "largest", LARGEST_JSON))
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from None
-    try:
-        return kind.model_validate_json(content)
-    except pydantic.ValidationError as error:
-        refuse_other_schema(path, content, kind)
-        first = error.errors()[0]
-        where = one_line(".".join(str(part) for part in first["loc"]) or "the file", 100)
-        raise BadInput(
-            f"{path} is not a {kind.__name__} of this version: {where}: {first['msg'][:300]}"
-        ) from None

@@ -1,27 +1,30 @@
-"""Files from elsewhere, read without trust: what they claim is checked before memory is taken.
+"""Reading untrusted files: sizes and headers are checked before memory is taken.
 
 Whoever sends a film, a run or a results folder decides every byte of it. The readers here refuse
-what is no regular file (a FIFO would be waited for without end), what is larger than its kind ever
-is, arrays whose header claims more than the file holds, and archives that unpack to more than they
-should. Nothing is unpickled and nothing evaluated.
+what is no regular file (a FIFO would block for ever), what is larger than its kind ever is, arrays
+whose header claims more than the file holds, archives that unpack to more than they should, and
+JSON of another version of its schema, by name. Nothing is unpickled and nothing evaluated.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
 from zoo.base.errors import BadInput
+from zoo.base.text import one_line
 
 LARGEST_JSON = 32 << 20
 """Bytes; records of thousands of cells take less."""
@@ -163,3 +166,75 @@ def _array(file: IO[bytes], size: int) -> Array:
 
 def _short(what: object) -> str:
     return " ".join(str(what).split())[:200]
+
+
+_T = TypeVar("_T", bound=pydantic.BaseModel)
+FIELDS = ("schema_version", "format_version")
+_DEEPEST = 3
+_MOST_LOOKED_AT = 50
+
+
+class OtherSchema(BadInput):
+    """A file is whole and was written by another version of film-zoo."""
+
+
+def refuse_other_schema(path: Path, content: bytes, kind: type[pydantic.BaseModel]) -> None:
+    """Raise OtherSchema if JSON of this kind says that it was written with another schema.
+
+    The message says which release wrote it, where the file tells, and what to do.
+    """
+    field = next((name for name in FIELDS if name in kind.model_fields), None)
+    try:
+        said = parse_json(content)
+    except ValueError:
+        return  # what is no JSON is another complaint
+    if field is None or not isinstance(said, dict) or field not in said:
+        return
+    ours, theirs = kind.model_fields[field].default, said[field]
+    if theirs == ours or isinstance(theirs, bool) or not isinstance(theirs, int):
+        return
+    remedy = "update film-zoo" if theirs > ours else "make it again with this one"
+    raise OtherSchema(
+        f"{path} was written by {_writer(said)} with schema {str(theirs)[:20]}; this film-zoo, "
+        f"{importlib.metadata.version('film-zoo')}, reads schema {ours}: {remedy}, or use the "
+        "film-zoo that wrote it"
+    )
+
+
+def _writer(said: dict[str, Any]) -> str:
+    releases = (v for v in _named(said, _DEEPEST) if re.fullmatch(r"[0-9A-Za-z.+-]{1,40}", v))
+    release = next(releases, None)
+    return f"film-zoo {release}" if release else "a film-zoo"
+
+
+def _named(value: object, depth: int) -> Iterator[str]:
+    """Entries called `film_zoo`, as descriptions of an environment have one."""
+    if isinstance(value, dict):
+        if isinstance(value.get("film_zoo"), str):
+            yield value["film_zoo"]
+        inner = list(value.values())
+    else:
+        inner = value if isinstance(value, list) else []
+    if depth:
+        for each in inner[:_MOST_LOOKED_AT]:
+            yield from _named(each, depth - 1)
+
+
+def read_json(path: Path, kind: type[_T]) -> _T:
+    """Read a record; raises BadInput in one line if the file is missing, foreign or damaged.
+
+    One that was written with another version of its schema is refused by name.
+    """
+    try:
+        content = read_bytes(path, getattr(kind, "largest", LARGEST_JSON))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    try:
+        return kind.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        refuse_other_schema(path, content, kind)
+        first = error.errors()[0]
+        where = one_line(".".join(str(part) for part in first["loc"]) or "the file", 100)
+        raise BadInput(
+            f"{path} is not a {kind.__name__} of this version: {where}: {first['msg'][:300]}"
+        ) from None

@@ -21,7 +21,8 @@ from zoo.base import environment
 from zoo.base.atomic_files import confined, kept_if_possible
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import Cost, Environment, Record, read_json, write_json
+from zoo.base.records import Cost, Environment, Record, write_json
+from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost import Machine, measure_cost

@@ -15,10 +15,10 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.codec import FilmCodec
+from zoo.api.latent_spec import BITS
 from zoo.base.errors import BadInput
 from zoo.evaluation.coding import ASKED, codec_options
 from zoo.films.film import Film
-from zoo.latents.packing import BITS
 from zoo.plugins.model_building import (
     DoesNotFit,
     check_fit,

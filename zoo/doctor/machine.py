@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.base.file_lock import SUFFIX, CannotLock, try_lock
+from zoo.base.locks import SUFFIX, CannotLock, try_lock
 from zoo.base.workspace import Workspace
 from zoo.doctor.finding import Finding, good, problem, warning
 

@@ -62,7 +62,7 @@ def _fault(encoder: str) -> str | None:
     import numpy as np
     from av.video.stream import VideoStream
 
-    from zoo.base.thread_priority import usual_priority
+    from zoo.base.environment import usual_priority
 
     os.environ.setdefault("SVT_LOG", "1")
     file = io.BytesIO()

@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.api.autoencoder import Autoencoder, LatentSpec, Optimizer, Options, PlayerParameters
+from zoo.api.autoencoder import Autoencoder, Optimizer, Options, PlayerParameters
+from zoo.api.latent_spec import LatentSpec
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.decoder_weight import decoder_bytes

@@ -20,23 +20,14 @@ import torch
 from torch import Tensor
 
 from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
-from zoo.api.options import validated
 from zoo.base import environment
-from zoo.base.errors import BadInput, ZooError
+from zoo.base.environment import usual_priority
+from zoo.base.errors import BadInput, ZooError, validated
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import IN_FOLDER, Waiting, alone, say
-from zoo.base.records import (
-    Cost,
-    Environment,
-    LatentInfo,
-    Number,
-    Record,
-    Throughput,
-    read_json,
-    write_json,
-)
+from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput, write_json
 from zoo.base.text import named, one_line
-from zoo.base.thread_priority import usual_priority
+from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.judge import judge
 from zoo.evaluation.kept import Kept

@@ -18,7 +18,8 @@ import numpy as np
 import pydantic
 
 from zoo.base.errors import BadInput
-from zoo.base.records import Environment, Record, read_json, write_json
+from zoo.base.records import Environment, Record, write_json
+from zoo.base.untrusted_files import read_json
 from zoo.evaluation.judge import HASHES, SCORES, Judged, write_frames
 from zoo.evaluation.summary import Values
 from zoo.evaluation.watch import Judges

@@ -11,8 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
-from zoo.api.contract import names_its_fields
-from zoo.base.errors import BadInput
+from zoo.base.errors import BadInput, names_its_fields
 from zoo.base.text import one_line
 from zoo.films.geometry import Fit, parse_crop, parse_fit
 from zoo.films.naming import check_film_name

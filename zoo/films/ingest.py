@@ -11,15 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.base.atomic_files import (
-    FULL,
-    CannotWrite,
-    confined,
-    kept_if_possible,
-    reason,
-    replaced_folder,
-)
-from zoo.base.errors import BadInput, ZooError
+from zoo.base.atomic_files import confined, kept_if_possible, replaced_folder
+from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, reason
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import alone, say
 from zoo.base.records import write_json

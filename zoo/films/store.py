@@ -24,12 +24,10 @@ import pydantic
 
 from zoo.base.atomic_files import kept_if_possible, remove_folder
 from zoo.base.errors import BadInput
-from zoo.base.file_lock import SUFFIX, FileLock, share, try_exclusive
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import Held, alone
-from zoo.base.records import Number, read_json, write_json
-from zoo.base.schemas import OtherSchema
-from zoo.base.untrusted_files import read_array
+from zoo.base.locks import SUFFIX, FileLock, Held, alone, share, try_exclusive
+from zoo.base.records import Number, write_json
+from zoo.base.untrusted_files import OtherSchema, read_array, read_json
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
 

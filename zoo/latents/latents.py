@@ -16,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.untrusted_files import check_tensors
 from zoo.base.workspace import written_aside
-from zoo.latents.packing import BITS, MOST_CODES, Levels, code_bits, pack, width_of
+from zoo.latents.packing import Levels, pack, width_of
 from zoo.latents.quantise import Quantiser
 
 _MOST_LEVELS = 1 << 31

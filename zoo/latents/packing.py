@@ -13,10 +13,6 @@ from zoo.base.errors import BadInput
 Levels = npt.NDArray[np.unsignedinteger[Any]]
 """Whole numbers from 0 in 8, 16 or 32 bits each."""
 
-BITS = 8
-"""Of a number that is no code: what every score is measured at, unless it says otherwise."""
-MOST_CODES = 1 << 24
-"""Values that a number of a latent may have: a float holds the whole numbers up to here."""
 # Levels have no structure of words, only neighbours in time: one context of literals.
 _FILTER: dict[str, Any] = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0}
 _LARGEST_DICTIONARY, _SMALLEST_DICTIONARY = 64 << 20, 4096
@@ -26,11 +22,6 @@ _QUICK = 1
 _CLOSE = 1.05
 """Layouts of which neither is longer by more than this are coded both."""
 _VALUES, _DIFFERENCES = 0, 1
-
-
-def code_bits(codes: int) -> int:
-    """Bits that tell so many codes apart; one at least."""
-    return max(1, (codes - 1).bit_length())
 
 
 def width_of(bits: int) -> int:

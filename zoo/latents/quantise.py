@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.api.autoencoder import LatentSpec
-from zoo.latents.packing import BITS as BITS
-from zoo.latents.packing import MOST_CODES, code_bits, width_of
+from zoo.api.latent_spec import BITS as BITS
+from zoo.api.latent_spec import MOST_CODES, LatentSpec, code_bits
+from zoo.latents.packing import width_of
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from urllib.request import url2pathname
 import pluggy
 
 from zoo.api import hookspecs
-from zoo.api.contract import Refused, check_contract, refuse
 from zoo.base.errors import BadInput
 from zoo.base.text import named, one_line
+from zoo.plugins.checks import Refused, check_contract, refuse
 from zoo.plugins.isolation import process_kept
 
 BUILT_IN = "film-zoo"

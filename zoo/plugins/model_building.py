@@ -11,10 +11,10 @@ from typing import Any
 import pydantic
 from torch import Tensor, nn
 
-from zoo.api.autoencoder import ANY, Autoencoder, LatentSpec, Options
-from zoo.api.options import validated
+from zoo.api.autoencoder import ANY, Autoencoder, Options
+from zoo.api.latent_spec import LatentSpec
 from zoo.api.sampling import Sampling
-from zoo.base.errors import BadInput
+from zoo.base.errors import BadInput, validated
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import one_line
 

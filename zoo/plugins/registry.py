@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.api.contract import refuse
 from zoo.base.errors import BadInput
-from zoo.base.text import named
-from zoo.base.workspace import check_name
+from zoo.plugins.checks import check_brought, is_codec, refuse
 from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,
@@ -28,8 +26,6 @@ from zoo.plugins.entry_points import (
 )
 
 if TYPE_CHECKING:
-    import pydantic
-
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
     from zoo.api.metric import Metric
@@ -75,13 +71,13 @@ class Registry:
         return [line for plugin in self.plugins for line in plugin.failures()]
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
-        _check(hook, thing)
+        check_brought(hook, thing)
         architecture = hook in ("zoo_models", "zoo_references")
         key = ("architecture" if architecture else hook, thing.name)
         if key in self._brought:
             refuse(f"the name {thing.name!r} is taken by {self._brought[key]}")
         self._brought[key] = plugin.origin
-        known = self.codecs if _is_codec(thing) else self._kinds[hook]
+        known = self.codecs if is_codec(thing) else self._kinds[hook]
         known[thing.name] = thing
         if architecture:
             self.origins[thing.name] = plugin.origin
@@ -159,122 +155,6 @@ def _registry_of(points: Sequence[Point]) -> Registry:
     loaded = Registry(points, limit())
     refuse_broken_files(loaded.plugins, points)
     return loaded
-
-
-def _check(hook: str, thing: Any) -> None:
-    """Raise ValueError if a thing that a hook returned is not of the hook's kind."""
-    if hook == "zoo_films":
-        from zoo.films.entry import FilmEntry
-
-        if not isinstance(thing, FilmEntry):
-            refuse(f"{named(thing)} is not a zoo.FilmEntry")
-        _check_no_word(thing.name)
-        return
-
-    from zoo.api.autoencoder import Autoencoder, Options
-    from zoo.api.codec import CodecOptions, FilmCodec
-    from zoo.api.metric import Metric
-    from zoo.api.sampling import Sampling
-
-    base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
-    if hook == "zoo_references" and _is_codec(thing):
-        base = FilmCodec
-    if not isinstance(thing, type) and isinstance(thing, base):
-        refuse(f"an instance of {type(thing).__name__} is not a class: return the class itself")
-    if not (isinstance(thing, type) and issubclass(thing, base)):
-        refuse(f"{named(thing)} is not a subclass of zoo.{base.__name__}")
-    for attribute in ("name", "label", "source") if base is Metric else ("name", "summary"):
-        if not isinstance(getattr(thing, attribute, None), str):
-            refuse(f"{thing.__name__} has no {attribute}: it is text, set in the class")
-    check_name(thing.name, "plugin")
-    _check_no_word(thing.name)
-    _check_fields(thing, _FIELDS[base.__name__])
-    if issubclass(thing, Autoencoder):
-        try:
-            Sampling.of(thing)
-        except BadInput as error:
-            refuse(str(error))
-    if base is not Metric:
-        _check_options(thing, CodecOptions if base is FilmCodec else Options)
-    role = {"zoo_models": "model", "zoo_references": "reference"}.get(hook)
-    if role and getattr(thing, "role", None) != role:
-        refuse(f"{thing.name} comes through {hook} but its role is not {role!r}")
-
-
-_SENTENCES = "a tuple of texts", lambda value: _is_tuple(value, str)
-_FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
-    "Autoencoder": {
-        "presets": ("options by the name of a preset", lambda v: _is_mapping(v, Mapping)),
-        "opposed": (
-            "a tuple of pairs of terms",
-            lambda v: _is_tuple(v, tuple) and all(_is_tuple(p, str) and len(p) == 2 for p in v),
-        ),
-        "unequal_terms": _SENTENCES,
-        "tuned_on": _SENTENCES,
-        "waivers": ("reasons by the name of a check", lambda v: _is_mapping(v, str)),
-        "side_multiple": ("a whole number from 1", lambda v: type(v) is int and v >= 1),
-    },
-    "Metric": {
-        "unit": ("text", lambda v: isinstance(v, str)),
-        "better": ("'higher', 'lower' or 'one'", lambda v: v in ("higher", "lower", "one")),
-        "digits": ("a whole number from 0 to 15", lambda v: type(v) is int and 0 <= v <= 15),
-        "default": ("True or False", lambda v: isinstance(v, bool)),
-        "frame_shape": ("a tuple of whole numbers", lambda v: _is_tuple(v, int)),
-    },
-    "FilmCodec": {
-        "default": ("True or False", lambda v: isinstance(v, bool)),
-        "trains": ("True or False", lambda v: isinstance(v, bool)),
-        "suffix": (
-            "letters and digits",
-            lambda v: isinstance(v, str) and v.isascii() and v.isalnum(),
-        ),
-    },
-}
-"""What a class may set, beside its names: what it has to be, in words, and whether it is."""
-
-
-def _check_fields(thing: type, fields: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> None:
-    for name, (wanted, fits) in fields.items():
-        value = getattr(thing, name)
-        if not fits(value):
-            refuse(f"{thing.__name__}.{name} is {named(value)}; it is to be {wanted}")
-
-
-def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
-    options = getattr(thing, "Options", base)
-    if not (isinstance(options, type) and issubclass(options, base)):
-        refuse(
-            f"{thing.name}: its Options are {named(options)}, no subclass of zoo.{base.__name__}"
-        )
-    # `bytes_a_frame` is what every codec is asked for, and stands beside its options.
-    if "bytes_a_frame" in options.model_fields:
-        refuse(f"{thing.name}: no option can be called bytes_a_frame")
-    for name, field in options.model_fields.items():
-        if field.is_required():
-            refuse(f"{thing.name}, option {name}: it has no default")
-
-
-def _is_tuple(value: Any, of: type) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(each, of) for each in value)
-
-
-def _is_mapping(value: Any, of: type) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(key, str) and isinstance(each, of) for key, each in value.items()
-    )
-
-
-def _is_codec(thing: Any) -> bool:
-    if not isinstance(thing, type):
-        return False
-    from zoo.api.codec import FilmCodec
-
-    return isinstance(thing, type) and issubclass(thing, FilmCodec)
-
-
-def _check_no_word(name: str) -> None:
-    if name in ("all", "default"):
-        refuse(f"{name!r} means several at once; nothing can be called that")
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zoo.base.atomic_files import kept_if_possible
 from zoo.base.errors import BadInput
-from zoo.base.file_lock import try_lock
+from zoo.base.locks import try_lock
 from zoo.base.offline import why_offline
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import written_aside

@@ -10,8 +10,8 @@ from pathlib import Path
 import av.error
 import numpy as np
 
-from zoo.base.atomic_files import CannotWrite, reason, temporary_folder
-from zoo.base.errors import BadInput
+from zoo.base.atomic_files import temporary_folder
+from zoo.base.errors import BadInput, CannotWrite, reason
 from zoo.base.frame_size import FrameSize
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film

@@ -21,8 +21,8 @@ from zoo.base.gpu_records import (
     WorkloadResult,
     summaries,
 )
-from zoo.base.records import read_json
 from zoo.base.text import one_line
+from zoo.base.untrusted_files import read_json
 from zoo.report import numbers
 from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
 from zoo.report.results_folder import placed

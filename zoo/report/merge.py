@@ -20,8 +20,8 @@ from pathlib import Path
 from zoo.base.atomic_files import sweep_below, written_aside
 from zoo.base.errors import BadInput
 from zoo.base.locks import alone_in
-from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, read_json
-from zoo.base.untrusted_files import check_regular
+from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow
+from zoo.base.untrusted_files import check_regular, read_json
 from zoo.report.aggregate import machine_key
 from zoo.report.results_folder import (
     MARK,

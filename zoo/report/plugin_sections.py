@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.api.contract import refuse
 from zoo.base.records import Results
 from zoo.base.text import named, one_line
 from zoo.base.workspace import check_name
+from zoo.plugins.checks import refuse
 from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,

@@ -23,18 +23,11 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from zoo.base.atomic_files import (
-    CannotWrite,
-    check_writable,
-    confined,
-    reason,
-    remove,
-    written_aside,
-)
-from zoo.base.errors import BadInput
-from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow, read_json
+from zoo.base.atomic_files import check_writable, confined, remove, written_aside
+from zoo.base.errors import BadInput, CannotWrite, reason
+from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow
 from zoo.base.text import file_names, one_line
-from zoo.base.untrusted_files import parse_json, read_bytes
+from zoo.base.untrusted_files import parse_json, read_bytes, read_json
 from zoo.report.aggregate import machine_key
 
 RESULTS = "results.json"

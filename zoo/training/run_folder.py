@@ -21,10 +21,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from zoo.api.recipe import Recipe
-from zoo.base.atomic_files import confined, sync, told, written_aside
-from zoo.base.errors import BadInput
-from zoo.base.records import Environment, Spent, read_json, write_json
-from zoo.base.untrusted_files import check_regular, parse_json
+from zoo.base.atomic_files import confined, sync, written_aside
+from zoo.base.errors import BadInput, told
+from zoo.base.records import Environment, Spent, write_json
+from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
 from zoo.films.naming import is_film_name
 from zoo.training.watching import Moment

@@ -18,7 +18,8 @@ from typing import Literal
 from zoo.base.atomic_files import confined
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.locks import IN_FOLDER, alone, holder, is_lock
-from zoo.base.records import Record, read_json
+from zoo.base.records import Record
+from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.training.curves import last_entry
 from zoo.training.run_folder import RunFile, RunFolder

@@ -20,10 +20,9 @@ from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from zoo.base.atomic_files import CannotWrite, reason
-from zoo.base.errors import BadInput, ZooError
+from zoo.base.environment import usual_priority
+from zoo.base.errors import BadInput, CannotWrite, ZooError, reason
 from zoo.base.frame_size import FrameSize
-from zoo.base.thread_priority import usual_priority
 from zoo.base.workspace import written_aside
 from zoo.video.convert import Pixels, ToYuv
 

@@ -35,12 +35,11 @@ from zoo import (
     TrainingFrames,
     hookimpl,
 )
-from zoo_plugins.architectures.blocks.byte_code import ByteCode
-from zoo_plugins.architectures.blocks.code_search import searched
+from zoo_plugins.architectures.blocks.byte_codes import ByteCode, searched
 from zoo_plugins.architectures.blocks.layers import STAGES, Block, halvings, widths
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 from zoo_plugins.architectures.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
-from zoo_plugins.metrics.structural_similarity import multiscale_similarity
+from zoo_plugins.metrics.ssim import multiscale_similarity
 
 NARROW = 32
 """Channels that are drawn from the coordinates straight away."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import zoo
 from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
-from zoo_plugins.metrics.structural_similarity import multiscale_similarity
+from zoo_plugins.metrics.ssim import multiscale_similarity
 
 
 class MsSsimAutoencoder(PlainAutoencoder):

@@ -1,4 +1,4 @@
-"""LPIPS: how different two frames look to a network that was fitted to people's judgements."""
+"""LPIPS: how different two frames look to a network fitted to human judgements."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo import Metric, Unavailable, hookimpl
-from zoo.pretrained import WeightsUnavailable, alexnet_features_state
-from zoo_plugins.metrics.precision import full_precision
+from zoo.pretrained import WeightsUnavailable, alexnet_features_state, vgg16_features_state
+from zoo_plugins.metrics.luma import full_precision
 
 HEADS = "weights/v0.1"
 """Where the package keeps the heads, a file a network."""
@@ -122,7 +122,23 @@ def lpips_heads(name: str, sha256: str) -> dict[str, Tensor]:
     raise Unavailable("the package lpips is not installed; `pip install lpips` brings it")
 
 
+class LpipsVgg(LearnedDistance):
+    """LPIPS through VGG16: slow, and no fair judge of a model that was trained on VGG16."""
+
+    name = "lpips_vgg"
+    label = "LPIPS (VGG16)"
+    source = "Zhang et al., CVPR 2018; package lpips, version 0.1, VGG16 trained on ImageNet"
+    default = False
+    network = "vgg"
+    heads_sha256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
+    frames_at_once = 8
+
+    def features(self) -> Mapping[str, Tensor]:
+        """VGG16's convolutions."""
+        return vgg16_features_state()
+
+
 @hookimpl
 def zoo_metrics() -> Sequence[type[Metric]]:
-    """Offer LPIPS."""
-    return [Lpips]
+    """Offer LPIPS through AlexNet and through VGG16."""
+    return [Lpips, LpipsVgg]

@@ -1,12 +1,15 @@
-"""Luma, and energies of what is measured on it: shared by several metrics."""
+"""Luma in full precision, and energies measured on it: shared by several metrics."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import zoo
-from zoo_plugins.metrics.precision import full_precision
 
 WEIGHTS = 0.2126, 0.7152, 0.0722
 """Of red, green and blue: ITU-R BT.709-6, item 3.2; on R'G'B' as it is, without linearising."""
@@ -44,3 +47,27 @@ def energy_ratio(reconstructions: Tensor, originals: Tensor, least: float) -> Te
     """Energy over energy, (B,), within 0.001 to 1000; NaN where the originals' is below `least`."""
     ratio = (reconstructions / originals).clamp(LEAST_RATIO, MOST_RATIO)
     return torch.where(originals >= least, ratio, torch.nan)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Multiply and convolve with all 32 bits: no autocast, no TF32, no bfloat16 in their place."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        if hasattr(torch.backends.cudnn, "conv"):
+            cuda, cudnn, mkldnn = _backends()
+            for switch in (cuda.matmul, cudnn.conv, mkldnn.matmul, mkldnn.conv):
+                stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+                switch.fp32_precision = "ieee"
+        else:  # torch before 2.9 has a switch for all of cuDNN and one for every product.
+            flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+            stack.enter_context(flags)
+            before = torch.get_float32_matmul_precision()
+            stack.callback(torch.set_float32_matmul_precision, before)
+            torch.set_float32_matmul_precision("highest")
+        yield
+
+
+def _backends() -> tuple[Any, Any, Any]:
+    # torch's own types do not know all of their switches.
+    return torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn

@@ -1,13 +1,173 @@
-"""SSIM: how well structure is kept, window by window."""
+"""SSIM and MS-SSIM: how well structure is kept, at one scale or at several; also as a loss.
+
+Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 13(4), 2004; over scales
+Wang, Simoncelli and Bovik, Asilomar Conference on Signals, Systems and Computers, 2003.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+import zoo
 from zoo import Metric, hookimpl
-from zoo_plugins.metrics.structural_similarity import WINDOW, all_scales
+from zoo_plugins.metrics.luma import full_precision
+
+WINDOW, SMALLEST_WINDOW = 11, 5
+SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2
+SCALE_WEIGHTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333
+"""Exponents of the scales, finest first, as published in 2003."""
+
+LEAST_FACTOR = 1e-4
+"""What a factor of MS-SSIM counts as at least in a loss: a fractional power has no slope at 0."""
+
+_TILE = 32
+"""Windows weighed by one product of matrices; the longer it is, the more zeros are multiplied."""
+_PIECE = 2**19
+"""Numbers of a picture that a CPU works on at a time, so that what comes of them stays near."""
+
+
+def number_of_scales(height: int, width: int) -> int:
+    """How many scales, five at most, leave room for a window of 5 at the coarsest."""
+    shortest = min(height, width)
+    return max(1, sum(shortest >> scale >= SMALLEST_WINDOW for scale in range(len(SCALE_WEIGHTS))))
+
+
+def largest_window(side: int) -> int:
+    """The widest odd window that a side has room for, 11 at most."""
+    return min(WINDOW, (side - 1) // 2 * 2 + 1)
+
+
+def similarities(x: Tensor, y: Tensor, windows: Sequence[int]) -> Tensor:
+    """Compare two float (B, C, H, W) in [0, 1] at full size, at half the size, and so on.
+
+    `windows` has the window of each scale. Float (B, S, 2, C) for S scales: the similarity, then
+    contrast and structure alone, means over the windows that lie whole within the picture.
+    Gradients flow through it.
+    """
+    # With s = x + y and d = x - y, four weighed pictures do the work of five:
+    # s² - d² = 4xy and s² + d² = 2(x² + y²), for means, variances and covariance alike.
+    pair = torch.stack([x + y, x - y])
+    found = []
+    with full_precision(x.device):
+        for scale, window in enumerate(windows):
+            pair = _halved(pair) if scale else pair
+            found.append(_similarity(pair, window))
+    return torch.stack(found, dim=1)
+
+
+@zoo.shared
+def all_scales(x: Tensor, y: Tensor) -> Tensor:
+    """Compute `similarities` at as many scales as there are, each with the widest window.
+
+    One piece of work for SSIM, which is the first scale, and MS-SSIM: float (B, S, 2, 3).
+    """
+    height, width = x.shape[-2:]
+    scales = range(number_of_scales(height, width))
+    windows = [largest_window(min(height, width) >> scale) for scale in scales]
+    frames = max(1, _PIECE // x[0].numel()) if x.device.type == "cpu" else len(x)
+    pieces = zip(x.float().split(frames), y.float().split(frames), strict=True)
+    # Rows of one colour, whatever the layout was: they are what is multiplied.
+    return torch.cat([similarities(a.contiguous(), b.contiguous(), windows) for a, b in pieces])
+
+
+def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
+    """Weigh `similarities` (B, S, 2, C), finest first, into MS-SSIM: (B, C) in [floor, 1].
+
+    Contrast and structure of every scale, luminance of the coarsest. Where contrasts are opposed
+    a mean may be negative, which no fractional power can take: it counts as `floor`. The exponents
+    of fewer than five scales are divided by their sum.
+    """
+    weights = SCALE_WEIGHTS[: scales.shape[1]]
+    factors = torch.cat([scales[:, :-1, 1], scales[:, -1:, 0]], dim=1).clamp(min=floor)
+    # Exponents as plain numbers: a tensor of them would be copied to the device in every call.
+    exponents = (weight / sum(weights) for weight in weights)
+    raised = [one**power for one, power in zip(factors.unbind(1), exponents, strict=True)]
+    return torch.stack(raised).prod(dim=0)
+
+
+def multiscale_similarity(drawn: Tensor, frames: Tensor) -> Tensor:
+    """MS-SSIM of float (B, 3, H, W) in [0, 1], averaged over colours: (B,), to be learnt from.
+
+    1 for equal frames. Sides are 5 at least. Films are small, so the window is as large as the
+    coarsest scale allows, 11 at most, over as many scales as leave room for it.
+    """
+    scales = number_of_scales(*frames.shape[-2:])
+    window = largest_window(min(frames.shape[-2:]) >> (scales - 1))
+    found = similarities(drawn, frames, [window] * scales)
+    return multiscale(found, floor=LEAST_FACTOR).mean(dim=1)
+
+
+def _similarity(pair: Tensor, window: int) -> Tensor:
+    """Similarity, and contrast with structure, of sum and difference (2, B, C, H, W): (B, 2, C)."""
+    means, squares = _weighed(pair, window), _weighed(pair * pair, window)
+    squared_means = means * means
+    s_mean, d_mean = squared_means
+    s_variance, d_variance = squares.sub_(squared_means)
+    contrast = (s_variance - d_variance).add_(2 * C2)
+    contrast = contrast.div_((s_variance + d_variance).add_(2 * C2))
+    likeness = (s_mean - d_mean).add_(2 * C1)
+    likeness = likeness.div_((s_mean + d_mean).add_(2 * C1)) * contrast
+    return torch.stack([likeness.mean(dim=(-1, -2)), contrast.mean(dim=(-1, -2))], dim=1)
+
+
+def _weighed(pictures: Tensor, window: int) -> Tensor:
+    """Weigh every whole window by the Gaussian: (..., H, W) gives (..., H - w + 1, W - w + 1).
+
+    The Gaussian separates into a row and a column, and each is a product with a matrix that is
+    zero off a band; of that, tile by tile, little is multiplied. Much faster than a convolution.
+    """
+    at = torch.arange(window, device=pictures.device, dtype=torch.float32) - window // 2
+    weights = torch.exp(-0.5 * (at / SIGMA).square())
+    reach = _TILE + window - 1
+    rows = weights.new_zeros(_TILE, reach + 1)
+    rows[:, :window] = weights / weights.sum()
+    # Rows that are one too long, laid end to end and cut shorter, each start one further on.
+    band = rows.flatten()[: _TILE * reach].view(_TILE, reach)
+
+    def tiles(length: int) -> list[tuple[slice, Tensor]]:
+        starts = range(0, length - window + 1, _TILE)
+        many = [min(_TILE, length - window + 1 - start) for start in starts]
+        return [
+            (slice(start, start + n + window - 1), band[:n, : n + window - 1])
+            for start, n in zip(starts, many, strict=True)
+        ]
+
+    *outer, height, width = pictures.shape
+    flat = pictures.reshape(-1, height, width)
+    flat = _products(
+        [(part.expand(len(flat), -1, -1), flat[:, rows]) for rows, part in tiles(height)], dim=1
+    )
+    every_row = flat.reshape(1, -1, width)
+    weighed = _products(
+        [(every_row[..., columns], part.T[None]) for columns, part in tiles(width)], dim=2
+    )
+    return weighed.view(*outer, height - window + 1, width - window + 1)
+
+
+def _products(pairs: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tensor:
+    """Join products of matrices, (M, h, k) by (M, k, w), along `dim`: 1 or 2."""
+    if torch.is_grad_enabled() and any(matrix.requires_grad for pair in pairs for matrix in pair):
+        return torch.cat([torch.bmm(a, b) for a, b in pairs], dim)
+    # Each written where it belongs: a copy less, where no gradient needs them apart.
+    sizes = [(a.shape[1], b.shape[2])[dim - 1] for a, b in pairs]
+    shape = [len(pairs[0][0]), pairs[0][0].shape[1], pairs[0][1].shape[2]]
+    shape[dim] = sum(sizes)
+    joined = pairs[0][0].new_empty(shape)
+    for (a, b), place in zip(pairs, joined.split(sizes, dim), strict=True):
+        torch.bmm(a, b, out=place)
+    return joined
+
+
+def _halved(pictures: Tensor) -> Tensor:
+    """Mean of every 2x2 pixels; an odd last row or column is left out. Faster than a pooling."""
+    height, width = (side // 2 * 2 for side in pictures.shape[-2:])
+    pictures = pictures[..., :height, :width]
+    rows = pictures[..., ::2, :] + pictures[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) * 0.25
 
 
 class Ssim(Metric):
@@ -36,7 +196,35 @@ class Ssim(Metric):
         return all_scales(originals, reconstructions)[:, 0, 0].mean(1)
 
 
+class MsSsim(Metric):
+    """Multiscale structural similarity of a frame: 1 for equal ones, 0 for unlike ones.
+
+    Wang, Simoncelli and Bovik, "Multiscale Structural Similarity for Image Quality Assessment",
+    Asilomar 2003: five scales, each half the size of the one before, with the published
+    exponents, and windows as SSIM has them, 11x11 with sigma 1.5. The mean over red, green and
+    blue. Frames of films may be too small for that: where the shorter side of a scale is less
+    than 11, the window there is the widest odd one that fits, and scales on which not even 5x5
+    fits are left out, with the other exponents divided by their sum. From a shorter side of 176
+    on it is as published; 144 has 9x9 at the coarsest of five scales, 54 has four scales.
+    """
+
+    name = "ms_ssim"
+    label = "MS-SSIM (RGB)"
+    better = "higher"
+    digits = 3
+    source = (
+        "Wang et al., Asilomar 2003; windows 11x11, at a coarse scale of a small frame the widest "
+        "that fits; as many of five scales as have room for 5x5; mean over red, green and blue"
+    )
+
+    def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
+        """Compare two float (B, 3, H, W) in [0, 1], at least 5x5; float32 (B,) in [0, 1]."""
+        if min(originals.shape[-2:]) < SMALLEST_WINDOW:
+            raise ValueError(f"MS-SSIM needs sides of at least {SMALLEST_WINDOW}")
+        return multiscale(all_scales(originals, reconstructions)).mean(1)
+
+
 @hookimpl
 def zoo_metrics() -> Sequence[type[Metric]]:
-    """Offer SSIM."""
-    return [Ssim]
+    """Offer SSIM and MS-SSIM."""
+    return [Ssim, MsSsim]

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo import Metric, TemporalMetric, Unavailable, hookimpl
-from zoo_plugins.metrics.luma import luma
-from zoo_plugins.metrics.precision import full_precision
+from zoo_plugins.metrics.luma import full_precision, luma
 
 
 class Vmaf(TemporalMetric):

@@ -1,0 +1,286 @@
+"""Many coordinates in few bytes: each at one of its own levels, several as the digits of a number.
+
+Eight bits are more than most coordinates of a frame are worth. So a number from 0 to 255 is read as
+digits, each with a base of its own, and every digit names a level of one coordinate.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+LEVELS_OF_A_BYTE = 256
+COUNTS = (*range(1, 17), 18, 20, 24, 28, 32, 36, 42, 51, 64, 85, 128, 256)
+"""Numbers of levels to choose from: all small ones, and larger ones that leave a byte full."""
+ROUNDS = 25
+
+
+def placed(values: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`count` levels for each of N coordinates, and what squared error they leave.
+
+    `values` (S, N) are samples of the coordinates, each sorted; `weights` (S, N) say what a sample
+    counts. Gives levels (N, `count`), ascending, and weighted mean squares (N,).
+    """
+    rows, weights = values.T.contiguous(), weights.T
+    # Of weights, values and squares: what all samples before one come to.
+    sums = [
+        F.pad((weights * power).cumsum(dim=1), (1, 0))
+        for power in (torch.ones_like(rows), rows, rows.square())
+    ]
+    # To begin with, half by how often values are found and half by how far apart they are.
+    shares = (torch.arange(count, dtype=rows.dtype, device=rows.device) + 0.5) / count
+    often = rows[:, (shares * (rows.shape[1] - 1)).long()]
+    levels = (often + rows[:, :1] + (rows[:, -1:] - rows[:, :1]) * shares) / 2
+    for _ in range(ROUNDS):
+        weight, value, _ = _of_each_level(sums, rows, levels)
+        levels = torch.where(weight > 0, value / weight.clamp_min(1e-12), levels)
+        levels = levels.sort(dim=1).values
+    weight, value, square = _of_each_level(sums, rows, levels)
+    left = square - 2 * levels * value + levels.square() * weight
+    return levels, left.sum(dim=1).clamp_min(0) / sums[0][:, -1]
+
+
+def _of_each_level(sums: Sequence[Tensor], rows: Tensor, levels: Tensor) -> list[Tensor]:
+    """Sums (N, S + 1) over those of sorted samples (N, S) that are nearest to each level (N, K)."""
+    ends = torch.searchsorted(rows, middles(levels))
+    ends = F.pad(F.pad(ends, (1, 0)), (0, 1), value=rows.shape[1])
+    return [total.gather(1, ends).diff(dim=1) for total in sums]
+
+
+def middles(levels: Tensor) -> Tensor:
+    """Halfway between neighbouring levels (N, K): (N, K - 1)."""
+    return ((levels[:, 1:] + levels[:, :-1]) / 2).contiguous()
+
+
+@dataclass
+class Deal:
+    """What N coordinates were dealt of the levels that L bytes can tell apart."""
+
+    counts: list[int]
+    """Levels of each coordinate: 1 for one that is not kept."""
+    byte: list[int]
+    """The byte in which each is kept; that of one that is not kept means nothing."""
+    taken: list[int]
+    """What a byte's coordinates can tell apart together, at most 256."""
+
+    def keeps(self, coordinate: int, byte: int) -> bool:
+        """Whether a byte keeps a coordinate."""
+        return self.counts[coordinate] > 1 and self.byte[coordinate] == byte
+
+    def room(self, coordinate: int, byte: int) -> int:
+        """How many levels a coordinate could have in a byte, beside the others there."""
+        own = self.counts[coordinate] if self.keeps(coordinate, byte) else 1
+        return LEVELS_OF_A_BYTE // (self.taken[byte] // own)
+
+    def give(self, coordinate: int, byte: int, count: int) -> None:
+        """Let a coordinate have so many levels, in that byte and no other."""
+        self.taken[self.byte[coordinate]] //= self.counts[coordinate]
+        self.taken[byte] *= count
+        self.counts[coordinate], self.byte[coordinate] = count, byte
+
+
+@dataclass(order=True)
+class Wish:
+    """More levels for a coordinate; those that gain most a bit come first."""
+
+    cost: float
+    """The change of the error a bit, below 0."""
+    coordinate: int = field(compare=False)
+    choice: int = field(compare=False)
+    """Of `COUNTS`."""
+
+
+def deal(errors: Sequence[Sequence[float]], numbers: int) -> Deal:
+    """Deal the levels of so many bytes to coordinates, one wish after the other.
+
+    `errors` are what each of `COUNTS` leaves of each coordinate, in units that add up.
+    """
+    dealt = Deal([1] * len(errors), [0] * len(errors), [1] * numbers)
+    wishes = [wish for n, row in enumerate(errors) if (wish := _wish(n, row, 0))]
+    heapq.heapify(wishes)
+    while wishes:
+        wish = heapq.heappop(wishes)
+        coordinate = wish.coordinate
+        # Where it is kept now; without room there, and to begin with, where there is most.
+        places = sorted(
+            range(numbers),
+            key=lambda byte: (not dealt.keeps(coordinate, byte), dealt.taken[byte]),
+        )
+        wanted = COUNTS[wish.choice]
+        roomy = (byte for byte in places if dealt.room(coordinate, byte) >= wanted)
+        byte = next(roomy, max(places, key=lambda byte: dealt.room(coordinate, byte)))
+        choice = wish.choice
+        while COUNTS[choice] > max(dealt.room(coordinate, byte), dealt.counts[coordinate]):
+            choice -= 1
+        if COUNTS[choice] > dealt.counts[coordinate]:
+            dealt.give(coordinate, byte, COUNTS[choice])
+            if another := _wish(coordinate, errors[coordinate], choice):
+                heapq.heappush(wishes, another)
+    return dealt
+
+
+def _wish(coordinate: int, errors: Sequence[float], choice: int) -> Wish | None:
+    """The number of levels that gains most a bit over the one that a coordinate has."""
+    costs = [
+        ((errors[more] - errors[choice]) / math.log2(COUNTS[more] / COUNTS[choice]), more)
+        for more in range(choice + 1, len(COUNTS))
+    ]
+    cost, more = min(costs, default=(0.0, choice))
+    return Wish(cost, coordinate, more) if cost < 0 else None
+
+
+BLOCK = 64
+"""Coordinates whose levels are placed at once."""
+UNFITTED = 3.0
+"""How far levels reach to both sides before they are fitted."""
+
+
+class ByteCode(nn.Module):
+    """Coordinates (B, N) to digits (B, N) to whole numbers, float (B, L), up to 255; and back."""
+
+    def __init__(self, coordinates: int, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.levels: Tensor
+        self.base: Tensor
+        self.byte: Tensor
+        self.place: Tensor
+        # Until levels are fitted, the first coordinates have a byte each.
+        kept = torch.arange(coordinates) < numbers
+        levels = torch.linspace(-UNFITTED, UNFITTED, LEVELS_OF_A_BYTE).repeat(coordinates, 1)
+        self.register_buffer("levels", torch.where(kept[:, None], levels, 0.0))
+        self.register_buffer("base", torch.where(kept, LEVELS_OF_A_BYTE, 1))
+        self.register_buffer("byte", torch.where(kept, torch.arange(coordinates), 0))
+        self.register_buffer("place", torch.ones(coordinates, dtype=torch.long))
+
+    @property
+    def coordinates(self) -> int:
+        """N."""
+        return len(self.base)
+
+    def fit(self, values: Tensor, weights: Tensor, worth: Tensor) -> None:
+        """Deal out levels and place them by samples (S, N) of the coordinates, in their order.
+
+        `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error is.
+        Of coordinates that share a byte the first has the highest place.
+        """
+        levels_by_count, errors_by_count = _tried(values, weights)
+        errors = worth.double()[:, None] * errors_by_count
+        dealt = deal(errors.tolist(), self.numbers)
+        filled = [1] * self.numbers
+        for coordinate in reversed(range(self.coordinates)):
+            base, byte = dealt.counts[coordinate], dealt.byte[coordinate]
+            levels = levels_by_count[COUNTS.index(base)][coordinate].float()
+            # What follows the last level is never named.
+            self.levels[coordinate] = levels[-1]
+            self.levels[coordinate, :base] = levels
+            self.base[coordinate], self.byte[coordinate] = base, byte
+            self.place[coordinate] = filled[byte]
+            filled[byte] *= base
+
+    def nearest(self, coordinates: Tensor) -> Tensor:
+        """The digits (B, N) of the levels that are nearest to coordinates (B, N)."""
+        digits = torch.searchsorted(middles(self.levels), coordinates.T.contiguous()).T
+        return torch.minimum(digits, self.base - 1)
+
+    def levels_of(self, digits: Tensor) -> Tensor:
+        """The coordinates (B, N) that digits (B, N) name."""
+        return self.levels.gather(1, digits.T).T.contiguous()
+
+    def pack(self, digits: Tensor) -> Tensor:
+        """Digits (B, N) to numbers, float (B, L)."""
+        numbers = digits.new_zeros(len(digits), self.numbers)
+        return numbers.index_add_(1, self.byte, digits * self.place).float()
+
+    def unpack(self, numbers: Tensor) -> Tensor:
+        """Numbers (B, L), within a half of whole, to digits (B, N)."""
+        whole = numbers.round().clamp(0, LEVELS_OF_A_BYTE - 1).long()
+        return whole[:, self.byte] // self.place % self.base
+
+
+def _tried(values: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Every number of levels on coordinates (S, N): levels (N, K) a number, what they leave (N, C).
+
+    A few coordinates at a time, which is all that has to be held in double precision: what many
+    levels leave is a small difference of large sums.
+    """
+    levels, left = [], []
+    for block in values.split(BLOCK, dim=1):
+        ordered, order = block.double().sort(dim=0)
+        found = [placed(ordered, weights.double()[order], count) for count in COUNTS]
+        levels.append([placed_there for placed_there, _ in found])
+        left.append(torch.stack([error for _, error in found], dim=1))
+    return [torch.cat(of_count) for of_count in zip(*levels, strict=True)], torch.cat(left)
+
+
+WORTHWHILE = 0.3
+"""Digits are moved that gain at least this share of what the best move of their frame does."""
+
+
+def deterministic() -> AbstractContextManager[None]:
+    """Kernels of cuDNN that round alike every time: a search makes much of the least difference."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+
+
+def searched(
+    error: nn.Module,
+    code: ByteCode,
+    digits: Tensor,
+    targets: list[Tensor],
+    curvature: Tensor,
+    steps: int,
+) -> Tensor:
+    """Digits (B, N), moved to where `error(coordinates, *targets)` (B,) is less.
+
+    `curvature` (N,) is about the second derivative of a frame's error with respect to each
+    coordinate. No frame's error is larger afterwards than before. Works under
+    `torch.inference_mode`, on weights and targets that were made in it, too, and leaves the
+    weights' gradients alone.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), deterministic():
+        # Autograd refuses tensors that were made in inference mode, but not their copies.
+        weights = {
+            name: (value.clone() if value.is_inference() else value).detach()
+            for name, value in error.state_dict(keep_vars=True).items()
+        }
+        best, *targets = (tensor.detach().clone() for tensor in (digits, *targets))
+
+        def error_and_slope(at: Tensor) -> tuple[Tensor, Tensor]:
+            place = code.levels_of(at).detach().clone().requires_grad_()
+            errors = functional_call(error, weights, (place, *targets))
+            # Not autograd.grad: with that torch cannot count the operations of a module.
+            errors.sum().backward()
+            assert place.grad is not None
+            return errors.detach()[:, None], place.grad
+
+        least, slope = error_and_slope(best)
+        share = torch.full_like(least, WORTHWHILE)
+        for _ in range(steps):
+            moved = _moved(code, best, slope, curvature, share)
+            error_there, slope_there = error_and_slope(moved)
+            better = error_there < least
+            best = torch.where(better, moved, best)
+            least = torch.where(better, error_there, least)
+            slope = torch.where(better, slope_there, slope)
+            share = torch.where(better, share, (1 + share) / 2)
+    return best
+
+
+def _moved(
+    code: ByteCode, digits: Tensor, slope: Tensor, curvature: Tensor, share: Tensor
+) -> Tensor:
+    """Digits (B, N) after those moves by one that seem to gain enough."""
+    ways = [(digits - 1).clamp_min(0), torch.minimum(digits + 1, code.base - 1)]
+    lengths = torch.stack([code.levels_of(way) for way in ways]) - code.levels_of(digits)
+    gains = -(slope + 0.5 * curvature * lengths) * lengths
+    gain, way = gains.max(dim=0)
+    enough = (gain > 0) & (gain >= share * gain.amax(dim=1, keepdim=True))
+    return torch.where(enough, torch.where(way == 0, ways[0], ways[1]), digits)
