@@ -25,7 +25,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.base import environment
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry

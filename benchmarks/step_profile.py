@@ -28,7 +28,7 @@ from torch import nn
 from zoo.base import environment
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.average import WeightAverage

@@ -15,7 +15,7 @@ from benchmarks.by_hand import WAYS, ByHand
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
 from zoo.api.autoencoder import Batch, Step
 from zoo.base.errors import BadInput
-from zoo.conformance.subject import Subject, scene, take_step
+from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
 from zoo.training.compiling import choose_mode, compile_modules

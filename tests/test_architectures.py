@@ -10,7 +10,7 @@ from zoo_plugins.metrics.ssim import multiscale_similarity
 
 import zoo
 from zoo import Batch, FrameSize, Step
-from zoo.conformance.subject import scene, take_step
+from zoo.conformance.fixtures import scene, take_step
 from zoo.latents.quantise import Quantiser
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry

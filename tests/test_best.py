@@ -11,7 +11,7 @@ from zoo_plugins.architectures.blocks.warped_components import WarpedComponents,
 
 import zoo
 from zoo import Batch, FrameSize, Step
-from zoo.conformance.subject import scene, scene_as_film
+from zoo.conformance.fixtures import scene, scene_as_film
 from zoo.evaluation.watch import film_batch
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames

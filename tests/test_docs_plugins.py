@@ -18,7 +18,7 @@ from tests.report.synthetic_results import comparison
 from zoo.api.codec import CodingTerms
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.conformance.suite import examine
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.training.small import SIZE, config_of
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.training.run_folder import TrainingConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from timm.utils.model_ema import ModelEmaV3
 
-from zoo.conformance.subject import Subject
+from zoo.conformance.fixtures import Subject
 from zoo.plugins.registry import registry
 from zoo.training.average import WeightAverage
 

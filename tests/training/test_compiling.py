@@ -16,7 +16,7 @@ from zoo.api.sampling import Sampling, noise
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
-from zoo.conformance.subject import take_step
+from zoo.conformance.fixtures import take_step
 from zoo.films.film import Film
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry

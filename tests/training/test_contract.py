@@ -25,7 +25,7 @@ from zoo.api.autoencoder import (
 )
 from zoo.api.recipe import Recipe
 from zoo.base.errors import BadInput
-from zoo.conformance.subject import scene
+from zoo.conformance.fixtures import scene
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.engine import train

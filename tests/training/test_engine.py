@@ -102,7 +102,7 @@ from pathlib import Path
 import torch
 import zoo.training.checkpoint as checkpoint
 from tests.training.small import SIZE, config_of
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 film = scene_as_film(SIZE, count=40)

@@ -19,7 +19,7 @@ from zoo.api.autoencoder import (
     Step,
 )
 from zoo.base.frame_size import FrameSize
-from zoo.conformance.subject import Subject, scene, take_step
+from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.plugins.registry import registry
 from zoo.training.players import Players
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.training.small import SIZE, config_of
 from zoo.api.sampling import STILLS, Sampling
 from zoo.base.errors import ZooError
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.plugins.model_building import build

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.training.small import SIZE, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.base.interrupts import StopRequest
-from zoo.conformance.subject import Subject, scene
+from zoo.conformance.fixtures import Subject, scene
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.engine import train

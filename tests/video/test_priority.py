@@ -11,7 +11,7 @@ from zoo_plugins.references.codecs import SvtAv1
 
 from zoo.api.codec import CodingTerms
 from zoo.base.frame_size import FrameSize
-from zoo.conformance.subject import scene_as_film
+from zoo.conformance.fixtures import scene_as_film
 from zoo.doctor import video as doctor
 from zoo.video.writer import Coding, video_file
 

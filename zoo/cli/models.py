@@ -74,7 +74,7 @@ def show(
     from zoo.base.presets import preset_named
     from zoo.cli.console import Console, shown
     from zoo.cli.options import read_settings
-    from zoo.conformance.operations import operations_of_step
+    from zoo.conformance.fake_gpu import operations_of_step
     from zoo.evaluation.anatomy import anatomy
     from zoo.plugins.model_building import fits_directly, parse_options
     from zoo.plugins.registry import registry

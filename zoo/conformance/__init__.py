@@ -1,6 +1,6 @@
-"""The conformance suite: what every model promises, checked on the model itself.
+"""The conformance suite: checks of what plugins bring, one function per promise.
 
-`zoo models check NAME` runs it; so do the project's own tests, on every model that is
-registered, and a stranger's tests through `zoo.testing`. `inference`, `training` and `importing`
-hold one function a promise, `checks` lists them, `suite` runs them and knows of waivers.
+`zoo models check NAME` and `zoo plugins check NAME` run it, as do the project's own tests on all
+that is registered, and the tests of any other package through `zoo.testing`. `suite` lists and runs
+the checks, and applies waivers.
 """

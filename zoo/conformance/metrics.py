@@ -11,8 +11,7 @@ from torch import Tensor
 
 from zoo.api.metric import Metric, TemporalMetric, Unavailable, ready
 from zoo.base.frame_size import FrameSize
-from zoo.conformance.subject import extremes, scene
-from zoo.conformance.verdict import CannotTell, expect
+from zoo.conformance.fixtures import CannotTell, expect, extremes, scene
 from zoo.evaluation.scoring import score_pairs
 
 SIZES = (FrameSize(64, 36), FrameSize(50, 38))

@@ -11,12 +11,31 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.codec import FilmCodec
 from zoo.api.metric import Metric
 from zoo.base.text import error_line
-from zoo.conformance import codecs, films, metrics, sections
-from zoo.conformance.checks import CHECKS
-from zoo.conformance.inference import shapes_and_range
-from zoo.conformance.subject import Subject
-from zoo.conformance.training import players_cover_the_model
-from zoo.conformance.verdict import Broken, CannotTell
+from zoo.conformance import codecs_films_sections as others
+from zoo.conformance import metrics
+from zoo.conformance.fixtures import Broken, CannotTell, Subject
+from zoo.conformance.inference import (
+    batch_invariant,
+    comes_back_from_coordinates,
+    deterministic,
+    draws_from_the_latent_alone,
+    importing_does_no_work,
+    latent_as_declared,
+    reloads_to_the_bit,
+    shapes_and_range,
+    works_on_a_gpu,
+)
+from zoo.conformance.training import (
+    fits_one_batch,
+    losses_reach_their_players,
+    noise_comes_from_the_step,
+    opposed_terms_oppose,
+    players_cover_the_model,
+    players_hold_what_they_name,
+    prepare_survives_a_reload,
+    prepared_by_training_frames_alone,
+    trains_on_every_frame,
+)
 from zoo.films.entry import FilmEntry
 from zoo.report.section import ReportSection
 
@@ -45,12 +64,33 @@ def _name(check: Callable[[Any], None]) -> str:
     return str(check.__name__).replace("_", " ")
 
 
+MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
+    importing_does_no_work,
+    shapes_and_range,
+    latent_as_declared,
+    deterministic,
+    batch_invariant,
+    reloads_to_the_bit,
+    draws_from_the_latent_alone,
+    comes_back_from_coordinates,
+    works_on_a_gpu,
+    trains_on_every_frame,
+    players_cover_the_model,
+    players_hold_what_they_name,
+    losses_reach_their_players,
+    noise_comes_from_the_step,
+    prepare_survives_a_reload,
+    prepared_by_training_frames_alone,
+    opposed_terms_oppose,
+    fits_one_batch,
+)
+
 _KINDS: tuple[tuple[type, Kind], ...] = (
-    (Autoencoder, _kind(CHECKS, Subject, shapes_and_range, players_cover_the_model)),
+    (Autoencoder, _kind(MODEL_CHECKS, Subject, shapes_and_range, players_cover_the_model)),
     (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_a_frame)),
-    (FilmCodec, _kind(codecs.CHECKS, codecs.CodecSubject, codecs.gives_every_frame_back)),
-    (ReportSection, _kind(sections.CHECKS, sections.SectionSubject, sections.is_written)),
-    (FilmEntry, _kind(films.CHECKS, lambda entry: entry, films.files_are_there)),
+    (FilmCodec, _kind(others.CODEC_CHECKS, others.CodecSubject, others.gives_every_frame_back)),
+    (ReportSection, _kind(others.SECTION_CHECKS, others.SectionSubject, others.is_written)),
+    (FilmEntry, _kind(others.FILM_CHECKS, lambda entry: entry, others.files_are_there)),
 )
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Losses, PlayerParameters
 from zoo.api.sampling import Sampling, flat_frames
-from zoo.conformance.subject import Subject, gradients, scene_as_film, take_step
-from zoo.conformance.verdict import Broken, expect
+from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_as_film, take_step
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
 from zoo.films.training_frames import TrainingFrames

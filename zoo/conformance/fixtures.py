@@ -1,4 +1,4 @@
-"""What is checked: one architecture, built small, with frames that resemble a film."""
+"""Small models, scenes and films that the checks run on, and how a check says what is wrong."""
 
 from __future__ import annotations
 
@@ -174,3 +174,17 @@ def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
     wanted = list(parameters)
     found = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(wanted, found, strict=True)]
+
+
+class Broken(Exception):
+    """A promise that a model does not keep."""
+
+
+class CannotTell(Exception):
+    """A promise that cannot be examined here, with the reason."""
+
+
+def expect(holds: object, otherwise: str) -> None:
+    """Raise Broken with what was seen, if the promise does not hold."""
+    if not holds:
+        raise Broken(otherwise)

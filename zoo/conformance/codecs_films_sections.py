@@ -1,0 +1,312 @@
+"""Checks of film codecs, films and report sections: one function per promise."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.base.errors import ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import (
+    Environment,
+    FilmInfo,
+    LatentInfo,
+    MetricInfo,
+    Record,
+    Results,
+    Summary,
+)
+from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
+from zoo.evaluation.coding import check_coded, checked_frames
+from zoo.films.entry import FilmEntry
+from zoo.films.film import Film
+from zoo.films.geometry import parse_fit
+from zoo.films.settings import IngestSettings
+from zoo.films.survey import look_at
+from zoo.report.section import ReportSection, check_text
+from zoo.training.budget import Budget
+
+CODEC_SIZE = FrameSize(64, 36)
+FRAMES, BYTES = 12, 300
+TERMS = CodingTerms(BYTES, device=torch.device("cpu"))
+BUDGET = Budget(4, "steps")
+
+
+@dataclass(frozen=True)
+class CodecSubject:
+    """A codec under examination."""
+
+    codec: type[FilmCodec]
+
+    def fresh(self) -> FilmCodec:
+        """A new instance with its options as they are by default."""
+        return made(self.codec, CODEC_SIZE, {})
+
+    def coded(self) -> CodedFilm:
+        """The scene, coded once; CannotTell where the codec is not there."""
+        codec: Any = self.codec
+        return _coded(codec)
+
+    def decoded(self) -> npt.NDArray[np.uint8]:
+        """The frames of that stream, decoded by a new instance."""
+        stream = bytes(bytearray(self.coded().stream))
+        return np.stack(list(checked_frames(self.fresh(), stream, film())))
+
+
+def film() -> Film:
+    """A film of 12 frames of one shot, on which a codec is tried."""
+    return scene_as_film(CODEC_SIZE, count=FRAMES)
+
+
+def terms_of(codec: type[FilmCodec]) -> CodingTerms:
+    """What a comparison would give it, with a small budget."""
+    return replace(TERMS, seed=1, budget=BUDGET, batch=4) if codec.trains else TERMS
+
+
+@functools.lru_cache(maxsize=1)
+def _coded(codec: Any) -> CodedFilm:
+    try:
+        return check_coded(codec, made(codec, CODEC_SIZE, {}).code(film(), terms_of(codec)))
+    except ZooError as reason:
+        raise CannotTell(f"it does not code here: {reason}") from None
+
+
+def gives_every_frame_back(subject: CodecSubject) -> None:
+    """As many frames come back as the film has, of its size, uint8."""
+    subject.coded()
+    try:
+        subject.decoded()
+    except ZooError as reason:
+        raise Broken(str(reason)) from None
+
+
+def decodes_from_the_stream_alone(subject: CodecSubject) -> None:
+    """New instances draw the same film from the stream, each time, and it is the film's."""
+    first, second = subject.decoded(), subject.decoded()
+    expect(np.array_equal(first, second), "two instances decode one stream to other frames")
+    original = film().store.array.astype(np.float32)
+    error = float(np.square(original - first).mean())
+    still = float(np.square(original - original.mean(axis=(0, 1, 2))).mean())
+    expect(
+        error < still,
+        f"the squared error is {error:.0f}; that of one colour is {still:.0f}",
+    )
+
+
+def codes_the_same_twice(subject: CodecSubject) -> None:
+    """One film on one set of terms gives one stream."""
+    again = subject.fresh().code(film(), terms_of(subject.codec))
+    expect(again.stream == subject.coded().stream, "coded twice, the stream is another")
+
+
+def spends_what_it_is_given(subject: CodecSubject) -> None:
+    """The stream has the bytes that were asked for, within 3 %, or a note says why not."""
+    coded = subject.coded()
+    spent = len(coded.stream) / FRAMES
+    near = abs(spent / BYTES - 1) <= TOLERANCE
+    expect(near or coded.note.strip(), f"{spent:.1f} bytes a frame of {BYTES}, and no note")
+    expect("\n" not in coded.note and not coded.note.endswith("."), "the note is no clause")
+
+
+def leaves_the_film_as_it_is(subject: CodecSubject) -> None:
+    """The film's frames are not changed."""
+    given = film()
+    before = given.store.array.copy()
+    subject.coded()
+    subject.fresh().code(given, terms_of(subject.codec))
+    expect(np.array_equal(given.store.array, before), "the film's frames have changed")
+
+
+CODEC_CHECKS: tuple[Callable[[CodecSubject], None], ...] = (
+    gives_every_frame_back,
+    decodes_from_the_stream_alone,
+    codes_the_same_twice,
+    spends_what_it_is_given,
+    leaves_the_film_as_it_is,
+)
+
+
+def files_are_there(entry: FilmEntry) -> None:
+    """Every file of the film is there."""
+    for path in entry.files:
+        expect(path.is_absolute(), f"{path} depends on the folder that one is in: name it whole")
+        expect(path.is_file(), f"{path} is not there")
+
+
+def files_are_a_film(entry: FilmEntry) -> None:
+    """The files open, and hold pictures of one film."""
+    size = FrameSize(64, 36)
+    settings = IngestSettings(
+        size, parse_fit(entry.fit), entry.crop, entry.start, entry.stop, entry.fps
+    )
+    try:
+        look_at(entry, settings)
+    except ZooError as reason:
+        raise Broken(str(reason)) from None
+
+
+def states_its_licence(entry: FilmEntry) -> None:
+    """A licence is stated."""
+    if not entry.licence:
+        raise CannotTell("no licence is stated: pictures of the film are for its owner's eyes")
+
+
+FILM_CHECKS: tuple[Callable[[FilmEntry], None], ...] = (
+    files_are_there,
+    files_are_a_film,
+    states_its_licence,
+)
+
+
+HOSTILE = "A|B <script>x</script> `tick` [link](javascript:x) # heading"
+"""A film's title, and a model's name, as strangers may write them."""
+
+
+@dataclass(frozen=True)
+class SectionSubject:
+    """A section under examination."""
+
+    section: type[ReportSection]
+
+    def text(self, results: Results) -> str:
+        """What it writes, if it may be printed; raises ValueError naming what it may not hold."""
+        return str(check_text(self.section().write(results)))
+
+
+def results(title: str = "A film", model: str = "ours") -> Results:
+    """A comparison of two models and a codec on two films, one of which failed."""
+    films = [_film("alpha", title), _film("beta", "Another film")]
+    return Results(
+        created="2025-01-02T03:04:05+00:00",
+        command="zoo compare --films alpha,beta",
+        preset="quick",
+        budget="6steps",
+        batch=16,
+        films=films,
+        metrics=[
+            MetricInfo(name="psnr", label="PSNR", unit="dB", better="higher", digits=2, source="x")
+        ],
+        records=[
+            _record(each, film.name, failed=(each == "theirs" and film.name == "beta"))
+            for film in films
+            for each in (model, "theirs", "codec")
+        ],
+    )
+
+
+def nothing() -> Results:
+    """Results with no film and no record."""
+    return results().model_copy(update={"films": [], "metrics": [], "records": []})
+
+
+def _film(name: str, title: str) -> FilmInfo:
+    return FilmInfo(
+        name=name,
+        title=title,
+        licence=None,
+        source=f"{name}.mp4",
+        fingerprint=name * 4,
+        size="64x36",
+        frames=100,
+        fps=25.0,
+        shots=2,
+        seen_frames=90,
+        held_out_frames=10,
+        held_out=[(90, 100)],
+        shot_starts=[0, 50],
+    )
+
+
+def _record(model: str, film: str, failed: bool) -> Record:
+    coded = model == "codec"
+    summary = Summary(frames=10, shots=2, mean=24.5, sd=1.0, lowest=20.0, highest=30.0)
+    return Record(
+        model=model,
+        summary="a model",
+        role="reference" if coded else "model",
+        kind="codec" if coded else "autoencoder",
+        origin="a package 1.0",
+        trained_on=film,
+        watched=film,
+        watched_fingerprint=film * 4,
+        seed=0,
+        options={"latent": 16},
+        status="failed" if failed else "ok",
+        reason="memory ran out" if failed else None,
+        run=None if failed else f"runs/{film}/{model}/x",
+        latent=None
+        if failed
+        else LatentInfo(
+            numbers=None if coded else 16,
+            bits=None if coded else 128,
+            coded_bytes=12.5,
+            decoder_bytes=None if coded else 4000,
+        ),
+        scores={} if failed else {"psnr": {"seen": summary, "held_out": summary}},
+        environment=Environment(
+            device="cpu",
+            device_name="A processor",
+            precision="32-true",
+            memory_format="channels_last",
+            threads=1,
+            python="3.12",
+            torch="2.8",
+            cuda=None,
+            pyav="15.0",
+            ffmpeg="7.1",
+            film_zoo="0.1.0",
+            commit=None,
+        ),
+    )
+
+
+def is_written(subject: SectionSubject) -> None:
+    """A comparison with a failed model and a codec in it gives a text that may be printed."""
+    subject.text(results())
+
+
+def is_written_of_nothing(subject: SectionSubject) -> None:
+    """Results without films and records give a text, or an empty one."""
+    subject.text(nothing())
+
+
+def shows_names_as_they_are(subject: SectionSubject) -> None:
+    """Titles and names with Markdown and HTML in them are printed as text."""
+    text = subject.text(results(HOSTILE, HOSTILE))
+    expect("<script" not in text.replace(r"\<", ""), "HTML of a title stands in the text")
+
+
+def is_written_the_same_twice(subject: SectionSubject) -> None:
+    """The same results give the same text, and are left as they are."""
+    given = results()
+    expect(subject.text(given) == subject.text(given), "the text is another each time")
+    expect(given == results(), "it changes the results")
+
+
+def needs_no_torch(subject: SectionSubject) -> None:
+    """Its module is imported without torch, as `zoo report` does."""
+    name = subject.section.__module__
+    program = f"import sys; import {name}; sys.exit(3 if 'torch' in sys.modules else 0)"
+    path = f"import sys; sys.path[:] = {sys.path!r}; "
+    ended = subprocess.run([sys.executable, "-c", path + program], capture_output=True, text=True)
+    if ended.returncode not in (0, 3):
+        raise CannotTell(f"another process does not import {name}")
+    expect(ended.returncode == 0, f"importing {name} imports torch")
+
+
+SECTION_CHECKS: tuple[Callable[[SectionSubject], None], ...] = (
+    is_written,
+    is_written_of_nothing,
+    shows_names_as_they_are,
+    is_written_the_same_twice,
+    needs_no_torch,
+)
