@@ -6,6 +6,7 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
+import av.logging
 import numpy as np
 import pytest
 
@@ -185,3 +186,21 @@ def test_an_ordinary_file_is_not_cropped(tmp_path: Path) -> None:
     with Source.open(clip) as source:
         frame = next(source.container.decode(source.stream))
         assert Shown(source).of(frame) is frame
+
+
+def test_nobody_listens_to_the_log_while_a_file_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder's thread that logs into Python while the decoder is freed waits for ever."""
+    clip = encode(tmp_path / "clip.mp4", marked())
+    changed: list[object] = []
+    with Source.open(clip) as source:
+        assert av.logging.get_level() is None
+        monkeypatch.setattr(av.logging, "set_level", changed.append)
+        next(source.container.decode(source.stream))
+        Shown(source)
+    assert not changed
+    opened(clip, tmp_path / "again", "96x64")
+    assert {*changed[::2]} == {av.logging.INFO} and {*changed[1::2]} == {None}, (
+        "every level is set back at once"
+    )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 import struct
 from fractions import Fraction
 from typing import NamedTuple, cast
 
 import av.error
-import av.logging
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 
@@ -87,7 +85,7 @@ class Shown:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._cropping = header_cropping(source)
+        self._cropping = source.cropping
         self._cut: FilterLine | None = None
         self._cut_for: tuple[int, int, str] | None = None
         self._aspect = source.pixel_aspect
@@ -134,27 +132,6 @@ class Shown:
         if times[2] is not None:
             shown.time_base = times[2]
         return shown
-
-
-def header_cropping(source: Source) -> Bars:
-    """What the container's header cuts off: PixelCrop of Matroska, `clap` of MP4; in pixels.
-
-    Decoders do not apply it, and PyAV hands out the side data of packets and frames but not
-    that of streams, which FFmpeg's description of the file has.
-    """
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        text = source.container.dumps_format()  # type: ignore[attr-defined]
-    finally:
-        av.logging.set_level(level)
-    parts = re.split(r"^ +Stream #0:(\d+)", text, flags=re.MULTILINE)
-    about = dict(zip(parts[1::2], parts[2::2], strict=True)).get(str(source.stream.index), "")
-    found = re.search(r"^ +Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", about, re.MULTILINE)
-    if not found:
-        return Bars()
-    left, right, top, bottom = map(int, found.groups())
-    return Bars(left=left, right=right, top=top, bottom=bottom)
 
 
 def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> bool:

@@ -10,8 +10,9 @@ import itertools
 import os
 import re
 import stat
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +20,14 @@ from typing import BinaryIO, Self
 
 import av
 import av.error
+import av.logging
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from zoo.base.errors import BadInput
+from zoo.films.store import Bars
 
 # What FFmpeg can open but is no film: lists that name other files or addresses, text drawn as
 # pictures, and single pictures.
@@ -59,6 +62,8 @@ class Source:
     stream: VideoStream
     picture_rate: Fraction | None = None
     """Frames a second of a film that is a sequence of pictures; 25 if none is given."""
+    cropping: Bars = field(default_factory=Bars)
+    """What the container's header cuts off."""
 
     @classmethod
     def open(
@@ -88,7 +93,8 @@ class Source:
         except NotImplementedError:
             raise BadInput(f"{hwaccel} cannot decode {path.name}; leave --hwaccel out") from None
         try:
-            return cls(path, container, _film_stream(path, container, threads))
+            stream = _film_stream(path, container, threads)
+            return cls(path, container, stream, cropping=_header_cropping(container, stream))
         except BaseException:
             container.close()
             raise
@@ -382,6 +388,30 @@ def _packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
             # What was counted before a damaged place is enough to judge by.
             return counts
     return counts
+
+
+def _header_cropping(container: InputContainer, stream: VideoStream) -> Bars:
+    """What PixelCrop of Matroska and `clap` of MP4 cut off.
+
+    Decoders do not apply it, and PyAV gives the side data of packets and frames but not that of
+    streams, which FFmpeg's description of the file has. PyAV reads the description from FFmpeg's
+    log. While it listens, a decoder's thread that logs waits for the interpreter, and freeing that
+    decoder never ends: so this comes before anything is decoded, and lets such threads go on.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        text = container.dumps_format()  # type: ignore[attr-defined]
+    finally:
+        av.logging.set_level(level)
+        time.sleep(0.001)
+    parts = re.split(r"^ +Stream #0:(\d+)", text, flags=re.MULTILINE)
+    about = dict(zip(parts[1::2], parts[2::2], strict=True)).get(str(stream.index), "")
+    found = re.search(r"^ +Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", about, re.MULTILINE)
+    if not found:
+        return Bars()
+    left, right, top, bottom = map(int, found.groups())
+    return Bars(left=left, right=right, top=top, bottom=bottom)
 
 
 @functools.cache

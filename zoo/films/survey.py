@@ -14,7 +14,7 @@ from zoo.base.text import one_line
 from zoo.films.catalogue import FilmEntry
 from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decoded
-from zoo.films.display import Turn, header_cropping, side_data
+from zoo.films.display import Turn, side_data
 from zoo.films.geometry import Rect, parse_crop
 from zoo.films.letterbox import BarFinder, look_for_bars
 from zoo.films.picture import Picture
@@ -197,7 +197,7 @@ def _describe(source: Source, frame: VideoFrame, starts: float) -> Part:
         mirrored=turn.mirrored,
         interlaced=frame.interlaced_frame,
         bars=Bars(),
-        cropping=header_cropping(source),
+        cropping=source.cropping,
         notes=list(_notes(source, frame)),
         starts=starts,
         frames=0,
