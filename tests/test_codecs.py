@@ -228,7 +228,7 @@ def test_a_coding_is_found_again_whatever_the_seed_and_budget(
     monkeypatch.setattr(av, "__version__", "99")
     assert zoo(*WORDS, "--overwrite").code == 0
     assert whole.codings == 3, "another PyAV may bring another encoder"
-    assert zoo(*WORDS, "--afresh").code == 0
+    assert zoo(*WORDS, "--overwrite-runs").code == 0
     assert whole.codings == 4
 
 

@@ -391,7 +391,7 @@ def test_a_pass_is_found_again_and_measured_as_a_whole_for_more_models(
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     assert first[two[0].key].encode.lower_quartile is None  # type: ignore[union-attr]
 
-    costs_of(workspace, two, CPU, afresh=True)
+    costs_of(workspace, two, CPU, overwrite=True)
     assert measured[2:] == ["sleepy", "large"]
     path.write_text("{}")
     costs_of(workspace, two, CPU)

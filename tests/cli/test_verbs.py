@@ -51,8 +51,8 @@ def test_train_leaves_a_run_folder_and_trains_once(zoo: Callable, workspace: Pat
     assert "trained already" in again.out
     assert (run / "weights.safetensors").stat().st_mtime_ns == made
 
-    afresh = zoo(*words, "--afresh")
-    assert afresh.code == 0
+    redone = zoo(*words, "--overwrite")
+    assert redone.code == 0
     assert (run / "weights.safetensors").stat().st_mtime_ns > made
 
 

@@ -70,7 +70,7 @@ class Author:
             if str(getattr(module, "__file__", "")).startswith(str(self.workspace)):
                 del sys.modules[name]
 
-    def compare(self, metrics: str = "psnr,mine", afresh: bool = False) -> list[Record]:
+    def compare(self, metrics: str = "psnr,mine", overwrite: bool = False) -> list[Record]:
         """Train a model on one film, have it and a reference watch two; return the records."""
         self.calls.clear()
         known = registry()
@@ -98,7 +98,7 @@ class Author:
             Judges.open(settings.device, metrics),
             metrics,
             0.1,
-            afresh=afresh,
+            overwrite=overwrite,
         )
         self.to_train = [c for c in comparison.cells if not comparison.is_trained(c)]
         probe = Probe(0, Line(1, 0), 1, Line(1, 0), Line(1, 0), 0, Line(0, 0), None, frozenset())
@@ -180,7 +180,7 @@ def test_a_metric_that_was_edited_is_measured_again_alone(author: Author) -> Non
         assert set(file.files) == {"psnr", "mine"}
 
     # What was put together is what one evaluation of both would have been.
-    whole = author.compare(afresh=True)
+    whole = author.compare(overwrite=True)
     assert [everything(r) for r in whole] == [everything(r) for r in after]
 
 

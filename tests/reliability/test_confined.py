@@ -23,7 +23,7 @@ STORE = ".zoo/films/flash/*/"
 REFUSED = [
     ("runs/flash", TRAIN),
     ("runs/flash/ae", TRAIN),
-    (RUN, (*TRAIN, "--afresh")),
+    (RUN, (*TRAIN, "--overwrite")),
     (f"{RUN}/evaluation", ("reconstruct", "ae", "--film", "flash")),
     (f"{RUN}/evaluation/flash", ("encode", "ae", "--film", "flash")),
     (f"{RUN}/tensorboard", (*TRAIN, "--tensorboard")),
@@ -40,7 +40,7 @@ REFUSED = [
 ]
 """A folder that is a link, and a command that would write or remove in it."""
 LEFT_ALONE = [
-    (f"{RUN}/evaluation", (*TRAIN, "--afresh")),
+    (f"{RUN}/evaluation", (*TRAIN, "--overwrite")),
     (f"{RUN}/evaluation/flash", ("runs", "remove", "flash/ae", "--yes")),
     (".zoo/films/flash", ("films", "clean", "--all", "--yes")),
     (STORE, ("films", "clean", "--all", "--yes")),
@@ -49,7 +49,7 @@ LEFT_ALONE = [
 """The same, where the link is removed or has nothing to do with what is asked for."""
 SAID = {
     *("train", "compare", "reconstruct", "encode", "report", "runs", "films", "ingest", "remove"),
-    *("clean", "--afresh", "--tensorboard", "32x32"),
+    *("clean", "--overwrite", "--tensorboard", "32x32"),
 }
 """Words of a command that its test is called by."""
 
@@ -135,7 +135,7 @@ def test_files_that_are_links_are_replaced(
         link(target, path)
     before = contents(victim)
     # Trained, judged and drawn again, over what is there.
-    worked(warm.run(workspace, *COMPARE, "--afresh", settings=HURRIED))
+    worked(warm.run(workspace, *COMPARE, "--overwrite-runs", settings=HURRIED))
     worked(warm.run(workspace, "report"))
     assert contents(victim) == before
 

@@ -188,7 +188,7 @@ def test_train_writes_scalars_where_it_is_asked_to(zoo: Callable, workspace: Pat
     pytest.importorskip("tensorboard", reason="the extra `tensorboard` is not installed")
     assert zoo(*TRAIN, *TINY).code == 0
     assert not list(workspace.rglob("tensorboard"))
-    said = zoo(*TRAIN, *TINY, "--tensorboard", "--afresh")
+    said = zoo(*TRAIN, *TINY, "--tensorboard", "--overwrite")
     assert said.code == 0, said.err
     (run,) = (workspace / "runs" / "carphone" / "ae").iterdir()
     assert len(list((run / "tensorboard").glob("events.*"))) == 1

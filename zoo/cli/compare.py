@@ -65,8 +65,8 @@ def compare(
     videos: Annotated[
         float, typer.Option("--videos", help="Seconds of each film that the report plays; 0: none.")
     ] = 120.0,
-    afresh: Annotated[
-        bool, typer.Option("--afresh", help="Train and evaluate again what is there already.")
+    overwrite_runs: Annotated[
+        bool, typer.Option("--overwrite-runs", help="Train and evaluate again what is there already.")
     ] = False,
     on: Annotated[
         str,
@@ -184,7 +184,7 @@ def compare(
             metrics,
             holdout,
             others,
-            afresh,
+            overwrite_runs,
             store=runs,
             apart=where.elsewhere and runs is not None,
         )

@@ -39,8 +39,8 @@ def train(
             help="Begin with the weights of a finished run: its name, or that of a film it knows.",
         ),
     ] = None,
-    afresh: Annotated[
-        bool, typer.Option("--afresh", help="Throw away what an earlier training left.")
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away what an earlier training left.")
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write scalars into the run's tensorboard/.")
@@ -101,7 +101,7 @@ def train(
     title = escape(f"{model} on {the_film.name}")
     folder = RunFolder.of(workspace, config)
     done = folder.state == "finished"
-    if rank() == 0 and not fits_directly(architecture) and (afresh or not done):
+    if rank() == 0 and not fits_directly(architecture) and (overwrite or not done):
         for line in _plan(config, the_film, preset, chosen.device.type):
             console.print(escape(line), soft_wrap=True, highlight=False)
     writing = scalars(folder.tensorboard) if tensorboard else nullcontext(nobody)
@@ -112,12 +112,12 @@ def train(
             the_film,
             chosen.device,
             watch=together(display.watch, write),
-            afresh=afresh,
+            overwrite=overwrite,
             measure_peak=console.is_terminal,
             start=chosen.start,
         )
-    if done and not afresh:
-        console.print(f"{title} was trained already; --afresh trains it again")
+    if done and not overwrite:
+        console.print(f"{title} was trained already; --overwrite trains it again")
     if rank() == 0 and (description := folder.read()):
         for line in _outcome(description):
             console.print(escape(line), soft_wrap=True, highlight=False)

@@ -44,7 +44,7 @@ class Comparison:
     holdout: float
     others: bool = True
     """Whether models watch other films as well."""
-    afresh: bool = False
+    overwrite: bool = False
     store: str | None = None
     """Address of the place where run folders are kept, if that is not the workspace."""
     apart: bool = False
@@ -65,7 +65,7 @@ class Comparison:
 
         With `look_only` nothing is brought from there.
         """
-        if self.afresh:
+        if self.overwrite:
             return None
         try:
             folder = RunFolder.of(self.workspace, config_of(cell))
@@ -84,7 +84,7 @@ class Comparison:
 
     def is_trained(self, cell: Cell) -> bool:
         """Whether a cell's run is finished here, so that only an evaluation is missing."""
-        if self.afresh:
+        if self.overwrite:
             return False
         try:
             return RunFolder.of(self.workspace, config_of(cell)).state == "finished"
@@ -136,7 +136,7 @@ class Comparison:
             list(subjects.values()),
             device,
             self.sweep[0].threads,
-            self.afresh,
+            self.overwrite,
         )
         end = carried_out(place, work, tell)
         if end.interrupted:
@@ -162,7 +162,7 @@ class Comparison:
             model=cell.architecture.name,
             settings=cell.settings,
             metrics=self.metrics,
-            afresh=self.afresh,
+            overwrite=self.overwrite,
             measure_peak=measure_peak,
         )
 

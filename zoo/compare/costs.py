@@ -120,12 +120,12 @@ def costs_of(
     subjects: Iterable[CostSubject],
     device: torch.device,
     *,
-    afresh: bool = False,
+    overwrite: bool = False,
     watch: Watch = nobody,
 ) -> dict[str, Cost]:
     """Costs by `CostSubject.key`: those of an earlier pass over these models, or measured now.
 
-    An earlier pass may have had more models. `afresh` measures whatever is there. A pass in which a
+    An earlier pass may have had more models. `overwrite` measures whatever is there. A pass in which a
     model failed is not kept.
     """
     distinct = _distinct(subjects)
@@ -133,7 +133,7 @@ def costs_of(
         return {}
     here = _environment(distinct, device)
     wanted = {subject.key for subject in distinct}
-    bench = None if afresh else _found(workspace, wanted, here)
+    bench = None if overwrite else _found(workspace, wanted, here)
     if bench is None:
         bench = measure_all(distinct, device, watch=watch)
         if not any(row.failure for row in bench.rows):

@@ -336,12 +336,12 @@ class _Trial:
         """Seconds of a training of a single step, or of a fit."""
         began = time.perf_counter()
         device = cell.settings.device
-        ensure_trained(self.workspace, config_of(cell), cell.film, device, afresh=True)
+        ensure_trained(self.workspace, config_of(cell), cell.film, device, overwrite=True)
         return time.perf_counter() - began
 
     def _code(self, cell: Cell) -> float:
         began = time.perf_counter()
-        ensure_coded(self.workspace, config_of(cell), cell.film, afresh=True)
+        ensure_coded(self.workspace, config_of(cell), cell.film, overwrite=True)
         return time.perf_counter() - began
 
     def _watch(self, cell: Cell, film: Film) -> float:

@@ -118,7 +118,7 @@ class CellWork:
     model: str
     settings: Settings
     metrics: str
-    afresh: bool
+    overwrite: bool
     measure_peak: bool
     """Whether somebody watches how near training comes to the device's peak."""
 
@@ -183,7 +183,7 @@ class CellWork:
                 workspace,
                 config,
                 cell.film,
-                self.afresh,
+                self.overwrite,
                 device=self.settings.device,
                 told=lambda line: tell(Coding(line)),
             )
@@ -201,7 +201,7 @@ class CellWork:
             cell.film,
             self.settings.device,
             watch=watch,
-            afresh=self.afresh,
+            overwrite=self.overwrite,
             measure_peak=self.measure_peak,
         )
 
@@ -234,7 +234,7 @@ class CostWork:
     subjects: Sequence[CostSubject]
     device: torch.device
     threads: int | None
-    afresh: bool
+    overwrite: bool
 
     @property
     def gpu(self) -> bool:
@@ -254,7 +254,7 @@ class CostWork:
             Workspace(self.root or scratch("costs")),
             self.subjects,
             self.device,
-            afresh=self.afresh,
+            overwrite=self.overwrite,
             watch=watch,
         )
 

@@ -107,20 +107,20 @@ def ensure_coded(
     workspace: Workspace,
     config: TrainingConfig,
     film: Film,
-    afresh: bool = False,
+    overwrite: bool = False,
     waiting: Waiting | None = say,
     device: torch.device | None = None,
     told: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`, coding the film where that is needed.
 
-    `afresh` throws away what an earlier coding left. `waiting` is `ensure_trained`'s. What the
+    `overwrite` throws away what an earlier coding left. `waiting` is `ensure_trained`'s. What the
     codec says on the way is in `coding.log`, and is told.
     """
     folder = RunFolder.of(workspace, config)
     here = _processor()
     with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
-        if not afresh and _still_holds(folder, here):
+        if not overwrite and _still_holds(folder, here):
             return folder
         empty(folder)
         codec = codec_of(config.model, config.options, film.size)

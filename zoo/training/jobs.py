@@ -195,14 +195,14 @@ def ensure_trained(
     *,
     watch: Watcher = nobody,
     stop: StopRequest | None = None,
-    afresh: bool = False,
+    overwrite: bool = False,
     measure_peak: bool = False,
     waiting: Waiting | None = say,
     start: Start | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`, training it or going on with it where needed.
 
-    `afresh` throws away what an earlier training left; `measure_peak` is `train`'s. Where another
+    `overwrite` throws away what an earlier training left; `measure_peak` is `train`'s. Where another
     process is training the same run, `waiting` is told who, and what it trains is waited for:
     nothing is trained twice. With a `waiting` of None raises Held.
     """
@@ -213,13 +213,13 @@ def ensure_trained(
             _fit(folder, config, film, device, watch, stop, measure_peak, start)
         return folder
     several = ranks() > 1
-    finished = not afresh and folder.state == "finished" and not folder.checkpoint.exists()
+    finished = not overwrite and folder.state == "finished" and not folder.checkpoint.exists()
     if finished and not several:
         return folder
     asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
         with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
-            if afresh:
+            if overwrite:
                 empty(folder)
             needed = folder.state != "finished"
             if several:

@@ -37,7 +37,7 @@ def scalars(folder: Path) -> Iterator[Watcher]:
     def watch(moment: Moment) -> None:
         nonlocal writer
         if writer is None:
-            # Not before training tells something: `--afresh` empties the run's folder first, and
+            # Not before training tells something: `--overwrite` empties the run's folder first, and
             # the first step told is the first that an earlier training may have told already.
             writer = kind(str(folder), purge_step=moment.step, flush_secs=SECONDS_BETWEEN_WRITES)
         for player, terms in moment.losses.items():
