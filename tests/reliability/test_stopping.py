@@ -178,7 +178,9 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
         assert not list(tmp_path.rglob(".aside-*"))
     code, said = in_terminal(tmp_path, words, None)
     assert code == 0 and "report:" in said, said
-    check_interrupted(in_terminal(tmp_path, (*words, "--overwrite-runs", "--dry-run"), prints("trying")))
+    check_interrupted(
+        in_terminal(tmp_path, (*words, "--overwrite-runs", "--dry-run"), prints("trying"))
+    )
     records = (tmp_path / "results" / "results.json").read_text()
     assert '"failed"' not in records
 

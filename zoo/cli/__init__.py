@@ -1,4 +1,4 @@
-"""The command `zoo`: one file a verb, each thin; what they do is done in the other rooms.
+"""The command `zoo`: its verbs, each a thin layer over the other packages.
 
 Nothing heavy is imported here or at the top of a verb's file, so that `zoo --help` is instant.
 """
@@ -21,6 +21,7 @@ from zoo.cli import (
     latent_paths,
     match,
     models,
+    options,
     plugins,
     reconstruct,
     report,
@@ -39,49 +40,63 @@ from zoo.cli.errors import (
 app = typer.Typer(
     name="zoo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(films.app, name="films")
 app.command("train", short_help="Train a model on a film.")(train.train)
 app.command("compare", short_help="Compare models on films; write a report.")(compare.compare)
-app.command("report", short_help="Write a report again from its records.")(report.report)
+app.command("report", short_help="Write a report again from its records.", cls=options.Command)(
+    report.report
+)
 app.command("bench", short_help="Measure what models cost to run.")(bench.bench)
 app.command("match", short_help="Find one film, or scenes of it, in another.")(match.match)
-app.command("reconstruct", short_help="Draw a film again from its latents.")(
+app.command("reconstruct", short_help="Reconstruct a film from its latents.")(
     reconstruct.reconstruct
 )
-app.command("encode", short_help="Write a film as its numbers, in one file.")(archive.encode)
-app.command("decode", short_help="Draw a film from its numbers.")(archive.decode)
-app.command("info", short_help="Say what is in a film file.")(archive.info)
-app.command("interpolate", short_help="Walk through latent space between moments.")(
+app.command("encode", short_help="Write a film as its latents, in one file.")(archive.encode)
+app.command("decode", short_help="Reconstruct a film from such a file.")(archive.decode)
+app.command("info", short_help="Show what is in such a file.")(archive.info)
+app.command("interpolate", short_help="Write a path through latent space between moments.")(
     latent_paths.interpolate
 )
-app.command("sample", short_help="Draw from a model's prior.")(latent_paths.sample)
+app.command("sample", short_help="Decode samples of a model's prior.")(latent_paths.sample)
 app.command("walk", short_help="Drift through the latents of a film.")(latent_paths.walk)
 app.command("export", short_help="Write a model's networks for other programs.")(export.export)
 app.command("push", short_help="Publish a model on the Hugging Face hub.")(export.push)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(plugins.app, name="plugins", short_help="List plugins, and check them.")
+app.command("doctor", short_help="Check what film-zoo needs from this machine.")(doctor.doctor)
 
 
-app.command("doctor", short_help="Look at what film-zoo needs from this machine.")(doctor.doctor)
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"film-zoo {version('film-zoo')}")
+        raise typer.Exit
 
 
 @app.callback()
 def common(
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Show the traceback of what goes wrong; ZOO_DEBUG=1 as well."),
+        typer.Option("--debug", help="Show the traceback of an error; ZOO_DEBUG=1 as well."),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Train networks that autoencode films, and compare what they remember."""
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong ends in one line and an exit code.
+    """Run the command line; every error ends in one line and an exit code.
 
     2 for wrong input, 1 for a failure, 130 for Ctrl-C (`zoo.base.interrupts` has the other
     signals), 141 where nobody reads the output any more.

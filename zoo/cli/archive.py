@@ -14,51 +14,46 @@ if TYPE_CHECKING:
 
 
 def encode(
-    film: Annotated[
-        str, typer.Option("--film", help="The film to encode: of the catalogue, or a path.")
-    ],
-    model: Annotated[
-        str | None, typer.Argument(help="A model that was trained; --run names a run instead.")
-    ] = None,
+    film: opt.FilmOption,
+    model: opt.ModelArgument = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file; else <film>-<model>.zoo.")
     ] = None,
-    bits: Annotated[int, typer.Option("--bits", help="Bits a number, 1 to 8.")] = 8,
+    bits: Annotated[int, typer.Option("--bits", help="Bits per number, 1 to 8.")] = 8,
     with_decoder: Annotated[
-        bool, typer.Option("--with-decoder", help="Put in the weights that drawing needs.")
+        bool, typer.Option("--with-decoder", help="Include the weights that decoding needs.")
     ] = False,
-    sound: Annotated[bool, typer.Option("--sound", help="Put in the source's sound.")] = False,
-    run: Annotated[
-        str | None, typer.Option("--run", help="This run, named as `zoo runs` names it.")
-    ] = None,
-    trained_on: Annotated[
-        str | None,
-        typer.Option("--trained-on", help="The film that the network knows, if it is another."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    sound: Annotated[
+        bool, typer.Option("--sound", help="Include the sound of the source.")
+    ] = False,
+    run: opt.RunOption = None,
+    trained_on: opt.TrainedOnOption = None,
+    overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Write a film as its numbers and nothing else: latents, their scale, time codes.
+    """Write a film as its latents and nothing else: the numbers, their scale, time codes.
 
-    `zoo decode` draws it again, with the weights in the file or those of the run here that it was
+    `zoo decode` reconstructs it, with the weights in the file or those of the run here that it was
     encoded with. docs/film-files.md has the format.
     """
     from zoo.archive.encode import encode as write
     from zoo.archive.facts import facts
-    from zoo.cli.console import Console, bar, check_free, teller
+    from zoo.cli.console import Console, check_free
+    from zoo.cli.progress import frames_bar
     from zoo.report.numbers import scaled
 
     console = Console()
-    tell = teller(console)
 
-    def place(film: str, model: str, knows: str) -> Path:
+    def output_path(film: str, model: str, knows: str) -> Path:
         other = [knows] if knows != film else []
         return check_free(out or Path("-".join([film, model, *other]) + ".zoo"), ".zoo", overwrite)
 
-    opened = opt.open_run(console, model, film, place, run, trained_on, holdout, threads, device)
-    with bar(console, f"encoding {opened.film.name}", len(opened.film)) as progress:
+    opened = opt.open_run(
+        console, model, film, output_path, run, trained_on, holdout, threads, device
+    )
+    with frames_bar(console, f"encoding {opened.film.name}", len(opened.film)) as bar:
         container = write(
             opened.entry,
             opened.film,
@@ -68,11 +63,11 @@ def encode(
             bits=bits,
             with_decoder=with_decoder,
             with_sound=sound,
-            progress=progress,
-            told=tell,
+            progress=bar.update,
+            told=console.print_line,
         )
     found = facts(container)
-    tell(
+    console.print_line(
         f"wrote {opened.out}: {found.frames:,} frames in {scaled(found.bytes, 'B')}, "
         f"{found.latent_bytes_a_frame:.1f} bytes of latents a frame"
     )
@@ -83,42 +78,28 @@ def decode(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The MP4; else named after the film file.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the MP4.")] = False,
-    codec: Annotated[
-        str, typer.Option("--codec", help="libx264, libx265 or libsvtav1.")
-    ] = "libx264",
-    crf: Annotated[
-        float | None, typer.Option("--crf", help="Quality: higher is coarser; libx264: 18.")
-    ] = None,
-    speed: Annotated[
-        str | None,
-        typer.Option("--encoder-preset", help="The encoder's own preset; libx264: medium."),
-    ] = None,
-    scale: Annotated[
-        str | None, typer.Option("--scale", help="Size of the video: 1280x720 or 2x.")
-    ] = None,
-    scale_by: Annotated[
-        str,
-        typer.Option("--filter", help="nearest, bilinear, bicubic, lanczos, spline or area."),
-    ] = "lanczos",
+    overwrite: opt.OverwriteOption = False,
+    codec: opt.CodecOption = "libx264",
+    crf: opt.CrfOption = None,
+    speed: opt.EncoderPresetOption = None,
+    scale: opt.ScaleToOption = None,
+    scale_by: opt.FilterOption = "lanczos",
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Draw a film from a film file, with its sound where it is inside.
+    """Reconstruct a film from a film file, with its sound where it is inside.
 
     The network is the one in the file, or that of the run here with the same weights.
     """
-    import torch
-
     from zoo.archive.decode import FilmFile, eyes_of
-    from zoo.archive.decode import decode as draw
+    from zoo.archive.decode import decode as write
     from zoo.base.environment import choose_device
     from zoo.base.frame_size import FrameSize
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, bar, check_free, teller
+    from zoo.cli.console import Console, check_free
+    from zoo.cli.progress import frames_bar
     from zoo.films.time_code import format_time_code
     from zoo.reconstruct.ordering import parse_scale
-    from zoo.training.jobs import whole_number
     from zoo.video.convert import libswscale_name
     from zoo.video.writer import Coding
 
@@ -126,25 +107,23 @@ def decode(
     libswscale_name(scale_by)
     chosen = choose_device(device)
     out = check_free(out or Path(f"{film.stem or film}.mp4"), ".mp4", overwrite)
-    if threads is not None:
-        torch.set_num_threads(whole_number(threads, "--threads"))
+    opt.set_threads(threads)
     console = Console()
-    tell = teller(console)
     file = FilmFile.open(film)
-    eyes = eyes_of(file, Workspace.here(), chosen, tell)
+    eyes = eyes_of(file, Workspace.here(), chosen, console.print_line)
     own = FrameSize.parse(file.said.model.config.size)
-    with bar(console, f"drawing {film.name}", len(file)) as progress:
-        written = draw(
+    with frames_bar(console, f"decoding {film.name}", len(file)) as bar:
+        written = write(
             file,
             eyes,
             out,
             size=parse_scale(scale, own) if scale else own,
             scale_by=scale_by,
             coding=coding,
-            progress=progress,
+            progress=bar.update,
         )
-    tell(f"sound: {written.sound}")
-    tell(
+    console.print_line(f"sound: {written.sound}")
+    console.print_line(
         f"wrote {out}: {written.size}, {written.frames:,} frames, "
         f"{format_time_code(written.seconds)}"
     )
@@ -152,9 +131,9 @@ def decode(
 
 def info(
     film: Annotated[Path, typer.Argument(help="A film file, as `zoo encode` writes it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as strict JSON.")] = False,
+    as_json: opt.JsonOption = False,
 ) -> None:
-    """Say what film is in a file, what draws it, and how small it is.
+    """Say what film is in a file, which model decodes it, and how small it is.
 
     The whole file is read and checked against its hash; no network is loaded.
     """

@@ -20,12 +20,9 @@ def bench(
     models: Annotated[
         str, typer.Option("--models", help="all (with references), or names: a,b")
     ] = "all",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="An option of every model, NAME=VALUE; may be repeated."),
-    ] = None,
+    settings: opt.SetOption = None,
     sort: Annotated[
-        str, typer.Option("--sort", help="name, or speed: frames encoded and decoded a second.")
+        str, typer.Option("--sort", help="name, or speed: frames encoded and decoded per second.")
     ] = "speed",
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
@@ -73,7 +70,7 @@ def bench(
         precision=precision,
         recipe=opt.read_recipe(recipe),
         compiled=compiled,
-        options=opt.read_settings(settings or []),
+        options=opt.read_settings(settings),
     )
     path = Workspace.here().results / "bench.json"
     check_folder(path.parent)

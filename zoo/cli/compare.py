@@ -26,7 +26,8 @@ def compare(
         list[str] | None,
         typer.Option(
             "--set",
-            help="An option of every model, or of a codec, NAME=VALUE; NAME=A,B tries both.",
+            metavar="NAME=VALUE",
+            help="An option of every model, or of a codec; NAME=A,B tries both.",
         ),
     ] = None,
     preset: opt.PresetOption = "film",
@@ -43,7 +44,7 @@ def compare(
         int, typer.Option("--seeds", help="Train from so many seeds, from --seed on.")
     ] = 1,
     others: Annotated[
-        bool, typer.Option("--others/--own", help="Have models watch the other films as well.")
+        bool, typer.Option("--others/--own", help="Also evaluate every model on the other films.")
     ] = True,
     metrics: Annotated[
         str, typer.Option("--metrics", help="default, all, or names: a,b")
@@ -63,10 +64,11 @@ def compare(
         bool, typer.Option("--overwrite", help="Replace another comparison's report there.")
     ] = False,
     videos: Annotated[
-        float, typer.Option("--videos", help="Seconds of each film that the report plays; 0: none.")
+        float, typer.Option("--videos", help="Seconds of each film in the report; 0: none.")
     ] = 120.0,
     overwrite_runs: Annotated[
-        bool, typer.Option("--overwrite-runs", help="Train and evaluate again what is there already.")
+        bool,
+        typer.Option("--overwrite-runs", help="Train and evaluate again what is there already."),
     ] = False,
     on: Annotated[
         str,
@@ -85,7 +87,7 @@ def compare(
         str | None, typer.Option("--runs", help="Keep run folders at an address, too: s3://...")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and how long it would take.")
+        bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
     ] = False,
 ) -> None:
     """Train what is missing, evaluate every frame, and write results/report.md.
@@ -104,8 +106,8 @@ def compare(
     from zoo.base.presets import preset_named
     from zoo.base.workspace import Workspace
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate
-    from zoo.cli.console import Console, shown, teller
-    from zoo.cli.executor_choice import place_named
+    from zoo.cli.console import Console, escaped
+    from zoo.cli.executor_choice import choose_executor
     from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.compare.comparison import Comparison
     from zoo.compare.earlier import check_size, refuse_another
@@ -129,13 +131,13 @@ def compare(
     folder = out or workspace.results
     chosen_models = registry().choose(models)
     for failure in (*registry().failures(), *section_registry().failures()):
-        console.print(shown(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
-    single, several = opt.read_sweep(settings or [])
+        console.print(escaped(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
+    single, several = opt.read_sweep(settings)
     entries = Catalogue.open(workspace).choose(films)
     if threads is not None:
         threads = whole_number(threads, "--threads", MOST_THREADS)
     alone = threads or preset_named(preset).threads
-    where = place_named(on, max_parallel, gpus_per_cell, device, alone)
+    where = choose_executor(on, max_parallel, gpus_per_cell, device, alone)
     if alone and where.threads != alone:
         console.print(
             f"{counted(where.place.capacity, 'cell')} at once on {counted(cores(), 'core')}: "
@@ -159,11 +161,11 @@ def compare(
         chosen = replace(chosen, device=where.device)
         sweep = variants(chosen, latents, seeds, several)
         if models == "all":
-            chosen_models = those_that_fit(chosen_models, sweep, teller(console))
+            chosen_models = those_that_fit(chosen_models, sweep, console.print_line)
         check_options(chosen_models, sweep)
         judges = Judges.open(where.here, metrics)
         for name, reason in judges.unavailable.items():
-            console.print(shown(f"metric {name} is not measured: {reason}"), soft_wrap=True)
+            console.print(escaped(f"metric {name} is not measured: {reason}"), soft_wrap=True)
         chosen.pin_threads()
         left_out: list[ZooError] = []
 
@@ -203,21 +205,21 @@ def compare(
                 raise typer.Exit(left_out[0].exit_code)
             return
 
-        def tell(what: object) -> None:
+        def announce(event: object) -> None:
             # A line and no live display: nothing may draw while speeds are measured.
-            if isinstance(what, Measuring):
-                console.print(f"measuring the cost of {counted(what.models, 'model')}, one by one")
+            if isinstance(event, Measuring):
+                console.print(f"measuring the cost of {counted(event.models, 'model')}, one by one")
 
         with MatrixDisplay(console, comparison.cells) as display:
             records = comparison.run(place, display)
-        records = comparison.with_costs(records, place, tell)
+        records = comparison.with_costs(records, place, announce)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
     # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
     with alone_in(folder):
         check_earlier()
         with new_report(folder) as new:
-            with console.status("drawing the report"):
+            with console.status("writing the report"):
                 results = gather(
                     workspace,
                     comparison.films,

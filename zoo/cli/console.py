@@ -1,13 +1,14 @@
-"""Where a verb writes, and how it shows that it does."""
+"""Printing for every verb: a console, text of plugins and files made safe, JSON, free paths."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
 from typing import Any
 
 import rich.console
+import rich.markup
+import typer
 
 from zoo.base.atomic_files import check_writable
 from zoo.base.errors import BadInput
@@ -15,14 +16,12 @@ from zoo.base.text import one_line
 
 LONGEST = 2000
 """Letters of a line."""
-
-
 WIDE = 1000
-"""Columns of what is no terminal."""
+"""Columns of an output that is no terminal."""
 
 
 class Console(rich.console.Console):
-    """Rich's console; a pipe or a file gets whole rows, wide as they are, and nothing cut."""
+    """Rich's console; a pipe or a file gets whole rows, however wide, and nothing is cut."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -30,8 +29,22 @@ class Console(rich.console.Console):
             self.width = max(WIDE, self.width)
 
     def on_broken_pipe(self) -> None:
-        """Leave the exit code to `zoo.cli.main`, where nobody reads the output any more."""
+        """Leave the exit code to `zoo.cli.main` where nobody reads the output any more."""
         raise BrokenPipeError
+
+    def print_line(self, text: str) -> None:
+        """Print text as one line, however long, without reading markup in it."""
+        self.print(one_line(text, LONGEST), markup=False, highlight=False, soft_wrap=True)
+
+
+def escaped(text: str, longest: int = LONGEST) -> str:
+    """Untrusted text on one line, for Rich: its square brackets are no markup."""
+    return rich.markup.escape(one_line(text, longest))
+
+
+def print_json(**fields: Any) -> None:
+    """Print strict JSON, with the version of its form first."""
+    typer.echo(json.dumps({"schema_version": 1, **fields}, indent=1, allow_nan=False))
 
 
 def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
@@ -47,38 +60,6 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
         raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")
     check_writable(path.parent, path)
     return path
-
-
-def shown(text: str, longest: int = LONGEST) -> str:
-    """Text from elsewhere as Rich shows it and no otherwise: on one line, without its markup."""
-    from rich.markup import escape
-
-    return escape(one_line(text, longest))
-
-
-def teller(console: Console) -> Callable[[str], None]:
-    """What prints a line as it is, however long."""
-
-    def tell(line: str) -> None:
-        line = one_line(line, LONGEST)
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    return tell
-
-
-@contextmanager
-def bar(console: Console, what: str, frames: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar, in a terminal; yields what takes the number of frames done."""
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(escape(what), total=frames)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def check_folder(path: Path, overwrite: bool) -> Path:

@@ -1,27 +1,26 @@
-"""`zoo doctor`: whether this machine has what film-zoo needs, and what to do where it has not."""
+"""`zoo doctor`: check whether this machine has what film-zoo needs."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
+
+from zoo.cli import options as opt
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as strict JSON.")] = False,
+    as_json: opt.JsonOption = False,
 ) -> None:
-    """Look at the environment, devices, codecs, weights, plugins, disks and this workspace.
+    """Check the environment, devices, codecs, weights, plugins, disks and this workspace.
 
     Nothing is fetched and nothing is changed. Exits with 1 where a problem stands.
     """
-    import json
     from dataclasses import asdict
 
     from rich.text import Text
 
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console
+    from zoo.cli.console import Console, print_json
     from zoo.doctor.examine import examine
     from zoo.report.numbers import counted
 
@@ -29,13 +28,11 @@ def doctor(
     problems = sum(finding.state == "problem" for finding in found)
     warnings = sum(finding.state == "warning" for finding in found)
     if as_json:
-        plain = {
-            "schema_version": 1,
-            "problems": problems,
-            "warnings": warnings,
-            "findings": [asdict(finding) for finding in found],
-        }
-        typer.echo(json.dumps(plain, indent=1, allow_nan=False))
+        print_json(
+            problems=problems,
+            warnings=warnings,
+            findings=[asdict(finding) for finding in found],
+        )
     else:
         console = Console(highlight=False)
         styles = {"good": "green", "warning": "yellow", "problem": "bold red"}

@@ -1,4 +1,4 @@
-"""From `--on` and what goes with it to the place where a comparison's cells are run."""
+"""`zoo compare --on`: the executor that runs a comparison's cells, and the devices it has."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _ADDRESS = re.compile(r"ray(://\S+)?|\S+:\d{1,5}")
 
 
 @dataclass(frozen=True)
-class Where:
-    """A place, and the device that cells find there."""
+class ExecutorChoice:
+    """An executor, and the device that cells find there."""
 
     place: Place
     device: torch.device
@@ -34,13 +34,13 @@ class Where:
     """Whether the machines that work may be others than this one."""
 
 
-def place_named(
+def choose_executor(
     on: str,
     max_parallel: int | None,
     gpus_per_cell: float | None,
     device: str,
     threads: int | None,
-) -> Where:
+) -> ExecutorChoice:
     """Read the words of `zoo compare`; connects to Ray where that is asked for.
 
     `threads` is what a cell computes with on a CPU by itself, None for what torch has. Raises
@@ -65,20 +65,22 @@ def place_named(
         place = Processes(max_parallel, lanes(gpus, max_parallel))
         # A process sees the GPU of its lane and no others.
         there = torch.device("cuda", 0) if gpus else here
-        return Where(place, there, here, shared_threads(place.capacity, threads), elsewhere=False)
+        return ExecutorChoice(
+            place, there, here, shared_threads(place.capacity, threads), elsewhere=False
+        )
     if on == "inline":
         from zoo.compare.places.inline import Inline
 
         if max_parallel not in (None, 1):
             raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
         here = choose_device(device)
-        return Where(Inline(), here, here, threads, elsewhere=False)
+        return ExecutorChoice(Inline(), here, here, threads, elsewhere=False)
     raise BadInput(f"--on takes here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
 
 
 def _on_ray(
     on: str, max_parallel: int | None, gpus: float | None, device: str, threads: int
-) -> Where:
+) -> ExecutorChoice:
     import torch
 
     from zoo.base.environment import choose_device
@@ -98,7 +100,7 @@ def _on_ray(
     place = Cluster(address, cores=threads, gpus=gpus, at_once=max_parallel)
     # A task sees the GPUs that it was given and no others.
     chosen = torch.device("cuda", 0) if place.gpus else torch.device("cpu")
-    return Where(place, chosen, choose_device("auto"), threads, elsewhere=True)
+    return ExecutorChoice(place, chosen, choose_device("auto"), threads, elsewhere=True)
 
 
 def _refuse_unreachable(address: str) -> None:

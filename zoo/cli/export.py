@@ -14,22 +14,16 @@ CHECKED = 16
 
 
 def export(
-    film: Annotated[str, typer.Option("--film", help="The film that the model was trained on.")],
-    model: Annotated[
-        str | None, typer.Argument(help="A model that was trained; --run names a run instead.")
-    ] = None,
+    film: opt.FilmOption,
+    model: opt.ModelArgument = None,
     form: Annotated[
         str, typer.Option("--format", help="torch (.pt2, torch.export) or onnx.")
     ] = "torch",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder; else <film>-<model>-<format>.")
     ] = None,
-    run: Annotated[
-        str | None, typer.Option("--run", help="This run, named as `zoo runs` names it.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that is there.")
-    ] = False,
+    run: opt.RunOption = None,
+    overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
 ) -> None:
@@ -40,7 +34,7 @@ def export(
     """
     import numpy as np
 
-    from zoo.cli.console import Console, check_folder, teller
+    from zoo.cli.console import Console, check_folder
     from zoo.evaluation.watch import sample_batch, samples_of
     from zoo.export.graphs import check_format
     from zoo.export.graphs import export as write
@@ -48,33 +42,28 @@ def export(
     chosen = check_format(form)
     console = Console()
 
-    def place(film: str, model: str, knows: str) -> Path:
+    def output_path(film: str, model: str, knows: str) -> Path:
         return check_folder(out or Path(f"{film}-{model}-{chosen}"), overwrite)
 
-    opened = opt.open_run(console, model, film, place, run, None, holdout, threads, "cpu")
+    opened = opt.open_run(console, model, film, output_path, run, None, holdout, threads, "cpu")
     samples = samples_of(opened.film, opened.eyes.model)
     spread = np.linspace(0, len(samples) - 1, CHECKED).round().astype(int)
     frames = sample_batch(opened.film, samples, spread, opened.eyes.device)
-    tell = teller(console)
     window = samples.sampling.window
     distinct = len(np.unique(spread)) * window
     frames_said = f"{distinct} frame" + ("" if distinct == 1 else "s")
     for one in write(opened.eyes, frames, opened.out, chosen):
-        tell(
+        console.print_line(
             f"wrote {one.path}: at most {one.apart:.2g} from the original on {frames_said}"
             + ("" if one.scale == 1 else f", whose latents reach {one.scale:.3g}")
         )
 
 
 def push(
-    film: Annotated[str, typer.Option("--film", help="The film that the model was trained on.")],
+    film: opt.FilmOption,
     repo: Annotated[str, typer.Option("--repo", help="Where to: user/name.")],
-    model: Annotated[
-        str | None, typer.Argument(help="A model that was trained; --run names a run instead.")
-    ] = None,
-    run: Annotated[
-        str | None, typer.Option("--run", help="This run, named as `zoo runs` names it.")
-    ] = None,
+    model: opt.ModelArgument = None,
+    run: opt.RunOption = None,
     private: Annotated[bool, typer.Option("--private", help="Nobody else may see it.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the folder that would be pushed, and stop.")
@@ -82,9 +71,7 @@ def push(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="That folder; else <film>-<model>-hub.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that is there.")
-    ] = False,
+    overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
 ) -> None:
     """Publish weights, settings and a model card; nothing of the film itself.
@@ -94,7 +81,7 @@ def push(
     import tempfile
 
     from zoo.base.offline import refuse_offline
-    from zoo.cli.console import Console, check_folder, teller
+    from zoo.cli.console import Console, check_folder
     from zoo.export.publish import check_repo, write_folder
     from zoo.export.publish import push as upload
 
@@ -102,20 +89,21 @@ def push(
     if not dry_run:
         refuse_offline("zoo push")  # before the film is opened
     console = Console()
-    tell = teller(console)
 
-    def place(film: str, model: str, knows: str) -> Path:
+    def output_path(film: str, model: str, knows: str) -> Path:
         folder = out or Path(f"{film}-{model}-hub")
         return check_folder(folder, overwrite) if dry_run else folder
 
-    opened = opt.open_run(console, model, film, place, run, None, holdout, None, "cpu")
+    opened = opt.open_run(console, model, film, output_path, run, None, holdout, None, "cpu")
     if not opened.entry.licence:
-        tell(f"no licence of {opened.entry.name} is stated: be sure that you may publish this")
+        console.print_line(
+            f"no licence of {opened.entry.name} is stated: be sure that you may publish this"
+        )
     if dry_run:
         for file in write_folder(opened.out, opened.run, opened.eyes, opened.entry, repo):
-            tell(f"wrote {file}")
+            console.print_line(f"wrote {file}")
         return
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), opened.run, opened.eyes, opened.entry, repo)
-        teller(Console(stderr=True))(f"uploading {opened.run.name} to huggingface.co/{repo}")
-        tell(f"pushed to {upload(Path(folder), repo, private)}")
+        Console(stderr=True).print_line(f"uploading {opened.run.name} to huggingface.co/{repo}")
+        console.print_line(f"pushed to {upload(Path(folder), repo, private)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.base.errors import BadInput, ZooError
+from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.base.workspace import Workspace
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """Of a file's name; a film's name may have dots, but seldom one there."""
 
-app = typer.Typer(help="Films: list, add, remove, look into, ingest.", rich_markup_mode=None)
+app = typer.Typer(help="Films: list, add, remove, inspect, ingest.", rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A film of the catalogue, or a path such as ./clip.mkv.")]
 Size = Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")]
@@ -31,37 +32,57 @@ Hwaccel = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def films(context: typer.Context) -> None:
+def films(context: typer.Context, as_json: opt.JsonOption = False) -> None:
+    """List the films of the catalogue, or do what a subcommand says."""
+    if opt.lists(context, as_json):
+        list_films(as_json)
+
+
+@app.command("list")
+def list_films(as_json: opt.JsonOption = False) -> None:
     """List the films of the catalogue."""
-    if context.invoked_subcommand:
-        return
     from rich.table import Table
 
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, shown
+    from zoo.cli.console import Console, escaped, print_json
     from zoo.films.catalogue import Catalogue
 
     workspace = Workspace.here()
     table = Table("film", "title", "files", "licence", "ingested at")
     for column in table.columns:
         column.overflow = "fold"
+    found: list[dict[str, object]] = []
     for entry in Catalogue.open(workspace).entries.values():
+        sizes, problem = _ingested(entry, workspace)
+        found.append(
+            {
+                "name": entry.name,
+                "title": entry.shown_title,
+                "files": [str(path) for path in entry.files],
+                "licence": entry.licence,
+                "ingested": sizes,
+                "problem": problem,
+            }
+        )
         row = (
             entry.name,
             entry.shown_title,
-            _files(entry),
+            file_names(entry),
             entry.licence or "not stated",
-            _ingested(entry, workspace),
+            problem or ", ".join(sizes) or "-",
         )
-        table.add_row(*map(shown, row))
-    Console().print(table)
+        table.add_row(*map(escaped, row))
+    if as_json:
+        print_json(films=found)
+    else:
+        Console().print(table)
 
 
-@app.command("add")
+@app.command("add", cls=opt.Command)
 def add(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME] FILE...", help="Files, or a name and then its files."),
+        typer.Argument(metavar="[NAME] FILE", help="Files, or a name and then its files."),
     ],
     name: Annotated[
         str | None, typer.Option("--name", help="What the film in one file is called.")
@@ -93,7 +114,7 @@ def add(
     With a name first, or --as-one NAME, all files are one film in several parts.
     """
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, teller
+    from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
     from zoo.films.naming import expanded, refuse_address
     from zoo.films.source import Source
@@ -124,11 +145,15 @@ def add(
         added = [(catalogue.add(chosen, files, **fields), True)]
     else:
         added = catalogue.add_each(files, **fields)
-    tell = teller(Console())
+    console = Console()
     for entry, new in added:
-        tell(f"{entry.name} is in {workspace.catalogue.name}{'' if new else ' already'}")
+        console.print_line(
+            f"{entry.name} is in {workspace.catalogue.name}{'' if new else ' already'}"
+        )
     if above:
-        tell(f"this folder is a workspace of its own now; the one above it is {above}")
+        console.print_line(
+            f"this folder is a workspace of its own now; the one above it is {above}"
+        )
 
 
 def _name_and_files(
@@ -183,10 +208,10 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
     typer.echo(f"{entry.name} is removed; {scaled(freed, 'B')} of decoded frames are deleted")
 
 
-@app.command("clean")
+@app.command("clean", cls=opt.Command)
 def clean(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILM]...", help="Only these films' frames.")
+        list[str] | None, typer.Argument(metavar="FILM", help="Only these films' frames.")
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Delete frames that are still needed, too.")
@@ -253,12 +278,12 @@ def ingest(
 
 @app.command("info")
 def info(name: Name, size: Size = "256x144") -> None:
-    """Print what is known of a film; shots and exact counts once it is ingested."""
+    """Show what is known about a film; shots and exact counts once it is ingested."""
     from rich.table import Table
 
     from zoo.base.frame_size import FrameSize
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, shown
+    from zoo.cli.console import Console, escaped
     from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingest import locate
@@ -273,7 +298,7 @@ def info(name: Name, size: Size = "256x144") -> None:
     def table_of(entry: FilmEntry) -> Table:
         with naming(entry):
             place = locate(entry, frame, workspace)
-            table = Table(show_header=False, box=None, title=shown(entry.shown_title))
+            table = Table(show_header=False, box=None, title=escaped(entry.shown_title))
             rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
             if entry.notes:
                 rows.append(("notes", entry.notes))
@@ -302,7 +327,7 @@ def info(name: Name, size: Size = "256x144") -> None:
         needed = f"about {size_on_disk} needed" if frames else "not known before they are decoded"
         counted.append((f"store at {size}", f"{size_on_disk} on disk" if store else needed))
         for key, value in rows + counted:
-            table.add_row(key, shown(value))
+            table.add_row(key, escaped(value))
         return table
 
     failed: list[ZooError] = []
@@ -357,12 +382,12 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
         raise typer.Exit(failed[0].exit_code)
 
 
-def _ingested(entry: FilmEntry, workspace: Workspace) -> str:
-    """The sizes at which what the film's files hold now is ingested, or that a file is missing."""
+def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | None]:
+    """The sizes at which the film's present files are ingested, and what is wrong with them."""
     from zoo.films.ingest import locate, stored
 
     if not all(path.exists() for path in entry.files):
-        return "file is missing"
+        return [], "file is missing"
     try:
         sizes = [
             str(store.size)
@@ -370,11 +395,12 @@ def _ingested(entry: FilmEntry, workspace: Workspace) -> str:
             if locate(entry, store.size, workspace).folder == store.folder
         ]
     except BadInput:
-        return "file cannot be read"
-    return ", ".join(dict.fromkeys(sizes)) or "-"
+        return [], "file cannot be read"
+    return list(dict.fromkeys(sizes)), None
 
 
-def _files(entry: FilmEntry) -> str:
+def file_names(entry: FilmEntry) -> str:
+    """The name of a film's file; of several, the first and how many more."""
     first = entry.files[0].name
     return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,27 +13,12 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.cli.console import Console
-    from zoo.cli.options import Opened
     from zoo.latent_walk.write import Video
 
-FilmOption = Annotated[str, typer.Option("--film", help="The film: of the catalogue, or a path.")]
-ModelArgument = Annotated[
-    str | None, typer.Argument(help="A model that was trained; --run names a run instead.")
-]
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="The MP4; its strip is a PNG of the same name.")
 ]
-RunOption = Annotated[
-    str | None, typer.Option("--run", help="This run, named as `zoo runs` names it.")
-]
-TrainedOnOption = Annotated[
-    str | None,
-    typer.Option("--trained-on", help="The film that the network knows, if it is another."),
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the MP4 and the PNG if they are there.")
-]
-FpsOption = Annotated[str, typer.Option("--fps", help="Pictures a second: 24 or 24000/1001.")]
+FpsOption = Annotated[str, typer.Option("--fps", help="Pictures per second: 24 or 24000/1001.")]
 ScaleOption = Annotated[
     int, typer.Option("--scale", help="Enlarge the video by this whole factor.")
 ]
@@ -42,7 +26,7 @@ ScaleOption = Annotated[
 MOST_SECONDS = 24 * 3600.0
 
 
-def place_of(out: Path | None, film: str, model: str, verb: str, overwrite: bool) -> Path:
+def check_output(out: Path | None, film: str, model: str, verb: str, overwrite: bool) -> Path:
     """Where to write; raises BadInput if the MP4 or its strip may not be written."""
     from zoo.cli.console import check_free
 
@@ -51,7 +35,7 @@ def place_of(out: Path | None, film: str, model: str, verb: str, overwrite: bool
     return path
 
 
-def count_of(seconds: float, fps: str) -> tuple[int, Fraction]:
+def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
     """Pictures in so many seconds, and how many there are a second; raises BadInput."""
     from zoo.films.entry import parse_fps
 
@@ -68,59 +52,61 @@ def check_scale(scale: int) -> int:
     return scale
 
 
-def tags_for(opened: Opened, what: str) -> dict[str, str]:
+def tags_for(opened: opt.Opened, what: str) -> dict[str, str]:
     """What the video says of itself."""
+    import importlib.metadata
+
     config = opened.eyes.config
     licence = opened.film.licence or "not stated"
     version = importlib.metadata.version("film-zoo")
     return {
         "title": f"{opened.entry.shown_title}: {what}",
         "comment": (
-            f"Drawn by {config.model}, trained on {config.film}. Film: {opened.entry.shown_title}. "
-            f"Licence: {licence}. Made by film-zoo {version}."
+            f"Decoded by {config.model}, trained on {config.film}. "
+            f"Film: {opened.entry.shown_title}. Licence: {licence}. Made by film-zoo {version}."
         ),
     }
 
 
-def say_written(console: Console, video: Video, pictures: int) -> None:
+def print_written(console: Console, video: Video, pictures: int) -> None:
     """Name what was written."""
-    from zoo.cli.console import teller
     from zoo.films.time_code import format_time_code
 
     seconds = float(pictures * video.held / video.rate)
-    teller(console)(f"wrote {video.path}: {format_time_code(seconds)}, and {video.strip}")
+    console.print_line(f"wrote {video.path}: {format_time_code(seconds)}, and {video.strip}")
 
 
 def interpolate(
-    film: FilmOption,
+    film: opt.FilmOption,
     begin: Annotated[str, typer.Option("--from", help="Time code to begin at, HH:MM:SS.mmm.")],
     end: Annotated[str, typer.Option("--to", help="Time code to end at.")],
-    model: ModelArgument = None,
+    model: opt.ModelArgument = None,
     via: Annotated[
-        list[str] | None, typer.Option("--via", help="A time code to pass; may be given again.")
+        list[str] | None,
+        typer.Option("--via", metavar="TIME", help="A time code to pass; may be repeated."),
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="Length of the whole walk.")] = 4.0,
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of the whole path.")] = 4.0,
     fps: FpsOption = "24",
     path: Annotated[str, typer.Option("--path", help="spherical or linear.")] = "spherical",
     scale: ScaleOption = 1,
     out: OutOption = None,
-    run: RunOption = None,
-    trained_on: TrainedOnOption = None,
-    overwrite: OverwriteOption = False,
+    run: opt.RunOption = None,
+    trained_on: opt.TrainedOnOption = None,
+    overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Walk through latent space between moments of a film; an MP4, and a strip of it.
+    """Write a path through latent space between moments of a film: an MP4, and a strip of it.
 
-    The first and the last picture are those moments as the network draws them, and so is one at
-    every --via. A spherical way keeps as far from the middle of the film's latents as frames do.
+    The first and the last picture are reconstructions of those moments, and so is one at every
+    --via. A spherical path stays as far from the mean of the film's latents as frames do.
     """
     import numpy as np
     import torch
 
-    from zoo.base.errors import BadInput
-    from zoo.cli.console import Console, bar
+    from zoo.cli.console import Console
+    from zoo.cli.progress import frames_bar
     from zoo.evaluation.watch import samples_of
     from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.latent_walk.paths import KINDS, Space, between, frames_at
@@ -132,14 +118,16 @@ def interpolate(
         raise BadInput(f"a path is {' or '.join(KINDS)}; not {path!r}")
     words = [begin, *(via or []), end]
     moments = [parse_time_code(word) for word in words]
-    count, rate = count_of(seconds, fps)
+    count, rate = pictures_in(seconds, fps)
     check_scale(scale)
     console = Console()
 
-    def place(film: str, model: str, knows: str) -> Path:
-        return place_of(out, film, model, "interpolate", overwrite)
+    def output_path(film: str, model: str, knows: str) -> Path:
+        return check_output(out, film, model, "interpolate", overwrite)
 
-    opened = opt.open_run(console, model, film, place, run, trained_on, holdout, threads, device)
+    opened = opt.open_run(
+        console, model, film, output_path, run, trained_on, holdout, threads, device
+    )
     times = opened.film.time_codes
     try:
         frames = frames_at(moments, opened.film.times)
@@ -149,137 +137,139 @@ def interpolate(
             f"are from {format_time_code(times[0])} to {format_time_code(times[-1])}"
         ) from None
     latents = film_latents(opened.film, opened.eyes)
-    places = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
+    points = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
     # So that every stop is a picture.
     legs = len(frames) - 1
     count = legs * max(1, round((count - 1) / legs)) + 1
-    # Of a model with a window, the latents that draw these frames.
+    # Of a model with a window, the latents that these frames are decoded from.
     stops = samples_of(opened.film, opened.eyes.model).samples_of(np.array(frames))
-    way = between(places[torch.from_numpy(stops)], count, Space.of(places), kind)
+    path_points = between(points[torch.from_numpy(stops)], count, Space.of(points), kind)
     video = Video(opened.out, rate, enlarged=scale)
-    with bar(console, "drawing", count) as progress:
+    with frames_bar(console, "decoding", count) as bar:
         write_walk(
             opened.eyes.model,
-            opened.eyes.model.from_coordinates(way),
+            opened.eyes.model.from_coordinates(path_points),
             latents.shape,
             video,
             tags_for(opened, f"from {begin} to {end} through latent space"),
-            progress=progress,
+            progress=bar.update,
         )
-    say_written(console, video, count)
+    print_written(console, video, count)
 
 
-MOST = 10_000
+MOST_SAMPLES = 10_000
 
 
 def sample(
-    film: FilmOption,
-    model: ModelArgument = None,
-    count: Annotated[int, typer.Option("--count", help="How many are drawn.")] = 16,
+    film: opt.FilmOption,
+    model: opt.ModelArgument = None,
+    count: Annotated[int, typer.Option("--count", help="How many samples.")] = 16,
     seed: opt.SeedOption = 0,
     hold: Annotated[
-        float, typer.Option("--hold", help="Seconds for which each is shown in the MP4.")
+        float, typer.Option("--hold", help="Seconds that each sample is shown in the MP4.")
     ] = 0.5,
     scale: ScaleOption = 1,
     out: OutOption = None,
-    run: RunOption = None,
-    trained_on: TrainedOnOption = None,
-    overwrite: OverwriteOption = False,
+    run: opt.RunOption = None,
+    trained_on: opt.TrainedOnOption = None,
+    overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Draw latents from a model's prior and show what it makes of them: an MP4, and a sheet.
+    """Sample latents from a model's prior and decode them: an MP4, and a sheet.
 
     Variational models have a prior; for others `zoo walk` drifts through a film's latents.
     """
     import math
 
-    from zoo.base.errors import BadInput
-    from zoo.cli.console import Console, bar
+    from zoo.cli.console import Console
+    from zoo.cli.progress import frames_bar
     from zoo.latent_walk.write import Video, write_walk
     from zoo.reconstruct.loading import prior_sample
 
-    if not 1 <= count <= MOST:
-        raise BadInput(f"--count is from 1 to {MOST:,}; not {count}")
+    if not 1 <= count <= MOST_SAMPLES:
+        raise BadInput(f"--count is from 1 to {MOST_SAMPLES:,}; not {count}")
     if not 0.04 <= hold <= 60:
         raise BadInput(f"--hold is from 0.04 to 60 seconds; not {hold:g}")
     check_scale(scale)
     console = Console()
 
-    def place(film: str, model: str, knows: str) -> Path:
-        return place_of(out, film, model, "sample", overwrite)
+    def output_path(film: str, model: str, knows: str) -> Path:
+        return check_output(out, film, model, "sample", overwrite)
 
-    opened = opt.open_run(console, model, film, place, run, trained_on, holdout, threads, device)
+    opened = opt.open_run(
+        console, model, film, output_path, run, trained_on, holdout, threads, device
+    )
     latents = prior_sample(opened.eyes.model, count, seed).to(opened.eyes.device)
     video = Video(opened.out, Fraction(25), held=round(hold * 25), enlarged=scale)
     sheet = dict.fromkeys(range(min(count, 64)), "")
-    with bar(console, "drawing", count) as progress:
+    with frames_bar(console, "decoding", count) as bar:
         write_walk(
             opened.eyes.model,
             latents.flatten(1),
             tuple(latents.shape[1:]),
             video,
-            tags_for(opened, f"{count} draws from the prior"),
+            tags_for(opened, f"{count} samples of the prior"),
             captions=sheet,
             columns=math.ceil(math.sqrt(len(sheet))),
-            progress=progress,
+            progress=bar.update,
         )
-    say_written(console, video, count)
+    print_written(console, video, count)
 
 
 def walk(
-    film: FilmOption,
-    model: ModelArgument = None,
+    film: opt.FilmOption,
+    model: opt.ModelArgument = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Length of the walk.")] = 20.0,
-    pace: Annotated[
-        float, typer.Option("--pace", help="Seconds in which the drift comes to something else.")
-    ] = 5.0,
+    pace: Annotated[float, typer.Option("--pace", help="Seconds per change of subject.")] = 5.0,
     fps: FpsOption = "24",
     seed: opt.SeedOption = 0,
     scale: ScaleOption = 1,
     out: OutOption = None,
-    run: RunOption = None,
-    trained_on: TrainedOnOption = None,
-    overwrite: OverwriteOption = False,
+    run: opt.RunOption = None,
+    trained_on: opt.TrainedOnOption = None,
+    overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Drift through the space that a film's latents span, and back to the start: it can be looped.
+    """Drift through the space that a film's latents span and back to the start, for a loop.
 
-    Every moment is drawn from the normal distribution with the mean and covariance of the film's
+    Every moment is sampled from the normal distribution with the mean and covariance of the film's
     latents, within their range. Works with every model, whether or not it has a prior.
     """
-    from zoo.base.errors import BadInput
-    from zoo.cli.console import Console, bar
+    from zoo.cli.console import Console
+    from zoo.cli.progress import frames_bar
     from zoo.latent_walk.paths import drift
     from zoo.latent_walk.write import Video, write_walk
     from zoo.reconstruct.loading import film_latents
 
-    count, rate = count_of(seconds, fps)
+    count, rate = pictures_in(seconds, fps)
     if not 0 < pace <= MOST_SECONDS:
         raise BadInput(f"--pace is more than 0 seconds; not {pace:g}")
     check_scale(scale)
     console = Console()
 
-    def place(film: str, model: str, knows: str) -> Path:
-        return place_of(out, film, model, "walk", overwrite)
+    def output_path(film: str, model: str, knows: str) -> Path:
+        return check_output(out, film, model, "walk", overwrite)
 
-    opened = opt.open_run(console, model, film, place, run, trained_on, holdout, threads, device)
+    opened = opt.open_run(
+        console, model, film, output_path, run, trained_on, holdout, threads, device
+    )
     latents = film_latents(opened.film, opened.eyes)
     # The fastest harmonic has two pictures a turn at least.
     turns = min(max(1, round(seconds / pace)), count // 2)
-    places = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
-    way = drift(places, count, turns, seed)
+    points = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
+    path_points = drift(points, count, turns, seed)
     video = Video(opened.out, rate, enlarged=scale)
-    with bar(console, "drawing", count) as progress:
+    with frames_bar(console, "decoding", count) as bar:
         write_walk(
             opened.eyes.model,
-            opened.eyes.model.from_coordinates(way),
+            opened.eyes.model.from_coordinates(path_points),
             latents.shape,
             video,
             tags_for(opened, "a walk through latent space"),
-            progress=progress,
+            progress=bar.update,
         )
-    say_written(console, video, count)
+    print_written(console, video, count)

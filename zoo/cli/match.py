@@ -33,21 +33,17 @@ def match(
     every: Annotated[
         int, typer.Option("--every", help="Look up only every Nth frame of each film.")
     ] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the answer as strict JSON.")
-    ] = False,
+    as_json: opt.JsonOption = False,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Say which scenes of one film are in another, and where, by PDQ hashes of their frames.
+    """Find which scenes of one film are in another, and where, by PDQ hashes of their frames.
 
     The films match where 80 % of either's frames of quality 50 or more have a frame within
     distance 31 of 256 in the other. Exits with 0 whatever the answer.
     """
-    import json
-
     from zoo.base.environment import choose_device
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console
+    from zoo.cli.console import Console, print_json
     from zoo.films.catalogue import Catalogue
     from zoo.films.source import Source
     from zoo.matching.search import search
@@ -58,14 +54,14 @@ def match(
     catalogue = Catalogue.open(Workspace.here())
     entries = [_entry(catalogue.choose(word), word) for word in (original, suspect)]
     for path in (path for entry in entries for path in entry.files):
-        # A bad second file is told before the first is decoded.
+        # A bad second file is reported before the first is decoded.
         with Source.open(path):
             continue
-    told = Console(stderr=True)
-    films = [_hashed(told, entry, chosen) for entry in entries]
+    errors = Console(stderr=True)
+    films = [_hashed(errors, entry, chosen) for entry in entries]
     answer = search(films[0], films[1], every)
     if as_json:
-        typer.echo(json.dumps(_plain(entries, answer, every), indent=1, allow_nan=False))
+        print_json(**_as_json(entries, answer, every))
         return
     console = Console()
     console.print(_table(answer))
@@ -83,41 +79,12 @@ def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
 
 def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedFilm:
     """Hash a film behind a progress bar on standard error."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from zoo.cli.console import shown
-    from zoo.films.settings import IngestProgress
+    from zoo.cli.films import file_names
+    from zoo.cli.progress import frames_bar
     from zoo.matching.reading import hash_files
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bars:
-        task = bars.add_task(shown(f"hashing {_file(entry)}"), total=None)
-
-        def watch(moment: IngestProgress) -> None:
-            if moment.message:
-                bars.console.print(shown(moment.message), soft_wrap=True, highlight=False)
-            else:
-                bars.update(task, completed=moment.frames, total=moment.expected or None)
-
-        return hash_files(entry, device, watch)
-
-
-def _file(entry: FilmEntry) -> str:
-    first = entry.files[0].name
-    return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
+    with frames_bar(console, f"hashing {file_names(entry)}") as bar:
+        return hash_files(entry, device, bar.ingesting)
 
 
 def _table(answer: FilmMatch) -> Table:
@@ -163,8 +130,8 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def _plain(entries: list[FilmEntry], answer: FilmMatch, every: int) -> dict[str, Any]:
-    """The answer as JSON has it; times in seconds, shares from 0 to 1."""
+def _as_json(entries: list[FilmEntry], answer: FilmMatch, every: int) -> dict[str, Any]:
+    """The answer as JSON; times in seconds, shares from 0 to 1."""
     from zoo.matching.hashes import LEAST_QUALITY, MATCHES_WITHIN
     from zoo.matching.takedown import FILM_MATCHES_FROM
 

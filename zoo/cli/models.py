@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.cli import options as opt
+
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
@@ -17,29 +19,48 @@ app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
-def models(context: typer.Context) -> None:
+def models(context: typer.Context, as_json: opt.JsonOption = False) -> None:
+    """List models and references, or do what a subcommand says."""
+    if opt.lists(context, as_json):
+        list_models(as_json)
+
+
+@app.command("list")
+def list_models(as_json: opt.JsonOption = False) -> None:
     """List models and references."""
-    if context.invoked_subcommand:
-        return
     from rich.table import Table
 
-    from zoo.cli.console import Console, shown
+    from zoo.cli.console import Console, escaped, print_json
     from zoo.plugins.entry_points import LIMIT
     from zoo.plugins.registry import registry
 
     found = registry()
-    table = Table("model", "role", "what it is", "from")
-    for column in table.columns:
-        column.overflow = "fold"
     kinds: tuple[Mapping[str, type[Autoencoder] | type[FilmCodec]], ...] = (
         found.models,
         found.references,
         found.codecs,
     )
+    if as_json:
+        print_json(
+            models=[
+                {
+                    "name": each.name,
+                    "role": each.role,
+                    "summary": each.summary,
+                    "from": found.origins[each.name],
+                }
+                for kind in kinds
+                for each in kind.values()
+            ]
+        )
+        return
+    table = Table("model", "role", "what it is", "from")
+    for column in table.columns:
+        column.overflow = "fold"
     for kind in kinds:
-        for entry in kind.values():
-            row = (entry.name, entry.role, entry.summary, found.origins[entry.name])
-            table.add_row(*map(shown, row))
+        for each in kind.values():
+            row = (each.name, each.role, each.summary, found.origins[each.name])
+            table.add_row(*map(escaped, row))
         table.add_section()
     console = Console()
     console.print(table)
@@ -49,7 +70,7 @@ def models(context: typer.Context) -> None:
     ):
         if plugins:
             names = ", ".join(plugins)
-            console.print(shown(f"{what}: {names}; see `zoo plugins`"), soft_wrap=True)
+            console.print(escaped(f"{what}: {names}; see `zoo plugins`"), soft_wrap=True)
 
 
 @app.command("show")
@@ -59,9 +80,7 @@ def show(
     preset: Annotated[
         str, typer.Option("--preset", help="Use the model's option values of this preset.")
     ] = "film",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A model option: NAME=VALUE; repeatable.")
-    ] = None,
+    settings: opt.SetOption = None,
     cost: Annotated[
         bool,
         typer.Option("--cost", help="Also count the operations and casts of a training step."),
@@ -72,9 +91,8 @@ def show(
 
     from zoo.base.frame_size import FrameSize
     from zoo.base.presets import preset_named
-    from zoo.cli.console import Console, shown
-    from zoo.cli.options import read_settings
-    from zoo.conformance.fake_gpu import operations_of_step
+    from zoo.cli.console import Console, escaped
+    from zoo.conformance.operation_counts import operations_of_step
     from zoo.evaluation.anatomy import anatomy
     from zoo.plugins.model_building import fits_directly, parse_options
     from zoo.plugins.registry import registry
@@ -87,17 +105,17 @@ def show(
         {
             "latent": latent,
             **architecture.presets.get(preset, {}),
-            **read_settings(settings or []),
+            **opt.read_settings(settings),
         },
     )
     console = Console()
-    console.print(shown(f"{architecture.name}: {architecture.summary}"), soft_wrap=True)
-    console.print(shown(f"from {registry().origins[name]}"), soft_wrap=True)
+    console.print(escaped(f"{architecture.name}: {architecture.summary}"), soft_wrap=True)
+    console.print(escaped(f"from {registry().origins[name]}"), soft_wrap=True)
     table = Table("option", "type", "value", "what it is")
     for option, field in type(options).model_fields.items():
         kind = getattr(field.annotation, "__name__", str(field.annotation))
         value = str(getattr(options, option))
-        table.add_row(*map(shown, (option, kind, value, field.description or "")))
+        table.add_row(*map(escaped, (option, kind, value, field.description or "")))
     console.print(table)
 
     found = anatomy(architecture, frame, options)
@@ -129,7 +147,7 @@ def show(
         ]
     sizes = Table(f"at {frame}", "", box=None, pad_edge=False)
     for row in rows:
-        sizes.add_row(*map(shown, row))
+        sizes.add_row(*map(escaped, row))
     console.print(sizes)
 
 

@@ -1,13 +1,15 @@
-"""Options that several verbs share, and the run and film that they name."""
+"""Options and arguments that several verbs share, and the settings, run and film they name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from zoo.base.errors import BadInput
 
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
     from zoo.reconstruct.eyes import Eyes
     from zoo.training.runs import Run
 
+# A film and a model that was trained.
+FilmOption = Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")]
+ModelArgument = Annotated[
+    str | None, typer.Argument(help="A model that was trained; --run names a run instead.")
+]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="A run, named as `zoo runs` names it.")
+]
+TrainedOnOption = Annotated[
+    str | None,
+    typer.Option("--trained-on", help="The film that the model was trained on, if another."),
+]
+
+# How a model is trained.
 PresetOption = Annotated[
     str, typer.Option("--preset", help="Defaults for size, latent and budget: film or quick.")
 ]
@@ -25,7 +41,7 @@ SizeOption = Annotated[
     str | None, typer.Option("--size", help="Frame size, WIDTHxHEIGHT; film: 256x144.")
 ]
 LatentOption = Annotated[
-    int | None, typer.Option("--latent", help="Numbers a frame is squeezed into; film: 200.")
+    int | None, typer.Option("--latent", help="Numbers per frame in the latent; film: 200.")
 ]
 BudgetOption = Annotated[
     str | None,
@@ -34,17 +50,11 @@ BudgetOption = Annotated[
         help="6epochs, 2000steps, 9000frames or 90s; film: 6 epochs, and at least 20,000 steps.",
     ),
 ]
-BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames in a training step.")]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Threads on a CPU; quick: 1, film: as torch has it.")
-]
+BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames per training step.")]
 LARGEST_SEED = 2**63 - 1
 SeedOption = Annotated[
     int,
     typer.Option("--seed", min=0, max=LARGEST_SEED, help="Decides weights, order and noise."),
-]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
 ]
 PrecisionOption = Annotated[
     str,
@@ -52,32 +62,88 @@ PrecisionOption = Annotated[
         "--precision", help="Of training: 32, bf16 or auto (bf16 on a GPU that has it, else 32)."
     ),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A model option; may be repeated."),
+]
 RecipeOption = Annotated[
     list[str] | None,
     typer.Option(
         "--recipe",
-        help="How training proceeds, NAME=VALUE: schedule, warm_up, final_lr, lr, clip, average, "
-        "accumulate; may be repeated.",
+        metavar="NAME=VALUE",
+        help="How training proceeds: schedule, warm_up, final_lr, lr, clip, average, accumulate; "
+        "may be repeated.",
     ),
 ]
 CompileOption = Annotated[
     bool,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile the networks by torch.compile; same results to rounding.",
+        help="Compile the networks with torch.compile; same results up to rounding.",
     ),
 ]
 HoldoutOption = Annotated[
     float, typer.Option("--holdout", help="Share of the film held out, by shot.")
 ]
 
+# What computes.
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", help="CPU threads; quick: 1, film: torch's own default."),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
+]
+
+# What is written.
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is there already.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
+CodecOption = Annotated[str, typer.Option("--codec", help="libx264, libx265 or libsvtav1.")]
+CrfOption = Annotated[
+    float | None, typer.Option("--crf", help="Quality: higher is coarser; libx264: 18.")
+]
+EncoderPresetOption = Annotated[
+    str | None, typer.Option("--encoder-preset", help="The encoder's own preset; libx264: medium.")
+]
+ScaleToOption = Annotated[
+    str | None, typer.Option("--scale", help="Size of a picture in the video: 1280x720 or 2x.")
+]
+FilterOption = Annotated[
+    str, typer.Option("--filter", help="nearest, bilinear, bicubic, lanczos, spline or area.")
+]
+
+
+class Command(TyperCommand):
+    """A command with an argument that may be repeated: help shows `FILM` and no `<list[str]>`."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        write = formatter.write_dl
+
+        def without_lists(rows: Iterable[tuple[str, str]], *rest: Any, **named: Any) -> None:
+            write(
+                [(re.sub(r" <list\[\w+\]>", "", name), text) for name, text in rows], *rest, **named
+            )
+
+        formatter.write_dl = without_lists
+        super().format_help(ctx, formatter)
+
+
+def lists(context: typer.Context, as_json: bool) -> bool:
+    """Whether a verb stands alone, which lists; raises BadInput on --json before a subcommand."""
+    if context.invoked_subcommand and as_json:
+        raise BadInput(f"write --json after `{context.command_path} {context.invoked_subcommand}`")
+    return not context.invoked_subcommand
+
 
 def read_settings(
-    words: list[str], option: str = "--set", such_as: str = "width=64"
+    words: list[str] | None, option: str = "--set", such_as: str = "width=64"
 ) -> dict[str, str]:
     """Read `--set name=value` words; raises BadInput on one that is not of that form."""
     settings = {}
-    for word in words:
+    for word in words or []:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise BadInput(f"{option} takes NAME=VALUE, such as {option} {such_as}; not {word!r}")
@@ -87,10 +153,10 @@ def read_settings(
 
 def read_recipe(words: list[str] | None) -> dict[str, str]:
     """Read `--recipe name=value` words; raises BadInput on one that is not of that form."""
-    return read_settings(words or [], "--recipe", "schedule=constant")
+    return read_settings(words, "--recipe", "schedule=constant")
 
 
-def read_sweep(words: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def read_sweep(words: list[str] | None) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Read `--set` words of which some may have several values: `width=32,64`.
 
     Returns those that have one, and those that have more. Raises BadInput as `read_settings`, and
@@ -108,13 +174,23 @@ def read_sweep(words: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     return single, several
 
 
-Place = Callable[[str, str, str], Path]
-"""Where to write, from the names of the film, the model and the film that the model knows."""
+def set_threads(threads: int | None) -> None:
+    """Set how many threads torch computes with, if that was asked for; raises BadInput."""
+    if threads is not None:
+        import torch
+
+        from zoo.training.jobs import whole_number
+
+        torch.set_num_threads(whole_number(threads, "--threads"))
+
+
+OutputPath = Callable[[str, str, str], Path]
+"""Where to write, from the names of the film, the model and the film it was trained on."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A trained network put before a film."""
+    """A trained model and a film, both loaded, and where to write."""
 
     run: Run
     entry: FilmEntry
@@ -127,41 +203,35 @@ def open_run(
     console: Console,
     model: str | None,
     film: str,
-    place: Place,
+    output_path: OutputPath,
     run: str | None,
     trained_on: str | None,
     holdout: float,
     threads: int | None,
     device: str,
 ) -> Opened:
-    """Find the run, ask `place` where to write, and open film and network; says which run it is.
+    """Find the run, check where to write, and load film and model; prints which run it is.
 
     Raises BadInput on whatever is not there, before anything that takes time.
     """
-    import torch
-
     from zoo.base.environment import choose_device
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import teller
     from zoo.cli.progress import ingest_with_progress
     from zoo.reconstruct.loading import find_run
     from zoo.reconstruct.opening import Opener
-    from zoo.training.jobs import whole_number
 
     chosen = choose_device(device)
     workspace = Workspace.here()
     request = find_run(workspace, model, film, trained_on=trained_on, run=run)
     known = request.another or request.entry.name
-    out = place(request.entry.name, request.run.model, known)
-    if threads is not None:
-        torch.set_num_threads(whole_number(threads, "--threads"))
-    tell = teller(console)
-    tell(f"run: {request.run.name}")
+    out = output_path(request.entry.name, request.run.model, known)
+    set_threads(threads)
+    console.print_line(f"run: {request.run.name}")
     opener = Opener(
         workspace,
         chosen,
         lambda entry, size: ingest_with_progress(console, entry, size, workspace, holdout),
-        tell,
+        console.print_line,
     )
     opened, eyes = opener.open(request.run, request.entry, request.trained_on)
     return Opened(request.run, request.entry, opened, eyes, out)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.cli import options as opt
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -18,15 +20,36 @@ app = typer.Typer(help="Plugins: what they add, and whether it works.", rich_mar
 
 
 @app.callback(invoke_without_command=True)
-def plugins(context: typer.Context) -> None:
+def plugins(context: typer.Context, as_json: opt.JsonOption = False) -> None:
+    """List plugins, or do what a subcommand says."""
+    if opt.lists(context, as_json):
+        list_plugins(as_json)
+
+
+@app.command("list")
+def list_plugins(as_json: opt.JsonOption = False) -> None:
     """List plugins with what each adds, or the reason why it could not."""
-    if context.invoked_subcommand:
-        return
     from rich.table import Table
 
-    from zoo.cli.console import Console, shown
+    from zoo.cli.console import Console, escaped, print_json
     from zoo.plugins.entry_points import LIMIT
 
+    if as_json:
+        print_json(
+            plugins=[
+                {
+                    "name": plugin.name,
+                    "package": plugin.package,
+                    "version": plugin.version,
+                    "adds": plugin.adds,
+                    "errors": plugin.errors,
+                    "changed": plugin.changed,
+                    "left_out": plugin.left_out,
+                }
+                for plugin in _all_plugins()
+            ]
+        )
+        return
     table = Table("plugin", "from", "adds", "problem")
     for column in table.columns:
         column.overflow = "fold"
@@ -36,7 +59,7 @@ def plugins(context: typer.Context) -> None:
             for hook, names in plugin.adds.items()
         )
         problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors + plugin.changed
-        table.add_row(*map(shown, (plugin.name, plugin.origin, adds, "; ".join(problems))))
+        table.add_row(*map(escaped, (plugin.name, plugin.origin, adds, "; ".join(problems))))
     Console().print(table)
 
 
@@ -68,20 +91,20 @@ def check(
 
 def check_things(console: Console, things: Iterable[Thing]) -> int:
     """Print what the checks find of each thing; return how many promises are broken."""
-    from zoo.cli.console import shown
+    from zoo.cli.console import escaped
     from zoo.conformance.suite import examine, lines
 
     things = list(things)
     broken = 0
     for thing in things:
         if len(things) > 1:
-            console.print(shown(thing.name), style="bold")
+            console.print(escaped(thing.name), style="bold")
         findings = list(examine(thing))
         broken += sum(finding.verdict == "broken" for finding in findings)
         for line in lines(findings):
             verdict, said = line.split(" ", 1)
             # The verdicts stand in a column; what follows is the plugin's own words.
-            console.print(f"{verdict:<7} {shown(said)}", soft_wrap=True)
+            console.print(f"{verdict:<7} {escaped(said)}", soft_wrap=True)
     if broken:
         console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
     return broken

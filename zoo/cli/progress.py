@@ -1,4 +1,4 @@
-"""What a terminal shows while the zoo works."""
+"""Progress in the terminal: bars over frames, and the display of a training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -23,7 +24,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.locks import say
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
-from zoo.cli.console import LONGEST, shown
+from zoo.cli.console import LONGEST, escaped
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -31,6 +32,41 @@ from zoo.films.settings import IngestProgress
 from zoo.training.watching import PARTS, Moment, Score, in_words
 
 T = TypeVar("T")
+
+
+class FramesBar:
+    """A bar over frames on a terminal, gone when the work is done; elsewhere only its messages."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def update(self, done: int, total: int | None = None) -> None:
+        """Show how many frames are done, and of how many if that is known now."""
+        self._progress.update(self._task, completed=done, total=total)
+
+    def ingesting(self, event: IngestProgress) -> None:
+        """Show an event of decoding a film: its message, or how far it is."""
+        if event.message:
+            text = escaped(event.message)
+            self._progress.console.print(text, soft_wrap=True, highlight=False)
+        else:
+            self.update(event.frames, event.expected or None)
+
+
+@contextmanager
+def frames_bar(console: Console, label: str, total: int | None = None) -> Iterator[FramesBar]:
+    """Show a bar over so many frames, or over a number that is not known yet."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield FramesBar(progress, progress.add_task(escaped(label), total=total))
 
 
 def ingest_with_progress(
@@ -45,26 +81,10 @@ def ingest_with_progress(
 
     Raises BadInput, which names the film, where it cannot be used.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task(shown(f"ingesting {entry.name}"), total=None)
-
-        def watch(moment: IngestProgress) -> None:
-            if moment.message:
-                progress.console.print(shown(moment.message), soft_wrap=True, highlight=False)
-            else:
-                progress.update(task, completed=moment.frames, total=moment.expected or None)
-
-        with naming(entry):
-            return open_film(
-                entry, size, workspace, holdout=holdout, progress=watch, hwaccel=hwaccel
-            )
+    with frames_bar(console, f"ingesting {entry.name}") as bar, naming(entry):
+        return open_film(
+            entry, size, workspace, holdout=holdout, progress=bar.ingesting, hwaccel=hwaccel
+        )
 
 
 @contextmanager
@@ -97,7 +117,7 @@ def of_each(
 
 
 class LiveDisplay:
-    """Something that is drawn over and over while a `with` block runs, and gone after it."""
+    """A display that is refreshed while a `with` block runs, and gone after it."""
 
     live: Live
 
@@ -142,7 +162,7 @@ class TrainingDisplay(LiveDisplay):
         self.bar.update(self.task, completed=moment.progress)
         self.live.update(Group(self.bar, losses_table(moment, self.score)))
         for note in moment.notes:
-            self.console.print(shown(f"{self.title}: {note}"), soft_wrap=True, highlight=False)
+            self.console.print(escaped(f"{self.title}: {note}"), soft_wrap=True, highlight=False)
 
 
 def losses_table(moment: Moment, score: Score | None = None) -> RenderableType:
@@ -156,12 +176,12 @@ def losses_table(moment: Moment, score: Score | None = None) -> RenderableType:
     table.add_row(f"step {moment.step}{steps}", ", ".join(speed))
     for player, terms in moment.losses.items():
         line = "  ".join(f"{term} {value:.4g}" for term, value in terms.items())
-        table.add_row(shown(player), shown(line))
+        table.add_row(escaped(player), escaped(line))
     if sum(map(len, moment.logged.values())) <= MOST_LOGGED:
         for player, values in moment.logged.items():
             line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-            table.add_row(shown(f"{player}, logged"), shown(line))
+            table.add_row(escaped(f"{player}, logged"), escaped(line))
     for part, name in PARTS.items():
         if score and part in score.values:
-            table.add_row(name, shown(f"{in_words(score.values[part])} at step {score.step}"))
+            table.add_row(name, escaped(f"{in_words(score.values[part])} at step {score.step}"))
     return table

@@ -1,4 +1,4 @@
-"""`zoo reconstruct`: a film drawn again from its latents, with its sound."""
+"""`zoo reconstruct`: a film reconstructed from its latents, with its sound."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from zoo.cli import options as opt
 
 
 def reconstruct(
-    film: Annotated[
-        str, typer.Option("--film", help="The film to draw: of the catalogue, or a path.")
-    ],
+    film: opt.FilmOption,
     model: Annotated[
         str | None, typer.Argument(help="A model that was trained; --models takes several.")
     ] = None,
@@ -21,66 +19,44 @@ def reconstruct(
         str | None, typer.Option("--models", help="Several models in a grid with names: a,b,c.")
     ] = None,
     beside: Annotated[
-        bool, typer.Option("--beside", help="Put the original next to what is drawn.")
+        bool, typer.Option("--beside", help="Put the original next to the reconstruction.")
     ] = False,
-    run: Annotated[
-        str | None, typer.Option("--run", help="This run, named as `zoo runs` names it.")
-    ] = None,
-    trained_on: Annotated[
-        str | None,
-        typer.Option("--trained-on", help="The film that the network knows, if not the one drawn."),
-    ] = None,
+    run: opt.RunOption = None,
+    trained_on: opt.TrainedOnOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The MP4 to write; else <film>-<model>.mp4.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the MP4 if it is there.")
-    ] = False,
+    overwrite: opt.OverwriteOption = False,
     begin: Annotated[
         str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
-    codec: Annotated[
-        str, typer.Option("--codec", help="libx264, libx265 or libsvtav1.")
-    ] = "libx264",
-    crf: Annotated[
-        float | None, typer.Option("--crf", help="Quality: higher is coarser; libx264: 18.")
-    ] = None,
-    speed: Annotated[
-        str | None,
-        typer.Option("--encoder-preset", help="The encoder's own preset; libx264: medium."),
-    ] = None,
-    scale: Annotated[
-        str | None, typer.Option("--scale", help="Size of a picture in the video: 1280x720 or 2x.")
-    ] = None,
-    scale_by: Annotated[
-        str,
-        typer.Option("--filter", help="nearest, bilinear, bicubic, lanczos, spline or area."),
-    ] = "lanczos",
+    codec: opt.CodecOption = "libx264",
+    crf: opt.CrfOption = None,
+    speed: opt.EncoderPresetOption = None,
+    scale: opt.ScaleToOption = None,
+    scale_by: opt.FilterOption = "lanczos",
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Draw a whole film from its latents, at the source's pace and with its sound.
+    """Reconstruct a whole film from its latents, with the time codes and the sound of the source.
 
-    The network is that of a finished run on this film; of several, the one trained on most frames,
-    of equals the newest. With --trained-on it is one that has only ever seen another film.
+    The model is that of a finished run on this film; of several, the one trained on most frames,
+    then the newest. With --trained-on it is one that has only ever seen another film.
     """
-    import torch
-
     from zoo.base.environment import choose_device
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, bar, teller
-    from zoo.cli.progress import ingest_with_progress
+    from zoo.cli.console import Console
+    from zoo.cli.progress import frames_bar, ingest_with_progress
     from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.reconstruct.loading import find_run
     from zoo.reconstruct.opening import Opener, run_size
     from zoo.reconstruct.ordering import check_place, default_name, parse_scale
     from zoo.reconstruct.panels import Original, Panel, Redrawn
-    from zoo.reconstruct.reconstruct import reconstruct as draw
+    from zoo.reconstruct.reconstruct import reconstruct as write
     from zoo.reconstruct.reconstruct import stretch_of
-    from zoo.training.jobs import whole_number
     from zoo.video.convert import libswscale_name
     from zoo.video.writer import Coding
 
@@ -91,7 +67,6 @@ def reconstruct(
     if first is not None and last is not None and first >= last:
         raise BadInput(f"--from {begin} is not before --to {end}: no frame lies between")
     console = Console()
-    tell = teller(console)
     workspace = Workspace.here()
     names = _models(model, models, run)
     requests = [find_run(workspace, name, film, trained_on=trained_on, run=run) for name in names]
@@ -100,20 +75,19 @@ def reconstruct(
     check_place(out, entry, overwrite)
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
     size = parse_scale(scale, size) if scale else size
-    if threads is not None:
-        torch.set_num_threads(whole_number(threads, "--threads"))
+    opt.set_threads(threads)
 
     opener = Opener(
         workspace,
         chosen_device,
         lambda one, size: ingest_with_progress(console, one, size, workspace, holdout),
-        tell,
+        console.print_line,
     )
-    # Before anything is watched: the film may be shorter than --from.
+    # Before anything is evaluated: the film may be shorter than --from.
     stretch_of(entry, opener.ingest(entry, run_size(runs[0])), first, last)
     panels: list[Panel] = []
     for each, request in zip(runs, requests, strict=True):
-        tell(f"run: {each.name}")
+        console.print_line(f"run: {each.name}")
         its_film, eyes = opener.open(each, entry, request.trained_on)
         name = f"{each.model}, knows {request.another}" if request.another else each.model
         panels.append(Redrawn(its_film, name, eyes))
@@ -124,9 +98,11 @@ def reconstruct(
     joins = sum(len(part.joins) for part in largest.store.manifest.parts)
     # At a leap of the clock sound is joined where pictures are.
     if largest.store.manifest.damage.times > joins:
-        tell("times of this film were mended; its sound may be out of step after such a place")
-    with bar(console, f"drawing {entry.name}", stretch.stop - stretch.start) as progress:
-        written = draw(
+        console.print_line(
+            "times of this film were mended; its sound may be out of step after such a place"
+        )
+    with frames_bar(console, f"reconstructing {entry.name}", stretch.stop - stretch.start) as bar:
+        written = write(
             entry,
             panels,
             stretch,
@@ -134,10 +110,10 @@ def reconstruct(
             size=size,
             scale_by=scale_by,
             coding=coding,
-            progress=progress,
+            progress=bar.update,
         )
-    tell(f"sound: {written.sound.told}")
-    tell(
+    console.print_line(f"sound: {written.sound.told}")
+    console.print_line(
         f"wrote {written.path}: {written.size}, {written.frames:,} frames, "
         f"{format_time_code(written.seconds)}"
     )

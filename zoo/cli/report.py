@@ -34,7 +34,7 @@ def report(
     """
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, shown
+    from zoo.cli.console import Console, escaped
     from zoo.report.merge import merge
     from zoo.report.plugin_sections import section_registry
     from zoo.report.terminal import summary
@@ -52,7 +52,7 @@ def report(
     page = written.with_suffix(".html")
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
     for failure in section_registry().failures():
-        console.print(shown(failure), soft_wrap=True)
+        console.print(escaped(failure), soft_wrap=True)
 
 
 def _again(folder: Path) -> tuple[Results, Path]:

@@ -1,11 +1,13 @@
-"""`zoo runs`: what was trained, how far each run is, and the way to be rid of one."""
+"""`zoo runs`: list, show and remove trained models."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
@@ -22,34 +24,42 @@ RUN = "A run: its path, its id, the beginning of one, or film/model where there 
 
 
 @app.callback(invoke_without_command=True)
-def runs(context: typer.Context) -> None:
+def runs(context: typer.Context, as_json: opt.JsonOption = False) -> None:
+    """List the runs of the workspace, or do what a subcommand says."""
+    if opt.lists(context, as_json):
+        list_runs(as_json)
+
+
+@app.command("list")
+def list_runs(as_json: opt.JsonOption = False) -> None:
     """List the runs of the workspace."""
-    if context.invoked_subcommand:
-        return
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import WIDE, Console
+    from zoo.cli.console import WIDE, Console, print_json
     from zoo.training.runs import find_runs
 
     workspace = Workspace.here()
     found = find_runs(workspace)
+    if as_json:
+        print_json(runs=list(map(_as_json, found)))
+        return
     if not found:
         above = workspace.is_above
         typer.echo(f"no runs here; `zoo train` and `zoo compare` leave them in runs/{above}")
         return
     console = Console()
-    for drawn in _from_wide_to_narrow(found):
+    for table in _from_wide_to_narrow(found):
         wide = console.options.update(width=WIDE)
-        if console.measure(drawn, options=wide).maximum <= console.width:
+        if console.measure(table, options=wide).maximum <= console.width:
             break
-    console.print(drawn)
+    console.print(table)
     for run in found:
         if run.problem:
-            console.print(_fit(f"damaged: {run.name}: {run.problem}", 400), soft_wrap=True)
+            console.print(_escaped(f"damaged: {run.name}: {run.problem}", 400), soft_wrap=True)
 
 
 @app.command("show")
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
-    """Show a run: its settings, what it had, losses, scores and files."""
+    """Show a run: its settings, environment, losses, scores and files."""
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
@@ -107,13 +117,13 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     console = Console()
     for title, rows in sections.items():
         if rows:
-            console.print(_fit(title), style="bold", soft_wrap=True)
+            console.print(_escaped(title), style="bold", soft_wrap=True)
             console.print(_section(rows))
 
 
-@app.command("remove")
+@app.command("remove", cls=opt.Command)
 def remove(
-    words: Annotated[list[str], typer.Argument(metavar="RUN...", help=RUN)],
+    words: Annotated[list[str], typer.Argument(metavar="RUN", help=RUN)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs and all that is in them, evaluations too."""
@@ -137,13 +147,33 @@ def remove(
             raise BadInput("there is no terminal to ask; --yes removes without asking")
         for run in chosen.values():
             size = scaled(sum(files_of(run).values()), "B")
-            console.print(_fit(f"{run.name} ({run.standing}, {size})"), soft_wrap=True)
+            console.print(_escaped(f"{run.name} ({run.standing}, {size})"), soft_wrap=True)
         if not typer.confirm(f"Remove {counted(len(chosen), 'run')}?"):
             typer.echo("nothing is removed")
             raise typer.Exit(1)
     for run in chosen.values():
         remove_run(run, workspace)
-        console.print(_fit(f"{run.name} is removed"), soft_wrap=True)
+        console.print(_escaped(f"{run.name} is removed"), soft_wrap=True)
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    """A run as the list prints it as JSON; times in seconds since 1970."""
+    scores = run.record.scores if run.record else {}
+    return {
+        "name": run.name,
+        "film": run.film or None,
+        "model": run.model or None,
+        "id": run.id,
+        "state": run.standing,
+        "problem": run.problem or run.record_problem or None,
+        "frames": run.frames,
+        "seconds": run.seconds,
+        "scores": {
+            metric: {part: summary.mean for part, summary in parts.items()}
+            for metric, parts in scores.items()
+        },
+        "last_touched": run.touched,
+    }
 
 
 def _from_wide_to_narrow(runs: Sequence[Run]) -> Iterator[RenderableType]:
@@ -160,6 +190,7 @@ def _stacked(runs: Sequence[Run]) -> Text:
     """Two lines a run, which a terminal may wrap: its name, then its state and its score."""
     from rich.text import Text
 
+    from zoo.base.text import one_line
     from zoo.training.runs import short_digests
 
     digests, judged_by = short_digests(runs), _judged_by(runs)
@@ -167,7 +198,7 @@ def _stacked(runs: Sequence[Run]) -> Text:
     for run in runs:
         where = f"{run.film}/{run.model}/{digests[run.name]}" if run.film else run.name
         score = f", {_heading(judged_by)}: {_score(run, judged_by)}" if judged_by else ""
-        lines += [_plain(where), f"  {run.standing}{_plain(score)}"]
+        lines += [one_line(where), f"  {run.standing}{one_line(score)}"]
     return Text("\n".join(lines), overflow="fold")
 
 
@@ -182,7 +213,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
     digests = short_digests(runs)
     judged_by = _judged_by(runs)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False)
-    names, numbers = ("film", "model", "run"), ("frames", "seconds", _fit(_heading(judged_by)))
+    names, numbers = ("film", "model", "run"), ("frames", "seconds", _escaped(_heading(judged_by)))
     headings = [*names, "state", *numbers, "last touched"]
     for heading in headings:
         if heading not in left_out:
@@ -200,9 +231,9 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
         # What lies in the wrong place has no film and no model, only a name.
         shown = (digest if narrow else cut) if run.film else run.name
         row = (
-            _fit(run.film),
-            _fit(run.model),
-            _fit(shown),
+            _escaped(run.film),
+            _escaped(run.model),
+            _escaped(shown),
             run.standing,
             NOT_APPLICABLE if run.frames is None else whole(run.frames),
             NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
@@ -275,7 +306,7 @@ def _section(rows: Sequence[tuple[str, str]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in rows:
-        table.add_row("  " + _fit(key), _fit(value))
+        table.add_row("  " + _escaped(key), _escaped(value))
     return table
 
 
@@ -290,14 +321,8 @@ def _when(seconds: float | None, short: bool = False) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime(form)
 
 
-def _fit(text: str, longest: int = 200) -> str:
-    """What a file or folder says, fit to print: no markup, no sequences, nothing unprintable."""
-    from rich.markup import escape
+def _escaped(text: str, longest: int = 200) -> str:
+    """What a folder or file of a run says, safe to print: one short line without markup."""
+    from zoo.cli.console import escaped
 
-    return escape(_plain(text, longest))
-
-
-def _plain(text: str, longest: int = 200) -> str:
-    from zoo.base.text import one_line
-
-    return one_line(text.encode("utf-8", "replace").decode(), longest)
+    return escaped(text, longest)

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
 def train(
     model: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
-    film: Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="An option of the model, NAME=VALUE; may be repeated."),
-    ] = None,
+    film: opt.FilmOption,
+    settings: opt.SetOption = None,
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
     latent: opt.LatentOption = None,
@@ -36,11 +33,11 @@ def train(
         str | None,
         typer.Option(
             "--init-from",
-            help="Begin with the weights of a finished run: its name, or that of a film it knows.",
+            help="Start from the weights of a finished run: its name, or that of its film.",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Throw away what an earlier training left.")
+        bool, typer.Option("--overwrite", help="Train again; an earlier training is deleted.")
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write scalars into the run's tensorboard/.")
@@ -82,7 +79,7 @@ def train(
         precision=precision,
         recipe=opt.read_recipe(recipe),
         compiled=compiled,
-        options=opt.read_settings(settings or []),
+        options=opt.read_settings(settings),
     )
     chosen.options_of(architecture)
     if init_from is not None:
@@ -143,8 +140,8 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     amount = f": {counted(steps, 'step')} of {counted(frames, 'frame')}" if steps else ""
     epochs = f", {steps * frames / seen:.3g} epochs" if steps and budget.unit != "epochs" else ""
     lines = [
-        f"{config.size}, {config.options.get('latent')} numbers a frame; {budget.in_words}{amount}"
-        f"{epochs} of {counted(seen, 'training frame')}",
+        f"{config.size}, {config.options.get('latent')} numbers per frame; {budget.in_words}"
+        f"{amount}{epochs} of {counted(seen, 'training frame')}",
         f"{counted(held_out, 'frame')} held out"
         if held_out
         else "no frame is held out (--holdout 0): only frames that it is trained on are scored",

@@ -125,8 +125,8 @@ def costs_of(
 ) -> dict[str, Cost]:
     """Costs by `CostSubject.key`: those of an earlier pass over these models, or measured now.
 
-    An earlier pass may have had more models. `overwrite` measures whatever is there. A pass in which a
-    model failed is not kept.
+    An earlier pass may have had more models. `overwrite` measures whatever is there. A pass in
+    which a model failed is not kept.
     """
     distinct = _distinct(subjects)
     if not distinct:

@@ -202,9 +202,9 @@ def ensure_trained(
 ) -> RunFolder:
     """Return the finished run of `config`, training it or going on with it where needed.
 
-    `overwrite` throws away what an earlier training left; `measure_peak` is `train`'s. Where another
-    process is training the same run, `waiting` is told who, and what it trains is waited for:
-    nothing is trained twice. With a `waiting` of None raises Held.
+    `overwrite` deletes an earlier training; `measure_peak` is `train`'s. Where another process is
+    training the same run, `waiting` is told who, and what it trains is waited for: nothing is
+    trained twice. With a `waiting` of None raises Held.
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
