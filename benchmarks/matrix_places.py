@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from benchmarks.trials import publish, table
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
-from zoo.cli.executor_choice import place_named
+from zoo.cli.executor_choice import choose_executor
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate
 from zoo.compare.places.place import Ended, Place, Tell, Told
@@ -146,7 +146,7 @@ def main() -> None:
         ["one process: costs", f"{costs:.0f} s", ""],
         ["as foreseen", f"{(cells + costs) / foreseen.seconds:.2f}", "of the time foreseen"],
     ]
-    where = place_named("ray", WORKERS, None, "cpu", 1)
+    where = choose_executor("ray", WORKERS, None, "cpu", 1)
     with where.place as place:
         began = warmed(place, WORKERS)
         two, beside, _ = run(place, comparison_in(asked.work / "ray", asked))

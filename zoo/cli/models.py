@@ -92,7 +92,7 @@ def show(
     from zoo.base.frame_size import FrameSize
     from zoo.base.presets import preset_named
     from zoo.cli.console import Console, escaped
-    from zoo.conformance.operation_counts import operations_of_step
+    from zoo.conformance.fake_gpu import operations_of_step
     from zoo.evaluation.anatomy import anatomy
     from zoo.plugins.model_building import fits_directly, parse_options
     from zoo.plugins.registry import registry
