@@ -27,7 +27,7 @@ from benchmarks.trials import (
     table,
 )
 from zoo.plugins.registry import registry
-from zoo.report.aggregate import LEAST_SEEDS
+from zoo.report.aggregate import MIN_SEEDS
 from zoo.report.numbers import listed
 from zoo.report.ranking import size_classes
 
@@ -162,8 +162,8 @@ def _findings(films: Mapping[str, Sequence[Row]], won: Sequence[Sequence[str]]) 
             f"`pca` on every film, and `{OURS}` starts from principal components: a lead over "
             "them says who starts where, not which architecture is better."
         )
-    if max(len(row.outcomes) for rows in films.values() for row in rows) < LEAST_SEEDS:
-        sentences.append(f"With fewer than {LEAST_SEEDS} seeds no spread is known.")
+    if max(len(row.outcomes) for rows in films.values() for row in rows) < MIN_SEEDS:
+        sentences.append(f"With fewer than {MIN_SEEDS} seeds no spread is known.")
     return sentences
 
 

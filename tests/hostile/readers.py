@@ -33,7 +33,7 @@ from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
 from zoo.films.survey import look_at
 from zoo.latents import latents
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
-from zoo.report.results_folder import opened
+from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
 from zoo.training.curves import draw_curves, last_entry, read_log
@@ -168,7 +168,7 @@ def weights_pickle(path: Path) -> object:
 
 def picture(path: Path) -> object:
     """A picture that a record names."""
-    found = opened(path.parent, path.name)
+    found = open_picture(path.parent, path.name)
     if found is None:
         raise ZooError("the picture is left out")
     return found.size

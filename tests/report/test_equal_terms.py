@@ -13,9 +13,9 @@ from tests.report.synthetic_results import comparison, put_pictures, record
 from zoo.base.records import LatentInfo, Results
 from zoo.base.untrusted_files import read_json
 from zoo.cli.console import Console
-from zoo.report.aggregate import at_main_size, standings
-from zoo.report.findings import winners
-from zoo.report.table import bytes_beside, bytes_text
+from zoo.report.aggregate import at_main_latent_size, result_rows
+from zoo.report.findings import who_is_ahead
+from zoo.report.table import bytes_relative_to, bytes_text
 from zoo.report.terminal import summary
 from zoo.report.write import write_report
 
@@ -47,7 +47,7 @@ def test_every_table_of_models_states_both_sizes(results: Results, tmp_path: Pat
 
 
 def test_a_row_states_what_applies_to_it(results: Results) -> None:
-    row = standings(results, "alpha")[0]
+    row = result_rows(results, "alpha")[0]
     for latent, text in (
         (LatentInfo(numbers=16, bits=128, coded_bytes=14.24, decoder_bytes=1), "16 / 14.2"),
         (LatentInfo(numbers=24, bits=75, coded_bytes=8.0, decoder_bytes=1), "9.38 / 8"),
@@ -76,17 +76,17 @@ def test_bytes_are_set_beside_bytes_where_they_are_others(
     for one in results.records:
         if one.latent:
             one.latent.coded_bytes = other if one.model == "linear" else size
-    rows = {row.name: row for row in standings(results)}
-    assert bytes_beside(rows["sharp"], rows["linear"]) == said
+    rows = {row.name: row for row in result_rows(results)}
+    assert bytes_relative_to(rows["sharp"], rows["linear"]) == said
 
 
 def test_a_lead_with_more_bytes_is_not_told_without_them(results: Results) -> None:
-    one_size = " ".join(winners(results))
+    one_size = " ".join(who_is_ahead(results))
     assert "not of one size" not in one_size and "the bytes of" not in one_size
     for one in results.records:
         if one.model == "sharp" and one.latent:
             one.latent.coded_bytes = 60.0
-    said = " ".join(winners(results))
+    said = " ".join(who_is_ahead(results))
     assert "next is blurry with 0.255 at 14.2 bytes per frame, 24% of the bytes of sharp" in said
     assert "in LPIPS blurry (0.255 at 14.2 bytes per frame) and sharp (0.105 at 60.0" in said
 
@@ -102,17 +102,19 @@ def test_a_sweep_shows_codecs_at_the_bytes_of_the_latents_that_are_shown(
         codec = record("linear", "alpha")
         codec.options, codec.kind = {"bytes_a_frame": bits // 8}, "codec"
         results.records += [model, codec]
-    kept = at_main_size(results).records
+    kept = at_main_latent_size(results).records
     assert [one.options for one in kept] == [{"latent": 16}, {"bytes_a_frame": 20}]
     # A window that is not full takes more than it declares.
     for one in results.records:
         if one.latent and one.kind != "codec":
             one.latent.bits = (one.latent.bits or 0) * 1.04
-    assert [one.options for one in at_main_size(results).records] == [one.options for one in kept]
+    assert [one.options for one in at_main_latent_size(results).records] == [
+        one.options for one in kept
+    ]
     for one in results.records:
         if one.kind != "codec":
             one.status, one.latent, one.scores = "failed", None, {}
-    assert {"bytes_a_frame": 20} in [one.options for one in at_main_size(results).records]
+    assert {"bytes_a_frame": 20} in [one.options for one in at_main_latent_size(results).records]
 
 
 def test_waivers_stand_beside_the_row_wherever_it_is_shown(

@@ -37,12 +37,12 @@ from zoo.latents.latents import Latents
 from zoo.latents.quantise import Quantiser
 from zoo.plugins.registry import registry
 from zoo.report.merge import merge
-from zoo.report.results_folder import bounded
+from zoo.report.results_folder import within_size_limit
 from zoo.training.jobs import Settings
 
 LONG = -1.2345678901234567e-100
 """A number that takes as many letters as any."""
-TRAITS, FIFTHS, POINTS = 4, 5, 5
+SLICE_KINDS, FIFTHS, POINTS = 4, 5, 5
 
 
 def large(metrics: int, films: int, own: bool) -> Record:
@@ -62,7 +62,7 @@ def large(metrics: int, films: int, own: bool) -> Record:
         scores = dict.fromkeys(names, LONG)
         slices = [
             Slice(trait="shot_length", lowest=LONG, highest=LONG, frames=10**7, scores=scores)
-        ] * (TRAITS * FIFTHS)
+        ] * (SLICE_KINDS * FIFTHS)
         both = {name: dict.fromkeys(parts, LONG) for name in names}
         point = RatePoint(
             bits=8, coded_bytes=LONG, kilobits_a_second=LONG,
@@ -148,7 +148,7 @@ def test_a_series_of_many_rows_has_fewer_frames_and_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, step: int
 ) -> None:
     monkeypatch.setattr(Series, "largest", 60_000)
-    kept = bounded(long_series(min(rows, 2000), 256))
+    kept = within_size_limit(long_series(min(rows, 2000), 256))
     if rows < 10_000:
         assert kept.frames == list(range(0, 256, step))
         assert kept.seconds == [number / 25 for number in kept.frames]
@@ -178,7 +178,7 @@ def test_series_of_a_merge_can_be_read_and_are_at_the_frames_of_both(
         ]
         if number:  # the second had to leave out every second frame
             monkeypatch.setattr(Series, "largest", len(series.model_dump_json()) * 2 // 3)
-        write_json(folder / "series" / "beta.json", bounded(series), indent=None)
+        write_json(folder / "series" / "beta.json", within_size_limit(series), indent=None)
     monkeypatch.setattr(Series, "largest", LARGEST_JSON)
     results, report = merge([tmp_path / "0", tmp_path / "1"], tmp_path / "both")
     merged = read_json(report.parent / str(results.films[0].series), Series)

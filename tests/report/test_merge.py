@@ -16,11 +16,11 @@ from zoo.base.errors import BadInput
 from zoo.base.records import Results, Series, write_json
 from zoo.base.untrusted_files import read_json
 from zoo.report import merge as merging
-from zoo.report.aggregate import machines, standings
-from zoo.report.frame_strip import draw_strip
-from zoo.report.look import drawable, fitted, font
+from zoo.report.aggregate import machines, result_rows
+from zoo.report.frame_strip import write_strip
+from zoo.report.look import fit_text, font, picture_text
 from zoo.report.merge import merge
-from zoo.report.results_folder import named, row_of
+from zoo.report.results_folder import named, series_row
 
 Change = Callable[[Results], None]
 MODELS = {"sharp", "blurry"}
@@ -105,7 +105,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(results: Results, folder: Path, out: Path) -> None:
         write_json(out / "results.json", results)
 
-    monkeypatch.setattr(merging, "draw_report", draw)
+    monkeypatch.setattr(merging, "build_report", draw)
 
 
 def changed(folder: Path, change: Change) -> None:
@@ -125,7 +125,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_two_machines_stand_side_by_side_and_the_sources_are_not_touched(merged: Merged) -> None:
     assert (contents(merged.cpu), contents(merged.gpu)) == merged.before
     results = merged.results
-    assert [row.name for row in standings(results, "alpha")] == [
+    assert [row.name for row in result_rows(results, "alpha")] == [
         *("blurry on A", "sharp on A"),
         *("blurry on B", "sharp on B"),
     ]
@@ -162,7 +162,7 @@ def test_scores_frame_by_frame_are_told_apart_by_machine(merged: Merged) -> None
     scores = read_json(merged.into / str(merged.results.films[0].series), Series)
     sharp = [r for r in merged.results.records if r.model == "sharp" and r.watched == "alpha"]
     assert len({one.run for one in sharp}) == 1
-    last = [row.scores["lpips"][99] for one in sharp if (row := row_of(scores, one))]
+    last = [row.scores["lpips"][99] for one in sharp if (row := series_row(scores, one))]
     assert last == pytest.approx([0.1004 * 0.99, 0.1004 * 0.99 / 2])
     text = (merged.into / "report.md").read_text(encoding="utf-8")
     assert "shaded: sharp on B, sharp on A, blurry on B, blurry on A." in text
@@ -182,7 +182,7 @@ def test_what_a_machine_did_twice_is_taken_once_from_the_later_folder(
     by_cpu = [one for one in results.records if one.environment.device == "cpu"]
     assert [one.note for one in by_cpu] == ["again"] * 4 + [None]
     merged = read_json(report.parent / str(results.films[0].series), Series)
-    row = row_of(merged, by_cpu[0])
+    row = series_row(merged, by_cpu[0])
     assert row is not None
     assert row.scores["lpips"][99] == pytest.approx(0.2504 * 0.99 * 2)
 
@@ -247,7 +247,7 @@ def test_frames_that_every_machine_drew_are_shown_alone(cpu: Path, tmp_path: Pat
         one.environment = one.environment.model_copy(update={"device_name": "Other CPU"})
         one.pictures[1].frame += 1
     results, report = merge([cpu, put(other, tmp_path / "other")], tmp_path / "both")
-    strip = draw_strip(results, results.films[0], report.parent, tmp_path / "strip.webp")
+    strip = write_strip(results, results.films[0], report.parent, tmp_path / "strip.webp")
     assert strip is not None
     assert strip.missing == 0
     assert [kind for _, kind, _ in strip.columns] == ["typical", "worst", "typical", "worst"]
@@ -255,12 +255,12 @@ def test_frames_that_every_machine_drew_are_shown_alone(cpu: Path, tmp_path: Pat
 
 def test_a_name_that_is_cut_keeps_its_machine() -> None:
     names = [f"a_model_with_a_long_name on {letter}" for letter in ("A", "B", "A26")]
-    assert [drawable(name, 12) for name in names] == [
+    assert [picture_text(name, 12) for name in names] == [
         "a_mode… on A",
         "a_mode… on B",
         "a_mo… on A26",
     ]
-    cut = [fitted(name, 100, 15) for name in names]
+    cut = [fit_text(name, 100, 15) for name in names]
     assert [name.split("… ")[1] for name in cut] == ["on A", "on B", "on A26"]
     assert all(font(15).getlength(name) <= 100 for name in cut)
 

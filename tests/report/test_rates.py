@@ -7,7 +7,7 @@ import pytest
 from tests.report.synthetic_results import METRICS, record
 from tests.report.synthetic_results import film as a_film
 from zoo.base.records import LatentInfo, RatePoint, Record, Results
-from zoo.report.rate_distortion import Curve, CurvePoint, curves, difference
+from zoo.report.rate_distortion import Curve, CurvePoint, bjontegaard_difference, curves
 
 
 def curve(points: list[tuple[float, float]], codec: bool = False) -> Curve:
@@ -17,7 +17,7 @@ def curve(points: list[tuple[float, float]], codec: bool = False) -> Curve:
 def test_the_same_quality_at_half_the_bytes_is_minus_fifty_percent() -> None:
     anchor = curve([(100, 20), (200, 23), (400, 26), (800, 29)])
     test = curve([(50, 20), (100, 23), (200, 26), (400, 29)])
-    found = difference(anchor, test, "higher")
+    found = bjontegaard_difference(anchor, test, "higher")
     assert found.rate == pytest.approx(-50, abs=0.5)
     assert found.quality == pytest.approx(3, abs=0.05)
 
@@ -25,7 +25,7 @@ def test_the_same_quality_at_half_the_bytes_is_minus_fifty_percent() -> None:
 def test_where_lower_is_better_a_lower_value_is_a_negative_difference() -> None:
     anchor = curve([(100, 0.5), (200, 0.4), (400, 0.3), (800, 0.2)])
     test = curve([(100, 0.45), (200, 0.35), (400, 0.25), (800, 0.15)])
-    found = difference(anchor, test, "lower")
+    found = bjontegaard_difference(anchor, test, "lower")
     assert found.quality == pytest.approx(-0.05, abs=0.002)
     assert found.rate is not None and found.rate < -25
 
@@ -34,9 +34,9 @@ def test_curves_that_do_not_meet_or_have_few_points_give_nothing() -> None:
     long = curve([(100, 20), (200, 23), (400, 26), (800, 29)])
     far = curve([(1, 2), (2, 3), (4, 4), (8, 5)])
     short = curve([(100, 20), (200, 23), (400, 26)])
-    assert difference(long, far, "higher").rate is None
-    assert difference(long, far, "higher").quality is None
-    assert difference(long, short, "higher").quality is None
+    assert bjontegaard_difference(long, far, "higher").rate is None
+    assert bjontegaard_difference(long, far, "higher").quality is None
+    assert bjontegaard_difference(long, short, "higher").quality is None
 
 
 def test_a_front_leaves_out_what_costs_more_and_gives_less() -> None:

@@ -22,24 +22,29 @@ from zoo.base.errors import BadInput
 from zoo.base.records import LatentInfo, Record, Results, Series, write_json
 from zoo.base.untrusted_files import read_json
 from zoo.report import numbers, rate_distortion, score_plots, timeline
-from zoo.report.aggregate import at_main_size, main_size
+from zoo.report.aggregate import at_main_latent_size, main_latent_size
 from zoo.report.costs import cost_table
-from zoo.report.cross_film import crossing_findings, crossing_table, matrices, overlaps
-from zoo.report.failure_slices import failings, held_out_table, weakness_notes, weakness_table
-from zoo.report.figure import apart
-from zoo.report.findings import winners
+from zoo.report.cross_film import cross_film_findings, cross_film_table, matrices, overlaps
+from zoo.report.failure_slices import (
+    failure_findings,
+    failure_notes,
+    failure_table,
+    held_out_failure_table,
+)
+from zoo.report.figure import spread_positions
+from zoo.report.findings import who_is_ahead
 from zoo.report.frame_strip import _lines
-from zoo.report.rate_distortion import difference_table
+from zoo.report.rate_distortion import bjontegaard_table
 from zoo.report.results_folder import FilmSeries
 from zoo.report.score_tables import (
     film_table,
     interval_note,
     interval_table,
-    takedown_rule,
+    takedown_explanation,
     takedown_table,
 )
 from zoo.report.table import Table
-from zoo.report.timeline import draw_timeline, short_code, thinned
+from zoo.report.timeline import plot_timeline, short_code, thinned
 from zoo.report.write import write_report
 
 
@@ -50,7 +55,7 @@ def cells(table: Table | str | None, name: str) -> dict[tuple[str, ...], str]:
 
 
 def test_a_model_that_fails_is_named_by_rule_and_the_others_are_not(results: Results) -> None:
-    assert failings(results, results.films[0]) == [
+    assert failure_findings(results, results.films[0]) == [
         "1 of 3 models fails on a black frame, with a PSNR under 20 dB: blurry (rgb 60 30 60).",
         "No model fails on a grey frame: PSNR is 20 dB or more.",
         "All 3 models do worse on the darkest fifth of frames than on the brightest fifth of "
@@ -67,7 +72,7 @@ def test_where_nothing_fails_that_is_said(results: Results) -> None:
     for one in results.records:
         if one.weaknesses:
             one.weaknesses.slices = {}
-    assert failings(results, results.films[0]) == [
+    assert failure_findings(results, results.films[0]) == [
         "No model fails on a black or a grey frame: PSNR is 20 dB or more.",
         "Still shots do not collapse: every model keeps 50% or more of the source's spread.",
         "No reconstruction depends on the other frames in its batch.",
@@ -76,7 +81,7 @@ def test_where_nothing_fails_that_is_said(results: Results) -> None:
 
 def test_the_table_of_weak_points_has_both_ends_colours_and_shares(results: Results) -> None:
     results.records += [record("blurry", "alpha", seed=seed) for seed in (1, 2)]
-    assert cells(weakness_table(results, results.films[0]), "blurry") == {
+    assert cells(failure_table(results, results.films[0]), "blurry") == {
         ("bytes per frame:", "quantised / coded"): "16 / 14.2",
         ("darkest /", "brightest ↓"): "0.501 ± 0 /\n0.250 ± 0",
         ("black frame", "PSNR, RGB"): "12.3 ± 0 dB\n60 30 60",
@@ -84,7 +89,7 @@ def test_the_table_of_weak_points_has_both_ends_colours_and_shares(results: Resu
         ("spread left in", "still shots"): "25%\n± 0%",
         ("changed by", "batch"): "30%\n± 0%",
     }
-    [note] = weakness_notes(results, results.films[0])
+    [note] = failure_notes(results, results.films[0])
     assert (
         "the darkest fifth of frames is up to 19.0 and the brightest fifth of frames from 80.0"
         in note
@@ -92,7 +97,7 @@ def test_the_table_of_weak_points_has_both_ends_colours_and_shares(results: Resu
 
 
 def test_a_part_without_frames_in_the_darkest_fifth_has_no_number_there(results: Results) -> None:
-    row = cells(held_out_table(results, results.films[0]), "sharp")
+    row = cells(held_out_failure_table(results, results.films[0]), "sharp")
     assert row["darkest /", "brightest ↓"] == "– /\n0.100"
 
 
@@ -107,8 +112,8 @@ def test_the_takedown_table_and_its_rule(results: Results) -> None:
     assert sharp["frames that match", "another film"] == "beta 4%"
     # Nothing matched, so there is nothing that could be right or wrong.
     assert (blurry["the film", "matches"], blurry[("precision",)]) == ("no", "–")
-    assert "31 of 256 bits" in takedown_rule(results, alpha)
-    assert "90 frames of this film" in takedown_rule(results, alpha)
+    assert "31 of 256 bits" in takedown_explanation(results, alpha)
+    assert "90 frames of this film" in takedown_explanation(results, alpha)
 
     for seed, matched in ((1, 0.654), (2, 0.754)):
         again = record("sharp", "alpha", seed=seed)
@@ -148,7 +153,7 @@ def test_energy_and_compiling_have_columns_where_there_are_any(results: Results)
 
 
 def test_other_films_are_a_matrix_with_its_diagonal_held_out(results: Results) -> None:
-    table = crossing_table(results)
+    table = cross_film_table(results)
     assert cells(table, "sharp, trained on alpha") == {
         ("bytes per frame:", "quantised / coded"): "16 / 14.2",
         ("evaluated on", "alpha"): "0.100\n(held out)",
@@ -157,7 +162,7 @@ def test_other_films_are_a_matrix_with_its_diagonal_held_out(results: Results) -
     name = f"{' '.join(HOSTILE_MODEL.split())}, trained on beta"
     assert set(cells(table, name).values()) == {"–", "failed"}
     # (0.4004 + 0.5504) / 2 of the models that are whole, and (0.1054 + 0.2554) / 2.
-    assert crossing_findings(results) == [
+    assert cross_film_findings(results) == [
         "Averaged over 2 models, LPIPS (AlexNet) is 0.180 on held-out frames of the film trained "
         "on and 0.475 on films not trained on, 2.6 times as much.",
         "On films not trained on, sharp is the best of the models with 0.400, followed by blurry "
@@ -172,7 +177,7 @@ def test_carrying_over_best_by_chance_is_no_win(results: Results) -> None:
                 one = foreign(model, own, seen, seed)
                 one.scores["lpips"]["other"] = summary(SCORES[model][0] + 0.3 + off)
                 results.records += [one, record(model, own, seed=seed)]
-    [_, said] = crossing_findings(results)
+    [_, said] = cross_film_findings(results)
     assert said.startswith("On films not trained on, no model is ahead: sharp (0.400 ± 0.200) and")
 
 
@@ -181,8 +186,8 @@ def test_films_that_overlap_are_said_and_left_out_of_the_means(results: Results)
     alpha.overlaps = {"beta": 0.4}
     said = "alpha and beta overlap: 40% of the frames of alpha match a frame of beta."
     assert [overlap.sentence for overlap in overlaps(results)] == [said]
-    assert said in winners(results)
-    assert crossing_findings(results) == [
+    assert said in who_is_ahead(results)
+    assert cross_film_findings(results) == [
         said,
         "No two of these films are disjoint: there is no mean over other films.",
     ]
@@ -196,7 +201,7 @@ def test_films_that_overlap_are_said_and_left_out_of_the_means(results: Results)
         # What was seen in part looks easy, and must not count.
         if {one.trained_on, one.watched} == {"alpha", "beta"} and "lpips" in one.scores:
             one.scores["lpips"]["other"] = summary(0.001)
-    found = crossing_findings(results)
+    found = cross_film_findings(results)
     assert "0.475 on films not trained on" in found[0]
     assert found[-2:] == [said, "This pair is in the matrix and not in the means."]
 
@@ -223,8 +228,8 @@ def test_one_film_has_no_matrix(results: Results) -> None:
     results.films = results.films[:1]
     results.records = [one for one in results.records if one.watched == one.trained_on == "alpha"]
     assert matrices(results) == []
-    assert crossing_table(results) is None
-    assert crossing_findings(results) == []
+    assert cross_film_table(results) is None
+    assert cross_film_findings(results) == []
 
 
 def coded(size: int, psnr: float) -> Record:
@@ -238,10 +243,10 @@ def coded(size: int, psnr: float) -> Record:
 
 def test_differences_from_a_codec_need_a_curve_of_it(results: Results) -> None:
     alpha = results.films[0]
-    assert difference_table(results, alpha) is None, "there is no codec"
+    assert bjontegaard_table(results, alpha) is None, "there is no codec"
     models = [one for one in results.records if one.model != "linear"]
     results.records = [*models, coded(16, 20)]
-    said = difference_table(results, alpha)
+    said = bjontegaard_table(results, alpha)
     assert isinstance(said, str)
     assert "--latents with 4 or more sizes" in said
     # A codec that takes twice the bytes of `sharp` wherever it has its quality.
@@ -250,7 +255,7 @@ def test_differences_from_a_codec_need_a_curve_of_it(results: Results) -> None:
         for point in rate(SCORES["sharp"][1], 0.1)
     ]
     results.records = [*models, *curve]
-    row = cells(difference_table(results, alpha), "sharp")
+    row = cells(bjontegaard_table(results, alpha), "sharp")
     quality, share = row["linear:", "Δ PSNR dB /", "Δ bytes"].split(" /\n")
     assert quality.startswith("+")
     assert share in ("−49%", "−50%", "−51%")
@@ -289,9 +294,9 @@ def test_a_sweep_is_compared_at_one_size_and_shown_at_all(results: Results, fold
                 held_out.mean = (held_out.mean or 0) - better
             results.records.append(other)
         one.options = {"width": 16, "latent": 16}
-    assert main_size(results) == 16
-    assert {one.options["latent"] for one in at_main_size(results).records} == {16}
-    assert "sharp (latent=32) has the lowest LPIPS" in " ".join(winners(results))
+    assert main_latent_size(results) == 16
+    assert {one.options["latent"] for one in at_main_latent_size(results).records} == {16}
+    assert "sharp (latent=32) has the lowest LPIPS" in " ".join(who_is_ahead(results))
     text = write_report(results, folder).read_text()
     assert "Latents of 8, 16 and 32 numbers were compared" in text
     assert "sharp has the lowest LPIPS (AlexNet), 0.105 at 14.2 bytes per frame" in text
@@ -302,7 +307,7 @@ def test_a_sweep_is_compared_at_one_size_and_shown_at_all(results: Results, fold
 
 def test_a_timeline_is_drawn_from_the_series(results: Results, folder: Path) -> None:
     alpha = results.films[0]
-    found = draw_timeline(
+    found = plot_timeline(
         results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png"
     )
     assert found is not None
@@ -336,8 +341,8 @@ def test_all_of_a_timeline_is_on_the_source_s_clock(
     written = read_json(folder / alpha.series, Series)
     write_json(folder / alpha.series, written.model_copy(update={"seconds": seconds}))
     saved: list[Any] = []
-    monkeypatch.setattr(timeline, "save", lambda figure, *_, **__: saved.append(figure))
-    draw_timeline(results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png")
+    monkeypatch.setattr(timeline, "save_figure", lambda figure, *_, **__: saved.append(figure))
+    plot_timeline(results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png")
     barcode, place = saved[0].axes
     end = seconds[-1] + 0.04
     assert place.get_xlim() == pytest.approx((seconds[0], end))
@@ -357,7 +362,7 @@ def test_a_series_that_cannot_be_read_leaves_its_reason(results: Results, folder
     (folder / alpha.series).write_text("{}")
     (folder / beta.series).unlink()
     for film, reason in ((alpha, "is not a Series of this version"), (beta, "No such file")):
-        found = draw_timeline(
+        found = plot_timeline(
             results, film, FilmSeries.read(film, folder), folder, folder / "time.png"
         )
         assert found is not None
@@ -421,9 +426,9 @@ def test_short_time_codes(seconds: float, code: str) -> None:
 
 def test_names_beside_a_panel_keep_apart_and_near() -> None:
     wanted = np.array([100.0, 10.0, 101.0, 102.0, 300.0])
-    places = apart(wanted, 20.0, 0.0, 310.0)
+    places = spread_positions(wanted, 20.0, 0.0, 310.0)
     assert places.tolist() == pytest.approx([81.0, 10.0, 101.0, 121.0, 300.0])
-    crowded = apart(np.full(4, 100.0), 20.0, 0.0, 100.0)
+    crowded = spread_positions(np.full(4, 100.0), 20.0, 0.0, 100.0)
     assert crowded.tolist() == pytest.approx([40.0, 60.0, 80.0, 100.0])
 
 
@@ -443,12 +448,12 @@ def test_arrows_and_brackets_in_plots_are_those_of_the_tables(
             one.kind = "codec"
     drawn: list[Figure] = []
     for module in (rate_distortion, score_plots):
-        monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure))
+        monkeypatch.setattr(module, "save_figure", lambda figure, path: drawn.append(figure))
     alpha = results.films[0]
-    assert rate_distortion.draw_rates(results, alpha, folder / "rate.png")
-    said = score_plots.draw_scores(results, alpha, folder / "scores.png")
+    assert rate_distortion.plot_rate_distortion(results, alpha, folder / "rate.png")
+    said = score_plots.plot_scores(results, alpha, folder / "scores.png")
     assert said and said.endswith("In brackets: a codec, which coded the held-out frames too.")
-    said = score_plots.draw_trade(results, folder / "trade.png")
+    said = score_plots.plot_trade_off(results, folder / "trade.png")
     assert said and said.endswith("In brackets: a codec, which coded the held-out frames too.")
     rates, scores, trade = drawn
     # Quality is the upright axis there: better is up or down, and never to the side.

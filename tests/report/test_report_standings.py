@@ -11,13 +11,18 @@ from tests.report.synthetic_results import summary as summary_of
 from zoo.base.records import LatentInfo, Results
 from zoo.base.text import file_names, one_line
 from zoo.report import numbers
-from zoo.report.aggregate import Standing, Value, score, standings
-from zoo.report.figure import Point, name_points
-from zoo.report.findings import winners
+from zoo.report.aggregate import ResultRow, Value, result_rows, score
+from zoo.report.figure import Point, label_points
+from zoo.report.findings import who_is_ahead
 from zoo.report.markdown import code_block, escape
-from zoo.report.protocol import latent_notes, training, tuning, unequal_terms
-from zoo.report.ranking import Ranking, best_of, ranking
-from zoo.report.score_tables import across_table, beside_references, film_table, more_table
+from zoo.report.protocol import latent_notes, training_received, tuning_films, unequal_terms
+from zoo.report.ranking import Ranking, best_rows, ranking
+from zoo.report.score_tables import (
+    across_films_table,
+    film_table,
+    other_metrics_table,
+    reference_table,
+)
 from zoo.report.table import Table
 from zoo.report.terminal import summary
 
@@ -25,7 +30,7 @@ BYTES = ("bytes per frame:", "quantised / coded")
 
 
 def named(results: Results, name: str, film: str | None = None):  # type: ignore[no-untyped-def]
-    [row] = [row for row in standings(results, film) if row.name == name]
+    [row] = [row for row in result_rows(results, film) if row.name == name]
     return row
 
 
@@ -44,12 +49,12 @@ def test_seeds_share_a_row_and_give_it_a_spread(results: Results) -> None:
     assert value.mean == pytest.approx(23.456 - 1.5)
     assert value.spread == pytest.approx(1.0)
     assert value.films == 2
-    assert cells(across_table(results), "sharp")["PSNR dB", "held out ↑"] == "21.96\n± 1.00"
+    assert cells(across_films_table(results), "sharp")["PSNR dB", "held out ↑"] == "21.96\n± 1.00"
 
 
 def test_a_spread_over_seeds_holds_no_difference_between_films(results: Results) -> None:
     results.records += [record("sharp", "alpha", worse=1.0, seed=1)]
-    said = " ".join(winners(results))
+    said = " ".join(who_is_ahead(results))
     assert "Among the models it leads on 2 of 2 films." in said
     assert "sharp and blurry ran with 1 seed or 2 seeds: 3 are needed" not in said
     assert "Every model ran with 1 seed or 2 seeds: 3 are needed to know the spread" in said
@@ -63,13 +68,13 @@ def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
         for seed, worse in ((1, -10.0), (2, -20.0)):
             results.records += [record("sharp", film, worse=worse, seed=seed)]
             results.records += [record("blurry", film, seed=seed)]
-    said = winners(results)
+    said = who_is_ahead(results)
     assert "no model is ahead of every reference in PSNR: linear (27.00 dB" in " ".join(said)
     assert "are level with the best model, sharp with 33.29 ± 10.25 dB" in " ".join(said)
     assert "blurry (26.62 ± 0.29 dB at 14.2 bytes per frame) is level with it" in " ".join(said)
     assert "are needed to know the spread" not in " ".join(said)
     # Nor is it better than a reference, and nothing in the column is the best.
-    beside = beside_references(results)
+    beside = reference_table(results)
     assert beside is not None
     assert cells(beside, "linear (reference)")["by PSNR", "held out"] == "0 of 2, 2 level"
 
@@ -92,7 +97,7 @@ def test_of_a_ratio_the_nearest_to_one_is_the_best(results: Results) -> None:
     assert rank.key(0.5) == pytest.approx(rank.key(2.0))
     assert rank.beats(Value(0.9, None, 1), Value(1.25, None, 1))
     assert not rank.beats(Value(0.9, 0.2, 1, 3), Value(1.25, 0.2, 1, 3))
-    more = more_table(results, results.films[0])
+    more = other_metrics_table(results, results.films[0])
     assert more is not None and more.columns[3] == ("sharpness", "held out → 1")
     assert [row.name for row in more.rows if row.cells[2].best] == ["linear (reference)"]
 
@@ -107,7 +112,7 @@ def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -
     own = [r for r in results.records if r.trained_on == r.watched == film.name]
     models = [r for r in own if r.role == "model"]
     good = sum(r.status == "ok" for r in models)
-    table = beside_references(results, film)
+    table = reference_table(results, film)
     assert table is not None
     row = cells(table, f"{reference} (reference)")
     assert row["by PSNR", "seen"] == f"{good} of {good}"
@@ -140,9 +145,9 @@ def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -
     assert any(note.startswith("linear: 20.0 bytes a frame is the least") for note in table.notes)
     assert any(
         "linear is more than 3% off the bytes asked for on 2 of 2 films" in note
-        for note in across_table(results).notes
+        for note in across_films_table(results).notes
     )
-    beside = beside_references(results, results.films[0])
+    beside = reference_table(results, results.films[0])
     assert beside is not None
     row = cells(beside, "linear (codec)")
     assert row[BYTES] == "– / 20"
@@ -155,7 +160,7 @@ def test_a_small_lead_is_called_small(results: Results) -> None:
         if one.model == "blurry" and one.trained_on == one.watched:
             for part in ("seen", "held_out"):
                 one.scores["lpips"][part].mean = 0.1059
-    said = " ".join(winners(results))
+    said = " ".join(who_is_ahead(results))
     assert "next is blurry with 0.106 at 14.2 bytes per frame, a small lead of 0.001" in said
     assert "Among the models it leads on 1 of 2 films." in said
 
@@ -166,14 +171,14 @@ def test_options_and_machines_never_share_a_row(results: Results) -> None:
     away = record("sharp", "alpha")
     away.environment = ENVIRONMENT.model_copy(update={"device": "cuda", "device_name": "GPU"})
     results.records += [wide, away]
-    names = [row.name for row in standings(results, "alpha") if row.model == "sharp"]
+    names = [row.name for row in result_rows(results, "alpha") if row.model == "sharp"]
     assert names == ["sharp (width=16) on A", "sharp (width=64) on A", "sharp (width=16) on B"]
     on_beta = record("sharp", "beta")
     on_beta.environment = away.environment
     results.records.append(on_beta)
     # The row has another name in this table than in one of beta alone; it still leads there.
-    assert "sharp (width=16) on B has the lowest LPIPS" in " ".join(winners(results))
-    assert "Among the models it leads on 2 of 2 films" in " ".join(winners(results))
+    assert "sharp (width=16) on B has the lowest LPIPS" in " ".join(who_is_ahead(results))
+    assert "Among the models it leads on 2 of 2 films" in " ".join(who_is_ahead(results))
     table = film_table(results, results.films[0])
     assert table.columns[-1] == ("on",)
     assert {row.cells[-1].text for row in table.rows} == {"A", "B"}
@@ -186,7 +191,7 @@ def test_a_model_trained_elsewhere_is_in_no_table_of_a_film_and_in_no_mean(
     visitor.trained_on = "beta"
     results.records.append(visitor)
     assert named(results, "sharp").value(score("psnr", "held_out")).mean == pytest.approx(22.956)
-    assert [row.name for row in standings(results, "alpha")].count("sharp") == 1
+    assert [row.name for row in result_rows(results, "alpha")].count("sharp") == 1
     assert named(results, "sharp", "alpha").records[0].trained_on == "alpha"
 
 
@@ -197,7 +202,7 @@ def test_without_lpips_the_first_metric_gives_the_order(results: Results) -> Non
     found = ranking(results)
     assert found is not None
     assert (found.metric.name, found.part) == ("psnr", "held_out")
-    assert [row.name for row in across_table(results).rows][:2] == ["blurry", "sharp"]
+    assert [row.name for row in across_films_table(results).rows][:2] == ["blurry", "sharp"]
 
 
 def test_without_held_out_frames_the_seen_ones_give_the_order(results: Results) -> None:
@@ -218,8 +223,8 @@ def test_unequal_training_is_told(results: Results) -> None:
     for one in results.records:
         if one.model == "sharp" and one.spent:
             one.spent.frames = 2400
-    assert "2,400 for sharp" in training(results)[0]
-    assert "training frames differ" in training(results)[0]
+    assert "2,400 for sharp" in training_received(results)[0]
+    assert "training frames differ" in training_received(results)[0]
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
@@ -293,7 +298,7 @@ def test_names_of_crowded_points_do_not_overlap() -> None:
     place.plot([p.x for p in points], [p.y for p in points], "o")
     place.margins(0.3)
     canvas.draw()
-    boxes = name_points(canvas.get_renderer(), place, points)
+    boxes = label_points(canvas.get_renderer(), place, points)
     drawn = [text.get_window_extent(canvas.get_renderer()) for text in place.texts]
     assert len(boxes) == len(drawn) == 9
     panel = place.get_window_extent()
@@ -307,7 +312,7 @@ def test_names_of_crowded_points_do_not_overlap() -> None:
 
 
 def test_hostile_names_are_known_by_what_is_left_of_them(results: Results) -> None:
-    assert one_line(HOSTILE_MODEL) in {row.name for row in standings(results)}
+    assert one_line(HOSTILE_MODEL) in {row.name for row in result_rows(results)}
 
 
 def test_latents_are_judged_by_the_length_of_the_film(results: Results) -> None:
@@ -318,7 +323,7 @@ def test_latents_are_judged_by_the_length_of_the_film(results: Results) -> None:
     assert note.startswith("beta: a latent of 16 numbers")
 
 
-def rows_of(numbers: dict[str, list[float]]) -> list[Standing]:
+def rows_of(numbers: dict[str, list[float]]) -> list[ResultRow]:
     """A row a name, with LPIPS on held-out frames of one film from so many seeds."""
     found = []
     for name, values in numbers.items():
@@ -328,7 +333,7 @@ def rows_of(numbers: dict[str, list[float]]) -> list[Standing]:
             one.scores = {"lpips": {"held_out": summary_of(value)}}
             records.append(one)
         role = "reference" if name.startswith("ref") else "model"
-        found.append(Standing(name, name, role, "A", tuple(records), ()))
+        found.append(ResultRow(name, name, role, "A", tuple(records), ()))
     return found
 
 
@@ -339,9 +344,9 @@ BY_LPIPS = Ranking(LPIPS, "held_out")
 def test_a_row_that_scatters_is_not_bold_for_it() -> None:
     steady = {"ref": [0.030], "steady": [0.040, 0.041, 0.042], "other": [0.060, 0.061, 0.062]}
     wild = {"wild": [0.020, 0.050, 0.080]}
-    assert best_of(rows_of(steady), BY_LPIPS) == {"ref"}
+    assert best_rows(rows_of(steady), BY_LPIPS) == {"ref"}
     # Beside a row that scatters the spread is unknown for all, and nothing is bold behind another.
-    bold = best_of(rows_of(steady | wild), BY_LPIPS)
+    bold = best_rows(rows_of(steady | wild), BY_LPIPS)
     assert "wild" not in bold or "steady" in bold
 
 
@@ -349,14 +354,14 @@ def test_two_seeds_are_no_spread() -> None:
     [one, other] = [BY_LPIPS.value(row) for row in rows_of({"a": [0.1, 0.1], "b": [0.2, 0.3]})]
     assert one is not None and other is not None
     assert (one.spread, one.seeds, other.spread, other.seeds) == (None, 2, None, 2)
-    assert not one.known and BY_LPIPS.beats(one, other)
+    assert not one.spread_known and BY_LPIPS.beats(one, other)
 
 
 def test_what_is_printed_alike_is_level() -> None:
     [one, other] = [BY_LPIPS.value(row) for row in rows_of({"a": [0.10001], "b": [0.10002]})]
     assert one is not None and other is not None
     assert not BY_LPIPS.beats(one, other)
-    assert best_of(rows_of({"a": [0.10001], "b": [0.10002], "c": [0.3]}), BY_LPIPS) == {"a", "b"}
+    assert best_rows(rows_of({"a": [0.10001], "b": [0.10002], "c": [0.3]}), BY_LPIPS) == {"a", "b"}
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -366,7 +371,7 @@ def test_equal_models_seldom_win(seeds: int) -> None:
     for _ in range(draws):
         values = 0.5 + 0.1 * random.standard_normal((2, seeds))
         names = {"a": values[0].tolist(), "b": values[1].tolist()}
-        rows = [Standing(n, n, "model", "A", (), ()) for n in names]
+        rows = [ResultRow(n, n, "model", "A", (), ()) for n in names]
         numbers_of = {
             name: Value(np.mean(v), np.std(v, ddof=1), 1, seeds) for name, v in names.items()
         }
@@ -374,7 +379,7 @@ def test_equal_models_seldom_win(seeds: int) -> None:
         wins += BY_LPIPS.beats(one, other) or BY_LPIPS.beats(other, one)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Ranking, "value", lambda _, row: numbers_of[row.name])  # noqa: B023
-            bold += len(best_of(rows, BY_LPIPS)) == 1
+            bold += len(best_rows(rows, BY_LPIPS)) == 1
     # A test at 95% is wrong in 5%, and 1,000 draws are within 1.4% of that.
     assert wins / draws < 0.065
     assert bold / draws < 0.065
@@ -387,7 +392,7 @@ def test_ratios_have_geometric_means_over_seeds_and_films() -> None:
         one = record("sharp", film, seed=seed)
         one.scores = {"sharpness": {"held_out": summary_of(value)}}
         records.append(one)
-    row = Standing("sharp", "sharp", "model", "A", tuple(records), ())
+    row = ResultRow("sharp", "sharp", "model", "A", tuple(records), ())
     found = Ranking(sharpness, "held_out").value(row)
     assert found is not None and found.mean == pytest.approx(2.0), "of 1 and 4"
     [alpha] = [Ranking(sharpness, "held_out").value(row.on("alpha"))]
@@ -403,7 +408,7 @@ def test_whatever_reference_is_ahead_the_first_sentence_says_so(
         if one.model == model and one.trained_on == one.watched:
             one.kind = kind
             one.scores["lpips"]["held_out"].mean = 0.01
-    said = winners(results)
+    said = who_is_ahead(results)
     first = said[0] if "LPIPS" in said[0] else said[1]
     name = f"the codec {model}" if kind == "codec" else model
     assert first.startswith(
@@ -439,12 +444,12 @@ def test_old_records_say_what_they_do_not_hold(results: Results) -> None:
     for one in results.records:
         one.unequal_terms = one.tuned_on = None
     assert "are from before it was noted which models" in unequal_terms(results)[-1]
-    assert "do not say which films the defaults were chosen on" in tuning(results)[0]
+    assert "do not say which films the defaults were chosen on" in tuning_films(results)[0]
 
 
 def test_training_times_are_of_one_model_each(results: Results) -> None:
     for one in results.records:
         if one.model == "sharp" and one.spent:
             one.spent.seconds = 377.0
-    said = training(results)[1]
+    said = training_received(results)[1]
     assert said.endswith("Training time: blurry 30.0 s, sharp 6 min 17 s.")

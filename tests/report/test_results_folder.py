@@ -22,9 +22,9 @@ from zoo.report.results_folder import (
     check_folder,
     named,
     new_report,
-    ours,
-    put_in_place,
     read_results,
+    replace_report,
+    report_files,
 )
 from zoo.report.write import write_report
 
@@ -57,7 +57,7 @@ def put(folder: Path, text: str, *names: str) -> Results:
 
 def replace(folder: Path, text: str, *names: str) -> None:
     with new_report(folder) as new:
-        put_in_place(new, folder, put(new, text, *names))
+        replace_report(new, folder, put(new, text, *names))
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_a_merge_over_a_merge_leaves_nothing_outside_changed(tmp_path: Path, vic
 def test_every_file_of_a_report_is_known_to_be_one(tmp_path: Path) -> None:
     folder, results = strangers(tmp_path)
     write_report(results, folder)
-    assert set(contents(folder)) <= ours(results)
+    assert set(contents(folder)) <= report_files(results)
     assert read_json(folder / "results.json", Results) == results
 
 

@@ -26,15 +26,20 @@ from tests.report.synthetic_results import (
 )
 from zoo.base.records import LatentInfo, Record, Results
 from zoo.report import numbers
-from zoo.report.aggregate import Standing
+from zoo.report.aggregate import ResultRow
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.cross_film import crossing_findings
-from zoo.report.failure_slices import TRAITS, failings, weakness_notes
-from zoo.report.findings import order, winners
+from zoo.report.cross_film import cross_film_findings
+from zoo.report.failure_slices import SLICE_KINDS, failure_findings, failure_notes
+from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.gpu_section import gpu_sections
-from zoo.report.protocol import latent_notes, training, tuning, unequal_terms
-from zoo.report.rate_distortion import difference_table
-from zoo.report.score_tables import across_table, film_table, interval_note, takedown_rule
+from zoo.report.protocol import latent_notes, training_received, tuning_films, unequal_terms
+from zoo.report.rate_distortion import bjontegaard_table
+from zoo.report.score_tables import (
+    across_films_table,
+    film_table,
+    interval_note,
+    takedown_explanation,
+)
 from zoo.report.table import failure_note
 from zoo.report.write import write_report
 
@@ -104,65 +109,76 @@ def without(results: Results, metric: str, part: str) -> Results:
     return results
 
 
-def who_is_ahead() -> Iterator[tuple[str, list[str]]]:
+def findings_of_who_is_ahead() -> Iterator[tuple[str, list[str]]]:
     pca = {"pca": [(0.4, 20.0)]}
-    yield "the models are ahead of every reference", winners(results_of(TWO, pca))
-    yield "without references, on one film", winners(results_of(TWO, films=("alpha",)))
-    yield "a reference is ahead in one metric", winners(results_of(TWO, {"pca": [(0.3, 30.0)]}))
-    yield "a reference is ahead in both", winners(results_of(TWO, {"pca": [(0.01, 30.0)]}))
+    yield "the models are ahead of every reference", who_is_ahead(results_of(TWO, pca))
+    yield "without references, on one film", who_is_ahead(results_of(TWO, films=("alpha",)))
+    yield (
+        "a reference is ahead in one metric",
+        who_is_ahead(results_of(TWO, {"pca": [(0.3, 30.0)]})),
+    )
+    yield "a reference is ahead in both", who_is_ahead(results_of(TWO, {"pca": [(0.01, 30.0)]}))
     many = {f"ref{number}": [(0.01 * number, 30.0)] for number in range(1, 7)}
-    yield "many references are ahead", winners(results_of(TWO, many))
+    yield "many references are ahead", who_is_ahead(results_of(TWO, many))
     yield (
         "codecs are ahead",
-        winners(results_of(TWO, pca, {"x264": [(0.02, 30.0)], "x265": [(0.03, 31.0)]}, ("alpha",))),
+        who_is_ahead(
+            results_of(TWO, pca, {"x264": [(0.02, 30.0)], "x265": [(0.03, 31.0)]}, ("alpha",))
+        ),
     )
-    yield "a reference is level", winners(results_of(TWO, {"pca": [(0.1, 26.0)]}))
+    yield "a reference is level", who_is_ahead(results_of(TWO, {"pca": [(0.1, 26.0)]}))
     sizes = {"sharp": 28.4, "blurry": 9.6, "x264": 62.0, "pca": 30.1}
-    yield "models of two sizes", winners(sized(results_of(TWO, pca), sizes))
+    yield "models of two sizes", who_is_ahead(sized(results_of(TWO, pca), sizes))
     ahead = results_of(TWO, {"pca": [(0.05, 27.0)]}, {"x264": [(0.02, 30.0)]})
-    yield "references of another size are ahead", winners(sized(ahead, sizes))
+    yield "references of another size are ahead", who_is_ahead(sized(ahead, sizes))
     three_sizes = {"large": [(0.1, 24.0)], "medium": [(0.2, 23.0)], "small": [(0.3, 26.0)]}
     bytes_of = {"large": 180.0, "medium": 60.0, "small": 20.0}
-    yield "models of three sizes", winners(sized(results_of(three_sizes), bytes_of))
-    yield "a constant model", winners(sized(results_of(TWO), {"sharp": 14.0, "blurry": 0.0}))
-    yield "the one model", winners(results_of({"sharp": [(0.1, 22.0)]}, pca))
-    yield "a small lead", winners(results_of({"sharp": [(0.1, 22.0)], "near": [(0.101, 21.9)]}))
+    yield "models of three sizes", who_is_ahead(sized(results_of(three_sizes), bytes_of))
+    yield "a constant model", who_is_ahead(sized(results_of(TWO), {"sharp": 14.0, "blurry": 0.0}))
+    yield "the one model", who_is_ahead(results_of({"sharp": [(0.1, 22.0)]}, pca))
+    yield (
+        "a small lead",
+        who_is_ahead(results_of({"sharp": [(0.1, 22.0)], "near": [(0.101, 21.9)]})),
+    )
     three = {
         "one": [(0.10, 20.0), (0.20, 20.1), (0.30, 20.2)],
         "two": [(0.25, 22.0), (0.20, 22.1), (0.22, 22.2)],
     }
-    yield "three seeds: level in one metric, ahead in the other", winners(results_of(three))
-    yield "two seeds", winners(results_of({"one": [(0.1, 20), (0.2, 21)], "two": [(0.3, 22)] * 2}))
-    yield "one row with fewer seeds", winners(results_of({**three, "few": [(0.5, 15.0)]}))
+    yield "three seeds: level in one metric, ahead in the other", who_is_ahead(results_of(three))
+    yield (
+        "two seeds",
+        who_is_ahead(results_of({"one": [(0.1, 20), (0.2, 21)], "two": [(0.3, 22)] * 2})),
+    )
+    yield "one row with fewer seeds", who_is_ahead(results_of({**three, "few": [(0.5, 15.0)]}))
     left_out = results_of({**TWO, "late": [(0.2, 20.0)], "later": [(0.2, 20.0)]})
     left_out.records = [
         one for one in left_out.records if "late" not in one.model or one.trained_on == "alpha"
     ]
-    yield "models that did not get through every film", winners(left_out)
+    yield "models that did not get through every film", who_is_ahead(left_out)
     seen = without(without(results_of(TWO, pca), "lpips", "held_out"), "psnr", "held_out")
-    yield "nothing held out", winners(seen)
+    yield "nothing held out", who_is_ahead(seen)
     ratio = results_of(TWO)
     ratio.metrics = [metric for metric in ratio.metrics if metric.name == "sharpness"]
     for index, one in enumerate(ratio.records):
         one.scores = {"sharpness": {"held_out": summary(0.5 + index / 10)}}
-    yield "only a ratio", winners(ratio)
-    yield "no metric", winners(changed(results_of(TWO), scores={}))
-    yield "no model", winners(results_of({}, pca))
+    yield "only a ratio", who_is_ahead(ratio)
+    yield "no metric", who_is_ahead(changed(results_of(TWO), scores={}))
+    yield "no model", who_is_ahead(results_of({}, pca))
 
 
 def films_that_overlap() -> Iterator[tuple[str, list[str]]]:
     results = results_of(TWO, films=("alpha", "beta", "gamma"))
     results.films[0].overlaps = {"beta": 0.55, "gamma": 0.0}
     results.records += _crossed(TWO, ("alpha", "beta", "gamma"))
-    yield "two of three films overlap: who is ahead", winners(results)[-2:]
-    yield "two of three films overlap: other films", crossing_findings(results)
+    yield "two of three films overlap: who is ahead", who_is_ahead(results)[-2:]
+    yield "two of three films overlap: other films", cross_film_findings(results)
     results.films[1].overlaps = {"alpha": 0.1, "gamma": 0.03}
-    yield "two pairs overlap", [*winners(results)[-3:], *crossing_findings(results)]
+    yield "two pairs overlap", [*who_is_ahead(results)[-3:], *cross_film_findings(results)]
     results.films[0].overlaps = {"beta": 0.55, "gamma": 0.2}
-    yield "every pair overlaps", crossing_findings(results)
+    yield "every pair overlaps", cross_film_findings(results)
     for one in results.films:
         one.overlaps = None
-    yield "by reconstructions, in old records", winners(results)[-2:]
+    yield "by reconstructions, in old records", who_is_ahead(results)[-2:]
 
 
 def _crossed(models: Scores, films: Sequence[str]) -> list[Record]:
@@ -190,28 +206,30 @@ def other_films() -> Iterator[tuple[str, list[str]]]:
     ):
         results = results_of(models)
         results.records += _crossed(models, ("alpha", "beta"))
-        yield title, crossing_findings(results)
+        yield title, cross_film_findings(results)
     results = results_of(TWO)
     results.metrics = [metric for metric in results.metrics if metric.name == "psnr"]
     results.records += _crossed(TWO, ("alpha", "beta"))
-    yield "by a metric that is better the higher", crossing_findings(results)
+    yield "by a metric that is better the higher", cross_film_findings(results)
 
 
 def orders() -> Iterator[tuple[str, list[str]]]:
-    yield "the metrics disagree", order(results_of(TWO))
-    yield "they agree", order(results_of({"good": [(0.1, 26.0)], "bad": [(0.3, 20.0)]}))
+    yield "the metrics disagree", why_in_this_order(results_of(TWO))
+    yield "they agree", why_in_this_order(results_of({"good": [(0.1, 26.0)], "bad": [(0.3, 20.0)]}))
     bytes_of = {"sharp": 28.4, "blurry": 9.6}
-    yield "they disagree and differ in size", order(sized(results_of(TWO), bytes_of))
+    yield "they disagree and differ in size", why_in_this_order(sized(results_of(TWO), bytes_of))
     three = {"a": [(0.1, 26.0)], "b": [(0.2, 24.0)], "c": [(0.3, 25.0)]}
-    yield "three models", order(results_of(three))
-    yield "one other pair is level", order(results_of({**three, "c": [(0.3, 24.0)]}))
+    yield "three models", why_in_this_order(results_of(three))
+    yield "one other pair is level", why_in_this_order(results_of({**three, "c": [(0.3, 24.0)]}))
     yield (
         "more pairs are level",
-        order(results_of({**three, "c": [(0.3, 24.0)], "d": [(0.3, 22.0)], "e": [(0.4, 22.0)]})),
+        why_in_this_order(
+            results_of({**three, "c": [(0.3, 24.0)], "d": [(0.3, 22.0)], "e": [(0.4, 22.0)]})
+        ),
     )
     psnr = results_of(TWO)
     psnr.metrics = [metric for metric in psnr.metrics if metric.name == "psnr"]
-    yield "by a metric that is better the higher", order(psnr)
+    yield "by a metric that is better the higher", why_in_this_order(psnr)
     slow = results_of(TWO)
     for one in slow.records:
         if one.model == "sharp" and one.cost and one.cost.train:
@@ -220,11 +238,11 @@ def orders() -> Iterator[tuple[str, list[str]]]:
             one.cost.train = timing
         elif one.cost and one.cost.train:
             one.cost.train.lower_quartile = one.cost.train.upper_quartile = 312.0
-    yield "one is slow", order(slow)
+    yield "one is slow", why_in_this_order(slow)
 
 
 def weak_points() -> Iterator[tuple[str, list[str]]]:
-    for trait in TRAITS:
+    for trait in SLICE_KINDS:
         for worse, which in (("low", 0), ("high", 4)):
             for affected in (("sharp",), ("sharp", "blurry")):
                 results = results_of(TWO, films=("alpha",))
@@ -237,9 +255,9 @@ def weak_points() -> Iterator[tuple[str, list[str]]]:
                         bad = one.model in affected and found.lowest == 20.0 * which
                         found.scores = {"lpips": 0.3 if bad else 0.1}
                 title = f"{trait.name}, {worse} end, {numbers.counted(len(affected), 'model')}"
-                yield title, failings(results, results.films[0])
+                yield title, failure_findings(results, results.films[0])
     notes = results_of(TWO, films=("alpha",))
-    yield "the fifths", weakness_notes(notes, notes.films[0])
+    yield "the fifths", failure_notes(notes, notes.films[0])
     for title, models in (
         ("none fails", {"sharp": [(0.1, 20.0)]}),
         ("some fail", {"sharp": [(0.1, 20.0)], "blurry": [(0.2, 20.0)]}),
@@ -251,7 +269,7 @@ def weak_points() -> Iterator[tuple[str, list[str]]]:
                 one.weaknesses = record("blurry", "alpha").weaknesses
             assert one.weaknesses is not None
             one.weaknesses.slices = {}
-        yield title, failings(results, results.films[0])
+        yield title, failure_findings(results, results.films[0])
 
 
 def tables() -> Iterator[tuple[str, list[str]]]:
@@ -261,17 +279,20 @@ def tables() -> Iterator[tuple[str, list[str]]]:
         if one.model == "x264":
             one.note = "20.0 bytes a frame is the least x264 gives here; 16 were asked for"
     results.metrics[0].unavailable = "the weights could not be fetched"
-    yield "notes across films", [*across_table(results).notes]
+    yield "notes across films", [*across_films_table(results).notes]
     yield "notes of a film", [*film_table(results, results.films[0]).notes]
     lacking = results_of(TWO)
     del lacking.records[0].scores["psnr"]["held_out"]
     del lacking.records[1].scores["psnr"]["held_out"]
-    yield "a number is missing", [*across_table(lacking).notes]
+    yield "a number is missing", [*across_films_table(lacking).notes]
     for count in (1, 2):
         bare = results_of(TWO)
         for one in bare.films[:count]:
             one.held_out_frames = 0
-        yield f"nothing held out of {numbers.counted(count, 'film')}", [*across_table(bare).notes]
+        yield (
+            f"nothing held out of {numbers.counted(count, 'film')}",
+            [*across_films_table(bare).notes],
+        )
     for title, seen, held_out in (("old records", None, None), ("few shots", 9, 1), ("", 3, 2)):
         few = results_of(TWO)
         for one in few.records:
@@ -285,11 +306,11 @@ def tables() -> Iterator[tuple[str, list[str]]]:
     yield (
         "rows that did not get through",
         [
-            failure_note(Standing("m", "m", "model", "A", good, bad), films)
+            failure_note(ResultRow("m", "m", "model", "A", good, bad), films)
             for good, bad in (((worked,), ()), ((), (broke,)), ((worked,), (broke,)))
         ]
         + [
-            failure_note(Standing("m", "m", "model", "A", (worked, broke), (broke,)), films[:1]),
+            failure_note(ResultRow("m", "m", "model", "A", (worked, broke), (broke,)), films[:1]),
         ],
     )
 
@@ -300,13 +321,13 @@ def rules() -> Iterator[tuple[str, list[str]]]:
         for one in results.records:
             assert one.takedown is not None
             one.takedown.every, one.takedown.comparable = step, frames
-        yield f"the takedown rule, step {step}", [takedown_rule(results, results.films[0])]
+        yield f"the takedown rule, step {step}", [takedown_explanation(results, results.films[0])]
     yield "ordinals", [numbers.every(step) for step in (1, 2, 3, 4, 11, 12, 13, 21, 22, 103, 111)]
 
 
 def terms() -> Iterator[tuple[str, list[str]]]:
     results = results_of(TWO)
-    yield "equal training", training(results)
+    yield "equal training", training_received(results)
     for one in results.records:
         if one.model == "sharp":
             assert one.spent and one.latent
@@ -314,12 +335,12 @@ def terms() -> Iterator[tuple[str, list[str]]]:
             one.latent.decoder_bytes = 16_000_000
             one.unequal_terms = ["each step also trains on as many warped copies."]
             one.tuned_on = ["beta", "elsewhere"]
-    yield "unequal training", training(results)
+    yield "unequal training", training_received(results)
     yield "unequal terms", unequal_terms(results)
-    yield "tuning films", tuning(results)
-    yield "no tuning films", tuning(results_of(TWO))
+    yield "tuning films", tuning_films(results)
+    yield "no tuning films", tuning_films(results_of(TWO))
     old = changed(results_of(TWO), unequal_terms=None, tuned_on=None, waivers=None)
-    yield "old records", [*unequal_terms(old), *tuning(old)]
+    yield "old records", [*unequal_terms(old), *tuning_films(old)]
     yield "records that know no waivers", unequal_terms(changed(results_of(TWO), waivers=None))
     broken = results_of(TWO)
     for one in broken.records:
@@ -327,7 +348,7 @@ def terms() -> Iterator[tuple[str, list[str]]]:
             one.waivers = {"batch invariant": "it normalises by the batch", "trains": "not | all"}
         else:
             one.waivers = {"trains on every frame": "the last ones are dropped"}
-    table = across_table(broken)
+    table = across_films_table(broken)
     yield "waivers", [*(row.name for row in table.rows), *table.notes]
     yield "long latents", latent_notes(results)
 
@@ -356,7 +377,7 @@ def curves() -> Iterator[tuple[str, list[str]]]:
             assert one.latent is not None
             one.latent.coded_bytes, one.options = 10_000.0 + size, {"bytes_a_frame": size}
             results.records.append(one)
-        found = difference_table(results, results.films[0])
+        found = bjontegaard_table(results, results.films[0])
         yield f"a codec at {numbers.counted(rates, 'rate')}", [str(found)]
 
 
@@ -379,7 +400,7 @@ def whole_report() -> Iterator[tuple[str, list[str]]]:
 
 
 CHAPTERS = {
-    "Who is ahead": who_is_ahead,
+    "Who is ahead": findings_of_who_is_ahead,
     "Films that overlap": films_that_overlap,
     "Other films": other_films,
     "Why in this order": orders,

@@ -119,9 +119,9 @@ def compare(
     from zoo.plugins.registry import registry
     from zoo.report.numbers import counted
     from zoo.report.plugin_sections import section_registry
-    from zoo.report.results_folder import check_folder, new_report, put_in_place
+    from zoo.report.results_folder import check_folder, new_report, replace_report
     from zoo.report.terminal import summary
-    from zoo.report.write import draw_report
+    from zoo.report.write import build_report
     from zoo.training.jobs import MOST_THREADS, Settings, whole_number
 
     if not 0 <= videos < math.inf:
@@ -231,8 +231,8 @@ def compare(
                     where.here,
                     videos,
                 )
-                draw_report(results, new, new, gpu=folder)
-            put_in_place(new, folder, results)
+                build_report(results, new, new, gpu=folder)
+            replace_report(new, folder, results)
     report = folder / "report.md"
     console.print(summary(results))
     console.print(f"report: {report}", markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from zoo.base.text import one_line
 from zoo.compare.known import config_of
 from zoo.compare.plan import Cell
 from zoo.films.film import Film
-from zoo.report.results_folder import MARK, RESULTS, TEXTS, read_results
+from zoo.report.results_folder import MERGE_MARKER, RESULTS, TEXTS, read_results
 from zoo.training.jobs import Settings
 
 _NAMED = 4
@@ -66,7 +66,7 @@ def _found(
     metrics: Iterable[str],
 ) -> str | None:
     """What is in the folder that would be lost, in words; None where nothing would."""
-    if (folder / MARK).exists():
+    if (folder / MERGE_MARKER).exists():
         return "a merge of several results"
     if not (folder / RESULTS).exists():
         texts = [name for name in TEXTS if (folder / name).exists()]

@@ -14,7 +14,7 @@ from zoo.base.text import file_names
 from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.pictures import frame_scores
 from zoo.films.film import Film
-from zoo.report.results_folder import FIGURES, SERIES, bounded
+from zoo.report.results_folder import FIGURES, SERIES, within_size_limit
 
 MOST_FRAMES = 5000
 """Of a film that have their scores in a series; fewer where its rows are very many."""
@@ -36,7 +36,7 @@ def with_series(
         barcode = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
         series = PurePosixPath(SERIES, f"{stems[film.name]}.json")
         draw_barcode(film, results / barcode)
-        scores = bounded(series_of(workspace, film, records, metrics))
+        scores = within_size_limit(series_of(workspace, film, records, metrics))
         write_json(results / series, scores, indent=None)
         described.append(
             film.info().model_copy(

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from zoo.base.workspace import written_aside
-from zoo.report.look import GROUND, QUIET, fitted, font
+from zoo.report.look import GROUND, QUIET, fit_text, font
 from zoo.video.convert import Pixels
 
 _WIDEST, _GAP, _LETTERS = 1920, 6, 13
@@ -41,7 +41,7 @@ def write_strip(
         strip.paste(Image.fromarray(picture).resize(size, by), (left, top))
         if text:
             middle = (left + size[0] / 2, top + size[1] + caption / 2)
-            words = fitted(text, size[0], _LETTERS)
+            words = fit_text(text, size[0], _LETTERS)
             pen.text(middle, words, fill=QUIET, font=font(_LETTERS), anchor="mm")
     with written_aside(path) as aside:
         strip.save(aside, format="PNG")

@@ -20,7 +20,7 @@ _Key = tuple[str, str, str, str]
 """Role, model, options and machine: what records of one row have in common."""
 
 
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 """Seeds that a spread needs: two say next to nothing of how far a third would lie."""
 
 
@@ -38,12 +38,12 @@ class Value:
     """Of a reference, which is fitted once: no seed would change it."""
 
     @property
-    def known(self) -> bool:
+    def spread_known(self) -> bool:
         """Whether it is known how far the number would move with other seeds."""
         return self.exact or self.spread is not None
 
 
-def combined(numbers: Iterable[float], ratio: bool = False) -> float:
+def average(numbers: Iterable[float], ratio: bool = False) -> float:
     """The mean of some numbers; of ratios the geometric one, 0 if any of them is not positive."""
     found = list(numbers)
     if not ratio:
@@ -56,17 +56,17 @@ def deviation(numbers: Sequence[float], ratio: bool = False) -> float | None:
 
     Of ratios it is that of their logarithms, times the mean.
     """
-    if len(numbers) < LEAST_SEEDS:
+    if len(numbers) < MIN_SEEDS:
         return None
     if not ratio:
         return statistics.stdev(numbers)
     if min(numbers) <= 0:
         return None
-    return statistics.stdev(map(math.log, numbers)) * combined(numbers, ratio)
+    return statistics.stdev(map(math.log, numbers)) * average(numbers, ratio)
 
 
 @dataclass(frozen=True)
-class Standing:
+class ResultRow:
     """One row of a table: a model or reference with everything it did, on one machine."""
 
     name: str
@@ -88,21 +88,21 @@ class Standing:
         if not cells:
             return None
         by_film = [
-            {seed: combined(numbers, ratio) for seed, numbers in seeds.items()}
+            {seed: average(numbers, ratio) for seed, numbers in seeds.items()}
             for seeds in cells.values()
         ]
-        mean = combined((combined(seeds.values(), ratio) for seeds in by_film), ratio)
+        mean = average((average(seeds.values(), ratio) for seeds in by_film), ratio)
         # Only seeds that have every film: a spread over seeds must not hold one between films.
         shared = sorted(set.intersection(*(set(seeds) for seeds in by_film)))
-        means = [combined((seeds[seed] for seeds in by_film), ratio) for seed in shared]
+        means = [average((seeds[seed] for seeds in by_film), ratio) for seed in shared]
         exact = self.role == "reference" and len(self.seeds) == 1
         return Value(mean, deviation(means, ratio), len(by_film), len(means), exact)
 
-    def on(self, film: str) -> Standing:
+    def on(self, film: str) -> ResultRow:
         """The same row with what it did on one film alone."""
-        return self.only(lambda record: record.watched == film)
+        return self.filtered(lambda record: record.watched == film)
 
-    def only(self, chosen: Callable[[Record], bool]) -> Standing:
+    def filtered(self, chosen: Callable[[Record], bool]) -> ResultRow:
         """The same row with some of its records."""
         return replace(
             self,
@@ -141,7 +141,7 @@ def bytes_a_frame(record: Record) -> float | None:
     return record.latent.coded_bytes if record.latent else None
 
 
-def quantised_bytes(record: Record) -> float | None:
+def quantised_bytes_per_frame(record: Record) -> float | None:
     """What the latent of a frame takes after quantisation; None for a codec."""
     latent = record.latent
     return latent.bits / 8 if latent and latent.bits is not None else None
@@ -168,7 +168,7 @@ def _letter(index: int) -> str:
     return chr(ord("A") + index) if index < 26 else f"A{index}"
 
 
-def standings(results: Results, film: str | None = None) -> list[Standing]:
+def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
     """Gather the records of models that watched the film they were trained on, one or every film.
 
     Different options and machines never share a row; seeds do.
@@ -183,16 +183,16 @@ def standings(results: Results, film: str | None = None) -> list[Standing]:
     )
 
 
-def complete(results: Results, role: str) -> list[Standing]:
+def complete_rows(results: Results, role: str) -> list[ResultRow]:
     """The models or references that got through every film: their means can be compared."""
     return [
         row
-        for row in standings(results)
+        for row in result_rows(results)
         if row.role == role and len(row.films) == len(results.films)
     ]
 
 
-def crossings(results: Results) -> list[Standing]:
+def cross_film_rows(results: Results) -> list[ResultRow]:
     """Gather all records by model, whatever it was trained on and watched.
 
     Codecs are left out: they code every film anew.
@@ -200,7 +200,7 @@ def crossings(results: Results) -> list[Standing]:
     return _gathered(results, [record for record in results.records if record.kind != "codec"])
 
 
-def _gathered(results: Results, records: list[Record]) -> list[Standing]:
+def _gathered(results: Results, records: list[Record]) -> list[ResultRow]:
     letters = machines(results)
     good: dict[_Key, list[Record]] = {}
     for record in records:
@@ -213,7 +213,7 @@ def _gathered(results: Results, records: list[Record]) -> list[Standing]:
     keys = list(dict.fromkeys([*good, *failures]))
     names = _names(keys)
     return [
-        Standing(
+        ResultRow(
             name=names[key],
             model=key[1],
             role=key[0],
@@ -266,28 +266,28 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
 
 
 LATENT, BYTES = "latent", "bytes_a_frame"
-SIZES = (LATENT, BYTES)
+SIZE_OPTIONS = (LATENT, BYTES)
 """The options that set a rate: numbers a frame of a model, bytes a frame of a codec."""
 
 
-def sizes(results: Results) -> list[int]:
+def latent_sizes(results: Results) -> list[int]:
     """The sizes of the latent that were compared, in numbers a frame, ascending."""
     found = {_size_option(record, LATENT) for record in results.records}
     return sorted(size for size in found if size is not None)
 
 
-def main_size(results: Results) -> int | None:
+def main_latent_size(results: Results) -> int | None:
     """The size that tables are of, the middle one of a sweep; None where there is but one."""
-    found = sizes(results)
+    found = latent_sizes(results)
     return found[len(found) // 2] if len(found) > 1 else None
 
 
-def at_main_size(results: Results) -> Results:
+def at_main_latent_size(results: Results) -> Results:
     """The results at one size of the latent, and of codecs at the bytes that these latents take.
 
     A larger latent is better at anything: rows of several sizes would be compared by size alone.
     """
-    main = main_size(results)
+    main = main_latent_size(results)
     if main is None:
         return results
     kept = [record for record in results.records if _size_option(record, LATENT) in (None, main)]
@@ -295,7 +295,7 @@ def at_main_size(results: Results) -> Results:
     taken = {
         size
         for record in kept
-        if record.role == "model" and (size := quantised_bytes(record)) is not None
+        if record.role == "model" and (size := quantised_bytes_per_frame(record)) is not None
     }
     # The nearest of those that there are: a window that is not full takes more than it declares.
     # Where every model failed the latents have eight bits a number.

@@ -8,18 +8,18 @@ from itertools import groupby
 from zoo.base.records import Cost, Memory, Record, Results
 from zoo.base.text import one_line
 from zoo.report import numbers
-from zoo.report.aggregate import Measure, Standing, machine_key, machines, standings
-from zoo.report.ranking import in_order, ranking
+from zoo.report.aggregate import Measure, ResultRow, machine_key, machines, result_rows
+from zoo.report.ranking import ranking, sort_rows
 from zoo.report.table import (
     Column,
     Table,
+    build_table,
     bytes_column,
-    draw,
-    machine_column,
-    mean,
+    dash_for_codec,
+    machine_columns,
+    mean_value,
     pair,
     throughput,
-    unless_codec,
 )
 
 TIMINGS = (
@@ -30,7 +30,7 @@ TIMINGS = (
 
 def cost_table(results: Results) -> Table | None:
     """Speed, memory, arithmetic and energy, row by row; None where nothing was measured."""
-    rows = in_order(standings(results), ranking(results), films=len(results.films))
+    rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
     rows = [row for row in rows if any(record.cost for record in row.records)]
     if not rows:
         return None
@@ -43,7 +43,9 @@ def cost_table(results: Results) -> Table | None:
         Column(("memory to train", "/ round trip"), _pair("train_memory", "round_trip_memory")),
         Column(
             ("param-", "eters"),
-            lambda row: unless_codec(row, numbers.scaled(mean(row, lambda r: r.parameters))),
+            lambda row: dash_for_codec(
+                row, numbers.scaled(mean_value(row, lambda r: r.parameters))
+            ),
         ),
         Column(
             ("multiply-adds to", "encode / decode"),
@@ -59,7 +61,7 @@ def cost_table(results: Results) -> Table | None:
         columns.append(Column(heading, _pair("train_joules", "round_trip_joules")))
     if any(record.environment.compile != "none" for row in rows for record in row.records):
         columns.append(Column(("training", "compiled"), _compiled))
-    return draw(rows, [*columns, *machine_column(results)], results.films, _notes(rows))
+    return build_table(rows, [*columns, *machine_columns(results)], results.films, _notes(rows))
 
 
 def timing_protocol(results: Results) -> list[str]:
@@ -105,18 +107,18 @@ def _figure(name: str) -> Measure:
     return measure
 
 
-def _has(row: Standing, name: str) -> bool:
-    return mean(row, _figure(name)) is not None
+def _has(row: ResultRow, name: str) -> bool:
+    return mean_value(row, _figure(name)) is not None
 
 
-def _missing(row: Standing, name: str) -> str:
+def _missing(row: ResultRow, name: str) -> str:
     """What was asked for and could not be had is `n/a`; what does not apply has a dash."""
     asked = any(record.cost and name in record.cost.unavailable for record in row.records)
     return numbers.NOT_AVAILABLE if asked else numbers.NOT_APPLICABLE
 
 
-def _one(row: Standing, name: str) -> str:
-    value = mean(row, _figure(name))
+def _one(row: ResultRow, name: str) -> str:
+    value = mean_value(row, _figure(name))
     if value is None:
         return _missing(row, name)
     if "memory" in name:
@@ -128,20 +130,20 @@ def _one(row: Standing, name: str) -> str:
     return numbers.scaled(value)
 
 
-def _pair(first: str, second: str) -> Callable[[Standing], str]:
+def _pair(first: str, second: str) -> Callable[[ResultRow], str]:
     return lambda row: pair(_one(row, first), _one(row, second))
 
 
-def _speed(kind: str) -> Callable[[Standing], str]:
-    def text(row: Standing) -> str:
-        value = mean(row, throughput(kind))
+def _speed(kind: str) -> Callable[[ResultRow], str]:
+    def text(row: ResultRow) -> str:
+        value = mean_value(row, throughput(kind))
         return _missing(row, kind) if value is None else numbers.significant(value)
 
     return text
 
 
-def _speeds(kind: str) -> Callable[[Standing], str]:
-    def text(row: Standing) -> str:
+def _speeds(kind: str) -> Callable[[ResultRow], str]:
+    def text(row: ResultRow) -> str:
         together = _speed(kind)(row)
         # A codec codes no frame alone.
         return together if row.codec else pair(together, _speed(f"{kind}_one")(row))
@@ -149,12 +151,12 @@ def _speeds(kind: str) -> Callable[[Standing], str]:
     return text
 
 
-def _compiled(row: Standing) -> str:
+def _compiled(row: ResultRow) -> str:
     modes = dict.fromkeys(one_line(record.environment.compile, 40) for record in row.records)
     return ", ".join(modes)
 
 
-def _notes(rows: list[Standing]) -> list[str]:
+def _notes(rows: list[ResultRow]) -> list[str]:
     """Why figures are missing, each reason once with whose figures it cost."""
     missing: dict[str, dict[str, set[str]]] = {}
     for row in rows:

@@ -19,19 +19,27 @@ from matplotlib.patches import Rectangle
 from zoo.base.records import FilmInfo, Part, Record, Results
 from zoo.base.text import one_line
 from zoo.report import look, numbers
-from zoo.report.aggregate import LEAST_SEEDS, Standing, Value, combined, crossings, deviation
-from zoo.report.figure import axis_label, dress, key, named, new_figure, save, title
-from zoo.report.ranking import Ranking, in_order, measured, ranking
+from zoo.report.aggregate import MIN_SEEDS, ResultRow, Value, average, cross_film_rows, deviation
+from zoo.report.figure import (
+    add_legend,
+    axis_label,
+    new_figure,
+    row_label,
+    save_figure,
+    set_title,
+    style_axes,
+)
+from zoo.report.ranking import Ranking, is_measured, ranking, sort_rows
 from zoo.report.table import (
     Cell,
     Row,
     Table,
-    bytes_beside,
     bytes_column,
+    bytes_relative_to,
     bytes_text,
-    fixed,
-    said,
-    shown_name,
+    display_name,
+    fixed_value,
+    value_with_unit,
 )
 
 OVERLAP = 0.02
@@ -46,14 +54,15 @@ class Overlap:
     other: str
     share: float
     """Of the frames of `film`, those that match a frame of `other`."""
-    drawn_by: str | None
+    reconstructed_by: str | None
     """The row whose reconstructions of `film` were compared; None where its own frames were."""
 
     @property
     def sentence(self) -> str:
         """What overlaps, and by how much."""
         film, other = one_line(self.film, 60), one_line(self.other, 60)
-        which = f" as {one_line(self.drawn_by, 60)} reconstructs them" if self.drawn_by else ""
+        by = self.reconstructed_by
+        which = f" as {one_line(by, 60)} reconstructs them" if by else ""
         return (
             f"{film} and {other} overlap: {numbers.percent(self.share)} of the frames of {film}"
             f"{which} match a frame of {other}."
@@ -101,7 +110,7 @@ def overlap_sentences(results: Results) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Crossed:
+class MatrixCell:
     """What a model makes of one film after it was trained on one."""
 
     value: Value | None
@@ -115,14 +124,14 @@ class Crossed:
 class Matrix:
     """One model's cells, by the film it was trained on and the film it watched."""
 
-    row: Standing
+    row: ResultRow
     rank: Ranking
-    cells: dict[tuple[str, str], Crossed]
+    cells: dict[tuple[str, str], MatrixCell]
     overlapping: frozenset[tuple[str, str]]
     """Pairs of films that share pictures, either way round."""
 
     @property
-    def foreign(self) -> list[float]:
+    def other_film_means(self) -> list[float]:
         """What it makes of films of which it has seen nothing."""
         return [
             cell.value.mean
@@ -138,7 +147,7 @@ class Matrix:
         """Whether no cell is missing."""
         return all(cell.value for cell in self.cells.values())
 
-    def elsewhere(self) -> Value | None:
+    def mean_on_other_films(self) -> Value | None:
         """The mean over all pairs of films that share nothing, with its spread over seeds."""
         pairs = [pair for pair in self.cells if self._disjoint(pair)]
         seeds = sorted({record.seed for record in self.row.records})
@@ -146,17 +155,17 @@ class Matrix:
         for seed in seeds:
             found = [self._value(a, b, "other", partial(_seed_is, seed)) for a, b in pairs]
             if found and all(value is not None for value in found):
-                means.append(combined((v.mean for v in found if v), self.rank.ratio))
+                means.append(average((v.mean for v in found if v), self.rank.ratio))
         if not means:
             return None
         ratio = self.rank.ratio
         exact = self.row.role == "reference" and len(seeds) == 1
-        return Value(combined(means, ratio), deviation(means, ratio), len(pairs), len(means), exact)
+        return Value(average(means, ratio), deviation(means, ratio), len(pairs), len(means), exact)
 
     def _value(
         self, own: str, seen: str, part: Part, also: Callable[[Record], bool]
     ) -> Value | None:
-        there = self.row.only(lambda r: r.trained_on == own and r.watched == seen and also(r))
+        there = self.row.filtered(lambda r: r.trained_on == own and r.watched == seen and also(r))
         return Ranking(self.rank.metric, part).value(there)
 
 
@@ -171,12 +180,12 @@ def _seed_is(seed: int, record: Record) -> bool:
 def matrices(results: Results) -> list[Matrix]:
     """A matrix for every model, in the order of the tables; none unless models saw other films."""
     rank = ranking(results)
-    if len(results.films) < 2 or not rank or not measured(results, rank.metric, "other"):
+    if len(results.films) < 2 or not rank or not is_measured(results, rank.metric, "other"):
         return []
     names = [film.name for film in results.films]
-    rows = {row.name: row for row in crossings(results)}
-    own = [row.only(lambda r: r.trained_on == r.watched) for row in rows.values()]
-    order = in_order(own, rank, films=len(results.films))
+    rows = {row.name: row for row in cross_film_rows(results)}
+    own = [row.filtered(lambda r: r.trained_on == r.watched) for row in rows.values()]
+    order = sort_rows(own, rank, films=len(results.films))
     shared = frozenset(
         pair
         for overlap in overlaps(results)
@@ -186,22 +195,22 @@ def matrices(results: Results) -> list[Matrix]:
 
 
 def _matrix(
-    row: Standing, rank: Ranking, names: list[str], shared: frozenset[tuple[str, str]]
+    row: ResultRow, rank: Ranking, names: list[str], shared: frozenset[tuple[str, str]]
 ) -> Matrix:
     cells = {}
     failed = {(record.trained_on, record.watched) for record in row.failed}
     for own in names:
         for seen in names:
-            there = row.only(lambda r, a=own, b=seen: r.trained_on == a and r.watched == b)  # type: ignore[misc]
+            there = row.filtered(lambda r, a=own, b=seen: r.trained_on == a and r.watched == b)  # type: ignore[misc]
             parts: tuple[Part, ...] = ("held_out", "seen") if own == seen else ("other",)
             values = [(Ranking(rank.metric, part).value(there), part) for part in parts]
             value, part = next(((v, p) for v, p in values if v), (None, parts[-1]))
             bad = value is None and bool({(own, seen), (own, own)} & failed)
-            cells[own, seen] = Crossed(value, part, bad)
+            cells[own, seen] = MatrixCell(value, part, bad)
     return Matrix(row, rank, cells, shared)
 
 
-def crossing_table(results: Results) -> Table | None:
+def cross_film_table(results: Results) -> Table | None:
     """All cells of all models; None where no model watched another film."""
     every = matrices(results)
     if not every:
@@ -210,9 +219,9 @@ def crossing_table(results: Results) -> Table | None:
     rows = []
     for matrix in every:
         for own in names:
-            cells = [Cell(bytes_text(matrix.row.only(partial(_is_own, own))))]
+            cells = [Cell(bytes_text(matrix.row.filtered(partial(_is_own, own))))]
             cells += [_table_cell(matrix, own, seen) for seen in names]
-            name = f"{shown_name(matrix.row)}, trained on {one_line(own, 40)}"
+            name = f"{display_name(matrix.row)}, trained on {one_line(own, 40)}"
             rows.append(Row(name, matrix.row.role, tuple(cells)))
     evaluated = (("evaluated on", one_line(name, 40)) for name in names)
     headings = (("",), bytes_column().heading, *evaluated)
@@ -223,67 +232,69 @@ def _table_cell(matrix: Matrix, own: str, seen: str) -> Cell:
     cell = matrix.cells[own, seen]
     if cell.value is None:
         return Cell("failed" if cell.failed else numbers.NOT_APPLICABLE)
-    text = fixed(cell.value, matrix.rank.metric.digits)
+    text = fixed_value(cell.value, matrix.rank.metric.digits)
     if own != seen:
         return Cell(text)
     words = "held out" if cell.part == "held_out" else "seen"
     return Cell(f"{text}\n({words})")
 
 
-def crossing_findings(results: Results) -> list[str]:
+def cross_film_findings(results: Results) -> list[str]:
     """By how much other films are worse, and which model generalises best to them."""
     models = [m for m in matrices(results) if m.row.role == "model" and m.complete]
     if not models:
         return []
     rank = models[0].rank
     shared = [overlap.sentence for overlap in overlaps(results)]
-    if not models[0].foreign:
+    if not models[0].other_film_means:
         return [
             *shared,
             "No two of these films are disjoint: there is no mean over other films.",
         ]
-    own = combined((_own(matrix) for matrix in models), rank.ratio)
-    foreign = combined((combined(m.foreign, rank.ratio) for m in models), rank.ratio)
+    own = average((_own(matrix) for matrix in models), rank.ratio)
+    other = average((average(m.other_film_means, rank.ratio) for m in models), rank.ratio)
     digits = rank.metric.digits
     frames = "held-out frames" if rank.part == "held_out" else "frames"
     who = "For the model" if len(models) == 1 else f"Averaged over {len(models)} models"
     told = (
         f"{who}, {rank.label} is {numbers.fixed(own, digits)}{rank.unit} on {frames} of the film "
-        f"trained on and {numbers.fixed(foreign, digits)}{rank.unit} on films not trained on"
+        f"trained on and {numbers.fixed(other, digits)}{rank.unit} on films not trained on"
     )
     if rank.metric.better == "lower" and own > 0:
-        told += f", {numbers.times(foreign / own)} as much"
+        told += f", {numbers.times(other / own)} as much"
     if shared:
         shared.append(
             f"{numbers.verb(len(shared), 'This pair is', 'These pairs are')} in the matrix and "
             "not in the means."
         )
-    return [f"{told}.", *_best_abroad(models, rank), *shared]
+    return [f"{told}.", *_best_on_other_films(models, rank), *shared]
 
 
 def _own(matrix: Matrix) -> float:
-    return combined(
+    return average(
         (cell.value.mean for (a, b), cell in matrix.cells.items() if a == b and cell.value),
         matrix.rank.ratio,
     )
 
 
-def _best_abroad(models: list[Matrix], rank: Ranking) -> list[str]:
-    known = [(value, matrix.row) for matrix in models if (value := matrix.elsewhere())]
+def _best_on_other_films(models: list[Matrix], rank: Ranking) -> list[str]:
+    known = [(value, matrix.row) for matrix in models if (value := matrix.mean_on_other_films())]
     known.sort(key=lambda pair: (rank.key(pair[0].mean), pair[1].name))
     if len(known) < 2:
         return []
     (best, first_row), (next_best, second_row) = known[:2]
     first, second = first_row.name, second_row.name
-    best_said, next_said = said(best, rank), said(next_best, rank)
-    if beside := bytes_beside(second_row, first_row):
+    best_said, next_said = value_with_unit(best, rank), value_with_unit(next_best, rank)
+    if beside := bytes_relative_to(second_row, first_row):
         next_said += f" in {beside}"
     if not rank.beats(best, next_best):
         return [
             f"On films not trained on, no model is ahead: {first} ({best_said}) and {second} "
             f"({next_said}) are level."
         ]
-    chance = "" if best.known and next_best.known else f" (fewer than {LEAST_SEEDS} seeds)"
+    chance = (
+        "" if best.spread_known and next_best.spread_known else f" (fewer than {MIN_SEEDS} seeds)"
+    )
     return [
         f"On films not trained on, {first} is the best of the models with {best_said}, followed "
         f"by {second} with {next_said}{chance}."
@@ -297,7 +308,7 @@ COLOURS = colormaps["cividis"]
 NAME = 14
 
 
-def draw_crossing(results: Results, path: Path) -> str | None:
+def plot_cross_film(results: Results, path: Path) -> str | None:
     """Draw the matrices of the best models; returns the picture's text, or None of none."""
     every = matrices(results)
     shown = [matrix for matrix in every if any(cell.value for cell in matrix.cells.values())][:MOST]
@@ -311,18 +322,18 @@ def draw_crossing(results: Results, path: Path) -> str | None:
     wide = -(-len(shown) // tall)
     side = max(1.3, 0.52 * len(films))
     figure, _ = new_figure(min(12.0, 1.6 + wide * (side + 0.45)), 1.3 + tall * (side + 0.5))
-    places = figure.subplots(tall, wide, squeeze=False)
-    for place in places.ravel()[len(shown) :]:
-        place.remove()
+    all_axes = figure.subplots(tall, wide, squeeze=False)
+    for axes in all_axes.ravel()[len(shown) :]:
+        axes.remove()
     for index, matrix in enumerate(shown):
-        place = places.ravel()[index]
+        axes = all_axes.ravel()[index]
         lowest = index + wide >= len(shown)
-        _draw_panel(place, matrix, films, scale, left=index % wide == 0, bottom=lowest)
+        _draw_panel(axes, matrix, films, scale, left=index % wide == 0, bottom=lowest)
     metric = shown[0].rank.metric
     figure.supylabel("trained on", color=look.QUIET, fontsize=10)
     figure.supxlabel(f"evaluated on: {axis_label(metric)}", color=look.QUIET, fontsize=10)
-    key(figure, _legend_handles(shown), 3)
-    save(figure, path)
+    add_legend(figure, _legend_handles(shown), 3)
+    save_figure(figure, path)
     left_out = len(every) - len(shown)
     verb = numbers.verb(left_out, "is", "are")
     more = f" {left_out} more {verb} in the table." if left_out else ""
@@ -334,30 +345,30 @@ def draw_crossing(results: Results, path: Path) -> str | None:
 
 
 def _draw_panel(
-    place: Axes, matrix: Matrix, films: list[str], scale: Normalize, *, left: bool, bottom: bool
+    axes: Axes, matrix: Matrix, films: list[str], scale: Normalize, *, left: bool, bottom: bool
 ) -> None:
-    dress(place)
-    title(place, named(matrix.row), 26)
+    style_axes(axes)
+    set_title(axes, row_label(matrix.row), 26)
     for down, own in enumerate(films):
         for across, seen in enumerate(films):
-            _draw_cell(place, matrix, own, seen, across, down, scale)
-    place.set_xlim(0, len(films))
-    place.set_ylim(len(films), 0)
-    place.set_aspect("equal")
+            _draw_cell(axes, matrix, own, seen, across, down, scale)
+    axes.set_xlim(0, len(films))
+    axes.set_ylim(len(films), 0)
+    axes.set_aspect("equal")
     ticks = [index + 0.5 for index in range(len(films))]
-    names = [look.drawable(name, NAME) for name in films]
-    place.set_xticks(ticks, names if bottom else [], rotation=40, ha="right", parse_math=False)
-    place.set_yticks(ticks, names if left else [], parse_math=False)
-    place.tick_params(length=0, labelsize=8)
+    names = [look.picture_text(name, NAME) for name in films]
+    axes.set_xticks(ticks, names if bottom else [], rotation=40, ha="right", parse_math=False)
+    axes.set_yticks(ticks, names if left else [], parse_math=False)
+    axes.tick_params(length=0, labelsize=8)
 
 
 def _draw_cell(
-    place: Axes, matrix: Matrix, own: str, seen: str, across: int, down: int, scale: Normalize
+    axes: Axes, matrix: Matrix, own: str, seen: str, across: int, down: int, scale: Normalize
 ) -> None:
     cell = matrix.cells[own, seen]
     diagonal = own == seen
     colour = COLOURS(scale(cell.value.mean)) if cell.value else look.PANEL
-    place.add_patch(
+    axes.add_patch(
         Rectangle(
             (across + 0.03, down + 0.03),
             0.94,
@@ -375,7 +386,7 @@ def _draw_cell(
     text = numbers.fixed(cell.value.mean, matrix.rank.metric.digits)
     if text.startswith("0."):
         text = text[1:]
-    place.text(
+    axes.text(
         across + 0.5,
         down + 0.5,
         text + ("*" if diagonal and cell.part == "seen" else ""),

@@ -12,19 +12,19 @@ from typing import Literal
 
 from zoo.base.records import FilmInfo, Part, PlainFrame, Record, Results, Slice
 from zoo.report import numbers
-from zoo.report.aggregate import Measure, Standing
+from zoo.report.aggregate import Measure, ResultRow
 from zoo.report.ranking import DISTORTION, Ranking, arrow, ranking
 from zoo.report.score_tables import film_rows
 from zoo.report.table import (
     Column,
     Table,
     bracketed,
+    build_table,
     bytes_column,
-    draw,
-    fixed,
+    fixed_value,
     inline,
-    machine_column,
-    mean,
+    machine_columns,
+    mean_value,
     pair,
     percentage,
 )
@@ -33,7 +33,7 @@ PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white"
 
 
 @dataclass(frozen=True)
-class Trait:
+class SliceKind:
     """A trait of frames, and what the fifths of a film with least and most of it are called.
 
     Each of `low` and `high` is whole: "worse on {low} than on {high}".
@@ -46,29 +46,29 @@ class Trait:
     unit: str
 
 
-TRAITS = (
-    Trait(
+SLICE_KINDS = (
+    SliceKind(
         "brightness",
         ("darkest /", "brightest"),
         "the darkest fifth of frames",
         "the brightest fifth of frames",
         "mean luma",
     ),
-    Trait(
+    SliceKind(
         "contrast",
         ("lowest / highest", "contrast"),
         "the fifth of frames with the lowest contrast",
         "the fifth of frames with the highest contrast",
         "standard deviation of luma",
     ),
-    Trait(
+    SliceKind(
         "motion",
         ("least / most", "motion"),
         "the fifth of frames with the least motion",
         "the fifth of frames with the most motion",
         "change of luma, in levels",
     ),
-    Trait(
+    SliceKind(
         "shot length",
         ("shortest / longest", "shots"),
         "the fifth of frames in the shortest shots",
@@ -80,9 +80,9 @@ TRAITS = (
 End = Literal["low", "high"]
 
 
-def weakness_table(results: Results, film: FilmInfo) -> Table | None:
+def failure_table(results: Results, film: FilmInfo) -> Table | None:
     """Every model's weak points on what it was trained on; None where none were looked for."""
-    rows, rank = weak_rows(results, film), ranking(results, film.name)
+    rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
     columns = [bytes_column(), *_trait_columns(rows, Ranking(rank.metric, "seen"))]
@@ -94,28 +94,28 @@ def weakness_table(results: Results, film: FilmInfo) -> Table | None:
     columns += [
         Column(("spread left in", "still shots"), _still),
         Column(("changed by", "batch"), _by_batch),
-        *machine_column(results),
+        *machine_columns(results),
     ]
-    return draw(rows, columns, [film])
+    return build_table(rows, columns, [film])
 
 
-def held_out_table(results: Results, film: FilmInfo) -> Table | None:
+def held_out_failure_table(results: Results, film: FilmInfo) -> Table | None:
     """The traits again on held-out frames; None where there are none of these."""
-    rows, rank = weak_rows(results, film), ranking(results, film.name)
+    rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
     columns = _trait_columns(rows, Ranking(rank.metric, "held_out"))
-    return draw(rows, [bytes_column(), *columns], [film]) if columns else None
+    return build_table(rows, [bytes_column(), *columns], [film]) if columns else None
 
 
-def weakness_notes(results: Results, film: FilmInfo) -> list[str]:
+def failure_notes(results: Results, film: FilmInfo) -> list[str]:
     """What the columns are."""
-    rows, rank = weak_rows(results, film), ranking(results, film.name)
+    rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return []
     first = next(record for row in rows for record in row.records if record.weaknesses)
     told = []
-    for trait in TRAITS:
+    for trait in SLICE_KINDS:
         low, high = (_end(first, trait.name, "seen", end) for end in ("low", "high"))
         if low and high:
             told.append(
@@ -127,7 +127,7 @@ def weakness_notes(results: Results, film: FilmInfo) -> list[str]:
     return [f"Fifths of the film, with {rank.label} on their seen frames: {'; '.join(told)}."]
 
 
-def weak_rows(results: Results, film: FilmInfo) -> list[Standing]:
+def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
     """The rows of a film whose weak points were looked for."""
     return [
         row for row in film_rows(results, film) if any(record.weaknesses for record in row.records)
@@ -159,7 +159,7 @@ def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
     return chosen if (chosen.lowest or 0.0) >= (beside.highest or 0.0) else None
 
 
-def at_end(rank: Ranking, trait: str, end: End) -> Measure:
+def slice_score(rank: Ranking, trait: str, end: End) -> Measure:
     """The metric's mean over the fifth of frames at one end of a trait."""
 
     def measure(record: Record) -> float | None:
@@ -169,23 +169,23 @@ def at_end(rank: Ranking, trait: str, end: End) -> Measure:
     return measure
 
 
-def _trait_columns(rows: Sequence[Standing], rank: Ranking) -> list[Column]:
+def _trait_columns(rows: Sequence[ResultRow], rank: Ranking) -> list[Column]:
     columns = []
-    for trait in TRAITS:
+    for trait in SLICE_KINDS:
         ends: tuple[End, ...] = ("low", "high")
-        if any(row.value(at_end(rank, trait.name, end)) for row in rows for end in ends):
+        if any(row.value(slice_score(rank, trait.name, end)) for row in rows for end in ends):
             first, second = trait.heading
             heading = (first, f"{second} {arrow(rank.metric)}")
             columns.append(Column(heading, _both_ends(rank, trait.name)))
     return columns
 
 
-def _both_ends(rank: Ranking, trait: str) -> Callable[[Standing], str]:
-    def text(row: Standing) -> str:
+def _both_ends(rank: Ranking, trait: str) -> Callable[[ResultRow], str]:
+    def text(row: ResultRow) -> str:
         ends: tuple[End, ...] = ("low", "high")
-        values = [row.value(at_end(rank, trait, end), rank.ratio) for end in ends]
+        values = [row.value(slice_score(rank, trait, end), rank.ratio) for end in ends]
         shown = [
-            inline(fixed(value, rank.metric.digits)) if value else numbers.NOT_APPLICABLE
+            inline(fixed_value(value, rank.metric.digits)) if value else numbers.NOT_APPLICABLE
             for value in values
         ]
         # A codec's brackets stand around each number that there is.
@@ -203,7 +203,7 @@ def _plain(record: Record, name: str) -> PlainFrame | None:
     return next((frame for frame in found if frame.name == name), None)
 
 
-def plain_error(name: str) -> Measure:
+def plain_frame_error(name: str) -> Measure:
     """Root mean square error of a plain frame, in levels, from the mean colour and the spread."""
 
     def measure(record: Record) -> float | None:
@@ -216,25 +216,25 @@ def plain_error(name: str) -> Measure:
     return measure
 
 
-def _plain_text(results: Results, name: str) -> Callable[[Standing], str]:
+def _plain_text(results: Results, name: str) -> Callable[[ResultRow], str]:
     digits = next((m.digits - 1 for m in results.metrics if m.name == DISTORTION), None)
 
     def psnr(record: Record) -> float | None:
         frame = _plain(record, name)
         return frame.scores.get(DISTORTION) if frame else None
 
-    def text(row: Standing) -> str:
+    def text(row: ResultRow) -> str:
         if not any(_plain(record, name) for record in row.records):
             return numbers.NOT_APPLICABLE
-        shown = [colour(row, name)]
+        shown = [plain_frame_colour(row, name)]
         if digits is not None:
-            shown.insert(0, f"{inline(fixed(row.value(psnr), max(digits, 0)))} dB")
+            shown.insert(0, f"{inline(fixed_value(row.value(psnr), max(digits, 0)))} dB")
         return "\n".join(shown)
 
     return text
 
 
-def colour(row: Standing, name: str) -> str:
+def plain_frame_colour(row: ResultRow, name: str) -> str:
     """The mean red, green and blue that a plain frame is drawn in, averaged over seeds."""
 
     def channel(number: int) -> Measure:
@@ -244,28 +244,28 @@ def colour(row: Standing, name: str) -> str:
 
         return measure
 
-    return " ".join(numbers.whole(mean(row, channel(number))) for number in range(3))
+    return " ".join(numbers.whole(mean_value(row, channel(number))) for number in range(3))
 
 
-def still_ratio(record: Record) -> float | None:
+def still_spread_ratio(record: Record) -> float | None:
     """What is left of the change within the stillest shots, as a share of the source's."""
     shots = record.weaknesses.still_shots if record.weaknesses else None
     return shots.ratio if shots else None
 
 
-def _still(row: Standing) -> str:
-    value = row.value(still_ratio, ratio=True)
+def _still(row: ResultRow) -> str:
+    value = row.value(still_spread_ratio, ratio=True)
     return percentage(value) if value else numbers.NOT_APPLICABLE
 
 
-def differing(record: Record) -> float | None:
+def batch_dependence(record: Record) -> float | None:
     """The share of samples that change by more than a level with the rest of the batch."""
     found = record.weaknesses.invariance if record.weaknesses else None
     return found.differing if found else None
 
 
-def _by_batch(row: Standing) -> str:
-    value = row.value(differing)
+def _by_batch(row: ResultRow) -> str:
+    value = row.value(batch_dependence)
     # A codec codes no frame alone.
     return percentage(value) if value else numbers.NOT_APPLICABLE
 
@@ -280,27 +280,31 @@ CHANGED = 0.01
 """A frame depends on its batch where more than this share of samples changes by over a level."""
 
 
-def failings(results: Results, film: FilmInfo) -> list[str]:
+def failure_findings(results: Results, film: FilmInfo) -> list[str]:
     """Where the models fail on what they were trained on, and where none does."""
     rank = ranking(results, film.name)
-    models = [row for row in weak_rows(results, film) if row.role == "model"]
+    models = [row for row in analysed_rows(results, film) if row.role == "model"]
     if not models or not rank:
         return []
     seen = Ranking(rank.metric, "seen")
     return [
         *_on_plain_frames(models),
-        *(sentence for trait in TRAITS for sentence in _worse_end(models, seen, trait)),
+        *(sentence for trait in SLICE_KINDS for sentence in _worse_end(models, seen, trait)),
         *_collapsed(models),
         *_changed(models),
     ]
 
 
-def _on_plain_frames(models: Sequence[Standing]) -> list[str]:
+def _on_plain_frames(models: Sequence[ResultRow]) -> list[str]:
     found, well = [], []
     for name in PLAIN:
-        errors = [(mean(row, plain_error(name)), row) for row in models]
+        errors = [(mean_value(row, plain_frame_error(name)), row) for row in models]
         known = [(error, row) for error, row in errors if error is not None]
-        failing = [f"{row.name} (rgb {colour(row, name)})" for error, row in known if error > FAR]
+        failing = [
+            f"{row.name} (rgb {plain_frame_colour(row, name)})"
+            for error, row in known
+            if error > FAR
+        ]
         if failing:
             found.append(
                 f"{_of(failing, known, 'fails', 'fail')} on a {name} frame, with a PSNR under "
@@ -323,15 +327,15 @@ def _of(some: Sequence[object], known: Sequence[object], one: str, several: str)
     return f"{len(some)} of {counted} {numbers.verb(len(some), one, several)}"
 
 
-def _worse_end(models: Sequence[Standing], rank: Ranking, trait: Trait) -> list[str]:
+def _worse_end(models: Sequence[ResultRow], rank: Ranking, trait: SliceKind) -> list[str]:
     if rank.metric.better != "lower":
         # A ratio of decibels or of similarities says nothing.
         return []
     ratios = []
     for row in models:
         low, high = (
-            mean(row, at_end(rank, trait.name, "low")),
-            mean(row, at_end(rank, trait.name, "high")),
+            mean_value(row, slice_score(rank, trait.name, "low")),
+            mean_value(row, slice_score(rank, trait.name, "high")),
         )
         if low and high:
             ratios.append((low / high, row))
@@ -349,9 +353,11 @@ def _worse_end(models: Sequence[Standing], rank: Ranking, trait: Trait) -> list[
     return found
 
 
-def _collapsed(models: Sequence[Standing]) -> list[str]:
+def _collapsed(models: Sequence[ResultRow]) -> list[str]:
     known = [
-        (value, row) for row in models if (value := mean(row, still_ratio, ratio=True)) is not None
+        (value, row)
+        for row in models
+        if (value := mean_value(row, still_spread_ratio, ratio=True)) is not None
     ]
     flat = [f"{row.name} ({numbers.percent(value)})" for value, row in known if value < COLLAPSED]
     if flat:
@@ -364,8 +370,10 @@ def _collapsed(models: Sequence[Standing]) -> list[str]:
     return [f"Still shots do not collapse: {kept}"] if known else []
 
 
-def _changed(models: Sequence[Standing]) -> list[str]:
-    known = [(value, row) for row in models if (value := mean(row, differing)) is not None]
+def _changed(models: Sequence[ResultRow]) -> list[str]:
+    known = [
+        (value, row) for row in models if (value := mean_value(row, batch_dependence)) is not None
+    ]
     changed = [f"{row.name} ({numbers.percent(value)})" for value, row in known if value > CHANGED]
     if changed:
         return [

@@ -22,8 +22,8 @@ from PIL import Image
 from zoo.base.records import MetricInfo, Part
 from zoo.base.workspace import written_aside
 from zoo.report import look, numbers
-from zoo.report.aggregate import Standing, bytes_a_frame
-from zoo.report.table import bracketed, mean
+from zoo.report.aggregate import ResultRow, bytes_a_frame
+from zoo.report.table import bracketed, mean_value
 
 DOTS_PER_INCH = 100
 NAME_LENGTH = 22
@@ -48,22 +48,24 @@ def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
     return figure, FigureCanvasAgg(figure)
 
 
-def dress(place: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Give a panel the report's look."""
-    place.set_facecolor(look.PANEL)
-    for side in place.spines.values():
+    axes.set_facecolor(look.PANEL)
+    for side in axes.spines.values():
         side.set_visible(False)
-    place.tick_params(colors=look.QUIET, labelsize=9, which="both")
-    place.set_axisbelow(True)
+    axes.tick_params(colors=look.QUIET, labelsize=9, which="both")
+    axes.set_axisbelow(True)
 
 
-def title(place: Axes, text: str, longest: int = 40) -> None:
+def set_title(axes: Axes, text: str, longest: int = 40) -> None:
     """Write a title, whatever is in it, above a panel."""
-    words = place.set_title(look.drawable(text, longest), color=look.TEXT, fontsize=11, loc="left")
+    words = axes.set_title(
+        look.picture_text(text, longest), color=look.TEXT, fontsize=11, loc="left"
+    )
     words.set_parse_math(False)
 
 
-def key(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     """Say above the panels what signs mean."""
     legend = figure.legend(
         handles=list(handles),
@@ -77,38 +79,38 @@ def key(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
         words.set_parse_math(False)
 
 
-def signed_name(row: Standing, part: Part, sized: bool) -> str:
+def point_label(row: ResultRow, part: Part, sized: bool) -> str:
     """A row's name beside a point; a codec's in brackets on held-out frames, as in tables.
 
     With `sized` its bytes per frame stand beside it.
     """
-    return bracketed(look.drawable(row.name, NAME_LENGTH) + _size(row, sized), row, part)
+    return bracketed(look.picture_text(row.name, NAME_LENGTH) + _size(row, sized), row, part)
 
 
-def codec_key() -> Line2D:
+def codec_legend_entry() -> Line2D:
     """What brackets mean, for the line above the panels."""
     return Line2D([], [], linestyle="", label=f"(  ): {CODED_TOO}")
 
 
-def named(row: Standing, sized: bool = False) -> str:
+def row_label(row: ResultRow, sized: bool = False) -> str:
     """A row's name as it fits beside a plot; with `sized` with its bytes per frame."""
-    name = look.drawable(row.name, NAME_LENGTH) + _size(row, sized)
+    name = look.picture_text(row.name, NAME_LENGTH) + _size(row, sized)
     return f"{name} (codec)" if row.codec else name
 
 
-def _size(row: Standing, sized: bool) -> str:
-    size = mean(row, bytes_a_frame) if sized else None
+def _size(row: ResultRow, sized: bool) -> str:
+    size = mean_value(row, bytes_a_frame) if sized else None
     return "" if size is None else f", {numbers.significant(size)} B"
 
 
-def colour(row: Standing) -> str:
+def row_colour(row: ResultRow) -> str:
     """Models stand out, references do not."""
     return look.TEXT if row.role == "model" else look.REFERENCE
 
 
 def axis_label(metric: MetricInfo, upright: bool = False) -> str:
     """A metric with its unit and the direction in which it is better."""
-    name = look.drawable(f"{metric.label} {metric.unit}".strip(), 30)
+    name = look.picture_text(f"{metric.label} {metric.unit}".strip(), 30)
     if metric.better == "one":
         return f"{name}   (best: 1)"
     if upright:
@@ -116,7 +118,7 @@ def axis_label(metric: MetricInfo, upright: bool = False) -> str:
     return f"{name}   better →" if metric.better == "higher" else f"{name}   ← better"
 
 
-def save(figure: Figure, path: Path, colours: int | None = COLOURS) -> None:
+def save_figure(figure: Figure, path: Path, colours: int | None = COLOURS) -> None:
     """Write the picture, whole or not at all, in so many colours; None keeps all of them."""
     drawn = io.BytesIO()
     # Without the writer's version the same records give the same bytes.
@@ -149,23 +151,23 @@ class Point:
     colour: str
 
 
-def name_points(
+def label_points(
     renderer: RendererAgg,
-    place: Axes,
+    axes: Axes,
     points: list[Point],
 ) -> list[Box]:
     """Write the names of points that are drawn already; the layout must be settled.
 
     A name that cannot stand near its point is tied to it by a line. Returns where the names are.
     """
-    extent = place.get_window_extent(renderer)
+    extent = axes.get_window_extent(renderer)
     panel = np.array([extent.x0, extent.y0, extent.x1, extent.y1])
-    spots = place.transData.transform([(point.x, point.y) for point in points])
+    spots = axes.transData.transform([(point.x, point.y) for point in points])
     taken = np.concatenate([spots - DOT, spots + DOT], axis=1)
     names = np.empty((0, 4))
     placed: list[Box] = []
     for point, spot in zip(points, spots, strict=True):
-        words = place.text(0, 0, point.name, fontsize=FONT_SIZE, parse_math=False)
+        words = axes.text(0, 0, point.name, fontsize=FONT_SIZE, parse_math=False)
         size = words.get_window_extent(renderer)
         words.remove()
         offsets = _offsets(size.width, size.height)
@@ -180,7 +182,7 @@ def name_points(
         best = np.lexsort(
             (np.abs(offsets[:, 1]), _nearer(boxes, spot, spots), np.round(blocked + crossed))
         )[0]
-        note = place.annotate(
+        note = axes.annotate(
             point.name,
             (point.x, point.y),
             xytext=tuple(offsets[best]),
@@ -232,12 +234,12 @@ def _offsets(width: float, height: float) -> _Numbers:
 def _nearer(boxes: _Numbers, own: _Numbers, spots: _Numbers) -> npt.NDArray[np.int64]:
     """How many other points a name would seem to belong to: those about as near as its own."""
 
-    def apart(points: _Numbers) -> _Numbers:
+    def distance(points: _Numbers) -> _Numbers:
         below = boxes[:, None, :2] - points[None]
         above = points[None] - boxes[:, None, 2:]
         return np.linalg.norm(np.maximum(0.0, np.maximum(below, above)), axis=2)
 
-    return (apart(spots) < apart(own[None]) + DOT).sum(axis=1)
+    return (distance(spots) < distance(own[None]) + DOT).sum(axis=1)
 
 
 def _covered(boxes: _Numbers, taken: _Numbers) -> _Numbers:
@@ -260,14 +262,14 @@ GAP = 2.0
 """Pixels between names."""
 
 
-def write_ends(place: Axes, ends: Sequence[Point]) -> list[Annotation]:
+def label_curve_ends(axes: Axes, ends: Sequence[Point]) -> list[Annotation]:
     """Write the names at the heights of their points, so that the layout leaves room for them."""
     return [
-        place.annotate(
+        axes.annotate(
             end.name,
             (end.x, end.y),
             xytext=(COLUMN, end.y),
-            textcoords=place.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(),
             fontsize=FONT_SIZE,
             color=end.colour,
             va="center",
@@ -287,21 +289,21 @@ def write_ends(place: Axes, ends: Sequence[Point]) -> list[Annotation]:
     ]
 
 
-def part_ends(renderer: RendererAgg, place: Axes, names: Sequence[Annotation]) -> None:
+def spread_labels(renderer: RendererAgg, axes: Axes, names: Sequence[Annotation]) -> None:
     """Move the names apart; the layout must be settled."""
     if not names:
         return
-    extent = place.get_window_extent(renderer)
-    wanted = np.array([place.transData.transform(name.xy)[1] for name in names])
-    height = FONT_SIZE * place.figure.dpi / 72 * 1.2 + GAP
-    found = apart(wanted, height, extent.y0 + height / 2, extent.y1 - height / 2)
+    extent = axes.get_window_extent(renderer)
+    wanted = np.array([axes.transData.transform(name.xy)[1] for name in names])
+    height = FONT_SIZE * axes.figure.dpi / 72 * 1.2 + GAP
+    found = spread_positions(wanted, height, extent.y0 + height / 2, extent.y1 - height / 2)
     for name, pixel in zip(names, found, strict=True):
         share = (pixel - extent.y0) / extent.height
         name.set_position((COLUMN, share))
         name.set_anncoords("axes fraction")
 
 
-def apart(
+def spread_positions(
     wanted: npt.NDArray[np.float64], height: float, low: float, high: float
 ) -> npt.NDArray[np.float64]:
     """Places (N,) at least `height` apart, the nearest to those wanted, from `low` to `high`.
@@ -317,7 +319,7 @@ def apart(
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             (one, many), (other, more) = pools[-2:]
             pools[-2:] = [((one * many + other * more) / (many + more), many + more)]
-    found = np.repeat([mean for mean, _ in pools], [count for _, count in pools])
+    found = np.repeat([mean_value for mean_value, _ in pools], [count for _, count in pools])
     places = np.empty_like(wanted)
     places[order] = found.clip(low, max(low, high - steps[-1])) + steps
     return places

@@ -12,32 +12,39 @@ from itertools import combinations
 from zoo.base.records import Cost, FilmInfo, Results
 from zoo.base.text import one_line
 from zoo.report import numbers
-from zoo.report.aggregate import LEAST_SEEDS, Standing, Value, bytes_a_frame, complete, standings
+from zoo.report.aggregate import (
+    MIN_SEEDS,
+    ResultRow,
+    Value,
+    bytes_a_frame,
+    complete_rows,
+    result_rows,
+)
 from zoo.report.cross_film import overlap_sentences
 from zoo.report.ranking import (
     DISTORTION,
     PART_NAMES,
     PERCEPTUAL,
     Ranking,
-    in_order,
+    ranked_rows,
     ranking,
     ranking_by,
     size_classes,
-    valued,
+    sort_rows,
 )
 from zoo.report.table import (
-    bytes_beside,
-    mean,
-    said,
+    bytes_relative_to,
+    mean_value,
     several_sizes,
     throughput,
+    value_with_unit,
 )
 
 SMALL = 0.02
 """A lead of less than this share of the better number is called small."""
 MOST_NAMED = 4
 
-_Rows = list[tuple[Standing, Value]]
+_Rows = list[tuple[ResultRow, Value]]
 
 
 def rankings(results: Results) -> list[Ranking]:
@@ -64,7 +71,7 @@ def _of_films(results: Results) -> str:
     return f"({over})" if len(results.films) > 1 else over.replace("on ", "of ", 1)
 
 
-def winners(results: Results) -> list[str]:
+def who_is_ahead(results: Results) -> list[str]:
     """Who is ahead by each of the two metrics, and what is known of chance.
 
     Where a reference is ahead of every model, that comes first.
@@ -72,27 +79,27 @@ def winners(results: Results) -> list[str]:
     ranks = rankings(results)
     if not ranks:
         return ["No metric could be measured, so nothing can be said to be ahead."]
-    models, references = complete(results, "model"), complete(results, "reference")
+    models, references = complete_rows(results, "model"), complete_rows(results, "reference")
     if not models:
         return ["No model got through every film, so none can be said to be ahead."]
     found = [
-        _ahead(results, ordered, valued(references, rank), rank)
+        _finding(results, ordered, ranked_rows(references, rank), rank)
         for rank in ranks
-        if (ordered := valued(models, rank))
+        if (ordered := ranked_rows(models, rank))
     ]
     # False sorts before True: what a reference is ahead in comes first.
     found.sort(key=lambda pair: not pair[0])
     return [
         *(told for _, told in found),
-        *_by_size(models, ranks),
-        *_coded_too(references, ranks),
-        *_on_seen_frames(models, references, ranks),
-        *_caution(results, models),
+        *_best_at_each_size(models, ranks),
+        *_codecs_saw_held_out_frames(references, ranks),
+        *_references_ahead_on_seen_frames(models, references, ranks),
+        *_caveats(results, models),
         *overlap_sentences(results),
     ]
 
 
-def _ahead(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
+def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
     """Whether a reference is ahead of or level with the best model, and who is ahead in words."""
     best = models[0][1]
     ahead = [(row, value) for row, value in references if rank.beats(value, best)]
@@ -104,20 +111,20 @@ def _ahead(results: Results, models: _Rows, references: _Rows, rank: Ranking) ->
     frames = f"On {PART_NAMES[rank.part].replace(' ', '-')} frames {_of_films(results)}"
     what = rank.label
     among = _among_models(results, models, rank)
-    name, value = models[0][0].name, _sized(*models[0], rank)
+    name, value = models[0][0].name, _value_at_bytes(*models[0], rank)
     first = models[0][0]
     if ahead:
         verb = numbers.verb(len(ahead), "is", "are")
         return True, (
-            f"{frames} {_named(ahead, rank, first)} {verb} ahead of every model in {what}. The "
-            f"best model is {name} with {value}{among}."
+            f"{frames} {_names_with_values(ahead, rank, first)} {verb} ahead of every model in "
+            f"{what}. The best model is {name} with {value}{among}."
         )
     if level:
         verb = numbers.verb(len(level), "is", "are")
         return True, (
             f"{frames} no model is ahead of every reference in {what}: "
-            f"{_named(level, rank, first)} {verb} level with the best model, {name} with "
-            f"{value}{among}."
+            f"{_names_with_values(level, rank, first)} {verb} level with the best model, {name} "
+            f"with {value}{among}."
         )
     verb = {"lower": "has the lowest", "higher": "has the highest", "one": "is nearest to 1 in"}[
         rank.metric.better
@@ -126,22 +133,22 @@ def _ahead(results: Results, models: _Rows, references: _Rows, rank: Ranking) ->
     return False, f"{frames} {name} {verb} {what}, {value}{beyond}{among}."
 
 
-def _by_size(models: list[Standing], ranks: Sequence[Ranking]) -> list[str]:
+def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
     """That models are of several sizes, and which is the best of each; none where all are alike."""
     if not several_sizes(models):
         return []
-    sizes = {row.name: mean(row, bytes_a_frame) for row in models}
+    sizes = {row.name: mean_value(row, bytes_a_frame) for row in models}
     known = {name: size for name, size in sizes.items() if size}
     least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     classes = size_classes(known)
     told = []
     for rank in ranks:
         first: dict[int, str] = {}
-        for row, value in valued(models, rank):
+        for row, value in ranked_rows(models, rank):
             if row.name in classes:
                 first.setdefault(
                     classes[row.name],
-                    f"{row.name} ({_sized(row, value, rank)})",
+                    f"{row.name} ({_value_at_bytes(row, value, rank)})",
                 )
         if first:
             best = numbers.listed([first[size] for size in sorted(first)][:MOST_NAMED])
@@ -153,7 +160,7 @@ def _by_size(models: list[Standing], ranks: Sequence[Ranking]) -> list[str]:
     ]
 
 
-def _coded_too(references: list[Standing], ranks: Sequence[Ranking]) -> list[str]:
+def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
     """That codecs have no held-out frames, where there are codecs and held-out frames."""
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
@@ -170,36 +177,38 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     second, next_best = others[0]
     if level:
         verb = numbers.verb(len(level), "is", "are")
-        told = f"; {_named(level, rank, first)} {verb} level with it"
+        told = f"; {_names_with_values(level, rank, first)} {verb} level with it"
     else:
-        told = f"; next is {second.name} with {_sized(second, next_best, rank, first)}"
+        told = f"; next is {second.name} with {_value_at_bytes(second, next_best, rank, first)}"
         difference = abs(best.mean - next_best.mean)
         if difference < SMALL * max(abs(best.mean), 1e-12):
             shown = numbers.fixed(difference, rank.metric.digits)
             told += f", a small lead of {shown}{rank.unit}"
     if len(results.films) > 1:
         rows = [row for row, _ in models]
-        won = sum(_leads(rows, first, film, rank) for film in results.films)
+        won = sum(_leads_on_film(rows, first, film, rank) for film in results.films)
         films = numbers.counted(len(results.films), "film")
         told += f". Among the models it leads on {f'{won} of {films}' if won else 'no single film'}"
     return told
 
 
-def _sized(row: Standing, value: Value, rank: Ranking, best: Standing | None = None) -> str:
+def _value_at_bytes(
+    row: ResultRow, value: Value, rank: Ranking, best: ResultRow | None = None
+) -> str:
     """A value with what it costs: `0.371 ± 0.001 at 10.1 bytes per frame`.
 
     Of a row that is set beside the best model, its bytes are compared where they are others.
     """
-    size = mean(row, bytes_a_frame)
+    size = mean_value(row, bytes_a_frame)
     cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
-    beside = bytes_beside(row, best) if best else ""
-    return f"{said(value, rank)}{cost}" + (f", {beside}" if beside else "")
+    beside = bytes_relative_to(row, best) if best else ""
+    return f"{value_with_unit(value, rank)}{cost}" + (f", {beside}" if beside else "")
 
 
-def _named(rows: _Rows, rank: Ranking, best: Standing) -> str:
+def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
     """Rows with their values, the first few by name; `best` is the best model."""
     names = [
-        f"{'the codec ' if row.codec else ''}{row.name} ({_sized(row, value, rank, best)})"
+        f"{'the codec ' if row.codec else ''}{row.name} ({_value_at_bytes(row, value, rank, best)})"
         for row, value in rows[:MOST_NAMED]
     ]
     if len(rows) > MOST_NAMED:
@@ -207,23 +216,25 @@ def _named(rows: _Rows, rank: Ranking, best: Standing) -> str:
     return numbers.listed(names)
 
 
-def _leads(models: list[Standing], first: Standing, film: FilmInfo, rank: Ranking) -> bool:
+def _leads_on_film(
+    models: list[ResultRow], first: ResultRow, film: FilmInfo, rank: Ranking
+) -> bool:
     """Whether a model is ahead of all others on one film, by more than the spread there."""
-    ordered = valued([row.on(film.name) for row in models], rank)
+    ordered = ranked_rows([row.on(film.name) for row in models], rank)
     if not ordered or ordered[0][0].name != first.name:
         return False
     return len(ordered) < 2 or rank.beats(ordered[0][1], ordered[1][1])
 
 
-def _on_seen_frames(
-    models: list[Standing], references: list[Standing], ranks: Sequence[Ranking]
+def _references_ahead_on_seen_frames(
+    models: list[ResultRow], references: list[ResultRow], ranks: Sequence[Ranking]
 ) -> list[str]:
     """Which references are ahead of models even on the frames that these were trained on."""
     found: dict[str, list[str]] = {}
     for row in (row for row in references if not row.codec):
         behind: dict[str, list[str]] = {}
         for rank in [Ranking(r.metric, "seen") for r in ranks if r.part != "seen"]:
-            own, others = rank.value(row), valued(models, rank)
+            own, others = rank.value(row), ranked_rows(models, rank)
             names = [m.name for m, other in others if own and rank.beats(own, other)]
             if names:
                 who = "every model" if len(names) == len(others) else numbers.listed(names)
@@ -238,21 +249,21 @@ def _on_seen_frames(
     ]
 
 
-def _caution(results: Results, models: list[Standing]) -> list[str]:
+def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
     """What the numbers cannot say, if there is anything."""
     sentences = []
-    few = [row for row in models if len(row.seeds) < LEAST_SEEDS]
+    few = [row for row in models if len(row.seeds) < MIN_SEEDS]
     if few:
         counts = sorted({len(row.seeds) for row in few})
         who = "Every model" if len(few) == len(models) else numbers.listed([r.name for r in few])
         seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
         sentences.append(
-            f"{who} ran with {seeds}: {LEAST_SEEDS} are needed to know the spread, and a small "
+            f"{who} ran with {seeds}: {MIN_SEEDS} are needed to know the spread, and a small "
             "lead may be chance."
         )
     incomplete = [
         row.name
-        for row in standings(results)
+        for row in result_rows(results)
         if row.role == "model" and len(row.films) < len(results.films)
     ]
     if incomplete:
@@ -268,22 +279,22 @@ UNSTEADY = 0.2
 """Timings whose quartiles lie further apart than this share of their median prove nothing."""
 
 
-def order(results: Results) -> list[str]:
+def why_in_this_order(results: Results) -> list[str]:
     """Why the models come in this order, as far as these numbers tell."""
-    models = complete(results, "model")
+    models = complete_rows(results, "model")
     ranks = rankings(results)
     if not ranks or not models:
         return []
     sentences = []
     if len(ranks) == 2 and len(models) > 1:
-        sentences += _trade(models, ranks[0], ranks[1])
-    sentences += _gap(models, ranks[0])
-    sentences += _time(models)
+        sentences += _trade_off(models, ranks[0], ranks[1])
+    sentences += _generalisation_gap(models, ranks[0])
+    sentences += _training_time(models)
     return sentences
 
 
-def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
-    by_rank, by_other = valued(models, rank), valued(models, other)
+def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[str]:
+    by_rank, by_other = ranked_rows(models, rank), ranked_rows(models, other)
     if not by_rank or not by_other:
         return []
     winner, loser = by_rank[0][0], by_other[0][0]
@@ -291,10 +302,10 @@ def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
     sentences = []
     if winner.name == loser.name:
         sentences.append(f"{winner.name} is the best of the models in both {a} and {b}.")
-    elif _surely(winner, loser, rank) and _surely(loser, winner, other):
-        gained = numbers.fixed(_apart(winner, loser, rank), rank.metric.digits)
-        paid = numbers.fixed(_apart(winner, loser, other), other.metric.digits)
-        beside = bytes_beside(winner, loser)
+    elif _beats(winner, loser, rank) and _beats(loser, winner, other):
+        gained = numbers.fixed(_difference(winner, loser, rank), rank.metric.digits)
+        paid = numbers.fixed(_difference(winner, loser, other), other.metric.digits)
+        beside = bytes_relative_to(winner, loser)
         sentences.append(
             f"Of the models, {winner.name} has the best {a} and {loser.name} the best {b}: "
             f"{winner.name} is better by {gained}{rank.unit} in {a} and worse by "
@@ -308,19 +319,20 @@ def _trade(models: list[Standing], rank: Ranking, other: Ranking) -> list[str]:
                 "unlike any picture."
             )
     pairs = [
-        [_surely(one, two, by) - _surely(two, one, by) for by in (rank, other)]
+        [_beats(one, two, by) - _beats(two, one, by) for by in (rank, other)]
         for one, two in combinations(models, 2)
     ]
     told = [signs for signs in pairs if all(signs)]
     if len(told) > 1:
         agreed = sum(first == second for first, second in told)
         sentences.append(
-            f"{a} and {b} order {agreed} of {len(told)} pairs of models the same way{_rest(pairs)}."
+            f"{a} and {b} order {agreed} of {len(told)} pairs of models "
+            f"the same way{_level_pairs(pairs)}."
         )
     return sentences
 
 
-def _rest(pairs: list[list[int]]) -> str:
+def _level_pairs(pairs: list[list[int]]) -> str:
     """How many pairs are in no order by at least one of the two metrics."""
     level = sum(not all(signs) for signs in pairs)
     if not level:
@@ -329,23 +341,23 @@ def _rest(pairs: list[list[int]]) -> str:
     return f"; {counted} {verb} level by at least one of them"
 
 
-def _surely(one: Standing, other: Standing, rank: Ranking) -> bool:
+def _beats(one: ResultRow, other: ResultRow, rank: Ranking) -> bool:
     """Whether the first is better, by more than the spread over seeds explains."""
     values = rank.value(one), rank.value(other)
     return values[0] is not None and values[1] is not None and rank.beats(values[0], values[1])
 
 
-def _apart(one: Standing, other: Standing, rank: Ranking) -> float:
+def _difference(one: ResultRow, other: ResultRow, rank: Ranking) -> float:
     found = [value.mean if (value := rank.value(row)) else 0.0 for row in (one, other)]
     return abs(found[0] - found[1])
 
 
-def _gap(models: list[Standing], rank: Ranking) -> list[str]:
+def _generalisation_gap(models: list[ResultRow], rank: Ranking) -> list[str]:
     """How much is lost on frames that were never seen: memory against generalisation."""
     if rank.part != "held_out" or rank.metric.better == "one":
         return []
     gaps = []
-    for row in in_order(models, rank, films=0):
+    for row in sort_rows(models, rank, films=0):
         seen = Ranking(rank.metric, "seen").value(row)
         held_out = rank.value(row)
         if seen and held_out:
@@ -360,7 +372,7 @@ def _gap(models: list[Standing], rank: Ranking) -> list[str]:
     ]
 
 
-def _unsteady(cost: Cost | None) -> bool:
+def _timings_vary(cost: Cost | None) -> bool:
     """Whether timings of training scattered so widely that no ratio should be made of them."""
     train = cost.train if cost else None
     if not train or not train.median or train.lower_quartile is None:
@@ -368,13 +380,13 @@ def _unsteady(cost: Cost | None) -> bool:
     return ((train.upper_quartile or 0.0) - train.lower_quartile) / train.median > UNSTEADY
 
 
-def _time(models: list[Standing]) -> list[str]:
+def _training_time(models: list[ResultRow]) -> list[str]:
     """Equal frames are not equal time, and a reader may care for either."""
     if len({row.machine for row in models}) > 1:
         return []
     timed = []
     for row in models:
-        if any(_unsteady(record.cost) for record in row.records):
+        if any(_timings_vary(record.cost) for record in row.records):
             return []
         speed = row.value(throughput("train"))
         if speed:

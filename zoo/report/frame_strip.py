@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 from zoo.base.records import FilmInfo, Part, Picture, Record, Results
 from zoo.base.workspace import written_aside
 from zoo.report import look, numbers
-from zoo.report.aggregate import bytes_a_frame, standings
-from zoo.report.ranking import OWN_PARTS, PART_NAMES, in_order, ranking
-from zoo.report.results_folder import opened
-from zoo.report.table import bracketed, fixed, inline, mean
+from zoo.report.aggregate import bytes_a_frame, result_rows
+from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
+from zoo.report.results_folder import open_picture
+from zoo.report.table import bracketed, fixed_value, inline, mean_value
 
 WIDEST = 1240
 """Pixels: what a page on a code host shows without scaling down."""
@@ -54,14 +54,14 @@ class _Line:
     """Picture by frame."""
 
 
-def draw_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> Strip | None:
+def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> Strip | None:
     """Draw the strip of one film to `path`; None where no original is there to draw.
 
     Pictures are read below `folder`; a record that points outside it raises BadInput.
     """
     lines, pictures = _lines(results, film)
     frames = {
-        (number, line.label): opened(folder, line.files[number])
+        (number, line.label): open_picture(folder, line.files[number])
         for line in lines
         for number in pictures
         if number in line.files
@@ -111,15 +111,15 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
     lines = []
     pictures: dict[int, Picture] = {}
     originals: dict[int, str] = {}
-    for row in in_order(standings(results, film.name), rank, films=1):
+    for row in sort_rows(result_rows(results, film.name), rank, films=1):
         record = _shown(row.records)
         if record is None:
             continue
         value = rank.value(row) if rank else None
         details: tuple[str, ...] = ()
         if rank and value:
-            shown = bracketed(inline(fixed(value, rank.metric.digits)), row, rank.part)
-            size = mean(row, bytes_a_frame)
+            shown = bracketed(inline(fixed_value(value, rank.metric.digits)), row, rank.part)
+            size = mean_value(row, bytes_a_frame)
             if size is not None:
                 shown += f" at {numbers.significant(size)} B"
             details = (f"{rank.short}, {PART_NAMES[rank.part]}", shown)
@@ -208,19 +208,19 @@ def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], widt
             right = columns[-1] + width
             pen.rectangle((columns[0], MARGIN + 20, right - 1, MARGIN + 22), fill=colour)
             words = "seen in training" if part == "seen" else "held out"
-            words = look.fitted(words, right - columns[0], 15, bold=True)
+            words = look.fit_text(words, right - columns[0], 15, bold=True)
             pen.text((columns[0], MARGIN - 2), words, colour, look.font(15, bold=True))
     for picture, left in zip(shown, lefts, strict=True):
-        code = look.fitted(f"{picture.kind}  {picture.time_code}", width, 13)
+        code = look.fit_text(f"{picture.kind}  {picture.time_code}", width, 13)
         pen.text((left, MARGIN + 28), code, look.QUIET, look.font(13))
 
 
 def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None:
-    words = [(look.fitted(line.label, GUTTER - 12, 15, bold=True), 15, True)]
+    words = [(look.fit_text(line.label, GUTTER - 12, 15, bold=True), 15, True)]
     if line.role not in ("model", "original"):
-        words.append((look.fitted(line.role, GUTTER - 12, 12), 12, False))
+        words.append((look.fit_text(line.role, GUTTER - 12, 12), 12, False))
     if height >= 54:
-        words += [(look.fitted(text, GUTTER - 12, 13), 13, False) for text in line.details]
+        words += [(look.fit_text(text, GUTTER - 12, 13), 13, False) for text in line.details]
     tall = sum(size + 5 for _, size, _ in words)
     y = top + max(0, (height - tall) // 2)
     for text, size, bold in words:
@@ -242,7 +242,7 @@ def _scaled(frame: Image.Image, width: int, height: int) -> Image.Image:
     return frame.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def alternative(film: FilmInfo, strip: Strip) -> str:
+def strip_description(film: FilmInfo, strip: Strip) -> str:
     """What is on a strip, for those who cannot see it."""
     columns = ", ".join(
         f"{code} ({kind}, {PART_NAMES[part]})" for part, kind, code in strip.columns

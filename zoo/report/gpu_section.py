@@ -25,7 +25,7 @@ from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_json
 from zoo.report import numbers
 from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
-from zoo.report.results_folder import placed
+from zoo.report.results_folder import path_in_folder
 from zoo.report.table import Cell, Row, Table
 
 NO_LICENCE = "No licence is stated for this film: do not publish its pictures."
@@ -300,7 +300,7 @@ def _strip(result: FilmResult, folder: Path, device: Path) -> Markdown | None:
     if not result.strip:
         return None
     try:
-        path = placed(device, result.strip)
+        path = path_in_folder(device, result.strip)
     except BadInput:
         return None
     if not path.is_file():

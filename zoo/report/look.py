@@ -48,7 +48,7 @@ def _letters() -> frozenset[int]:
     return frozenset(FT2Font(str(_file(bold=False))).get_charmap())
 
 
-def drawable(text: str, longest: int = 40) -> str:
+def picture_text(text: str, longest: int = 40) -> str:
     """Shorten text for a picture; what the typeface has no letter for becomes `?`."""
     known = _letters()
     head, machine = _parted(text)
@@ -56,9 +56,9 @@ def drawable(text: str, longest: int = 40) -> str:
     return "".join(c if ord(c) in known else "?" for c in short)
 
 
-def fitted(text: str, width: float, size: int, bold: bool = False) -> str:
+def fit_text(text: str, width: float, size: int, bold: bool = False) -> str:
     """Shorten text until it is at most `width` pixels wide."""
-    text = drawable(text)
+    text = picture_text(text)
     if font(size, bold).getlength(text) <= width:
         return text
     head, machine = _parted(text)

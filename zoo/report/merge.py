@@ -24,19 +24,19 @@ from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, Seri
 from zoo.base.untrusted_files import check_regular, read_json
 from zoo.report.aggregate import machine_key
 from zoo.report.results_folder import (
-    MARK,
+    MERGE_MARKER,
     MERGED,
     RESULTS,
-    bounded,
-    frames_of_both,
     named,
     new_report,
-    placed,
-    put_in_place,
+    path_in_folder,
     read_results,
-    row_of,
+    replace_report,
+    series_row,
+    shared_frames,
+    within_size_limit,
 )
-from zoo.report.write import check, draw_report
+from zoo.report.write import build_report, check
 
 _PROTOCOL = ("preset", "budget", "batch")
 
@@ -66,10 +66,10 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
         sweep_below(into)
         with new_report(into) as new:
             files.write(into, new)
-            draw_report(results, new, new)
-            with written_aside(new / MARK) as aside:
+            build_report(results, new, new)
+            with written_aside(new / MERGE_MARKER) as aside:
                 aside.write_text("zoo report --into writes this folder anew.\n", encoding="utf-8")
-            put_in_place(new, into, results)
+            replace_report(new, into, results)
     return results, into / "report.md"
 
 
@@ -98,7 +98,7 @@ def _check_free(into: Path) -> None:
         raise BadInput(f"--into {into} is no folder")
     # Locks and what writers leave aside have names like this.
     found = sorted(path.name for path in into.iterdir() if not path.name.startswith("."))
-    if found and not (into / MARK).is_file():
+    if found and not (into / MERGE_MARKER).is_file():
         raise BadInput(
             f"--into {into} holds {found[0][:60]!r}; a merge is written into a folder that is "
             "new or empty, or over an earlier merge"
@@ -193,7 +193,7 @@ def _film(
     shown: dict[str, str | None] = {"series": _series(versions, records, files)}
     for what in ("barcode", "video"):
         named = [(s.folder, name) for s, film in versions if (name := getattr(film, what))]
-        there = [each for each in named if placed(*each).exists()]
+        there = [each for each in named if path_in_folder(*each).exists()]
         shown[what] = next((files.take(*each) for each in [*there, *named]), None)
     return versions[0][1].model_copy(update=shown)
 
@@ -208,30 +208,30 @@ def _series(
     read = [
         (source, read_json(path, Series))
         for source, name in named_ones
-        if (path := placed(source.folder, name)).exists()
+        if (path := path_in_folder(source.folder, name)).exists()
     ]
     if not read:
         return next((files.take(source.folder, name) for source, name in named_ones), None)
     (first, base), *others = read
     for other, series in others:
         # One with very many rows has fewer frames.
-        both = frames_of_both(base, series)
+        both = shared_frames(base, series)
         if both is None:
             raise BadInput(
                 f"the scores of {base.film[:60]!r} frame by frame are not of the same frames in "
                 f"{first.folder} and {other.folder}"
             )
         base = both
-    by_folder = {source.folder: frames_of_both(series, base) for source, series in read}
+    by_folder = {source.folder: shared_frames(series, base) for source, series in read}
     rows = []
     for source, record in records:
         own = record.watched == record.trained_on == versions[0][1].name
         series_here = by_folder.get(source.folder)
-        row = row_of(series_here, record) if own and series_here else None
+        row = series_row(series_here, record) if own and series_here else None
         if row:
             machine = machine_key(record.environment)
             rows.append(SeriesRow(run=row.run, machine=machine, scores=row.scores))
-    series = bounded(base.model_copy(update={"rows": rows}))
+    series = within_size_limit(base.model_copy(update={"rows": rows}))
     return files.add(base.film, ".json", (series.model_dump_json() + "\n").encode())
 
 
@@ -277,7 +277,7 @@ class Files:
         One that is not there is given a name that is not there either. Raises BadInput where it
         lies outside `folder`, is no regular file or cannot be read.
         """
-        path = placed(folder, name)
+        path = path_in_folder(folder, name)
         if path not in self._known:
             try:
                 if not path.exists():

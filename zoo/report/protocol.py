@@ -7,9 +7,9 @@ import statistics
 from zoo.base.records import Environment, Record, Results
 from zoo.base.text import one_line
 from zoo.report import numbers
-from zoo.report.aggregate import machine_key, machines, standings
+from zoo.report.aggregate import machine_key, machines, result_rows
 from zoo.report.markdown import Markdown, grid
-from zoo.report.ranking import in_order, ranking
+from zoo.report.ranking import ranking, sort_rows
 
 ALIKE = 1.5
 """Decoders are of different sizes where one takes more than so many times the bytes of another."""
@@ -36,28 +36,29 @@ def latent_notes(results: Results) -> list[str]:
     return notes
 
 
-def training(results: Results) -> list[str]:
+def training_received(results: Results) -> list[str]:
     """What training each model received on each film, and whether it was the same for all."""
     sentences = []
     for film in results.films:
-        spent: dict[int, list[str]] = {}
+        by_frames: dict[int, list[str]] = {}
         seconds: dict[str, list[float]] = {}
-        for row in standings(results, film.name):
+        for row in result_rows(results, film.name):
             if row.role != "model":
                 continue
             for record in row.records:
                 if record.spent:
-                    names = spent.setdefault(record.spent.frames, [])
+                    names = by_frames.setdefault(record.spent.frames, [])
                     if row.name not in names:
                         names.append(row.name)
                     if record.spent.seconds is not None:
                         seconds.setdefault(row.name, []).append(record.spent.seconds)
         name = one_line(film.name, 60)
-        if len(spent) == 1:
-            told = f"{name}: {numbers.counted(next(iter(spent)), 'training frame')} for every model"
-        elif spent:
+        if len(by_frames) == 1:
+            count = numbers.counted(next(iter(by_frames)), "training frame")
+            told = f"{name}: {count} for every model"
+        elif by_frames:
             told = f"{name}: training frames differ, with " + numbers.listed(
-                [f"{frames:,} for {numbers.listed(names)}" for frames, names in spent.items()]
+                [f"{frames:,} for {numbers.listed(names)}" for frames, names in by_frames.items()]
             )
         else:
             continue
@@ -108,7 +109,7 @@ def unequal_terms(results: Results) -> list[str]:
     return sentences
 
 
-def tuning(results: Results) -> list[str]:
+def tuning_films(results: Results) -> list[str]:
     """Which films are those that the models' defaults were chosen on."""
     models = _records_by_model(results)
     silent = [name for name, record in models.items() if record.tuned_on is None]
@@ -169,7 +170,7 @@ def films_table(results: Results) -> Markdown:
 def rows_table(results: Results) -> Markdown:
     """Every model and reference in a sentence, with the package that it comes from."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for row in in_order(standings(results), ranking(results), len(results.films)):
+    for row in sort_rows(result_rows(results), ranking(results), len(results.films)):
         record = (*row.records, *row.failed)[0]
         rows.setdefault(
             (row.role, row.model),
@@ -222,7 +223,7 @@ def codecs(results: Results) -> list[str]:
     )
 
 
-def failures(results: Results) -> list[str]:
+def failed_runs(results: Results) -> list[str]:
     """Every run that failed, and why."""
     return [
         f"{one_line(record.model, 60)} {_cell(record)}, seed {record.seed}: "

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from zoo.base.records import MetricInfo, Part, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import Measure, Standing, Value, bytes_a_frame, score
+from zoo.report.aggregate import Measure, ResultRow, Value, bytes_a_frame, score
 
 DISTORTION = "psnr"
 """The metric that counts errors of pixels."""
@@ -22,11 +22,11 @@ OWN_PARTS: tuple[Part, ...] = ("seen", "held_out")
 PART_NAMES: dict[Part, str] = {"seen": "seen", "held_out": "held out", "other": "other film"}
 CONFIDENCE = 0.95
 """Of the t intervals that differences must lie outside of to be more than chance."""
-SAME_BYTES = 1.25
+SIMILAR_BYTES = 1.25
 """Rows stand together in a table where none takes more than so many times the bytes of another."""
 
 
-def principal(results: Results) -> list[MetricInfo]:
+def principal_metrics(results: Results) -> list[MetricInfo]:
     """The metrics of the first tables, at most three; the first ones where those are not there."""
     named = [m for name in PRINCIPAL for m in results.metrics if m.name == name]
     if any(metric.unavailable is None for metric in named):
@@ -35,7 +35,7 @@ def principal(results: Results) -> list[MetricInfo]:
     return named + others[: len(PRINCIPAL)]
 
 
-def measured(results: Results, metric: MetricInfo, part: Part, film: str | None = None) -> bool:
+def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | None = None) -> bool:
     """Whether any record has this metric over this part."""
     return any(
         score(metric.name, part)(record) is not None
@@ -82,7 +82,7 @@ class Ranking:
         """Whether the metric is a ratio, whose means are geometric."""
         return self.metric.better == "one"
 
-    def value(self, row: Standing) -> Value | None:
+    def value(self, row: ResultRow) -> Value | None:
         """The row's number: a mean over seeds and films."""
         return row.value(self.measure, self.ratio)
 
@@ -99,7 +99,7 @@ class Ranking:
         ahead = self.key(other.mean) - self.key(one.mean)
         if ahead <= 0 or self.same(one, other):
             return False
-        return not (one.known and other.known) or ahead > self._margin(one, other)
+        return not (one.spread_known and other.spread_known) or ahead > self._margin(one, other)
 
     def _margin(self, one: Value, other: Value) -> float:
         """How far two keys lie apart by chance: half of Welch's 95 % interval."""
@@ -112,7 +112,7 @@ class Ranking:
         if not variance:
             return 0.0
         freedom = variance**2 / sum(part**2 / left for part, left in parts)
-        return quantile(freedom) * math.sqrt(variance)
+        return t_quantile(freedom) * math.sqrt(variance)
 
     def deviation(self, value: Value) -> float:
         """The spread over seeds of the key; 0 where it is not known."""
@@ -121,18 +121,18 @@ class Ranking:
         return value.spread / value.mean if self.ratio and value.mean > 0 else value.spread
 
 
-def quantile(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
     """Student's t for a two-sided interval of `CONFIDENCE`."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def best_of(rows: Iterable[Standing], rank: Ranking) -> set[str]:
+def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
     """The rows whose number is bold: the best, and those that the spread cannot tell from it.
 
     One spread serves all rows, pooled over those that have several seeds: with its own a row that
     scatters widely would come level with anything. Nothing is bold behind what is not.
     """
-    ordered = valued(rows, rank)
+    ordered = ranked_rows(rows, rank)
     if not ordered:
         return set()
     spread, freedom = _pooled([value for _, value in ordered], rank)
@@ -141,7 +141,7 @@ def best_of(rows: Iterable[Standing], rank: Ranking) -> set[str]:
     for row, value in others:
         apart = rank.key(value.mean) - rank.key(first.mean)
         share = sum(1 / one.seeds for one in (first, value) if not one.exact)
-        margin = quantile(freedom) * spread * math.sqrt(share) if spread else 0.0
+        margin = t_quantile(freedom) * spread * math.sqrt(share) if spread else 0.0
         if apart > margin and not rank.same(first, value):
             break
         found.add(row.name)
@@ -166,7 +166,7 @@ def ranking_by(results: Results, metric: MetricInfo, film: str | None = None) ->
     """Rank by a metric on held-out frames, or on seen ones where nothing was held out."""
     parts: tuple[Part, ...] = ("held_out", "seen")
     for part in parts:
-        if metric.unavailable is None and measured(results, metric, part, film):
+        if metric.unavailable is None and is_measured(results, metric, part, film):
             return Ranking(metric, part)
     return None
 
@@ -180,7 +180,7 @@ def ranking(results: Results, film: str | None = None) -> Ranking | None:
     return None
 
 
-def in_order(rows: Iterable[Standing], rank: Ranking | None, films: int) -> list[Standing]:
+def sort_rows(rows: Iterable[ResultRow], rank: Ranking | None, films: int) -> list[ResultRow]:
     """Models before references, then by bytes per frame, then by the metric, the best first.
 
     Rows of about the same bytes stand together. What did not get through every film stands last: a
@@ -190,7 +190,7 @@ def in_order(rows: Iterable[Standing], rank: Ranking | None, films: int) -> list
     found = {row.name: row.value(bytes_a_frame) for row in every}
     sizes = size_classes({name: value.mean if value else None for name, value in found.items()})
 
-    def key(row: Standing) -> tuple[bool, bool, bool, int, float, str]:
+    def key(row: ResultRow) -> tuple[bool, bool, bool, int, float, str]:
         value = rank.value(row) if rank else None
         return (
             row.role != "model",
@@ -209,13 +209,13 @@ def size_classes(sizes: Mapping[str, float | None]) -> dict[str, int]:
     classes: dict[float, int] = {}
     least, number = -1.0, 0
     for size in sorted({size for size in sizes.values() if size is not None}):
-        if least < 0 or size > SAME_BYTES * least:
+        if least < 0 or size > SIMILAR_BYTES * least:
             least, number = size, number + 1
         classes[size] = number
     return {name: 0 if size is None else classes[size] for name, size in sizes.items()}
 
 
-def valued(rows: Iterable[Standing], rank: Ranking) -> list[tuple[Standing, Value]]:
+def ranked_rows(rows: Iterable[ResultRow], rank: Ranking) -> list[tuple[ResultRow, Value]]:
     """Rows that have the number, the best first."""
     present = [(row, value) for row in rows if (value := rank.value(row)) is not None]
     return sorted(present, key=lambda pair: (rank.key(pair[1].mean), pair[0].name))

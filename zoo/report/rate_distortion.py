@@ -22,23 +22,23 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.base.text import one_line
 from zoo.report import look, numbers
-from zoo.report.aggregate import SIZES, machine_key, machines
+from zoo.report.aggregate import SIZE_OPTIONS, machine_key, machines
 from zoo.report.figure import (
     NAME_LENGTH,
     Point,
+    add_legend,
     axis_label,
-    dress,
-    key,
+    label_curve_ends,
     new_figure,
-    part_ends,
-    save,
-    title,
-    write_ends,
+    save_figure,
+    set_title,
+    spread_labels,
+    style_axes,
 )
 from zoo.report.ranking import DISTORTION, PERCEPTUAL
 from zoo.report.table import Cell, Row, Table
 
-FEWEST = 4
+MIN_POINTS = 4
 """Points that a curve needs for a Bjontegaard difference: it is fitted by a cubic."""
 
 
@@ -74,7 +74,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Difference:
+class BjontegaardDifference:
     """How a model stands beside a codec over the rates or qualities that both reach."""
 
     quality: float | None
@@ -95,9 +95,9 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
         letter = letters[machine_key(record.environment)]
         own = record.trained_on == record.watched == film.name
         if own and record.status == "ok" and record.seed == first_seeds[letter]:
-            options = {k: v for k, v in record.options.items() if k not in SIZES}
-            apart = json.dumps(options, sort_keys=True, default=str)
-            grouped.setdefault((record.role, record.model, letter, apart), []).append(record)
+            options = {k: v for k, v in record.options.items() if k not in SIZE_OPTIONS}
+            rate_free = json.dumps(options, sort_keys=True, default=str)
+            grouped.setdefault((record.role, record.model, letter, rate_free), []).append(record)
     found = []
     for (role, model, letter, _), records in grouped.items():
         points = sorted(
@@ -106,8 +106,8 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
         )
         if points:
             codec = any(record.kind == "codec" for record in records)
-            elsewhere = any(key[1] == model and key[2] != letter for key in grouped)
-            name = one_line(model, 60) + (f" on {letter}" if elsewhere else "")
+            on_several = any(other[1] == model and other[2] != letter for other in grouped)
+            name = one_line(model, 60) + (f" on {letter}" if on_several else "")
             found.append(Curve(name, role, codec, tuple(points)))
     return found
 
@@ -128,15 +128,15 @@ def _rate_points(record: Record, metric: MetricInfo) -> list[CurvePoint]:
     ]
 
 
-def difference(anchor: Curve, test: Curve, better: str) -> Difference:
+def bjontegaard_difference(anchor: Curve, test: Curve, better: str) -> BjontegaardDifference:
     """Bjontegaard's differences of `test` from `anchor` (VCEG-M33, 2001; piecewise cubics).
 
     A figure is None where a curve has fewer than four points that improve on one another, or where
     the two share no bytes or no quality.
     """
     sides = [curve.front(better) for curve in (anchor, test)]
-    if min(len(side) for side in sides) < FEWEST:
-        return Difference(None, None)
+    if min(len(side) for side in sides) < MIN_POINTS:
+        return BjontegaardDifference(None, None)
     rates = [np.array([point.bytes_a_frame for point in side]) for side in sides]
     sign = -1.0 if better == "lower" else 1.0
     values = [sign * np.array([point.value for point in side]) for side in sides]
@@ -149,7 +149,7 @@ def difference(anchor: Curve, test: Curve, better: str) -> Difference:
         warnings.simplefilter("ignore")  # Of a small overlap, which is asked for below.
         quality = _finite(bjontegaard.bd_psnr(*arguments, **shared)) if _meet(rates) else None
         rate = _finite(bjontegaard.bd_rate(*arguments, **shared)) if _meet(values) else None
-    return Difference(None if quality is None else sign * quality, rate)
+    return BjontegaardDifference(None if quality is None else sign * quality, rate)
 
 
 def _meet(sides: Sequence[np.ndarray]) -> bool:
@@ -172,7 +172,7 @@ def rate_metrics(results: Results) -> list[MetricInfo]:
     return found or [metric for metric in results.metrics if metric.unavailable is None][:1]
 
 
-def difference_table(results: Results, film: FilmInfo) -> Table | str | None:
+def bjontegaard_table(results: Results, film: FilmInfo) -> Table | str | None:
     """Differences at equal bytes and at equal quality, or in words why there are none.
 
     None where the film has no codec or no model to compare.
@@ -189,7 +189,7 @@ def difference_table(results: Results, film: FilmInfo) -> Table | str | None:
             unit = f"Δ {metric.label.split(' (')[0]} {metric.unit}".rstrip()
             columns.append((f"{codec.name}:", f"{unit} /", "Δ bytes"))
             for model in models:
-                found = difference(codec, model, metric.better)
+                found = bjontegaard_difference(codec, model, metric.better)
                 told = told or found.quality is not None or found.rate is not None
                 quality = _signed(found.quality, metric.digits)
                 rate = _signed(found.rate, 0)
@@ -217,14 +217,14 @@ def _signed(value: float | None, digits: int) -> str:
 def _why_none(by_metric: dict[str, list[Curve]]) -> str:
     codecs = [curve for found in by_metric.values() for curve in found if curve.codec]
     most = max(len(curve.points) for curve in codecs)
-    if most < FEWEST:
+    if most < MIN_POINTS:
         return (
-            f"No Bjontegaard differences: they need a codec at {FEWEST} rates, and there "
+            f"No Bjontegaard differences: they need a codec at {MIN_POINTS} rates, and there "
             f"{numbers.verb(most, 'is', 'are')} {numbers.counted(most, 'rate')} here. --latents "
-            f"with {FEWEST} or more sizes gives as many."
+            f"with {MIN_POINTS} or more sizes gives as many."
         )
     return (
-        f"No Bjontegaard differences: no model has a curve of {FEWEST} points that overlaps a "
+        f"No Bjontegaard differences: no model has a curve of {MIN_POINTS} points that overlaps a "
         "codec's curve in bytes or in quality."
     )
 
@@ -237,7 +237,7 @@ _CODEC: dict[str, Any] = {"linestyle": "--", "marker": "s", **_HOLLOW}
 _BEATEN: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 4, "alpha": 0.7}
 
 
-def draw_rates(results: Results, film: FilmInfo, path: Path) -> str | None:
+def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | None:
     """Draw the curves of one film; returns the text that stands for the picture, or None of none.
 
     Models are curves over bit depths and latent sizes, codecs over the bytes they were given.
@@ -251,19 +251,19 @@ def draw_rates(results: Results, film: FilmInfo, path: Path) -> str | None:
         return None
     most = max(len(found) for _, found in panels)
     figure, canvas = new_figure(11.0 if len(panels) > 1 else 6.5, 3.9 + 0.1 * most)
-    places = figure.subplots(1, len(panels), squeeze=False)[0]
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     styles = _styles([curve for _, found in panels for curve in found])
     names = [
-        _draw_panel(place, metric, found, styles)
-        for place, (metric, found) in zip(places, panels, strict=True)
+        _draw_panel(axes, metric, found, styles)
+        for axes, (metric, found) in zip(all_axes, panels, strict=True)
     ]
-    key(figure, _legend_handles(), 4)
+    add_legend(figure, _legend_handles(), 4)
     # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
     canvas.draw()
     figure.set_layout_engine("none")
-    for place, written in zip(places, names, strict=True):
-        part_ends(canvas.get_renderer(), place, written)
-    save(figure, path)
+    for axes, written in zip(all_axes, names, strict=True):
+        spread_labels(canvas.get_renderer(), axes, written)
+    save_figure(figure, path)
     labels = " and ".join(one_line(metric.label, 40) for metric, _ in panels)
     told = dict.fromkeys(curve.name for _, found in panels for curve in found)
     return (
@@ -299,32 +299,32 @@ def _legend_handles() -> list[Line2D]:
 
 
 def _draw_panel(
-    place: Axes, metric: MetricInfo, found: list[Curve], styles: dict[tuple[str, str], str]
+    axes: Axes, metric: MetricInfo, found: list[Curve], styles: dict[tuple[str, str], str]
 ) -> list[Annotation]:
     """Draw the curves of one metric; returns their names, which are yet to be moved apart."""
-    dress(place)
-    title(place, axis_label(metric, upright=True))
+    style_axes(axes)
+    set_title(axes, axis_label(metric, upright=True))
     ends = []
     for curve in found:
         colour = styles[curve.role, curve.name]
         front = curve.front(metric.better)
         beaten = [point for point in curve.points if point not in front]
         for points, how in ((front, _line(curve)), (beaten, _BEATEN)):
-            place.plot(
+            axes.plot(
                 [point.bytes_a_frame for point in points],
                 [point.value for point in points],
                 color=colour,
                 **how,
             )
         last = front[-1]
-        name = look.drawable(curve.name, NAME_LENGTH)
+        name = look.picture_text(curve.name, NAME_LENGTH)
         ends.append(Point(name, last.bytes_a_frame, last.value, colour))
-    place.set_xscale("log")
-    place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-    place.xaxis.set_minor_formatter(NullFormatter())
-    place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-    place.yaxis.set_major_locator(MaxNLocator(6))
-    place.margins(x=0.06, y=0.08)
-    place.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
-    place.set_xlabel("bytes per frame   ← smaller", color=look.QUIET)
-    return write_ends(place, ends)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.margins(x=0.06, y=0.08)
+    axes.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
+    axes.set_xlabel("bytes per frame   ← smaller", color=look.QUIET)
+    return label_curve_ends(axes, ends)

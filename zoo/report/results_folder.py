@@ -32,7 +32,7 @@ from zoo.report.aggregate import machine_key
 
 RESULTS = "results.json"
 TEXTS = ("report.md", "report.html", "results.csv", RESULTS)
-MARK = ".merged"
+MERGE_MARKER = ".merged"
 """The file that says of a folder that `zoo report --into` may write it anew."""
 FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS = "figures", "viewer", "merged", "series", "videos"
 FRAMES = f"{FIGURES}/frames"
@@ -70,9 +70,14 @@ def film_stems(results: Results) -> dict[str, str]:
     return file_names(film.name for film in results.films)
 
 
-def ours(results: Results) -> set[str]:
+def report_files(results: Results) -> set[str]:
     """Every file that a report of these results may have, relative to its folder."""
-    names = {MARK, *TEXTS, *named(results), *(f"{FIGURES}/{name}" for name in _OF_ALL_FILMS)}
+    names = {
+        MERGE_MARKER,
+        *TEXTS,
+        *named(results),
+        *(f"{FIGURES}/{name}" for name in _OF_ALL_FILMS),
+    }
     for stem in film_stems(results).values():
         names.update(f"{FIGURES}/{name.format(stem)}" for name in _OF_A_FILM)
         names.add(f"{PAGE_SCORES}/{stem}.js")
@@ -118,7 +123,7 @@ def new_report(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def put_in_place(new: Path, folder: Path, results: Results, keep: Iterable[str] = ()) -> None:
+def replace_report(new: Path, folder: Path, results: Results, keep: Iterable[str] = ()) -> None:
     """Make what `new_report` yielded the report of `folder`; `results` are its records.
 
     Files that only the earlier report had are removed, but those that `results` or `keep` name.
@@ -145,7 +150,7 @@ def put_in_place(new: Path, folder: Path, results: Results, keep: Iterable[str] 
 def _earlier(folder: Path) -> set[str]:
     """What the report that is there has; nothing where its records cannot be read."""
     with suppress(BadInput):
-        return ours(read_results(folder))
+        return report_files(read_results(folder))
     return set()
 
 
@@ -209,7 +214,7 @@ LARGEST_PICTURE = 256 << 20
 """Bytes."""
 
 
-def placed(folder: Path, name: str) -> Path:
+def path_in_folder(folder: Path, name: str) -> Path:
     """Where a file that a record names lies; BadInput if that is not below `folder`."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
@@ -217,9 +222,9 @@ def placed(folder: Path, name: str) -> Path:
     return path
 
 
-def opened(folder: Path, name: str) -> Image.Image | None:
+def open_picture(folder: Path, name: str) -> Image.Image | None:
     """A PNG that a record names, as RGB; None where it is not there, damaged or huge."""
-    path = placed(folder, name)
+    path = path_in_folder(folder, name)
     if not path.is_file():
         return None
     try:
@@ -256,7 +261,7 @@ class FilmSeries:
         """Read what a record names below `folder`; raises BadInput where that is elsewhere."""
         if film.series is None:
             return cls(None, None)
-        path = placed(folder, film.series)
+        path = path_in_folder(folder, film.series)
         try:
             return cls(read_json(path, Series), None)
         except BadInput as error:
@@ -269,7 +274,7 @@ def run_key(record: Record) -> RunKey | None:
     return (record.run, machine_key(record.environment)) if record.run else None
 
 
-def row_of(series: Series, record: Record) -> SeriesRow | None:
+def series_row(series: Series, record: Record) -> SeriesRow | None:
     """The scores of a record frame by frame; None where the series has none of it.
 
     A row that names no machine is of the only one there is.
@@ -281,7 +286,7 @@ def row_of(series: Series, record: Record) -> SeriesRow | None:
     return None
 
 
-def frames_of_both(one: Series, other: Series) -> Series | None:
+def shared_frames(one: Series, other: Series) -> Series | None:
     """`one` at the frames that both have; None where they differ in when these are shown."""
     if any(len(each.frames) != len(each.seconds) for each in (one, other)):
         return None
@@ -292,7 +297,7 @@ def frames_of_both(one: Series, other: Series) -> Series | None:
     return _at_places(one, kept)
 
 
-def bounded(series: Series) -> Series:
+def within_size_limit(series: Series) -> Series:
     """The series at every second, fourth, eighth frame, as needed for a file that can be read."""
     shorter, step = series, 1
     while _bytes(shorter) >= Series.largest and step < len(series.frames):

@@ -11,47 +11,54 @@ from matplotlib.ticker import MaxNLocator
 from zoo.base.records import FilmInfo, MetricInfo, Results
 from zoo.base.text import one_line
 from zoo.report import look
-from zoo.report.aggregate import Standing, standings
+from zoo.report.aggregate import ResultRow, result_rows
 from zoo.report.figure import (
     HOLLOW,
     IN_BRACKETS,
     SIZED,
     Point,
+    add_legend,
     axis_label,
-    codec_key,
-    colour,
-    dress,
-    key,
-    name_points,
-    named,
+    codec_legend_entry,
+    label_points,
     new_figure,
-    save,
-    signed_name,
-    title,
+    point_label,
+    row_colour,
+    row_label,
+    save_figure,
+    set_title,
+    style_axes,
 )
 from zoo.report.findings import rankings
-from zoo.report.ranking import OWN_PARTS, Ranking, in_order, measured, principal, ranking
+from zoo.report.ranking import (
+    OWN_PARTS,
+    Ranking,
+    is_measured,
+    principal_metrics,
+    ranking,
+    sort_rows,
+)
 from zoo.report.table import several_sizes
 
 
-def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
+def plot_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
     """Every model and reference on one film: held out and seen, a panel a metric.
 
     Returns the text that stands for the picture, or None where nothing was measured.
     """
     panels = [
         metric
-        for metric in principal(results)
+        for metric in principal_metrics(results)
         if metric.unavailable is None
         and (
-            measured(results, metric, "seen", film.name)
-            or measured(results, metric, "held_out", film.name)
+            is_measured(results, metric, "seen", film.name)
+            or is_measured(results, metric, "held_out", film.name)
         )
     ]
     rank = ranking(results, film.name)
     rows = [
         row
-        for row in in_order(standings(results, film.name), rank, films=1)
+        for row in sort_rows(result_rows(results, film.name), rank, films=1)
         if any(_has(row, metric) for metric in panels)
     ]
     bracketed = any(
@@ -61,27 +68,27 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
         return None
     sized = several_sizes(rows)
     figure, _ = new_figure(11.0, 1.25 + 0.36 * len(rows))
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for place, metric in zip(axes, panels, strict=True):
-        _score_panel(place, rows, metric)
-    axes[0].set_yticks(range(len(rows)))
+    panels_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels_axes, panels, strict=True):
+        _score_panel(axes, rows, metric)
+    panels_axes[0].set_yticks(range(len(rows)))
     for tick, row in zip(
-        axes[0].set_yticklabels([named(row, sized) for row in rows]),
+        panels_axes[0].set_yticklabels([row_label(row, sized) for row in rows]),
         rows,
         strict=True,
     ):
         tick.set_parse_math(False)
-        tick.set_color(colour(row))
+        tick.set_color(row_colour(row))
         tick.set_style("normal" if row.role == "model" else "italic")
-    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    panels_axes[0].set_ylim(len(rows) - 0.4, -0.6)
     handles = [
         Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="held out"),
         Line2D([], [], **HOLLOW, marker="o", color=look.SEEN, label="seen in training"),
     ]
     if bracketed:
-        handles.append(codec_key())
-    key(figure, handles, 3)
-    save(figure, path)
+        handles.append(codec_legend_entry())
+    add_legend(figure, handles, 3)
+    save_figure(figure, path)
     metrics = ", ".join(one_line(metric.label, 40) for metric in panels)
     codecs = (f" {SIZED}" if sized else "") + (f" {IN_BRACKETS}" if bracketed else "")
     return (
@@ -90,14 +97,14 @@ def draw_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
     )
 
 
-def _has(row: Standing, metric: MetricInfo) -> bool:
+def _has(row: ResultRow, metric: MetricInfo) -> bool:
     return any(Ranking(metric, part).value(row) for part in OWN_PARTS)
 
 
-def _brackets(place: Axes, x: float, y: float) -> None:
+def _brackets(axes: Axes, x: float, y: float) -> None:
     """Put brackets around a dot, as tables do around a number."""
     for sign, shift in (("(", -8), (")", 8)):
-        place.annotate(
+        axes.annotate(
             sign,
             (x, y),
             xytext=(shift, 1),
@@ -109,16 +116,16 @@ def _brackets(place: Axes, x: float, y: float) -> None:
         )
 
 
-def _score_panel(place: Axes, rows: list[Standing], metric: MetricInfo) -> None:
-    dress(place)
+def _score_panel(axes: Axes, rows: list[ResultRow], metric: MetricInfo) -> None:
+    style_axes(axes)
     for index, row in enumerate(rows):
         seen, held_out = (Ranking(metric, part).value(row) for part in OWN_PARTS)
         if seen and held_out:
-            place.plot(
+            axes.plot(
                 [seen.mean, held_out.mean], [index, index], color=look.RULE, linewidth=3, zorder=2
             )
         if seen:
-            place.plot(
+            axes.plot(
                 seen.mean,
                 index,
                 "o",
@@ -129,17 +136,17 @@ def _score_panel(place: Axes, rows: list[Standing], metric: MetricInfo) -> None:
                 zorder=3,
             )
         if held_out:
-            place.plot(held_out.mean, index, "o", color=look.HELD_OUT, markersize=7, zorder=4)
+            axes.plot(held_out.mean, index, "o", color=look.HELD_OUT, markersize=7, zorder=4)
             if row.codec:
-                _brackets(place, held_out.mean, index)
-    title(place, axis_label(metric))
-    place.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
-    place.tick_params(axis="y", length=0)
-    place.margins(x=0.08)
-    place.xaxis.set_major_locator(MaxNLocator(5))
+                _brackets(axes, held_out.mean, index)
+    set_title(axes, axis_label(metric))
+    axes.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def draw_trade(results: Results, path: Path) -> str | None:
+def plot_trade_off(results: Results, path: Path) -> str | None:
     """The two metrics that name winners against each other, a panel a film.
 
     Returns the text that stands for the picture, or None where there are not two of them.
@@ -152,7 +159,7 @@ def draw_trade(results: Results, path: Path) -> str | None:
     for film in results.films:
         points = [
             (row, right.mean, high.mean)
-            for row in standings(results, film.name)
+            for row in result_rows(results, film.name)
             if (right := across.value(row)) and (high := up.value(row))
         ]
         if points:
@@ -165,14 +172,14 @@ def draw_trade(results: Results, path: Path) -> str | None:
     tall = -(-len(films) // wide)
     figure, canvas = new_figure(max(5.5, 11.0 if wide > 1 else 6.5), 0.9 + 3.6 * tall)
     grid = figure.subplots(tall, wide, squeeze=False).ravel()
-    for place in grid[len(films) :]:
-        place.remove()
-    for place, (film, points) in zip(grid, films, strict=False):
-        dress(place)
-        title(place, film.name)
+    for axes in grid[len(films) :]:
+        axes.remove()
+    for axes, (film, points) in zip(grid, films, strict=False):
+        style_axes(axes)
+        set_title(axes, film.name)
         for row, x, y in points:
             model = row.role == "model"
-            place.plot(
+            axes.plot(
                 x,
                 y,
                 "o" if model else "s",
@@ -182,28 +189,30 @@ def draw_trade(results: Results, path: Path) -> str | None:
                 fillstyle="full" if model else "none",
             )
         # Room for the names: they stand beside the points and inside the panel.
-        place.margins(x=0.3, y=0.18)
-        place.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
-        place.set_xlabel(axis_label(across.metric), color=look.QUIET, parse_math=False)
-        place.set_ylabel(axis_label(up.metric, upright=True), color=look.QUIET, parse_math=False)
-        place.xaxis.set_major_locator(MaxNLocator(5))
-        place.yaxis.set_major_locator(MaxNLocator(6))
+        axes.margins(x=0.3, y=0.18)
+        axes.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
+        axes.set_xlabel(axis_label(across.metric), color=look.QUIET, parse_math=False)
+        axes.set_ylabel(axis_label(up.metric, upright=True), color=look.QUIET, parse_math=False)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
     handles = [
         Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="model"),
         Line2D([], [], **HOLLOW, marker="s", color=look.REFERENCE, label="reference"),
     ]
     bracketed = any(row.codec for _, points in films for row, _, _ in points)
     if bracketed and up.part == "held_out":
-        handles.append(codec_key())
-    key(figure, handles, 3 if wide > 1 else 2)
+        handles.append(codec_legend_entry())
+    add_legend(figure, handles, 3 if wide > 1 else 2)
     # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
     canvas.draw()
     figure.set_layout_engine("none")
-    for place, (_, points) in zip(grid, films, strict=False):
+    for axes, (_, points) in zip(grid, films, strict=False):
         sized = several_sizes(row for row, _, _ in points)
-        named = [Point(signed_name(row, up.part, sized), x, y, colour(row)) for row, x, y in points]
-        name_points(canvas.get_renderer(), place, named)
-    save(figure, path)
+        labels = [
+            Point(point_label(row, up.part, sized), x, y, row_colour(row)) for row, x, y in points
+        ]
+        label_points(canvas.get_renderer(), axes, labels)
+    save_figure(figure, path)
     return (
         f"{one_line(up.metric.label, 40)} against {one_line(across.metric.label, 40)} on "
         f"{up.part.replace('_', '-')} frames of {', '.join(film.name for film, _ in films)}: "

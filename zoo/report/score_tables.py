@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from zoo.base.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
 from zoo.base.text import one_line
 from zoo.report import numbers
-from zoo.report.aggregate import Measure, Standing, complete, score, standings
+from zoo.report.aggregate import Measure, ResultRow, complete_rows, result_rows, score
 from zoo.report.ranking import (
     DISTORTION,
     OWN_PARTS,
@@ -16,24 +16,24 @@ from zoo.report.ranking import (
     PERCEPTUAL,
     Ranking,
     arrow,
-    in_order,
-    measured,
-    principal,
+    is_measured,
+    principal_metrics,
+    ranked_rows,
     ranking,
-    valued,
+    sort_rows,
 )
 from zoo.report.table import (
     REASON_LENGTH,
     Column,
     Table,
     bracketed,
+    build_table,
     bytes_column,
-    draw,
-    fixed,
-    machine_column,
-    mean,
+    dash_for_codec,
+    fixed_value,
+    machine_columns,
+    mean_value,
     percentage,
-    unless_codec,
     waiver_notes,
 )
 
@@ -44,34 +44,34 @@ def film_table(results: Results, film: FilmInfo) -> Table:
     return _principal_table(results, rows, [film])
 
 
-def across_table(results: Results) -> Table:
+def across_films_table(results: Results) -> Table:
     """Means over films, each film counted once; models as trained on the film they are shown."""
-    rows = in_order(standings(results), ranking(results), films=len(results.films))
+    rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
     return _principal_table(results, rows, results.films)
 
 
-def more_table(results: Results, film: FilmInfo) -> Table | None:
+def other_metrics_table(results: Results, film: FilmInfo) -> Table | None:
     """All other metrics on one film; None where there are none."""
-    first = principal(results)
+    first = principal_metrics(results)
     others = [metric for metric in results.metrics if metric not in first]
     if not others:
         return None
     rows = film_rows(results, film)
     columns = [bytes_column(), *(c for metric in others for c in metric_columns(metric))]
     notes = _metric_notes(others, rows, [film])
-    return draw(rows, [*columns, *machine_column(results)], [film], notes)
+    return build_table(rows, [*columns, *machine_columns(results)], [film], notes)
 
 
 def interval_table(results: Results, film: FilmInfo) -> Table | None:
     """The 95 % intervals of the principal metrics; None where no part has shots enough."""
     rows = [row for row in film_rows(results, film) if row.records]
     columns = []
-    for metric in principal(results):
+    for metric in principal_metrics(results):
         for part in OWN_PARTS:
             if any(_bounds(row, metric, part) for row in rows):
                 label = one_line(f"{metric.label} {metric.unit}", 40).rstrip()
                 columns.append(Column((label, PART_NAMES[part]), _interval(metric, part)))
-    return draw(rows, [bytes_column(), *columns], [film]) if columns else None
+    return build_table(rows, [bytes_column(), *columns], [film]) if columns else None
 
 
 def interval_note(results: Results, film: FilmInfo) -> str | None:
@@ -80,7 +80,7 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
         (part, summary)
         for record in results.records
         if record.trained_on == record.watched == film.name
-        for metric in principal(results)
+        for metric in principal_metrics(results)
         for part, summary in record.scores.get(metric.name, {}).items()
     ]
     if any(summary.shots is None and summary.interval for _, summary in found):
@@ -105,9 +105,9 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
     )
 
 
-def film_rows(results: Results, film: FilmInfo) -> list[Standing]:
+def film_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
     """The rows of a film's tables, in order."""
-    return in_order(standings(results, film.name), ranking(results, film.name), films=1)
+    return sort_rows(result_rows(results, film.name), ranking(results, film.name), films=1)
 
 
 def metric_columns(metric: MetricInfo) -> list[Column]:
@@ -121,17 +121,17 @@ def metric_columns(metric: MetricInfo) -> list[Column]:
     return columns
 
 
-def beside_references(results: Results, film: FilmInfo | None = None) -> Table | None:
+def reference_table(results: Results, film: FilmInfo | None = None) -> Table | None:
     """How many models are better than each reference, on one film or over all; None of none."""
     if film:
-        rows = [row for row in standings(results, film.name) if row.records]
+        rows = [row for row in result_rows(results, film.name) if row.records]
         models = [row for row in rows if row.role == "model"]
-        references = in_order(
+        references = sort_rows(
             (row for row in rows if row.role != "model"), ranking(results, film.name), films=1
         )
     else:
-        models = complete(results, "model")
-        references = in_order(complete(results, "reference"), ranking(results), films=0)
+        models = complete_rows(results, "model")
+        references = sort_rows(complete_rows(results, "reference"), ranking(results), films=0)
     metrics = sorted(
         (m for m in results.metrics if m.name in (PERCEPTUAL, DISTORTION)),
         key=lambda metric: metric.name != PERCEPTUAL,
@@ -141,7 +141,7 @@ def beside_references(results: Results, film: FilmInfo | None = None) -> Table |
         Ranking(metric, part)
         for metric in metrics
         for part in OWN_PARTS
-        if metric.unavailable is None and measured(results, metric, part, where)
+        if metric.unavailable is None and is_measured(results, metric, part, where)
     ]
     if not models or not references or not ranks:
         return None
@@ -152,13 +152,13 @@ def beside_references(results: Results, film: FilmInfo | None = None) -> Table |
             for rank in ranks
         ),
     ]
-    return draw(references, columns, [film] if film else results.films)
+    return build_table(references, columns, [film] if film else results.films)
 
 
-def _better_than(models: list[Standing], rank: Ranking) -> Callable[[Standing], str]:
-    def text(reference: Standing) -> str:
+def _better_than(models: list[ResultRow], rank: Ranking) -> Callable[[ResultRow], str]:
+    def text(reference: ResultRow) -> str:
         own = rank.value(reference)
-        others = [value for _, value in valued(models, rank)]
+        others = [value for _, value in ranked_rows(models, rank)]
         if own is None or not others:
             return numbers.NOT_AVAILABLE
         better = sum(rank.beats(value, own) for value in others)
@@ -171,8 +171,8 @@ def _better_than(models: list[Standing], rank: Ranking) -> Callable[[Standing], 
     return text
 
 
-def _principal_table(results: Results, rows: list[Standing], films: list[FilmInfo]) -> Table:
-    metrics = principal(results)
+def _principal_table(results: Results, rows: list[ResultRow], films: list[FilmInfo]) -> Table:
+    metrics = principal_metrics(results)
     columns = [bytes_column(), *(c for metric in metrics for c in metric_columns(metric))]
     if any(record.takedown for record in results.records):
         columns.append(Column(("frames", "matched"), _matched))
@@ -180,42 +180,44 @@ def _principal_table(results: Results, rows: list[Standing], films: list[FilmInf
         Column(("latent", "numbers"), _latent),
         Column(
             ("decoder", "bytes"),
-            lambda row: unless_codec(row, numbers.scaled(mean(row, _decoder_bytes), "B")),
+            lambda row: dash_for_codec(row, numbers.scaled(mean_value(row, _decoder_bytes), "B")),
         ),
         Column(
             ("param-", "eters"),
-            lambda row: unless_codec(row, numbers.scaled(mean(row, lambda r: r.parameters))),
+            lambda row: dash_for_codec(
+                row, numbers.scaled(mean_value(row, lambda r: r.parameters))
+            ),
         ),
-        *machine_column(results),
+        *machine_columns(results),
     ]
     notes = [*_metric_notes(metrics, rows, films), *_of_codecs(rows, films), *waiver_notes(rows)]
-    return draw(rows, columns, films, notes)
+    return build_table(rows, columns, films, notes)
 
 
-def _printed(rank: Ranking) -> Callable[[Standing], str]:
-    def text(row: Standing) -> str:
+def _printed(rank: Ranking) -> Callable[[ResultRow], str]:
+    def text(row: ResultRow) -> str:
         value = rank.value(row)
-        shown = fixed(value, rank.metric.digits)
+        shown = fixed_value(value, rank.metric.digits)
         return bracketed(shown, row, rank.part) if value else shown
 
     return text
 
 
-def _matched(row: Standing) -> str:
+def _matched(row: ResultRow) -> str:
     value = row.value(lambda record: record.takedown.matched if record.takedown else None)
     return percentage(value)
 
 
-def _latent(row: Standing) -> str:
-    count = mean(row, lambda record: record.latent.numbers if record.latent else None)
-    return unless_codec(row, numbers.whole(count))
+def _latent(row: ResultRow) -> str:
+    count = mean_value(row, lambda record: record.latent.numbers if record.latent else None)
+    return dash_for_codec(row, numbers.whole(count))
 
 
 def _decoder_bytes(record: Record) -> float | None:
     return record.latent.decoder_bytes if record.latent else None
 
 
-def _bounds(row: Standing, metric: MetricInfo, part: Part) -> list[float] | None:
+def _bounds(row: ResultRow, metric: MetricInfo, part: Part) -> list[float] | None:
     """Both ends of the interval, each averaged over seeds; None where a seed has none."""
 
     def end(number: int) -> Callable[[Record], float | None]:
@@ -228,17 +230,17 @@ def _bounds(row: Standing, metric: MetricInfo, part: Part) -> list[float] | None
 
     if any(end(0)(record) is None for record in row.records):
         return None
-    found = [mean(row, end(number), metric.better == "one") for number in (0, 1)]
+    found = [mean_value(row, end(number), metric.better == "one") for number in (0, 1)]
     return None if None in found else [value for value in found if value is not None]
 
 
-def _interval(metric: MetricInfo, part: Part) -> Callable[[Standing], str]:
-    def text(row: Standing) -> str:
+def _interval(metric: MetricInfo, part: Part) -> Callable[[ResultRow], str]:
+    def text(row: ResultRow) -> str:
         bounds = _bounds(row, metric, part)
         if bounds is None:
             return numbers.NOT_APPLICABLE
         ratio = metric.better == "one"
-        middle = numbers.fixed(mean(row, score(metric.name, part), ratio), metric.digits)
+        middle = numbers.fixed(mean_value(row, score(metric.name, part), ratio), metric.digits)
         low, high = (numbers.fixed(bound, metric.digits) for bound in bounds)
         return "\n".join(bracketed(text, row, part) for text in (middle, f"{low} to {high}"))
 
@@ -246,7 +248,7 @@ def _interval(metric: MetricInfo, part: Part) -> Callable[[Standing], str]:
 
 
 def _metric_notes(
-    metrics: Sequence[MetricInfo], rows: list[Standing], films: list[FilmInfo]
+    metrics: Sequence[MetricInfo], rows: list[ResultRow], films: list[FilmInfo]
 ) -> list[str]:
     notes = []
     for metric in metrics:
@@ -269,7 +271,7 @@ def _metric_notes(
     return notes
 
 
-def _of_codecs(rows: list[Standing], films: list[FilmInfo]) -> list[str]:
+def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
     """What must be known of codecs: what they saw, and how near they came to their bytes."""
     codecs = [row for row in rows if row.codec and row.records]
     if not codecs:
@@ -309,12 +311,12 @@ def takedown_table(results: Results, film: FilmInfo) -> Table | None:
         Column(("the film", "matches"), _film_matches),
         Column(("precision",), _takedown_share("precision")),
         Column(("frames that match", "another film"), _false_matches),
-        *machine_column(results),
+        *machine_columns(results),
     ]
-    return draw(rows, columns, [film])
+    return build_table(rows, columns, [film])
 
 
-def takedown_rule(results: Results, film: FilmInfo) -> str:
+def takedown_explanation(results: Results, film: FilmInfo) -> str:
     """How the columns are counted, in words, with the number of frames that they are of."""
     found = [r.takedown for r in results.records if r.watched == film.name and r.takedown]
     comparable = max((one.comparable for one in found), default=0)
@@ -339,17 +341,17 @@ def _takedown_measure(name: str) -> Measure:
     return measure
 
 
-def _takedown_share(name: str) -> Callable[[Standing], str]:
+def _takedown_share(name: str) -> Callable[[ResultRow], str]:
     return lambda row: _dash_if_scored(row, percentage(row.value(_takedown_measure(name))))
 
 
-def _dash_if_scored(row: Standing, text: str) -> str:
+def _dash_if_scored(row: ResultRow, text: str) -> str:
     """A dash for a share of nothing, such as of no matches: that is no missing number."""
     scored = any(record.takedown for record in row.records)
     return numbers.NOT_APPLICABLE if scored and text == numbers.NOT_AVAILABLE else text
 
 
-def _film_matches(row: Standing) -> str:
+def _film_matches(row: ResultRow) -> str:
     answers = [record.takedown.film_matches for record in row.records if record.takedown]
     if not answers:
         return numbers.NOT_AVAILABLE
@@ -358,7 +360,7 @@ def _film_matches(row: Standing) -> str:
     return f"for {sum(answers)} of {len(answers)} seeds" if any(answers) else "no"
 
 
-def _false_matches(row: Standing) -> str:
+def _false_matches(row: ResultRow) -> str:
     found: dict[str, list[float]] = {}
     scored = [record.takedown for record in row.records if record.takedown]
     for one in scored:

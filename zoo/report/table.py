@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 from zoo.base.records import FilmInfo, Part, Record, Results, Throughput
 from zoo.base.text import one_line
 from zoo.report import numbers
-from zoo.report.aggregate import Measure, Standing, Value, bytes_a_frame, machines, quantised_bytes
-from zoo.report.ranking import SAME_BYTES, Ranking, best_of, size_classes
+from zoo.report.aggregate import (
+    Measure,
+    ResultRow,
+    Value,
+    bytes_a_frame,
+    machines,
+    quantised_bytes_per_frame,
+)
+from zoo.report.ranking import SIMILAR_BYTES, Ranking, best_rows, size_classes
 
 REASON_LENGTH = 160
 WAIVED = "†"
@@ -49,20 +56,20 @@ class Column:
     """A heading and what stands under it in a row."""
 
     heading: tuple[str, ...]
-    text: Callable[[Standing], str]
+    text: Callable[[ResultRow], str]
     best: Ranking | None = None
     """What makes a cell of it the best."""
 
 
-def draw(
-    rows: Sequence[Standing],
+def build_table(
+    rows: Sequence[ResultRow],
     columns: Sequence[Column],
     films: Sequence[FilmInfo],
     notes: Sequence[str] = (),
 ) -> Table:
     """Fill in the cells; a row of which nothing worked has dashes, and its reason as a note."""
     best = [
-        best_of([row for row in rows if _comparable(row, films, column.best)], column.best)
+        best_rows([row for row in rows if _comparable(row, films, column.best)], column.best)
         if column.best
         else set()
         for column in columns
@@ -75,12 +82,12 @@ def draw(
             else Cell(numbers.NOT_APPLICABLE)
             for column, winners in zip(columns, best, strict=True)
         ]
-        drawn.append(Row(shown_name(row), row.role, tuple(cells), failure_note(row, films)))
+        drawn.append(Row(display_name(row), row.role, tuple(cells), failure_note(row, films)))
     headings = (("",), *(column.heading for column in columns))
     return Table(headings, tuple(drawn), tuple(notes))
 
 
-def shown_name(row: Standing) -> str:
+def display_name(row: ResultRow) -> str:
     """A row's name with what it is, unless it is a model, and the mark of those with waivers."""
     name = f"{row.name} {WAIVED}" if waivers(row) else row.name
     if row.role == "model":
@@ -88,12 +95,12 @@ def shown_name(row: Standing) -> str:
     return f"{name} ({'codec' if row.codec else row.role})"
 
 
-def waivers(row: Standing) -> dict[str, str]:
+def waivers(row: ResultRow) -> dict[str, str]:
     """Promises of the contract that a row breaks on purpose, by the check's name, and why."""
     return {check: why for record in row.records for check, why in (record.waivers or {}).items()}
 
 
-def waiver_notes(rows: Iterable[Standing]) -> list[str]:
+def waiver_notes(rows: Iterable[ResultRow]) -> list[str]:
     """What the mark beside a name means, a sentence a row that has it."""
     notes = []
     for row in rows:
@@ -112,45 +119,45 @@ def bytes_column() -> Column:
     return Column(("bytes per frame:", "quantised / coded"), bytes_text)
 
 
-def bytes_text(row: Standing) -> str:
+def bytes_text(row: ResultRow) -> str:
     """Bytes per frame of the quantised latent, and after lossless coding, which a codec does."""
     if not row.records:
         return numbers.NOT_APPLICABLE
-    quantised = mean(row, quantised_bytes)
+    quantised = mean_value(row, quantised_bytes_per_frame)
     first = numbers.NOT_APPLICABLE if row.codec else _bytes(quantised)
-    return f"{first} / {_bytes(mean(row, bytes_a_frame))}"
+    return f"{first} / {_bytes(mean_value(row, bytes_a_frame))}"
 
 
 def _bytes(value: float | None) -> str:
     return numbers.whole(value) if value == round(value or 0.0) else numbers.significant(value)
 
 
-def bytes_beside(row: Standing, other: Standing) -> str:
+def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
     """How a row's bytes per frame compare with another's; empty where they are about the same.
 
     `6.8 times the bytes of fsq`, or `15% of the bytes of ae`.
     """
-    size, beside = (mean(one, bytes_a_frame) for one in (row, other))
-    if not size or not beside or 1 / SAME_BYTES <= size / beside <= SAME_BYTES:
+    size, beside = (mean_value(one, bytes_a_frame) for one in (row, other))
+    if not size or not beside or 1 / SIMILAR_BYTES <= size / beside <= SIMILAR_BYTES:
         return ""
     ratio = size / beside
     shown = numbers.times(ratio) if ratio > 1 else f"{numbers.percent(ratio)} of"
     return f"{shown} the bytes of {other.name}"
 
 
-def several_sizes(rows: Iterable[Standing]) -> bool:
+def several_sizes(rows: Iterable[ResultRow]) -> bool:
     """Whether rows are of more than one size, as tables tell sizes apart."""
-    sizes = {row.name: mean(row, bytes_a_frame) for row in rows}
+    sizes = {row.name: mean_value(row, bytes_a_frame) for row in rows}
     return len(set(size_classes({name: size for name, size in sizes.items() if size}).values())) > 1
 
 
-def _comparable(row: Standing, films: Sequence[FilmInfo], rank: Ranking | None) -> bool:
+def _comparable(row: ResultRow, films: Sequence[FilmInfo], rank: Ranking | None) -> bool:
     """Whether a row may be the best: over every film, and on frames held out of what it saw."""
     held_out = rank is not None and rank.part == "held_out"
     return len(row.films) == len(films) and not (held_out and row.codec)
 
 
-def failure_note(row: Standing, films: Sequence[FilmInfo]) -> str:
+def failure_note(row: ResultRow, films: Sequence[FilmInfo]) -> str:
     """Why not every run of a row is in its numbers; nothing where they all are."""
     if not row.failed:
         missing = len(films) - len(row.films)
@@ -179,7 +186,7 @@ def percentage(value: Value | None) -> str:
     return with_spread(value, numbers.percent, lambda spread: f"{numbers.spread(100 * spread, 0)}%")
 
 
-def fixed(value: Value | None, digits: int) -> str:
+def fixed_value(value: Value | None, digits: int) -> str:
     """Write a value with so many digits after the point: `24.13`, `± 0.05`."""
     return with_spread(
         value,
@@ -193,12 +200,12 @@ def inline(text: str) -> str:
     return text.replace("\n", " ")
 
 
-def said(value: Value, rank: Ranking) -> str:
+def value_with_unit(value: Value, rank: Ranking) -> str:
     """Write a value in a sentence: `24.13 ± 0.05 dB`."""
-    return inline(fixed(value, rank.metric.digits)) + rank.unit
+    return inline(fixed_value(value, rank.metric.digits)) + rank.unit
 
 
-def bracketed(text: str, row: Standing, part: Part) -> str:
+def bracketed(text: str, row: ResultRow, part: Part) -> str:
     """Put a codec's number on held-out frames in brackets: it coded these frames too."""
     return f"({text})" if row.codec and part == "held_out" else text
 
@@ -209,12 +216,12 @@ def pair(first: str, second: str) -> str:
     return first if neither else f"{first} /\n{second}"
 
 
-def unless_codec(row: Standing, text: str) -> str:
+def dash_for_codec(row: ResultRow, text: str) -> str:
     """A codec has no latent of a frame, no weights and a decoder that knows nothing of the film."""
     return numbers.NOT_APPLICABLE if row.codec else text
 
 
-def mean(row: Standing, measure: Measure, ratio: bool = False) -> float | None:
+def mean_value(row: ResultRow, measure: Measure, ratio: bool = False) -> float | None:
     """A measure's mean over seeds and films, the geometric one of a ratio."""
     value = row.value(measure, ratio)
     return value.mean if value else None
@@ -230,7 +237,7 @@ def throughput(kind: str) -> Measure:
     return measure
 
 
-def machine_column(results: Results) -> list[Column]:
+def machine_columns(results: Results) -> list[Column]:
     """Which machine a row is of, where there are several."""
     if len(machines(results)) < 2:
         return []

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from zoo.base.records import Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import at_main_size
-from zoo.report.findings import over_films, winners
-from zoo.report.score_tables import across_table, film_table
+from zoo.report.aggregate import at_main_latent_size
+from zoo.report.findings import over_films, who_is_ahead
+from zoo.report.score_tables import across_films_table, film_table
 from zoo.report.table import Cell, Table, inline
 
 NAME_WIDTHS = (30, 14)
@@ -27,7 +27,7 @@ LEAST_COLUMNS = 3
 
 def summary(results: Results) -> RenderableType:
     """Lay out every film, the means over films and who is ahead, for `Console.print`."""
-    results = at_main_size(results)
+    results = at_main_latent_size(results)
     parts: list[RenderableType] = []
     if len(results.films) > 1:
         for film in results.films:
@@ -36,8 +36,8 @@ def summary(results: Results) -> RenderableType:
             parts.append(_Fitting(replace(film_table(results, film), notes=())))
     title = over_films(results)
     parts.append(Text(title[:1].upper() + title[1:], style="bold"))
-    parts.append(_Fitting(across_table(results)))
-    said = Text("\n".join(winners(results)))
+    parts.append(_Fitting(across_films_table(results)))
+    said = Text("\n".join(who_is_ahead(results)))
     # No padding: it would fill each line to the width, which in a file is a thousand letters.
     return Group(*parts, Text(), said, Text())
 

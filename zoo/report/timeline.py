@@ -17,10 +17,18 @@ from PIL import Image
 from zoo.base.records import FilmInfo, Results, Series, SeriesRow
 from zoo.films.time_code import FrameTimes
 from zoo.report import look
-from zoo.report.aggregate import Standing, standings
-from zoo.report.figure import COLOURS, NAME_LENGTH, axis_label, dress, key, new_figure, save
-from zoo.report.ranking import Ranking, in_order, ranking
-from zoo.report.results_folder import FilmSeries, opened, row_of
+from zoo.report.aggregate import ResultRow, result_rows
+from zoo.report.figure import (
+    COLOURS,
+    NAME_LENGTH,
+    add_legend,
+    axis_label,
+    new_figure,
+    save_figure,
+    style_axes,
+)
+from zoo.report.ranking import Ranking, ranking, sort_rows
+from zoo.report.results_folder import FilmSeries, open_picture, series_row
 
 MOST_LINES = 4
 MOST_POINTS = 480
@@ -31,7 +39,7 @@ WIDTH = 11.0
 
 @dataclass(frozen=True)
 class _Line:
-    row: Standing
+    row: ResultRow
     values: npt.NDArray[np.float64]
     """Of every frame of the series, (N,); NaN where it has none."""
 
@@ -44,7 +52,7 @@ class Timeline:
     problem: str
 
 
-def draw_timeline(
+def plot_timeline(
     results: Results, film: FilmInfo, found: FilmSeries, folder: Path, path: Path
 ) -> Timeline | None:
     """Draw the timeline of one film to `path`; None where the records have no series of it.
@@ -61,7 +69,7 @@ def draw_timeline(
     lines = _lines(results, film, rank, series)
     if not lines or len(series.frames) < 2 or len(series.seconds) != len(series.frames):
         return Timeline("", "No timeline: the series of this film holds none of its models.")
-    barcode = opened(folder, film.barcode) if film.barcode else None
+    barcode = open_picture(folder, film.barcode) if film.barcode else None
     _draw(film, rank, series, lines, barcode, path)
     names = ", ".join(line.row.name for line in lines)
     under = "under the film's barcode, " if barcode else ""
@@ -75,9 +83,9 @@ def draw_timeline(
 def _lines(results: Results, film: FilmInfo, rank: Ranking, series: Series) -> list[_Line]:
     """The best models that the series has, by their first seed."""
     lines = []
-    for row in in_order(standings(results, film.name), rank, films=1):
+    for row in sort_rows(result_rows(results, film.name), rank, films=1):
         records = sorted(row.records, key=lambda record: (record.seed, record.run or ""))
-        found = [scores for record in records if (scores := row_of(series, record))]
+        found = [scores for record in records if (scores := series_row(series, record))]
         values = _values(found[0], rank, len(series.frames)) if found else None
         if row.role == "model" and values is not None:
             lines.append(_Line(row, values))
@@ -104,7 +112,7 @@ def _draw(
     times = FrameTimes.of(series.seconds, series.frames, film.frames)
     begin, end = times.begins, times.ends
     if barcode:
-        top, place = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
+        top, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
         strip = _over_time(np.asarray(barcode), times)
         top.imshow(strip, aspect="auto", extent=(begin, end, 0, 1))
         top.set_yticks([])
@@ -112,12 +120,12 @@ def _draw(
         for side in top.spines.values():
             side.set_visible(False)
     else:
-        place = figure.subplots()
-    dress(place)
-    _mark(place, film, times)
+        axes = figure.subplots()
+    style_axes(axes)
+    _mark(axes, film, times)
     for index, line in enumerate(lines):
         at, values = thinned(times.seconds, line.values, MOST_POINTS)
-        place.plot(
+        axes.plot(
             at,
             values,
             color=look.LINES[index],
@@ -125,15 +133,15 @@ def _draw(
             linewidth=1.3,
             zorder=5 - index * 0.1,
         )
-    place.set_xlim(begin, end)
-    place.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
-    place.yaxis.set_major_locator(MaxNLocator(5))
-    place.xaxis.set_major_locator(MaxNLocator(9, steps=_steps(end - begin), min_n_ticks=3))
+    axes.set_xlim(begin, end)
+    axes.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(9, steps=_steps(end - begin), min_n_ticks=3))
     tenths = end - begin < 10
-    place.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: short_code(seconds, tenths)))
-    place.set_ylabel(axis_label(rank.metric, upright=True), color=look.QUIET, parse_math=False)
-    key(figure, _handles(lines, film), len(lines) + 2)
-    save(figure, path, colours=None if barcode else COLOURS)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: short_code(seconds, tenths)))
+    axes.set_ylabel(axis_label(rank.metric, upright=True), color=look.QUIET, parse_math=False)
+    add_legend(figure, _handles(lines, film), len(lines) + 2)
+    save_figure(figure, path, colours=None if barcode else COLOURS)
 
 
 def _over_time(barcode: npt.NDArray[np.uint8], times: FrameTimes) -> npt.NDArray[np.uint8]:
@@ -145,21 +153,21 @@ def _over_time(barcode: npt.NDArray[np.uint8], times: FrameTimes) -> npt.NDArray
     return barcode[:, np.minimum(shown.astype(int), width - 1)]
 
 
-def _mark(place: Axes, film: FilmInfo, times: FrameTimes) -> None:
+def _mark(axes: Axes, film: FilmInfo, times: FrameTimes) -> None:
     """Shade what was held out, and put a tick where a shot begins."""
     for start, stop in film.held_out:
         left, right = times.at([start, stop])
-        place.axvspan(left, right, color=look.HELD_OUT, alpha=0.22, linewidth=0)
+        axes.axvspan(left, right, color=look.HELD_OUT, alpha=0.22, linewidth=0)
     starts = [times.at(start) for start in film.shot_starts if start]
     if starts:
-        place.plot(
+        axes.plot(
             starts,
             [0.985] * len(starts),
             linestyle="",
             marker="|",
             markersize=9,
             color=look.TEXT,
-            transform=place.get_xaxis_transform(),
+            transform=axes.get_xaxis_transform(),
             clip_on=False,
         )
 
@@ -171,7 +179,7 @@ def _handles(lines: Sequence[_Line], film: FilmInfo) -> list[Line2D | Patch]:
             [],
             color=look.LINES[index],
             linestyle=STYLES[index],
-            label=look.drawable(line.row.name, NAME_LENGTH),
+            label=look.picture_text(line.row.name, NAME_LENGTH),
         )
         for index, line in enumerate(lines)
     ]

@@ -14,16 +14,21 @@ from zoo.base.text import one_line
 from zoo.base.workspace import written_aside
 from zoo.report import numbers
 from zoo.report.aggregate import (
-    LEAST_SEEDS,
-    at_main_size,
-    main_size,
-    sizes,
+    MIN_SEEDS,
+    at_main_latent_size,
+    latent_sizes,
+    main_latent_size,
 )
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.cross_film import crossing_findings, crossing_table, draw_crossing, overlaps
-from zoo.report.failure_slices import failings, held_out_table, weakness_notes, weakness_table
-from zoo.report.findings import order, winners
-from zoo.report.frame_strip import alternative, draw_strip
+from zoo.report.cross_film import cross_film_findings, cross_film_table, overlaps, plot_cross_film
+from zoo.report.failure_slices import (
+    failure_findings,
+    failure_notes,
+    failure_table,
+    held_out_failure_table,
+)
+from zoo.report.findings import who_is_ahead, why_in_this_order
+from zoo.report.frame_strip import strip_description, write_strip
 from zoo.report.gpu_section import GpuSection, gpu_sections
 from zoo.report.markdown import (
     Markdown,
@@ -40,42 +45,42 @@ from zoo.report.plugin_sections import WrittenSection, section_registry
 from zoo.report.protocol import (
     codecs,
     environments_table,
-    failures,
+    failed_runs,
     films_table,
     latent_notes,
     metrics_table,
     options_table,
     rows_table,
-    training,
-    tuning,
+    training_received,
+    tuning_films,
     unequal_terms,
 )
 from zoo.report.ranking import PART_NAMES, PERCEPTUAL, ranking
-from zoo.report.rate_distortion import difference_table, draw_rates
+from zoo.report.rate_distortion import bjontegaard_table, plot_rate_distortion
 from zoo.report.results_csv import explained, write_csv
 from zoo.report.results_folder import (
     FIGURES,
-    MARK,
+    MERGE_MARKER,
     RESULTS,
     FilmSeries,
     film_stems,
     new_report,
-    placed,
-    put_in_place,
+    path_in_folder,
+    replace_report,
 )
-from zoo.report.score_plots import draw_scores, draw_trade
+from zoo.report.score_plots import plot_scores, plot_trade_off
 from zoo.report.score_tables import (
-    across_table,
-    beside_references,
+    across_films_table,
     film_table,
     interval_note,
     interval_table,
-    more_table,
-    takedown_rule,
+    other_metrics_table,
+    reference_table,
+    takedown_explanation,
     takedown_table,
 )
 from zoo.report.table import Table
-from zoo.report.timeline import draw_timeline
+from zoo.report.timeline import plot_timeline
 from zoo.report.viewer.write import write_film, write_page
 
 
@@ -88,12 +93,12 @@ def write_report(results: Results, folder: Path) -> Path:
     the report would be written; the earlier report is whole then.
     """
     with new_report(folder) as new:
-        draw_report(results, folder, new)
-        put_in_place(new, folder, results, keep=[MARK])
+        build_report(results, folder, new)
+        replace_report(new, folder, results, keep=[MERGE_MARKER])
     return folder / "report.md"
 
 
-def draw_report(results: Results, folder: Path, out: Path, gpu: Path | None = None) -> None:
+def build_report(results: Results, folder: Path, out: Path, gpu: Path | None = None) -> None:
     """Write a report into the folder `out`; pictures and series are read below `folder`.
 
     What was measured on GPUs lies in `gpu/` below the results folder `gpu`, or else `folder`.
@@ -103,7 +108,7 @@ def draw_report(results: Results, folder: Path, out: Path, gpu: Path | None = No
     write_results(out / RESULTS, results)
     write_csv(out / "results.csv", results)
     stems = film_stems(results)
-    main = at_main_size(results)
+    main = at_main_latent_size(results)
     sections, films = [], []
     for film in results.films:
         # Long series take gigabytes: each is read once, and only one is held.
@@ -111,7 +116,7 @@ def draw_report(results: Results, folder: Path, out: Path, gpu: Path | None = No
         sections.append(film_section(*given))
         films.append(write_film(*given))
     pictures: dict[str, Markdown | None] = {}
-    for name, draw in (("trade", draw_trade), ("crossing", draw_crossing)):
+    for name, draw in (("trade", plot_trade_off), ("crossing", plot_cross_film)):
         drawn = f"{FIGURES}/{name}.png"
         text = draw(main, out / drawn)
         pictures[name] = image(drawn, text) if text else None
@@ -138,7 +143,7 @@ def check(results: Results, folder: Path) -> None:
             raise BadInput(f"the results list the film {film.name[:60]!r} twice")
         for name in (film.barcode, film.series, film.video):
             if name:
-                placed(folder, name)
+                path_in_folder(folder, name)
     for record in results.records:
         for film_name, what in ((record.watched, "watched"), (record.trained_on, "learnt")):
             if film_name not in names:
@@ -148,7 +153,7 @@ def check(results: Results, folder: Path) -> None:
                 )
         drawn = [name for p in record.pictures for name in (p.original, p.reconstruction)]
         for name in (*drawn, *([record.video] if record.video else [])):
-            placed(folder, name)
+            path_in_folder(folder, name)
 
 
 @dataclass(frozen=True)
@@ -201,16 +206,16 @@ def film_section(
 def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str) -> list[Markdown]:
     content = film_table(results, film)
     blocks = _with_notes(content)
-    beside = beside_references(results, film)
+    beside = reference_table(results, film)
     if beside:
         blocks += [escape("How many models are better than each reference:"), table(beside)]
     strip_path = f"{FIGURES}/strip-{stem}.webp"
-    strip = draw_strip(results, film, folder, out / strip_path)
+    strip = write_strip(results, film, folder, out / strip_path)
     if strip is None:
         words = "No strip: the records name no pictures of this film, or the files are missing."
         blocks.append(escape(words))
     else:
-        blocks.append(image(strip_path, alternative(film, strip)))
+        blocks.append(image(strip_path, strip_description(film, strip)))
         if strip.missing:
             lost = numbers.counted(strip.missing, "picture")
             blocks.append(escape(f"{lost} of this strip could not be read."))
@@ -218,10 +223,10 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
             words = "No licence is stated for this film: do not publish its pictures."
             blocks.append(escape(words))
     scores_path = f"{FIGURES}/scores-{stem}.png"
-    scores = draw_scores(results, film, out / scores_path)
+    scores = plot_scores(results, film, out / scores_path)
     if scores:
         blocks.append(image(scores_path, scores))
-    more = more_table(results, film)
+    more = other_metrics_table(results, film)
     if more:
         blocks += [escape("Other metrics:"), *_with_notes(more)]
     intervals = interval_table(results, film)
@@ -238,7 +243,7 @@ def _timeline(
     results: Results, film: FilmInfo, series: FilmSeries, folder: Path, out: Path, stem: str
 ) -> list[Markdown]:
     path = f"{FIGURES}/time-{stem}.png"
-    drawn = draw_timeline(results, film, series, folder, out / path)
+    drawn = plot_timeline(results, film, series, folder, out / path)
     if drawn is None:
         return []
     blocks = [image(path, drawn.text)] if drawn.text else []
@@ -247,11 +252,11 @@ def _timeline(
 
 def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markdown]:
     path = f"{FIGURES}/rate-{stem}.png"
-    drawn = draw_rates(results, film, out / path)
+    drawn = plot_rate_distortion(results, film, out / path)
     if drawn is None:
         return []
     blocks = [image(path, drawn)]
-    found = difference_table(results, film)
+    found = bjontegaard_table(results, film)
     if isinstance(found, str):
         blocks.append(escape(found))
     elif found:
@@ -261,19 +266,19 @@ def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markd
             "models' decoders."
         )
         blocks += [escape(words), table(found)]
-    if len(sizes(results)) > 1:
+    if len(latent_sizes(results)) > 1:
         every = table(film_table(results, film))
         blocks.append(folded(f"All latent sizes on {film.name}", every))
     return blocks
 
 
 def _failure_slices(results: Results, film: FilmInfo) -> list[Markdown]:
-    content = weakness_table(results, film)
+    content = failure_table(results, film)
     if content is None:
         return []
-    blocks = [bullets(failings(results, film)), table(content)]
-    blocks += [escape(note) for note in weakness_notes(results, film)]
-    held_out = held_out_table(results, film)
+    blocks = [bullets(failure_findings(results, film)), table(content)]
+    blocks += [escape(note) for note in failure_notes(results, film)]
+    held_out = held_out_failure_table(results, film)
     if held_out:
         blocks.append(folded("The same on held-out frames", table(held_out)))
     return [block for block in blocks if block]
@@ -281,7 +286,7 @@ def _failure_slices(results: Results, film: FilmInfo) -> list[Markdown]:
 
 def _matching(results: Results, film: FilmInfo) -> list[Markdown]:
     content = takedown_table(results, film)
-    return [table(content), escape(takedown_rule(results, film))] if content else []
+    return [table(content), escape(takedown_explanation(results, film))] if content else []
 
 
 def _with_notes(content: Table) -> list[Markdown]:
@@ -323,7 +328,7 @@ def render(
         pictures=pictures,
         gpu=gpu,
         brought=brought,
-        failures=[*failures(results), *not_brought],
+        failures=[*failed_runs(results), *not_brought],
         environments_table=environments_table(results),
         fingerprints_table=grid(
             ["film", "fingerprint"], [[f.name, one_line(f.fingerprint, 100)] for f in results.films]
@@ -348,20 +353,20 @@ def _head(results: Results, main: Results) -> dict[str, Any]:
         "films": numbers.counted(len(results.films), "film"),
         "films_table": films_table(results),
         "rows_table": rows_table(main),
-        "sizes": numbers.listed([str(size) for size in sizes(results)]),
-        "main_size": main_size(results),
+        "sizes": numbers.listed([str(size) for size in latent_sizes(results)]),
+        "main_size": main_latent_size(results),
         "seeds": ("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
-        "seeded": len(seeds) >= LEAST_SEEDS,
-        "some_seeds": 1 < len(seeds) < LEAST_SEEDS,
-        "winners": winners(main),
-        "order": order(main),
+        "seeded": len(seeds) >= MIN_SEEDS,
+        "some_seeds": 1 < len(seeds) < MIN_SEEDS,
+        "winners": who_is_ahead(main),
+        "order": why_in_this_order(main),
     }
 
 
 def _across(results: Results) -> dict[str, Any]:
     rank = ranking(results)
-    across = across_table(results)
-    beside = beside_references(results)
+    across = across_films_table(results)
+    beside = reference_table(results)
     overlapping = [overlap.sentence for overlap in overlaps(results)]
     return {
         "overlapping": overlapping,
@@ -376,10 +381,10 @@ def _across(results: Results) -> dict[str, Any]:
 
 
 def _crossing(results: Results) -> dict[str, Any]:
-    content = crossing_table(results)
+    content = cross_film_table(results)
     return {
         "crossing": folded("The same as a table", table(content)) if content else None,
-        "crossing_findings": crossing_findings(results),
+        "crossing_findings": cross_film_findings(results),
     }
 
 
@@ -395,10 +400,10 @@ def _costs(results: Results) -> dict[str, Any]:
 def _protocol(results: Results) -> dict[str, Any]:
     return {
         "latent_notes": latent_notes(results),
-        "training": training(results),
+        "training": training_received(results),
         "unequal_terms": unequal_terms(results),
-        "tuning": tuning(results),
-        "least_seeds": LEAST_SEEDS,
+        "tuning": tuning_films(results),
+        "least_seeds": MIN_SEEDS,
         "least_shots": LEAST_SHOTS,
         "metrics_table": metrics_table(results),
         "codecs": numbers.listed(codecs(results)),

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from zoo.base.frame_size import FrameSize
-from zoo.report.look import GROUND, TEXT, fitted, font
+from zoo.report.look import GROUND, TEXT, fit_text, font
 from zoo.video.convert import Pixels
 
 _GAP = 4
@@ -47,7 +47,7 @@ class Grid:
         draw = ImageDraw.Draw(picture)
         letters = round(caption * 2 / 3)
         for name, (left, top) in zip(self.names, self.places, strict=True):
-            text = fitted(name, self.panel.width, letters)
+            text = fit_text(name, self.panel.width, letters)
             place = (left + self.panel.width / 2, top - caption / 2)
             draw.text(place, text, fill=TEXT, font=font(letters), anchor="mm")
         return np.array(picture)

@@ -10,9 +10,9 @@ import pydantic
 
 from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
 from zoo.base.text import one_line
-from zoo.report.aggregate import Standing, standings
-from zoo.report.ranking import PART_NAMES, in_order, ranking
-from zoo.report.results_folder import FilmSeries, RunKey, placed, row_of, run_key
+from zoo.report.aggregate import ResultRow, result_rows
+from zoo.report.ranking import PART_NAMES, ranking, sort_rows
+from zoo.report.results_folder import FilmSeries, RunKey, path_in_folder, run_key, series_row
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 KINDS = ("typical", "best", "worst")
@@ -59,7 +59,7 @@ def entry_runs(results: Results, film: FilmInfo) -> dict[RunKey, int]:
 
 def address(folder: Path, name: str | None) -> str | None:
     """A file of the results' folder as a page in it names it; None where it is not there."""
-    if name is None or not placed(folder, name).is_file():
+    if name is None or not path_in_folder(folder, name).is_file():
         return None
     # A name may begin with what reads as a scheme.
     return "./" + quote(name)
@@ -70,13 +70,13 @@ def _rate(film: FilmInfo) -> float | None:
     return float(Fraction(film.fps).limit_denominator(1001)) if film.fps else None
 
 
-def _chosen(results: Results, film: FilmInfo) -> list[tuple[Standing, Record]]:
+def _chosen(results: Results, film: FilmInfo) -> list[tuple[ResultRow, Record]]:
     """The rows of a film's table, the best first, each with the one record that is shown of it."""
-    rows = in_order(standings(results, film.name), ranking(results, film.name), films=1)
+    rows = sort_rows(result_rows(results, film.name), ranking(results, film.name), films=1)
     return [(row, min(row.records or row.failed, key=lambda record: record.seed)) for row in rows]
 
 
-def _entry(row: Standing, record: Record, folder: Path) -> Entry:
+def _entry(row: ResultRow, record: Record, folder: Path) -> Entry:
     pictures = {
         picture.frame: found
         for picture in record.pictures
@@ -123,7 +123,7 @@ def _series(film: FilmInfo, found: FilmSeries) -> tuple[Series | None, str | Non
 
 
 def _scores(series: Series, records: list[Record]) -> FilmScores:
-    rows = [row_of(series, record) if record.status == "ok" else None for record in records]
+    rows = [series_row(series, record) if record.status == "ok" else None for record in records]
     return FilmScores(
         frames=series.frames,
         seconds=series.seconds,

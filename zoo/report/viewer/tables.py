@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report import numbers
-from zoo.report.aggregate import Measure, Standing, bytes_a_frame, standings
-from zoo.report.ranking import PART_NAMES, in_order, principal, ranking
+from zoo.report.aggregate import Measure, ResultRow, bytes_a_frame, result_rows
+from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key
 from zoo.report.score_tables import film_rows, metric_columns
 from zoo.report.table import (
     Column,
     Table,
+    build_table,
     bytes_column,
-    draw,
-    mean,
+    dash_for_codec,
+    mean_value,
     percentage,
     throughput,
-    unless_codec,
     waiver_notes,
 )
 from zoo.report.viewer.content import Grid, GridCell, GridColumn, GridRow
@@ -33,19 +33,19 @@ class _Sortable:
     by: Measure
     better: str | None = None
 
-    def number(self, row: Standing) -> float | None:
+    def number(self, row: ResultRow) -> float | None:
         """What the row is sorted by."""
         rank = self.column.best
-        return mean(row, self.by, ratio=rank is not None and rank.ratio)
+        return mean_value(row, self.by, ratio=rank is not None and rank.ratio)
 
 
-def film_grids(results: Results, film: FilmInfo, entries: Mapping[RunKey, int]) -> list[Grid]:
+def film_tables(results: Results, film: FilmInfo, entries: Mapping[RunKey, int]) -> list[Grid]:
     """One film's tables: its quality, further measures where there are any, sizes and speeds.
 
     `entries` says which of the page's entries a run is.
     """
     rows = film_rows(results, film)
-    first = principal(results)
+    first = principal_metrics(results)
     more = [metric for metric in results.metrics if metric not in first]
     own = [metric for metric in first if metric.unavailable is None]
     own_more = [metric for metric in more if metric.unavailable is None]
@@ -56,25 +56,25 @@ def film_grids(results: Results, film: FilmInfo, entries: Mapping[RunKey, int]) 
     return grids
 
 
-def across_grid(results: Results) -> Grid | None:
+def across_films_table(results: Results) -> Grid | None:
     """Means over films, each film counted once; None where there is but one film."""
     if len(results.films) < 2:
         return None
-    rows = in_order(standings(results), ranking(results), films=len(results.films))
-    metrics = [metric for metric in principal(results) if metric.unavailable is None]
+    rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
+    metrics = [metric for metric in principal_metrics(results) if metric.unavailable is None]
     columns = [*_of_metrics(metrics), *_matched(results)]
     return _grid("Across films", rows, columns, results.films, {})
 
 
 def _grid(
     caption: str,
-    rows: Sequence[Standing],
+    rows: Sequence[ResultRow],
     columns: Sequence[_Sortable],
     films: Sequence[FilmInfo],
     entries: Mapping[RunKey, int],
 ) -> Grid:
     columns = [_Sortable(bytes_column(), bytes_a_frame), *columns]
-    drawn = draw(rows, [each.column for each in columns], films)
+    drawn = build_table(rows, [each.column for each in columns], films)
     ranks = (column.column.best for column in columns)
     unseen = any(rank and rank.part == "held_out" for rank in ranks)
     bracketed = unseen and any(row.codec for row in rows)
@@ -92,7 +92,7 @@ def _grid(
 
 
 def _row(
-    drawn: Table, index: int, row: Standing, columns: Sequence[_Sortable], entry: int | None
+    drawn: Table, index: int, row: ResultRow, columns: Sequence[_Sortable], entry: int | None
 ) -> GridRow:
     shown = drawn.rows[index]
     cells = zip(shown.cells, columns, strict=True)
@@ -106,7 +106,7 @@ def _row(
     )
 
 
-def _entry_of(row: Standing, entries: Mapping[RunKey, int]) -> int | None:
+def _entry_of(row: ResultRow, entries: Mapping[RunKey, int]) -> int | None:
     keys = (run_key(record) for record in row.records)
     return next((entries[key] for key in keys if key and key in entries), None)
 
@@ -130,7 +130,7 @@ def _matched(results: Results) -> list[_Sortable]:
     def share(record: Record) -> float | None:
         return record.takedown.matched if record.takedown else None
 
-    def text(row: Standing) -> str:
+    def text(row: ResultRow) -> str:
         return percentage(row.value(share))
 
     return [_Sortable(Column(("frames", "matched"), text), share)]
@@ -149,20 +149,22 @@ def _sizes() -> list[_Sortable]:
     return [
         _Sortable(
             Column(
-                ("numbers", "a frame"), lambda r: unless_codec(r, numbers.whole(mean(r, latent)))
+                ("numbers", "a frame"),
+                lambda r: dash_for_codec(r, numbers.whole(mean_value(r, latent))),
             ),
             latent,
         ),
         _Sortable(
             Column(
                 ("decoder", "bytes"),
-                lambda r: unless_codec(r, numbers.scaled(mean(r, decoder), "B")),
+                lambda r: dash_for_codec(r, numbers.scaled(mean_value(r, decoder), "B")),
             ),
             decoder,
         ),
         _Sortable(
             Column(
-                ("parameters", ""), lambda r: unless_codec(r, numbers.scaled(mean(r, parameters)))
+                ("parameters", ""),
+                lambda r: dash_for_codec(r, numbers.scaled(mean_value(r, parameters))),
             ),
             parameters,
         ),
@@ -179,9 +181,9 @@ def _speeds(results: Results) -> list[_Sortable]:
     return found
 
 
-def _speed(timed: Measure) -> Callable[[Standing], str]:
-    def text(row: Standing) -> str:
-        value = mean(row, timed)
+def _speed(timed: Measure) -> Callable[[ResultRow], str]:
+    def text(row: ResultRow) -> str:
+        value = mean_value(row, timed)
         return numbers.NOT_APPLICABLE if value is None else numbers.significant(value)
 
     return text

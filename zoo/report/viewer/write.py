@@ -16,11 +16,11 @@ from zoo.base.text import one_line
 from zoo.base.workspace import written_aside
 from zoo.report import numbers
 from zoo.report.aggregate import machine_key, machines
-from zoo.report.findings import winners
-from zoo.report.ranking import principal
+from zoo.report.findings import who_is_ahead
+from zoo.report.ranking import principal_metrics
 from zoo.report.results_folder import PAGE_SCORES, FilmSeries
 from zoo.report.viewer.content import Content, FilmContent, Measure, entry_runs, film_content
-from zoo.report.viewer.tables import across_grid, film_grids
+from zoo.report.viewer.tables import across_films_table, film_tables
 
 SCRIPTS = (
     *("dom.js", "data.js", "clock.js", "panel.js", "stage.js"),
@@ -48,7 +48,7 @@ def write_film(
     if scores:
         call = f"zooScores({_in_script(film.name)}, {scores.model_dump_json()});\n"
         _write(out / PAGE_SCORES / name, call)
-    tables = film_grids(main, film, entry_runs(results, film))
+    tables = film_tables(main, film, entry_runs(results, film))
     return content.model_copy(update={"tables": tables})
 
 
@@ -65,8 +65,8 @@ def write_page(results: Results, main: Results, films: list[FilmContent], out: P
         command=one_line("; ".join(results.command.splitlines()), 2000),
         metrics=_metrics(results),
         films=films,
-        findings=[one_line(sentence, 2000) for sentence in winners(main)],
-        across=across_grid(main),
+        findings=[one_line(sentence, 2000) for sentence in who_is_ahead(main)],
+        across=across_films_table(main),
     )
     path = out / "report.html"
     _write(path, _render(page))
@@ -92,7 +92,7 @@ def _machines(results: Results) -> str:
 
 
 def _metrics(results: Results) -> list[Measure]:
-    first = principal(results)
+    first = principal_metrics(results)
     ordered = [*first, *(metric for metric in results.metrics if metric not in first)]
     return [
         Measure(
