@@ -59,7 +59,7 @@ class Row:
 
     def cells(self) -> list[str]:
         """As a line of the table."""
-        shown = [f"`{self.name}`", f"{self.outcomes[0].bytes_a_frame:.1f}"]
+        shown = [f"`{self.name}`", f"{self.outcomes[0].bytes_per_frame:.1f}"]
         for part, metric, digits, _ in MEASURES:
             values = self.values(part, metric)
             cell = spread_of(values, digits) if values else "–"
@@ -114,7 +114,7 @@ def document(films: Mapping[str, Sequence[Row]]) -> str:
         )
     for film, rows in films.items():
         # About the same bytes together; where nothing is held out, by the frames that were seen.
-        classes = size_classes({row.name: row.outcomes[0].bytes_a_frame for row in rows})
+        classes = size_classes({row.name: row.outcomes[0].bytes_per_frame for row in rows})
         ordered = sorted(
             rows,
             key=lambda row: (

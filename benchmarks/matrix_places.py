@@ -30,7 +30,7 @@ from zoo.training.jobs import Settings
 from zoo.training.watching import Moment
 
 WORKERS = 2
-ELSEWHERE = {"cost", "spent", "environment"}
+ELSEWHERE = {"cost", "training", "environment"}
 """What a record says that may differ from place to place."""
 
 

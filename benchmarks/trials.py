@@ -92,7 +92,7 @@ class Outcome:
     """Standard deviation over frames, averaged over pixels: reconstructions' over originals'."""
     decoder_numbers: int = 0
     """How many numbers reconstructions are drawn from, beside the latent."""
-    bytes_a_frame: float = 0.0
+    bytes_per_frame: float = 0.0
     """Of the film as its latents or its stream, after lossless coding."""
 
 
@@ -130,7 +130,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
         everywhere=_means(scores, np.arange(len(film))),
         spread=_spread(drawn) / _spread(film.store.array),
         decoder_numbers=decoder_bytes(model, latents.restored(slice(0, 1))) // 4,
-        bytes_a_frame=latents.bytes_a_frame,
+        bytes_per_frame=latents.bytes_per_frame,
     )
 
 
@@ -165,7 +165,7 @@ def coded(codec: str, trial: Trial, work: Path, device: str = "cpu") -> Outcome:
         trial,
         seen=means["seen"],
         held_out=means["held_out"],
-        bytes_a_frame=record.latent.coded_bytes,
+        bytes_per_frame=record.latent.coded_bytes,
     )
 
 

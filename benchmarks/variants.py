@@ -49,9 +49,9 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "best": {
         "as it is": {},
-        "one coordinate a number": {"coordinates_a_number": "1"},
-        "two": {"coordinates_a_number": "2"},
-        "four": {"coordinates_a_number": "4"},
+        "one coordinate a number": {"coordinates_per_number": "1"},
+        "two": {"coordinates_per_number": "2"},
+        "four": {"coordinates_per_number": "4"},
         "no warped frames": {"warps": "0"},
         "no features in the loss": {"feature": "0"},
         "no structure in the loss": {"structure": "0"},
@@ -62,7 +62,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "no network and one coordinate a number": {
             "lr": "1e-9",
             "search": "0",
-            "coordinates_a_number": "1",
+            "coordinates_per_number": "1",
         },
     },
 }

@@ -106,9 +106,9 @@ def test_the_gradient_penalty_is_half_the_squared_slope() -> None:
     penalty = float(take_step(model, frames)["discriminator"].terms["r1"])
     slopes = []
     for frame in frames:
-        watched = frame[None].clone().requires_grad_()
-        logit, _ = model.discriminator(watched)  # type: ignore[operator]
-        (slope,) = torch.autograd.grad(logit.sum(), watched)
+        evaluated_on = frame[None].clone().requires_grad_()
+        logit, _ = model.discriminator(evaluated_on)  # type: ignore[operator]
+        (slope,) = torch.autograd.grad(logit.sum(), evaluated_on)
         slopes.append(0.5 * float(slope.square().sum()))
     assert penalty == pytest.approx(sum(slopes) / 4, rel=1e-4)
 

@@ -53,7 +53,7 @@ def stirred(model: Best) -> Best:
 def test_it_starts_from_the_principal_components() -> None:
     """With a byte for each coordinate, and no network to speak of yet, it is PCA."""
     frames = scene(48, SIZE)
-    model, pca = prepared(warps=0, search=0, coordinates_a_number=1), build("pca")
+    model, pca = prepared(warps=0, search=0, coordinates_per_number=1), build("pca")
     pca.fit(TrainingFrames(scene_as_film(SIZE)))
     start = errors(model, frames).mean()
     assert float(start) == pytest.approx(float(errors(pca, frames).mean()), rel=0.05)
@@ -61,7 +61,9 @@ def test_it_starts_from_the_principal_components() -> None:
 
 def test_several_coordinates_a_number_draw_nearer_than_one() -> None:
     frames = scene(48, SIZE)
-    one, three = (errors(prepared(search=0, coordinates_a_number=n), frames).mean() for n in (1, 3))
+    one, three = (
+        errors(prepared(search=0, coordinates_per_number=n), frames).mean() for n in (1, 3)
+    )
     assert three < 0.8 * one
 
 
@@ -229,7 +231,7 @@ def test_a_latent_is_its_frame_s_alone() -> None:
 def test_at_its_full_size_the_decoder_is_no_larger_than_that_of_2016() -> None:
     options = Best.Options()
     coarse = FrameSize(256 // options.coarse, 144 // options.coarse)
-    count = options.coordinates_a_number * options.latent
+    count = options.coordinates_per_number * options.latent
     with torch.device("meta"):
         drawing = Drawing(FrameSize(256, 144), coarse, options.width, count)
         levels = ByteCode(count, options.latent).levels

@@ -54,8 +54,8 @@ def bars(width: int, height: int) -> Film:
     return film_of(np.stack([frame] * 8), name="bars")
 
 
-def terms(bytes_a_frame: float) -> CodingTerms:
-    return CodingTerms(bytes_a_frame)
+def terms(bytes_per_frame: float) -> CodingTerms:
+    return CodingTerms(bytes_per_frame)
 
 
 def decoded(codec: FilmCodec, coded: CodedFilm) -> np.ndarray:
@@ -192,7 +192,7 @@ def test_a_codec_is_judged_as_models_are(zoo: Callable, workspace: Path, whole: 
     assert zoo(*WORDS).code == 0
     record = record_of(workspace, "whole")
     assert (record.kind, record.role, record.status) == ("codec", "reference", "ok")
-    assert record.options == {"bytes_a_frame": 16}
+    assert record.options == {"bytes_per_frame": 16}
     assert record.latent is not None and record.latent.coded_bytes == 64 * 36 * 3
     assert record.latent.numbers is None and record.latent.decoder_bytes is None
     assert record.note == "6912.0 bytes a frame; 16 were asked for"
@@ -381,7 +381,7 @@ def test_a_comparison_of_codecs_alone_succeeds(
     said = zoo("compare", "--models", "trained", "--set", "hidden=2", *tiny, *rest)
     assert said.code == 0, said.out + said.err
     record = record_of(workspace, "trained")
-    assert record.options == {"bytes_a_frame": 16, "hidden": 2}
+    assert record.options == {"bytes_per_frame": 16, "hidden": 2}
     results = read_json(workspace / "results" / "results.json", Results)
     assert {r.model for r in results.records} == {"trained"}
 

@@ -212,12 +212,12 @@ class Meter:
 
 def test_energy_is_what_the_meter_moved_by_frame() -> None:
     meter = Meter()
-    assert energy.joules_a_frame(meter, meter.call, 4, 100.0, lambda: None) == 0.75
+    assert energy.joules_per_frame(meter, meter.call, 4, 100.0, lambda: None) == 0.75
 
 
 def test_a_meter_that_stands_still_is_no_energy_of_zero() -> None:
     with pytest.raises(Unavailable, match="stood still"):
-        energy.joules_a_frame(Meter(), lambda: None, 4, 100.0, lambda: None)
+        energy.joules_per_frame(Meter(), lambda: None, 4, 100.0, lambda: None)
 
 
 def test_nvml_is_asked_for_this_very_gpu_in_joules() -> None:
@@ -462,8 +462,8 @@ def record(workspace: Workspace, model: str, **changes: Any) -> Record:
         "role": "model",
         "origin": "a test 0",
         "trained_on": film,
-        "watched": film,
-        "watched_fingerprint": "",
+        "evaluated_on": film,
+        "evaluation_fingerprint": "",
         "seed": 0,
         "options": {},
         "status": "ok",
@@ -483,7 +483,7 @@ def test_every_good_record_of_its_own_film_gets_its_cost_and_no_other(
         record(workspace, "sleepy"),
         record(workspace, "sleepy", seed=1),
         record(workspace, "large", trained_on="carphone"),
-        record(workspace, "sleepy", watched="carphone"),
+        record(workspace, "sleepy", evaluated_on="carphone"),
         record(workspace, "sleepy", kind="codec", cost=coded),
         record(workspace, "forgetful", status="failed", reason="it did"),
     ]

@@ -118,8 +118,8 @@ def test_the_film_is_in_the_catalogue_and_opens(
 
 
 def test_the_section_of_the_report_is_written(modules: Path) -> None:
-    imported("zoo_bytes_a_second")
-    point = importlib.metadata.EntryPoint("bytes", "zoo_bytes_a_second", "zoo.report_sections")
+    imported("zoo_bytes_per_second")
+    point = importlib.metadata.EntryPoint("bytes", "zoo_bytes_per_second", "zoo.report_sections")
     results = comparison()
     (written,) = SectionRegistry([point]).write(results)
     assert written.problem == ""

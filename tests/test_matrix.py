@@ -146,24 +146,24 @@ def test_every_model_watches_every_film(zoo: Callable, workspace: Path) -> None:
     words = [word if word != "carphone" else "carphone,bigbuckbunny" for word in WORDS]
     assert zoo(*words).code == 0
     results = results_of(workspace)
-    pairs = {(r.trained_on, r.watched) for r in results.records if r.model == "ae"}
+    pairs = {(r.trained_on, r.evaluated_on) for r in results.records if r.model == "ae"}
     assert len(pairs) == 4
     for record in results.records:
         assert record.status == "ok", record.reason
-        own = record.trained_on == record.watched
+        own = record.trained_on == record.evaluated_on
         assert set(record.scores["psnr"]) == ({"seen", "held_out"} if own else {"other"})
         assert bool(record.pictures) == own
         assert (record.takedown is not None) == own
         assert bool(record.rate) == (own and record.kind == "autoencoder")
     # A codec knows no film but the one it codes.
-    assert {(r.trained_on, r.watched) for r in results.records if r.kind == "codec"} == {
+    assert {(r.trained_on, r.evaluated_on) for r in results.records if r.kind == "codec"} == {
         ("carphone", "carphone"),
         ("bigbuckbunny", "bigbuckbunny"),
     }
     # Rows of the report that is there would be lost.
     assert zoo(*words, "--own").code == 2
     assert zoo(*words, "--own", "--overwrite").code == 0
-    assert all(r.trained_on == r.watched for r in results_of(workspace).records)
+    assert all(r.trained_on == r.evaluated_on for r in results_of(workspace).records)
 
 
 def test_another_films_latents_are_on_the_training_films_scale(
@@ -190,7 +190,7 @@ def test_a_model_that_failed_on_its_own_film_watches_no_other(
     words = [word if word != "carphone" else "carphone,bigbuckbunny" for word in WORDS]
     assert zoo(*words).code == 1
     records = [r for r in results_of(workspace).records if r.model == "ae"]
-    assert [(r.trained_on, r.watched, r.status) for r in records] == [
+    assert [(r.trained_on, r.evaluated_on, r.status) for r in records] == [
         ("carphone", "carphone", "failed"),
         ("bigbuckbunny", "bigbuckbunny", "failed"),
     ]

@@ -39,7 +39,7 @@ def test_every_file_that_the_records_name_is_there(results: Results) -> None:
 
 
 def test_nothing_is_shown_of_a_film_without_a_licence(results: Results) -> None:
-    shown = {record.watched for record in results.records if record.pictures or record.video}
+    shown = {record.evaluated_on for record in results.records if record.pictures or record.video}
     assert shown
     assert {film.name for film in results.films if film.licence} >= shown
 

@@ -12,7 +12,7 @@ import torch
 import zoo
 from zoo.api.sampling import FilmSamples, Sampling
 from zoo.base.errors import BadInput
-from zoo.evaluation.probes import invariance
+from zoo.evaluation.probes import batch_dependence
 from zoo.evaluation.rate import rate_points
 from zoo.evaluation.watch import draw_frames, encode_film, samples_of
 from zoo.films.film import Film
@@ -191,7 +191,7 @@ def test_no_more_is_encoded_or_drawn_at_once_than_a_batch(model: type[Stored]) -
     parts = {"seen": np.arange(len(one))}
     coded = [(latents, 1.0), (replace(latents), 1.0)]
     rate_points(network, one, coded, {}, parts, [], CPU)  # type: ignore[arg-type]
-    invariance(network, one, latents.quantiser, CPU)
+    batch_dependence(network, one, latents.quantiser, CPU)
     assert model.largest <= 32
 
 

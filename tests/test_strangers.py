@@ -139,7 +139,7 @@ def test_an_installed_package_is_listed_trained_and_reported(
     )
     assert "report.md" in said
     (run,) = (tmp_path / "runs" / "carphone" / "tiny").iterdir()
-    assert json.loads((run / "run.json").read_text())["spent"]["frames"] == 40
+    assert json.loads((run / "run.json").read_text())["training"]["frames"] == 40
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     status = {record["model"]: record["status"] for record in results["records"]}
     assert status == {"tiny": "ok", "mean": "ok"}

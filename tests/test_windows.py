@@ -142,10 +142,12 @@ def test_every_verb(zoo: Callable, workspace: Path, model: str) -> None:
     judges = Judges.open(torch.device("cpu"), "psnr,flicker")
     for loaded in (one, two):
         config, device = loaded.config, torch.device("cpu")
-        watched = loaded.film
-        record = evaluate(Workspace(workspace), loaded.eyes.folder, config, watched, judges, device)
+        evaluated_on = loaded.film
+        record = evaluate(
+            Workspace(workspace), loaded.eyes.folder, config, evaluated_on, judges, device
+        )
         assert record.status == "ok" and record.latent is not None
-        assert len(loaded.latents().levels) == len(samples_of(watched, loaded.network))
+        assert len(loaded.latents().levels) == len(samples_of(evaluated_on, loaded.network))
     of = (model, "--film", "one")
     run(zoo, "reconstruct", *of, "-o", "part.mp4", "--from", "00:00:00.2", "--to", "00:00:00.6")
     run(zoo, "encode", *of, "-o", "film.zoo")

@@ -63,8 +63,8 @@ def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
         workspace = Workspace(here.work)
         folder = ensure_trained(workspace, config, film, here.device)
         run = folder.read()
-        assert run is not None and run.spent is not None, "it was trained to its end"
-        taken = run.spent.seconds or 0.0
+        assert run is not None and run.training is not None, "it was trained to its end"
+        taken = run.training.seconds or 0.0
         result = item.result = FilmResult(
             model=name,
             film=film.source,
@@ -75,9 +75,9 @@ def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
             film_seconds=(float(film.time_codes[0]), float(film.times.ends)),
             batch=config.batch,
             precision=config.precision,
-            steps=run.spent.steps,
+            steps=run.training.steps,
             train_seconds=taken,
-            frames_per_second=run.spent.frames / taken if taken else None,
+            frames_per_second=run.training.frames / taken if taken else None,
             scores={},
             coded_bytes=None,
             record=None,

@@ -50,7 +50,7 @@ def shown_results(folder: Path) -> Results:
     write_json(folder / str(film.series), scores)
     write_film(folder / film.video, (numbered(frame, 200) for frame in range(FILMED)))
     for index, record in enumerate(results.records):
-        if record.watched == record.trained_on == film.name:
+        if record.evaluated_on == record.trained_on == film.name:
             # What a name may be elsewhere is no address here.
             record.video = f"videos/alpha/row {index}#?%.mp4"
             shade = 190 - 10 * index

@@ -50,9 +50,9 @@ def measured(results: Results) -> list[object]:
 
     Of codecs only how they ended: x264 and x265 give other bytes from run to run at some sizes.
     """
-    elsewhere = {"cost", "spent", "environment", "video"}
+    elsewhere = {"cost", "training", "environment", "video"}
     return [
-        (record.model, record.watched, record.status)
+        (record.model, record.evaluated_on, record.status)
         if record.kind == "codec"
         else record.model_dump(exclude=elsewhere)
         for record in results.records

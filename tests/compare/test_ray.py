@@ -82,7 +82,7 @@ def test_ray_gives_the_records_that_one_process_gives(compare: Callable, tmp_pat
     for other in others:
         assert measured(other) == measured(here)
         assert all(r.environment.threads == 1 for r in other.records if r.status == "ok")
-        assert all(r.cost for r in other.records if r.trained_on == r.watched)
+        assert all(r.cost for r in other.records if r.trained_on == r.evaluated_on)
 
 
 def test_a_dry_run_on_ray_foresees_what_the_cluster_has_room_for(

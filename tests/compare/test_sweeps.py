@@ -124,7 +124,7 @@ def test_codecs_are_run_at_every_size_that_the_models_latents_have(
 
 
 def coding_bytes(cell: Cell) -> int:
-    return int(config_of(cell).options["bytes_a_frame"])
+    return int(config_of(cell).options["bytes_per_frame"])
 
 
 def test_what_is_not_trained_takes_no_gpu() -> None:

@@ -147,7 +147,7 @@ def scores(results: list[Record], metric: str) -> list[float]:
 def everything(record: Record) -> dict[str, Any]:
     """What a record says, but for times."""
     said = record.model_dump()
-    for name in ("spent", "cost", "video"):
+    for name in ("training", "cost", "video"):
         said[name] = None
     return said
 
@@ -169,9 +169,9 @@ def test_a_metric_that_was_edited_is_measured_again_alone(author: Author) -> Non
     assert author.trained() == trained
     assert scores(after, "psnr") == scores(before, "psnr")
     assert scores(after, "mine") == pytest.approx([2 * s for s in scores(before, "mine")])
-    own = next(r for r in after if r.model == "ae" and r.trained_on == r.watched)
-    assert own.weaknesses is not None
-    weak = own.weaknesses
+    own = next(r for r in after if r.model == "ae" and r.trained_on == r.evaluated_on)
+    assert own.failure_analysis is not None
+    weak = own.failure_analysis
     parts = [p.scores for p in own.rate], [p.scores for p in weak.plain]
     for scored in (*parts[0], *parts[1], *(s.scores for s in weak.slices["seen"])):
         assert set(scored) == {"psnr", "mine"}

@@ -155,7 +155,7 @@ def test_latents_are_coded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "pack", lambda levels: coded.append(1) or pack(levels))
     numbers = torch.randn(30, 6)
     latents = Encoded(numbers, (6,), len(numbers)).quantised(Quantiser.spanning(numbers))
-    assert latents.bytes_a_frame == latents.bytes_a_frame == len(latents.packed) / 30
+    assert latents.bytes_per_frame == latents.bytes_per_frame == len(latents.packed) / 30
     assert coded == [1]
 
 

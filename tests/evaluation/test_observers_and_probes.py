@@ -11,7 +11,7 @@ import zoo
 from zoo.api.metric import Metric
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
-from zoo.evaluation.probes import invariance, plain_frames
+from zoo.evaluation.probes import batch_dependence, plain_frames
 from zoo.evaluation.rate import DEPTHS, coarser, rate_points
 from zoo.evaluation.summary import parts_of
 from zoo.evaluation.watch import (
@@ -127,24 +127,24 @@ def test_a_film_in_which_nothing_ever_moves_has_no_spread() -> None:
 def test_plain_frames_come_back_as_the_model_draws_them() -> None:
     quantiser = Quantiser.spanning(torch.stack([torch.zeros(18), torch.full((18,), 0.5)]))
     black, grey, white = plain_frames(model(), quantiser, [MeanError(CPU)], CPU)
-    assert (black.name, black.drawn, black.drawn_sd) == ("black", (0, 0, 0), 0)
-    assert grey.drawn == pytest.approx((128, 128, 128), abs=1)
+    assert (black.name, black.reconstructed, black.reconstructed_sd) == ("black", (0, 0, 0), 0)
+    assert grey.reconstructed == pytest.approx((128, 128, 128), abs=1)
     # The training film was never brighter than one half: white cannot be stored.
-    assert white.level == 255 and white.drawn == pytest.approx((128, 128, 128), abs=1)
+    assert white.level == 255 and white.reconstructed == pytest.approx((128, 128, 128), abs=1)
     assert white.scores["error"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_invariance_is_exact_for_a_model_that_keeps_frames_apart() -> None:
     film = a_film()
     quantiser = Quantiser.spanning(encode_film(model(), film, CPU).numbers)
-    found = invariance(model(), film, quantiser, CPU)
+    found = batch_dependence(model(), film, quantiser, CPU)
     assert (found.latent_difference, found.levels, found.differing) == (0, 0, 0)
 
 
 def test_a_model_that_leans_on_its_batch_is_found_out() -> None:
     film = a_film()
     quantiser = Quantiser.spanning(encode_film(model(), film, CPU).numbers)
-    found = invariance(model(skew=0.5), film, quantiser, CPU)
+    found = batch_dependence(model(skew=0.5), film, quantiser, CPU)
     assert found.latent_difference is not None and found.latent_difference > 0.01
     assert found.levels > 1
     assert found.differing is not None and found.differing > 0.1
@@ -159,14 +159,14 @@ def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
     pictures = (draw_frames(network, samples, frames, latents) for frames in batches(film))
     scores = score_drawn(film, pictures, judges, latents.levels.device)
     parts = parts_of(film, film.name)
-    coded = [(each, each.bytes_a_frame) for each in (latents, *coarser(encoded, latents))]
+    coded = [(each, each.bytes_per_frame) for each in (latents, *coarser(encoded, latents))]
     points = rate_points(model(), film, coded, scores, parts, judges, CPU)
     assert [point.bits for point in points] == [8, *DEPTHS]
     sizes = [point.coded_bytes for point in points]
     errors = [point.scores["error"]["held_out"] for point in points]
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
     assert errors == sorted(errors)
-    assert points[0].kilobits_a_second == pytest.approx(sizes[0] * 8 * 25 / 1000)
+    assert points[0].kilobits_per_second == pytest.approx(sizes[0] * 8 * 25 / 1000)
     # The first point is that of the scores everywhere else, on the same frames.
     held_out = film.split.held_out
     assert errors[0] == pytest.approx(scores["error"][held_out].mean())

@@ -9,11 +9,11 @@ from typing import Literal
 from PIL import Image
 
 from zoo.base.records import (
-    Collapse,
+    BatchDependence,
     Cost,
     Environment,
+    FailureAnalysis,
     FilmInfo,
-    Invariance,
     LatentInfo,
     Memory,
     MetricInfo,
@@ -26,11 +26,11 @@ from zoo.base.records import (
     Series,
     SeriesRow,
     Slice,
-    Spent,
+    SpreadWithinShots,
     Summary,
     Takedown,
     Throughput,
-    Weaknesses,
+    TrainingReceived,
     write_json,
 )
 from zoo.report.results_folder import FilmSeries, film_stems
@@ -124,7 +124,7 @@ def slices(lpips: float, part: Part) -> list[Slice]:
     """Fifths by brightness; the film's darkest frames are all seen, and twice as bad."""
     return [
         Slice(
-            trait="brightness",
+            by="brightness",
             lowest=20.0 * fifth,
             highest=20.0 * fifth + 19,
             frames=4,
@@ -135,7 +135,7 @@ def slices(lpips: float, part: Part) -> list[Slice]:
     ]
 
 
-def weaknesses(model: str, lpips: float) -> Weaknesses:
+def failure_analysis(model: str, lpips: float) -> FailureAnalysis:
     """Only `blurry` fails: on black frames, within still shots and in company."""
     bad = model == "blurry"
 
@@ -143,19 +143,21 @@ def weaknesses(model: str, lpips: float) -> Weaknesses:
         return PlainFrame(
             name=name,
             level=level,
-            drawn=(abs(level - off), abs(level - off / 2), abs(level - off)),
-            drawn_sd=1.0,
+            reconstructed=(abs(level - off), abs(level - off / 2), abs(level - off)),
+            reconstructed_sd=1.0,
             scores={"psnr": 12.34 if off > 25 else 34.56},
         )
 
-    return Weaknesses(
+    return FailureAnalysis(
         slices={part: slices(lpips, part) for part in ("seen", "held_out")},
         plain=[plain("black", 0, 60.0 if bad else 2.0), plain("grey", 128, 2.0)],
-        still_shots=Collapse(
-            shots=2, source_spread=4.0, drawn_spread=1.0, ratio=0.25 if bad else 0.9
+        still_shots=SpreadWithinShots(
+            shots=2, source_spread=4.0, reconstructed_spread=1.0, ratio=0.25 if bad else 0.9
         ),
-        all_shots=Collapse(shots=5, source_spread=9.0, drawn_spread=8.0, ratio=0.89),
-        invariance=Invariance(
+        all_shots=SpreadWithinShots(
+            shots=5, source_spread=9.0, reconstructed_spread=8.0, ratio=0.89
+        ),
+        batch_dependence=BatchDependence(
             frames=8, latent_difference=0.0, levels=9 if bad else 0, differing=0.3 if bad else 0.0
         ),
     )
@@ -164,7 +166,7 @@ def weaknesses(model: str, lpips: float) -> Weaknesses:
 def takedown(model: str, film_name: str) -> Takedown:
     matched = {"sharp": 0.854, "blurry": 0.0, "linear": 1.0}.get(model, 0.3)
     return Takedown(
-        every=1,
+        frame_step=1,
         comparable=90,
         matched=matched,
         retrieved=matched / 2,
@@ -180,7 +182,7 @@ def rate(psnr: float, lpips: float) -> list[RatePoint]:
         RatePoint(
             bits=bits,
             coded_bytes=16 * bits / 9,
-            kilobits_a_second=16 * bits / 9 * 8 * 25 / 1000,
+            kilobits_per_second=16 * bits / 9 * 8 * 25 / 1000,
             frames={"seen": 76, "held_out": 20},
             scores={
                 "psnr": {"seen": psnr + 1 - worse, "held_out": psnr - worse},
@@ -221,15 +223,17 @@ def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Rec
         role="reference" if reference else "model",
         origin="film-zoo 0.1.0",
         trained_on=film_name,
-        watched=film_name,
-        watched_fingerprint="sha256:" + film_name[0] * 64,
+        evaluated_on=film_name,
+        evaluation_fingerprint="sha256:" + film_name[0] * 64,
         seed=seed,
         options={"width": 16},
         status="ok",
         unequal_terms=[],
         tuned_on=[],
         waivers={},
-        spent=None if reference else Spent(frames=1200, steps=75, epochs=15.8, seconds=30.0),
+        training=None
+        if reference
+        else TrainingReceived(frames=1200, steps=75, epochs=15.8, seconds=30.0),
         parameters=1_234_567,
         latent=LatentInfo(numbers=16, bits=128, coded_bytes=14.24, decoder_bytes=3_499_999),
         scores={
@@ -242,7 +246,7 @@ def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Rec
         },
         run=f"runs/{film_name}/{list(SCORES).index(model)}/{seed}",
         rate=rate(psnr, lpips),
-        weaknesses=weaknesses(model, lpips),
+        failure_analysis=failure_analysis(model, lpips),
         takedown=takedown(model, film_name),
         cost=cost(reference),
         pictures=pictures(film_name, str(list(SCORES).index(model))),
@@ -250,9 +254,9 @@ def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Rec
     )
 
 
-def foreign(model: str, trained_on: str, watched: str, seed: int = 0) -> Record:
+def foreign(model: str, trained_on: str, evaluated_on: str, seed: int = 0) -> Record:
     """A model on a film that it was not trained on: 0.3 worse by LPIPS."""
-    own = record(model, watched, seed=seed)
+    own = record(model, evaluated_on, seed=seed)
     lpips, psnr = SCORES[model]
     return own.model_copy(
         update={
@@ -277,8 +281,8 @@ def failed(model: str, film_name: str) -> Record:
         role="model",
         origin="film-zoo 0.1.0",
         trained_on=film_name,
-        watched=film_name,
-        watched_fingerprint="sha256:" + film_name[0] * 64,
+        evaluated_on=film_name,
+        evaluation_fingerprint="sha256:" + film_name[0] * 64,
         seed=0,
         options={},
         status="failed",
@@ -366,7 +370,7 @@ def put_pictures(results: Results, folder: Path) -> None:
 
 def series(results: Results, film: FilmInfo) -> Series:
     """LPIPS of every frame but the first, a ramp up to each model's own number."""
-    watched = [r for r in results.records if r.watched == film.name and r.status == "ok"]
+    evaluated_on = [r for r in results.records if r.evaluated_on == film.name and r.status == "ok"]
     return Series(
         film=film.name,
         frames=list(range(film.frames)),
@@ -381,7 +385,7 @@ def series(results: Results, film: FilmInfo) -> Series:
                     ]
                 },
             )
-            for one in watched
+            for one in evaluated_on
         ],
     )
 

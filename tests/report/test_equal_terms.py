@@ -100,10 +100,10 @@ def test_a_sweep_shows_codecs_at_the_bytes_of_the_latents_that_are_shown(
         assert model.latent
         model.options, model.latent.bits = {"latent": latent}, bits
         codec = record("linear", "alpha")
-        codec.options, codec.kind = {"bytes_a_frame": bits // 8}, "codec"
+        codec.options, codec.kind = {"bytes_per_frame": bits // 8}, "codec"
         results.records += [model, codec]
     kept = at_main_latent_size(results).records
-    assert [one.options for one in kept] == [{"latent": 16}, {"bytes_a_frame": 20}]
+    assert [one.options for one in kept] == [{"latent": 16}, {"bytes_per_frame": 20}]
     # A window that is not full takes more than it declares.
     for one in results.records:
         if one.latent and one.kind != "codec":
@@ -114,7 +114,7 @@ def test_a_sweep_shows_codecs_at_the_bytes_of_the_latents_that_are_shown(
     for one in results.records:
         if one.kind != "codec":
             one.status, one.latent, one.scores = "failed", None, {}
-    assert {"bytes_a_frame": 20} in [one.options for one in at_main_latent_size(results).records]
+    assert {"bytes_per_frame": 20} in [one.options for one in at_main_latent_size(results).records]
 
 
 def test_waivers_stand_beside_the_row_wherever_it_is_shown(

@@ -58,20 +58,20 @@ def large(metrics: int, films: int, own: bool) -> Record:
         "note": "n" * 300,
     }
     if own:
-        assert base.weaknesses and base.takedown
+        assert base.failure_analysis and base.takedown
         scores = dict.fromkeys(names, LONG)
         slices = [
-            Slice(trait="shot_length", lowest=LONG, highest=LONG, frames=10**7, scores=scores)
+            Slice(by="shot_length", lowest=LONG, highest=LONG, frames=10**7, scores=scores)
         ] * (SLICE_KINDS * FIFTHS)
         both = {name: dict.fromkeys(parts, LONG) for name in names}
         point = RatePoint(
-            bits=8, coded_bytes=LONG, kilobits_a_second=LONG,
+            bits=8, coded_bytes=LONG, kilobits_per_second=LONG,
             frames=dict.fromkeys(parts, 10**7), scores=both,
         )  # fmt: skip
         others = {f"film-number-{number:06d}": LONG for number in range(films)}
         change |= {
             "rate": [point] * POINTS,
-            "weaknesses": base.weaknesses.model_copy(
+            "failure_analysis": base.failure_analysis.model_copy(
                 update={"slices": dict.fromkeys(parts, slices)}
             ),
             "takedown": base.takedown.model_copy(update={"false_matches": others}),
@@ -164,7 +164,7 @@ def test_series_of_a_merge_can_be_read_and_are_at_the_frames_of_both(
     one, two = comparison(), comparison()
     for number, results in enumerate((one, two)):
         results.films = results.films[1:]
-        results.records = [r for r in results.records if r.watched == r.trained_on == "beta"]
+        results.records = [r for r in results.records if r.evaluated_on == r.trained_on == "beta"]
         for each in results.records:
             where = each.environment.model_copy(update={"device_name": f"machine {number}"})
             each.environment, each.pictures = where, []

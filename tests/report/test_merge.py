@@ -30,7 +30,7 @@ def small() -> Results:
     """Two models on both films, each watching its own."""
     results = comparison()
     results.records = [
-        one for one in results.records if one.model in MODELS and one.trained_on == one.watched
+        one for one in results.records if one.model in MODELS and one.trained_on == one.evaluated_on
     ]
     return results
 
@@ -160,7 +160,7 @@ def test_every_file_is_found_under_the_name_that_the_merge_gives_it(merged: Merg
 
 def test_scores_frame_by_frame_are_told_apart_by_machine(merged: Merged) -> None:
     scores = read_json(merged.into / str(merged.results.films[0].series), Series)
-    sharp = [r for r in merged.results.records if r.model == "sharp" and r.watched == "alpha"]
+    sharp = [r for r in merged.results.records if r.model == "sharp" and r.evaluated_on == "alpha"]
     assert len({one.run for one in sharp}) == 1
     last = [row.scores["lpips"][99] for one in sharp if (row := series_row(scores, one))]
     assert last == pytest.approx([0.1004 * 0.99, 0.1004 * 0.99 / 2])
@@ -210,7 +210,7 @@ def test_films_and_metrics_of_one_folder_alone_are_kept(
 ) -> None:
     def fewer(results: Results) -> None:
         results.films = results.films[1:]
-        results.records = [one for one in results.records if one.watched == "beta"]
+        results.records = [one for one in results.records if one.evaluated_on == "beta"]
         results.films[0].video, results.films[0].barcode = None, None
 
     def able(results: Results) -> None:

@@ -41,8 +41,8 @@ def test_curves_that_do_not_meet_or_have_few_points_give_nothing() -> None:
 
 def test_a_front_leaves_out_what_costs_more_and_gives_less() -> None:
     mixed = curve([(10, 20.0), (20, 19.0), (30, 22.0), (40, 21.0)])
-    assert [point.bytes_a_frame for point in mixed.front("higher")] == [10, 30]
-    assert [point.bytes_a_frame for point in mixed.front("lower")] == [10, 20]
+    assert [point.bytes_per_frame for point in mixed.front("higher")] == [10, 30]
+    assert [point.bytes_per_frame for point in mixed.front("lower")] == [10, 20]
 
 
 def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rates() -> None:
@@ -54,7 +54,7 @@ def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rat
             RatePoint(
                 bits=bits,
                 coded_bytes=latent * bits / 10 + latent / 50,
-                kilobits_a_second=1,
+                kilobits_per_second=1,
                 frames={"seen": 5},
                 scores={"psnr": {"seen": 20 + bits}},
             )
@@ -64,7 +64,7 @@ def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rat
 
     def coded(size: int) -> Record:
         one = record("linear", "orchard")
-        one.kind, one.options, one.rate = "codec", {"bytes_a_frame": size}, []
+        one.kind, one.options, one.rate = "codec", {"bytes_per_frame": size}, []
         one.latent = LatentInfo(numbers=None, bits=None, coded_bytes=size, decoder_bytes=None)
         return one
 
@@ -80,10 +80,10 @@ def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rat
     )
     psnr = next(metric for metric in METRICS if metric.name == "psnr")
     model, codec = curves(results, results.films[0], psnr)
-    assert [(point.latent, point.bits, point.bytes_a_frame) for point in model.points] == [
+    assert [(point.latent, point.bits, point.bytes_per_frame) for point in model.points] == [
         (50, 4, 21),
         (50, 8, 41),
         (100, 4, 42),
         (100, 8, 82),
     ]
-    assert codec.codec and [point.bytes_a_frame for point in codec.points] == [30, 60]
+    assert codec.codec and [point.bytes_per_frame for point in codec.points] == [30, 60]

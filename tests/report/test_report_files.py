@@ -64,7 +64,7 @@ def text(written: Path) -> str:
 
 def test_json_is_strict_and_reads_back_as_it_was(written: Path) -> None:
     content = json.loads((written / "results.json").read_text(), parse_constant=refuse)
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     # Made with the standard deviation not a number.
     assert content["records"][0]["scores"]["psnr"]["seen"]["sd"] is None
     assert read_json(written / "results.json", Results) == comparison()
@@ -81,7 +81,11 @@ def test_csv_has_a_row_a_record_and_part(written: Path, text: str) -> None:
         timing = re.sub("^(train|(encode|decode|round_trip)(_one)?)_", "TIMING_", column)
         explained = [f"| {name} |" in text for name in (column, metric, timing)]
         assert any(explained), f"{column} is explained in the report"
-    [row] = [r for r in rows if (r["model"], r["film"], r["part"]) == ("sharp", "beta", "held_out")]
+    [row] = [
+        r
+        for r in rows
+        if (r["model"], r["evaluated_on"], r["part"]) == ("sharp", "beta", "held_out")
+    ]
     assert float(row["lpips_mean"]) == pytest.approx(0.1104)
     assert float(row["psnr_mean"]) == pytest.approx(22.456)
     assert (row["lpips_low"], row["lpips_high"]) == ("0.0904", "0.1404")
@@ -89,7 +93,9 @@ def test_csv_has_a_row_a_record_and_part(written: Path, text: str) -> None:
     assert (row["decode_one_median"], row["train_memory_reserved"]) == ("33.33", "123456789")
     assert (row["still_shots_ratio"], row["black_psnr"]) == ("0.9", "34.56")
     assert row["ssim_mean"] == ""
-    [away] = [r for r in rows if (r["model"], r["film"], r["part"]) == ("sharp", "beta", "other")]
+    [away] = [
+        r for r in rows if (r["model"], r["evaluated_on"], r["part"]) == ("sharp", "beta", "other")
+    ]
     assert (away["trained_on"], away["lpips_mean"]) == ("alpha", "0.4004")
     assert (row["frames"], row["latent_bits"], row["encode_median"]) == ("20", "128", "1234.5")
     assert json.loads(row["options"]) == {"width": 16}
@@ -278,7 +284,7 @@ def test_strips_of_a_film_without_a_licence_carry_a_warning(text: str) -> None:
 
 
 def test_missing_pictures_leave_a_mark_and_never_a_crash(results: Results, folder: Path) -> None:
-    broken = next(r for r in results.records if r.watched == "beta").pictures[0]
+    broken = next(r for r in results.records if r.evaluated_on == "beta").pictures[0]
     (folder / broken.reconstruction).write_bytes(b"no picture")
     for path in (folder / "figures/frames/alpha/original").iterdir():
         path.unlink()
@@ -307,10 +313,10 @@ def test_pictures_of_films_that_left_are_removed(results: Results, folder: Path)
     (folder / "figures" / "mine.png").write_bytes(b"a picture")
     # A name that is no file's name must not lead anywhere else either.
     results.films = [film for film in results.films if film.name == "beta"]
-    results.records = [r for r in results.records if r.watched == r.trained_on == "beta"]
+    results.records = [r for r in results.records if r.evaluated_on == r.trained_on == "beta"]
     results.films[0].name = "../beta"
     for record in results.records:
-        record.watched = record.trained_on = "../beta"
+        record.evaluated_on = record.trained_on = "../beta"
     text = write_report(results, folder).read_text()
     assert {path.name for path in (folder / "figures").iterdir() if path.is_file()} == {
         "barcode-beta.png",

@@ -70,8 +70,8 @@ def test_a_model_that_fails_is_named_by_rule_and_the_others_are_not(results: Res
 def test_where_nothing_fails_that_is_said(results: Results) -> None:
     results.records = [one for one in results.records if one.model != "blurry"]
     for one in results.records:
-        if one.weaknesses:
-            one.weaknesses.slices = {}
+        if one.failure_analysis:
+            one.failure_analysis.slices = {}
     assert failure_findings(results, results.films[0]) == [
         "No model fails on a black or a grey frame: PSNR is 20 dB or more.",
         "Still shots do not collapse: every model keeps 50% or more of the source's spread.",
@@ -199,7 +199,7 @@ def test_films_that_overlap_are_said_and_left_out_of_the_means(results: Results)
         results.records += [foreign(model, film, "gamma") for film in ("alpha", "beta")]
     for one in results.records:
         # What was seen in part looks easy, and must not count.
-        if {one.trained_on, one.watched} == {"alpha", "beta"} and "lpips" in one.scores:
+        if {one.trained_on, one.evaluated_on} == {"alpha", "beta"} and "lpips" in one.scores:
             one.scores["lpips"]["other"] = summary(0.001)
     found = cross_film_findings(results)
     assert "0.475 on films not trained on" in found[0]
@@ -226,7 +226,9 @@ def test_without_held_out_frames_the_diagonal_is_of_seen_ones(results: Results) 
 
 def test_one_film_has_no_matrix(results: Results) -> None:
     results.films = results.films[:1]
-    results.records = [one for one in results.records if one.watched == one.trained_on == "alpha"]
+    results.records = [
+        one for one in results.records if one.evaluated_on == one.trained_on == "alpha"
+    ]
     assert matrices(results) == []
     assert cross_film_table(results) is None
     assert cross_film_findings(results) == []
@@ -234,7 +236,7 @@ def test_one_film_has_no_matrix(results: Results) -> None:
 
 def coded(size: int, psnr: float) -> Record:
     one = record("linear", "alpha")
-    one.kind, one.options, one.rate = "codec", {"bytes_a_frame": size}, []
+    one.kind, one.options, one.rate = "codec", {"bytes_per_frame": size}, []
     one.latent = LatentInfo(numbers=None, bits=None, coded_bytes=size, decoder_bytes=None)
     one.scores["psnr"]["seen"] = summary(psnr)
     one.scores["lpips"]["seen"] = summary(1 - psnr / 40)
@@ -381,7 +383,7 @@ def test_without_series_rates_or_weaknesses_there_are_no_such_sections(
         film.series = film.barcode = None
     for one in results.records:
         one.rate, one.pictures = [], []
-        one.weaknesses = one.takedown = one.cost = one.latent = None
+        one.failure_analysis = one.takedown = one.cost = one.latent = None
     text = write_report(results, folder).read_text()
     headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     assert "What it costs" not in headings
@@ -398,7 +400,7 @@ def test_a_report_of_nothing_but_failures_is_written(results: Results, folder: P
     for one in results.records:
         one.status, one.reason = "failed", "no luck"
         one.scores, one.pictures, one.rate = {}, [], []
-        one.weaknesses = one.takedown = one.cost = one.latent = None
+        one.failure_analysis = one.takedown = one.cost = one.latent = None
     text = write_report(results, folder).read_text()
     assert "No metric could be measured, so nothing can be said to be ahead." in text
     assert "trained on alpha, evaluated on beta, seed 0: no luck" in text

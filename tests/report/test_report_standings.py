@@ -106,10 +106,10 @@ def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -
     reference = next(r.model for r in results.records if r.role == "reference")
     film = results.films[0]
     for one in results.records:
-        if one.trained_on == one.watched == film.name and one.role == "model":
+        if one.trained_on == one.evaluated_on == film.name and one.role == "model":
             one.scores["psnr"]["seen"].mean = 99.0
             one.scores["psnr"]["held_out"].mean = 1.0
-    own = [r for r in results.records if r.trained_on == r.watched == film.name]
+    own = [r for r in results.records if r.trained_on == r.evaluated_on == film.name]
     models = [r for r in own if r.role == "model"]
     good = sum(r.status == "ok" for r in models)
     table = reference_table(results, film)
@@ -157,7 +157,7 @@ def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -
 
 def test_a_small_lead_is_called_small(results: Results) -> None:
     for one in results.records:
-        if one.model == "blurry" and one.trained_on == one.watched:
+        if one.model == "blurry" and one.trained_on == one.evaluated_on:
             for part in ("seen", "held_out"):
                 one.scores["lpips"][part].mean = 0.1059
     said = " ".join(who_is_ahead(results))
@@ -221,8 +221,8 @@ def test_without_held_out_frames_the_seen_ones_give_the_order(results: Results) 
 
 def test_unequal_training_is_told(results: Results) -> None:
     for one in results.records:
-        if one.model == "sharp" and one.spent:
-            one.spent.frames = 2400
+        if one.model == "sharp" and one.training:
+            one.training.frames = 2400
     assert "2,400 for sharp" in training_received(results)[0]
     assert "training frames differ" in training_received(results)[0]
 
@@ -405,7 +405,7 @@ def test_whatever_reference_is_ahead_the_first_sentence_says_so(
     results: Results, model: str, kind: str
 ) -> None:
     for one in results.records:
-        if one.model == model and one.trained_on == one.watched:
+        if one.model == model and one.trained_on == one.evaluated_on:
             one.kind = kind
             one.scores["lpips"]["held_out"].mean = 0.01
     said = who_is_ahead(results)
@@ -449,7 +449,7 @@ def test_old_records_say_what_they_do_not_hold(results: Results) -> None:
 
 def test_training_times_are_of_one_model_each(results: Results) -> None:
     for one in results.records:
-        if one.model == "sharp" and one.spent:
-            one.spent.seconds = 377.0
+        if one.model == "sharp" and one.training:
+            one.training.seconds = 377.0
     said = training_received(results)[1]
     assert said.endswith("Training time: blurry 30.0 s, sharp 6 min 17 s.")

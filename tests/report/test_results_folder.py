@@ -47,7 +47,7 @@ def put(folder: Path, text: str, *names: str) -> Results:
     results = comparison()
     kept = results.films[0].name if "alpha" in names else "beta"
     results.films = [film for film in results.films if film.name == kept]
-    results.records = [r for r in results.records if r.watched == r.trained_on == kept]
+    results.records = [r for r in results.records if r.evaluated_on == r.trained_on == kept]
     write_results(folder / "results.json", results)
     for name in (*named(results), *OTHERS):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -247,11 +247,11 @@ def weak_points() -> Iterator[tuple[str, list[str]]]:
             for affected in (("sharp",), ("sharp", "blurry")):
                 results = results_of(TWO, films=("alpha",))
                 for one in results.records:
-                    assert one.weaknesses is not None
-                    one.weaknesses.plain, one.weaknesses.still_shots = [], None
-                    one.weaknesses.invariance = None
-                    for found in one.weaknesses.slices["seen"]:
-                        found.trait = trait.name
+                    assert one.failure_analysis is not None
+                    one.failure_analysis.plain, one.failure_analysis.still_shots = [], None
+                    one.failure_analysis.batch_dependence = None
+                    for found in one.failure_analysis.slices["seen"]:
+                        found.by = trait.name
                         bad = one.model in affected and found.lowest == 20.0 * which
                         found.scores = {"lpips": 0.3 if bad else 0.1}
                 title = f"{trait.name}, {worse} end, {numbers.counted(len(affected), 'model')}"
@@ -266,9 +266,9 @@ def weak_points() -> Iterator[tuple[str, list[str]]]:
         results = results_of(models, films=("alpha",))
         for one in results.records:
             if one.model != "sharp":
-                one.weaknesses = record("blurry", "alpha").weaknesses
-            assert one.weaknesses is not None
-            one.weaknesses.slices = {}
+                one.failure_analysis = record("blurry", "alpha").failure_analysis
+            assert one.failure_analysis is not None
+            one.failure_analysis.slices = {}
         yield title, failure_findings(results, results.films[0])
 
 
@@ -320,7 +320,7 @@ def rules() -> Iterator[tuple[str, list[str]]]:
         results = results_of(TWO, films=("alpha",))
         for one in results.records:
             assert one.takedown is not None
-            one.takedown.every, one.takedown.comparable = step, frames
+            one.takedown.frame_step, one.takedown.comparable = step, frames
         yield f"the takedown rule, step {step}", [takedown_explanation(results, results.films[0])]
     yield "ordinals", [numbers.every(step) for step in (1, 2, 3, 4, 11, 12, 13, 21, 22, 103, 111)]
 
@@ -330,8 +330,8 @@ def terms() -> Iterator[tuple[str, list[str]]]:
     yield "equal training", training_received(results)
     for one in results.records:
         if one.model == "sharp":
-            assert one.spent and one.latent
-            one.spent.frames, one.spent.seconds = 2400, 400.0
+            assert one.training and one.latent
+            one.training.frames, one.training.seconds = 2400, 400.0
             one.latent.decoder_bytes = 16_000_000
             one.unequal_terms = ["each step also trains on as many warped copies."]
             one.tuned_on = ["beta", "elsewhere"]
@@ -375,7 +375,7 @@ def curves() -> Iterator[tuple[str, list[str]]]:
         for size in range(rates):
             one = results_of({}, codecs={"x264": [(0.5 - size / 10, 20.0 + size)]}).records[0]
             assert one.latent is not None
-            one.latent.coded_bytes, one.options = 10_000.0 + size, {"bytes_a_frame": size}
+            one.latent.coded_bytes, one.options = 10_000.0 + size, {"bytes_per_frame": size}
             results.records.append(one)
         found = bjontegaard_table(results, results.films[0])
         yield f"a codec at {numbers.counted(rates, 'rate')}", [str(found)]

@@ -41,7 +41,7 @@ def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def drawn(
         workspace: Workspace,
         of: Record,
-        watched: Film,
+        evaluated_on: Film,
         frames: Iterable[int],
         device: torch.device,
     ) -> Iterator[tuple[int, Pixels]]:
@@ -165,7 +165,7 @@ def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
     monkeypatch.setitem(registry().codecs, "x264", Codec)
     monkeypatch.setattr(drawing, "stream_path", lambda folder, codec: tmp_path / "stream")
     coded = record("sharp", "alpha").model_copy(update={"kind": "codec", "model": "x264"})
-    coded = coded.model_copy(update={"run": "runs/x", "options": {"bytes_a_frame": 16}})
+    coded = coded.model_copy(update={"run": "runs/x", "options": {"bytes_per_frame": 16}})
     found = drawing.drawn_frames(Workspace(tmp_path), coded, film, [3, 1], torch.device("cpu"))
     assert [number for number, _ in found] == [1, 3]
     assert decoded == [0, 1, 2, 3]

@@ -212,8 +212,8 @@ def test_training_lowers_the_loss_and_reports_it(film: Film, tmp_path: Path) -> 
     assert moments[-1].progress == 1
     assert moments[-1].frames == 120 * config.batch
     description = folder.read()
-    assert description is not None and description.spent is not None
-    assert description.spent.frames == 480
+    assert description is not None and description.training is not None
+    assert description.training.frames == 480
     assert folder.preview.stat().st_size > 500
 
 
@@ -221,9 +221,9 @@ def test_a_budget_in_seconds_is_kept(film: Film, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     train(folder, config_of("ae", film, budget="1.5s"), film, CPU)
     description = folder.read()
-    assert description is not None and description.spent is not None
-    assert description.spent.steps > 1
-    assert (description.spent.seconds or 0) >= 1.5
+    assert description is not None and description.training is not None
+    assert description.training.steps > 1
+    assert (description.training.seconds or 0) >= 1.5
 
 
 def test_out_of_memory_says_what_would_fit_and_changes_nothing(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.long_film import draw_film
-from benchmarks.watched import watched
+from benchmarks.watched import evaluated_on
 from zoo.base.frame_size import FrameSize
 from zoo.training.curves import read_log
 from zoo.training.run_folder import RunFolder
@@ -68,12 +68,12 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     folder = RunFolder(home / "run")
     steps: list[int] = []
 
-    with watched(["-c", INGEST, str(home)], OMP_NUM_THREADS="1") as (process, ingesting):
+    with evaluated_on(["-c", INGEST, str(home)], OMP_NUM_THREADS="1") as (process, ingesting):
         assert process.stdout
         assert int(process.stdout.read()) == FRAMES
     assert process.wait() == 0
 
-    with watched(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, until_killed):
+    with evaluated_on(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, until_killed):
         assert process.stdout
         for line in process.stdout:
             if int(line) > 800:
@@ -82,7 +82,7 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     assert folder.state == "training"
     assert folder.checkpoint.exists()
 
-    with watched(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, resumed):
+    with evaluated_on(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, resumed):
         assert process.stdout
         steps = [int(line) for line in process.stdout]
     assert process.wait() == 0
@@ -92,7 +92,7 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     logged = [entry.step for entry in read_log(folder.log)]
     assert logged == sorted(set(logged))
     assert steps[0] > 700, "it went on from the checkpoint"
-    seen = json.loads(folder.file.read_text())["spent"]["frames"]
+    seen = json.loads(folder.file.read_text())["training"]["frames"]
     assert logged[-1] == steps[-1] == seen // BATCH
     assert seen > 0.8 * FRAMES
 

@@ -14,7 +14,7 @@ import typer
 from filelock import FileLock
 
 from zoo.base.errors import BadInput
-from zoo.base.records import Environment, Record, Spent, Summary, write_json
+from zoo.base.records import Environment, Record, Summary, TrainingReceived, write_json
 from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
 from zoo.training.runs import Run, choose_run, find_runs, remove_run, short_digests
@@ -62,14 +62,14 @@ class Maker:
             precision="32-true",
         )
         folder = RunFolder.of(self.workspace, config)
-        spent = Spent(frames=80, steps=10, epochs=2.0, seconds=61.4)
+        spent = TrainingReceived(frames=80, steps=10, epochs=2.0, seconds=61.4)
         folder.path.mkdir(parents=True)
         folder.write(
             RunFile(
                 state=state,
                 config=config,
                 environment=ENVIRONMENT,
-                spent=spent,
+                training=spent,
             )
         )
         entry = {
@@ -87,8 +87,8 @@ class Maker:
                 role="model",
                 origin="a test 0",
                 trained_on=film,
-                watched=film,
-                watched_fingerprint="f",
+                evaluated_on=film,
+                evaluation_fingerprint="f",
                 seed=seed,
                 options={},
                 status="ok",
@@ -224,7 +224,7 @@ def test_what_is_no_run_is_listed_with_the_reason(zoo: Callable, maker: Maker) -
     broken = maker.run(model="broken")
     broken.file.write_text('{"schema_version": 7')
     old = maker.run(model="old")
-    old.file.write_text(old.file.read_text().replace('"schema_version": 2', '"schema_version": 9'))
+    old.file.write_text(old.file.read_text().replace('"schema_version": 3', '"schema_version": 9'))
     empty = maker.run(model="empty")
     empty.file.unlink()
     (empty.path / "failure.txt").write_text("why")

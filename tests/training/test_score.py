@@ -221,8 +221,8 @@ def test_where_steps_are_slow_reports_come_by_the_clock_and_once_at_the_end(
     assert len(moments) >= 3
     assert any(moment.step % 25 for moment in moments[:-1])
     description = folder.read()
-    assert description is not None and description.spent is not None
-    assert moments[-1].step == description.spent.steps
+    assert description is not None and description.training is not None
+    assert moments[-1].step == description.training.steps
     assert moments[-1].progress == 1
 
 

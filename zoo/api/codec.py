@@ -58,7 +58,7 @@ def _silent(line: str) -> None:
 class CodingTerms:
     """What a codec is given beside the film: how many bytes, and what models are given, too."""
 
-    bytes_a_frame: float
+    bytes_per_frame: float
     """To spend on a frame, on average: what the models' latents have."""
     seed: int = 0
     """All chance of a codec that trains comes from it; 0 for one that does not train."""
@@ -97,7 +97,7 @@ class FilmCodec:
         self.options = self.Options() if options is None else options
 
     def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
-        """Code every frame of a film of this size in `terms.bytes_a_frame` bytes, on average.
+        """Code every frame of a film of this size in `terms.bytes_per_frame` bytes, on average.
 
         Within `TOLERANCE` of it, or as near as the codec comes, with a note that says why. Frames
         are `film.store.array[i]`, uint8 (H, W, 3), RGB, full range. Raises ZooError where the

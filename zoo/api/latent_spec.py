@@ -44,11 +44,11 @@ class LatentSpec:
         return count
 
     @property
-    def bits_a_number(self) -> int:
+    def bits_per_number(self) -> int:
         """Bits in which one number is stored: 8 of a real number."""
         return BITS if self.codes is None else code_bits(self.codes)
 
     @property
     def bits(self) -> int:
         """Bits in which one latent is stored, before lossless coding."""
-        return self.numbers * self.bits_a_number
+        return self.numbers * self.bits_per_number

@@ -74,7 +74,7 @@ def encode(
     if not 1 <= bits <= BITS:
         raise BadInput(f"latents have from 1 to {BITS} bits a number; not {bits}")
     if bits != BITS and latent_spec(eyes.model).codes is not None:
-        exact = latent_spec(eyes.model).bits_a_number
+        exact = latent_spec(eyes.model).bits_per_number
         raise BadInput(
             f"the latents of {eyes.config.model} are codes, which take {exact} bits each: on fewer "
             "levels they would be other codes; leave out --bits"

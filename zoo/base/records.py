@@ -17,7 +17,7 @@ from zoo.base.errors import ZooError
 from zoo.base.untrusted_files import LARGEST_JSON
 from zoo.base.workspace import written_aside
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 
 Part = Literal["seen", "held_out", "other"]
 """Frames the model was trained on, frames of that film in shots it never saw, and frames of a film
@@ -62,7 +62,7 @@ def _flat(values: Iterable[object]) -> Iterator[object]:
             yield value
 
 
-LEAST_SHOTS = 8
+MIN_SHOTS = 8
 """Shots that an interval needs: of fewer, no interval holds what it says."""
 
 
@@ -80,12 +80,12 @@ class Summary(_Typed):
     highest: Number
     interval: tuple[Number, Number] | None = None
     """95 % interval of the mean, by Student's t over the means of shots; null for fewer than
-    `LEAST_SHOTS` shots. Without `shots` it is one from resampling shots, which holds less."""
+    `MIN_SHOTS` shots. Without `shots` it is one from resampling shots, which holds less."""
 
     @property
     def sound_interval(self) -> tuple[float, float] | None:
         """The interval where it holds the mean in 95 % of cases, else None."""
-        if self.shots is None or self.shots < LEAST_SHOTS or not self.interval:
+        if self.shots is None or self.shots < MIN_SHOTS or not self.interval:
             return None
         low, high = self.interval
         return None if low is None or high is None else (low, high)
@@ -166,7 +166,7 @@ class RatePoint(_Typed):
     bits: int
     coded_bytes: Number
     """Bytes a frame, averaged over the film, after lossless coding."""
-    kilobits_a_second: Number
+    kilobits_per_second: Number
     """At the film's frame rate."""
     frames: dict[Part, int]
     """Frames that the scores are of: evenly spaced ones of a long film."""
@@ -177,7 +177,7 @@ class RatePoint(_Typed):
 class Slice(_Typed):
     """Frames that have a trait in about equal measure, and how well they were drawn."""
 
-    trait: str
+    by: str
     """`brightness`, say."""
     lowest: Number
     """Of the trait, among these frames."""
@@ -193,25 +193,25 @@ class PlainFrame(_Typed):
     name: Literal["black", "grey", "white"]
     level: int
     """Of the frame, from 0 to 255."""
-    drawn: tuple[Number, Number, Number]
+    reconstructed: tuple[Number, Number, Number]
     """Mean red, green and blue of the reconstruction, 0 to 255."""
-    drawn_sd: Number
+    reconstructed_sd: Number
     """Standard deviation over the reconstruction's samples, each channel about its own mean."""
     scores: dict[str, Number]
 
 
-class Collapse(_Typed):
+class SpreadWithinShots(_Typed):
     """How much of the change within shots is left in the reconstructions."""
 
     shots: int
     source_spread: Number
     """Standard deviation over a shot's frames, averaged over samples and shots: 8-bit levels."""
-    drawn_spread: Number
+    reconstructed_spread: Number
     ratio: Number
     """Of the two; near 0, every frame of a shot has become one picture."""
 
 
-class Invariance(_Typed):
+class BatchDependence(_Typed):
     """What company in a batch changes of a frame: encoded and decoded alone, and beside others."""
 
     frames: int
@@ -230,7 +230,7 @@ class Takedown(_Typed):
     to 1, null of nothing.
     """
 
-    every: int
+    frame_step: int
     """Every Nth frame was compared: N, which is 1 unless the film is long."""
     comparable: int
     """Frames of the original of quality 50 or more."""
@@ -250,19 +250,19 @@ class Takedown(_Typed):
     """By other film, the share of comparable reconstructed frames that match a frame of it."""
 
 
-class Weaknesses(_Typed):
+class FailureAnalysis(_Typed):
     """Where a model fails."""
 
     slices: dict[Part, list[Slice]]
     plain: list[PlainFrame]
-    still_shots: Collapse | None
+    still_shots: SpreadWithinShots | None
     """The quarter of the film's shots that change least; null where no shot has two frames."""
-    all_shots: Collapse | None
-    invariance: Invariance | None
+    all_shots: SpreadWithinShots | None
+    batch_dependence: BatchDependence | None
     """Null for a codec, which codes no frame alone."""
 
 
-class Spent(_Typed):
+class TrainingReceived(_Typed):
     """The training a model received."""
 
     frames: int
@@ -355,7 +355,7 @@ class MetricInfo(_Typed):
 class Record(_Typed):
     """One model or reference, trained on one film with one seed, evaluated on one film."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     """Records from before it was written down here are of the same schema."""
     model: str
     summary: str
@@ -365,8 +365,8 @@ class Record(_Typed):
     origin: str
     """Package and version that brought the model."""
     trained_on: str
-    watched: str
-    watched_fingerprint: str
+    evaluated_on: str
+    evaluation_fingerprint: str
     """Of the film's frames and of which of them are held out."""
     seed: int
     options: dict[str, Any]
@@ -386,14 +386,14 @@ class Record(_Typed):
     waivers: dict[str, str] | None = None
     """Promises of the contract that the model breaks on purpose, by the name of the check, and why;
     null in records from before it was noted."""
-    spent: Spent | None = None
+    training: TrainingReceived | None = None
     parameters: int | None = None
     latent: LatentInfo | None = None
     scores: dict[str, dict[Part, Summary]] = {}
     """By metric, then by part of the film."""
     rate: list[RatePoint] = []
     """By falling number of bits; of the trained film alone."""
-    weaknesses: Weaknesses | None = None
+    failure_analysis: FailureAnalysis | None = None
     takedown: Takedown | None = None
     cost: Cost | None = None
     pictures: list[Picture] = []
@@ -418,7 +418,7 @@ class Series(_Typed):
     """The scores of a film's frames, by all that were trained on it: `series/<film>.json`."""
 
     largest: ClassVar[int] = LARGEST_JSON
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     film: str
     frames: list[int]
     """Numbers of the frames, ascending: all, or evenly spaced ones of a long film."""
@@ -431,7 +431,7 @@ class Results(_Typed):
     """All that one comparison found: `results/results.json`."""
 
     largest: ClassVar[int] = LARGEST_RESULTS
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     created: str
     """UTC, ISO 8601."""
     command: str

@@ -69,7 +69,7 @@ def encode(
     found = facts(container)
     console.print_line(
         f"wrote {opened.out}: {found.frames:,} frames in {scaled(found.bytes, 'B')}, "
-        f"{found.latent_bytes_a_frame:.1f} bytes of latents a frame"
+        f"{found.latent_bytes_per_frame:.1f} bytes of latents a frame"
     )
 
 
@@ -182,7 +182,7 @@ def _rows(found: Facts) -> dict[str, str]:
         "licence": found.licence or "not stated",
         "length": (
             f"{format_time_code(found.seconds)}, {found.frames:,} frames of {found.size}, "
-            f"{rate(found.frames_a_second)} a second"
+            f"{rate(found.frames_per_second)} a second"
         ),
         "model": f"{found.model}, trained on {found.trained_on} ({found.origin})",
         "run": found.run,
@@ -192,12 +192,12 @@ def _rows(found: Facts) -> dict[str, str]:
         "size": f"{scaled(found.bytes, 'B')}: "
         + ", ".join(f"{name} {scaled(size, 'B')}" for name, size in inside.items() if size),
         "a frame": (
-            f"{significant(found.bytes_a_frame)} bytes, "
-            f"{significant(found.latent_bytes_a_frame)} of them latents"
+            f"{significant(found.bytes_per_frame)} bytes, "
+            f"{significant(found.latent_bytes_per_frame)} of them latents"
         ),
         "a second": (
-            f"{significant(found.kilobits_a_second)} kbit, "
-            f"{significant(found.latent_kilobits_a_second)} of them latents"
+            f"{significant(found.kilobits_per_second)} kbit, "
+            f"{significant(found.latent_kilobits_per_second)} of them latents"
         ),
         "source": f"{scaled(found.source_bytes, 'B')}; {what} {times(found.share_of_source)}",
         "raw frames": f"{what} {times(found.share_of_raw)}",

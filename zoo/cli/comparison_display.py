@@ -57,7 +57,7 @@ class MatrixDisplay(LiveDisplay):
     def started(self, cell: Cell) -> None:
         """A cell is begun, or waits for a machine that has room for it."""
         self.time_left.started(cell)
-        self._set(cell, "…" if cell.own else f"watching {cell.watched.name}")
+        self._set(cell, "…" if cell.own else f"watching {cell.evaluated_on.name}")
 
     def trained(self, cell: Cell, moment: Moment) -> None:
         """A moment in the training of a cell."""
@@ -74,7 +74,7 @@ class MatrixDisplay(LiveDisplay):
         """A cell's model watches the film."""
         self.moments.pop(cell, None)
         self.time_left.heard(cell)
-        self._set(cell, f"watching {cell.watched.name}")
+        self._set(cell, f"watching {cell.evaluated_on.name}")
 
     def skipped(self, cell: Cell) -> None:
         """A cell that cannot be run counts as done."""
@@ -88,7 +88,7 @@ class MatrixDisplay(LiveDisplay):
         if not self.console.is_terminal or record.status == "failed":
             what = record.reason or done
             line = f"{self._row(cell)} on {cell.film.name}"
-            line += f": {what}" if cell.own else f", watching {cell.watched.name}: {what}"
+            line += f": {what}" if cell.own else f", watching {cell.evaluated_on.name}: {what}"
             self.console.print(escape(line), soft_wrap=True, highlight=False)
 
     def _row(self, cell: Cell) -> str:

@@ -89,11 +89,11 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
             (key.replace("_", " "), "none" if value is None else str(value))
             for key, value in machine.items()
         ]
-        sections["spent"] = [("frames", whole(run.frames)), ("seconds", whole(run.seconds))]
-        if run.standing in ("finished", "interrupted") and (spent := run.description.spent):
-            sections["spent"] += [("steps", whole(spent.steps))]
-            sections["spent"] += [("epochs", significant(spent.epochs))]
-        sections["spent"] += _waiting(run.description)
+        sections["training"] = [("frames", whole(run.frames)), ("seconds", whole(run.seconds))]
+        if run.standing in ("finished", "interrupted") and (training := run.description.training):
+            sections["training"] += [("steps", whole(training.steps))]
+            sections["training"] += [("epochs", significant(training.epochs))]
+        sections["training"] += _waiting(run.description)
         try:
             last = last_entry(run.folder.log)
         except BadInput as error:
@@ -110,7 +110,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
             for part, values in (run.description.score or {}).items()
         ]
     if run.record:
-        sections[f"scores on {run.record.watched}"] = _score_rows(run.record)
+        sections[f"scores on {run.record.evaluated_on}"] = _score_rows(run.record)
     if run.record_problem:
         sections["scores"] = [("damaged", run.record_problem)]
     sections["files"] = [(file, scaled(size, "B")) for file, size in files_of(run).items()]

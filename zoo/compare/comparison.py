@@ -73,10 +73,10 @@ class Comparison:
             return None
         try:
             if self._store and look_only:
-                with self._store.seen(folder, cell.watched.name) as there:
+                with self._store.seen(folder, cell.evaluated_on.name) as there:
                     return found(there or self.workspace, cell, self.judges)
             elif self._store:
-                self._store.fetch(folder, cell.watched.name)
+                self._store.fetch(folder, cell.evaluated_on.name)
             return found(self.workspace, cell, self.judges)
         except BadInput:
             # A damaged run: running the cell says so in its record.
@@ -103,7 +103,9 @@ class Comparison:
         if self._store and self.apart:
             for record in records:
                 if record.run:
-                    self._store.fetch(RunFolder(self.workspace.root / record.run), record.watched)
+                    self._store.fetch(
+                        RunFolder(self.workspace.root / record.run), record.evaluated_on
+                    )
         return records
 
     def with_costs(self, records: Sequence[Record], place: Place, tell: Tell) -> list[Record]:
@@ -158,7 +160,7 @@ class Comparison:
             root=None if self.apart else self.workspace.root,
             store=self.store,
             film=self._to_open(cell.film),
-            watched=self._to_open(cell.watched),
+            evaluated_on=self._to_open(cell.evaluated_on),
             model=cell.architecture.name,
             settings=cell.settings,
             metrics=self.metrics,

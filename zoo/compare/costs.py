@@ -152,7 +152,7 @@ def subjects_of(workspace: Workspace, records: Sequence[Record]) -> dict[int, Co
         number: CostSubject.of(run.config)
         for number, record in enumerate(records)
         if record.status == "ok" and record.kind == "autoencoder" and record.run
-        if record.trained_on == record.watched
+        if record.trained_on == record.evaluated_on
         if (run := RunFolder(workspace.root / record.run).read())
     }
 

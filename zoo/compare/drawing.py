@@ -37,14 +37,16 @@ def drawn_records(records: Sequence[Record]) -> dict[int, str]:
     """
     lowest: dict[tuple[str, str, str], int] = {}
     for place, record in enumerate(records):
-        if record.status == "ok" and record.watched == record.trained_on:
+        if record.status == "ok" and record.evaluated_on == record.trained_on:
             options = json.dumps(record.options, sort_keys=True, default=str)
-            key = record.watched, record.model, options
+            key = record.evaluated_on, record.model, options
             if key not in lowest or record.seed < records[lowest[key]].seed:
                 lowest[key] = place
     taken: dict[str, set[str]] = {}
     return {
-        place: new_name(records[place].model, taken.setdefault(records[place].watched, {ORIGINAL}))
+        place: new_name(
+            records[place].model, taken.setdefault(records[place].evaluated_on, {ORIGINAL})
+        )
         for place in sorted(lowest.values())
     }
 

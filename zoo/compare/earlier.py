@@ -127,7 +127,7 @@ def _row(record: Record) -> Row:
     return (
         record.model,
         record.trained_on,
-        record.watched,
+        record.evaluated_on,
         record.seed,
         json.dumps(record.options, sort_keys=True),
         (where.precision, where.compile) if trained else ("", ""),
@@ -145,7 +145,7 @@ def _row_of_cell(cell: Cell) -> Row:
     return (
         cell.architecture.name,
         cell.film.name,
-        cell.watched.name,
+        cell.evaluated_on.name,
         cell.settings.seed,
         json.dumps(options, sort_keys=True),
         (cell.settings.precision, compiled) if trained else ("", ""),

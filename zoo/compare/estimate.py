@@ -250,7 +250,7 @@ def _seconds(cell: Cell, probe: Probe, trained: Collection[Cell]) -> float:
     if cell.own:
         training = 0.0 if cell in trained else _training(cell, probe)
         return training + (probe.own or nothing).at(len(cell.film))
-    return (probe.other or probe.own or nothing).at(len(cell.watched))
+    return (probe.other or probe.own or nothing).at(len(cell.evaluated_on))
 
 
 def _costs(cell: Cell, probe: Probe) -> float:

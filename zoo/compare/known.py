@@ -23,7 +23,7 @@ def config_of(cell: Cell) -> TrainingConfig:
 def found(workspace: Workspace, cell: Cell, judges: Judges) -> Record | None:
     """The record of a cell that need not be run again; None where it must be."""
     folder = RunFolder.of(workspace, config_of(cell))
-    record = known_record(folder, cell.watched, judges)
+    record = known_record(folder, cell.evaluated_on, judges)
     # A record that a stranger wrote may name any folder as its run.
     if record is None or record.run != folder.path.relative_to(workspace.root).as_posix():
         return None

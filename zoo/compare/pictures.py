@@ -60,7 +60,7 @@ def choose(
 
     Of each part the frame at the median, the best and the worst; no frame twice.
     """
-    own = [record for record in records if record.watched == film.name]
+    own = [record for record in records if record.evaluated_on == film.name]
     judges = [record for record in own if record.role == "model"] or own
     scores = [frame_scores(workspace, record, metric.name) for record in judges]
     known = [values for values in scores if values is not None]
@@ -84,7 +84,7 @@ def frame_scores(
 ) -> npt.NDArray[np.float64] | None:
     """A metric of every frame, (N,), as a good record's run keeps it; None if it has it not."""
     assert record.run is not None, "a good record has a run"
-    place = RunFolder(workspace.root / record.run).evaluation(record.watched) / SCORES
+    place = RunFolder(workspace.root / record.run).evaluation(record.evaluated_on) / SCORES
     return read_arrays(place, [metric]).get(metric)
 
 

@@ -49,7 +49,7 @@ class Cell:
     """What it is trained on."""
     architecture: Entry
     settings: Settings
-    watched: Film
+    evaluated_on: Film
 
     @property
     def gpu(self) -> bool:
@@ -59,7 +59,7 @@ class Cell:
     @property
     def own(self) -> bool:
         """Whether it watches the film it was trained on."""
-        return self.watched.name == self.film.name
+        return self.evaluated_on.name == self.film.name
 
     @property
     def run(self) -> tuple[str, str, int, int, str]:
@@ -208,7 +208,7 @@ def plan(
     if not elsewhere:
         return own
     foreign = [
-        replace(cell, watched=film)
+        replace(cell, evaluated_on=film)
         for cell in own
         if not issubclass(cell.architecture, FilmCodec)
         for film in films
@@ -223,7 +223,7 @@ def latent_bytes(models: Sequence[Entry], settings: Sequence[Settings]) -> list[
     Those of a latent of as many numbers as the settings say where there is no model.
     """
     declared = (
-        bits_a_frame(model, meant_for(model, each, models))
+        bits_per_frame(model, meant_for(model, each, models))
         for model in models
         if not issubclass(model, FilmCodec)
         for each in settings
@@ -233,7 +233,7 @@ def latent_bytes(models: Sequence[Entry], settings: Sequence[Settings]) -> list[
     return sorted({max(1, math.ceil(each / 8)) for each in bits})
 
 
-def bits_a_frame(model: type[Autoencoder], settings: Settings) -> float | None:
+def bits_per_frame(model: type[Autoencoder], settings: Settings) -> float | None:
     """Bits of a frame that a model's latent takes after quantisation, as the model declares them.
 
     None where the model cannot be built: its cells say why. Raises BadInput on an option that it

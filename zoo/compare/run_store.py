@@ -109,25 +109,25 @@ class RunStore:
         self._workspace = workspace
         self._kept: dict[Path, tuple[int, int]] = {}
 
-    def fetch(self, folder: RunFolder, watched: str) -> None:
+    def fetch(self, folder: RunFolder, evaluated_on: str) -> None:
         """Bring a run, and what its model made of a film, where what is kept is further.
 
         A run that another process works on is left alone. Raises ZooError if what is kept is
         damaged, or cannot be reached.
         """
-        if not self._further(folder, watched):
+        if not self._further(folder, evaluated_on):
             return
         with suppress(Held), alone(folder.path / IN_FOLDER, str(folder.path), waiting=None):
-            for part, manifest in self._further(folder, watched):
+            for part, manifest in self._further(folder, evaluated_on):
                 self._bring_part(folder, part, manifest)
 
     @contextmanager
-    def seen(self, folder: RunFolder, watched: str) -> Iterator[Workspace | None]:
+    def seen(self, folder: RunFolder, evaluated_on: str) -> Iterator[Workspace | None]:
         """Yield a workspace with the run as `fetch` would leave it; None if that changes nothing.
 
         Files are empty in it, but for descriptions and records. Nothing else is changed.
         """
-        parts = self._further(folder, watched)
+        parts = self._further(folder, evaluated_on)
         if not parts:
             yield None
             return
@@ -146,20 +146,20 @@ class RunStore:
                 copy.write_bytes(content)
             yield there
 
-    def keep(self, folder: RunFolder, watched: str) -> None:
+    def keep(self, folder: RunFolder, evaluated_on: str) -> None:
         """Keep what a model made of a film, and with its own film the run itself.
 
         What is kept already stays where it is further, or where its model has other weights.
         Raises ZooError if it cannot be written.
         """
         kept = self._read(folder.path)
-        if watched == _film(folder):
+        if evaluated_on == _film(folder):
             if kept is None or self._standing_there(folder, kept) <= self._standing_here(folder):
                 self._keep(folder, folder.path, None)
             return
         weights = self._digest(folder, folder.weights)
         if kept is None or _weights(kept) in (None, weights):
-            self._keep(folder, folder.evaluation(watched), weights)
+            self._keep(folder, folder.evaluation(evaluated_on), weights)
 
     def keep_checkpoint(self, folder: RunFolder) -> None:
         """Keep a run that is being trained, if its checkpoint is another than was kept last."""
@@ -171,7 +171,7 @@ class RunStore:
             self.keep(folder, _film(folder))
             self._kept[folder.path] = now
 
-    def _further(self, folder: RunFolder, watched: str) -> list[tuple[Path, _Manifest]]:
+    def _further(self, folder: RunFolder, evaluated_on: str) -> list[tuple[Path, _Manifest]]:
         """The parts of a run that are further than here where they are kept."""
         own = self._read(folder.path)
         if own is None:
@@ -181,8 +181,8 @@ class RunStore:
         if self._standing_there(folder, own) > self._standing_here(folder):
             found.append((folder.path, own))
             weights = _weights(own)
-        if watched != _film(folder):
-            part = folder.evaluation(watched)
+        if evaluated_on != _film(folder):
+            part = folder.evaluation(evaluated_on)
             made = self._read(part)
             if (
                 made is not None

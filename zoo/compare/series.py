@@ -56,7 +56,7 @@ def series_of(
     frames = np.arange(0, len(film), -(-len(film) // MOST_FRAMES))
     rows = []
     for record in records:
-        own = record.watched == record.trained_on == film.name
+        own = record.evaluated_on == record.trained_on == film.name
         if own and record.status == "ok" and record.run:
             scores = {}
             for metric in metrics:

@@ -35,9 +35,11 @@ def with_takedowns(
     catalogue = {film.name: _thinned(hash_film(film, device), steps[film.name]) for film in films}
     return [
         record.model_copy(
-            update={"takedown": _score(workspace, record, catalogue, steps[record.watched], device)}
+            update={
+                "takedown": _score(workspace, record, catalogue, steps[record.evaluated_on], device)
+            }
         )
-        if record.status == "ok" and record.watched == record.trained_on
+        if record.status == "ok" and record.evaluated_on == record.trained_on
         else record
         for record in records
     ]
@@ -80,12 +82,12 @@ def _score(
     device: torch.device,
 ) -> Takedown:
     assert record.run is not None, "a good record has a run"
-    place = RunFolder(workspace.root / record.run).evaluation(record.watched) / HASHES
+    place = RunFolder(workspace.root / record.run).evaluation(record.evaluated_on) / HASHES
     held = read_arrays(place, ["bits", "quality"])
     drawn = Hashes.unpacked(held["bits"], held["quality"]).to(device)[::step]
-    found = takedown(catalogue[record.watched], drawn, list(catalogue.values()))
+    found = takedown(catalogue[record.evaluated_on], drawn, list(catalogue.values()))
     return Takedown(
-        every=step,
+        frame_step=step,
         comparable=found.comparable,
         matched=found.matched,
         retrieved=found.retrieved,

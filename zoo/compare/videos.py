@@ -69,7 +69,7 @@ def with_pictures_and_videos(
     shown = list(records)
     for place, name in drawn_records(records).items():
         record = records[place]
-        sheet = sheets[record.watched]
+        sheet = sheets[record.evaluated_on]
         drawn = drawn_frames(workspace, record, sheet.film, sheet.numbers, device)
         sheet.write(results, name, drawn)
         update = {"pictures": sheet.pictures(name), "video": sheet.video(name)}

@@ -114,7 +114,7 @@ class CellWork:
     store: str | None
     """Address of the place that run folders are fetched from and kept in, beside the workspace."""
     film: FilmToOpen
-    watched: FilmToOpen
+    evaluated_on: FilmToOpen
     model: str
     settings: Settings
     metrics: str
@@ -140,13 +140,13 @@ class CellWork:
             folder = RunFolder.of(workspace, config)
             store = RunStore(self.store, workspace) if self.store else None
             if store:
-                store.fetch(folder, cell.watched.name)
+                store.fetch(folder, cell.evaluated_on.name)
             self._train(cell, config, workspace, store, tell)
             tell(Evaluating())
             record = self._evaluate(cell, config, workspace, folder)
             (folder.path / FAILURE).unlink(missing_ok=True)
             if store:
-                store.keep(folder, cell.watched.name)
+                store.keep(folder, cell.evaluated_on.name)
             return record.model_copy(update={"seed": self.settings.seed})
         except Interrupted:
             raise
@@ -164,8 +164,8 @@ class CellWork:
         codec = registry().codecs.get(self.model)
         architecture = codec or registry().architecture(self.model)
         film = self.film.open(workspace)
-        watched = film if self.watched == self.film else self.watched.open(workspace)
-        return Cell(film, architecture, self.settings, watched)
+        evaluated_on = film if self.evaluated_on == self.film else self.evaluated_on.open(workspace)
+        return Cell(film, architecture, self.settings, evaluated_on)
 
     def _train(
         self,
@@ -211,7 +211,7 @@ class CellWork:
         codec = issubclass(cell.architecture, FilmCodec)
         evaluate_ = evaluate_coding if codec else evaluate
         device = self.settings.device
-        return evaluate_(workspace, folder, config, cell.watched, self.judges(), device)
+        return evaluate_(workspace, folder, config, cell.evaluated_on, self.judges(), device)
 
     def judges(self) -> Judges:
         """The metrics, made ready on the cell's device."""

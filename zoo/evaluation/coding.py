@@ -40,7 +40,7 @@ from zoo.training.budget import Budget
 from zoo.training.jobs import Settings, empty
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 
-ASKED = "bytes_a_frame"
+ASKED = "bytes_per_frame"
 """The option of a codec's cell and run that says how many bytes it may spend."""
 CODING, LOG = "coding.json", "coding.log"
 
@@ -229,8 +229,8 @@ def evaluate_coding(
         kind="codec",
         origin=config.origin,
         trained_on=film.name,
-        watched=film.name,
-        watched_fingerprint=film.fingerprint,
+        evaluated_on=film.name,
+        evaluation_fingerprint=film.fingerprint,
         seed=config.seed,
         options=config.options,
         status="ok",
@@ -240,7 +240,7 @@ def evaluate_coding(
             numbers=None, bits=None, coded_bytes=len(stream) / len(film), decoder_bytes=None
         ),
         scores=judged.summaries,
-        weaknesses=judged.weaknesses(film, film.name),
+        failure_analysis=judged.failure_analysis(film, film.name),
         cost=Cost(
             batch=None,
             encode=_once(len(film), coding.seconds),

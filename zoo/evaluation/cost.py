@@ -20,7 +20,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Memory, Throughput
 from zoo.evaluation.anatomy import anatomy
 from zoo.evaluation.cost_subject import CostSubject
-from zoo.evaluation.energy import energy_meter, joules_a_frame
+from zoo.evaluation.energy import energy_meter, joules_per_frame
 from zoo.evaluation.figures import Figures
 from zoo.evaluation.memory import beyond, hand_back, held, most_held
 from zoo.evaluation.timing import CALLS, throughput, waiter
@@ -51,7 +51,7 @@ class Machine:
     def joules(self, call: Callable[[], object], frames: int, speed: Throughput) -> float:
         """Energy a frame of a call that was timed; raises Unavailable where none is metered."""
         meter = energy_meter(self.device)
-        return joules_a_frame(meter, call, frames, speed.median or 1.0, self.wait)
+        return joules_per_frame(meter, call, frames, speed.median or 1.0, self.wait)
 
     def peak(self, kind: torch.dtype) -> float:
         """Operations a second of a large matrix product, measured once for each type."""

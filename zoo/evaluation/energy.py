@@ -54,7 +54,7 @@ class NvmlMeter:
         return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1000
 
 
-def joules_a_frame(
+def joules_per_frame(
     meter: EnergyMeter,
     call: Callable[[], object],
     frames: int,

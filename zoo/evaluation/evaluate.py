@@ -15,7 +15,7 @@ from zoo.evaluation.decoder_weight import decoder_bytes
 from zoo.evaluation.judge import judge
 from zoo.evaluation.kept import LATENTS as LATENTS
 from zoo.evaluation.kept import Kept
-from zoo.evaluation.probes import invariance, plain_frames
+from zoo.evaluation.probes import batch_dependence, plain_frames
 from zoo.evaluation.rate import coarser, rate_points
 from zoo.evaluation.summary import parts_of
 from zoo.evaluation.watch import Judges, batches, draw_frames, encode_film, samples_of
@@ -66,10 +66,10 @@ def evaluate(
 
     every = [latents, *(coarser(encoded, latents) if own else [])]
     rate: list[RatePoint] = []
-    weaknesses = None
+    failure_analysis = None
     # Lossless coding takes long, and needs neither Python nor the device: it goes on meanwhile.
     with ThreadPoolExecutor(torch.get_num_threads()) as coders:
-        sizes = coders.map(_bytes_a_frame, every)
+        sizes = coders.map(_bytes_per_frame, every)
         with torch.inference_mode():
             samples = samples_of(film, model)
             drawn = (draw_frames(model, samples, frames, latents) for frames in batches(film))
@@ -80,16 +80,16 @@ def evaluate(
             parts = parts_of(film, config.film)
             rate = rate_points(model, film, coded, judged.scores, parts, judges.metrics, device)
             plain = plain_frames(model, quantiser, judges.metrics, device)
-            company = invariance(model, film, quantiser, device)
-            weaknesses = judged.weaknesses(film, config.film, plain, company)
+            company = batch_dependence(model, film, quantiser, device)
+            failure_analysis = judged.failure_analysis(film, config.film, plain, company)
     record = Record(
         model=config.model,
         summary=architecture.summary,
         role=architecture.role,
         origin=config.origin,
         trained_on=config.film,
-        watched=film.name,
-        watched_fingerprint=film.fingerprint,
+        evaluated_on=film.name,
+        evaluation_fingerprint=film.fingerprint,
         seed=config.seed,
         options=config.options,
         status="ok",
@@ -97,12 +97,12 @@ def evaluate(
         tuned_on=list(architecture.tuned_on),
         waivers=dict(architecture.waivers),
         run=folder.path.relative_to(workspace.root).as_posix(),
-        spent=run.spent,
+        training=run.training,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         latent=_latent_info(model, latents),
         scores=judged.summaries,
         rate=rate,
-        weaknesses=weaknesses,
+        failure_analysis=failure_analysis,
         environment=here,
     )
     return kept.write(out, judged, record)
@@ -113,16 +113,16 @@ def _trained_latents(folder: RunFolder, config: TrainingConfig, device: torch.de
     return latents_file.load(path, config.film_fingerprint, device)
 
 
-def _bytes_a_frame(latents: Latents) -> float:
-    return latents.bytes_a_frame
+def _bytes_per_frame(latents: Latents) -> float:
+    return latents.bytes_per_frame
 
 
 def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
     return LatentInfo(
         numbers=_whole(latents.levels.shape[1] / model.window),
-        bits=_whole(latents.bits_a_frame),
+        bits=_whole(latents.bits_per_frame),
         codes=latents.quantiser.codes,
-        coded_bytes=latents.bytes_a_frame,
+        coded_bytes=latents.bytes_per_frame,
         decoder_bytes=decoder_bytes(model, latents.restored(slice(0, 1))),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.base.records import Invariance, Part, PlainFrame, Summary, Weaknesses
+from zoo.base.records import BatchDependence, FailureAnalysis, Part, PlainFrame, Summary
 from zoo.base.workspace import written_aside
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
 from zoo.evaluation.summary import Values, parts_of, summarise
@@ -35,16 +35,16 @@ class Judged:
     hashes: Hashes
     """Of every frame as it was drawn."""
 
-    def weaknesses(
+    def failure_analysis(
         self,
         film: Film,
         trained_on: str,
         plain: list[PlainFrame] | None = None,
-        invariance: Invariance | None = None,
-    ) -> Weaknesses:
+        batch_dependence: BatchDependence | None = None,
+    ) -> FailureAnalysis:
         """Where the drawing fails, with what else was asked of the one who drew."""
         traits = traits_of(film)
-        return Weaknesses(
+        return FailureAnalysis(
             slices={
                 part: slices(traits, self.scores, frames, self.ratios)
                 for part, frames in parts_of(film, trained_on).items()
@@ -52,7 +52,7 @@ class Judged:
             plain=plain or [],
             still_shots=self.spread.collapse(only_still=True),
             all_shots=self.spread.collapse(only_still=False),
-            invariance=invariance,
+            batch_dependence=batch_dependence,
         )
 
 

@@ -52,7 +52,7 @@ def earlier_record(out: Path, film: Film) -> Record | None:
         # Written by another version: the evaluation is made again, the training is kept.
         return None
     holds = (
-        record.watched_fingerprint == film.fingerprint
+        record.evaluation_fingerprint == film.fingerprint
         and record.environment.film_zoo == importlib.metadata.version("film-zoo")
         and _same_codec(record)
         and (out / HASHES).is_file()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.base.records import Collapse
+from zoo.base.records import SpreadWithinShots
 from zoo.evaluation.watch import batches, film_batch
 from zoo.films.film import Film, Shot
 from zoo.matching.hashes import HashBuffer, Hashes
@@ -83,7 +83,7 @@ class ShotSpread:
                 self._shot = next(self._shots, self._shot)
             start = stop
 
-    def collapse(self, only_still: bool) -> Collapse | None:
+    def collapse(self, only_still: bool) -> SpreadWithinShots | None:
         """The spreads of all shots of several frames, or of the stillest quarter; None of none."""
         spreads = sorted(
             (source, drawn) for frames, source, drawn in self._spreads if frames > 1 and source > 0
@@ -93,8 +93,11 @@ class ShotSpread:
         if not spreads:
             return None
         source, drawn = np.mean(spreads, axis=0).tolist()
-        return Collapse(
-            shots=len(spreads), source_spread=source, drawn_spread=drawn, ratio=drawn / source
+        return SpreadWithinShots(
+            shots=len(spreads),
+            source_spread=source,
+            reconstructed_spread=drawn,
+            ratio=drawn / source,
         )
 
 

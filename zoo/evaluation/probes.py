@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.sampling import Sampling, middle_frames
-from zoo.base.records import Invariance, PlainFrame
+from zoo.base.records import BatchDependence, PlainFrame
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import mean_of
 from zoo.evaluation.watch import (
@@ -51,8 +51,8 @@ def plain_frames(
             PlainFrame(
                 name=name,
                 level=level,
-                drawn=(red, green, blue),
-                drawn_sd=float(levels.var(dim=1, correction=0).mean().sqrt()),
+                reconstructed=(red, green, blue),
+                reconstructed_sd=float(levels.var(dim=1, correction=0).mean().sqrt()),
                 scores={metric: mean_of(values) for metric, values in scores.items()},
             )
         )
@@ -66,9 +66,9 @@ def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Ten
 
 
 @torch.inference_mode()
-def invariance(
+def batch_dependence(
     model: Autoencoder, film: Film, quantiser: Quantiser, device: torch.device
-) -> Invariance:
+) -> BatchDependence:
     """Encode and decode frames of a film beside others and alone, and compare."""
     samples = samples_of(film, model)
     count = min(samples_at_once(samples.sampling), len(samples))
@@ -91,6 +91,6 @@ def invariance(
         levels = max(levels, round(float(off.max())))
         differing += int((off > 1.5).sum())
         values += off.numel()
-    return Invariance(
+    return BatchDependence(
         frames=alone, latent_difference=apart, levels=levels, differing=differing / values
     )

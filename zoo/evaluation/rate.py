@@ -55,7 +55,7 @@ def rate_points(
             RatePoint(
                 bits=latents.quantiser.bits,
                 coded_bytes=size,
-                kilobits_a_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
+                kilobits_per_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
                 frames={part: len(frames) for part, frames in sampled.items()},
                 scores={name: dict(by_part) for name, by_part in found.items()},
             )

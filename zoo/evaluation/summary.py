@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from zoo.base.records import LEAST_SHOTS, Part, Summary
+from zoo.base.records import MIN_SHOTS, Part, Summary
 from zoo.films.film import Film
 
 CONFIDENCE = 0.95
@@ -36,7 +36,7 @@ def summarise(values: Values, frames: Frames, film: Film, ratio: bool = False) -
     """Summarise a metric's values (N,) over some frames; None where none of these has a value.
 
     The mean of a `ratio`, and its interval, are geometric: a half and a double are as far from 1.
-    There is no interval for fewer than `LEAST_SHOTS` shots.
+    There is no interval for fewer than `MIN_SHOTS` shots.
     """
     frames = frames[np.isfinite(values[frames])]
     if not len(frames):
@@ -82,7 +82,7 @@ def _interval(values: Values, shots: npt.NDArray[np.int64]) -> tuple[float, floa
     """
     _, shot = np.unique(shots, return_inverse=True)
     counts = np.bincount(shot).astype(np.float64)
-    if len(counts) < LEAST_SHOTS:
+    if len(counts) < MIN_SHOTS:
         return None
     weights = counts / counts.sum()
     means = np.bincount(shot, weights=values) / counts

@@ -73,7 +73,7 @@ def slices(
             if len(inside):
                 found.append(
                     Slice(
-                        trait=trait,
+                        by=trait,
                         lowest=float(values[inside].min()),
                         highest=float(values[inside].max()),
                         frames=len(inside),

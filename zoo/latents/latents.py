@@ -73,12 +73,12 @@ class Latents:
         return self.levels.cpu().numpy().astype(f"u{self.quantiser.width}", copy=False)
 
     @property
-    def bytes_a_frame(self) -> float:
+    def bytes_per_frame(self) -> float:
         """On disk, averaged over the film, after lossless coding; the scales are not counted."""
         return len(self.packed) / max(1, self.frames)
 
     @property
-    def bits_a_frame(self) -> float:
+    def bits_per_frame(self) -> float:
         """Before lossless coding, averaged over the film."""
         return self.levels.numel() * self.quantiser.bits / max(1, self.frames)
 

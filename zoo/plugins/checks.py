@@ -179,9 +179,9 @@ def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
         refuse(
             f"{thing.name}: its Options are {named(options)}, no subclass of zoo.{base.__name__}"
         )
-    # `bytes_a_frame` is what every codec is asked for, and stands beside its options.
-    if "bytes_a_frame" in options.model_fields:
-        refuse(f"{thing.name}: no option can be called bytes_a_frame")
+    # `bytes_per_frame` is what every codec is asked for, and stands beside its options.
+    if "bytes_per_frame" in options.model_fields:
+        refuse(f"{thing.name}: no option can be called bytes_per_frame")
     for name, field in options.model_fields.items():
         if field.is_required():
             refuse(f"{thing.name}, option {name}: it has no default")

@@ -152,7 +152,7 @@ class Loaded:
     holdout: float
     run: Run | None = None
     """The run that it is of; None where it was loaded from a folder."""
-    watched: Film | None = None
+    evaluated_on: Film | None = None
 
     @property
     def film(self) -> Film:
@@ -160,9 +160,9 @@ class Loaded:
 
         Raises BadInput if it was loaded from a folder, for no film.
         """
-        if self.watched is None:
+        if self.evaluated_on is None:
             raise BadInput("this model was loaded from a folder, without a film; name one")
-        return self.watched
+        return self.evaluated_on
 
     @property
     def network(self) -> Autoencoder:
@@ -236,11 +236,11 @@ class Loaded:
         what `decode` takes. Raises BadInput if there is no such film.
         """
         if film is None:
-            watched = self.film
+            evaluated_on = self.film
         else:
             entry = _only(Catalogue.open(self.workspace), str(film), "one film is watched")
-            watched = open_film(entry, self.size, self.workspace, holdout=self.holdout)
-        return film_latents(watched, self.eyes)
+            evaluated_on = open_film(entry, self.size, self.workspace, holdout=self.holdout)
+        return film_latents(evaluated_on, self.eyes)
 
     def sample(self, count: int, *, seed: int = 0) -> Tensor:
         """Latents drawn from the model's prior: float32 (count, ...).

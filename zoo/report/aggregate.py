@@ -84,7 +84,7 @@ class ResultRow:
         for record in self.records:
             number = measure(record)
             if number is not None:
-                cells.setdefault(record.watched, {}).setdefault(record.seed, []).append(number)
+                cells.setdefault(record.evaluated_on, {}).setdefault(record.seed, []).append(number)
         if not cells:
             return None
         by_film = [
@@ -100,7 +100,7 @@ class ResultRow:
 
     def on(self, film: str) -> ResultRow:
         """The same row with what it did on one film alone."""
-        return self.filtered(lambda record: record.watched == film)
+        return self.filtered(lambda record: record.evaluated_on == film)
 
     def filtered(self, chosen: Callable[[Record], bool]) -> ResultRow:
         """The same row with some of its records."""
@@ -118,7 +118,7 @@ class ResultRow:
     @property
     def films(self) -> set[str]:
         """The films that at least one seed got through."""
-        return {record.watched for record in self.records}
+        return {record.evaluated_on for record in self.records}
 
     @property
     def seeds(self) -> set[int]:
@@ -136,7 +136,7 @@ def score(metric: str, part: Part) -> Measure:
     return measure
 
 
-def bytes_a_frame(record: Record) -> float | None:
+def bytes_per_frame(record: Record) -> float | None:
     """What a frame takes on disk, after lossless coding."""
     return record.latent.coded_bytes if record.latent else None
 
@@ -178,7 +178,7 @@ def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
         [
             record
             for record in results.records
-            if record.trained_on == record.watched and film in (None, record.watched)
+            if record.trained_on == record.evaluated_on and film in (None, record.evaluated_on)
         ],
     )
 
@@ -265,7 +265,7 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
     return names
 
 
-LATENT, BYTES = "latent", "bytes_a_frame"
+LATENT, BYTES = "latent", "bytes_per_frame"
 SIZE_OPTIONS = (LATENT, BYTES)
 """The options that set a rate: numbers a frame of a model, bytes a frame of a codec."""
 

@@ -90,7 +90,7 @@ def _shares(results: Results, film: FilmInfo, other: FilmInfo) -> list[Overlap]:
     return [
         Overlap(film.name, other.name, record.takedown.false_matches[other.name], record.model)
         for record in results.records
-        if record.watched == film.name
+        if record.evaluated_on == film.name
         and record.takedown
         and other.name in record.takedown.false_matches
     ]
@@ -165,12 +165,14 @@ class Matrix:
     def _value(
         self, own: str, seen: str, part: Part, also: Callable[[Record], bool]
     ) -> Value | None:
-        there = self.row.filtered(lambda r: r.trained_on == own and r.watched == seen and also(r))
+        there = self.row.filtered(
+            lambda r: r.trained_on == own and r.evaluated_on == seen and also(r)
+        )
         return Ranking(self.rank.metric, part).value(there)
 
 
 def _is_own(film: str, record: Record) -> bool:
-    return record.trained_on == record.watched == film
+    return record.trained_on == record.evaluated_on == film
 
 
 def _seed_is(seed: int, record: Record) -> bool:
@@ -184,7 +186,7 @@ def matrices(results: Results) -> list[Matrix]:
         return []
     names = [film.name for film in results.films]
     rows = {row.name: row for row in cross_film_rows(results)}
-    own = [row.filtered(lambda r: r.trained_on == r.watched) for row in rows.values()]
+    own = [row.filtered(lambda r: r.trained_on == r.evaluated_on) for row in rows.values()]
     order = sort_rows(own, rank, films=len(results.films))
     shared = frozenset(
         pair
@@ -198,10 +200,10 @@ def _matrix(
     row: ResultRow, rank: Ranking, names: list[str], shared: frozenset[tuple[str, str]]
 ) -> Matrix:
     cells = {}
-    failed = {(record.trained_on, record.watched) for record in row.failed}
+    failed = {(record.trained_on, record.evaluated_on) for record in row.failed}
     for own in names:
         for seen in names:
-            there = row.filtered(lambda r, a=own, b=seen: r.trained_on == a and r.watched == b)  # type: ignore[misc]
+            there = row.filtered(lambda r, a=own, b=seen: r.trained_on == a and r.evaluated_on == b)  # type: ignore[misc]
             parts: tuple[Part, ...] = ("held_out", "seen") if own == seen else ("other",)
             values = [(Ranking(rank.metric, part).value(there), part) for part in parts]
             value, part = next(((v, p) for v, p in values if v), (None, parts[-1]))

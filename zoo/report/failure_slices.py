@@ -113,7 +113,7 @@ def failure_notes(results: Results, film: FilmInfo) -> list[str]:
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return []
-    first = next(record for row in rows for record in row.records if record.weaknesses)
+    first = next(record for row in rows for record in row.records if record.failure_analysis)
     told = []
     for trait in SLICE_KINDS:
         low, high = (_end(first, trait.name, "seen", end) for end in ("low", "high"))
@@ -130,7 +130,9 @@ def failure_notes(results: Results, film: FilmInfo) -> list[str]:
 def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
     """The rows of a film whose weak points were looked for."""
     return [
-        row for row in film_rows(results, film) if any(record.weaknesses for record in row.records)
+        row
+        for row in film_rows(results, film)
+        if any(record.failure_analysis for record in row.records)
     ]
 
 
@@ -140,12 +142,12 @@ def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
     A part may have none there, and then its first slice is not the film's: fifths are known by the
     seen frames, whose slices are all there but in the rarest film.
     """
-    if not record.weaknesses:
+    if not record.failure_analysis:
         return None
 
     def of(where: Part) -> list[Slice]:
-        assert record.weaknesses is not None
-        return [s for s in record.weaknesses.slices.get(where, []) if s.trait == trait]
+        assert record.failure_analysis is not None
+        return [s for s in record.failure_analysis.slices.get(where, []) if s.by == trait]
 
     whole, own = of("seen"), of(part)
     if len(whole) < 2 or not own:
@@ -199,7 +201,7 @@ def _both_ends(rank: Ranking, trait: str) -> Callable[[ResultRow], str]:
 
 
 def _plain(record: Record, name: str) -> PlainFrame | None:
-    found = record.weaknesses.plain if record.weaknesses else []
+    found = record.failure_analysis.plain if record.failure_analysis else []
     return next((frame for frame in found if frame.name == name), None)
 
 
@@ -208,10 +210,10 @@ def plain_frame_error(name: str) -> Measure:
 
     def measure(record: Record) -> float | None:
         frame = _plain(record, name)
-        if not frame or frame.drawn_sd is None or None in frame.drawn:
+        if not frame or frame.reconstructed_sd is None or None in frame.reconstructed:
             return None
-        off = [((channel or 0.0) - frame.level) ** 2 for channel in frame.drawn]
-        return math.sqrt(sum(off) / len(off) + frame.drawn_sd**2)
+        off = [((channel or 0.0) - frame.level) ** 2 for channel in frame.reconstructed]
+        return math.sqrt(sum(off) / len(off) + frame.reconstructed_sd**2)
 
     return measure
 
@@ -240,7 +242,7 @@ def plain_frame_colour(row: ResultRow, name: str) -> str:
     def channel(number: int) -> Measure:
         def measure(record: Record) -> float | None:
             frame = _plain(record, name)
-            return frame.drawn[number] if frame else None
+            return frame.reconstructed[number] if frame else None
 
         return measure
 
@@ -249,7 +251,7 @@ def plain_frame_colour(row: ResultRow, name: str) -> str:
 
 def still_spread_ratio(record: Record) -> float | None:
     """What is left of the change within the stillest shots, as a share of the source's."""
-    shots = record.weaknesses.still_shots if record.weaknesses else None
+    shots = record.failure_analysis.still_shots if record.failure_analysis else None
     return shots.ratio if shots else None
 
 
@@ -260,7 +262,7 @@ def _still(row: ResultRow) -> str:
 
 def batch_dependence(record: Record) -> float | None:
     """The share of samples that change by more than a level with the rest of the batch."""
-    found = record.weaknesses.invariance if record.weaknesses else None
+    found = record.failure_analysis.batch_dependence if record.failure_analysis else None
     return found.differing if found else None
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from zoo.base.records import MetricInfo, Part
 from zoo.base.workspace import written_aside
 from zoo.report import look, numbers
-from zoo.report.aggregate import ResultRow, bytes_a_frame
+from zoo.report.aggregate import ResultRow, bytes_per_frame
 from zoo.report.table import bracketed, mean_value
 
 DOTS_PER_INCH = 100
@@ -99,7 +99,7 @@ def row_label(row: ResultRow, sized: bool = False) -> str:
 
 
 def _size(row: ResultRow, sized: bool) -> str:
-    size = mean_value(row, bytes_a_frame) if sized else None
+    size = mean_value(row, bytes_per_frame) if sized else None
     return "" if size is None else f", {numbers.significant(size)} B"
 
 

@@ -16,7 +16,7 @@ from zoo.report.aggregate import (
     MIN_SEEDS,
     ResultRow,
     Value,
-    bytes_a_frame,
+    bytes_per_frame,
     complete_rows,
     result_rows,
 )
@@ -137,7 +137,7 @@ def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> lis
     """That models are of several sizes, and which is the best of each; none where all are alike."""
     if not several_sizes(models):
         return []
-    sizes = {row.name: mean_value(row, bytes_a_frame) for row in models}
+    sizes = {row.name: mean_value(row, bytes_per_frame) for row in models}
     known = {name: size for name, size in sizes.items() if size}
     least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     classes = size_classes(known)
@@ -199,7 +199,7 @@ def _value_at_bytes(
 
     Of a row that is set beside the best model, its bytes are compared where they are others.
     """
-    size = mean_value(row, bytes_a_frame)
+    size = mean_value(row, bytes_per_frame)
     cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
     beside = bytes_relative_to(row, best) if best else ""
     return f"{value_with_unit(value, rank)}{cost}" + (f", {beside}" if beside else "")

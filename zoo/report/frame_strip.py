@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from zoo.base.records import FilmInfo, Part, Picture, Record, Results
 from zoo.base.workspace import written_aside
 from zoo.report import look, numbers
-from zoo.report.aggregate import bytes_a_frame, result_rows
+from zoo.report.aggregate import bytes_per_frame, result_rows
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import open_picture
 from zoo.report.table import bracketed, fixed_value, inline, mean_value
@@ -119,7 +119,7 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         details: tuple[str, ...] = ()
         if rank and value:
             shown = bracketed(inline(fixed_value(value, rank.metric.digits)), row, rank.part)
-            size = mean_value(row, bytes_a_frame)
+            size = mean_value(row, bytes_per_frame)
             if size is not None:
                 shown += f" at {numbers.significant(size)} B"
             details = (f"{rank.short}, {PART_NAMES[rank.part]}", shown)
@@ -136,7 +136,7 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
 def _shown(records: Iterable[Record]) -> Record | None:
     """The record whose pictures stand for all seeds of a model: the lowest seed's."""
     drawn = [
-        record for record in records if record.pictures and record.trained_on == record.watched
+        record for record in records if record.pictures and record.trained_on == record.evaluated_on
     ]
     return min(drawn, key=lambda record: record.seed, default=None)
 

@@ -159,7 +159,7 @@ def _records(sources: Sequence[_Source]) -> list[tuple[_Source, Record]]:
 
 def _cell(record: Record) -> str:
     """What was done, with what and where: two records that agree in it are of one cell."""
-    fields = {"model", "options", "origin", "seed", "trained_on", "watched"}
+    fields = {"model", "options", "origin", "seed", "trained_on", "evaluated_on"}
     own = [record.model_dump(mode="json", include=fields), machine_key(record.environment)]
     return json.dumps(own, sort_keys=True)
 
@@ -225,7 +225,7 @@ def _series(
     by_folder = {source.folder: shared_frames(series, base) for source, series in read}
     rows = []
     for source, record in records:
-        own = record.watched == record.trained_on == versions[0][1].name
+        own = record.evaluated_on == record.trained_on == versions[0][1].name
         series_here = by_folder.get(source.folder)
         row = series_row(series_here, record) if own and series_here else None
         if row:

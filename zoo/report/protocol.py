@@ -22,7 +22,7 @@ def latent_notes(results: Results) -> list[str]:
         sizes = {
             record.latent.numbers
             for record in results.records
-            if record.watched == film.name and record.latent and record.latent.numbers
+            if record.evaluated_on == film.name and record.latent and record.latent.numbers
         }
         large = sorted(size for size in sizes if size > film.seen_frames / 10)
         if large:
@@ -46,12 +46,12 @@ def training_received(results: Results) -> list[str]:
             if row.role != "model":
                 continue
             for record in row.records:
-                if record.spent:
-                    names = by_frames.setdefault(record.spent.frames, [])
+                if record.training:
+                    names = by_frames.setdefault(record.training.frames, [])
                     if row.name not in names:
                         names.append(row.name)
-                    if record.spent.seconds is not None:
-                        seconds.setdefault(row.name, []).append(record.spent.seconds)
+                    if record.training.seconds is not None:
+                        seconds.setdefault(row.name, []).append(record.training.seconds)
         name = one_line(film.name, 60)
         if len(by_frames) == 1:
             count = numbers.counted(next(iter(by_frames)), "training frame")
@@ -236,9 +236,9 @@ def failed_runs(results: Results) -> list[str]:
 def _cell(record: Record) -> str:
     """Where in the matrix of films a record stands."""
     own = one_line(record.trained_on, 60)
-    if record.trained_on == record.watched:
+    if record.trained_on == record.evaluated_on:
         return f"on {own}"
-    return f"trained on {own}, evaluated on {one_line(record.watched, 60)}"
+    return f"trained on {own}, evaluated on {one_line(record.evaluated_on, 60)}"
 
 
 def environments_table(results: Results) -> Markdown:

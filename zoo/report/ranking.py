@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from zoo.base.records import MetricInfo, Part, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import Measure, ResultRow, Value, bytes_a_frame, score
+from zoo.report.aggregate import Measure, ResultRow, Value, bytes_per_frame, score
 
 DISTORTION = "psnr"
 """The metric that counts errors of pixels."""
@@ -40,7 +40,7 @@ def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | No
     return any(
         score(metric.name, part)(record) is not None
         for record in results.records
-        if film is None or record.watched == film
+        if film is None or record.evaluated_on == film
     )
 
 
@@ -187,7 +187,7 @@ def sort_rows(rows: Iterable[ResultRow], rank: Ranking | None, films: int) -> li
     mean over fewer films is a mean over other films, and not to be set beside the rest.
     """
     every = list(rows)
-    found = {row.name: row.value(bytes_a_frame) for row in every}
+    found = {row.name: row.value(bytes_per_frame) for row in every}
     sizes = size_classes({name: value.mean if value else None for name, value in found.items()})
 
     def key(row: ResultRow) -> tuple[bool, bool, bool, int, float, str]:

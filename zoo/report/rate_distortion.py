@@ -46,7 +46,7 @@ MIN_POINTS = 4
 class CurvePoint:
     """A film at one rate."""
 
-    bytes_a_frame: float
+    bytes_per_frame: float
     value: float
     latent: float | None
     """Numbers a frame; None for a codec."""
@@ -93,7 +93,7 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
     grouped: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in results.records:
         letter = letters[machine_key(record.environment)]
-        own = record.trained_on == record.watched == film.name
+        own = record.trained_on == record.evaluated_on == film.name
         if own and record.status == "ok" and record.seed == first_seeds[letter]:
             options = {k: v for k, v in record.options.items() if k not in SIZE_OPTIONS}
             rate_free = json.dumps(options, sort_keys=True, default=str)
@@ -102,7 +102,7 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
     for (role, model, letter, _), records in grouped.items():
         points = sorted(
             (point for record in records for point in _rate_points(record, metric)),
-            key=lambda point: (point.bytes_a_frame, point.value),
+            key=lambda point: (point.bytes_per_frame, point.value),
         )
         if points:
             codec = any(record.kind == "codec" for record in records)
@@ -137,7 +137,7 @@ def bjontegaard_difference(anchor: Curve, test: Curve, better: str) -> Bjontegaa
     sides = [curve.front(better) for curve in (anchor, test)]
     if min(len(side) for side in sides) < MIN_POINTS:
         return BjontegaardDifference(None, None)
-    rates = [np.array([point.bytes_a_frame for point in side]) for side in sides]
+    rates = [np.array([point.bytes_per_frame for point in side]) for side in sides]
     sign = -1.0 if better == "lower" else 1.0
     values = [sign * np.array([point.value for point in side]) for side in sides]
     # The library draws plots too, and so takes a while to import.
@@ -311,14 +311,14 @@ def _draw_panel(
         beaten = [point for point in curve.points if point not in front]
         for points, how in ((front, _line(curve)), (beaten, _BEATEN)):
             axes.plot(
-                [point.bytes_a_frame for point in points],
+                [point.bytes_per_frame for point in points],
                 [point.value for point in points],
                 color=colour,
                 **how,
             )
         last = front[-1]
         name = look.picture_text(curve.name, NAME_LENGTH)
-        ends.append(Point(name, last.bytes_a_frame, last.value, colour))
+        ends.append(Point(name, last.bytes_per_frame, last.value, colour))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     axes.xaxis.set_minor_formatter(NullFormatter())

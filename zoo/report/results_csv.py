@@ -17,7 +17,7 @@ from zoo.report.costs import TIMINGS
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 
 _WHO = {
-    "film": "the film that was watched",
+    "evaluated_on": "the film that the model was evaluated on",
     "trained_on": "the film the model was trained on",
     "model": "name of the model or reference",
     "role": "model or reference",
@@ -73,7 +73,7 @@ _COST = {
     "round_trip_joules": "energy of the device a frame",
 }
 _TAKEDOWN = {
-    "takedown_every": "1 if every frame was compared, N if every Nth frame was",
+    "takedown_frame_step": "1 if every frame was compared, N if every Nth frame was",
     "takedown_comparable": "frames of the original of quality 50 or more",
     "takedown_matched": "share of these whose reconstruction matches",
     "takedown_retrieved": "share of these whose reconstruction is nearest to its own moment",
@@ -85,7 +85,7 @@ _TAKEDOWN = {
 _WEAKNESSES = {
     "still_shots_ratio": "spread within the stillest shots, as a share of the source's",
     "all_shots_ratio": "spread within all shots, as a share of the source's",
-    "batch_differing": "share of samples that company in a batch changes by more than a level",
+    "batch_dependence": "share of samples that company in a batch changes by more than a level",
     "black_psnr": "PSNR of a black frame",
     "grey_psnr": "PSNR of a grey frame",
     "white_psnr": "PSNR of a white frame",
@@ -147,7 +147,7 @@ def write_csv(path: Path, results: Results) -> None:
 def _parts(results: Results, record: Record) -> list[Part | None]:
     if record.status == "failed":
         return [None]
-    film = next(film for film in results.films if film.name == record.watched)
+    film = next(film for film in results.films if film.name == record.evaluated_on)
     sizes = _sizes(film, record)
     scored = {part for parts in record.scores.values() for part in parts}
     kept: list[Part | None] = [part for part in PARTS if part in scored or sizes.get(part)]
@@ -155,10 +155,10 @@ def _parts(results: Results, record: Record) -> list[Part | None]:
 
 
 def _row(results: Results, record: Record, part: Part | None) -> dict[str, object]:
-    film = next(film for film in results.films if film.name == record.watched)
+    film = next(film for film in results.films if film.name == record.evaluated_on)
     environment = record.environment
     row: dict[str, object] = {
-        "film": record.watched,
+        "evaluated_on": record.evaluated_on,
         "trained_on": record.trained_on,
         "model": record.model,
         "role": record.role,
@@ -197,9 +197,9 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
             "coded_bytes": record.latent.coded_bytes,
             "decoder_bytes": record.latent.decoder_bytes,
         }
-    if record.spent:
+    if record.training:
         row |= {
-            f"trained_{name}": getattr(record.spent, name)
+            f"trained_{name}": getattr(record.training, name)
             for name in ("frames", "steps", "epochs", "seconds")
         }
     return row | _cost(record.cost) | _takedown(record) | _weaknesses(record)
@@ -207,7 +207,7 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
 
 def _sizes(film: FilmInfo, record: Record) -> dict[Part, int]:
     """How many frames a part has for a record; none where it has no such part."""
-    if record.trained_on != record.watched:
+    if record.trained_on != record.evaluated_on:
         return {"other": film.frames}
     return {"seen": film.seen_frames, "held_out": film.held_out_frames}
 
@@ -237,7 +237,7 @@ def _takedown(record: Record) -> dict[str, object]:
 
 
 def _weaknesses(record: Record) -> dict[str, object]:
-    found = record.weaknesses
+    found = record.failure_analysis
     if found is None:
         return {}
     row: dict[str, object] = {
@@ -246,5 +246,5 @@ def _weaknesses(record: Record) -> dict[str, object]:
     for name in ("still_shots", "all_shots"):
         shots = getattr(found, name)
         row[f"{name}_ratio"] = shots.ratio if shots else None
-    row["batch_differing"] = found.invariance.differing if found.invariance else None
+    row["batch_dependence"] = found.batch_dependence.differing if found.batch_dependence else None
     return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from zoo.base.records import LEAST_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
+from zoo.base.records import MIN_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
 from zoo.base.text import one_line
 from zoo.report import numbers
 from zoo.report.aggregate import Measure, ResultRow, complete_rows, result_rows, score
@@ -79,7 +79,7 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
     found = [
         (part, summary)
         for record in results.records
-        if record.trained_on == record.watched == film.name
+        if record.trained_on == record.evaluated_on == film.name
         for metric in principal_metrics(results)
         for part, summary in record.scores.get(metric.name, {}).items()
     ]
@@ -91,7 +91,7 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
     few = {
         part: max(s.shots for p, s in found if p == part and s.shots is not None)
         for part in OWN_PARTS
-        if any(p == part and s.shots is not None and s.shots < LEAST_SHOTS for p, s in found)
+        if any(p == part and s.shots is not None and s.shots < MIN_SHOTS for p, s in found)
     }
     if not few:
         return None
@@ -100,9 +100,7 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
         f"{numbers.counted(shots, 'shot')}"
         for part, shots in few.items()
     ]
-    return (
-        f"No 95% intervals where there are fewer than {LEAST_SHOTS} shots: {numbers.listed(told)}."
-    )
+    return f"No 95% intervals where there are fewer than {MIN_SHOTS} shots: {numbers.listed(told)}."
 
 
 def film_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
@@ -283,7 +281,7 @@ def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
             "including the held-out ones."
         )
     for row in codecs:
-        told = {record.watched: record.note for record in row.records if record.note}
+        told = {record.evaluated_on: record.note for record in row.records if record.note}
         if told and len(films) > 1:
             notes.append(
                 f"{row.name} is more than 3% off the bytes asked for on {len(told)} of "
@@ -318,9 +316,9 @@ def takedown_table(results: Results, film: FilmInfo) -> Table | None:
 
 def takedown_explanation(results: Results, film: FilmInfo) -> str:
     """How the columns are counted, in words, with the number of frames that they are of."""
-    found = [r.takedown for r in results.records if r.watched == film.name and r.takedown]
+    found = [r.takedown for r in results.records if r.evaluated_on == film.name and r.takedown]
     comparable = max((one.comparable for one in found), default=0)
-    every = max((one.every for one in found), default=1)
+    every = max((one.frame_step for one in found), default=1)
     thinned = "" if every == 1 else f", taking {numbers.every(every)},"
     return (
         "A frame is matched if the PDQ hash of its reconstruction is within 31 of 256 bits (the "

@@ -12,7 +12,7 @@ from zoo.report.aggregate import (
     Measure,
     ResultRow,
     Value,
-    bytes_a_frame,
+    bytes_per_frame,
     machines,
     quantised_bytes_per_frame,
 )
@@ -125,7 +125,7 @@ def bytes_text(row: ResultRow) -> str:
         return numbers.NOT_APPLICABLE
     quantised = mean_value(row, quantised_bytes_per_frame)
     first = numbers.NOT_APPLICABLE if row.codec else _bytes(quantised)
-    return f"{first} / {_bytes(mean_value(row, bytes_a_frame))}"
+    return f"{first} / {_bytes(mean_value(row, bytes_per_frame))}"
 
 
 def _bytes(value: float | None) -> str:
@@ -137,7 +137,7 @@ def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
 
     `6.8 times the bytes of fsq`, or `15% of the bytes of ae`.
     """
-    size, beside = (mean_value(one, bytes_a_frame) for one in (row, other))
+    size, beside = (mean_value(one, bytes_per_frame) for one in (row, other))
     if not size or not beside or 1 / SIMILAR_BYTES <= size / beside <= SIMILAR_BYTES:
         return ""
     ratio = size / beside
@@ -147,7 +147,7 @@ def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
 
 def several_sizes(rows: Iterable[ResultRow]) -> bool:
     """Whether rows are of more than one size, as tables tell sizes apart."""
-    sizes = {row.name: mean_value(row, bytes_a_frame) for row in rows}
+    sizes = {row.name: mean_value(row, bytes_per_frame) for row in rows}
     return len(set(size_classes({name: size for name, size in sizes.items() if size}).values())) > 1
 
 

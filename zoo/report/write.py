@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from zoo.base.errors import BadInput
-from zoo.base.records import LEAST_SHOTS, FilmInfo, Results, write_results
+from zoo.base.records import MIN_SHOTS, FilmInfo, Results, write_results
 from zoo.base.text import one_line
 from zoo.base.workspace import written_aside
 from zoo.report import numbers
@@ -145,7 +145,10 @@ def check(results: Results, folder: Path) -> None:
             if name:
                 path_in_folder(folder, name)
     for record in results.records:
-        for film_name, what in ((record.watched, "watched"), (record.trained_on, "learnt")):
+        for film_name, what in (
+            (record.evaluated_on, "evaluated_on"),
+            (record.trained_on, "learnt"),
+        ):
             if film_name not in names:
                 raise BadInput(
                     f"a record of {record.model[:60]!r} {what} {film_name[:60]!r}, "
@@ -403,10 +406,10 @@ def _protocol(results: Results) -> dict[str, Any]:
         "training": training_received(results),
         "unequal_terms": unequal_terms(results),
         "tuning": tuning_films(results),
-        "least_seeds": MIN_SEEDS,
-        "least_shots": LEAST_SHOTS,
+        "min_seeds": MIN_SEEDS,
+        "min_shots": MIN_SHOTS,
         "metrics_table": metrics_table(results),
         "codecs": numbers.listed(codecs(results)),
         "by_the_clock": results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
-        "foreign": any(record.trained_on != record.watched for record in results.records),
+        "foreign": any(record.trained_on != record.evaluated_on for record in results.records),
     }

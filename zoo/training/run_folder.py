@@ -23,7 +23,7 @@ import pydantic
 from zoo.api.recipe import Recipe
 from zoo.base.atomic_files import confined, sync, written_aside
 from zoo.base.errors import BadInput, told
-from zoo.base.records import Environment, Spent, write_json
+from zoo.base.records import Environment, TrainingReceived, write_json
 from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
 from zoo.films.naming import is_film_name
@@ -98,11 +98,11 @@ class RunFile(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     state: State
     config: TrainingConfig
     environment: Environment
-    spent: Spent | None = None
+    training: TrainingReceived | None = None
     frames_fingerprint: str | None = None
     """What all frames of the film are, whichever are held out."""
     data_stall: float | None = None
@@ -156,9 +156,9 @@ class RunFolder:
         """Originals over reconstructions."""
         return self.path / "preview.png"
 
-    def evaluation(self, watched: str) -> Path:
+    def evaluation(self, evaluated_on: str) -> Path:
         """The folder of what the model made of a film; raises BadInput where it is a link."""
-        return confined(self.path / "evaluation" / watched, self.path)
+        return confined(self.path / "evaluation" / evaluated_on, self.path)
 
     @property
     def tensorboard(self) -> Path:

@@ -232,8 +232,8 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
             standing = "interrupted"
         case _:
             standing = "stopped"
-    frames = description.spent.frames if description.spent else None
-    seconds = description.spent.seconds if description.spent else None
+    frames = description.training.frames if description.training else None
+    seconds = description.training.seconds if description.training else None
     # A description is written when training begins and when it ends; in between the log knows.
     if standing in ("training", "stopped") and (last := last_entry(folder.log)):
         frames, seconds = last.frames, last.seconds

@@ -13,7 +13,7 @@ from zoo.api.sampling import Sampling
 from zoo.base import environment
 from zoo.base.errors import ZooError
 from zoo.base.interrupts import saving
-from zoo.base.records import Spent
+from zoo.base.records import TrainingReceived
 from zoo.films.film import Film
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.curves import CURVES, draw_curves, read_log
@@ -113,7 +113,7 @@ class Scribe:
                 state=state,
                 config=self.config,
                 environment=self.environment,
-                spent=self._spent(progress),
+                training=self._spent(progress),
                 started_from=self.started_from,
                 frames_fingerprint=self.film.store.manifest.fingerprint,
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
@@ -240,10 +240,10 @@ class Scribe:
             self.describe("finished", progress)
             self.folder.checkpoint.unlink(missing_ok=True)
 
-    def _spent(self, progress: Progress) -> Spent:
+    def _spent(self, progress: Progress) -> TrainingReceived:
         """What training has had so far."""
         frames = progress.step * self.frames_per_step
-        return Spent(
+        return TrainingReceived(
             frames=frames,
             steps=progress.step,
             epochs=frames / len(self.film.split.seen),

@@ -176,7 +176,7 @@ class Best(zoo.Autoencoder):
         """Settings of our own model."""
 
         width: int = pydantic.Field(72, ge=4, description="channels of the first stage")
-        coordinates_a_number: int = pydantic.Field(
+        coordinates_per_number: int = pydantic.Field(
             3, ge=1, le=8, description="coordinates for each number of the latent"
         )
         coarse: int = pydantic.Field(
@@ -214,7 +214,7 @@ class Best(zoo.Autoencoder):
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        count = options.coordinates_a_number * options.latent
+        count = options.coordinates_per_number * options.latent
         self.coarse = FrameSize(-(-size.width // options.coarse), -(-size.height // options.coarse))
         self.project = nn.Linear(3 * self.coarse.pixels, count).requires_grad_(False)
         self.code = ByteCode(count, options.latent)

@@ -66,7 +66,7 @@ class VideoCodec(FilmCodec):
 
     def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
         """Search for the quality at which the stream has the bytes; the nearest wins."""
-        target = terms.bytes_a_frame * len(film)
+        target = terms.bytes_per_frame * len(film)
         tried: dict[float, int] = {}
         best: tuple[bytes, float] | None = None
         quality: float | None = self.first

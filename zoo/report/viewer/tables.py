@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report import numbers
-from zoo.report.aggregate import Measure, ResultRow, bytes_a_frame, result_rows
+from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, result_rows
 from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key
 from zoo.report.score_tables import film_rows, metric_columns
@@ -73,7 +73,7 @@ def _grid(
     films: Sequence[FilmInfo],
     entries: Mapping[RunKey, int],
 ) -> Grid:
-    columns = [_Sortable(bytes_column(), bytes_a_frame), *columns]
+    columns = [_Sortable(bytes_column(), bytes_per_frame), *columns]
     drawn = build_table(rows, [each.column for each in columns], films)
     ranks = (column.column.best for column in columns)
     unseen = any(rank and rank.part == "held_out" for rank in ranks)
