@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(
     (workspace / "results").write_text("no folder")
     said = zoo(*WORDS)
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "results is no folder" in said.err
+    assert "results is not a folder" in said.err
     (workspace / "results").unlink()
     (workspace / "results").mkdir()
     (workspace / "results" / "series").symlink_to(workspace)
@@ -204,4 +204,4 @@ def test_a_bench_that_could_not_be_kept_is_refused_before_it_measures(
     (workspace / "results").write_text("no folder")
     said = zoo("bench", "--models", "ae", "--preset", "quick", "--device", "cpu")
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "results is no folder" in said.err
+    assert "results is not a folder" in said.err

@@ -304,7 +304,7 @@ def _outside(results: Results) -> None:
             "records under different protocols are not comparable: the batch is '16' in cpu and "
             "'17' in gpu",
         ),
-        (_time, "results were made at 'yesterday', which is no time"),
+        (_time, "results were made at 'yesterday', which is not a time"),
         (
             _outside,
             "gpu: a record names a file outside the results folder: "
@@ -348,7 +348,7 @@ def test_only_a_folder_of_its_own_is_written(cpu: Path, gpu: Path, tmp_path: Pat
     with pytest.raises(BadInput, match=r"holds 'notes.txt'; a merge is written into"):
         merge([cpu, gpu], other)
     for into in (cpu, gpu / "merged", tmp_path):
-        with pytest.raises(BadInput, match="is no folder apart from"):
+        with pytest.raises(BadInput, match="must lie outside"):
             merge([cpu, gpu], into)
     # A comparison has been put where a merge was.
     both = tmp_path / "both"

@@ -91,8 +91,8 @@ def timing_protocol(results: Results) -> list[str]:
             )
     if any(record.cost and record.cost.batch is None for record in results.records):
         sentences.append(
-            "Codecs were timed once over the whole film, at the quality that gives the bytes asked "
-            "for, including conversion from and to RGB."
+            "Codecs were timed once over the whole film, at the quality that gives the requested "
+            "bytes, including conversion from and to RGB."
         )
     return sentences
 

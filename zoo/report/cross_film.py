@@ -101,11 +101,11 @@ def overlap_sentences(results: Results) -> list[str]:
     found = overlaps(results)
     if not found:
         return []
-    pairs = numbers.verb(len(found), "the pair", "such pairs")
+    pairs = numbers.verb(len(found), "that pair", "these pairs")
     return [
         *(overlap.sentence for overlap in found),
-        f"Means over films count what they share twice; means over films that were not trained on "
-        f"leave {pairs} out.",
+        f"Means over films count the shared frames twice; means over films not trained on leave "
+        f"out {pairs}.",
     ]
 
 
@@ -251,7 +251,7 @@ def cross_film_findings(results: Results) -> list[str]:
     if not models[0].other_film_means:
         return [
             *shared,
-            "No two of these films are disjoint: there is no mean over other films.",
+            "All of these films overlap, so there is no mean over films not trained on.",
         ]
     own = average((_own(matrix) for matrix in models), rank.ratio)
     other = average((average(m.other_film_means, rank.ratio) for m in models), rank.ratio)
@@ -266,7 +266,7 @@ def cross_film_findings(results: Results) -> list[str]:
         told += f", {numbers.times(other / own)} as much"
     if shared:
         shared.append(
-            f"{numbers.verb(len(shared), 'This pair is', 'These pairs are')} in the matrix and "
+            f"{numbers.verb(len(shared), 'This pair is', 'These pairs are')} in the matrix but "
             "not in the means."
         )
     return [f"{told}.", *_best_on_other_films(models, rank), *shared]

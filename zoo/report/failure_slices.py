@@ -119,12 +119,15 @@ def failure_notes(results: Results, film: FilmInfo) -> list[str]:
         low, high = (_end(first, trait.name, "seen", end) for end in ("low", "high"))
         if low and high:
             told.append(
-                f"{trait.low} is up to {numbers.significant(low.highest)} and {trait.high} from "
-                f"{numbers.significant(high.lowest)} ({trait.unit})"
+                f"{trait.low} reaches up to {numbers.significant(low.highest)} and {trait.high} "
+                f"starts at {numbers.significant(high.lowest)} ({trait.unit})"
             )
     if not told:
         return []
-    return [f"Fifths of the film, with {rank.label} on their seen frames: {'; '.join(told)}."]
+    return [
+        f"Slices are fifths of the film's frames, scored by {rank.label} on seen frames: "
+        f"{'; '.join(told)}."
+    ]
 
 
 def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
@@ -364,9 +367,8 @@ def _collapsed(models: Sequence[ResultRow]) -> list[str]:
     flat = [f"{row.name} ({numbers.percent(value)})" for value, row in known if value < COLLAPSED]
     if flat:
         return [
-            f"Still shots collapse towards a single picture, with less than {COLLAPSED:.0%} of "
-            f"the source's spread left, in {len(flat)} of "
-            f"{numbers.counted(len(known), 'model')}: {numbers.listed(flat)}."
+            f"{_of(flat, known, 'collapses', 'collapse')} still shots towards a single picture, "
+            f"with less than {COLLAPSED:.0%} of the source's spread left: {numbers.listed(flat)}."
         ]
     kept = f"every model keeps {COLLAPSED:.0%} or more of the source's spread."
     return [f"Still shots do not collapse: {kept}"] if known else []
@@ -379,7 +381,8 @@ def _changed(models: Sequence[ResultRow]) -> list[str]:
     changed = [f"{row.name} ({numbers.percent(value)})" for value, row in known if value > CHANGED]
     if changed:
         return [
-            "The reconstruction of a frame depends on the frames in its batch for "
-            f"{numbers.listed(changed)}: that share of its samples changes by more than one level."
+            "The reconstruction of a frame depends on the other frames in its batch for "
+            f"{numbers.listed(changed)}: in brackets, the share of samples that change by more "
+            "than one level."
         ]
     return ["No reconstruction depends on the other frames in its batch."] if known else []

@@ -33,7 +33,7 @@ HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth
 """Signs in outline, told from full ones without colour."""
 
 CODED_TOO = "a codec, which coded the held-out frames too"
-SIZED = "Beside the names: bytes per frame after lossless coding, which differ."
+SIZED = "Beside each name: bytes per frame after lossless coding."
 IN_BRACKETS = f"In brackets: {CODED_TOO}."
 
 

@@ -78,10 +78,10 @@ def who_is_ahead(results: Results) -> list[str]:
     """
     ranks = rankings(results)
     if not ranks:
-        return ["No metric could be measured, so nothing can be said to be ahead."]
+        return ["No metric could be measured, so nothing can be ranked."]
     models, references = complete_rows(results, "model"), complete_rows(results, "reference")
     if not models:
-        return ["No model got through every film, so none can be said to be ahead."]
+        return ["No model finished every film, so no model can be ranked."]
     found = [
         _finding(results, ordered, ranked_rows(references, rank), rank)
         for rank in ranks
@@ -154,9 +154,9 @@ def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> lis
             best = numbers.listed([first[size] for size in sorted(first)][:MOST_NAMED])
             told.append(f"in {rank.short} {best}")
     return [
-        f"The models are not of one size: {least} takes {numbers.significant(known[least])} bytes "
+        f"The models differ in size: {least} takes {numbers.significant(known[least])} bytes "
         f"per frame and {most} {numbers.significant(known[most])}, and more bytes alone make a "
-        f"model better. The best at about equal bytes, smallest first: {'; '.join(told)}."
+        f"model better. The best at similar bytes per frame, smallest first: {'; '.join(told)}."
     ]
 
 
@@ -165,14 +165,14 @@ def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ran
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
         return []
-    return [f"{numbers.listed(codecs)} coded the held-out frames too."]
+    return [f"{numbers.listed(codecs)} also coded the held-out frames."]
 
 
 def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     """How the best model stands among the models: the end of a sentence that names it."""
     (first, best), *others = models
     if not others:
-        return "; it is the only model with this number"
+        return "; no other model has this metric"
     level = [(row, value) for row, value in others if not rank.beats(best, value)]
     second, next_best = others[0]
     if level:
@@ -258,8 +258,8 @@ def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
         who = "Every model" if len(few) == len(models) else numbers.listed([r.name for r in few])
         seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
         sentences.append(
-            f"{who} ran with {seeds}: {MIN_SEEDS} are needed to know the spread, and a small "
-            "lead may be chance."
+            f"{who} was trained with {seeds}. A spread needs at least {MIN_SEEDS} seeds, so a "
+            "small lead may be chance."
         )
     incomplete = [
         row.name
@@ -269,7 +269,7 @@ def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
     if incomplete:
         verb = numbers.verb(len(incomplete), "is", "are")
         sentences.append(
-            f"{numbers.listed(incomplete)} {verb} left out of this, because not every film was "
+            f"{numbers.listed(incomplete)} {verb} not included, because some of the films were not "
             "finished."
         )
     return sentences
@@ -313,10 +313,10 @@ def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[s
         )
         if (rank.metric.name, other.metric.name) == (PERCEPTUAL, DISTORTION):
             sentences.append(
-                f"The two measure different things. {b} counts squared errors of pixels, so where "
-                "a model is unsure a blur, the mean of what is possible, scores best. "
-                f"{a} compares features of a network trained on photographs, to which a blur looks "
-                "unlike any picture."
+                f"The two measure different things. {b} measures squared pixel errors, so where a "
+                "model is unsure, a blur scores best: it is the mean of all possibilities. "
+                f"{a} compares features of a network trained on photographs, and for that "
+                "network a blur is unlike any photograph."
             )
     pairs = [
         [_beats(one, two, by) - _beats(two, one, by) for by in (rank, other)]

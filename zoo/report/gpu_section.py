@@ -75,7 +75,7 @@ def _device(summary: GpuSummary, otherwise: str) -> str:
 
 def _blocks(summary: GpuSummary, folder: Path, device: Path) -> Iterable[Markdown | None]:
     if summary.tiny:
-        yield escape("A trial of the script at a tiny size: its numbers mean nothing.")
+        yield escape("A trial run of the script at a tiny size: its numbers mean nothing.")
     yield bullets(_facts(summary))
     if summary.smoke:
         yield bullets(_smoke(summary.smoke))
@@ -132,9 +132,8 @@ def _facts(summary: GpuSummary) -> list[str]:
     taken = numbers.duration(summary.seconds)
     films = numbers.listed([one_line(name, 60) for name in summary.sources])
     sentences = [
-        f"Measured from {one_line(summary.began, 40)} on, in {taken} of the "
-        f"{numbers.significant(summary.minutes)} minutes allowed, on "
-        f"{films or 'the embedded clips'}."
+        f"Measured on {films or 'the embedded clips'}, from {one_line(summary.began, 40)}, in "
+        f"{taken} of the {numbers.significant(summary.minutes)} minutes allowed."
     ]
     where = next((stage.environment for stage in _stages(summary) if stage.environment), None)
     if where:
@@ -160,7 +159,7 @@ def _machine(found: MachineResult) -> str:
         f"{numbers.scaled(found.memory_bytes, 'B')} of memory" if found.memory_bytes else "",
         f"driver {one_line(found.driver, 40)}" if found.driver else "",
         f"power limit {found.power_limit_watts:,.0f} W" if found.power_limit_watts else "",
-        f"products of large matrices at {numbers.listed(rates)}" if rates else "",
+        f"large matrix products at {numbers.listed(rates)}" if rates else "",
         f"copies at {numbers.scaled(found.copy_rate, 'B/s')}" if found.copy_rate else "",
     ]
     return f"The device: {'; '.join(part for part in parts if part)}."
@@ -178,10 +177,7 @@ def _smoke(stage: Stage[SmokeResult]) -> list[str]:
         for result in results
     }
     passed = sum(not problems for problems in bad.values())
-    sentences = [
-        f"{passed} of {numbers.counted(len(results), 'model')} that "
-        f"{numbers.verb(len(results), 'was', 'were')} tried passed every check."
-    ]
+    sentences = [f"{passed} of {numbers.counted(len(results), 'model')} passed every check."]
     sentences += [
         f"{one_line(model, 60)}: {'; '.join(problems)}."
         for model, problems in bad.items()
@@ -190,11 +186,11 @@ def _smoke(stage: Stage[SmokeResult]) -> list[str]:
     for result in results:
         resume = result.resume
         if resume and not resume.equal:
-            how = "" if resume.repeatable else ", as two trainings that were never stopped do"
+            how = "" if resume.repeatable else ", and so do two uninterrupted trainings"
             sentences.append(
-                f"{one_line(result.model, 60)}: a training that was stopped and resumed ended with "
-                f"other weights{how}; they differ by {numbers.significant(resume.difference, 1)} "
-                "at most."
+                f"{one_line(result.model, 60)}: stopped and resumed, a training ends with "
+                f"different weights{how}; the largest difference is "
+                f"{numbers.significant(resume.difference, 1)}."
             )
     return [*sentences, *_problems(stage)]
 
@@ -306,7 +302,7 @@ def _strip(result: FilmResult, folder: Path, device: Path) -> Markdown | None:
     if not path.is_file():
         return None
     name = quote(path.relative_to(folder.resolve()).as_posix())
-    return image(name, f"Frames of {result.film} over what {result.model} makes of them.")
+    return image(name, f"Frames of {result.film} above their reconstructions by {result.model}.")
 
 
 def _row(name: str, cells: Sequence[str]) -> Row:

@@ -87,7 +87,7 @@ def _check_apart(folders: Sequence[Path], into: Path) -> None:
     for folder in folders:
         source = folder.resolve()
         if place.is_relative_to(source) or source.is_relative_to(place):
-            raise BadInput(f"--into {into} is no folder apart from {folder}, which is only read")
+            raise BadInput(f"--into {into} must lie outside {folder}, which is only read")
 
 
 def _check_free(into: Path) -> None:
@@ -95,7 +95,7 @@ def _check_free(into: Path) -> None:
     if not into.exists():
         return
     if not into.is_dir():
-        raise BadInput(f"--into {into} is no folder")
+        raise BadInput(f"--into {into} is not a folder")
     # Locks and what writers leave aside have names like this.
     found = sorted(path.name for path in into.iterdir() if not path.name.startswith("."))
     if found and not (into / MERGE_MARKER).is_file():
@@ -141,7 +141,7 @@ def _moment(created: str) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(created)
     except ValueError:
-        raise BadInput(f"results were made at {created[:60]!r}, which is no time") from None
+        raise BadInput(f"results were made at {created[:60]!r}, which is not a time") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 

@@ -93,9 +93,9 @@ def unequal_terms(results: Results) -> list[str]:
     silent = [name for name, record in models.items() if record.unequal_terms is None]
     if silent:
         sentences.append(
-            f"The records of {numbers.listed(silent)} are from before it was noted which models "
-            "get more images per step, extra passes over the film, or a loss that shares something "
-            "with a metric, and which break promises on purpose; docs/models.md lists them."
+            f"The records of {numbers.listed(silent)} do not say which models get more images per "
+            "step, make extra passes over the film, share part of their loss with a metric, or "
+            "break promises on purpose; docs/models.md lists them."
         )
     for name, record in models.items():
         for term in record.unequal_terms or []:

@@ -220,8 +220,8 @@ def _why_none(by_metric: dict[str, list[Curve]]) -> str:
     if most < MIN_POINTS:
         return (
             f"No Bjontegaard differences: they need a codec at {MIN_POINTS} rates, and there "
-            f"{numbers.verb(most, 'is', 'are')} {numbers.counted(most, 'rate')} here. --latents "
-            f"with {MIN_POINTS} or more sizes gives as many."
+            f"{numbers.verb(most, 'is', 'are')} only {numbers.counted(most, 'rate')}. Compare "
+            f"{MIN_POINTS} or more sizes with --latents to get them."
         )
     return (
         f"No Bjontegaard differences: no model has a curve of {MIN_POINTS} points that overlaps a "

@@ -21,13 +21,13 @@ _WHO = {
     "trained_on": "the film the model was trained on",
     "model": "name of the model or reference",
     "role": "model or reference",
-    "kind": "autoencoder, or codec: it coded every frame, held-out ones too",
-    "origin": "package and version that brought it",
+    "kind": "autoencoder, or codec, which codes every frame, held-out ones included",
+    "origin": "package and version that provides it",
     "options": "its options, as JSON",
     "seed": "seed of the run",
     "status": "ok or failed",
     "reason": "why it failed",
-    "note": "what must be known of one that worked",
+    "note": "what a reader must know about a run that succeeded",
     "waivers": "promises of the model contract that it breaks on purpose, by check, as JSON",
     "part": "seen (trained on), held_out (shots never trained on) or other (a film never trained "
     "on); empty where it failed",
@@ -41,51 +41,51 @@ _STATISTICS = {
     "high": "upper end of that interval",
 }
 _SIZE = {
-    "latent_numbers": "numbers a frame; empty for a codec",
-    "latent_bits": "bits a frame after quantisation; empty for a codec",
-    "coded_bytes": "bytes a frame, mean over the film: latents after lossless coding, or a codec's "
-    "stream",
+    "latent_numbers": "numbers per frame; empty for a codec",
+    "latent_bits": "bits per frame after quantisation; empty for a codec",
+    "coded_bytes": "bytes per frame, mean over the film: latents after lossless coding, or a "
+    "codec's stream",
     "decoder_bytes": "bytes of the decoder's weights at 32 bits",
     "parameters": "parameters of the model",
-    "trained_frames": "frames seen in training, repeats counted",
-    "trained_steps": "steps of training",
+    "trained_frames": "frames seen in training, counting repeats",
+    "trained_steps": "training steps",
     "trained_epochs": "passes over the training frames",
     "trained_seconds": "seconds of training",
 }
 _SPEED = {
-    "median": "frames per second, median of the timings",
+    "median": "frames/s, median of the timings",
     "lower_quartile": "their lower quartile",
     "upper_quartile": "their upper quartile",
-    "repeats": "how many timings",
+    "repeats": "number of timings",
 }
 _COST = {
-    "cost_batch": "frames a batch when timed; empty for a codec, timed over the whole film",
+    "cost_batch": "frames per batch when timed; empty for a codec, timed over the whole film",
     **{
-        f"{what}_memory_{kind}": f"most bytes {kind} while one batch was worked on, {what}"
+        f"{what}_memory_{kind}": f"peak bytes {kind} while one batch was processed, {what}"
         for what in ("train", "round_trip")
         for kind in ("allocated", "reserved")
     },
-    "encode_multiply_adds": "multiply-adds of a frame",
-    "decode_multiply_adds": "multiply-adds of a frame",
-    "train_share_of_peak": "share of the device's peak in products of large matrices",
-    "round_trip_share_of_peak": "the same of encoding and decoding",
-    "train_joules": "energy of the device a frame",
-    "round_trip_joules": "energy of the device a frame",
+    "encode_multiply_adds": "multiply-adds per frame",
+    "decode_multiply_adds": "multiply-adds per frame",
+    "train_share_of_peak": "share of the device's measured rate for large matrix products",
+    "round_trip_share_of_peak": "the same for encoding and decoding",
+    "train_joules": "energy of the device per frame, in joules",
+    "round_trip_joules": "energy of the device per frame, in joules",
 }
 _TAKEDOWN = {
     "takedown_frame_step": "1 if every frame was compared, N if every Nth frame was",
     "takedown_comparable": "frames of the original of quality 50 or more",
     "takedown_matched": "share of these whose reconstruction matches",
-    "takedown_retrieved": "share of these whose reconstruction is nearest to its own moment",
+    "takedown_retrieved": "share of these whose reconstruction is nearest to its own frame",
     "takedown_found": "share of these that any reconstructed frame matches",
     "takedown_film_matches": "whether the film as a whole would match",
-    "takedown_precision": "of all matches, the share with this film",
-    "takedown_false_matches": "by other film, the share of frames that match it, as JSON",
+    "takedown_precision": "share of all matches that are with this film",
+    "takedown_false_matches": "share of frames that match another film, by film, as JSON",
 }
 _WEAKNESSES = {
     "still_shots_ratio": "spread within the stillest shots, as a share of the source's",
     "all_shots_ratio": "spread within all shots, as a share of the source's",
-    "batch_dependence": "share of samples that company in a batch changes by more than a level",
+    "batch_dependence": "share of samples that other frames in a batch change by over a level",
     "black_psnr": "PSNR of a black frame",
     "grey_psnr": "PSNR of a grey frame",
     "white_psnr": "PSNR of a white frame",
@@ -93,12 +93,12 @@ _WEAKNESSES = {
 _WHERE = {
     "device": "cpu or cuda",
     "device_name": "the device's own name",
-    "precision": "arithmetic of the run",
+    "precision": "numeric precision of training",
     "compile": "how the training step was compiled",
-    "threads": "threads of the processor",
-    "torch": "version of torch",
-    "commit": "commit of film-zoo",
-    "fingerprint": "fingerprint of the watched film",
+    "threads": "processor threads used",
+    "torch": "torch version",
+    "commit": "film-zoo commit",
+    "fingerprint": "fingerprint of the evaluation film",
 }
 
 

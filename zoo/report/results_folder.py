@@ -90,7 +90,7 @@ def check_folder(folder: Path) -> None:
     Nothing is left there.
     """
     if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is no folder")
+        raise BadInput(f"{folder} is not a folder")
     for name in _FOLDERS:
         _check_parents(folder, PurePath(name, "file"))
     check_writable(folder)

@@ -85,8 +85,8 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
     ]
     if any(summary.shots is None and summary.interval for _, summary in found):
         return (
-            "No 95% intervals: these records were made when intervals came from resampling shots, "
-            "which hold far less than 95% for a few shots."
+            "No 95% intervals: these records hold intervals from resampling shots, which are too "
+            "narrow where there are few shots."
         )
     few = {
         part: max(s.shots for p, s in found if p == part and s.shots is not None)
@@ -284,7 +284,7 @@ def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
         told = {record.evaluated_on: record.note for record in row.records if record.note}
         if told and len(films) > 1:
             notes.append(
-                f"{row.name} is more than 3% off the bytes asked for on {len(told)} of "
+                f"{row.name} misses the requested bytes by more than 3% on {len(told)} of "
                 f"{numbers.counted(len(row.films), 'film')}; each film's table says why."
             )
         elif told:
@@ -324,10 +324,11 @@ def takedown_explanation(results: Results, film: FilmInfo) -> str:
         "A frame is matched if the PDQ hash of its reconstruction is within 31 of 256 bits (the "
         "published threshold) of its own hash and both have quality 50 or more "
         f"({numbers.counted(comparable, 'frame')} of this film{thinned} can be compared). It is in "
-        "its place if no frame of any film in this report is nearer than its own moment, and found "
-        "if any reconstructed frame matches it. The film as a whole matches if 80% of its frames "
-        "are found. Precision is the share of all matches that are with this film and no other. A "
-        "dash means that no reconstructed frame could be compared, or that none matched anything."
+        "its place if the nearest frame of all films in this report is itself or close to it in "
+        "time, and found if any reconstructed frame matches it. The film as a whole matches if 80% "
+        "of its frames are found. Precision is the share of all matches that are matches with this "
+        "film. A dash means that no reconstructed frame could be compared, or that none matched "
+        "anything."
     )
 
 

@@ -68,14 +68,14 @@ def plot_timeline(
     series = found.series
     lines = _lines(results, film, rank, series)
     if not lines or len(series.frames) < 2 or len(series.seconds) != len(series.frames):
-        return Timeline("", "No timeline: the series of this film holds none of its models.")
+        return Timeline("", "No timeline: the series of this film has no scores of its models.")
     barcode = open_picture(folder, film.barcode) if film.barcode else None
     _draw(film, rank, series, lines, barcode, path)
     names = ", ".join(line.row.name for line in lines)
-    under = "under the film's barcode, " if barcode else ""
+    under = "below the film's barcode, " if barcode else ""
     return Timeline(
-        f"{rank.label} over the time of {film.name}, {under}shots as ticks"
-        f"{', held-out parts shaded' if film.held_out else ''}: {names}.",
+        f"{rank.label} over time in {film.name}, {under}with shots as ticks"
+        f"{' and held-out frames shaded' if film.held_out else ''}: {names}.",
         "" if barcode or not film.barcode else "The film's barcode could not be read.",
     )
 

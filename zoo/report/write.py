@@ -146,13 +146,13 @@ def check(results: Results, folder: Path) -> None:
                 path_in_folder(folder, name)
     for record in results.records:
         for film_name, what in (
-            (record.evaluated_on, "evaluated_on"),
-            (record.trained_on, "learnt"),
+            (record.evaluated_on, "evaluated"),
+            (record.trained_on, "trained"),
         ):
             if film_name not in names:
                 raise BadInput(
-                    f"a record of {record.model[:60]!r} {what} {film_name[:60]!r}, "
-                    "a film that the results do not list"
+                    f"a record of {record.model[:60]!r} was {what} on {film_name[:60]!r}, a film "
+                    "that the results do not list"
                 )
         drawn = [name for p in record.pictures for name in (p.original, p.reconstruction)]
         for name in (*drawn, *([record.video] if record.video else [])):
@@ -264,9 +264,9 @@ def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markd
         blocks.append(escape(found))
     elif found:
         words = (
-            "Bjontegaard differences between each model and each codec on seen frames: in the "
-            "metric at equal bytes, and in bytes at equal quality. The bytes do not include the "
-            "models' decoders."
+            "Bjontegaard differences of each model from each codec on seen frames: in the metric "
+            "at equal bytes, and in bytes at equal quality. The bytes do not include the models' "
+            "decoders."
         )
         blocks += [escape(words), table(found)]
     if len(latent_sizes(results)) > 1:

@@ -113,12 +113,12 @@ def _moments(records: list[Record], folder: Path) -> list[Moment]:
 
 def _series(film: FilmInfo, found: FilmSeries) -> tuple[Series | None, str | None]:
     if film.series is None:
-        return None, "The records hold no scores frame by frame."
+        return None, "The records have no scores per frame."
     series = found.series
     if series is None:
-        return None, f"No scores frame by frame: {found.problem}"
+        return None, f"No scores per frame: {found.problem}"
     if not series.frames or len(series.seconds) != len(series.frames):
-        return None, "No scores frame by frame: the series holds no frames with their times."
+        return None, "No scores per frame: the series has no frames with their times."
     return series, None
 
 

@@ -24,7 +24,7 @@ from zoo.report.table import (
 )
 from zoo.report.viewer.content import Grid, GridCell, GridColumn, GridRow
 
-CODED_TOO = "In brackets: a codec coded every frame, the held-out ones too."
+CODED_TOO = "In brackets: a codec coded every frame, held-out ones included."
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _sizes() -> list[_Sortable]:
     return [
         _Sortable(
             Column(
-                ("numbers", "a frame"),
+                ("numbers", "per frame"),
                 lambda r: dash_for_codec(r, numbers.whole(mean_value(r, latent))),
             ),
             latent,

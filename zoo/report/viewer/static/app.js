@@ -59,11 +59,11 @@ function notice(frame) {
   const kept = film.moments.length
     ? "the frames that pictures were kept of are shown instead" : "and no pictures were kept either";
   if (!stage.playable) {
-    words.push(`There is no video of this film here; ${kept}.`);
+    words.push(`There is no video of this film; ${kept}.`);
   } else if (stage.pictured) {
     words.push(`The videos end at frame ${grouped(clock.length(stage.original.video) - 1)}; ${kept}.`);
   }
-  if (film.scores && state.missing) words.push("The scores frame by frame could not be read.");
+  if (film.scores && state.missing) words.push("The scores per frame could not be read.");
   if (film.problem) words.push(film.problem);
   for (const entry of stage.entries) {
     if (entry?.failed) words.push(`${entry.name} failed: ${entry.failed}`);

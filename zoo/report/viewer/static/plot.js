@@ -64,7 +64,7 @@ class Plot {
     this.drawTimes(film, scores);
     const known = lines.flat().filter((value) => value !== null && value !== undefined);
     if (!scores || !metric || !known.length) {
-      this.say(film.problem ?? "No scores frame by frame of these two.");
+      this.say(film.problem ?? "There are no scores per frame of these two.");
       return;
     }
     this.scale(known, metric);

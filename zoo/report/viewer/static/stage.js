@@ -108,7 +108,7 @@ class Stage {
     else if (moment?.original) {
       this.put(this.original.picture, moment.original);
       this.original.show("picture", "", this.stillBadge(moment, frame));
-    } else this.original.show("words", "No video and no pictures of this film lie here.");
+    } else this.original.show("words", "There is no video or picture of this film.");
     if (this.pictured && moment?.original) this.put(this.kept, moment.original);
   }
 
@@ -129,7 +129,7 @@ class Stage {
       const drawn = this.difference && this.pictured && moment.original;
       const badge = this.stillBadge(moment, frame);
       panel.show(drawn ? "canvas" : "picture", "", drawn ? `${badge}, difference ×4` : badge);
-    } else panel.show("words", "No video and no picture of this model lie here.");
+    } else panel.show("words", "There is no video or picture of this model.");
   }
 
   /**

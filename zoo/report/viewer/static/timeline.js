@@ -50,12 +50,12 @@ class Timeline {
     if (film.barcode && barcode.getAttribute("src") !== film.barcode) {
       barcode.setAttribute("src", film.barcode);
     }
-    barcode.alt = `Barcode of ${film.name}: each column is a moment of the film`;
+    barcode.alt = `Barcode of ${film.name}: each column is one point in time`;
     byId("scrubber").max = String(film.frames - 1);
     this.plot.draw(film, scores, lines, metric);
     this.legend(film, chosen, metric);
     const names = chosen.map((index) => film.entries[index]?.name ?? "nothing");
-    const what = metric ? `${metric.label} of ${names.join(" and ")} over the film's time` : "No scores";
+    const what = metric ? `${metric.label} of ${names.join(" and ")} over time` : "No scores";
     byId("lines").setAttribute("role", "img");
     byId("lines").setAttribute("aria-label", `${what}; the numbers of a frame stand in the table below`);
     this.show(this.frame);
