@@ -23,19 +23,18 @@ from av.video.stream import VideoStream
 
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
+from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.watch import batches, encode_film, film_batch
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.latents.quantise import Quantiser
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.reconstruct.eyes import Eyes
-from zoo.reconstruct.panels import Redrawn
-from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.reconstruct.reconstruct_film import Redrawn, reconstruct, stretch_of
+from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.video.frame_conversion import Scaler
+from zoo.reconstruct.video.mp4_writer import Coding, video_file
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.video.convert import Scaler
-from zoo.video.writer import Coding, video_file
 
 SIZE = FrameSize(128, 72)
 FRAMES = 640

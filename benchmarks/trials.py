@@ -23,6 +23,7 @@ from zoo.base.records import Part
 from zoo.base.workspace import Workspace
 from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
 from zoo.evaluation.decoder_weight import decoder_bytes
+from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.watch import (
     Judges,
     as_shown,
@@ -35,7 +36,6 @@ from zoo.evaluation.watch import (
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.latents.quantise import Quantiser
 from zoo.plugins.registry import registry
 from zoo.report.numbers import counted
 from zoo.training.jobs import Settings, ensure_trained, load_model

@@ -11,7 +11,7 @@ from zoo_plugins.metrics.ssim import multiscale_similarity
 import zoo
 from zoo import Batch, FrameSize, Step
 from zoo.conformance.fixtures import scene, take_step
-from zoo.latents.quantise import Quantiser
+from zoo.evaluation.latents import Quantiser
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
 from zoo.pretrained import WeightsUnavailable, feature_network, vgg16_features_state

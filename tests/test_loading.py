@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import zoo as package
-from tests.archive.trained import film_in, reconstructed, train
+from tests.reconstruct.small_model import film_in, reconstructed, train
 from zoo.base.errors import BadInput
 
 

@@ -12,13 +12,13 @@ import torch
 from zoo_plugins.architectures.vqvae import Codebook, VectorQuantisedAutoencoder, finest_grid
 
 import zoo as package
-from tests.archive.trained import film_in
+from tests.reconstruct.small_model import film_in
 from zoo.api.autoencoder import Autoencoder, Step
-from zoo.archive.decode import FilmFile
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.entry_points import PluginFile
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
+from zoo.reconstruct.archive.decode import FilmFile
 from zoo.testing import conformance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -15,11 +15,11 @@ import torch
 
 import zoo as package
 from tests.films.making import drifting, encode
-from zoo.archive.decode import FilmFile, eyes_of, pictures
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges, samples_of
 from zoo.plugins.registry import registry
+from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
 from zoo.report.plugin_sections import section_registry
 
 MODELS = """

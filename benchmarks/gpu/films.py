@@ -24,11 +24,10 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.reconstruct.eyes import Eyes
-from zoo.reconstruct.panels import Original, Panel, Redrawn
-from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.reconstruct.reconstruct_film import Original, Panel, Redrawn, reconstruct, stretch_of
+from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.video.mp4_writer import Coding
 from zoo.training.jobs import ensure_trained
-from zoo.video.writer import Coding
 
 MODELS = ("vaegan", "perceptual", "best")
 FILM_SECONDS = {False: 60.0, True: 1.5}

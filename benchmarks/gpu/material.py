@@ -9,14 +9,14 @@ from benchmarks.gpu.worker import Here
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
+from zoo.evaluation import latents as latents_file
 from zoo.evaluation.evaluate import LATENTS
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.source import Source
-from zoo.latents import latents as latents_file
 from zoo.plugins.registry import registry
-from zoo.reconstruct.eyes import Eyes
+from zoo.reconstruct.trained_model import Eyes
 from zoo.training.jobs import Settings, load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 

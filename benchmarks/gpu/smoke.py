@@ -31,8 +31,7 @@ from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
-from zoo.reconstruct.panels import Redrawn
-from zoo.reconstruct.reconstruct import reconstruct, stretch_of
+from zoo.reconstruct.reconstruct_film import Redrawn, reconstruct, stretch_of
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
 from zoo.training.ranks import launch

@@ -16,10 +16,8 @@ from safetensors.torch import save_file
 
 from zoo.api.latent_spec import MOST_CODES, LatentSpec
 from zoo.base.errors import BadInput
-from zoo.latents import latents as files
-from zoo.latents.latents import Encoded
-from zoo.latents.packing import pack, unpack
-from zoo.latents.quantise import Quantiser
+from zoo.evaluation import latents as files
+from zoo.evaluation.latents import Encoded, Quantiser, pack, unpack
 
 CPU = torch.device("cpu")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 import zoo
 from zoo.api.metric import Metric
 from zoo.base.frame_size import FrameSize
+from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.observers import Hasher, ShotSpread, observed
 from zoo.evaluation.probes import batch_dependence, plain_frames
 from zoo.evaluation.rate import DEPTHS, coarser, rate_points
@@ -25,7 +26,6 @@ from zoo.evaluation.watch import (
 )
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.latents.quantise import Quantiser
 from zoo.matching.pdq import pdq
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.video.flashing import flashing_film
+from tests.reconstruct.flashing_film import flashing_film
 from zoo.base.locks import is_lock
 
 CHANGED = 1_700_000_000

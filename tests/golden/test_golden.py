@@ -18,15 +18,13 @@ import pytest
 import torch
 
 from tests.golden.make import EXPECTED, FILM, MODEL, settle
-from zoo.archive.container import _digest, _sealed_header, open_container
 from zoo.base.errors import BadInput
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
+from zoo.evaluation.latents import Latents, Quantiser, unpack
 from zoo.evaluation.watch import drawn
 from zoo.films.store import FrameStore, Manifest
-from zoo.latents.latents import Latents
-from zoo.latents.packing import unpack
-from zoo.latents.quantise import Quantiser
+from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
 from zoo.reconstruct.loading import Loaded, load
 from zoo.training.checkpoint import load_checkpoint
 from zoo.training.ranks import launch

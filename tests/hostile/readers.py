@@ -18,21 +18,20 @@ import numpy as np
 import torch
 
 from tests.hostile import seeds
-from zoo.archive.container import _digest, _sealed_header, open_container
-from zoo.archive.decode import FilmFile, eyes_of, pictures
-from zoo.archive.facts import facts
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.records import Record, Results, Series
 from zoo.base.untrusted_files import read_arrays, read_json
 from zoo.base.workspace import Workspace
-from zoo.export.folder import SCALE, read_folder
+from zoo.evaluation import latents
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.decode import FilmDecoder
 from zoo.films.settings import IngestSettings
 from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
 from zoo.films.survey import look_at
-from zoo.latents import latents
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
+from zoo.reconstruct.archive.container import _digest, _sealed_header, facts, open_container
+from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
+from zoo.reconstruct.hub import SCALE, read_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights

@@ -15,17 +15,15 @@ from safetensors.torch import save, save_file
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import ENVIRONMENT, comparison
 from tests.report.synthetic_results import series as series_of
-from zoo.archive.container import Content, write_container
-from zoo.archive.description import Description, FilmPart, LatentPart, ModelPart
-from zoo.archive.weights import decoder_of, fingerprint
 from zoo.base.frame_size import FrameSize
+from zoo.evaluation.latents import Latents, Quantiser, pack
+from zoo.evaluation.latents import save as save_latents
 from zoo.films.store import Damage, Manifest, SplitRecord
-from zoo.latents.latents import Latents
-from zoo.latents.latents import save as save_latents
-from zoo.latents.packing import pack
-from zoo.latents.quantise import Quantiser
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
+from zoo.reconstruct.archive.container import Content, write_container
+from zoo.reconstruct.archive.decoder_weights import decoder_of, fingerprint
+from zoo.reconstruct.archive.description import Description, FilmPart, LatentPart, ModelPart
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFile, TrainingConfig

@@ -24,13 +24,13 @@ from zoo.base.errors import BadInput
 from zoo.base.records import Results, write_json
 from zoo.base.untrusted_files import read_array, read_arrays, read_json
 from zoo.base.workspace import Workspace
-from zoo.export.folder import read_folder
 from zoo.films import source
 from zoo.films.catalogue import Catalogue, FilmEntry, parse_fps
 from zoo.films.decode import FilmDecoder
 from zoo.films.settings import IngestSettings
 from zoo.films.source import Source
 from zoo.films.survey import look_at
+from zoo.reconstruct.hub import read_folder
 from zoo.report.write import write_report
 
 GIBI = 1 << 30

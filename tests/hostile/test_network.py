@@ -169,7 +169,7 @@ def test_offline_stops_a_push_before_anything(
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     said = zoo("push", "ae", "--film", "bikes", "--repo", "somebody/something")
     assert said.code == 2 and "ZOO_OFFLINE" in said.err and said.err.count("\n") == 1
-    from zoo.export.publish import push
+    from zoo.reconstruct.hub import push
 
     with pytest.raises(BadInput, match="ZOO_OFFLINE"):
         push(workspace, "somebody/something", private=True)

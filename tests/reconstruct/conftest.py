@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.video.flashing import flashing_film
+from tests.reconstruct.flashing_film import flashing_film
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue, FilmEntry

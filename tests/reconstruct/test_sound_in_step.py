@@ -9,14 +9,13 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.flashing import flashing_film, seen_and_heard
+from tests.reconstruct.flashing_film import flashing_film, seen_and_heard
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.reconstruct.panels import Original
-from zoo.reconstruct.reconstruct import Written, reconstruct, stretch_of
+from zoo.reconstruct.reconstruct_film import Original, Written, reconstruct, stretch_of
 
 FRAME = 1 / 25
 TIMES = [n * FRAME for n in range(75)]

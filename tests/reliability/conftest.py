@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reconstruct.flashing_film import flashing_film
 from tests.reliability.warm import Ended, Warm
-from tests.video.flashing import flashing_film
 
 TIMES = [n / 25 for n in range(40)]
 SMALL = ("--preset", "quick", "--latent", "4", "--device", "cpu", "--set", "width=8")

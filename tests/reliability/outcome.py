@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
-from zoo.archive.container import open_container
 from zoo.base.locks import is_lock
 from zoo.base.records import Results, Series
+from zoo.reconstruct.archive.container import open_container
 from zoo.training.run_folder import RunFile
 
 TIMES = {"created", "seconds", "data_stall", "cost", "gpu_seconds", "wall_seconds"}

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.reconstruct.flashing_film import flashing_film
 from tests.reliability.conftest import SMALL, TIMES
 from tests.reliability.warm import ROOT
-from tests.video.flashing import flashing_film
 
 PATIENCE = 120.0
 """Seconds for anything at all; how soon a verb ends is measured in benchmarks."""

@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 WARMED = (
     *("zoo.cli.progress", "zoo.films.ingestion", "zoo.training.jobs", "zoo.compare.matrix"),
     *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
-    *("zoo.reconstruct.reconstruct", "zoo.archive.encode", "zoo.cli.comparison_display"),
+    *("zoo.reconstruct.reconstruct_film", "zoo.reconstruct.archive.encode"),
+    *("zoo.cli.comparison_display"),
 )
 STEPS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate"}
 

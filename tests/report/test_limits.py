@@ -11,7 +11,6 @@ import torch
 
 from tests.hostile import seeds
 from tests.report.synthetic_results import comparison, foreign, pictures, record
-from zoo.archive import container
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.records import (
     RatePoint,
@@ -29,13 +28,13 @@ from zoo.base.workspace import Workspace
 from zoo.compare import earlier
 from zoo.compare.earlier import check_size
 from zoo.compare.plan import Cell, plan
+from zoo.evaluation import latents
+from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
 from zoo.films.catalogue import Catalogue
 from zoo.films.in_memory import film_of
-from zoo.latents import latents
-from zoo.latents.latents import Latents
-from zoo.latents.quantise import Quantiser
 from zoo.plugins.registry import registry
+from zoo.reconstruct.archive import container
 from zoo.report.merge import merge
 from zoo.report.results_folder import within_size_limit
 from zoo.training.jobs import Settings

@@ -10,7 +10,7 @@ import typer
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
-    from zoo.archive.facts import Facts
+    from zoo.reconstruct.archive.container import Facts
 
 
 def encode(
@@ -38,10 +38,10 @@ def encode(
     `zoo decode` reconstructs it, with the weights in the file or those of the run here that it was
     encoded with. docs/film-files.md has the format.
     """
-    from zoo.archive.encode import encode as write
-    from zoo.archive.facts import facts
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
+    from zoo.reconstruct.archive.container import facts
+    from zoo.reconstruct.archive.encode import encode as write
     from zoo.report.numbers import scaled
 
     console = Console()
@@ -91,17 +91,16 @@ def decode(
 
     The network is the one in the file, or that of the run here with the same weights.
     """
-    from zoo.archive.decode import FilmFile, eyes_of
-    from zoo.archive.decode import decode as write
     from zoo.base.environment import choose_device
     from zoo.base.frame_size import FrameSize
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
     from zoo.films.time_code import format_time_code
-    from zoo.reconstruct.ordering import parse_scale
-    from zoo.video.convert import libswscale_name
-    from zoo.video.writer import Coding
+    from zoo.reconstruct.archive.decode import FilmFile, eyes_of
+    from zoo.reconstruct.archive.decode import decode as write
+    from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
+    from zoo.reconstruct.video.mp4_writer import Coding
 
     coding = Coding(codec, crf, speed)
     libswscale_name(scale_by)
@@ -137,8 +136,7 @@ def info(
 
     The whole file is read and checked against its hash; no network is loaded.
     """
-    from zoo.archive.container import open_container
-    from zoo.archive.facts import facts
+    from zoo.reconstruct.archive.container import facts, open_container
 
     found = facts(open_container(film))
     if as_json:

@@ -36,8 +36,8 @@ def export(
 
     from zoo.cli.console import Console, check_folder
     from zoo.evaluation.watch import sample_batch, samples_of
-    from zoo.export.graphs import check_format
-    from zoo.export.graphs import export as write
+    from zoo.reconstruct.export_graphs import check_format
+    from zoo.reconstruct.export_graphs import export as write
 
     chosen = check_format(form)
     console = Console()
@@ -82,8 +82,8 @@ def push(
 
     from zoo.base.offline import refuse_offline
     from zoo.cli.console import Console, check_folder
-    from zoo.export.publish import check_repo, write_folder
-    from zoo.export.publish import push as upload
+    from zoo.reconstruct.hub import check_repo, write_folder
+    from zoo.reconstruct.hub import push as upload
 
     check_repo(repo)
     if not dry_run:

@@ -13,7 +13,7 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.cli.console import Console
-    from zoo.latent_walk.write import Video
+    from zoo.reconstruct.latent_paths import Video
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="The MP4; its strip is a PNG of the same name.")
@@ -109,8 +109,7 @@ def interpolate(
     from zoo.cli.progress import frames_bar
     from zoo.evaluation.watch import samples_of
     from zoo.films.time_code import format_time_code, parse_time_code
-    from zoo.latent_walk.paths import KINDS, Space, between, frames_at
-    from zoo.latent_walk.write import Video, write_walk
+    from zoo.reconstruct.latent_paths import KINDS, Space, Video, between, frames_at, write_walk
     from zoo.reconstruct.loading import film_latents
 
     kind = next((each for each in KINDS if each == path), None)
@@ -185,7 +184,7 @@ def sample(
 
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
-    from zoo.latent_walk.write import Video, write_walk
+    from zoo.reconstruct.latent_paths import Video, write_walk
     from zoo.reconstruct.loading import prior_sample
 
     if not 1 <= count <= MOST_SAMPLES:
@@ -241,8 +240,7 @@ def walk(
     """
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
-    from zoo.latent_walk.paths import drift
-    from zoo.latent_walk.write import Video, write_walk
+    from zoo.reconstruct.latent_paths import Video, drift, write_walk
     from zoo.reconstruct.loading import film_latents
 
     count, rate = pictures_in(seconds, fps)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.cli.console import Console
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
-    from zoo.reconstruct.eyes import Eyes
+    from zoo.reconstruct.trained_model import Eyes
     from zoo.training.runs import Run
 
 # A film and a model that was trained.
@@ -217,8 +217,8 @@ def open_run(
     from zoo.base.environment import choose_device
     from zoo.base.workspace import Workspace
     from zoo.cli.progress import ingest_with_progress
-    from zoo.reconstruct.loading import find_run
-    from zoo.reconstruct.opening import Opener
+    from zoo.reconstruct.find_run import find_run
+    from zoo.reconstruct.trained_model import Opener
 
     chosen = choose_device(device)
     workspace = Workspace.here()

@@ -51,14 +51,19 @@ def reconstruct(
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar, ingest_with_progress
     from zoo.films.time_code import format_time_code, parse_time_code
-    from zoo.reconstruct.loading import find_run
-    from zoo.reconstruct.opening import Opener, run_size
-    from zoo.reconstruct.ordering import check_place, default_name, parse_scale
-    from zoo.reconstruct.panels import Original, Panel, Redrawn
-    from zoo.reconstruct.reconstruct import reconstruct as write
-    from zoo.reconstruct.reconstruct import stretch_of
-    from zoo.video.convert import libswscale_name
-    from zoo.video.writer import Coding
+    from zoo.reconstruct.find_run import find_run
+    from zoo.reconstruct.reconstruct_film import (
+        Original,
+        Panel,
+        Redrawn,
+        check_place,
+        default_name,
+        stretch_of,
+    )
+    from zoo.reconstruct.reconstruct_film import reconstruct as write
+    from zoo.reconstruct.trained_model import Opener, run_size
+    from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
+    from zoo.reconstruct.video.mp4_writer import Coding
 
     coding = Coding(codec, crf, speed)
     libswscale_name(scale_by)

@@ -14,11 +14,11 @@ from zoo.base.errors import ZooError
 from zoo.base.records import Record
 from zoo.base.text import new_name
 from zoo.base.workspace import Workspace
+from zoo.evaluation import latents as latents_file
 from zoo.evaluation.coding import codec_of, stream_path
 from zoo.evaluation.evaluate import LATENTS
 from zoo.evaluation.watch import BATCH, as_pixels, draw_frames, samples_of
 from zoo.films.film import Film
-from zoo.latents import latents as latents_file
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 

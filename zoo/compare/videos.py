@@ -21,8 +21,8 @@ from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.drawing import ORIGINAL, Pixels, drawn_frames, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.films.film import Film
+from zoo.reconstruct.video.mp4_writer import Coding, video_file
 from zoo.report.results_folder import FRAMES, VIDEOS
-from zoo.video.writer import Coding, video_file
 
 LONGEST = 120.0
 """Seconds of a film that are kept as a video; all of it is scored all the same."""

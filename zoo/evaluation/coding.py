@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.latent_spec import BITS
 from zoo.base import environment
 from zoo.base.environment import usual_priority
 from zoo.base.errors import BadInput, ZooError, validated
@@ -33,7 +34,6 @@ from zoo.evaluation.judge import judge
 from zoo.evaluation.kept import Kept
 from zoo.evaluation.watch import BATCH, Judges
 from zoo.films.film import Film
-from zoo.latents.quantise import BITS
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
 from zoo.training.budget import Budget

@@ -13,6 +13,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.sampling import Sampling, middle_frames
 from zoo.base.records import BatchDependence, PlainFrame
+from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import mean_of
 from zoo.evaluation.watch import (
@@ -24,7 +25,6 @@ from zoo.evaluation.watch import (
     samples_of,
 )
 from zoo.films.film import Film
-from zoo.latents.quantise import Quantiser
 
 LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
 ALONE = 8

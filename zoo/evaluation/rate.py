@@ -11,12 +11,11 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.sampling import FilmSamples
 from zoo.base.records import Part, RatePoint
+from zoo.evaluation.latents import Encoded, Latents, Quantiser
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.evaluation.watch import BATCH, draw_frames, film_batch, samples_of
 from zoo.films.film import Film
-from zoo.latents.latents import Encoded, Latents
-from zoo.latents.quantise import Quantiser
 
 DEPTHS = (6, 5, 4, 3)
 """Bits a number beside the 8 of all other scores."""

@@ -17,9 +17,9 @@ from zoo.api.sampling import BATCH as BATCH
 from zoo.api.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
 from zoo.base.errors import BadInput
 from zoo.base.text import error_line
+from zoo.evaluation.latents import Encoded, Latents
 from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
-from zoo.latents.latents import Encoded, Latents
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry
 

@@ -30,6 +30,7 @@ from zoo.base.environment import choose_device
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
+from zoo.evaluation.latents import Latents, Quantiser
 from zoo.evaluation.watch import (
     BATCH,
     check_latents,
@@ -38,100 +39,19 @@ from zoo.evaluation.watch import (
     sample_batches,
     samples_of,
 )
-from zoo.export.folder import read_folder
 from zoo.films.catalogue import Catalogue, FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.latents.latents import Latents
-from zoo.latents.quantise import Quantiser
-from zoo.plugins.registry import registry
-from zoo.reconstruct.choosing import knows_film, named_run, run_of
-from zoo.reconstruct.eyes import Eyes
-from zoo.reconstruct.opening import Opener
+from zoo.reconstruct.find_run import find_run, one_film
+from zoo.reconstruct.hub import read_folder
+from zoo.reconstruct.trained_model import Eyes, Opener
 from zoo.training.run_folder import TrainingConfig
-from zoo.training.runs import Run, find_runs
+from zoo.training.runs import Run
 
 Pixels = npt.NDArray[np.uint8]
 Frames = Pixels | Tensor
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A run that was asked for, found, before a film before which it is put."""
-
-    run: Run
-    entry: FilmEntry
-    """The film that is watched."""
-    trained_on: FilmEntry | None
-    """The film that the network knows, where the catalogue has it."""
-    another: str | None
-    """What the film that the network knows is called, where it is not the one that is watched."""
-
-
-def find_run(
-    workspace: Workspace,
-    model: str | None,
-    film: str,
-    *,
-    trained_on: str | None = None,
-    run: str | None = None,
-) -> Request:
-    """The finished run with which a film is watched, as `zoo reconstruct` finds it.
-
-    A run is known by the frames it was trained on, by its film's name where those are not known.
-
-    `model` may be None where `run` says which it is. Raises BadInput, saying what there is, if
-    there is no such film or run.
-    """
-    catalogue = Catalogue.open(workspace)
-    entry = _only(catalogue, film, "one film at a time is watched")
-    found = find_runs(workspace)
-    known, knows = None, None
-    if trained_on is not None:
-        # Runs outlive entries of the catalogue.
-        known = trained_on
-        if trained_on in catalogue.entries or not any(each.film == known for each in found):
-            knows = _only(catalogue, trained_on, "a network is trained on one film")
-            known = knows.name
-    name = registry().architecture(model).name if model else None
-
-    def is_of(run: Run, film: FilmEntry) -> bool | None:
-        return knows_film(run, film, workspace)
-
-    if run is not None:
-        chosen = named_run(found, run, name, workspace)
-        if known is not None and chosen.film != known and not (knows and is_of(chosen, knows)):
-            raise BadInput(f"{chosen.name} was trained on {chosen.film}, not on {known}")
-    elif name is None:
-        raise BadInput("name a model, or a run with --run")
-    else:
-        # The name of a run's film is all that is left of one that is no longer in the catalogue.
-        its_film = knows if trained_on is not None else entry
-        chosen = run_of(
-            found,
-            name,
-            entry.name,
-            known,
-            trained_on or film,
-            lambda run: is_of(run, its_film) if its_film else None,
-        )
-    same = is_of(chosen, entry)
-    own = chosen.film == entry.name if same is None else same
-    return Request(
-        chosen,
-        entry,
-        knows or catalogue.entries.get(chosen.film),
-        None if own else chosen.film,
-    )
-
-
-def _only(catalogue: Catalogue, word: str, why: str) -> FilmEntry:
-    entries = catalogue.choose(word)
-    if len(entries) != 1:
-        raise BadInput(f"{why}; {word!r} is {len(entries)}")
-    return entries[0]
 
 
 @dataclass(frozen=True)
@@ -238,7 +158,7 @@ class Loaded:
         if film is None:
             evaluated_on = self.film
         else:
-            entry = _only(Catalogue.open(self.workspace), str(film), "one film is watched")
+            entry = one_film(Catalogue.open(self.workspace), str(film), "one film is watched")
             evaluated_on = open_film(entry, self.size, self.workspace, holdout=self.holdout)
         return film_latents(evaluated_on, self.eyes)
 

@@ -1,0 +1,89 @@
+"""Which run draws a film, where a model and a film are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo.base.errors import BadInput
+from zoo.reconstruct.find_run import run_of
+from zoo.training.run_folder import RunFolder
+from zoo.training.runs import Run, Standing
+
+
+def run(name: str, frames: int | None, touched: float, standing: Standing = "finished") -> Run:
+    return Run(RunFolder(Path(name)), name, standing, frames=frames, touched=touched)
+
+
+RUNS = [
+    run("f/ae/short", 100, 9.0),
+    run("f/ae/long", 900, 1.0),
+    run("f/ae/unfinished", 5000, 9.0, "interrupted"),
+    run("f/pca/old", None, 1.0),
+    run("f/pca/new", None, 2.0),
+    run("g/vae/a", 100, 1.0),
+    run("h/vae/a", 900, 1.0),
+    run("f/fsq/a", 10, 1.0, "stopped"),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "film", "trained_on", "chosen"),
+    [
+        ("ae", "f", None, "f/ae/long"),
+        ("pca", "f", None, "f/pca/new"),
+        ("vae", "f", "g", "g/vae/a"),
+        ("ae", "g", "f", "f/ae/long"),
+    ],
+)
+def test_the_most_trained_and_of_equals_the_newest(
+    model: str, film: str, trained_on: str | None, chosen: str
+) -> None:
+    assert run_of(RUNS, model, film, trained_on).name == chosen
+
+
+@pytest.mark.parametrize(
+    ("same", "chosen"),
+    [
+        ({"f/ae/short": True, "f/ae/long": False}, "f/ae/short"),
+        ({"f/ae/short": None, "f/ae/long": False}, "f/ae/short"),
+        ({"f/ae/short": True, "f/ae/long": None}, "f/ae/short"),
+        ({"f/ae/short": None, "f/ae/long": None}, "f/ae/long"),
+        ({"f/ae/short": False, "f/ae/long": False}, None),
+    ],
+)
+def test_what_a_run_was_trained_on_counts_more_than_what_that_is_called(
+    same: dict[str, bool | None], chosen: str | None
+) -> None:
+    def knows(run: Run) -> bool | None:
+        return same.get(run.name, False)
+
+    if chosen is not None:
+        assert run_of(RUNS, "ae", "f", knows=knows).name == chosen
+        assert run_of(RUNS, "ae", "g", "f", knows=knows).name == chosen
+        return
+    with pytest.raises(BadInput, match=r"trained on other frames than f has now.*zoo train.*--run"):
+        run_of(RUNS, "ae", "f", knows=knows)
+
+
+def test_a_film_that_is_called_otherwise_by_now_is_still_known() -> None:
+    found = run_of(RUNS, "vae", "renamed", knows=lambda run: run.film == "g")
+    assert found.name == "g/vae/a"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("vae", "f"), "there is one on g, h: --trained-on g watches f with it"),
+        (("vae", "f"), "or zoo train vae --film f"),
+        (("ae", "g", "h"), "on h: zoo train ae --film h; there are runs of it on f"),
+        (("fsq", "f"), "f/fsq/a is stopped; zoo train fsq --film f goes on with it"),
+        (("best", "f"), "no finished run of best on f: zoo train best --film f"),
+        (("best", "f", None, "./f.mp4"), "zoo train best --film ./f.mp4"),
+    ],
+)
+def test_what_there_is_instead(words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        run_of(RUNS, *words)
+    assert told in str(refused.value)

@@ -1,0 +1,187 @@
+"""What is shown is what was scored, to the bit, and it is drawn while it is shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.reconstruct.conftest import film_and_entry
+from zoo.base.errors import ZooError
+from zoo.base.records import Record
+from zoo.base.workspace import Workspace
+from zoo.compare.drawing import drawn_frames
+from zoo.evaluation.evaluate import LATENTS, evaluate
+from zoo.evaluation.latents import Quantiser
+from zoo.evaluation.watch import BATCH, Judges, encode_film
+from zoo.films.film import Film
+from zoo.films.in_memory import film_of
+from zoo.reconstruct.find_run import run_of
+from zoo.reconstruct.reconstruct_film import Redrawn, pictures
+from zoo.reconstruct.trained_model import Eyes, Opener
+from zoo.reconstruct.video.frame_conversion import Pixels
+from zoo.training.runs import Run, find_runs
+
+CPU = torch.device("cpu")
+
+
+def run_on_first(studio: Workspace) -> Run:
+    return run_of(find_runs(studio), "ae", "first")
+
+
+def opened(studio: Workspace, film: str) -> tuple[Film, Eyes]:
+    entry, _ = film_and_entry(studio, film)
+    trained_on, _ = film_and_entry(studio, "first")
+    opener = Opener(studio, CPU, lambda one, _: film_and_entry(studio, one.name)[1], print)
+    return opener.open(run_on_first(studio), entry, trained_on)
+
+
+def shown(film: Film, eyes: Eyes, start: int = 0, stop: int | None = None) -> Pixels:
+    with closing(pictures([Redrawn(film, "ae", eyes)], start, stop or len(film))) as all_of_them:
+        return np.array([picture for (picture,) in all_of_them])
+
+
+def drawn(studio: Workspace, film: str, start: int = 0, stop: int | None = None) -> Pixels:
+    """Every picture that a reconstruction shows."""
+    return shown(*opened(studio, film), start, stop)
+
+
+def evaluated(studio: Workspace, film: str) -> Record:
+    run = run_on_first(studio)
+    assert run.description is not None
+    _, the_film = film_and_entry(studio, film)
+    judges = Judges.open(CPU, "psnr")
+    return evaluate(studio, run.folder, run.description.config, the_film, judges, CPU)
+
+
+def scored(studio: Workspace, film: str, record: Record) -> Pixels:
+    """The frames that the record is of, from the latents that were scored."""
+    _, the_film = film_and_entry(studio, film)
+    found = drawn_frames(studio, record, the_film, range(len(the_film)), CPU)
+    return np.array([picture for _, picture in found])
+
+
+@pytest.mark.parametrize("film", ["first", "second"])
+def test_what_is_shown_is_what_was_scored(film: str, studio: Workspace) -> None:
+    before = drawn(studio, film)
+    evaluated(studio, "first")
+    record = evaluated(studio, film)
+    assert np.array_equal(before, scored(studio, film, record))
+    assert np.array_equal(drawn(studio, film), before)
+    # Of something that varies: equality of plain grey would prove nothing.
+    assert before.std(axis=0).max() > 1, before.std(axis=0).max()
+
+
+def test_latents_that_were_scored_are_not_encoded_again(
+    studio: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated(studio, "first")
+    monkeypatch.setattr(
+        "zoo.reconstruct.trained_model.Eyes.see", lambda *_: pytest.fail("encoded again")
+    )
+    drawn(studio, "first")
+    with pytest.raises(pytest.fail.Exception, match="encoded again"):
+        drawn(studio, "second")
+
+
+def test_the_scale_is_that_of_the_film_the_network_knows(studio: Workspace) -> None:
+    """On the scale of the second film itself its pictures are others."""
+    film, eyes = opened(studio, "second")
+    assert (eyes.folder.evaluation("first") / LATENTS).exists()
+    on_its_own = Quantiser.spanning(encode_film(eyes.model, film, CPU).numbers)
+    assert not torch.equal(eyes.quantiser.step, on_its_own.step)
+    other = replace(eyes, quantiser=on_its_own)
+    assert not np.array_equal(shown(film, other), shown(film, eyes))
+
+
+def test_a_range_shows_the_frames_of_the_whole(studio: Workspace) -> None:
+    whole = drawn(studio, "second")
+    assert np.array_equal(drawn(studio, "second", 3, 37), whole[3:37])
+    assert np.array_equal(drawn(studio, "second", 33, 35), whole[33:35])
+
+
+class Slow:
+    """A panel that notes what is asked of it, each step taking a moment."""
+
+    name = "slow"
+
+    def __init__(self, frames: int, fails_at: int | None = None) -> None:
+        self.film: Film = film_of(np.zeros((frames, 32, 32, 3), np.uint8))
+        self.begun, self.fails_at = 0, fails_at
+
+    def read(self, indices: slice) -> slice:
+        self.begun += 1
+        time.sleep(0.05)
+        return indices
+
+    def draw(self, read: slice) -> Pixels:
+        if self.fails_at is not None and read.start >= self.fails_at:
+            raise ZooError("no more")
+        time.sleep(0.05)
+        return np.full((read.stop - read.start, 32, 32, 3), read.start // BATCH, np.uint8)
+
+
+class Meeting(Slow):
+    """A panel whose second drawing waits for a third reading, and the other way round."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__(frames)
+        self.met = threading.Barrier(2)
+
+    def read(self, indices: slice) -> slice:
+        if indices.start == 2 * BATCH:
+            self.met.wait(timeout=60)
+        return indices
+
+    def draw(self, read: slice) -> Pixels:
+        if read.start == BATCH:
+            self.met.wait(timeout=60)
+        return np.full((read.stop - read.start, 32, 32, 3), read.start // BATCH, np.uint8)
+
+
+def test_reading_and_drawing_go_on_at_once() -> None:
+    # One after another they would wait for each other until the barrier breaks.
+    panel = Meeting(4 * BATCH)
+    with closing(pictures([panel], 0, len(panel.film))) as seen:
+        found = [int(picture[0, 0, 0]) for (picture,) in seen]
+    assert found == [number // BATCH for number in range(4 * BATCH)]
+    assert not panel.met.broken
+
+
+def test_drawing_goes_on_while_a_picture_is_shown() -> None:
+    panel = Slow(10 * BATCH)
+    with closing(pictures([panel], 0, len(panel.film))) as seen:
+        next(seen)
+        end = time.monotonic() + 60
+        while panel.begun < 3:
+            assert time.monotonic() < end, "nothing was read while a picture was shown"
+            time.sleep(0.01)
+
+
+def test_no_more_is_read_ahead_than_was_promised() -> None:
+    panel = Slow(40 * BATCH)
+    with closing(pictures([panel], 0, len(panel.film))) as seen:
+        next(seen)
+        time.sleep(1.2)
+        assert panel.begun <= 7
+    begun = panel.begun
+    time.sleep(0.2)
+    assert panel.begun == begun, "reading went on after it was closed"
+    assert not [t for t in threading.enumerate() if t.name == "made-ahead"]
+
+
+def test_an_error_in_the_network_comes_out_after_what_was_drawn() -> None:
+    panel = Slow(4 * BATCH, fails_at=2 * BATCH)
+    count = 0
+    with (
+        pytest.raises(ZooError, match="no more"),
+        closing(pictures([panel], 0, len(panel.film))) as seen,
+    ):
+        for _ in seen:
+            count += 1
+    assert count == 2 * BATCH

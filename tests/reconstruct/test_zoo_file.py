@@ -1,0 +1,291 @@
+"""A film into a film file and out again: what `zoo reconstruct` draws, to the bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from tests.films.making import encode, texture
+from tests.reconstruct.flashing_film import flashing_film
+from tests.reconstruct.small_model import TIMES, film_in, reconstructed, train
+from zoo.base.errors import BadInput
+from zoo.base.workspace import Workspace
+from zoo.reconstruct.archive.container import open_container
+from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
+from zoo.reconstruct.archive.description import (
+    LONGEST_TEXT,
+    ends_of,
+    pack_ticks,
+    steady_ticks,
+    unpack_ticks,
+)
+from zoo.reconstruct.video.mp4_writer import VideoWriter
+
+CPU = torch.device("cpu")
+
+
+def drawn(path: Path, folder: Path) -> np.ndarray:
+    """All frames of a film file."""
+    film = FilmFile.open(path)
+    eyes = eyes_of(film, Workspace(folder), CPU, lambda line: None)
+    return np.array(list(pictures(film, eyes)))
+
+
+@pytest.mark.parametrize("model", ["vae", "fsq", "pca", "broad2016"])
+def test_frames_are_those_of_reconstruct_to_the_bit(
+    model: str, zoo: Callable, workspace: Path
+) -> None:
+    """From the run here, and from the decoder in the file where there is no run."""
+    film = film_in(workspace, audio=None)
+    train(zoo, film, model)
+    wanted = np.array(list(reconstructed(workspace, str(film))))
+    assert zoo("encode", model, "--film", film, "-o", "bare.zoo").code == 0
+    done = zoo("encode", model, "--film", film, "-o", "whole.zoo", "--with-decoder")
+    assert done.code == 0, done.err
+    assert np.array_equal(drawn(workspace / "bare.zoo", workspace), wanted)
+    assert np.array_equal(drawn(workspace / "whole.zoo", workspace / "elsewhere"), wanted)
+    assert wanted.std() > 1
+
+
+def test_the_decoder_alone_is_inside(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film, "vaegan")
+    zoo("encode", "vaegan", "--film", film, "-o", "whole.zoo", "--with-decoder")
+    names = open_container(workspace / "whole.zoo").decoder_names
+    assert names and all(name.startswith("decoder.") for name in names)
+
+
+def test_the_mp4_is_that_of_reconstruct(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures and times as the encoder gets them, sound, tags and chapters."""
+    written: dict[Path, list[tuple]] = {}
+    write = VideoWriter.write
+
+    def spying(self: VideoWriter, pixels: np.ndarray, time: float | None = None) -> None:
+        written.setdefault(now, []).append((pixels.tobytes(), round(time * 120_000)))
+        write(self, pixels, time)
+
+    monkeypatch.setattr(VideoWriter, "write", spying)
+    film = film_in(workspace)
+    train(zoo, film)
+    now = Path("a.mp4")
+    assert zoo("reconstruct", "vae", "--film", film, "-o", now).code == 0
+    assert zoo("encode", "vae", "--film", film, "-o", "a.zoo", "--sound").code == 0
+    now = Path("b.mp4")
+    done = zoo("decode", "a.zoo", "-o", now)
+    assert done.code == 0, done.err
+    first, second = written.values()
+    assert len(first) == 75 and first == second
+    assert packets(Path("a.mp4"), "audio") == packets(Path("b.mp4"), "audio")
+    with av.open("a.mp4") as one, av.open("b.mp4") as other:
+        assert one.metadata == other.metadata
+
+
+@pytest.mark.parametrize("audio", ["aac", "libopus", "pcm_s16le", "ac3", "libmp3lame"])
+def test_sound_of_any_kind_stays_in_step(audio: str, zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=audio, suffix="mkv")
+    train(zoo, film, "mean")
+    assert zoo("reconstruct", "mean", "--film", film, "-o", "a.mp4").code == 0
+    assert zoo("encode", "mean", "--film", film, "-o", "a.zoo", "--sound").code == 0
+    assert zoo("decode", "a.zoo", "-o", "b.mp4").code == 0
+    assert packets(Path("a.mp4"), "audio") == packets(Path("b.mp4"), "audio")
+
+
+def packets(path: Path, kind: str) -> list[tuple]:
+    """Every packet of one kind: when it is shown and decoded, in seconds, and its bytes."""
+    with av.open(str(path)) as container:
+        return [
+            (p.pts * p.time_base, p.dts * p.time_base, bytes(p))
+            for p in container.demux()
+            if p.stream.type == kind and p.size
+        ]
+
+
+def test_the_same_film_makes_the_same_bytes(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace)
+    train(zoo, film)
+    for name in ("a.zoo", "b.zoo"):
+        words = ("--sound", "--with-decoder")
+        assert zoo("encode", "vae", "--film", film, "-o", name, *words).code == 0
+    assert Path("a.zoo").read_bytes() == Path("b.zoo").read_bytes()
+
+
+def test_info_counts_every_byte(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace)
+    train(zoo, film)
+    zoo("encode", "vae", "--film", film, "-o", "a.zoo", "--sound", "--bits", "5")
+    said = json.loads(zoo("info", "a.zoo", "--json").out)
+    assert said["bytes"] == Path("a.zoo").stat().st_size
+    assert said["bytes_per_frame"] == said["bytes"] / 75
+    assert said["seconds"] == pytest.approx(3.0)
+    assert said["kilobits_per_second"] == pytest.approx(said["bytes"] * 8 / 3000)
+    parts = ("header_bytes", "latent_bytes", "scale_bytes", "time_bytes", "sound_bytes")
+    assert sum(said[part] for part in parts) == said["bytes"]
+    # A film cannot be drawn without the decoder, so it counts wherever it is.
+    zoo("encode", "vae", "--film", film, "-o", "b.zoo", "--with-decoder")
+    inside = json.loads(zoo("info", "b.zoo", "--json").out)
+    assert inside["bytes_with_decoder"] == inside["bytes"]
+    needed = said["bytes"] + inside["decoder_bytes"]
+    assert said["bytes_with_decoder"] == needed
+    assert said["share_of_source"] == needed / film.stat().st_size
+    assert said["share_of_raw"] == needed / (75 * 64 * 48 * 3)
+    assert (said["bits"], said["numbers"], said["decoder_bytes"]) == (5, 4, None)
+    shown = zoo("info", "a.zoo").out
+    assert "aac, copied" in shown and "this file with its decoder is" in shown and "header" in shown
+
+
+def test_fewer_bits_use_fewer_levels(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film)
+    zoo("encode", "vae", "--film", film, "-o", "a.zoo", "--bits", "3")
+    zoo("encode", "vae", "--film", film, "-o", "b.zoo")
+    few, many = (FilmFile.open(Path(name)).latents for name in ("a.zoo", "b.zoo"))
+    assert few.levels.max() == 7 and many.levels.max() == 255
+    apart = (few.restored(slice(None)) - many.restored(slice(None))).abs()
+    assert (apart <= 0.51 * (few.quantiser.step + many.quantiser.step)).all()
+
+
+def test_codes_keep_their_bits(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film, "fsq")
+    done = zoo("encode", "fsq", "--film", film, "-o", "a.zoo", "--bits", "4")
+    assert done.code == 2 and "codes" in done.err and not Path("a.zoo").exists()
+
+
+def test_without_its_network_it_says_which_one_is_missing(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film)
+    zoo("encode", "vae", "--film", film, "-o", "a.zoo")
+    (runs,) = Path("runs").glob("flash*")
+    shutil.move(runs / "vae", runs / "elsewhere")
+    done = zoo("decode", "a.zoo")
+    assert done.code == 2 and "no run here has them" in done.err
+    assert f"{runs.name}/vae/" in done.err
+    assert not Path("a.mp4").exists()
+    shutil.rmtree("runs")
+    train(zoo, film, steps=7)
+    assert zoo("decode", "a.zoo").code == 2
+    train(zoo, film)
+    assert zoo("decode", "a.zoo").code == 0
+
+
+def test_files_are_not_written_over(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film, "mean")
+    assert zoo("encode", "mean", "--film", film, "-o", "a.mp4").code == 2
+    assert zoo("encode", "mean", "--film", film).code == 0
+    assert zoo("encode", "mean", "--film", film).code == 2
+    assert zoo("encode", "mean", "--film", film, "--overwrite").code == 0
+    # A film that is named by its path has a name with a hash.
+    assert len(list(Path().glob("flash*-mean.zoo"))) == 1
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(24000, 1001), Fraction(18), Fraction(7)])
+def test_a_constant_rate_takes_no_bytes(rate: Fraction) -> None:
+    ticks = steady_ticks(1000, rate, 17)
+    assert pack_ticks(ticks, rate) is None
+    assert ticks[999] == 17 + round(999 * 120_000 / rate)
+    assert np.array_equal(unpack_ticks(None, 1000, rate, 17), ticks)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "seconds"),
+    [([0, 4800, 9600, 1_200_000, 1_204_800], 10.08), ([2400, 7200], 0.1), ([2400], 1.02)],
+)
+def test_the_last_frame_is_shown_as_long_as_most(ticks: list[int], seconds: float) -> None:
+    """Whatever the mean rate is; for one period of it where there is no other frame."""
+    assert ends_of(np.array(ticks), Fraction(1)) == pytest.approx(seconds)
+
+
+def test_any_other_times_come_back_exactly() -> None:
+    steps = np.random.default_rng(0).choice([4800, 4920, 1 << 33], 500)
+    ticks = np.concatenate([[5], 5 + np.cumsum(steps)])
+    packed = pack_ticks(ticks, Fraction(25))
+    assert packed is not None and len(packed) < 1000
+    assert np.array_equal(unpack_ticks(packed, 501, Fraction(25), 5), ticks)
+    with pytest.raises(BadInput):
+        unpack_ticks(packed, 502, Fraction(25), 5)
+    with pytest.raises(BadInput):
+        unpack_ticks(packed, 500, Fraction(25), 5)
+
+
+@pytest.mark.parametrize("audio", ["aac", "ac3"])
+def test_sound_that_is_announced_and_never_comes(
+    audio: str, zoo: Callable, workspace: Path
+) -> None:
+    film = flashing_film(workspace / "a.ts", [], times=TIMES, audio=audio, sound_ends=0.0)
+    train(zoo, film, "mean")
+    done = zoo("encode", "mean", "--film", film, "-o", "a.zoo", "--sound")
+    assert done.code == 0, done.err
+    assert f"sound: left out: its {audio} is empty" in done.out
+    assert open_container(workspace / "a.zoo").description.sound is None
+    assert zoo("decode", "a.zoo").code == 0
+
+
+def test_a_film_of_hundreds_of_files(zoo: Callable, workspace: Path) -> None:
+    """Their names are longer than a text in a film file may be."""
+    clip = encode(workspace / "clip.mkv", [texture(64, 48, seed=n) for n in range(2)])
+    names = [f"{'long-name-of-a-clip-' * 4}{n:03d}.mkv" for n in range(150)]
+    for name in names:
+        shutil.copy(clip, workspace / name)
+    assert sum(map(len, names)) > LONGEST_TEXT
+    assert zoo("films", "add", "many", *names, "--crop", "none").code == 0
+    train(zoo, Path("many"), "mean")
+    for words in (("encode", "mean", "-o", "a.zoo"), ("reconstruct", "mean", "-o", "a.mp4")):
+        done = zoo(*words, "--film", "many")
+        assert done.code == 0, done.err
+    source = open_container(workspace / "a.zoo").description.film.source
+    assert source.startswith(names[0]) and source.endswith("more")
+    with av.open("a.mp4") as container:
+        assert "more). Licence" in container.metadata["comment"]
+
+
+LONG = "a title, and on it goes " * 1000
+
+
+@pytest.mark.parametrize(
+    ("tags", "chapters"),
+    [
+        ({"title": LONG, "comment": LONG, "artist": LONG}, [(0, 1, LONG), (1, 3, "ü" * 12_000)]),
+        ({f"tag{n}": "text" for n in range(300)} | {"x" * 300: "y"}, []),
+        ({"title": "line\nbreak"}, [(n / 1000, (n + 1) / 1000, f"c{n}") for n in range(2900)]),
+    ],
+)
+def test_words_of_any_length(
+    tags: dict[str, str], chapters: list[tuple], zoo: Callable, workspace: Path
+) -> None:
+    film = flashing_film(
+        workspace / "a.mkv", [], times=TIMES, audio=None, tags=tags, chapters=chapters
+    )
+    train(zoo, film, "mean")
+    for words in (("encode", "mean", "-o", "a.zoo"), ("reconstruct", "mean", "-o", "a.mp4")):
+        done = zoo(*words, "--film", film)
+        assert done.code == 0, done.err
+    said = open_container(workspace / "a.zoo").description
+    for name in ("title", "artist"):
+        if name in tags:
+            assert said.tags[name].startswith(tags[name][:10].split("\n")[0])
+    assert bool(said.chapters) == bool(chapters)
+    done = zoo("decode", "a.zoo", "-o", "b.mp4")
+    assert done.code == 0, done.err
+
+
+def test_words_that_no_header_holds_are_refused_before_the_work(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film)
+    monkeypatch.setattr("zoo.reconstruct.archive.container.LARGEST_HEADER", 2000)
+    monkeypatch.setattr("zoo.reconstruct.archive.encode._latents", None)
+    done = zoo("encode", "vae", "--film", film, "-o", "a.zoo")
+    assert done.code == 2 and "shorten them in the source" in done.err
+    assert not Path("a.zoo").exists()

@@ -1,1 +1,0 @@
-"""A trained model for other programs: its networks as graphs, and a folder to publish."""

@@ -1,1 +1,0 @@
-"""Ways through latent space, drawn: between moments of a film, from a prior, and adrift."""

@@ -1,0 +1,373 @@
+"""The `.zoo` file itself: safetensors, sealed by a hash over every byte, read without trust.
+
+The header is read and the seal checked before anything else, so that a file that was cut short,
+damaged or is of another kind ends in one line. Nothing is taken into memory by a size that a file
+merely claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+from safetensors import SafetensorError, safe_open
+
+from zoo.base.errors import BadInput, ZooError
+from zoo.base.frame_size import FrameSize
+from zoo.base.text import one_line
+from zoo.base.workspace import written_aside
+from zoo.reconstruct.archive.description import (
+    READ_VERSIONS,
+    TICKS,
+    Description,
+    ends_of,
+    unpack_ticks,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+KEY = "film_zoo"
+"""The one entry of the header's metadata: a `Description` as JSON."""
+DECODER = "decoder."
+"""Begins the names of the decoder's tensors."""
+LARGEST_HEADER = 8 << 20
+LARGEST_PART = 512 << 20
+"""Bytes of a part but the sound and the decoder; hours of film take some tens of megabytes."""
+_UNSEALED = b"0" * 64
+# The description is JSON in a JSON string: its quotation marks are escaped.
+_SEAL = re.compile(rb'\\"content_sha256\\":\\"([0-9a-f]{64})\\"')
+_AT_ONCE = 1 << 20
+
+Bytes = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a film file besides its words."""
+
+    latents: Bytes
+    """Levels as `zoo.evaluation.latents` codes them."""
+    lowest: Numbers
+    """(L,), the number that level 0 stands for."""
+    step: Numbers
+    """(L,), from one level to the next."""
+    times: Bytes | None
+    """Coded time codes; None where the rate is constant."""
+    sound: Bytes | None
+    """A whole MP4 with one track of sound."""
+
+
+LARGEST_LEVELS = 2 << 30
+"""Bytes of levels, before they are coded."""
+
+
+def most_levels(packed: int) -> int:
+    """How many bytes of levels so many bytes may stand for: more is refused before it is decoded.
+
+    Latents that never change take next to nothing, so that no ratio alone would do.
+    """
+    return min(LARGEST_LEVELS, max(256 << 20, 64 * packed))
+
+
+def write_container(
+    path: Path, description: Description, content: Content, decoder: Mapping[str, Tensor]
+) -> None:
+    """Write a film file, whole or not at all. The same content makes the same bytes.
+
+    Raises ZooError, with nothing written, where it is larger than such a file may be when it is
+    read.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    arrays = {name: array for name, array in vars(content).items() if array is not None}
+    for name, array in arrays.items():
+        if name != "sound" and array.nbytes > LARGEST_PART:
+            raise _too_long(path, f"its {name} take {array.nbytes:,} bytes")
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
+    said = _as_json(description)
+    with written_aside(path) as aside:
+        save_file(tensors, aside, {KEY: said})
+        with aside.open("rb") as file:
+            if (length := int.from_bytes(file.read(8), "little")) > LARGEST_HEADER:
+                raise _too_long(path, f"its description takes {length:,} bytes")
+        header, place = _sealed_header(aside)
+        digest = _digest(aside, header, place)
+        with aside.open("r+b") as file:
+            file.seek(8 + place)
+            file.write(digest.encode())
+
+
+def _too_long(path: Path, why: str) -> ZooError:
+    return ZooError(f"{path}: this film does not fit into one file: {why}; encode a part of it")
+
+
+def check_words(description: Description, film: str) -> None:
+    """Raise BadInput if a description would not leave room for tensors in a header."""
+    taken = len(json.dumps(_as_json(description)))
+    if taken > LARGEST_HEADER // 2:
+        raise BadInput(
+            f"the tags and chapters of {film} take {taken:,} bytes; a film file has room for "
+            f"{LARGEST_HEADER // 2:,}: shorten them in the source"
+        )
+
+
+def _as_json(description: Description) -> str:
+    return json.dumps(description.plain(), separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A film file whose seal was found whole."""
+
+    path: Path
+    description: Description
+    sizes: Mapping[str, int]
+    """Bytes of every tensor by name."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    @property
+    def decoder_names(self) -> list[str]:
+        """Names of the decoder's tensors, as the model calls them; none where it is not inside."""
+        return [name.removeprefix(DECODER) for name in self.sizes if name.startswith(DECODER)]
+
+    def content(self) -> Content:
+        """Read all but the decoder; raises BadInput where the parts do not fit one another."""
+        with _opened(self.path, "numpy") as file:
+
+            def array(name: str, kind: type[Any]) -> Any:
+                if name not in self.sizes:
+                    raise BadInput(f"{self.path} holds no {name}")
+                if name != "sound" and self.sizes[name] > LARGEST_PART:
+                    raise BadInput(f"{self.path}: {name} takes {self.sizes[name]:,} bytes")
+                part = file.get_slice(name)
+                if part.get_dtype() != {np.uint8: "U8", np.float32: "F32"}[kind] or (
+                    len(part.get_shape()) != 1
+                ):
+                    raise BadInput(f"{self.path}: {name} is not what it should be")
+                return file.get_tensor(name)
+
+            lowest, step = array("lowest", np.float32), array("step", np.float32)
+            numbers = 1
+            for side in self.description.latent.shape:
+                numbers *= side
+            if not lowest.shape == step.shape == (numbers,):
+                raise BadInput(f"{self.path}: its scale does not fit its latents")
+            if not (np.isfinite(lowest).all() and np.isfinite(step).all() and (step >= 0).all()):
+                raise BadInput(f"{self.path}: its scale is not finite")
+            if (self.description.sound is None) != ("sound" not in self.sizes):
+                raise BadInput(f"{self.path}: its sound is not what it says of it")
+            return Content(
+                array("latents", np.uint8),
+                lowest,
+                step,
+                array("times", np.uint8) if "times" in self.sizes else None,
+                array("sound", np.uint8) if "sound" in self.sizes else None,
+            )
+
+    def decoder(self, device: str) -> dict[str, Tensor]:
+        """The decoder's tensors by the names that the model has for them."""
+        with _opened(self.path, "pt", device) as file:
+            return {name: file.get_tensor(DECODER + name) for name in self.decoder_names}
+
+
+def open_container(path: Path) -> Container:
+    """Open a film file.
+
+    Raises BadInput in one line if it is no film file, of another version, or not whole.
+    """
+    header, place = _sealed_header(path)
+    if _digest(path, header, place) != header[place : place + 64].decode():
+        raise BadInput(f"{path} is damaged: its content does not match its hash")
+    with _opened(path, "numpy") as file:
+        said = (file.metadata() or {}).get(KEY, "")
+        sizes = {name: _size_of(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+    return Container(path, _description(path, said), sizes)
+
+
+def _description(path: Path, said: str) -> Description:
+    try:
+        version = pydantic.TypeAdapter(dict[str, Any]).validate_json(said).get("schema_version")
+        if version not in READ_VERSIONS:
+            raise BadInput(
+                f"{path} is a film file of version {one_line(str(version), 20)}; this film-zoo "
+                f"reads versions {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
+            )
+        return Description.model_validate_json(said)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = one_line(".".join(str(part) for part in first["loc"]) or "its description", 100)
+        raise BadInput(f"{path} cannot be read: {where}: {first['msg'][:300]}") from None
+
+
+def _sealed_header(path: Path) -> tuple[bytes, int]:
+    """The header, JSON without the eight bytes of its length, and where in it the hash stands."""
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is no file")
+    try:
+        with path.open("rb") as file:
+            whole = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if whole < 8 or not 2 <= length <= min(LARGEST_HEADER, whole - 8):
+                raise BadInput(
+                    f"{path} is no film file, or not all of one: `zoo encode` writes "
+                    "one, and `zoo films info` looks into a video"
+                )
+            header = file.read(length)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    places = [match.start(1) for match in _SEAL.finditer(header)]
+    if len(places) != 1 or f'"{KEY}"'.encode() not in header:
+        raise BadInput(
+            f"{path} is no film file: `zoo encode` writes one, and "
+            "`zoo films info` looks into a video"
+        )
+    return header, places[0]
+
+
+def _digest(path: Path, header: bytes, place: int) -> str:
+    """SHA-256 of the file with zeros where its hash stands."""
+    unsealed = header[:place] + _UNSEALED + header[place + 64 :]
+    hashed = hashlib.sha256(len(header).to_bytes(8, "little") + unsealed)
+    with path.open("rb") as file:
+        file.seek(8 + len(header))
+        for piece in _pieces(file):
+            hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _pieces(file: Any) -> Iterable[bytes]:
+    while piece := file.read(_AT_ONCE):
+        yield piece
+
+
+def _size_of(part: Any) -> int:
+    bits = {"BOOL": 8, "BF16": 16}.get(part.get_dtype()) or int(
+        re.sub(r"^[A-Z]+(\d+).*$", r"\1", part.get_dtype())
+    )
+    count = 1
+    for side in part.get_shape():
+        count *= side
+    return count * bits // 8
+
+
+@contextmanager
+def _opened(path: Path, framework: str, device: str = "cpu") -> Iterator[Any]:
+    try:
+        with safe_open(path, framework, device=device) as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from None
+
+
+class Facts(pydantic.BaseModel):
+    """Sizes in bytes; rates are those of the file as a whole, and of its latents alone."""
+
+    film: str
+    title: str
+    licence: str | None
+    model: str
+    origin: str
+    """Package and version that brought the model."""
+    trained_on: str
+    run: str
+    weights: str
+    """Fingerprint of the network's weights."""
+    size: str
+    frames: int
+    seconds: float
+    frames_per_second: float
+    numbers: int
+    """Numbers a frame."""
+    bits: int
+    """Bits a number."""
+    bytes: int
+    header_bytes: int
+    """The description, and the names and sizes of all parts."""
+    latent_bytes: int
+    scale_bytes: int
+    time_bytes: int
+    decoder_bytes: int | None
+    """Null where the decoder is not inside."""
+    bytes_with_decoder: int | None
+    """Of the file and the decoder it needs; null where nobody says how large that is."""
+    sound_bytes: int | None
+    sound: str | None
+    bytes_per_frame: float
+    latent_bytes_per_frame: float
+    kilobits_per_second: float
+    latent_kilobits_per_second: float
+    source_bytes: int
+    share_of_source: float | None
+    """`bytes_with_decoder` over the source's files, sound included; null where one is not known."""
+    share_of_raw: float | None
+    """The same over the frames as the network saw them, three bytes a pixel."""
+
+
+def facts(container: Container) -> Facts:
+    """Count up an open film file; raises BadInput where its parts do not fit one another."""
+    said, sizes = container.description, container.sizes
+    film, config = said.film, said.model.config
+    content = container.content()
+    packed = None if content.times is None else content.times.tobytes()
+    ticks = unpack_ticks(packed, film.frames, film.fps, film.first_tick)
+    seconds = ends_of(ticks, film.fps) - float(ticks[0]) / TICKS
+    whole, latents = container.size, sizes["latents"]
+    decoder = sum(size for name, size in sizes.items() if name.startswith(DECODER))
+    needed = said.model.decoder_bytes
+    with_decoder = whole if decoder else None if needed is None else whole + needed
+    raw = film.frames * FrameSize.parse(config.size).pixels * 3
+    return Facts(
+        film=film.name,
+        title=film.title,
+        licence=film.licence,
+        model=config.model,
+        origin=config.origin,
+        trained_on=config.film,
+        run=said.model.run,
+        weights=said.model.weights,
+        size=config.size,
+        frames=film.frames,
+        seconds=seconds,
+        frames_per_second=float(film.fps),
+        numbers=content.lowest.size,
+        bits=said.latent.bits,
+        bytes=whole,
+        header_bytes=whole - sum(sizes.values()),
+        latent_bytes=latents,
+        scale_bytes=sizes["lowest"] + sizes["step"],
+        time_bytes=sizes.get("times", 0),
+        decoder_bytes=decoder or None,
+        bytes_with_decoder=with_decoder,
+        sound_bytes=sizes.get("sound"),
+        sound=said.sound.told if said.sound else None,
+        bytes_per_frame=whole / film.frames,
+        latent_bytes_per_frame=latents / film.frames,
+        kilobits_per_second=whole * 8 / seconds / 1000,
+        latent_kilobits_per_second=latents * 8 / seconds / 1000,
+        source_bytes=film.source_bytes,
+        share_of_source=_share(with_decoder, film.source_bytes),
+        share_of_raw=_share(with_decoder, raw),
+    )
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    return part / whole if part is not None and whole else None

@@ -1,0 +1,199 @@
+"""What a `.zoo` file says of its film: a typed, versioned description, and packed time codes."""
+
+from __future__ import annotations
+
+import lzma
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
+from zoo.api.sampling import LARGEST, FilmSamples, Sampling
+from zoo.base.errors import BadInput
+from zoo.films.time_code import FrameTimes
+from zoo.training.run_folder import FilmName, TrainingConfig
+
+SCHEMA_VERSION: Literal[3] = 3
+READ_VERSIONS = (1, 2, 3)
+"""Version 1 does not say how large the decoder is; only version 3 has codes and windows."""
+TICKS: Literal[120_000] = 120_000
+"""Ticks a second of its clock: every usual rate, also 24000/1001, is whole in it."""
+MOST_FRAMES = 1 << 24
+"""More than a week at 25 frames a second."""
+_MOST_RATE = 1_001_000
+
+LONGEST_TEXT = 10_000
+Text = Annotated[str, pydantic.Field(max_length=LONGEST_TEXT)]
+Digest = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+Seconds = Annotated[float, pydantic.Field(ge=0, le=1e7)]
+
+
+class _Typed(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FilmPart(_Typed):
+    """The film that was encoded."""
+
+    name: FilmName
+    title: Text
+    licence: Text | None
+    source: Text
+    """Names of the files it came from, for people."""
+    source_bytes: int = pydantic.Field(ge=0)
+    """What those files take."""
+    fingerprint: Text
+    frames: int = pydantic.Field(ge=1, le=MOST_FRAMES)
+    rate: tuple[
+        Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
+        Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
+    ]
+    """Frames a second as a fraction, the mean where the rate varies."""
+    first_tick: int = pydantic.Field(ge=0, le=1 << 50)
+    """When the first frame is shown."""
+    ticks_a_second: Literal[120_000] = TICKS
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second."""
+        return Fraction(*self.rate)
+
+
+class LatentPart(_Typed):
+    """The numbers a frame became."""
+
+    shape: tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...] = pydantic.Field(
+        max_length=8
+    )
+    """Of one latent as the model gives it."""
+    bits: int = pydantic.Field(ge=1, le=24)
+    """Bits a number: 8 at most, unless it is a code."""
+    codes: int | None = pydantic.Field(default=None, ge=1, le=MOST_CODES)
+    """How many codes there are, from 0 up; None where numbers are rounded on a scale."""
+    window: int = pydantic.Field(default=1, ge=1, le=LARGEST)
+    """Frames that share a latent."""
+    shots: list[Annotated[int, pydantic.Field(ge=1, le=MOST_FRAMES)]] = pydantic.Field(
+        default=[], max_length=MOST_FRAMES
+    )
+    """Frames in each shot, with a window: no latent reaches over a cut. Empty without one."""
+
+    @pydantic.model_validator(mode="after")
+    def _bits_fit(self) -> Self:
+        if self.codes is None and self.bits > BITS:
+            raise ValueError(f"numbers that are no codes have {BITS} bits at most")
+        if self.codes is not None and self.bits != code_bits(self.codes):
+            raise ValueError(f"{self.codes:,} codes do not take {self.bits} bits")
+        return self
+
+    def samples(self, frames: int) -> FilmSamples:
+        """The samples of a film of so many frames; raises ValueError if its shots have others."""
+        if (self.window == 1) != (not self.shots) or (self.shots and sum(self.shots) != frames):
+            raise ValueError("its shots do not fit its frames")
+        return FilmSamples.of(Sampling(self.window), self.shots or [frames])
+
+
+class ModelPart(_Typed):
+    """The network that draws the film."""
+
+    run: Text
+    """Name of the run below `runs/` that the film was encoded with."""
+    config: TrainingConfig
+    """Model, options, frame size and training, as in the run's `run.json`."""
+    weights: Digest
+    """SHA-256 over the names, types, shapes and values of all its weights."""
+    decoder_bytes: int | None = pydantic.Field(default=None, ge=0)
+    """What the weights take that drawing needs, wherever they are; None where it is not said."""
+
+
+class SoundPart(_Typed):
+    """The sound that is in the file."""
+
+    codec: Text
+    told: Text
+    """How it came here, in a line."""
+
+
+class ChapterPart(_Typed):
+    """A named stretch of the film, in seconds."""
+
+    start: Seconds
+    stop: Seconds
+    title: Text
+
+
+class Description(_Typed):
+    """Everything that a film file says in words."""
+
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    made_by: Text
+    film: FilmPart
+    latent: LatentPart
+    model: ModelPart
+    sound: SoundPart | None
+    tags: dict[Text, Text] = pydantic.Field(max_length=100)
+    """Tags of the video that is drawn from it: title, comment and so on."""
+    chapters: list[ChapterPart] = pydantic.Field(max_length=10_000)
+    content_sha256: Digest = "0" * 64
+    """Over the whole file, with zeros in place of these 64 digits."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON would have it."""
+        return self.model_dump(mode="json")
+
+
+Ticks = npt.NDArray[np.int64]
+
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
+_LONGEST = 1 << 34
+"""Ticks from one frame to the next: more than a day."""
+
+
+def steady_ticks(frames: int, rate: Fraction, first: int) -> Ticks:
+    """Ticks of frames that follow one another at a rate (N,), each rounded to the nearest."""
+    numbers = np.arange(frames, dtype=np.int64) * (TICKS * rate.denominator)
+    return first + (2 * numbers + rate.numerator) // (2 * rate.numerator)
+
+
+def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
+    """Code ascending ticks (N,); None where the first and the rate say them all.
+
+    Else the steps between them, as 64-bit whole numbers, by LZMA. Raises ValueError where ticks do
+    not ascend, or by more than a day.
+    """
+    steps = np.diff(ticks)
+    if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
+        raise ValueError("time codes ascend, by less than a day each")
+    if np.array_equal(ticks, steady_ticks(len(ticks), rate, int(ticks[0]))):
+        return None
+    return lzma.compress(steps.astype("<u8").tobytes(), lzma.FORMAT_RAW, filters=_FILTERS)
+
+
+def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) -> Ticks:
+    """The ticks again: (N,). Raises BadInput where the bytes do not hold exactly that many."""
+    if packed is None:
+        return steady_ticks(frames, rate, first)
+    wanted = 8 * (frames - 1)
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+    try:
+        flat = decoder.decompress(packed, max_length=wanted + 1)
+    except (lzma.LZMAError, EOFError):
+        raise BadInput("the time codes are damaged") from None
+    if len(flat) != wanted:
+        raise BadInput(f"the time codes are not those of {frames:,} frames")
+    steps = np.frombuffer(flat, dtype="<u8")
+    if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
+        raise BadInput("the time codes do not ascend")
+    return first + np.concatenate([[0], np.cumsum(steps.astype(np.int64))])
+
+
+def ends_of(ticks: Ticks, rate: Fraction) -> float:
+    """When the last frame's time is over, in seconds: it is shown as long as most are.
+
+    A single frame is shown for one period of the rate.
+    """
+    if len(ticks) < 2:
+        return float(ticks[0]) / TICKS + float(1 / rate)
+    return FrameTimes.of(ticks / TICKS).ends
