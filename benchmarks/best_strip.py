@@ -59,8 +59,7 @@ def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
     spec = latent_spec(model)
     if spec.codes is None:
         quantiser = Quantiser.spanning(encode_film(model, film, frames.device).numbers)
-        levels = quantiser.levels(latent.flatten(1))
-        latent = quantiser.numbers(levels).unflatten(1, latent.shape[1:])
+        latent = quantiser.round_trip(latent)
     return as_shown(model.decode(latent))
 
 

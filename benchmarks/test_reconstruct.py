@@ -24,16 +24,16 @@ from av.video.stream import VideoStream
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.watch import batches, encode_film, film_batch
+from zoo.evaluation.watch import batches, encode_film
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.reconstruct.reconstruct_film import Redrawn, reconstruct, stretch_of
-from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
+from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.frame_conversion import Scaler
-from zoo.reconstruct.video.mp4_writer import Coding, video_file
+from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
 SIZE = FrameSize(128, 72)
@@ -41,12 +41,12 @@ FRAMES = 640
 ROUNDS = 3
 CASES = {"network-slowest": (32, 1), "encoder-slowest": (8, 3)}
 """The network's width, and how many times larger the video is than the frames."""
-Case = tuple[FilmEntry, Film, Redrawn, FrameSize]
+Case = tuple[FilmEntry, Film, Reconstruction, FrameSize]
 
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -> Iterator[Case]:
-    """A film of a clip over and over, with eyes that were never trained, as wide as the case."""
+    """A film of a clip over and over, with a model that was never trained, as wide as the case."""
     width, times = CASES[request.param]
     entry = FilmEntry("film", (_looped(tmp_path / "film.mp4"),), crop="none")
     film = open_film(entry, SIZE, Workspace(tmp_path))
@@ -60,8 +60,13 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -
         model="ae", origin="", options={}, film="film", film_fingerprint=film.fingerprint,
         size=str(SIZE), budget="", batch=1, seed=0, precision="32-true",
     )  # fmt: skip
-    eyes = Eyes(model, quantiser, RunFolder(tmp_path), config, device)
-    yield entry, film, Redrawn(film, "ae", eyes), FrameSize(*(times * side for side in SIZE))
+    trained = TrainedModel(model, quantiser, RunFolder(tmp_path), config, device)
+    yield (
+        entry,
+        film,
+        Reconstruction(film, "ae", trained),
+        FrameSize(*(times * side for side in SIZE)),
+    )
     torch.set_num_threads(threads)
 
 
@@ -96,10 +101,9 @@ def test_a_reconstruction_against_its_slowest_part(
     benchmark: Any, case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry, film, panel, size = case
-    device = panel.eyes.device
-    held = [film_batch(film, span, device) for span in batches(film)]
+    held = [panel.read(span) for span in batches(film)]
     scaler = Scaler(SIZE, size)
-    pictures = [picture for batch in held for picture in panel.draw(batch)]
+    pictures = [picture for batch in held for picture in panel.decode(batch)]
 
     def read() -> None:
         for span in batches(film):
@@ -107,16 +111,17 @@ def test_a_reconstruction_against_its_slowest_part(
 
     def network() -> None:
         for batch in held:
-            panel.draw(batch)
+            panel.decode(batch)
 
     def encode() -> None:
-        with video_file(tmp_path / "alone.mp4", size, film.fps, coding=Coding()) as video:
+        path = tmp_path / "alone.mp4"
+        with video_file(path, size, film.fps, settings=EncoderSettings()) as video:
             for picture in pictures:
                 video.write(scaler(picture))
 
     def whole() -> None:
-        stretch = stretch_of(entry, film)
-        reconstruct(entry, [panel], stretch, tmp_path / "whole.mp4", size=size)
+        span = film_range(entry, film)
+        reconstruct(entry, [panel], span, tmp_path / "whole.mp4", size=size)
 
     parts = {"reading": read, "network": network, "encoding": encode}
     works = {**parts, "whole": whole}

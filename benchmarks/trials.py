@@ -121,7 +121,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     drawn = np.empty(film.store.array.shape, dtype=np.uint8)
     with torch.inference_mode():
         for indices in batches(film):
-            shown = as_shown(model.decode(latents.restored(indices))) * 255
+            shown = as_shown(model.decode(latents.dequantised(indices))) * 255
             drawn[indices] = shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return Outcome(
         trial,
@@ -129,7 +129,7 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
         held_out=_means(scores, film.split.held_out),
         everywhere=_means(scores, np.arange(len(film))),
         spread=_spread(drawn) / _spread(film.store.array),
-        decoder_numbers=decoder_bytes(model, latents.restored(slice(0, 1))) // 4,
+        decoder_numbers=decoder_bytes(model, latents.dequantised(slice(0, 1))) // 4,
         bytes_per_frame=latents.bytes_per_frame,
     )
 

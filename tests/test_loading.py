@@ -40,7 +40,7 @@ def test_it_draws_what_zoo_reconstruct_draws(loaded: package.Loaded, workspace: 
     drawn = loaded.reconstruct(frames)
     assert drawn.dtype == np.uint8 and drawn.shape == (75, 48, 64, 3)
     assert np.array_equal(drawn, wanted)
-    assert np.array_equal(loaded.decode(loaded.latents().restored(slice(None))), wanted)
+    assert np.array_equal(loaded.decode(loaded.latents().dequantised(slice(None))), wanted)
 
 
 def test_every_form_of_frames_gives_the_same_latents(loaded: package.Loaded) -> None:
@@ -73,7 +73,7 @@ def test_quantised_latents_lie_on_the_scale(loaded: package.Loaded) -> None:
 def test_another_film_at_the_model_s_size(loaded: package.Loaded) -> None:
     latents = loaded.latents("carphone")
     assert latents.levels.shape[1] == 4 and len(latents.levels) == 120
-    assert loaded.decode(latents.restored(slice(0, 2))).shape == (2, 48, 64, 3)
+    assert loaded.decode(latents.dequantised(slice(0, 2))).shape == (2, 48, 64, 3)
 
 
 @pytest.mark.parametrize(

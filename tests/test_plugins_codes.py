@@ -18,7 +18,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.plugins.entry_points import PluginFile
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.decode import FilmFile
+from zoo.reconstruct.archive.decode import ZooFile
 from zoo.testing import conformance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -63,7 +63,7 @@ def test_the_whole_way(zoo: Callable, workspace: Path, model: str) -> None:
     assert torch.allclose(latents, loaded.encode(frames), atol=1e-3)
     if model == "vqvae":
         codes = loaded.network.encode(given).flatten(1)
-        stored = FilmFile.open(Path("film.zoo")).latents.restored(slice(0, 4))
+        stored = ZooFile.open(Path("film.zoo")).latents.dequantised(slice(0, 4))
         assert torch.equal(stored.flatten(1), codes) and codes.unique().numel() > 1
         (log,) = (workspace / "runs").glob("*/vqvae/*/log.jsonl")
         last = json.loads(log.read_text().splitlines()[-1])

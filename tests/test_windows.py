@@ -19,7 +19,7 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges, samples_of
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
+from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.report.plugin_sections import section_registry
 
 MODELS = """
@@ -122,9 +122,9 @@ def test_frames_come_back_as_they_were(
     run(zoo, "encode", model, "--film", film, "--holdout", "0", "-o", "film.zoo")
     run(zoo, "encode", model, "--film", film, "--holdout", "0", "-o", "own.zoo", "--with-decoder")
     for name in ("film.zoo", "own.zoo"):
-        file = FilmFile.open(workspace / name)
-        eyes = eyes_of(file, Workspace(workspace), torch.device("cpu"), print)
-        assert np.array_equal(np.stack(list(pictures(file, eyes))), frames)
+        file = ZooFile.open(workspace / name)
+        trained = find_decoder(file, Workspace(workspace), torch.device("cpu"), print)
+        assert np.array_equal(np.stack(list(decoded_frames(file, trained))), frames)
     if len(loaded.film.shots) == 1:
         assert np.array_equal(loaded.reconstruct(frames), frames)
     run(zoo, "decode", "film.zoo", "-o", "again.mp4")
@@ -144,7 +144,7 @@ def test_every_verb(zoo: Callable, workspace: Path, model: str) -> None:
         config, device = loaded.config, torch.device("cpu")
         evaluated_on = loaded.film
         record = evaluate(
-            Workspace(workspace), loaded.eyes.folder, config, evaluated_on, judges, device
+            Workspace(workspace), loaded.trained.folder, config, evaluated_on, judges, device
         )
         assert record.status == "ok" and record.latent is not None
         assert len(loaded.latents().levels) == len(samples_of(evaluated_on, loaded.network))

@@ -9,11 +9,11 @@ from PIL import Image
 
 from benchmarks.gpu.material import (
     architectures,
-    eyes_of,
     ingested,
     longest_film,
     part_of,
     settings,
+    trained_model_of,
 )
 from benchmarks.gpu.worker import Here, Work
 from zoo.base.errors import ZooError
@@ -24,9 +24,15 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.reconstruct.reconstruct_film import Original, Panel, Redrawn, reconstruct, stretch_of
-from zoo.reconstruct.trained_model import Eyes
-from zoo.reconstruct.video.mp4_writer import Coding
+from zoo.reconstruct.reconstruct_film import (
+    Original,
+    Panel,
+    Reconstruction,
+    film_range,
+    reconstruct,
+)
+from zoo.reconstruct.trained_model import TrainedModel
+from zoo.reconstruct.video.mp4_writer import EncoderSettings
 from zoo.training.jobs import ensure_trained
 
 MODELS = ("vaegan", "perceptual", "best")
@@ -88,15 +94,15 @@ def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
         record = evaluate(workspace, folder, config, film, judges, here.device)
         result.scores = _means(record)
         result.coded_bytes = record.latent.coded_bytes if record.latent else None
-        eyes = eyes_of(here, folder, config)
+        trained = trained_model_of(here, folder, config)
         out = here.setup.out
         result.record = _named(name, "json")
         write_json(out / result.record, record)
         here.save()
         result.strip = _named(name, "webp")
-        draw_strip(out / result.strip, film, eyes)
+        draw_strip(out / result.strip, film, trained)
         here.save()
-        write_video(out / _named(name, "mp4"), entry, film, eyes)
+        write_video(out / _named(name, "mp4"), entry, film, trained)
         result.video = _named(name, "mp4")
 
     return trained
@@ -116,32 +122,32 @@ def _means(record: Record) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def draw_strip(path: Path, film: Film, eyes: Eyes) -> None:
+def draw_strip(path: Path, film: Film, trained: TrainedModel) -> None:
     """Draw frames spread over a film, and below each its reconstruction from 8-bit latents."""
     chosen = np.linspace(0, len(film) - 1, 2 * COLUMNS + 1).round().astype(int)[1::2]
-    panels: list[Panel] = [Original(film), Redrawn(film, eyes.config.model, eyes)]
+    panels: list[Panel] = [Original(film), Reconstruction(film, trained.config.model, trained)]
     rows = []
     for panel in panels:
-        frames = [panel.draw(panel.read(slice(at, at + 1)))[0] for at in chosen.tolist()]
+        frames = [panel.decode(panel.read(slice(at, at + 1)))[0] for at in chosen.tolist()]
         rows.append(np.concatenate(frames, axis=1))
     with written_aside(path) as aside:
         Image.fromarray(np.concatenate(rows)).save(aside, format="WEBP", quality=QUALITY)
 
 
-def write_video(path: Path, entry: FilmEntry, film: Film, eyes: Eyes) -> None:
+def write_video(path: Path, entry: FilmEntry, film: Film, trained: TrainedModel) -> None:
     """Write some seconds from the middle, original beside reconstruction, small enough."""
     begin, end = float(film.time_codes[0]), float(film.times.ends)
     middle = (begin + end) / 2
-    stretch = stretch_of(
+    span = film_range(
         entry,
         film,
         max(begin, middle - VIDEO_SECONDS / 2),
         min(end, middle + VIDEO_SECONDS / 2),
     )
-    panels: list[Panel] = [Original(film), Redrawn(film, eyes.config.model, eyes)]
+    panels: list[Panel] = [Original(film), Reconstruction(film, trained.config.model, trained)]
     path.parent.mkdir(parents=True, exist_ok=True)
     for crf in COARSER:
-        reconstruct(entry, panels, stretch, path, coding=Coding("libx264", crf))
+        reconstruct(entry, panels, span, path, settings=EncoderSettings("libx264", crf))
         if path.stat().st_size <= LARGEST:
             return
     path.unlink()

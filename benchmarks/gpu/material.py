@@ -16,7 +16,7 @@ from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.source import Source
 from zoo.plugins.registry import registry
-from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.trained_model import TrainedModel
 from zoo.training.jobs import Settings, load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
@@ -75,9 +75,9 @@ def ingested(here: Here, entry: FilmEntry, size: FrameSize) -> Film:
     return open_film(entry, size, Workspace(here.work))
 
 
-def eyes_of(here: Here, folder: RunFolder, config: TrainingConfig) -> Eyes:
+def trained_model_of(here: Here, folder: RunFolder, config: TrainingConfig) -> TrainedModel:
     """The network of a run that was evaluated, with the scale of its latents."""
     model = load_model(folder, config, here.device)
     path = folder.evaluation(config.film) / LATENTS
-    scale = latents_file.load(path, config.film_fingerprint, here.device).quantiser
-    return Eyes(model, scale, folder, config, here.device)
+    scale = latents_file.load_latents(path, config.film_fingerprint, here.device).quantiser
+    return TrainedModel(model, scale, folder, config, here.device)

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from benchmarks.gpu.material import (
     architectures,
-    eyes_of,
     ingested,
     longest_film,
     part_of,
     settings,
+    trained_model_of,
 )
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work, told
@@ -31,7 +31,7 @@ from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
-from zoo.reconstruct.reconstruct_film import Redrawn, reconstruct, stretch_of
+from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
 from zoo.training.engine import train
 from zoo.training.feed import FrameFeed
 from zoo.training.ranks import launch
@@ -228,6 +228,6 @@ def _difference(one: Path, other: Path) -> float:
 def write_video(trial: Trial, folder: RunFolder, config: TrainingConfig) -> int:
     """Reconstruct the film as a video; returns its frames."""
     film = trial.film("quick")
-    panel = Redrawn(film, config.model, eyes_of(trial.here, folder, config))
+    panel = Reconstruction(film, config.model, trained_model_of(trial.here, folder, config))
     path = trial.here.work / f"{config.model}.mp4"
-    return reconstruct(trial.entry, [panel], stretch_of(trial.entry, film), path).frames
+    return reconstruct(trial.entry, [panel], film_range(trial.entry, film), path).frames

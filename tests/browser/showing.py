@@ -59,6 +59,6 @@ def shown_results(folder: Path) -> Results:
 
 
 def write_film(path: Path, frames: Iterable[npt.NDArray[np.uint8]]) -> None:
-    with video_file(path, SIZE, RATE, coding=Stepping(crf=16, preset="ultrafast")) as video:
+    with video_file(path, SIZE, RATE, settings=Stepping(crf=16, preset="ultrafast")) as video:
         for frame in frames:
             video.write(frame)

@@ -21,7 +21,7 @@ from tests.golden.make import EXPECTED, FILM, MODEL, settle
 from zoo.base.errors import BadInput
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
-from zoo.evaluation.latents import Latents, Quantiser, unpack
+from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.evaluation.watch import drawn
 from zoo.films.store import FrameStore, Manifest
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
@@ -88,9 +88,9 @@ def test_a_run_draws_what_it_drew(golden: Path, loaded: Loaded) -> None:
 def test_a_record_holds_the_scores_of_what_its_run_draws(golden: Path, loaded: Loaded) -> None:
     record = read_json(only(golden, "runs/*/*/*/evaluation/*/record.json"), Record)
     frames = loaded.film.store.array
-    kept = loaded.eyes.kept(loaded.film)
+    kept = loaded.trained.saved_latents(loaded.film)
     assert kept is not None
-    again = loaded.eyes.draw(kept).astype(float)
+    again = loaded.trained.decode(kept).astype(float)
     error = ((again - frames) ** 2).mean(axis=(1, 2, 3))
     psnr = 10 * np.log10(255**2 / error)
     seen = psnr[loaded.film.split.seen].mean()
@@ -105,12 +105,12 @@ def test_a_film_file_draws_what_its_run_drew(golden: Path, loaded: Loaded) -> No
     quantiser = Quantiser(
         torch.tensor(content.lowest), torch.tensor(content.step), said.latent.bits
     )
-    levels = unpack(content.latents.tobytes(), said.film.frames, content.lowest.size)
+    levels = unpack_levels(content.latents.tobytes(), said.film.frames, content.lowest.size)
     latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser, len(levels))
-    again = drawn(loaded.eyes.model, latents.restored(slice(None)))
-    kept = loaded.eyes.kept(loaded.film)
+    again = drawn(loaded.trained.model, latents.dequantised(slice(None)))
+    kept = loaded.trained.saved_latents(loaded.film)
     assert kept is not None
-    assert apart(again, loaded.eyes.draw(kept)) <= 1
+    assert apart(again, loaded.trained.decode(kept)) <= 1
     assert said.film.frames == len(loaded.film)
 
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_another_format_is_refused_by_name(golden: Path, loaded:
 
     path = golden / "checkpoint.safetensors"
     save_file({"x": np.zeros(1)}, path, {"format": "film-zoo checkpoint 0"})
-    step = TrainingStep(loaded.eyes.model, launch(torch.device("cpu"), "32-true", 4))
+    step = TrainingStep(loaded.trained.model, launch(torch.device("cpu"), "32-true", 4))
     with pytest.raises(BadInput, match="is a 'film-zoo checkpoint 0'; this film-zoo reads"):
         load_checkpoint(path, step)
 

@@ -29,9 +29,9 @@ from zoo.films.settings import IngestSettings
 from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
 from zoo.films.survey import look_at
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
-from zoo.reconstruct.archive.container import _digest, _sealed_header, facts, open_container
-from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
-from zoo.reconstruct.hub import SCALE, read_folder
+from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
+from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
+from zoo.reconstruct.hub import SCALE, load_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
@@ -109,8 +109,8 @@ def times(path: Path) -> object:
 
 
 def load_latents(path: Path) -> object:
-    found = latents.load(path, "f" * 64, CPU)
-    return found.restored(slice(0, 2))
+    found = latents.load_latents(path, "f" * 64, CPU)
+    return found.dequantised(slice(0, 2))
 
 
 def weights(path: Path) -> object:
@@ -129,7 +129,7 @@ def published(path: Path) -> object:
         (folder / "run.json").write_bytes(seeds.text("run.json"))
         save_weights(folder / "weights.safetensors", seeds.model())  # type: ignore[arg-type]
     _put(path, folder / SCALE)
-    return read_folder(folder, CPU)
+    return load_folder(folder, CPU)
 
 
 def film_file(path: Path) -> object:
@@ -142,10 +142,10 @@ def film_file(path: Path) -> object:
         data = bytearray(path.read_bytes())
         data[8 + place : 8 + place + 64] = _digest(path, header, place).encode()
         path.write_bytes(data)
-    facts(open_container(path))
-    film = FilmFile.open(path)
-    eyes = eyes_of(film, Workspace(path.parent), CPU, lambda line: None)
-    return sum(1 for _ in islice(pictures(film, eyes), 100))
+    summarise(open_container(path))
+    film = ZooFile.open(path)
+    trained = find_decoder(film, Workspace(path.parent), CPU, lambda line: None)
+    return sum(1 for _ in islice(decoded_frames(film, trained), 100))
 
 
 def video(path: Path) -> object:

@@ -16,13 +16,12 @@ from tests.films.making import drifting, encode
 from tests.report.synthetic_results import ENVIRONMENT, comparison
 from tests.report.synthetic_results import series as series_of
 from zoo.base.frame_size import FrameSize
-from zoo.evaluation.latents import Latents, Quantiser, pack
-from zoo.evaluation.latents import save as save_latents
+from zoo.evaluation.latents import Latents, Quantiser, pack_levels, save_latents
 from zoo.films.store import Damage, Manifest, SplitRecord
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Content, write_container
-from zoo.reconstruct.archive.decoder_weights import decoder_of, fingerprint
+from zoo.reconstruct.archive.decoder_weights import decoder_tensors_of, weights_fingerprint
 from zoo.reconstruct.archive.description import Description, FilmPart, LatentPart, ModelPart
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.ranks import launch
@@ -175,19 +174,19 @@ def film_file(folder: Path) -> bytes:
             fingerprint="f" * 64, frames=FRAMES, rate=(25, 1), first_tick=0,
         ),
         latent=LatentPart(shape=(4,), bits=8),
-        model=ModelPart(run="clip/ae/x", config=CONFIG, weights=fingerprint(weights)),
+        model=ModelPart(run="clip/ae/x", config=CONFIG, weights=weights_fingerprint(weights)),
         sound=None,
         tags={"title": "A clip"},
         chapters=[],
     )  # fmt: skip
     content = Content(
-        latents=np.frombuffer(pack(levels()), np.uint8),
+        latents=np.frombuffer(pack_levels(levels()), np.uint8),
         lowest=np.zeros(4, np.float32),
         step=np.full(4, 0.01, np.float32),
         times=None,
         sound=None,
     )
-    write_container(path, description, content, decoder_of(network, torch.zeros(2, 4)))
+    write_container(path, description, content, decoder_tensors_of(network, torch.zeros(2, 4)))
     return path.read_bytes()
 
 

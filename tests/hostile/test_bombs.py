@@ -30,7 +30,7 @@ from zoo.films.decode import FilmDecoder
 from zoo.films.settings import IngestSettings
 from zoo.films.source import Source
 from zoo.films.survey import look_at
-from zoo.reconstruct.hub import read_folder
+from zoo.reconstruct.hub import load_folder
 from zoo.report.write import write_report
 
 GIBI = 1 << 30
@@ -374,4 +374,4 @@ def test_a_published_folder_names_nothing_outside_itself(tmp_path: Path) -> None
         said = seeds.text("run.json").replace(b'"clip"', f'"{name}"'.encode())
         (folder / "run.json").write_bytes(said)
         with pytest.raises(BadInput, match=r"config\.film"):
-            read_folder(folder, CPU)
+            load_folder(folder, CPU)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.reconstruct.flashing_film import flashing_film
 from zoo.base.workspace import Workspace
-from zoo.reconstruct.reconstruct_film import Redrawn, pictures
+from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
 from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.training.runs import find_runs
 
@@ -35,5 +35,7 @@ def reconstructed(folder: Path, film: str) -> Iterator[Pixels]:
 
     (run,) = find_runs(Workspace(folder))
     loaded = zoo.load(run.model, film=film, workspace=folder, device="cpu")
-    for (picture,) in pictures([Redrawn(loaded.film, run.model, loaded.eyes)], 0, len(loaded.film)):
+    for (picture,) in stream_frames(
+        [Reconstruction(loaded.film, run.model, loaded.trained)], 0, len(loaded.film)
+    ):
         yield np.array(picture)

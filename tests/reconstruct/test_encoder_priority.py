@@ -13,7 +13,7 @@ from zoo.api.codec import CodingTerms
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import scene_as_film
 from zoo.doctor import video as doctor
-from zoo.reconstruct.video.mp4_writer import Coding, video_file
+from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getscheduler") or os.geteuid() != 0,
@@ -35,7 +35,9 @@ def real_time() -> list[str]:
 
 def test_writing_av1_as_root_leaves_all_threads_at_their_usual_priority(tmp_path: Path) -> None:
     size = FrameSize(64, 64)
-    with video_file(tmp_path / "film.mp4", size, 25, coding=Coding("libsvtav1")) as video:
+    with video_file(
+        tmp_path / "film.mp4", size, 25, settings=EncoderSettings("libsvtav1")
+    ) as video:
         for _ in range(4):
             video.write(np.zeros((64, 64, 3), np.uint8))
             assert not real_time()

@@ -128,7 +128,7 @@ def test_scores_of_the_record_stand_in_the_card(zoo: Callable, film: Path) -> No
     score = Summary(frames=3, mean=31.25, sd=1, lowest=30, highest=32)
     record = Record.model_construct(scores={"psnr": {"seen": score}})
     object.__setattr__(found, "record", record)
-    assert "| psnr | 31.2500 | n/a |" in card(found, loaded.eyes, entry, "me/flash")
+    assert "| psnr | 31.2500 | n/a |" in card(found, loaded.trained, entry, "me/flash")
 
 
 @pytest.mark.parametrize("repo", ["flash", "../me/flash", "me/fl ash", ""])
@@ -149,7 +149,7 @@ def test_a_hub_that_refuses_is_told_in_a_line(
     assert done.code == 1 and "me/flash cannot be pushed: no network here" in done.err
 
 
-def test_a_graph_that_draws_something_else_is_not_kept(
+def test_a_graph_that_computes_something_else_is_not_kept(
     film: Path, monkeypatch: pytest.MonkeyPatch, workspace: Path
 ) -> None:
     from zoo.reconstruct import export_graphs as graphs
@@ -159,7 +159,7 @@ def test_a_graph_that_draws_something_else_is_not_kept(
     monkeypatch.setattr(graphs, "_read_torch", lambda path: lambda given: given.new_zeros(1) + 9)
     frames = torch.rand(3, 3, 48, 64)
     with pytest.raises(ZooError, match="is not the same"):
-        graphs.export(loaded.eyes, frames, workspace / "made", "torch")
+        graphs.export_graphs(loaded.trained, frames, workspace / "made", "torch")
     assert not list((workspace / "made").glob("*.pt2"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zoo.base.errors import BadInput
-from zoo.reconstruct.find_run import run_of
+from zoo.reconstruct.find_run import finished_run
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run, Standing
 
@@ -40,7 +40,7 @@ RUNS = [
 def test_the_most_trained_and_of_equals_the_newest(
     model: str, film: str, trained_on: str | None, chosen: str
 ) -> None:
-    assert run_of(RUNS, model, film, trained_on).name == chosen
+    assert finished_run(RUNS, model, film, trained_on).name == chosen
 
 
 @pytest.mark.parametrize(
@@ -56,34 +56,34 @@ def test_the_most_trained_and_of_equals_the_newest(
 def test_what_a_run_was_trained_on_counts_more_than_what_that_is_called(
     same: dict[str, bool | None], chosen: str | None
 ) -> None:
-    def knows(run: Run) -> bool | None:
+    def trained_on_film(run: Run) -> bool | None:
         return same.get(run.name, False)
 
     if chosen is not None:
-        assert run_of(RUNS, "ae", "f", knows=knows).name == chosen
-        assert run_of(RUNS, "ae", "g", "f", knows=knows).name == chosen
+        assert finished_run(RUNS, "ae", "f", trained_on_film=trained_on_film).name == chosen
+        assert finished_run(RUNS, "ae", "g", "f", trained_on_film=trained_on_film).name == chosen
         return
     with pytest.raises(BadInput, match=r"trained on other frames than f has now.*zoo train.*--run"):
-        run_of(RUNS, "ae", "f", knows=knows)
+        finished_run(RUNS, "ae", "f", trained_on_film=trained_on_film)
 
 
 def test_a_film_that_is_called_otherwise_by_now_is_still_known() -> None:
-    found = run_of(RUNS, "vae", "renamed", knows=lambda run: run.film == "g")
+    found = finished_run(RUNS, "vae", "renamed", trained_on_film=lambda run: run.film == "g")
     assert found.name == "g/vae/a"
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("vae", "f"), "there is one on g, h: --trained-on g watches f with it"),
+        (("vae", "f"), "there is one on g, h: --trained-on g uses it for f"),
         (("vae", "f"), "or zoo train vae --film f"),
         (("ae", "g", "h"), "on h: zoo train ae --film h; there are runs of it on f"),
-        (("fsq", "f"), "f/fsq/a is stopped; zoo train fsq --film f goes on with it"),
+        (("fsq", "f"), "f/fsq/a is stopped; zoo train fsq --film f continues it"),
         (("best", "f"), "no finished run of best on f: zoo train best --film f"),
         (("best", "f", None, "./f.mp4"), "zoo train best --film ./f.mp4"),
     ],
 )
 def test_what_there_is_instead(words: tuple[str, ...], told: str) -> None:
     with pytest.raises(BadInput) as refused:
-        run_of(RUNS, *words)
+        finished_run(RUNS, *words)
     assert told in str(refused.value)

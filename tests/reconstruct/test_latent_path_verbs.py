@@ -54,7 +54,7 @@ def test_a_way_between_codes_leads_through_what_they_stand_for(
     assert done.code == 0, done.err
     drawn = pictures(Path("way.mp4"))
     loaded = package.load("best", film=film)
-    numbers = loaded.latents().restored([10, 73]).flatten(1)
+    numbers = loaded.latents().dequantised([10, 73]).flatten(1)
     ends = loaded.network.to_coordinates(numbers)
     share = (len(drawn) // 2) / (len(drawn) - 1)
     wanted, naive = (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zoo.films.time_code import FrameTimes
-from zoo.reconstruct.latent_paths import Space, between, drift, frames_at
+from zoo.reconstruct.latent_paths import LatentStatistics, closed_walk, frames_at, path_through
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def latents() -> Tensor:
 @pytest.mark.parametrize("kind", ["spherical", "linear"])
 def test_stops_are_met_exactly(kind: str, latents: Tensor) -> None:
     stops = latents[[3, 90, 200]]
-    way = between(stops, 21, Space.of(latents), kind)
+    way = path_through(stops, 21, LatentStatistics.of(latents), kind)
     assert way.shape == (21, 6)
     assert torch.equal(way[[0, 10, 20]], stops)
 
@@ -30,9 +30,9 @@ def test_stops_are_met_exactly(kind: str, latents: Tensor) -> None:
 def test_a_linear_way_is_straight_and_a_spherical_one_keeps_its_distance() -> None:
     generator = torch.Generator().manual_seed(1)
     cloud = torch.randn(2000, 64, generator=generator)
-    space = Space.of(cloud)
+    space = LatentStatistics.of(cloud)
     for kind, least, most in (("linear", 0.5, 0.8), ("spherical", 0.97, 1.03)):
-        way = (between(cloud[:2], 41, space, kind) - space.mean) / space.sd
+        way = (path_through(cloud[:2], 41, space, kind) - space.mean) / space.sd
         middle, ends = way[20].norm(), way[[0, -1]].norm(dim=1).mean()
         assert least < middle / ends < most
         steps = way.diff(dim=0).norm(dim=1)
@@ -40,21 +40,24 @@ def test_a_linear_way_is_straight_and_a_spherical_one_keeps_its_distance() -> No
 
 
 def test_a_way_between_opposite_or_equal_latents_is_straight() -> None:
-    space = Space(torch.zeros(2), torch.ones(2), -torch.ones(2), torch.ones(2))
+    space = LatentStatistics(torch.zeros(2), torch.ones(2), -torch.ones(2), torch.ones(2))
     for stops in (torch.tensor([[1.0, 0], [-1, 0]]), torch.tensor([[0.5, 0.5], [0.5, 0.5]])):
-        way = between(stops, 5, space, "spherical")
-        assert torch.allclose(way, between(stops, 5, space, "linear"))
+        way = path_through(stops, 5, space, "spherical")
+        assert torch.allclose(way, path_through(stops, 5, space, "linear"))
 
 
 def test_no_way_leaves_the_range_of_the_film(latents: Tensor) -> None:
-    space = Space.of(latents)
-    for way in (between(latents[:2], 50, space, "spherical"), drift(latents, 500, 5, seed=3)):
+    space = LatentStatistics.of(latents)
+    for way in (
+        path_through(latents[:2], 50, space, "spherical"),
+        closed_walk(latents, 500, 5, seed=3),
+    ):
         assert (way >= space.lowest).all() and (way <= space.highest).all()
 
 
 def test_a_drift_has_the_statistics_of_the_film(latents: Tensor) -> None:
     """Over many seeds each moment has the film's mean and covariance."""
-    ways = torch.stack([drift(latents, 8, 4, seed) for seed in range(3000)])
+    ways = torch.stack([closed_walk(latents, 8, 4, seed) for seed in range(3000)])
     for moment in (0, 3):
         there = ways[:, moment]
         spread = latents.std(dim=0).clamp_min(1)
@@ -65,13 +68,13 @@ def test_a_drift_has_the_statistics_of_the_film(latents: Tensor) -> None:
 
 
 def test_a_drift_is_slow_seeded_and_closed(latents: Tensor) -> None:
-    way = drift(latents, 240, 3, seed=1)
-    assert torch.equal(way, drift(latents, 240, 3, seed=1))
-    assert not torch.allclose(way, drift(latents, 240, 3, seed=2))
+    way = closed_walk(latents, 240, 3, seed=1)
+    assert torch.equal(way, closed_walk(latents, 240, 3, seed=1))
+    assert not torch.allclose(way, closed_walk(latents, 240, 3, seed=2))
     steps = torch.cat([way, way[:1]]).diff(dim=0).norm(dim=1)
     # The step back to the beginning is no larger than others.
     assert steps[-1] <= steps.max() and steps.max() < 0.2 * (way[0] - way[120]).norm()
-    faster = drift(latents, 240, 12, seed=1).diff(dim=0).norm(dim=1).mean()
+    faster = closed_walk(latents, 240, 12, seed=1).diff(dim=0).norm(dim=1).mean()
     assert faster > 2 * steps.mean()
 
 

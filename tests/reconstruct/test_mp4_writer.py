@@ -13,7 +13,7 @@ from tests.films.making import rgb, texture
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.reconstruct.video.mp4_writer import Chapter, Coding, VideoWriter, video_file
+from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, VideoWriter, video_file
 
 SIZE = FrameSize(64, 48)
 
@@ -28,13 +28,13 @@ def psnr(one: Pixels, other: Pixels) -> float:
     return float(10 * np.log10(255**2 / np.square(one.astype(float) - other).mean()))
 
 
-@pytest.mark.parametrize("codec", Coding.ENCODERS)
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
 def test_times_colours_and_size_come_back(codec: str, tmp_path: Path) -> None:
     # A rate that varies, with gaps and a first picture that comes late.
     times = [0.04, 0.08, 0.2, 0.24, 1.0, 1.042, 1.084, 3.0]
     colours = [(200, 30, 40), (20, 180, 60), (40, 50, 210), (250, 250, 250)]
     given = [rgb(*SIZE, colours[n % 4]) for n in range(len(times))]
-    with video_file(tmp_path / "a.mp4", SIZE, 25, coding=Coding(codec, 4)) as video:
+    with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(codec, 4)) as video:
         for picture, time in zip(given, times, strict=True):
             video.write(picture, time)
     assert video.frames == len(times)
@@ -48,7 +48,7 @@ def test_times_colours_and_size_come_back(codec: str, tmp_path: Path) -> None:
 
 def test_colours_are_those_of_bt709(tmp_path: Path) -> None:
     colour = np.array([200, 30, 90])
-    with video_file(tmp_path / "a.mp4", SIZE, 25, coding=Coding(crf=1)) as video:
+    with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(crf=1)) as video:
         video.write(rgb(*SIZE, colour.tolist()))
     with av.open(str(tmp_path / "a.mp4")) as container:
         planes = next(container.decode(video=0)).to_ndarray()
@@ -59,10 +59,10 @@ def test_colours_are_those_of_bt709(tmp_path: Path) -> None:
     assert planes[60:].mean() == pytest.approx(128 + red * 224 / 255, abs=0.6)
 
 
-@pytest.mark.parametrize("codec", Coding.ENCODERS)
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_shortest_films_are_written(codec: str, count: int, tmp_path: Path) -> None:
-    with video_file(tmp_path / "a.mp4", SIZE, 25, coding=Coding(codec)) as video:
+    with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(codec)) as video:
         for number in range(count):
             video.write(texture(*SIZE, seed=number))
     assert read(tmp_path / "a.mp4")[0] == pytest.approx([n / 25 for n in range(count)])
@@ -77,12 +77,14 @@ def test_without_times_pictures_follow_at_the_rate(rate: Fraction | float, tmp_p
     assert shown == pytest.approx([n / rate for n in range(30)], abs=1e-9)
 
 
-@pytest.mark.parametrize("codec", Coding.ENCODERS)
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
 @pytest.mark.parametrize("ends", [4.02, 9.0, 64.5])
 def test_the_last_picture_is_shown_until_the_end(codec: str, ends: float, tmp_path: Path) -> None:
     """After a long still, whatever the mean rate is."""
     times = [0.0, 0.04, 0.08, 0.12, 3.92, 3.96, 4.0]
-    with video_file(tmp_path / "a.mp4", SIZE, 7 / 4.04, coding=Coding(codec), ends=ends) as video:
+    with video_file(
+        tmp_path / "a.mp4", SIZE, 7 / 4.04, settings=EncoderSettings(codec), ends=ends
+    ) as video:
         for number, time in enumerate(times):
             video.write(texture(*SIZE, seed=number), time)
     assert video.seconds == pytest.approx(ends)
@@ -113,7 +115,7 @@ def test_the_file_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
 
 
 def test_h265_has_the_name_that_quicktime_knows(tmp_path: Path) -> None:
-    with video_file(tmp_path / "a.mp4", SIZE, 25, coding=Coding("libx265")) as video:
+    with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings("libx265")) as video:
         video.write(texture(*SIZE))
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].codec_context.codec_tag == "hvc1"
@@ -122,7 +124,7 @@ def test_h265_has_the_name_that_quicktime_knows(tmp_path: Path) -> None:
 def test_a_soft_picture_loses_little(tmp_path: Path) -> None:
     down, across = np.mgrid[:48, :64]
     picture = np.stack([across * 4, down * 5, 255 - across * 2 - down], -1).astype(np.uint8)
-    with video_file(tmp_path / "a.mp4", SIZE, 25, coding=Coding(crf=1)) as video:
+    with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(crf=1)) as video:
         video.write(picture)
     _, (back,) = read(tmp_path / "a.mp4")
     assert psnr(back, picture) > 40
@@ -130,7 +132,9 @@ def test_a_soft_picture_loses_little(tmp_path: Path) -> None:
 
 def test_odd_sides_get_one_more_row_and_column(tmp_path: Path) -> None:
     picture = texture(63, 47)
-    with video_file(tmp_path / "a.mp4", FrameSize(63, 47), 25, coding=Coding(crf=1)) as video:
+    with video_file(
+        tmp_path / "a.mp4", FrameSize(63, 47), 25, settings=EncoderSettings(crf=1)
+    ) as video:
         video.write(picture)
     _, (back,) = read(tmp_path / "a.mp4")
     assert back.shape == (48, 64, 3)
@@ -139,7 +143,7 @@ def test_odd_sides_get_one_more_row_and_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("codec", Coding.ENCODERS)
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
 def test_what_is_cut_short_leaves_nothing(
     codec: str, failure: type[BaseException], tmp_path: Path
 ) -> None:
@@ -150,7 +154,7 @@ def test_what_is_cut_short_leaves_nothing(
 
     with (
         pytest.raises(failure),
-        video_file(tmp_path / "a.mp4", SIZE, 25, coding=Coding(codec)) as video,
+        video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(codec)) as video,
     ):
         draw(video)
     assert list(tmp_path.iterdir()) == []
@@ -187,7 +191,7 @@ def test_times_that_do_not_ascend_are_refused(tmp_path: Path) -> None:
 )
 def test_wrong_codings_are_told(wrong: tuple, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        Coding(*wrong)
+        EncoderSettings(*wrong)
 
 
 def test_another_container_is_refused(tmp_path: Path) -> None:

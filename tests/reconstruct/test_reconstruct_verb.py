@@ -37,25 +37,25 @@ def test_a_film_with_its_sound_and_what_it_is(zoo: Verb, studio: Workspace) -> N
     _, heard = seen_and_heard(path)
     assert heard == pytest.approx(FLASHES, abs=0.02)
     with av.open(str(path)) as container:
-        assert container.metadata["title"] == "The First, drawn by ae"
+        assert container.metadata["title"] == "The First, reconstructed by ae"
         comment = container.metadata["comment"]
-        assert "Drawn by ae, trained on this film, from 4 numbers a frame." in comment
+        assert "Reconstructed by ae, trained on this film, from 4 numbers per frame." in comment
         assert "first.mp4" in comment and "Licence: CC BY 3.0" in comment
         assert container.metadata["copyright"] == "CC BY 3.0"
 
 
-def test_other_eyes(zoo: Verb, studio: Workspace) -> None:
+def test_a_model_of_another_film(zoo: Verb, studio: Workspace) -> None:
     refused = zoo("reconstruct", "ae", "--film", "second")
     assert refused.code == 2
-    assert "there is one on first: --trained-on first watches second with it" in refused.err
+    assert "there is one on first: --trained-on first uses it for second" in refused.err
     said = zoo("reconstruct", "ae", "--film", "second", "--trained-on", "first")
     assert said.code == 0, said.err
     with av.open("second-ae-first.mp4") as container:
-        assert "Drawn by ae, trained on first, from 4" in container.metadata["comment"]
+        assert "Reconstructed by ae, trained on first, from 4" in container.metadata["comment"]
         assert "Licence: not stated" in container.metadata["comment"]
 
 
-def test_eyes_outlive_the_film_they_know(zoo: Verb, studio: Workspace) -> None:
+def test_a_model_outlives_the_film_it_was_trained_on(zoo: Verb, studio: Workspace) -> None:
     """The scale is kept with the run, so the film itself may be gone."""
     words = ("reconstruct", "ae", "--film", "second", "--trained-on", "first", "--overwrite")
     zoo("films", "remove", "first")
@@ -129,13 +129,13 @@ def test_an_interrupt_leaves_no_file(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zoo.reconstruct.video.frame_grid.Grid.__call__", interrupted)
+    monkeypatch.setattr("zoo.reconstruct.video.frame_grid.FrameGrid.__call__", interrupted)
     said = zoo("reconstruct", "ae", "--film", "first", "--beside")
     assert said.code != 0
     assert {path.name for path in studio.root.iterdir()} == before
 
 
-def test_a_film_that_changed_is_drawn_as_another(zoo: Verb, studio: Workspace) -> None:
+def test_a_film_that_changed_is_reconstructed_as_another(zoo: Verb, studio: Workspace) -> None:
     assert zoo("reconstruct", "ae", "--film", "first", "-o", "a.mp4").code == 0
     catalogue = studio.catalogue.read_text()
     studio.catalogue.write_text(catalogue.replace("[second]", 'to = "00:02"\n\n[second]'))
@@ -158,7 +158,7 @@ def test_a_film_that_changed_is_drawn_as_another(zoo: Verb, studio: Workspace) -
         (("--film", "first"), "name a model"),
         (("ae", "--models", "vae", "--film", "first"), "not both"),
         (("--models", "ae,vae", "--run", "x", "--film", "first"), "--run names one run"),
-        (("ae", "--film", "first,second"), "one film at a time is watched"),
+        (("ae", "--film", "first,second"), "one film at a time is reconstructed"),
         (("ae", "--film", "first", "-o", "a.avi"), "ends in .mp4; not 'a.avi'"),
         (("ae", "--film", "first", "--codec", "vp9"), "no codec is called 'vp9'"),
         (("ae", "--film", "first", "--crf", "60"), "from 1 to 51; not 60"),
@@ -204,7 +204,7 @@ def test_a_run_is_known_by_the_film_and_not_by_its_name(zoo: Verb, studio: Works
 
 
 @pytest.mark.parametrize("how", ["replaced", "added"])
-def test_another_film_of_the_same_name_is_not_drawn_by_that_network(
+def test_another_film_of_the_same_name_is_not_reconstructed_by_that_model(
     zoo: Verb, studio: Workspace, how: str
 ) -> None:
     if how == "replaced":
@@ -216,7 +216,7 @@ def test_another_film_of_the_same_name_is_not_drawn_by_that_network(
         refused = zoo("reconstruct", "ae", *words)
         assert refused.code == 2
         assert "was trained on other frames than first has now" in refused.err
-        assert "zoo train ae --film first trains on those of now; --run " in refused.err
+        assert "zoo train ae --film first trains on the current frames; --run " in refused.err
     assert not list(studio.root.glob("*-ae*.mp4"))
 
 
@@ -233,7 +233,7 @@ def test_films_of_one_file_name_have_runs_of_their_own(zoo: Verb, studio: Worksp
     assert [said.code for said in drawn] == [0, 0]
     assert sorted(said.out.split("run: ")[1].split("/")[0] for said in drawn) == names
     for said in drawn:
-        assert "is drawn as any other film" not in said.out
+        assert "is reconstructed like any other film" not in said.out
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
@@ -269,7 +269,7 @@ def test_a_range_that_is_no_range_is_refused_before_the_work(
     said = zoo("reconstruct", "ae", "--film", "first", "--from", "2", "--to", "1")
     assert said.code == 2 and "--from 2 is not before --to 1" in said.err
     assert not studio.stores.exists()
-    # Whether a film is as long as that is known once it is ingested, before a network watches it.
-    monkeypatch.setattr("zoo.reconstruct.trained_model.open_eyes", None)
+    # Whether a film is as long as that is known once it is ingested, before a model encodes it.
+    monkeypatch.setattr("zoo.reconstruct.trained_model.load_trained_model", None)
     said = zoo("reconstruct", "ae", "--film", "first", "--from", "9")
     assert said.code == 2 and "its frames are from" in said.err

@@ -21,9 +21,9 @@ from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.watch import BATCH, Judges, encode_film
 from zoo.films.film import Film
 from zoo.films.in_memory import film_of
-from zoo.reconstruct.find_run import run_of
-from zoo.reconstruct.reconstruct_film import Redrawn, pictures
-from zoo.reconstruct.trained_model import Eyes, Opener
+from zoo.reconstruct.find_run import finished_run
+from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
+from zoo.reconstruct.trained_model import ModelLoader, TrainedModel
 from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.training.runs import Run, find_runs
 
@@ -31,23 +31,25 @@ CPU = torch.device("cpu")
 
 
 def run_on_first(studio: Workspace) -> Run:
-    return run_of(find_runs(studio), "ae", "first")
+    return finished_run(find_runs(studio), "ae", "first")
 
 
-def opened(studio: Workspace, film: str) -> tuple[Film, Eyes]:
+def opened(studio: Workspace, film: str) -> tuple[Film, TrainedModel]:
     entry, _ = film_and_entry(studio, film)
     trained_on, _ = film_and_entry(studio, "first")
-    opener = Opener(studio, CPU, lambda one, _: film_and_entry(studio, one.name)[1], print)
-    return opener.open(run_on_first(studio), entry, trained_on)
+    loader = ModelLoader(studio, CPU, lambda one, _: film_and_entry(studio, one.name)[1], print)
+    return loader.load(run_on_first(studio), entry, trained_on)
 
 
-def shown(film: Film, eyes: Eyes, start: int = 0, stop: int | None = None) -> Pixels:
-    with closing(pictures([Redrawn(film, "ae", eyes)], start, stop or len(film))) as all_of_them:
-        return np.array([picture for (picture,) in all_of_them])
+def shown(film: Film, trained: TrainedModel, start: int = 0, stop: int | None = None) -> Pixels:
+    with closing(
+        stream_frames([Reconstruction(film, "ae", trained)], start, stop or len(film))
+    ) as frames:
+        return np.array([frame for (frame,) in frames])
 
 
-def drawn(studio: Workspace, film: str, start: int = 0, stop: int | None = None) -> Pixels:
-    """Every picture that a reconstruction shows."""
+def reconstructed(studio: Workspace, film: str, start: int = 0, stop: int | None = None) -> Pixels:
+    """Every frame of a reconstruction."""
     return shown(*opened(studio, film), start, stop)
 
 
@@ -63,16 +65,16 @@ def scored(studio: Workspace, film: str, record: Record) -> Pixels:
     """The frames that the record is of, from the latents that were scored."""
     _, the_film = film_and_entry(studio, film)
     found = drawn_frames(studio, record, the_film, range(len(the_film)), CPU)
-    return np.array([picture for _, picture in found])
+    return np.array([frame for _, frame in found])
 
 
 @pytest.mark.parametrize("film", ["first", "second"])
 def test_what_is_shown_is_what_was_scored(film: str, studio: Workspace) -> None:
-    before = drawn(studio, film)
+    before = reconstructed(studio, film)
     evaluated(studio, "first")
     record = evaluated(studio, film)
     assert np.array_equal(before, scored(studio, film, record))
-    assert np.array_equal(drawn(studio, film), before)
+    assert np.array_equal(reconstructed(studio, film), before)
     # Of something that varies: equality of plain grey would prove nothing.
     assert before.std(axis=0).max() > 1, before.std(axis=0).max()
 
@@ -82,31 +84,31 @@ def test_latents_that_were_scored_are_not_encoded_again(
 ) -> None:
     evaluated(studio, "first")
     monkeypatch.setattr(
-        "zoo.reconstruct.trained_model.Eyes.see", lambda *_: pytest.fail("encoded again")
+        "zoo.reconstruct.trained_model.TrainedModel.encode", lambda *_: pytest.fail("encoded again")
     )
-    drawn(studio, "first")
+    reconstructed(studio, "first")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        drawn(studio, "second")
+        reconstructed(studio, "second")
 
 
-def test_the_scale_is_that_of_the_film_the_network_knows(studio: Workspace) -> None:
-    """On the scale of the second film itself its pictures are others."""
-    film, eyes = opened(studio, "second")
-    assert (eyes.folder.evaluation("first") / LATENTS).exists()
-    on_its_own = Quantiser.spanning(encode_film(eyes.model, film, CPU).numbers)
-    assert not torch.equal(eyes.quantiser.step, on_its_own.step)
-    other = replace(eyes, quantiser=on_its_own)
-    assert not np.array_equal(shown(film, other), shown(film, eyes))
+def test_the_quantiser_is_that_of_the_film_the_model_was_trained_on(studio: Workspace) -> None:
+    """With a quantiser of the second film itself its frames would be others."""
+    film, trained = opened(studio, "second")
+    assert (trained.folder.evaluation("first") / LATENTS).exists()
+    on_its_own = Quantiser.spanning(encode_film(trained.model, film, CPU).numbers)
+    assert not torch.equal(trained.quantiser.step, on_its_own.step)
+    other = replace(trained, quantiser=on_its_own)
+    assert not np.array_equal(shown(film, other), shown(film, trained))
 
 
 def test_a_range_shows_the_frames_of_the_whole(studio: Workspace) -> None:
-    whole = drawn(studio, "second")
-    assert np.array_equal(drawn(studio, "second", 3, 37), whole[3:37])
-    assert np.array_equal(drawn(studio, "second", 33, 35), whole[33:35])
+    whole = reconstructed(studio, "second")
+    assert np.array_equal(reconstructed(studio, "second", 3, 37), whole[3:37])
+    assert np.array_equal(reconstructed(studio, "second", 33, 35), whole[33:35])
 
 
 class Slow:
-    """A panel that notes what is asked of it, each step taking a moment."""
+    """A panel that counts what it reads; each step takes a moment."""
 
     name = "slow"
 
@@ -114,58 +116,58 @@ class Slow:
         self.film: Film = film_of(np.zeros((frames, 32, 32, 3), np.uint8))
         self.begun, self.fails_at = 0, fails_at
 
-    def read(self, indices: slice) -> slice:
+    def read(self, span: slice) -> slice:
         self.begun += 1
         time.sleep(0.05)
-        return indices
+        return span
 
-    def draw(self, read: slice) -> Pixels:
-        if self.fails_at is not None and read.start >= self.fails_at:
+    def decode(self, data: slice) -> Pixels:
+        if self.fails_at is not None and data.start >= self.fails_at:
             raise ZooError("no more")
         time.sleep(0.05)
-        return np.full((read.stop - read.start, 32, 32, 3), read.start // BATCH, np.uint8)
+        return np.full((data.stop - data.start, 32, 32, 3), data.start // BATCH, np.uint8)
 
 
 class Meeting(Slow):
-    """A panel whose second drawing waits for a third reading, and the other way round."""
+    """A panel whose second decoding waits for the third reading, and the other way round."""
 
     def __init__(self, frames: int) -> None:
         super().__init__(frames)
         self.met = threading.Barrier(2)
 
-    def read(self, indices: slice) -> slice:
-        if indices.start == 2 * BATCH:
+    def read(self, span: slice) -> slice:
+        if span.start == 2 * BATCH:
             self.met.wait(timeout=60)
-        return indices
+        return span
 
-    def draw(self, read: slice) -> Pixels:
-        if read.start == BATCH:
+    def decode(self, data: slice) -> Pixels:
+        if data.start == BATCH:
             self.met.wait(timeout=60)
-        return np.full((read.stop - read.start, 32, 32, 3), read.start // BATCH, np.uint8)
+        return np.full((data.stop - data.start, 32, 32, 3), data.start // BATCH, np.uint8)
 
 
-def test_reading_and_drawing_go_on_at_once() -> None:
+def test_reading_and_decoding_run_at_once() -> None:
     # One after another they would wait for each other until the barrier breaks.
     panel = Meeting(4 * BATCH)
-    with closing(pictures([panel], 0, len(panel.film))) as seen:
-        found = [int(picture[0, 0, 0]) for (picture,) in seen]
+    with closing(stream_frames([panel], 0, len(panel.film))) as seen:
+        found = [int(frame[0, 0, 0]) for (frame,) in seen]
     assert found == [number // BATCH for number in range(4 * BATCH)]
     assert not panel.met.broken
 
 
-def test_drawing_goes_on_while_a_picture_is_shown() -> None:
+def test_decoding_goes_on_while_a_frame_is_used() -> None:
     panel = Slow(10 * BATCH)
-    with closing(pictures([panel], 0, len(panel.film))) as seen:
+    with closing(stream_frames([panel], 0, len(panel.film))) as seen:
         next(seen)
         end = time.monotonic() + 60
         while panel.begun < 3:
-            assert time.monotonic() < end, "nothing was read while a picture was shown"
+            assert time.monotonic() < end, "nothing was read while a frame was used"
             time.sleep(0.01)
 
 
 def test_no_more_is_read_ahead_than_was_promised() -> None:
     panel = Slow(40 * BATCH)
-    with closing(pictures([panel], 0, len(panel.film))) as seen:
+    with closing(stream_frames([panel], 0, len(panel.film))) as seen:
         next(seen)
         time.sleep(1.2)
         assert panel.begun <= 7
@@ -175,12 +177,12 @@ def test_no_more_is_read_ahead_than_was_promised() -> None:
     assert not [t for t in threading.enumerate() if t.name == "made-ahead"]
 
 
-def test_an_error_in_the_network_comes_out_after_what_was_drawn() -> None:
+def test_an_error_in_the_model_is_raised_after_the_frames_before_it() -> None:
     panel = Slow(4 * BATCH, fails_at=2 * BATCH)
     count = 0
     with (
         pytest.raises(ZooError, match="no more"),
-        closing(pictures([panel], 0, len(panel.film))) as seen,
+        closing(stream_frames([panel], 0, len(panel.film))) as seen,
     ):
         for _ in seen:
             count += 1

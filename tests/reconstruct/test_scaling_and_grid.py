@@ -9,7 +9,7 @@ from tests.films.making import rgb, texture
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import FILTERS, Scaler
-from zoo.reconstruct.video.frame_grid import Grid
+from zoo.reconstruct.video.frame_grid import FrameGrid
 
 
 def test_nearest_repeats_every_pixel() -> None:
@@ -44,7 +44,7 @@ def test_an_unknown_filter_is_told() -> None:
 @pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 2, 2), (4, 2, 2), (5, 3, 2)])
 def test_panels_lie_in_their_places(count: int, columns: int, rows: int) -> None:
     panel = FrameSize(64, 48)
-    grid = Grid([f"model {n}" for n in range(count)], panel)
+    grid = FrameGrid([f"model {n}" for n in range(count)], panel)
     given = [texture(64, 48, seed=n) for n in range(count)]
     picture = grid(given)
     assert picture.shape == (grid.size.height, grid.size.width, 3)
@@ -58,7 +58,7 @@ def test_panels_lie_in_their_places(count: int, columns: int, rows: int) -> None
 
 
 def test_names_that_are_too_long_or_strange_stay_within_their_panel() -> None:
-    grid = Grid(["x" * 500, "a\nb"], FrameSize(40, 40))
+    grid = FrameGrid(["x" * 500, "a\nb"], FrameSize(40, 40))
     black = np.zeros((40, 40, 3), np.uint8)
     between = grid([black, black])[:, 40:44]
     assert (between == between[-1, 0]).all()

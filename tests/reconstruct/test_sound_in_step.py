@@ -15,7 +15,7 @@ from zoo.base.workspace import Workspace
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.reconstruct.reconstruct_film import Original, Written, reconstruct, stretch_of
+from zoo.reconstruct.reconstruct_film import Original, WrittenVideo, film_range, reconstruct
 
 FRAME = 1 / 25
 TIMES = [n * FRAME for n in range(75)]
@@ -29,12 +29,12 @@ def written(
     end: float | None = None,
     start: float | None = None,
     stop: float | None = None,
-) -> tuple[Film, Written]:
+) -> tuple[Film, WrittenVideo]:
     """Write the film of these files again, as it is: `start` and `stop` are the catalogue's."""
     entry = FilmEntry("film", files, start=start, stop=stop, crop="none")
     film = open_film(entry, FrameSize(64, 48), Workspace(folder))
-    stretch = stretch_of(entry, film, begin, end)
-    return film, reconstruct(entry, [Original(film)], stretch, folder / "out.mp4")
+    span = film_range(entry, film, begin, end)
+    return film, reconstruct(entry, [Original(film)], span, folder / "out.mp4")
 
 
 def in_step(path: Path, at: Sequence[float]) -> None:
@@ -60,7 +60,7 @@ def test_sound_that_mp4_takes_is_copied(
 ) -> None:
     source = flashing_film(tmp_path / f"a.{suffix}", FLASHES, times=TIMES, audio=audio)
     _, made = written(tmp_path, source)
-    assert made.sound and made.sound.told == f"{codec}, copied"
+    assert made.sound and made.sound.summary == f"{codec}, copied"
     in_step(made.path, FLASHES)
     assert _sound_bytes(made.path) == _sound_bytes(source)
 
@@ -70,7 +70,7 @@ def test_other_sound_is_coded_again(audio: str, suffix: str, tmp_path: Path) -> 
     source = flashing_film(tmp_path / f"a.{suffix}", FLASHES, times=TIMES, audio=audio)
     _, made = written(tmp_path, source)
     assert made.sound
-    assert made.sound.told.startswith(f"{audio}, coded again as AAC at 96 kbit/s")
+    assert made.sound.summary.startswith(f"{audio}, encoded again as AAC at 96 kbit/s")
     with av.open(str(made.path)) as container:
         assert container.streams.audio[0].codec_context.name == "aac"
     in_step(made.path, FLASHES)
@@ -143,7 +143,7 @@ def test_parts_follow_one_another(codecs: tuple[str, str], told: str, tmp_path: 
     film, made = written(tmp_path, *parts)
     second = film.store.manifest.parts[1].starts
     assert made.frames == 150
-    assert made.sound and told in made.sound.told
+    assert made.sound and told in made.sound.summary
     in_step(made.path, [*FLASHES, *(second + flash for flash in FLASHES)])
 
 
@@ -159,7 +159,7 @@ def test_a_part_without_sound_is_silent(tmp_path: Path) -> None:
 def test_a_film_without_sound(tmp_path: Path) -> None:
     source = flashing_film(tmp_path / "a.mp4", FLASHES, times=TIMES, audio=None)
     _, made = written(tmp_path, source)
-    assert made.sound.track is None and made.sound.told == "the source has none"
+    assert made.sound.track is None and made.sound.summary == "the source has none"
     with av.open(str(made.path)) as container:
         assert not container.streams.audio
 

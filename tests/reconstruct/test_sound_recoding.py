@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from zoo.reconstruct.video.recoding import Form, Recoder, target_for
+from zoo.reconstruct.video.source_sound import SoundFormat
+from zoo.reconstruct.video.write_sound import AacEncoder, aac_format_for
 
 RATE, BLOCK = 48_000, 960
 
@@ -19,14 +20,14 @@ RATE, BLOCK = 48_000, 960
 def coded(path: Path, begins: Sequence[float], length: float | None = None) -> npt.NDArray:
     """Code blocks of a tone that begin at these times; return the loudness of every 10 ms."""
     with av.open(str(path), "w") as container:
-        recoder = Recoder(container, "mono", RATE, length)
+        encoder = AacEncoder(container, "mono", RATE, length)
         for number, begin in enumerate(begins):
             at = np.arange(number * BLOCK, (number + 1) * BLOCK) / RATE
             tone = (0.5 * np.sin(2 * np.pi * 500 * at)).astype(np.float32)
             frame = av.AudioFrame.from_ndarray(tone[None], "fltp", "mono")
             frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
-            container.mux(list(recoder.feed(frame, begin)))
-        container.mux(list(recoder.finish()))
+            container.mux(list(encoder.encode(frame, begin)))
+        container.mux(list(encoder.finish()))
     with av.open(str(path)) as container:
         heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
     windows = heard[: len(heard) // 480 * 480].reshape(-1, 480)
@@ -61,11 +62,11 @@ def recoded(path: Path, layout: str, rate: int = RATE) -> av.AudioFrame:
     noise = np.random.default_rng(0).integers(-9000, 9000, (1, rate * count)).astype(np.int16)
     frame = av.AudioFrame.from_ndarray(noise, "s16", layout)
     frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-    target = target_for([Form.of(frame)])
+    target = aac_format_for([SoundFormat.of(frame)])
     with av.open(str(path), "w") as container:
-        recoder = Recoder(container, target.layout, target.rate, None)
-        container.mux(list(recoder.feed(frame, 0.0)))
-        container.mux(list(recoder.finish()))
+        encoder = AacEncoder(container, target.layout, target.rate, None)
+        container.mux(list(encoder.encode(frame, 0.0)))
+        container.mux(list(encoder.finish()))
     with av.open(str(path)) as container:
         track = container.streams.audio[0]
         assert float(track.duration * track.time_base) == pytest.approx(1.0, abs=0.05)
@@ -109,7 +110,7 @@ def test_every_channel_is_kept_where_aac_has_a_place_for_it(
     assert frame.layout.name == coded
     # An encoder cuts what is low-pitched out of the channel for it, but not to nothing.
     assert (loudness_of(frame) > 0.001).sum() == count
-    assert not target_for([Form.of(av.AudioFrame("s16", layout, 1024))]).lost
+    assert not aac_format_for([SoundFormat.of(av.AudioFrame("s16", layout, 1024))]).lost
 
 
 @pytest.mark.parametrize("layout", ["6.1", "7.1(wide)", "7.1.4", "22.2", "hexagonal"])
@@ -117,7 +118,7 @@ def test_channels_without_a_place_are_mixed_and_that_is_said(layout: str, tmp_pa
     frame = recoded(tmp_path / "a.mp4", layout)
     assert frame.layout.name in ("5.1", "7.1")
     count = len(av.AudioLayout(layout).channels)
-    lost = target_for([Form.of(av.AudioFrame("s16", layout, 1024))]).lost
+    lost = aac_format_for([SoundFormat.of(av.AudioFrame("s16", layout, 1024))]).lost
     assert lost == f"{count} channels, {layout}, mixed into {frame.layout.name}"
 
 
@@ -127,9 +128,14 @@ def test_of_channels_without_any_places_two_are_kept(layout: str, tmp_path: Path
     frame = recoded(tmp_path / "a.mp4", layout)
     assert frame.layout.name == "stereo"
     assert (loudness_of(frame) > 0.05).all()
-    assert "the first two of" in target_for([Form.of(av.AudioFrame("s16", layout, 1024))]).lost
+    assert (
+        "the first two of"
+        in aac_format_for([SoundFormat.of(av.AudioFrame("s16", layout, 1024))]).lost
+    )
 
 
 def test_the_widest_form_is_coded() -> None:
-    forms = [Form.of(av.AudioFrame("s16", layout, 1024)) for layout in ("stereo", "5.1", "mono")]
-    assert target_for(forms).layout == "5.1"
+    forms = [
+        SoundFormat.of(av.AudioFrame("s16", layout, 1024)) for layout in ("stereo", "5.1", "mono")
+    ]
+    assert aac_format_for(forms).layout == "5.1"

@@ -19,7 +19,7 @@ from tests.reconstruct.small_model import TIMES, film_in, reconstructed, train
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.reconstruct.archive.container import open_container
-from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
+from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.reconstruct.archive.description import (
     LONGEST_TEXT,
     ends_of,
@@ -34,9 +34,9 @@ CPU = torch.device("cpu")
 
 def drawn(path: Path, folder: Path) -> np.ndarray:
     """All frames of a film file."""
-    film = FilmFile.open(path)
-    eyes = eyes_of(film, Workspace(folder), CPU, lambda line: None)
-    return np.array(list(pictures(film, eyes)))
+    film = ZooFile.open(path)
+    trained = find_decoder(film, Workspace(folder), CPU, lambda line: None)
+    return np.array(list(decoded_frames(film, trained)))
 
 
 @pytest.mark.parametrize("model", ["vae", "fsq", "pca", "broad2016"])
@@ -125,9 +125,9 @@ def test_info_counts_every_byte(zoo: Callable, workspace: Path) -> None:
     zoo("encode", "vae", "--film", film, "-o", "a.zoo", "--sound", "--bits", "5")
     said = json.loads(zoo("info", "a.zoo", "--json").out)
     assert said["bytes"] == Path("a.zoo").stat().st_size
-    assert said["bytes_per_frame"] == said["bytes"] / 75
+    assert said["bytes_a_frame"] == said["bytes"] / 75
     assert said["seconds"] == pytest.approx(3.0)
-    assert said["kilobits_per_second"] == pytest.approx(said["bytes"] * 8 / 3000)
+    assert said["kilobits_a_second"] == pytest.approx(said["bytes"] * 8 / 3000)
     parts = ("header_bytes", "latent_bytes", "scale_bytes", "time_bytes", "sound_bytes")
     assert sum(said[part] for part in parts) == said["bytes"]
     # A film cannot be drawn without the decoder, so it counts wherever it is.
@@ -148,9 +148,9 @@ def test_fewer_bits_use_fewer_levels(zoo: Callable, workspace: Path) -> None:
     train(zoo, film)
     zoo("encode", "vae", "--film", film, "-o", "a.zoo", "--bits", "3")
     zoo("encode", "vae", "--film", film, "-o", "b.zoo")
-    few, many = (FilmFile.open(Path(name)).latents for name in ("a.zoo", "b.zoo"))
+    few, many = (ZooFile.open(Path(name)).latents for name in ("a.zoo", "b.zoo"))
     assert few.levels.max() == 7 and many.levels.max() == 255
-    apart = (few.restored(slice(None)) - many.restored(slice(None))).abs()
+    apart = (few.dequantised(slice(None)) - many.dequantised(slice(None))).abs()
     assert (apart <= 0.51 * (few.quantiser.step + many.quantiser.step)).all()
 
 
@@ -285,7 +285,7 @@ def test_words_that_no_header_holds_are_refused_before_the_work(
     film = film_in(workspace, audio=None)
     train(zoo, film)
     monkeypatch.setattr("zoo.reconstruct.archive.container.LARGEST_HEADER", 2000)
-    monkeypatch.setattr("zoo.reconstruct.archive.encode._latents", None)
+    monkeypatch.setattr("zoo.reconstruct.trained_model.TrainedModel.film_latents", None)
     done = zoo("encode", "vae", "--film", film, "-o", "a.zoo")
     assert done.code == 2 and "shorten them in the source" in done.err
     assert not Path("a.zoo").exists()

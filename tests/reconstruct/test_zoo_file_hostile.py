@@ -28,10 +28,10 @@ from zoo.reconstruct.archive.container import (
     LARGEST_HEADER,
     _digest,
     _sealed_header,
-    facts,
     open_container,
+    summarise,
 )
-from zoo.reconstruct.archive.decode import FilmFile, eyes_of, pictures
+from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 
 EXAMPLES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -70,12 +70,12 @@ def little_memory() -> Iterator[None]:
 
 def all_of(path: Path) -> int:
     """Do everything that can be done with a film file; returns how many frames were drawn."""
-    facts(open_container(path))
-    film = FilmFile.open(path)
+    summarise(open_container(path))
+    film = ZooFile.open(path)
     if film.sound:
         film.sound.check()
-    eyes = eyes_of(film, Workspace(path.parent), torch.device("cpu"), lambda line: None)
-    return sum(1 for _ in pictures(film, eyes))
+    trained = find_decoder(film, Workspace(path.parent), torch.device("cpu"), lambda line: None)
+    return sum(1 for _ in decoded_frames(film, trained))
 
 
 def sealed(path: Path) -> Path:
@@ -306,15 +306,15 @@ def with_codes(whole: Path, codes: int, levels: np.ndarray) -> Path:
 def test_declared_codes_come_back_to_the_bit(whole: Path, codes: int) -> None:
     levels = np.random.default_rng(0).integers(0, codes, (75, 3)).astype(np.int32)
     levels[0], levels[1] = 0, codes - 1
-    film = FilmFile.open(with_codes(whole, codes, levels))
+    film = ZooFile.open(with_codes(whole, codes, levels))
     assert np.array_equal(film.latents.levels.numpy(), levels)
-    assert np.array_equal(film.latents.restored(slice(None)).numpy(), levels)
+    assert np.array_equal(film.latents.dequantised(slice(None)).numpy(), levels)
 
 
 def test_codes_beyond_those_declared_are_refused(whole: Path) -> None:
     levels = np.full((75, 3), 1000, np.int32)
     with pytest.raises(BadInput, match="other codes than the 1,000"):
-        FilmFile.open(with_codes(whole, 1000, levels))
+        ZooFile.open(with_codes(whole, 1000, levels))
 
 
 def test_a_header_that_is_too_long(films: Path) -> None:

@@ -194,11 +194,11 @@ def test_latents_that_could_not_be_read_are_not_written(
         kept = Latents(torch.zeros(frames, 8, dtype=torch.uint8), (8,), scale, frames)
         path = tmp_path / f"{frames}.safetensors"
         if frames == 8:
-            latents.save(path, kept, "film")
-            assert latents.load(path, "film", torch.device("cpu")).levels.shape == (8, 8)
+            latents.save_latents(path, kept, "film")
+            assert latents.load_latents(path, "film", torch.device("cpu")).levels.shape == (8, 8)
         else:
             with pytest.raises(ZooError, match="use a smaller latent"):
-                latents.save(path, kept, "film")
+                latents.save_latents(path, kept, "film")
             assert not path.exists()
 
 

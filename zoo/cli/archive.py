@@ -10,7 +10,7 @@ import typer
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
-    from zoo.reconstruct.archive.container import Facts
+    from zoo.reconstruct.archive.container import FileSummary
 
 
 def encode(
@@ -40,7 +40,7 @@ def encode(
     """
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
-    from zoo.reconstruct.archive.container import facts
+    from zoo.reconstruct.archive.container import summarise
     from zoo.reconstruct.archive.encode import encode as write
     from zoo.report.numbers import scaled
 
@@ -57,16 +57,16 @@ def encode(
         container = write(
             opened.entry,
             opened.film,
-            opened.eyes,
+            opened.trained,
             opened.out,
             run=opened.run.name,
             bits=bits,
             with_decoder=with_decoder,
             with_sound=sound,
             progress=bar.update,
-            told=console.print_line,
+            on_message=console.print_line,
         )
-    found = facts(container)
+    found = summarise(container)
     console.print_line(
         f"wrote {opened.out}: {found.frames:,} frames in {scaled(found.bytes, 'B')}, "
         f"{found.latent_bytes_per_frame:.1f} bytes of latents a frame"
@@ -97,31 +97,31 @@ def decode(
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
     from zoo.films.time_code import format_time_code
-    from zoo.reconstruct.archive.decode import FilmFile, eyes_of
+    from zoo.reconstruct.archive.decode import ZooFile, find_decoder
     from zoo.reconstruct.archive.decode import decode as write
     from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
-    from zoo.reconstruct.video.mp4_writer import Coding
+    from zoo.reconstruct.video.mp4_writer import EncoderSettings
 
-    coding = Coding(codec, crf, speed)
+    settings = EncoderSettings(codec, crf, speed)
     libswscale_name(scale_by)
     chosen = choose_device(device)
     out = check_free(out or Path(f"{film.stem or film}.mp4"), ".mp4", overwrite)
     opt.set_threads(threads)
     console = Console()
-    file = FilmFile.open(film)
-    eyes = eyes_of(file, Workspace.here(), chosen, console.print_line)
-    own = FrameSize.parse(file.said.model.config.size)
+    file = ZooFile.open(film)
+    trained = find_decoder(file, Workspace.here(), chosen, console.print_line)
+    own = FrameSize.parse(file.description.model.config.size)
     with frames_bar(console, f"decoding {film.name}", len(file)) as bar:
         written = write(
             file,
-            eyes,
+            trained,
             out,
             size=parse_scale(scale, own) if scale else own,
             scale_by=scale_by,
-            coding=coding,
+            settings=settings,
             progress=bar.update,
         )
-    console.print_line(f"sound: {written.sound}")
+    console.print_line(f"sound: {written.sound.summary}")
     console.print_line(
         f"wrote {out}: {written.size}, {written.frames:,} frames, "
         f"{format_time_code(written.seconds)}"
@@ -136,9 +136,9 @@ def info(
 
     The whole file is read and checked against its hash; no network is loaded.
     """
-    from zoo.reconstruct.archive.container import facts, open_container
+    from zoo.reconstruct.archive.container import open_container, summarise
 
-    found = facts(open_container(film))
+    found = summarise(open_container(film))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
         return
@@ -148,7 +148,7 @@ def info(
         typer.echo(f"{name:<{width}}  {said}")
 
 
-def _rows(found: Facts) -> dict[str, str]:
+def _rows(found: FileSummary) -> dict[str, str]:
     from zoo.base.text import one_line
     from zoo.films.time_code import format_time_code
     from zoo.report.numbers import rate, scaled, significant

@@ -37,7 +37,7 @@ def export(
     from zoo.cli.console import Console, check_folder
     from zoo.evaluation.watch import sample_batch, samples_of
     from zoo.reconstruct.export_graphs import check_format
-    from zoo.reconstruct.export_graphs import export as write
+    from zoo.reconstruct.export_graphs import export_graphs as write
 
     chosen = check_format(form)
     console = Console()
@@ -46,15 +46,15 @@ def export(
         return check_folder(out or Path(f"{film}-{model}-{chosen}"), overwrite)
 
     opened = opt.open_run(console, model, film, output_path, run, None, holdout, threads, "cpu")
-    samples = samples_of(opened.film, opened.eyes.model)
+    samples = samples_of(opened.film, opened.trained.model)
     spread = np.linspace(0, len(samples) - 1, CHECKED).round().astype(int)
-    frames = sample_batch(opened.film, samples, spread, opened.eyes.device)
+    frames = sample_batch(opened.film, samples, spread, opened.trained.device)
     window = samples.sampling.window
     distinct = len(np.unique(spread)) * window
     frames_said = f"{distinct} frame" + ("" if distinct == 1 else "s")
-    for one in write(opened.eyes, frames, opened.out, chosen):
+    for one in write(opened.trained, frames, opened.out, chosen):
         console.print_line(
-            f"wrote {one.path}: at most {one.apart:.2g} from the original on {frames_said}"
+            f"wrote {one.path}: at most {one.error:.2g} from the original on {frames_said}"
             + ("" if one.scale == 1 else f", whose latents reach {one.scale:.3g}")
         )
 
@@ -100,10 +100,10 @@ def push(
             f"no licence of {opened.entry.name} is stated: be sure that you may publish this"
         )
     if dry_run:
-        for file in write_folder(opened.out, opened.run, opened.eyes, opened.entry, repo):
+        for file in write_folder(opened.out, opened.run, opened.trained, opened.entry, repo):
             console.print_line(f"wrote {file}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder), opened.run, opened.eyes, opened.entry, repo)
+        write_folder(Path(folder), opened.run, opened.trained, opened.entry, repo)
         Console(stderr=True).print_line(f"uploading {opened.run.name} to huggingface.co/{repo}")
         console.print_line(f"pushed to {upload(Path(folder), repo, private)}")

@@ -13,7 +13,7 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.cli.console import Console
-    from zoo.reconstruct.latent_paths import Video
+    from zoo.reconstruct.latent_paths import PathVideo
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="The MP4; its strip is a PNG of the same name.")
@@ -56,7 +56,7 @@ def tags_for(opened: opt.Opened, what: str) -> dict[str, str]:
     """What the video says of itself."""
     import importlib.metadata
 
-    config = opened.eyes.config
+    config = opened.trained.config
     licence = opened.film.licence or "not stated"
     version = importlib.metadata.version("film-zoo")
     return {
@@ -68,11 +68,11 @@ def tags_for(opened: opt.Opened, what: str) -> dict[str, str]:
     }
 
 
-def print_written(console: Console, video: Video, pictures: int) -> None:
+def print_written(console: Console, video: PathVideo, pictures: int) -> None:
     """Name what was written."""
     from zoo.films.time_code import format_time_code
 
-    seconds = float(pictures * video.held / video.rate)
+    seconds = float(pictures * video.hold / video.rate)
     console.print_line(f"wrote {video.path}: {format_time_code(seconds)}, and {video.strip}")
 
 
@@ -109,8 +109,14 @@ def interpolate(
     from zoo.cli.progress import frames_bar
     from zoo.evaluation.watch import samples_of
     from zoo.films.time_code import format_time_code, parse_time_code
-    from zoo.reconstruct.latent_paths import KINDS, Space, Video, between, frames_at, write_walk
-    from zoo.reconstruct.loading import film_latents
+    from zoo.reconstruct.latent_paths import (
+        KINDS,
+        LatentStatistics,
+        PathVideo,
+        frames_at,
+        path_through,
+        write_path_video,
+    )
 
     kind = next((each for each in KINDS if each == path), None)
     if kind is None:
@@ -135,19 +141,21 @@ def interpolate(
             f"{opened.film.name} has no frame at {format_time_code(outside.args[0])}; its frames "
             f"are from {format_time_code(times[0])} to {format_time_code(times[-1])}"
         ) from None
-    latents = film_latents(opened.film, opened.eyes)
-    points = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
+    latents = opened.trained.film_latents(opened.film)
+    points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
     # So that every stop is a picture.
     legs = len(frames) - 1
     count = legs * max(1, round((count - 1) / legs)) + 1
     # Of a model with a window, the latents that these frames are decoded from.
-    stops = samples_of(opened.film, opened.eyes.model).samples_of(np.array(frames))
-    path_points = between(points[torch.from_numpy(stops)], count, Space.of(points), kind)
-    video = Video(opened.out, rate, enlarged=scale)
+    stops = samples_of(opened.film, opened.trained.model).samples_of(np.array(frames))
+    path_points = path_through(
+        points[torch.from_numpy(stops)], count, LatentStatistics.of(points), kind
+    )
+    video = PathVideo(opened.out, rate, enlarge=scale)
     with frames_bar(console, "decoding", count) as bar:
-        write_walk(
-            opened.eyes.model,
-            opened.eyes.model.from_coordinates(path_points),
+        write_path_video(
+            opened.trained.model,
+            opened.trained.model.from_coordinates(path_points),
             latents.shape,
             video,
             tags_for(opened, f"from {begin} to {end} through latent space"),
@@ -184,7 +192,7 @@ def sample(
 
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
-    from zoo.reconstruct.latent_paths import Video, write_walk
+    from zoo.reconstruct.latent_paths import PathVideo, write_path_video
     from zoo.reconstruct.loading import prior_sample
 
     if not 1 <= count <= MOST_SAMPLES:
@@ -200,12 +208,12 @@ def sample(
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
     )
-    latents = prior_sample(opened.eyes.model, count, seed).to(opened.eyes.device)
-    video = Video(opened.out, Fraction(25), held=round(hold * 25), enlarged=scale)
+    latents = prior_sample(opened.trained.model, count, seed).to(opened.trained.device)
+    video = PathVideo(opened.out, Fraction(25), hold=round(hold * 25), enlarge=scale)
     sheet = dict.fromkeys(range(min(count, 64)), "")
     with frames_bar(console, "decoding", count) as bar:
-        write_walk(
-            opened.eyes.model,
+        write_path_video(
+            opened.trained.model,
             latents.flatten(1),
             tuple(latents.shape[1:]),
             video,
@@ -240,8 +248,7 @@ def walk(
     """
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
-    from zoo.reconstruct.latent_paths import Video, drift, write_walk
-    from zoo.reconstruct.loading import film_latents
+    from zoo.reconstruct.latent_paths import PathVideo, closed_walk, write_path_video
 
     count, rate = pictures_in(seconds, fps)
     if not 0 < pace <= MOST_SECONDS:
@@ -255,16 +262,16 @@ def walk(
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
     )
-    latents = film_latents(opened.film, opened.eyes)
+    latents = opened.trained.film_latents(opened.film)
     # The fastest harmonic has two pictures a turn at least.
     turns = min(max(1, round(seconds / pace)), count // 2)
-    points = opened.eyes.model.to_coordinates(latents.restored(slice(None)).flatten(1))
-    path_points = drift(points, count, turns, seed)
-    video = Video(opened.out, rate, enlarged=scale)
+    points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
+    path_points = closed_walk(points, count, turns, seed)
+    video = PathVideo(opened.out, rate, enlarge=scale)
     with frames_bar(console, "decoding", count) as bar:
-        write_walk(
-            opened.eyes.model,
-            opened.eyes.model.from_coordinates(path_points),
+        write_path_video(
+            opened.trained.model,
+            opened.trained.model.from_coordinates(path_points),
             latents.shape,
             video,
             tags_for(opened, "a walk through latent space"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.cli.console import Console
     from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
-    from zoo.reconstruct.trained_model import Eyes
+    from zoo.reconstruct.trained_model import TrainedModel
     from zoo.training.runs import Run
 
 # A film and a model that was trained.
@@ -195,7 +195,7 @@ class Opened:
     run: Run
     entry: FilmEntry
     film: Film
-    eyes: Eyes
+    trained: TrainedModel
     out: Path
 
 
@@ -218,20 +218,20 @@ def open_run(
     from zoo.base.workspace import Workspace
     from zoo.cli.progress import ingest_with_progress
     from zoo.reconstruct.find_run import find_run
-    from zoo.reconstruct.trained_model import Opener
+    from zoo.reconstruct.trained_model import ModelLoader
 
     chosen = choose_device(device)
     workspace = Workspace.here()
     request = find_run(workspace, model, film, trained_on=trained_on, run=run)
-    known = request.another or request.entry.name
+    known = request.other_film or request.entry.name
     out = output_path(request.entry.name, request.run.model, known)
     set_threads(threads)
     console.print_line(f"run: {request.run.name}")
-    opener = Opener(
+    loader = ModelLoader(
         workspace,
         chosen,
         lambda entry, size: ingest_with_progress(console, entry, size, workspace, holdout),
         console.print_line,
     )
-    opened, eyes = opener.open(request.run, request.entry, request.trained_on)
-    return Opened(request.run, request.entry, opened, eyes, out)
+    opened, trained = loader.load(request.run, request.entry, request.trained_on)
+    return Opened(request.run, request.entry, opened, trained, out)

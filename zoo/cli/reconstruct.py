@@ -55,17 +55,17 @@ def reconstruct(
     from zoo.reconstruct.reconstruct_film import (
         Original,
         Panel,
-        Redrawn,
-        check_place,
+        Reconstruction,
+        check_output,
         default_name,
-        stretch_of,
+        film_range,
     )
     from zoo.reconstruct.reconstruct_film import reconstruct as write
-    from zoo.reconstruct.trained_model import Opener, run_size
+    from zoo.reconstruct.trained_model import ModelLoader, run_size
     from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
-    from zoo.reconstruct.video.mp4_writer import Coding
+    from zoo.reconstruct.video.mp4_writer import EncoderSettings
 
-    coding = Coding(codec, crf, speed)
+    settings = EncoderSettings(codec, crf, speed)
     libswscale_name(scale_by)
     chosen_device = choose_device(device)
     first, last = (None if text is None else parse_time_code(text) for text in (begin, end))
@@ -76,48 +76,50 @@ def reconstruct(
     names = _models(model, models, run)
     requests = [find_run(workspace, name, film, trained_on=trained_on, run=run) for name in names]
     entry, runs = requests[0].entry, [each.run for each in requests]
-    out = out or Path(default_name(entry.name, [each.model for each in runs], requests[0].another))
-    check_place(out, entry, overwrite)
+    out = out or Path(
+        default_name(entry.name, [each.model for each in runs], requests[0].other_film)
+    )
+    check_output(out, entry, overwrite)
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
     size = parse_scale(scale, size) if scale else size
     opt.set_threads(threads)
 
-    opener = Opener(
+    loader = ModelLoader(
         workspace,
         chosen_device,
         lambda one, size: ingest_with_progress(console, one, size, workspace, holdout),
         console.print_line,
     )
     # Before anything is evaluated: the film may be shorter than --from.
-    stretch_of(entry, opener.ingest(entry, run_size(runs[0])), first, last)
+    film_range(entry, loader.ingest(entry, run_size(runs[0])), first, last)
     panels: list[Panel] = []
     for each, request in zip(runs, requests, strict=True):
         console.print_line(f"run: {each.name}")
-        its_film, eyes = opener.open(each, entry, request.trained_on)
-        name = f"{each.model}, knows {request.another}" if request.another else each.model
-        panels.append(Redrawn(its_film, name, eyes))
+        its_film, trained = loader.load(each, entry, request.trained_on)
+        name = f"{each.model}, knows {request.other_film}" if request.other_film else each.model
+        panels.append(Reconstruction(its_film, name, trained))
     largest = max((panel.film for panel in panels), key=lambda one: one.size.pixels)
     if beside:
         panels.insert(0, Original(largest))
-    stretch = stretch_of(entry, largest, first, last)
+    span = film_range(entry, largest, first, last)
     joins = sum(len(part.joins) for part in largest.store.manifest.parts)
     # At a leap of the clock sound is joined where pictures are.
     if largest.store.manifest.damage.times > joins:
         console.print_line(
             "times of this film were mended; its sound may be out of step after such a place"
         )
-    with frames_bar(console, f"reconstructing {entry.name}", stretch.stop - stretch.start) as bar:
+    with frames_bar(console, f"reconstructing {entry.name}", span.stop - span.start) as bar:
         written = write(
             entry,
             panels,
-            stretch,
+            span,
             out,
             size=size,
             scale_by=scale_by,
-            coding=coding,
+            settings=settings,
             progress=bar.update,
         )
-    console.print_line(f"sound: {written.sound.told}")
+    console.print_line(f"sound: {written.sound.summary}")
     console.print_line(
         f"wrote {written.path}: {written.size}, {written.frames:,} frames, "
         f"{format_time_code(written.seconds)}"

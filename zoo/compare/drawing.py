@@ -70,7 +70,7 @@ def drawn_frames(
         raise ZooError(f"{folder.path} holds no run any more")
     model = load_model(folder, run.config, device)
     kept = folder.evaluation(film.name) / LATENTS
-    latents = latents_file.load(kept, film.fingerprint, device)
+    latents = latents_file.load_latents(kept, film.fingerprint, device)
     samples = samples_of(film, model)
     for start in range(0, len(wanted), BATCH):
         numbers = wanted[start : start + BATCH]

@@ -21,14 +21,14 @@ from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.drawing import ORIGINAL, Pixels, drawn_frames, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.films.film import Film
-from zoo.reconstruct.video.mp4_writer import Coding, video_file
+from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 from zoo.report.results_folder import FRAMES, VIDEOS
 
 LONGEST = 120.0
 """Seconds of a film that are kept as a video; all of it is scored all the same."""
 
 
-class Stepping(Coding):
+class Stepping(EncoderSettings):
     """H.264 that a player steps through quickly, forwards and backwards, to the very frame."""
 
     @property
@@ -97,10 +97,11 @@ class _Sheet:
     def write(self, results: Path, name: str, drawn: Iterable[tuple[int, Pixels]]) -> None:
         """Write the pictures and the video of one model from the frames that it drew."""
         wanted = {each.frame for each in self.chosen}
-        path, coding = self.video(name), Stepping(crf=16)
+        path, settings = self.video(name), Stepping(crf=16)
         with ExitStack() as stack:
+            rate = Fraction(self.film.fps)
             video = path and stack.enter_context(
-                video_file(results / path, self.film.size, Fraction(self.film.fps), coding=coding)
+                video_file(results / path, self.film.size, rate, settings=settings)
             )
             for number, pixels in drawn:
                 if video and number < self.length:

@@ -225,7 +225,7 @@ def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
     model.eval().calibrate([frames])
     latent = model.eval().encode(frames).float()
     quantiser = Quantiser.of(latent_spec(model), latent.flatten(1))
-    stored = quantiser.numbers(quantiser.levels(latent.flatten(1))).unflatten(1, latent.shape[1:])
+    stored = quantiser.round_trip(latent)
     drawn = flat_frames(model.decode(stored))
     low, high = float(drawn.min()), float(drawn.max())
     expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")

@@ -61,7 +61,7 @@ def evaluate(
         else _trained_latents(folder, config, device).quantiser
     )
     latents = encoded.quantised(quantiser)
-    latents_file.save(out / LATENTS, latents, film.fingerprint)
+    latents_file.save_latents(out / LATENTS, latents, film.fingerprint)
 
     every = [latents, *(coarser(encoded, latents) if own else [])]
     rate: list[RatePoint] = []
@@ -109,7 +109,7 @@ def evaluate(
 
 def _trained_latents(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Latents:
     path: Path = folder.evaluation(config.film) / LATENTS
-    return latents_file.load(path, config.film_fingerprint, device)
+    return latents_file.load_latents(path, config.film_fingerprint, device)
 
 
 def _bytes_per_frame(latents: Latents) -> float:
@@ -122,7 +122,7 @@ def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
         bits=_whole(latents.bits_per_frame),
         codes=latents.quantiser.codes,
         coded_bytes=latents.bytes_per_frame,
-        decoder_bytes=decoder_bytes(model, latents.restored(slice(0, 1))),
+        decoder_bytes=decoder_bytes(model, latents.dequantised(slice(0, 1))),
     )
 
 

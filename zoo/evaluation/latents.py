@@ -19,49 +19,60 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.api.latent_spec import BITS as BITS
-from zoo.api.latent_spec import MOST_CODES, LatentSpec, code_bits
+from zoo.api.latent_spec import BITS, MOST_CODES, LatentSpec, code_bits
+from zoo.base.atomic_files import written_aside
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.untrusted_files import check_tensors
-from zoo.base.workspace import written_aside
+
+_MOST_LEVELS = 1 << 31
+_TORCH_TYPES = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32}
+"""Of levels in the file, by their bytes."""
+_FILE_TYPES = {1: "U8", 2: "U16", 4: "U32"}
+_SHAPE = pydantic.TypeAdapter(tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...])
+
+Levels = npt.NDArray[np.unsignedinteger[Any]]
+"""Whole numbers from 0 in 8, 16 or 32 bits each."""
+
+# Levels have no structure of words, only neighbours in time: one context of literals.
+_FILTER: dict[str, Any] = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0}
+_LARGEST_DICTIONARY, _SMALLEST_DICTIONARY = 64 << 20, 4096
+"""Bytes; the first is that of preset 9."""
+_FAST_PRESET = 1
+"""Finds out which layout is shorter, in a tenth of the time of preset 9."""
+_CLOSE = 1.05
+"""Where neither layout is longer by more than this factor, both are coded in full."""
+_VALUES, _DIFFERENCES = 0, 1
 
 
 @dataclass(frozen=True)
 class Quantiser:
-    """A uniform scale a latent dimension, over the range that the training film spans."""
+    """A uniform scale for each latent dimension, over the range that the training film spans."""
 
     lowest: Tensor
     """(L,)"""
     step: Tensor
-    """(L,); zero where the dimension never changes."""
+    """(L,); zero where the dimension is constant."""
     bits: int = BITS
     codes: int | None = None
-    """How many codes there are, where a model declares that its numbers are codes."""
+    """Number of codes, where a model declares that its latents are codes."""
 
     @classmethod
     def of(cls, spec: LatentSpec, numbers: Tensor) -> Quantiser:
-        """What scores are measured at: 8 bits over the range of latents (N, L), or exact codes."""
+        """The quantiser that scores are measured with: 8 bits over the range of latents (N, L).
+
+        Codes are kept exactly.
+        """
         if spec.codes is None:
             return cls.spanning(numbers)
         return cls.of_codes(spec.codes, numbers.shape[1], numbers.device)
 
     @classmethod
     def of_codes(cls, codes: int, numbers: int, device: torch.device | None = None) -> Quantiser:
-        """For latents of so many numbers that are codes, from 0 to `codes` - 1: kept exactly."""
+        """For latents of `numbers` codes each, from 0 to `codes` - 1: exact."""
         if not 1 <= codes <= MOST_CODES:
             raise ValueError(f"a latent has from 1 to {MOST_CODES:,} codes; not {codes}")
-        nothing = torch.zeros(numbers, device=device)
-        return cls(nothing, nothing + 1, code_bits(codes), codes)
-
-    @property
-    def width(self) -> int:
-        """Bytes of a level, where it is kept: 1, 2 or 4."""
-        return bytes_of_level(self.bits)
-
-    @property
-    def bytes(self) -> float:
-        """What a latent takes after quantisation and before lossless coding."""
-        return self.lowest.numel() * self.bits / 8
+        zeros = torch.zeros(numbers, device=device)
+        return cls(zeros, zeros + 1, code_bits(codes), codes)
 
     @classmethod
     def spanning(cls, numbers: Tensor, bits: int = BITS) -> Quantiser:
@@ -74,47 +85,59 @@ class Quantiser:
         lowest, highest = numbers.aminmax(dim=0)
         return cls(lowest, (highest - lowest) / (2**bits - 1), bits)
 
-    def levels(self, numbers: Tensor) -> Tensor:
-        """Latents (N, L) to whole numbers from 0 (N, L); what lies outside is cut.
+    @property
+    def width(self) -> int:
+        """Bytes of a stored level: 1, 2 or 4."""
+        return bytes_of_level(self.bits)
 
-        uint8, or int32 where levels have more than 8 bits: torch can do little with uint16.
+    def coarser(self, bits: int) -> Quantiser:
+        """The same range in 2 to the `bits` levels."""
+        finest, levels = 2**self.bits - 1, 2**bits - 1
+        return Quantiser(self.lowest, self.step * (finest / levels), bits)
+
+    def to(self, device: torch.device) -> Quantiser:
+        """The same quantiser on a device."""
+        lowest, step = self.lowest.to(device), self.step.to(device)
+        return Quantiser(lowest, step, self.bits, self.codes)
+
+    def quantise(self, numbers: Tensor) -> Tensor:
+        """Latents (N, L) to levels, whole numbers from 0 (N, L); values out of range are clipped.
+
+        uint8, or int32 where levels have more than 8 bits: torch has few operations for uint16.
         """
         scale = torch.where(self.step > 0, self.step, torch.ones_like(self.step))
         highest = 2**self.bits - 1 if self.codes is None else self.codes - 1
         levels = ((numbers - self.lowest) / scale).round().clamp(0, highest)
         return levels.byte() if self.width == 1 else levels.int()
 
-    def numbers(self, levels: Tensor) -> Tensor:
-        """Whole numbers (N, L) back to latents, float32 (N, L)."""
+    def dequantise(self, levels: Tensor) -> Tensor:
+        """Levels (N, L) back to latents, float32 (N, L)."""
         return levels.float() * self.step + self.lowest
 
-
-_MOST_LEVELS = 1 << 31
-_KINDS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32}
-"""Of levels in the file, by their bytes."""
-_NAMES = {1: "U8", 2: "U16", 4: "U32"}
-_SHAPE = pydantic.TypeAdapter(tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...])
+    def round_trip(self, latents: Tensor) -> Tensor:
+        """Latents (N, ...) as `decode` gets them after storage: float32 (N, ...)."""
+        return self.dequantise(self.quantise(latents.flatten(1))).view(latents.shape)
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A film as a model encodes it, before anything is rounded."""
+class EncodedFilm:
+    """A film as a model encodes it, before quantisation."""
 
     numbers: Tensor
     """float32 (N, L), in the film's order."""
     shape: tuple[int, ...]
     """Of one latent as the model gives it."""
     frames: int
-    """How many frames they are of: more than N with a window."""
+    """Frames encoded: more than N with a window."""
 
     def quantised(self, quantiser: Quantiser) -> Latents:
-        """Round to the levels of a scale."""
-        return Latents(quantiser.levels(self.numbers), self.shape, quantiser, self.frames)
+        """Round to the levels of a quantiser."""
+        return Latents(quantiser.quantise(self.numbers), self.shape, quantiser, self.frames)
 
 
 @dataclass(frozen=True)
 class Latents:
-    """A film in numbers of a few bits."""
+    """Quantised latents of a film."""
 
     levels: Tensor
     """uint8 (N, L), in the film's order; int32 where a level has more than 8 bits."""
@@ -122,37 +145,38 @@ class Latents:
     """Of one latent as the model gives it."""
     quantiser: Quantiser
     frames: int
-    """How many frames they are of."""
+    """Frames encoded: more than N with a window."""
 
-    def restored(self, indices: slice | list[int] | Tensor) -> Tensor:
-        """What `decode` gets for those latents: float32 (B, ...)."""
-        return self.quantiser.numbers(self.levels[indices]).unflatten(1, self.shape)
+    def dequantised(self, indices: slice | list[int] | Tensor) -> Tensor:
+        """Some latents as `decode` takes them: float32 (B, ...), on the quantiser's device."""
+        levels = self.levels[indices].to(self.quantiser.lowest.device)
+        return self.quantiser.dequantise(levels).unflatten(1, self.shape)
 
     @functools.cached_property
     def packed(self) -> bytes:
-        """All of them after lossless coding, which takes seconds a megabyte: it is done once."""
-        return pack(self.array)
+        """All levels after lossless coding; it takes seconds per megabyte, so it is cached."""
+        return pack_levels(self.array)
 
     @property
     def array(self) -> Levels:
-        """The levels as whole numbers of 8, 16 or 32 bits: (N, L)."""
+        """The levels as unsigned whole numbers of 8, 16 or 32 bits: (N, L)."""
         return self.levels.cpu().numpy().astype(f"u{self.quantiser.width}", copy=False)
 
     @property
     def bytes_per_frame(self) -> float:
-        """On disk, averaged over the film, after lossless coding; the scales are not counted."""
+        """Mean size after lossless coding, without the scale."""
         return len(self.packed) / max(1, self.frames)
 
     @property
     def bits_per_frame(self) -> float:
-        """Before lossless coding, averaged over the film."""
+        """Mean size before lossless coding."""
         return self.levels.numel() * self.quantiser.bits / max(1, self.frames)
 
 
-def save(path: Path, latents: Latents, film_fingerprint: str) -> None:
-    """Keep latents as safetensors: `levels`, and a scale a dimension in `lowest` and `step`.
+def save_latents(path: Path, latents: Latents, film_fingerprint: str) -> None:
+    """Save latents as safetensors: `levels`, and `lowest` and `step` of each dimension.
 
-    Raises ZooError where they are more than `load` reads.
+    Raises ZooError where they are more than `load_latents` reads.
     """
     if latents.levels.numel() > _MOST_LEVELS:
         raise ZooError(
@@ -160,31 +184,32 @@ def save(path: Path, latents: Latents, film_fingerprint: str) -> None:
             "that can be kept of a film; use a smaller latent or a part of the film"
         )
     tensors = {
-        "levels": latents.levels.cpu().to(_KINDS[latents.quantiser.width]),
+        "levels": latents.levels.cpu().to(_TORCH_TYPES[latents.quantiser.width]),
         "lowest": latents.quantiser.lowest.float(),
         "step": latents.quantiser.step.float(),
     }
-    described = {
+    metadata = {
         "shape": json.dumps(latents.shape),
         "frames": str(latents.frames),
         "film": film_fingerprint,
-        **written_bits(latents.quantiser),
+        **bits_metadata(latents.quantiser),
     }
     with written_aside(path) as aside:
-        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, aside, described)
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
 
 
-def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
-    """Latents of the film that has this fingerprint; raises BadInput on any other file."""
+def load_latents(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
+    """Load the latents of the film with this fingerprint; raises BadInput on any other file."""
     try:
         check_tensors(path)
         with safe_open(path, "pt", device=str(device)) as file:
-            said = file.metadata() or {}
-            shape, (bits, codes) = _SHAPE.validate_json(said["shape"]), read_bits(said)
-            frames, film = int(said["frames"][:12]), said["film"]
-            _check_parts(file, shape, bits)
+            metadata = file.metadata() or {}
+            shape = _SHAPE.validate_json(metadata["shape"])
+            bits, codes = parse_bits_metadata(metadata)
+            frames, film = int(metadata["frames"][:12]), metadata["film"]
+            _check_tensors_fit(file, shape, bits)
             lowest, step, levels = (file.get_tensor(key) for key in ("lowest", "step", "levels"))
-        # Torch can do little with wider types that have no sign.
+        # torch has few operations for wider unsigned types.
         levels = levels if levels.dtype == torch.uint8 else levels.to(torch.int32)
         lowest_level, highest = (int(end) for end in levels.aminmax()) if levels.numel() else (0, 0)
         if codes is not None and not 0 <= lowest_level <= highest < codes:
@@ -199,16 +224,26 @@ def load(path: Path, film_fingerprint: str, device: torch.device) -> Latents:
     return Latents(levels, shape, Quantiser(lowest, step, bits, codes), frames)
 
 
-def written_bits(quantiser: Quantiser) -> dict[str, str]:
-    """What a safetensors file says of a scale beside the tensors `lowest` and `step`."""
+def latents_are_of(path: Path, film_fingerprint: str) -> bool:
+    """Whether a latents file is of the film with this fingerprint; raises BadInput if damaged."""
+    try:
+        check_tensors(path)
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("film") == film_fingerprint
+    except (OSError, SafetensorError, BadInput) as error:
+        raise BadInput(f"{path} holds no latents: {error}") from None
+
+
+def bits_metadata(quantiser: Quantiser) -> dict[str, str]:
+    """The metadata that stands beside the tensors `lowest` and `step` of a quantiser."""
     codes = {} if quantiser.codes is None else {"codes": str(quantiser.codes)}
     return {"bits": str(quantiser.bits), **codes}
 
 
-def read_bits(said: Mapping[str, str]) -> tuple[int, int | None]:
-    """Bits a number, and how many codes there are, if any; raises ValueError or KeyError."""
-    bits = int(said["bits"][:9])
-    codes = int(said["codes"][:9]) if "codes" in said else None
+def parse_bits_metadata(metadata: Mapping[str, str]) -> tuple[int, int | None]:
+    """Bits of a number, and the number of codes, if any; raises ValueError or KeyError."""
+    bits = int(metadata["bits"][:9])
+    codes = int(metadata["codes"][:9]) if "codes" in metadata else None
     if codes is None and not 1 <= bits <= BITS:
         raise ValueError(f"numbers have from 1 to {BITS} bits")
     if codes is not None and not (1 <= codes <= MOST_CODES and bits == code_bits(codes)):
@@ -216,13 +251,13 @@ def read_bits(said: Mapping[str, str]) -> tuple[int, int | None]:
     return bits, codes
 
 
-def _check_parts(file: Any, shape: tuple[int, ...], bits: int) -> None:
-    """Raise ValueError unless the tensors fit one another, before they take memory."""
+def _check_tensors_fit(file: Any, shape: tuple[int, ...], bits: int) -> None:
+    """Raise ValueError unless the tensors fit one another, before they are loaded."""
     parts = {name: file.get_slice(name) for name in ("levels", "lowest", "step")}
-    kinds = [part.get_dtype() for part in parts.values()]
+    types = [part.get_dtype() for part in parts.values()]
     sides = {name: tuple(part.get_shape()) for name, part in parts.items()}
     if (
-        kinds != [_NAMES[bytes_of_level(bits)], "F32", "F32"]
+        types != [_FILE_TYPES[bytes_of_level(bits)], "F32", "F32"]
         or len(sides["levels"]) != 2
         or {sides["lowest"], sides["step"]} != {sides["levels"][1:]}
         or math.prod(shape) != sides["levels"][1]
@@ -231,26 +266,12 @@ def _check_parts(file: Any, shape: tuple[int, ...], bits: int) -> None:
         raise ValueError("its tensors do not fit one another")
 
 
-Levels = npt.NDArray[np.unsignedinteger[Any]]
-"""Whole numbers from 0 in 8, 16 or 32 bits each."""
-
-# Levels have no structure of words, only neighbours in time: one context of literals.
-_FILTER: dict[str, Any] = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0}
-_LARGEST_DICTIONARY, _SMALLEST_DICTIONARY = 64 << 20, 4096
-"""Bytes; the first is that of preset 9."""
-_QUICK = 1
-"""The preset that says which layout is shorter: it takes a tenth of the time of preset 9."""
-_CLOSE = 1.05
-"""Layouts of which neither is longer by more than this are coded both."""
-_VALUES, _DIFFERENCES = 0, 1
-
-
 def bytes_of_level(bits: int) -> int:
-    """Bytes of a level that has so many bits: 1, 2 or 4."""
+    """Bytes in which a level of so many bits is kept: 1, 2 or 4."""
     return 1 if bits <= 8 else 2 if bits <= 16 else 4
 
 
-def pack(levels: Levels) -> bytes:
+def pack_levels(levels: Levels) -> bytes:
     """Code levels, uint8, uint16 or uint32 (N, L) in the film's order, by LZMA.
 
     Each dimension is laid out through time, as values or as differences from the frame before
@@ -265,13 +286,13 @@ def pack(levels: Levels) -> bytes:
         _VALUES: _planes(through_time),
         _DIFFERENCES: _planes(np.diff(through_time, axis=1, prepend=first)),
     }
-    sizes = {layout: len(_coded(data, preset=_QUICK)) for layout, data in layouts.items()}
-    hopeful = [n for n in layouts if sizes[n] <= _CLOSE * min(sizes.values())]
-    return min((bytes([n]) + _coded(layouts[n]) for n in hopeful), key=len)
+    sizes = {layout: len(_lzma(data, preset=_FAST_PRESET)) for layout, data in layouts.items()}
+    candidates = [n for n in layouts if sizes[n] <= _CLOSE * min(sizes.values())]
+    return min((bytes([n]) + _lzma(layouts[n]) for n in candidates), key=len)
 
 
-def unpack(packed: bytes, frames: int, numbers: int, width: int = 1) -> Levels:
-    """The levels again: (frames, numbers), unsigned, of `width` bytes each.
+def unpack_levels(packed: bytes, frames: int, numbers: int, width: int = 1) -> Levels:
+    """Decode packed levels: (frames, numbers), unsigned, of `width` bytes each.
 
     Raises BadInput where the bytes do not hold exactly that many; no more than that is ever
     taken into memory.
@@ -304,7 +325,7 @@ def _planes(rows: Levels) -> bytes:
     return np.moveaxis(split, -1, 0).tobytes()
 
 
-def _coded(data: bytes, **settings: int) -> bytes:
+def _lzma(data: bytes, **settings: int) -> bytes:
     # A dictionary beyond the data changes no byte, and clearing its tables takes longer than
     # coding a short film. Decoding takes any up to that of `_FILTER`.
     size = min(max(len(data), _SMALLEST_DICTIONARY), _LARGEST_DICTIONARY)

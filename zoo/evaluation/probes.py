@@ -18,13 +18,14 @@ from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import mean_of
 from zoo.evaluation.watch import (
     as_shown,
-    check_latents,
     decoded,
+    encode_samples,
     sample_batch,
     samples_at_once,
     samples_of,
 )
 from zoo.films.film import Film
+from zoo.plugins.model_building import latent_spec
 
 LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
 ALONE = 8
@@ -60,9 +61,8 @@ def plain_frames(
 
 
 def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
-    latent = model.encode(frames)
-    flat = quantiser.numbers(quantiser.levels(check_latents(model, latent, len(frames))))
-    return decoded(model, flat.view(latent.shape))
+    flat = quantiser.round_trip(encode_samples(model, frames))
+    return decoded(model, flat.unflatten(1, latent_spec(model).shape))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.sampling import FilmSamples
 from zoo.base.records import Part, RatePoint
-from zoo.evaluation.latents import Encoded, Latents, Quantiser
+from zoo.evaluation.latents import EncodedFilm, Latents, Quantiser
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.summary import Frames, Values, mean_of
 from zoo.evaluation.watch import BATCH, draw_frames, film_batch, samples_of
@@ -62,7 +62,7 @@ def rate_points(
     return points
 
 
-def coarser(encoded: Encoded, stored: Latents) -> list[Latents]:
+def coarser(encoded: EncodedFilm, stored: Latents) -> list[Latents]:
     """A film's latents in fewer bits; none of codes, which would become other codes."""
     if stored.quantiser.codes is not None:
         return []

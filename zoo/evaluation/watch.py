@@ -17,7 +17,7 @@ from zoo.api.sampling import BATCH as BATCH
 from zoo.api.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
 from zoo.base.errors import BadInput
 from zoo.base.text import error_line
-from zoo.evaluation.latents import Encoded, Latents
+from zoo.evaluation.latents import EncodedFilm, Latents
 from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
@@ -90,15 +90,33 @@ def check_latents(model: Autoencoder, latent: Tensor, samples: int) -> Tensor:
     return numbers
 
 
+def encode_samples(model: Autoencoder, samples: Tensor) -> Tensor:
+    """Encode samples as `encode` takes them: flat latents, float32 (B, L).
+
+    Raises BadInput if they are not what the model declares.
+    """
+    return check_latents(model, model.encode(samples), len(samples))
+
+
 @torch.inference_mode()
-def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Encoded:
-    """Encode every frame; raises BadInput if a latent is not what the model declares."""
+def encode_batches(
+    model: Autoencoder, film: Film, device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    """Encode a film in order: flat latents of a batch, after the frames encoded so far.
+
+    Raises BadInput if a latent is not what the model declares.
+    """
     samples = samples_of(film, model)
-    parts = []
     for which in sample_batches(samples):
-        taken = sample_batch(film, samples, which, device)
-        parts.append(check_latents(model, model.encode(taken), len(taken)))
-    return Encoded(torch.cat(parts), latent_spec(model).shape, len(film))
+        numbers = encode_samples(model, sample_batch(film, samples, which, device))
+        yield min(len(film), int(samples.indices[which][-1].max()) + 1), numbers
+
+
+@torch.inference_mode()
+def encode_film(model: Autoencoder, film: Film, device: torch.device) -> EncodedFilm:
+    """Encode every frame; raises BadInput if a latent is not what the model declares."""
+    parts = [numbers for _, numbers in encode_batches(model, film, device)]
+    return EncodedFilm(torch.cat(parts), latent_spec(model).shape, len(film))
 
 
 @torch.inference_mode()
@@ -112,7 +130,7 @@ def draw_frames(
     """
     parts = []
     for which, wanted in samples.drawing(frames):
-        drawn = flat_frames(decoded(model, latents.restored(torch.from_numpy(which))))
+        drawn = flat_frames(decoded(model, latents.dequantised(torch.from_numpy(which))))
         parts.append(as_shown(chosen(drawn, wanted)))
     return torch.cat(parts)
 

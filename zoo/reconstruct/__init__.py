@@ -1,5 +1,7 @@
-"""A film drawn again from its latents: a run is chosen, its eyes are opened, a video is written.
+"""Film output: what a trained model makes of a film, written to files.
 
-The eyes (`Eyes`) are a trained network with the scale of its latents. What they draw is what was
-scored: latents in 8 bits on the scale of the film the network was trained on, pictures in 8 bits.
+A reconstructed film as a video with its sound (`reconstruct_film`), a film as a `.zoo` file of
+latents (`archive`), paths through latent space (`latent_paths`), and a model exported as graphs
+(`export_graphs`) or to the Hugging Face hub (`hub`). All of them decode exactly what was scored:
+latents in 8 bits on the scale of the film that the model was trained on, frames in 8 bits a colour.
 """

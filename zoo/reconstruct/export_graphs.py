@@ -1,4 +1,4 @@
-"""Encoder and decoder exported as torch or ONNX graphs, and checked against the model."""
+"""Export encoder and decoder as torch or ONNX graphs, and check them against the model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.base.atomic_files import written_aside
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
-from zoo.base.workspace import written_aside
-from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.trained_model import TrainedModel
 
 Format = Literal["torch", "onnx"]
 FORMATS: tuple[Format, ...] = ("torch", "onnx")
 SUFFIX = {"torch": ".pt2", "onnx": ".onnx"}
 OPSET = 20
-CLOSE = 1e-3
-"""How far a graph may be from the network, of a colour value or of a latent's range."""
+TOLERANCE = 1e-3
+"""Largest error of a graph, relative to the range of colour values or of latents."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 Run = Callable[[Tensor], Tensor]
@@ -47,30 +47,30 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents, float32 (B, ...), to frames in [0, 1], as `decode` draws them."""
+    """Latents, float32 (B, ...), to frames in [0, 1]."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decode, and keep to what can be shown."""
+        """Decode, and clamp to [0, 1]."""
         return self.model.decode(latents).clamp(0, 1)
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedGraph:
     """One graph on disk."""
 
     path: Path
-    apart: float
-    """The largest difference from the network on the frames it was checked with."""
+    error: float
+    """Largest difference from the model on the frames it was checked with."""
     scale: float
-    """What that is to be seen against: 1 for colour values, the largest latent for latents."""
+    """What the error is relative to: 1 for colour values, the largest latent for latents."""
 
 
 def check_format(word: str) -> Format:
-    """Read a format; raises BadInput on one that is not known or cannot be written here."""
+    """Read a format; raises BadInput on an unknown one or one that cannot be written here."""
     found = next((each for each in FORMATS if each == word), None)
     if found is None:
         raise BadInput(f"a model is exported as {' or '.join(FORMATS)}; not {word!r}")
@@ -80,49 +80,51 @@ def check_format(word: str) -> Format:
     return found
 
 
-def export(eyes: Eyes, frames: Tensor, folder: Path, form: Format) -> list[Exported]:
-    """Write encoder and decoder into a folder, with a `model.json` that says what they take.
+def export_graphs(
+    trained: TrainedModel, frames: Tensor, folder: Path, form: Format
+) -> list[ExportedGraph]:
+    """Write encoder and decoder into a folder, with a `model.json` that describes them.
 
     Batches may have any size. `frames` are samples as `encode` takes them, float in [0, 1], at
-    least 3: the graphs are checked with them after they were read back, as a whole and one by one.
-    Raises ZooError if the networks cannot be traced, or draw something else then.
+    least 3. The graphs are read back and checked with them, as a batch and alone. Raises ZooError
+    if the model cannot be traced, or the graphs give something else.
     """
-    model = eyes.model.cpu().float()
+    model = trained.model.cpu().float()
     frames = frames.cpu().contiguous()
     with torch.inference_mode():
         latents = model.encode(frames)
-        drawn = model.decode(latents).clamp(0, 1)
+        decoded = model.decode(latents).clamp(0, 1)
     parts = (
         ("encoder", Encoder(model), frames, latents, max(1e-6, _largest(latents))),
-        ("decoder", Decoder(model), latents.clone(), drawn, 1.0),
+        ("decoder", Decoder(model), latents.clone(), decoded, 1.0),
     )
-    made = []
-    for name, network, given, wanted, scale in parts:
+    exported = []
+    for name, network, inputs, expected, scale in parts:
         path = folder / f"{name}{SUFFIX[form]}"
         with written_aside(path) as aside:
             write = _write_torch if form == "torch" else _write_onnx
             try:
-                write(network.eval(), given, aside)
+                write(network.eval(), inputs, aside)
                 run = _read_torch(aside) if form == "torch" else _read_onnx(aside)
-                apart = _apart(run, given, wanted)
-            except Exception as error:
-                why = one_line(str(error))
+                error = _largest_error(run, inputs, expected)
+            except Exception as failure:
+                why = one_line(str(failure))
                 raise ZooError(
                     f"the {name} of {model.name} cannot be traced for {form}: "
-                    f"{type(error).__name__}: {why}"
-                ) from error
-            if not apart <= CLOSE * scale:
+                    f"{type(failure).__name__}: {why}"
+                ) from failure
+            if not error <= TOLERANCE * scale:
                 raise ZooError(
-                    f"the {name} of {model.name} is not the same for {form}: apart by {apart:.2g}"
+                    f"the {name} of {model.name} is not the same for {form}: apart by {error:.2g}"
                 )
-        made.append(Exported(path, apart, scale))
-    _describe(eyes, frames, latents, drawn, folder / "model.json")
-    return made
+        exported.append(ExportedGraph(path, error, scale))
+    _write_description(trained, frames, latents, decoded, folder / "model.json")
+    return exported
 
 
-def _apart(run: Run, given: Tensor, wanted: Tensor) -> float:
-    """The largest difference, of the whole batch and of a single one out of it."""
-    return max(_largest(run(given) - wanted), _largest(run(given[1:2]) - wanted[1:2]))
+def _largest_error(run: Run, inputs: Tensor, expected: Tensor) -> float:
+    """The largest difference, for the whole batch and for a single sample of it."""
+    return max(_largest(run(inputs) - expected), _largest(run(inputs[1:2]) - expected[1:2]))
 
 
 def _largest(values: Tensor) -> float:
@@ -130,8 +132,8 @@ def _largest(values: Tensor) -> float:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporters say much of their own workings."""
+def _silenced() -> Iterator[None]:
+    """Silence the exporters, which print and warn a lot."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -146,29 +148,29 @@ def _quietly() -> Iterator[None]:
         logging.disable(level)
 
 
-def _write_torch(network: nn.Module, given: Tensor, path: Path) -> None:
+def _write_torch(network: nn.Module, inputs: Tensor, path: Path) -> None:
     batch = torch.export.Dim("batch", min=1, max=65_536)
-    with _quietly(), torch.no_grad():
-        program = torch.export.export(network, (given,), dynamic_shapes=({0: batch},))
+    with _silenced(), torch.no_grad():
+        program = torch.export.export(network, (inputs,), dynamic_shapes=({0: batch},))
         torch.export.save(program, path)
 
 
 def _read_torch(path: Path) -> Run:
-    with _quietly():
+    with _silenced():
         program = torch.export.load(path).module()
 
-    def run(given: Tensor) -> Tensor:
+    def run(inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return program(given)
+            return program(inputs)
 
     return run
 
 
-def _write_onnx(network: nn.Module, given: Tensor, path: Path) -> None:
-    with _quietly(), torch.no_grad():
+def _write_onnx(network: nn.Module, inputs: Tensor, path: Path) -> None:
+    with _silenced(), torch.no_grad():
         torch.onnx.export(
             network,
-            (given,),
+            (inputs,),
             path,
             dynamo=True,
             external_data=False,
@@ -184,30 +186,34 @@ def _read_onnx(path: Path) -> Run:
         path.read_bytes(), providers=["CPUExecutionProvider"]
     )
 
-    def run(given: Tensor) -> Tensor:
-        (made,) = session.run(None, {"given": given.numpy()})
+    def run(inputs: Tensor) -> Tensor:
+        (made,) = session.run(None, {"given": inputs.numpy()})
         return torch.from_numpy(made)
 
     return run
 
 
-def _describe(eyes: Eyes, frames: Tensor, latents: Tensor, drawn: Tensor, path: Path) -> None:
-    """What goes in and out, for those who have the graphs alone."""
-    said = {
-        "model": eyes.config.model,
-        "origin": eyes.config.origin,
-        "trained_on": eyes.config.film,
+def _write_description(
+    trained: TrainedModel, frames: Tensor, latents: Tensor, decoded: Tensor, path: Path
+) -> None:
+    """Describe inputs and outputs for whoever has the graphs alone."""
+    description = {
+        "model": trained.config.model,
+        "origin": trained.config.origin,
+        "trained_on": trained.config.film,
         "frames": {"shape": ["batch", *frames.shape[1:]], "range": [0, 1], "order": "RGB"},
-        "drawn": {"shape": ["batch", *drawn.shape[1:]], "range": [0, 1], "order": "RGB"},
-        "window": eyes.model.window,
-        "context": list(eyes.model.context),
+        "drawn": {"shape": ["batch", *decoded.shape[1:]], "range": [0, 1], "order": "RGB"},
+        "window": trained.model.window,
+        "context": list(trained.model.context),
         "latents": {
             "shape": ["batch", *latents.shape[1:]],
-            "bits": eyes.quantiser.bits,
-            "codes": eyes.quantiser.codes,
-            "lowest": eyes.quantiser.lowest.tolist(),
-            "step": eyes.quantiser.step.tolist(),
+            "bits": trained.quantiser.bits,
+            "codes": trained.quantiser.codes,
+            "lowest": trained.quantiser.lowest.tolist(),
+            "step": trained.quantiser.step.tolist(),
         },
     }
     with written_aside(path) as aside:
-        aside.write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        aside.write_text(
+            json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )

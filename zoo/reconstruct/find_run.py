@@ -1,4 +1,4 @@
-"""Which finished run is meant where a model and a film are named."""
+"""Find the finished run that a user means by a model and a film."""
 
 from __future__ import annotations
 
@@ -15,72 +15,155 @@ from zoo.plugins.registry import registry
 from zoo.training.runs import Run, choose_run, find_runs
 
 
-def run_of(
+@dataclass(frozen=True)
+class FoundRun:
+    """A finished run, and the film that it is to be used on."""
+
+    run: Run
+    entry: FilmEntry
+    """The film to encode or reconstruct."""
+    trained_on: FilmEntry | None
+    """The film that the run was trained on, if the catalogue has it."""
+    other_film: str | None
+    """Name of the film that the run was trained on, if it is another than `entry`."""
+
+
+def find_run(
+    workspace: Workspace,
+    model: str | None,
+    film: str,
+    *,
+    trained_on: str | None = None,
+    run: str | None = None,
+) -> FoundRun:
+    """Find the finished run of a model for a film, or the run named `run`.
+
+    A run is matched by the frames it was trained on, or by the name of its film where those are not
+    known. `trained_on` names the film that the run was trained on, if it is another. `model` may be
+    None where `run` is given. Raises BadInput, saying what there is, if there is no such film or
+    run.
+    """
+    catalogue = Catalogue.open(workspace)
+    entry = one_film(catalogue, film, "one film at a time is reconstructed")
+    runs = find_runs(workspace)
+    trained_name, trained_entry = None, None
+    if trained_on is not None:
+        # A run may outlive the catalogue's entry of its film.
+        trained_name = trained_on
+        if trained_on in catalogue.entries or not any(each.film == trained_on for each in runs):
+            trained_entry = one_film(catalogue, trained_on, "a model is trained on one film")
+            trained_name = trained_entry.name
+    name = registry().architecture(model).name if model else None
+
+    def has_seen(run: Run, film: FilmEntry) -> bool | None:
+        return was_trained_on(run, film, workspace)
+
+    if run is not None:
+        chosen = finished_run_named(runs, run, name, workspace)
+        if (
+            trained_name is not None
+            and chosen.film != trained_name
+            and not (trained_entry and has_seen(chosen, trained_entry))
+        ):
+            raise BadInput(f"{chosen.name} was trained on {chosen.film}, not on {trained_name}")
+    elif name is None:
+        raise BadInput("name a model, or a run with --run")
+    else:
+        # Only the name is left of a film that is no longer in the catalogue.
+        its_film = trained_entry if trained_on is not None else entry
+        chosen = finished_run(
+            runs,
+            name,
+            entry.name,
+            trained_name,
+            trained_on or film,
+            lambda run: has_seen(run, its_film) if its_film else None,
+        )
+    same = has_seen(chosen, entry)
+    own = chosen.film == entry.name if same is None else same
+    return FoundRun(
+        chosen,
+        entry,
+        trained_entry or catalogue.entries.get(chosen.film),
+        None if own else chosen.film,
+    )
+
+
+def one_film(catalogue: Catalogue, word: str, why: str) -> FilmEntry:
+    """The one film that a word names; raises BadInput, beginning with `why`, if there are more."""
+    entries = catalogue.choose(word)
+    if len(entries) != 1:
+        raise BadInput(f"{why}; {word!r} is {len(entries)}")
+    return entries[0]
+
+
+def finished_run(
     runs: Sequence[Run],
     model: str,
     film: str,
     trained_on: str | None = None,
     word: str | None = None,
-    knows: Callable[[Run], bool | None] = lambda run: None,
+    trained_on_film: Callable[[Run], bool | None] = lambda run: None,
 ) -> Run:
-    """The finished run of a model with which a film is watched.
+    """The finished run of a model to use on a film.
 
-    Of several the one that was trained on most frames; of equals, as references are, which count
-    none, the newest. `trained_on` names the film that the network knows; None means the one that
-    is watched. `word` is how a user names the film that the network is to know, which may be a
-    path. `knows` says whether a run was trained on the frames that this film has: such a run is
-    taken whatever its film is called, and one that was trained on others never is. Where that
-    cannot be told, which is None, the name decides. Raises BadInput, saying which runs there are,
-    if there is none.
+    Of several it is the one trained on most frames; of equals, such as references, the newest.
+    `trained_on` names the film that the run was trained on; None means `film` itself. `word` is
+    how the user writes that film, which may be a path. `trained_on_film` says whether a run was
+    trained on the frames of that film: if so the run qualifies whatever its film is called, and if
+    not it never does. Where it returns None the name decides. Raises BadInput, saying which runs
+    there are, if there is none.
     """
-    known = trained_on or film
-    training = f"zoo train {model} --film {word or known}"
+    trained_name = trained_on or film
+    training = f"zoo train {model} --film {word or trained_name}"
     finished = [run for run in runs if run.standing == "finished" and run.model == model]
-    by_frames = {run.name: knows(run) for run in finished}
-    named = [run for run in finished if run.film == known]
-    meant = [run for run in finished if by_frames[run.name]]
-    meant = meant or [run for run in named if by_frames[run.name] is None]
-    if meant:
-        return max(meant, key=lambda run: (run.frames or 0, run.touched or 0.0))
+    by_frames = {run.name: trained_on_film(run) for run in finished}
+    named = [run for run in finished if run.film == trained_name]
+    matching = [run for run in finished if by_frames[run.name]]
+    matching = matching or [run for run in named if by_frames[run.name] is None]
+    if matching:
+        return max(matching, key=lambda run: (run.frames or 0, run.touched or 0.0))
     if named:
         raise BadInput(
-            f"{named[0].name} was trained on other frames than {known} has now: its files, range, "
-            f"crop, fit or rate have changed. {training} trains on those of now; --run "
-            f"{named[0].digest} draws with that network"
+            f"{named[0].name} was trained on other frames than {trained_name} has now: its files, "
+            f"range, crop, fit or rate have changed. {training} trains on the current frames; "
+            f"--run {named[0].digest} uses that run all the same"
         )
-    unfinished = [run for run in runs if (run.model, run.film) == (model, known)]
+    unfinished = [run for run in runs if (run.model, run.film) == (model, trained_name)]
     if unfinished:
         raise BadInput(
-            f"no run of {model} on {known} is finished: {unfinished[0].name} is "
-            f"{unfinished[0].standing}; {training} goes on with it"
+            f"no run of {model} on {trained_name} is finished: {unfinished[0].name} is "
+            f"{unfinished[0].standing}; {training} continues it"
         )
     others = _films(finished)
     if others and trained_on is None:
         raise BadInput(
             f"no finished run of {model} on {film}; there is one on {', '.join(others)}: "
-            f"--trained-on {others[0]} watches {film} with it, or {training}"
+            f"--trained-on {others[0]} uses it for {film}, or {training}"
         )
     there_are = f"; there are runs of it on {', '.join(others)}" if others else ""
-    raise BadInput(f"no finished run of {model} on {known}: {training}{there_are}")
+    raise BadInput(f"no finished run of {model} on {trained_name}: {training}{there_are}")
 
 
-def named_run(runs: Sequence[Run], word: str, model: str | None, workspace: Workspace) -> Run:
-    """The finished run that a word of `zoo runs` means; raises BadInput if it is of another model.
+def finished_run_named(
+    runs: Sequence[Run], word: str, model: str | None, workspace: Workspace
+) -> Run:
+    """The finished run that a word names, as in `zoo runs`; raises BadInput if of another model.
 
-    Raises BadInput also if it means none or several, or one that is not finished.
+    Raises BadInput also if it names none or several, or one that is not finished.
     """
     run = choose_run(runs, word, workspace)
     if run.standing != "finished":
-        raise BadInput(f"{run.name} is {run.standing}; only a finished run draws a film")
+        raise BadInput(f"{run.name} is {run.standing}; only a finished run reconstructs a film")
     if model is not None and run.model != model:
         raise BadInput(f"{run.name} is a run of {run.model}, not of {model}")
     return run
 
 
-def knows_film(run: Run, entry: FilmEntry, workspace: Workspace) -> bool | None:
+def was_trained_on(run: Run, entry: FilmEntry, workspace: Workspace) -> bool | None:
     """Whether a run was trained on the frames that a film has now; nothing is decoded.
 
-    None where that cannot be told: a file is missing, or the run is of film-zoo 0.1.0 and was
+    None where that cannot be said: a file is missing, or the run is of film-zoo 0.1.0 and was
     trained with another share held out than the film was opened with.
     """
     if run.description is None:
@@ -100,81 +183,3 @@ def knows_film(run: Run, entry: FilmEntry, workspace: Workspace) -> bool | None:
 
 def _films(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(run.film for run in runs))
-
-
-@dataclass(frozen=True)
-class Request:
-    """A run that was asked for, found, before a film before which it is put."""
-
-    run: Run
-    entry: FilmEntry
-    """The film that is watched."""
-    trained_on: FilmEntry | None
-    """The film that the network knows, where the catalogue has it."""
-    another: str | None
-    """What the film that the network knows is called, where it is not the one that is watched."""
-
-
-def find_run(
-    workspace: Workspace,
-    model: str | None,
-    film: str,
-    *,
-    trained_on: str | None = None,
-    run: str | None = None,
-) -> Request:
-    """The finished run with which a film is watched, as `zoo reconstruct` finds it.
-
-    A run is known by the frames it was trained on, by its film's name where those are not known.
-
-    `model` may be None where `run` says which it is. Raises BadInput, saying what there is, if
-    there is no such film or run.
-    """
-    catalogue = Catalogue.open(workspace)
-    entry = one_film(catalogue, film, "one film at a time is watched")
-    found = find_runs(workspace)
-    known, knows = None, None
-    if trained_on is not None:
-        # Runs outlive entries of the catalogue.
-        known = trained_on
-        if trained_on in catalogue.entries or not any(each.film == known for each in found):
-            knows = one_film(catalogue, trained_on, "a network is trained on one film")
-            known = knows.name
-    name = registry().architecture(model).name if model else None
-
-    def is_of(run: Run, film: FilmEntry) -> bool | None:
-        return knows_film(run, film, workspace)
-
-    if run is not None:
-        chosen = named_run(found, run, name, workspace)
-        if known is not None and chosen.film != known and not (knows and is_of(chosen, knows)):
-            raise BadInput(f"{chosen.name} was trained on {chosen.film}, not on {known}")
-    elif name is None:
-        raise BadInput("name a model, or a run with --run")
-    else:
-        # The name of a run's film is all that is left of one that is no longer in the catalogue.
-        its_film = knows if trained_on is not None else entry
-        chosen = run_of(
-            found,
-            name,
-            entry.name,
-            known,
-            trained_on or film,
-            lambda run: is_of(run, its_film) if its_film else None,
-        )
-    same = is_of(chosen, entry)
-    own = chosen.film == entry.name if same is None else same
-    return Request(
-        chosen,
-        entry,
-        knows or catalogue.entries.get(chosen.film),
-        None if own else chosen.film,
-    )
-
-
-def one_film(catalogue: Catalogue, word: str, why: str) -> FilmEntry:
-    """The one film that a word means; raises BadInput, with `why`, if it means several."""
-    entries = catalogue.choose(word)
-    if len(entries) != 1:
-        raise BadInput(f"{why}; {word!r} is {len(entries)}")
-    return entries[0]

@@ -1,4 +1,4 @@
-"""A trained model as a folder for the Hugging Face hub: written with a card, uploaded, loaded."""
+"""Publish a trained model on the Hugging Face hub, and load a published one from its folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from zoo.base.atomic_files import written_aside
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.offline import refuse_offline
 from zoo.base.records import Record
 from zoo.base.untrusted_files import check_regular, check_tensors
-from zoo.base.workspace import written_aside
-from zoo.evaluation.latents import Quantiser, read_bits, written_bits
+from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata
 from zoo.films.catalogue import FilmEntry
-from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.trained_model import TrainedModel
 from zoo.report.markdown import escape, grid
 from zoo.report.numbers import fixed, whole
 from zoo.training.jobs import load_model
@@ -26,14 +26,14 @@ from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run
 
 SCALE = "scale.safetensors"
-"""The scale of the latents: `lowest` and `step`, float32 (L,), and in the metadata `bits`, and
-`codes` where the latents are codes."""
+"""The quantiser of the latents: `lowest` and `step`, float32 (L,), and `bits` in the metadata, and
+`codes` if the latents are codes."""
 LARGEST_SCALE = 256 << 20
-"""Bytes: latents of sixteen million numbers have one of half that size."""
+"""Bytes: twice what latents of sixteen million numbers need."""
 
 
-def read_folder(folder: Path, device: torch.device) -> Eyes:
-    """The network that such a folder holds; raises BadInput if it holds none or is damaged."""
+def load_folder(folder: Path, device: torch.device) -> TrainedModel:
+    """Load the model in a published folder; raises BadInput if there is none or it is damaged."""
     run = RunFolder(folder)
     description = run.read()
     if description is None:
@@ -43,21 +43,23 @@ def read_folder(folder: Path, device: torch.device) -> Eyes:
         check_regular(folder / SCALE, LARGEST_SCALE)
         check_tensors(folder / SCALE)
         with safe_open(folder / SCALE, "pt", device=str(device)) as file:
-            bits, codes = read_bits(file.metadata() or {})
+            bits, codes = parse_bits_metadata(file.metadata() or {})
             lowest, step = file.get_tensor("lowest"), file.get_tensor("step")
     except (OSError, SafetensorError, KeyError, ValueError, BadInput) as error:
         raise BadInput(f"{folder / SCALE} holds no scale: {error}") from None
     fits = lowest.dim() == 1 and lowest.shape == step.shape
     if not fits or not (lowest.isfinite().all() and step.isfinite().all()):
         raise BadInput(f"{folder / SCALE} holds no scale that fits")
-    return Eyes(model, Quantiser(lowest, step, bits, codes), run, description.config, device)
+    return TrainedModel(
+        model, Quantiser(lowest, step, bits, codes), run, description.config, device
+    )
 
 
 CARD = "README.md"
 
 
 def check_repo(name: str) -> str:
-    """Return the name of a repository, `user/name`; raises BadInput if it cannot be one."""
+    """Return the name of a repository, `user/name`; raises BadInput on anything else."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -70,32 +72,33 @@ def check_repo(name: str) -> str:
     return name
 
 
-def write_folder(folder: Path, run: Run, eyes: Eyes, entry: FilmEntry, repo: str) -> list[Path]:
-    """Write what is published: weights, `run.json`, the scale of the latents, and a card.
+def write_folder(
+    folder: Path, run: Run, trained: TrainedModel, entry: FilmEntry, repo: str
+) -> list[Path]:
+    """Write what is published: weights, `run.json`, the quantiser of the latents, and a card.
 
-    Nothing of the film itself is in it, neither frames nor latents. Raises OSError.
+    It contains nothing of the film itself, neither frames nor latents. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (eyes.folder.weights, eyes.folder.file):
+    for file in (trained.folder.weights, trained.folder.file):
         with written_aside(folder / file.name) as aside:
             shutil.copyfile(file, aside)
     with written_aside(folder / SCALE) as aside:
         scale = {
-            "lowest": eyes.quantiser.lowest.float().cpu().contiguous(),
-            "step": eyes.quantiser.step.float().cpu().contiguous(),
+            "lowest": trained.quantiser.lowest.float().cpu().contiguous(),
+            "step": trained.quantiser.step.float().cpu().contiguous(),
         }
-        save_file(scale, aside, written_bits(eyes.quantiser))
+        save_file(scale, aside, bits_metadata(trained.quantiser))
     with written_aside(folder / CARD) as aside:
-        aside.write_text(card(run, eyes, entry, repo), encoding="utf-8")
-    names = (eyes.folder.weights.name, eyes.folder.file.name, SCALE, CARD)
+        aside.write_text(card(run, trained, entry, repo), encoding="utf-8")
+    names = (trained.folder.weights.name, trained.folder.file.name, SCALE, CARD)
     return [folder / name for name in names]
 
 
 def push(folder: Path, repo: str, private: bool) -> str:
     """Upload a folder's files as a model to the Hugging Face hub; returns its address.
 
-    Who is logged in there decides where that is allowed. Raises ZooError if it is not, or the hub
-    cannot be reached.
+    Raises ZooError if the user who is logged in may not, or the hub cannot be reached.
     """
     refuse_offline("zoo push")
     from huggingface_hub import HfApi
@@ -111,15 +114,15 @@ def push(folder: Path, repo: str, private: bool) -> str:
     return address
 
 
-def card(run: Run, eyes: Eyes, entry: FilmEntry, repo: str) -> str:
+def card(run: Run, trained: TrainedModel, entry: FilmEntry, repo: str) -> str:
     """The model's card, Markdown with the metadata that the hub reads."""
     from huggingface_hub import ModelCardData
 
-    config, model = eyes.config, eyes.model
+    config, model = trained.config, trained.model
     head = ModelCardData(library_name="film-zoo", tags=["film-autoencoder", config.model])
     licence = entry.licence
     title = escape(entry.shown_title)
-    may = (
+    rights = (
         f"The film's licence is {escape(licence)}."
         if licence
         else "No licence of the film is stated here: whoever publishes this model answers for it."
@@ -129,14 +132,14 @@ def card(run: Run, eyes: Eyes, entry: FilmEntry, repo: str) -> str:
         f"---\n{head.to_yaml()}\n---",
         f"# {escape(repo)}",
         f"`{config.model}` ({escape(model.summary)}), trained by film-zoo on the film *{title}*: "
-        f"each frame of {config.size} becomes {eyes.numbers} numbers, and is drawn again from "
+        f"each frame of {config.size} becomes {trained.numbers} numbers, and is reconstructed from "
         "those alone.",
-        f"## The film\n\n{may} A network that was trained on one film can draw much of that film: "
-        "what may be done with it may depend on the rights in the film. Neither its frames nor its "
-        "latents are in this repository.",
+        f"## The film\n\n{rights} A model that was trained on one film can reconstruct much of "
+        "that film: its use may depend on the rights in the film. Neither the frames nor the "
+        "latents of the film are in this repository.",
         f"## Load\n\n```python\n{_loading(repo, config.size)}```",
-        f"It was made by {escape(config.origin)}, which has to be installed. Weights are "
-        "safetensors; nothing in this repository runs.",
+        f"The architecture is in {escape(config.origin)}, which has to be installed. Weights are "
+        "safetensors; nothing in this repository runs code.",
         f"## Scores\n\n{_scores(run.record)}",
         f"## Training\n\n{whole(run.frames)} frames, batches of {config.batch}, seed "
         f"{config.seed}, {config.precision}, by film-zoo "

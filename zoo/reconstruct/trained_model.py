@@ -1,26 +1,37 @@
-"""A trained model with the scale of its latents, and how it is loaded for a film."""
+"""A trained model with the quantiser of its latents, loaded from a finished run for a film."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.sampling import Sampling
+from zoo.api.sampling import FilmSamples, Sampling
 from zoo.base.atomic_files import kept_if_possible
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.untrusted_files import check_tensors
 from zoo.base.workspace import Workspace
-from zoo.evaluation import latents as latents_file
 from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.latents import Encoded, Latents, Quantiser
-from zoo.evaluation.watch import check_latents, drawn, encode_film, samples_at_once
+from zoo.evaluation.latents import (
+    EncodedFilm,
+    Latents,
+    Quantiser,
+    latents_are_of,
+    load_latents,
+    save_latents,
+)
+from zoo.evaluation.watch import (
+    as_pixels,
+    draw_frames,
+    drawn,
+    encode_batches,
+    encode_film,
+    encode_samples,
+    samples_at_once,
+)
 from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -32,8 +43,8 @@ from zoo.training.runs import Run
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """A network that has seen one film, and the scale of its latents on that film."""
+class TrainedModel:
+    """A model trained on one film, and the quantiser of its latents on that film."""
 
     model: Autoencoder
     quantiser: Quantiser
@@ -47,72 +58,91 @@ class Eyes:
         return self.quantiser.lowest.numel()
 
     @torch.inference_mode()
-    def see(self, samples: Tensor) -> Latents:
-        """Samples as `encode` takes them, float in [0, 1], as quantised latents.
+    def encode(self, samples: Tensor) -> Latents:
+        """Quantised latents of samples as the model's `encode` takes them, float in [0, 1].
 
-        No more are encoded at once than have 32 frames. Raises BadInput if a latent is not what the
-        model declares.
+        About 32 frames are encoded at a time. Raises BadInput if a latent is not what the model
+        declares.
         """
         pieces = samples.split(samples_at_once(Sampling.of(self.model)))
-        numbers = torch.cat(
-            [check_latents(self.model, self.model.encode(some), len(some)) for some in pieces]
-        )
-        frames = len(numbers) * self.model.window
-        shape = latent_spec(self.model).shape
-        return Encoded(numbers, shape, frames).quantised(self.quantiser)
+        numbers = torch.cat([encode_samples(self.model, some) for some in pieces])
+        shape, frames = latent_spec(self.model).shape, len(numbers) * self.model.window
+        return EncodedFilm(numbers, shape, frames).quantised(self.quantiser)
 
     @torch.inference_mode()
-    def draw(self, latents: Latents) -> Pixels:
-        """All frames that these latents draw, as they are shown: uint8 (B, H, W, 3), RGB."""
-        return drawn(self.model, latents.restored(slice(None)))
+    def decode(self, latents: Latents) -> Pixels:
+        """All frames of these latents, rounded to 8 bits: uint8 (B, H, W, 3), RGB."""
+        return drawn(self.model, latents.dequantised(slice(None)))
 
-    def kept(self, film: Film) -> Latents | None:
-        """The latents of a film that an evaluation left; None where there are none of its frames.
+    def decode_frames(self, samples: FilmSamples, frames: slice, latents: Latents) -> Pixels:
+        """Some frames of a film from the latents of all its samples: uint8 (B, H, W, 3), RGB."""
+        return as_pixels(draw_frames(self.model, samples, frames, latents))
+
+    def saved_latents(self, film: Film) -> Latents | None:
+        """The latents of a film that an evaluation saved; None if there are none of its frames.
 
         Raises BadInput if they are damaged.
         """
         path = self.folder.evaluation(film.name) / LATENTS
-        if not path.exists() or not _is_of(path, film.fingerprint):
+        if not path.exists() or not latents_are_of(path, film.fingerprint):
             return None
-        return latents_file.load(path, film.fingerprint, self.device)
+        return load_latents(path, film.fingerprint, self.device)
+
+    def encode_film(self, film: Film, progress: Callable[[int], None] | None = None) -> Latents:
+        """Quantised latents of a whole film; `progress` gets the number of frames encoded so far.
+
+        Raises BadInput if a latent is not what the model declares.
+        """
+        parts = []
+        for done, numbers in encode_batches(self.model, film, self.device):
+            parts.append(self.quantiser.quantise(numbers))
+            if progress:
+                progress(done)
+        shape = latent_spec(self.model).shape
+        return Latents(torch.cat(parts), shape, self.quantiser, len(film))
+
+    def film_latents(self, film: Film, progress: Callable[[int], None] | None = None) -> Latents:
+        """Quantised latents of a whole film: those that were scored, else encoded now."""
+        saved = self.saved_latents(film)
+        return self.encode_film(film, progress) if saved is None else saved
 
 
-def open_eyes(
+def load_trained_model(
     run: Run,
     device: torch.device,
     film_as_trained: Callable[[], Film],
-    told: Callable[[str], None],
-) -> Eyes:
-    """Load the network of a finished run, with the scale of its latents.
+    on_message: Callable[[str], None],
+) -> TrainedModel:
+    """Load the model of a finished run, and the quantiser of its latents.
 
-    The scale is what an evaluation left. Where there was none, the network watches the film it was
-    trained on, `film_as_trained`, and its latents are kept in the run's `evaluation` folder, where
-    that can be written to; `told` hears of it. Raises what `film_as_trained` raises.
+    The quantiser is that of the latents which an evaluation saved. Without an evaluation the film
+    that the model was trained on, `film_as_trained`, is encoded, `on_message` says so, and the
+    latents are saved in the run's `evaluation` folder if that is writable. Raises what
+    `film_as_trained` raises.
     """
     assert run.description is not None, "a finished run has a description"
     config = run.description.config
     model = load_model(run.folder, config, device)
     path = run.folder.evaluation(config.film) / LATENTS
-    if not path.exists():
-        film = film_as_trained()
-        told(f"{config.model} watches {config.film}, to learn the scale of its latents")
-        encoded = encode_film(model, film, device)
-        latents = encoded.quantised(Quantiser.of(latent_spec(model), encoded.numbers))
-        scale = latents.quantiser
-        with kept_if_possible("the latents of the film"):
-            latents_file.save(path, latents, config.film_fingerprint)
+    if path.exists():
+        quantiser = load_latents(path, config.film_fingerprint, device).quantiser
     else:
-        scale = latents_file.load(path, config.film_fingerprint, device).quantiser
-    return Eyes(model, scale, run.folder, config, device)
+        film = film_as_trained()
+        on_message(f"{config.model} encodes {config.film}, to find the range of its latents")
+        encoded = encode_film(model, film, device)
+        quantiser = Quantiser.of(latent_spec(model), encoded.numbers)
+        with kept_if_possible("the latents of the film"):
+            save_latents(path, encoded.quantised(quantiser), config.film_fingerprint)
+    return TrainedModel(model, quantiser, run.folder, config, device)
 
 
-def as_trained(
+def training_film(
     entry: FilmEntry, config: TrainingConfig, workspace: Workspace, film: Film
 ) -> Film | None:
-    """The film with the frames and the split of a training; None if it has others by now.
+    """The film with the frames and the split of a training; None if it has others now.
 
-    `film` is the entry as it is now, at the training's size. Which frames are held out is part of
-    what a run knows its film by, so every share that this film was opened with is tried.
+    `film` is the entry as it is now, at the training's size. The split is part of the fingerprint
+    that a run records, so every held-out share that this film was opened with is tried.
     """
     for share in film.store.manifest.splits:
         one = open_film(entry, film.size, workspace, holdout=float(share))
@@ -121,41 +151,32 @@ def as_trained(
     return None
 
 
-def _is_of(path: Path, fingerprint: str) -> bool:
-    try:
-        check_tensors(path)
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get("film") == fingerprint
-    except (OSError, SafetensorError, BadInput) as error:
-        raise BadInput(f"{path} holds no latents: {error}") from None
-
-
 def run_size(run: Run) -> FrameSize:
-    """The size of frames that a run was trained on."""
+    """The frame size that a run was trained at."""
     assert run.description is not None, "a finished run has a description"
     return FrameSize.parse(run.description.config.size)
 
 
 @dataclass(frozen=True)
-class Opener:
-    """Opens runs for films.
+class ModelLoader:
+    """Loads finished runs for films.
 
-    `ingest` opens a film at a size; `told` hears, in a line, what takes time or is worth knowing.
+    `ingest` opens a film at a size; `on_message` gets a line about what takes time or matters.
     """
 
     workspace: Workspace
     device: torch.device
     ingest: Callable[[FilmEntry, FrameSize], Film]
-    told: Callable[[str], None]
+    on_message: Callable[[str], None]
 
-    def open(
+    def load(
         self, run: Run, entry: FilmEntry, trained_on: FilmEntry | None = None
-    ) -> tuple[Film, Eyes]:
-        """The film at the size of a finished run, and the run's network with its scale.
+    ) -> tuple[Film, TrainedModel]:
+        """The film at the frame size of a finished run, and the run's model.
 
-        `trained_on` is the film that the run was trained on, where it is another; it is opened only
-        if nobody has evaluated the run yet. Raises BadInput where it is needed and not given, or
-        is no longer what the run was trained on.
+        `trained_on` is the film that the run was trained on, if it is another one; it is opened
+        only if the run was never evaluated. Raises BadInput where it is needed and not given, or
+        has changed since the training.
         """
         assert run.description is not None, "a finished run has a description"
         config = run.description.config
@@ -163,34 +184,34 @@ class Opener:
         film = self.ingest(entry, size)
         frames = run.description.frames_fingerprint
         own = entry.name == config.film or frames == film.store.manifest.fingerprint
-        unchanged = as_trained(entry, config, self.workspace, film)
+        unchanged = training_film(entry, config, self.workspace, film)
 
         def film_as_trained() -> Film:
             if unchanged is not None or (own and trained_on in (None, entry)):
                 found = unchanged
             elif trained_on is None:
                 raise BadInput(
-                    f"the scale of {run.name} is not known before its network has watched "
-                    f"{config.film} once, and no film is called that here: --trained-on takes a "
-                    "path too"
+                    f"the range of the latents of {run.name} is not known before its model has "
+                    f"encoded {config.film} once, and no film is called that here: --trained-on "
+                    "takes a path too"
                 )
             else:
                 at_size = self.ingest(trained_on, size)
-                found = as_trained(trained_on, config, self.workspace, at_size)
+                found = training_film(trained_on, config, self.workspace, at_size)
             if found is None:
                 now = (trained_on or entry).word
                 raise BadInput(
                     f"{config.film} is not what {run.name} was trained on: its files, range, crop, "
-                    "fit or rate are others by now, or another share is held out. `zoo train "
+                    "fit or rate have changed, or another share is held out. `zoo train "
                     f"{config.model} --film {now}` trains on it as it is; --holdout takes the "
-                    "share of then"
+                    "share of the training"
                 )
             return found
 
-        eyes = open_eyes(run, self.device, film_as_trained, self.told)
+        trained = load_trained_model(run, self.device, film_as_trained, self.on_message)
         if own and unchanged is None:
-            self.told(
+            self.on_message(
                 f"{entry.name} has other frames than when {run.name} was trained, or holds out "
-                "others: it is drawn as any other film"
+                "others: it is reconstructed like any other film"
             )
-        return unchanged or film, eyes
+        return unchanged or film, trained

@@ -22,10 +22,10 @@ import numpy.typing as npt
 import pydantic
 from safetensors import SafetensorError, safe_open
 
+from zoo.base.atomic_files import written_aside
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import one_line
-from zoo.base.workspace import written_aside
 from zoo.reconstruct.archive.description import (
     READ_VERSIONS,
     TICKS,
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 KEY = "film_zoo"
 """The one entry of the header's metadata: a `Description` as JSON."""
 DECODER = "decoder."
-"""Begins the names of the decoder's tensors."""
+"""Prefix of the names of the decoder's tensors."""
 LARGEST_HEADER = 8 << 20
 LARGEST_PART = 512 << 20
-"""Bytes of a part but the sound and the decoder; hours of film take some tens of megabytes."""
+"""Bytes of a part other than sound and decoder; hours of film take some tens of megabytes."""
 _UNSEALED = b"0" * 64
-# The description is JSON in a JSON string: its quotation marks are escaped.
+# The description is JSON inside a JSON string, so its quotation marks are escaped.
 _SEAL = re.compile(rb'\\"content_sha256\\":\\"([0-9a-f]{64})\\"')
-_AT_ONCE = 1 << 20
+_CHUNK = 1 << 20
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float32]
@@ -56,28 +56,28 @@ Numbers = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a film file besides its words."""
+    """The data of a film file beside its description."""
 
     latents: Bytes
-    """Levels as `zoo.evaluation.latents` codes them."""
+    """Levels as `zoo.evaluation.latents.pack_levels` packs them."""
     lowest: Numbers
-    """(L,), the number that level 0 stands for."""
+    """(L,), the value of level 0."""
     step: Numbers
-    """(L,), from one level to the next."""
+    """(L,), the difference between two levels."""
     times: Bytes | None
-    """Coded time codes; None where the rate is constant."""
+    """Packed time codes; None if the rate is constant."""
     sound: Bytes | None
     """A whole MP4 with one track of sound."""
 
 
 LARGEST_LEVELS = 2 << 30
-"""Bytes of levels, before they are coded."""
+"""Bytes of levels before packing."""
 
 
-def most_levels(packed: int) -> int:
-    """How many bytes of levels so many bytes may stand for: more is refused before it is decoded.
+def most_level_bytes(packed: int) -> int:
+    """Most bytes of levels that packed latents of a size may unpack to; more is refused.
 
-    Latents that never change take next to nothing, so that no ratio alone would do.
+    Constant latents pack to almost nothing, so a ratio alone would not do.
     """
     return min(LARGEST_LEVELS, max(256 << 20, 64 * packed))
 
@@ -85,10 +85,9 @@ def most_levels(packed: int) -> int:
 def write_container(
     path: Path, description: Description, content: Content, decoder: Mapping[str, Tensor]
 ) -> None:
-    """Write a film file, whole or not at all. The same content makes the same bytes.
+    """Write a film file atomically. The same content makes the same bytes.
 
-    Raises ZooError, with nothing written, where it is larger than such a file may be when it is
-    read.
+    Raises ZooError, with nothing written, if it would be too large to be read again.
     """
     import torch
     from safetensors.torch import save_file
@@ -99,9 +98,9 @@ def write_container(
             raise _too_long(path, f"its {name} take {array.nbytes:,} bytes")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
-    said = _as_json(description)
+    metadata = _as_json(description)
     with written_aside(path) as aside:
-        save_file(tensors, aside, {KEY: said})
+        save_file(tensors, aside, {KEY: metadata})
         with aside.open("rb") as file:
             if (length := int.from_bytes(file.read(8), "little")) > LARGEST_HEADER:
                 raise _too_long(path, f"its description takes {length:,} bytes")
@@ -116,8 +115,8 @@ def _too_long(path: Path, why: str) -> ZooError:
     return ZooError(f"{path}: this film does not fit into one file: {why}; encode a part of it")
 
 
-def check_words(description: Description, film: str) -> None:
-    """Raise BadInput if a description would not leave room for tensors in a header."""
+def check_description_size(description: Description, film: str) -> None:
+    """Raise BadInput if a description would leave no room for tensors in the header."""
     taken = len(json.dumps(_as_json(description)))
     if taken > LARGEST_HEADER // 2:
         raise BadInput(
@@ -127,17 +126,17 @@ def check_words(description: Description, film: str) -> None:
 
 
 def _as_json(description: Description) -> str:
-    return json.dumps(description.plain(), separators=(",", ":"), allow_nan=False)
+    return json.dumps(description.to_json(), separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A film file whose seal was found whole."""
+    """A film file whose hash was checked."""
 
     path: Path
     description: Description
     sizes: Mapping[str, int]
-    """Bytes of every tensor by name."""
+    """Bytes of each tensor, by name."""
 
     @property
     def size(self) -> int:
@@ -146,11 +145,11 @@ class Container:
 
     @property
     def decoder_names(self) -> list[str]:
-        """Names of the decoder's tensors, as the model calls them; none where it is not inside."""
+        """Names of the decoder's tensors in the model; none if the decoder is not in the file."""
         return [name.removeprefix(DECODER) for name in self.sizes if name.startswith(DECODER)]
 
     def content(self) -> Content:
-        """Read all but the decoder; raises BadInput where the parts do not fit one another."""
+        """Read all but the decoder; raises BadInput if the parts do not fit one another."""
         with _opened(self.path, "numpy") as file:
 
             def array(name: str, kind: type[Any]) -> Any:
@@ -184,34 +183,31 @@ class Container:
             )
 
     def decoder(self, device: str) -> dict[str, Tensor]:
-        """The decoder's tensors by the names that the model has for them."""
+        """The decoder's tensors by their names in the model."""
         with _opened(self.path, "pt", device) as file:
             return {name: file.get_tensor(DECODER + name) for name in self.decoder_names}
 
 
 def open_container(path: Path) -> Container:
-    """Open a film file.
-
-    Raises BadInput in one line if it is no film file, of another version, or not whole.
-    """
+    """Open a film file; raises BadInput if it is none, of another version, or damaged."""
     header, place = _sealed_header(path)
     if _digest(path, header, place) != header[place : place + 64].decode():
         raise BadInput(f"{path} is damaged: its content does not match its hash")
     with _opened(path, "numpy") as file:
-        said = (file.metadata() or {}).get(KEY, "")
+        metadata = (file.metadata() or {}).get(KEY, "")
         sizes = {name: _size_of(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
-    return Container(path, _description(path, said), sizes)
+    return Container(path, _description(path, metadata), sizes)
 
 
-def _description(path: Path, said: str) -> Description:
+def _description(path: Path, metadata: str) -> Description:
     try:
-        version = pydantic.TypeAdapter(dict[str, Any]).validate_json(said).get("schema_version")
+        version = pydantic.TypeAdapter(dict[str, Any]).validate_json(metadata).get("schema_version")
         if version not in READ_VERSIONS:
             raise BadInput(
                 f"{path} is a film file of version {one_line(str(version), 20)}; this film-zoo "
                 f"reads versions {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
             )
-        return Description.model_validate_json(said)
+        return Description.model_validate_json(metadata)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = one_line(".".join(str(part) for part in first["loc"]) or "its description", 100)
@@ -219,16 +215,16 @@ def _description(path: Path, said: str) -> Description:
 
 
 def _sealed_header(path: Path) -> tuple[bytes, int]:
-    """The header, JSON without the eight bytes of its length, and where in it the hash stands."""
+    """The header, JSON without the eight bytes of its length, and the position of the hash."""
     if path.exists() and not path.is_file():
-        raise BadInput(f"{path} is no file")
+        raise BadInput(f"{path} is not a file")
     try:
         with path.open("rb") as file:
             whole = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if whole < 8 or not 2 <= length <= min(LARGEST_HEADER, whole - 8):
                 raise BadInput(
-                    f"{path} is no film file, or not all of one: `zoo encode` writes "
+                    f"{path} is not a film file, or not all of one: `zoo encode` writes "
                     "one, and `zoo films info` looks into a video"
                 )
             header = file.read(length)
@@ -237,14 +233,14 @@ def _sealed_header(path: Path) -> tuple[bytes, int]:
     places = [match.start(1) for match in _SEAL.finditer(header)]
     if len(places) != 1 or f'"{KEY}"'.encode() not in header:
         raise BadInput(
-            f"{path} is no film file: `zoo encode` writes one, and "
+            f"{path} is not a film file: `zoo encode` writes one, and "
             "`zoo films info` looks into a video"
         )
     return header, places[0]
 
 
 def _digest(path: Path, header: bytes, place: int) -> str:
-    """SHA-256 of the file with zeros where its hash stands."""
+    """SHA-256 of the file with zeros in place of its hash."""
     unsealed = header[:place] + _UNSEALED + header[place + 64 :]
     hashed = hashlib.sha256(len(header).to_bytes(8, "little") + unsealed)
     with path.open("rb") as file:
@@ -255,7 +251,7 @@ def _digest(path: Path, header: bytes, place: int) -> str:
 
 
 def _pieces(file: Any) -> Iterable[bytes]:
-    while piece := file.read(_AT_ONCE):
+    while piece := file.read(_CHUNK):
         yield piece
 
 
@@ -278,27 +274,27 @@ def _opened(path: Path, framework: str, device: str = "cpu") -> Iterator[Any]:
         raise BadInput(f"{path} is damaged: {error}") from None
 
 
-class Facts(pydantic.BaseModel):
-    """Sizes in bytes; rates are those of the file as a whole, and of its latents alone."""
+class FileSummary(pydantic.BaseModel):
+    """What is in a film file, and its sizes in bytes; rates are of the file and of its latents."""
 
     film: str
     title: str
     licence: str | None
     model: str
     origin: str
-    """Package and version that brought the model."""
+    """Package and version of the architecture."""
     trained_on: str
     run: str
     weights: str
-    """Fingerprint of the network's weights."""
+    """Fingerprint of the model's weights."""
     size: str
     frames: int
     seconds: float
-    frames_per_second: float
+    frames_a_second: float
     numbers: int
-    """Numbers a frame."""
+    """Numbers per latent."""
     bits: int
-    """Bits a number."""
+    """Bits per number."""
     bytes: int
     header_bytes: int
     """The description, and the names and sizes of all parts."""
@@ -306,50 +302,50 @@ class Facts(pydantic.BaseModel):
     scale_bytes: int
     time_bytes: int
     decoder_bytes: int | None
-    """Null where the decoder is not inside."""
+    """Null if the decoder is not in the file."""
     bytes_with_decoder: int | None
-    """Of the file and the decoder it needs; null where nobody says how large that is."""
+    """Of the file and the decoder it needs; null if the size of that is not stated."""
     sound_bytes: int | None
     sound: str | None
-    bytes_per_frame: float
-    latent_bytes_per_frame: float
-    kilobits_per_second: float
-    latent_kilobits_per_second: float
+    bytes_a_frame: float
+    latent_bytes_a_frame: float
+    kilobits_a_second: float
+    latent_kilobits_a_second: float
     source_bytes: int
     share_of_source: float | None
-    """`bytes_with_decoder` over the source's files, sound included; null where one is not known."""
+    """`bytes_with_decoder` over the source's files, with sound; null if one is not known."""
     share_of_raw: float | None
-    """The same over the frames as the network saw them, three bytes a pixel."""
+    """The same over the frames as the model gets them, three bytes per pixel."""
 
 
-def facts(container: Container) -> Facts:
-    """Count up an open film file; raises BadInput where its parts do not fit one another."""
-    said, sizes = container.description, container.sizes
-    film, config = said.film, said.model.config
+def summarise(container: Container) -> FileSummary:
+    """Summarise an open film file; raises BadInput if its parts do not fit one another."""
+    description, sizes = container.description, container.sizes
+    film, config = description.film, description.model.config
     content = container.content()
     packed = None if content.times is None else content.times.tobytes()
     ticks = unpack_ticks(packed, film.frames, film.fps, film.first_tick)
     seconds = ends_of(ticks, film.fps) - float(ticks[0]) / TICKS
     whole, latents = container.size, sizes["latents"]
     decoder = sum(size for name, size in sizes.items() if name.startswith(DECODER))
-    needed = said.model.decoder_bytes
+    needed = description.model.decoder_bytes
     with_decoder = whole if decoder else None if needed is None else whole + needed
     raw = film.frames * FrameSize.parse(config.size).pixels * 3
-    return Facts(
+    return FileSummary(
         film=film.name,
         title=film.title,
         licence=film.licence,
         model=config.model,
         origin=config.origin,
         trained_on=config.film,
-        run=said.model.run,
-        weights=said.model.weights,
+        run=description.model.run,
+        weights=description.model.weights,
         size=config.size,
         frames=film.frames,
         seconds=seconds,
-        frames_per_second=float(film.fps),
+        frames_a_second=float(film.fps),
         numbers=content.lowest.size,
-        bits=said.latent.bits,
+        bits=description.latent.bits,
         bytes=whole,
         header_bytes=whole - sum(sizes.values()),
         latent_bytes=latents,
@@ -358,11 +354,11 @@ def facts(container: Container) -> Facts:
         decoder_bytes=decoder or None,
         bytes_with_decoder=with_decoder,
         sound_bytes=sizes.get("sound"),
-        sound=said.sound.told if said.sound else None,
-        bytes_per_frame=whole / film.frames,
-        latent_bytes_per_frame=latents / film.frames,
-        kilobits_per_second=whole * 8 / seconds / 1000,
-        latent_kilobits_per_second=latents * 8 / seconds / 1000,
+        sound=description.sound.told if description.sound else None,
+        bytes_a_frame=whole / film.frames,
+        latent_bytes_a_frame=latents / film.frames,
+        kilobits_a_second=whole * 8 / seconds / 1000,
+        latent_kilobits_a_second=latents * 8 / seconds / 1000,
         source_bytes=film.source_bytes,
         share_of_source=_share(with_decoder, film.source_bytes),
         share_of_raw=_share(with_decoder, raw),

@@ -1,8 +1,8 @@
-"""A film drawn from a film file."""
+"""Decode a film file into frames, and into a video."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,218 +14,202 @@ from zoo.api.sampling import FilmSamples
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.evaluation.latents import Latents, Quantiser, unpack
+from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.evaluation.watch import BATCH
 from zoo.films.overlap import made_ahead
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.container import Container, most_levels, open_container
-from zoo.reconstruct.archive.decoder_weights import fingerprint, model_of
+from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
+from zoo.reconstruct.archive.decoder_weights import model_from_decoder, weights_fingerprint
 from zoo.reconstruct.archive.description import TICKS, Description, Ticks, ends_of, unpack_ticks
-from zoo.reconstruct.trained_model import Eyes
+from zoo.reconstruct.reconstruct_film import WrittenVideo
+from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.mp4_writer import Chapter, Coding, video_file
+from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, video_file
 from zoo.reconstruct.video.sound_file import SoundFile
+from zoo.reconstruct.video.write_sound import Sound
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import find_runs
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What was written of a film file."""
-
-    size: FrameSize
-    frames: int
-    seconds: float
-    sound: str
-    """What became of its sound, in a line."""
-
-
-@dataclass(frozen=True)
-class FilmFile:
-    """A film file that was read whole, apart from its decoder."""
+class ZooFile:
+    """A film file, read and checked except for its decoder."""
 
     container: Container
     latents: Latents
     samples: FilmSamples
-    """Which latents draw which frames."""
+    """Which latents decode to which frames."""
     ticks: Ticks
     """When each frame is shown (N,)."""
     sound: SoundFile | None
     """As it is in the file, not yet checked."""
 
     @classmethod
-    def open(cls, path: Path) -> FilmFile:
+    def open(cls, path: Path) -> ZooFile:
         """Read a film file; raises BadInput in one line if it is damaged, foreign or hostile."""
         container = open_container(path)
-        said, content = container.description, container.content()
-        frames, numbers = said.film.frames, content.lowest.size
+        description, content = container.description, container.content()
+        film, latent = description.film, description.latent
+        frames, numbers = film.frames, content.lowest.size
         quantiser = Quantiser(
             torch.from_numpy(content.lowest.copy()),
             torch.from_numpy(content.step.copy()),
-            said.latent.bits,
-            said.latent.codes,
+            latent.bits,
+            latent.codes,
         )
         try:
-            samples = said.latent.samples(frames)
+            samples = latent.samples(frames)
         except ValueError as error:
             raise BadInput(f"{path}: {error}") from None
-        if len(samples) * numbers * quantiser.width > most_levels(content.latents.size):
+        if len(samples) * numbers * quantiser.width > most_level_bytes(content.latents.size):
             raise BadInput(f"{path} claims {frames:,} frames, which its latents cannot hold")
         try:
-            levels = unpack(content.latents.tobytes(), len(samples), numbers, quantiser.width)
-            packed = None if content.times is None else content.times.tobytes()
-            ticks = unpack_ticks(packed, frames, said.film.fps, said.film.first_tick)
+            packed = content.latents.tobytes()
+            levels = unpack_levels(packed, len(samples), numbers, quantiser.width)
+            packed_ticks = None if content.times is None else content.times.tobytes()
+            ticks = unpack_ticks(packed_ticks, frames, film.fps, film.first_tick)
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from None
-        if said.latent.codes is not None and levels.max(initial=0) >= said.latent.codes:
-            raise BadInput(f"{path} has other codes than the {said.latent.codes:,} it declares")
-        whole = levels if quantiser.width == 1 else levels.astype(np.int32)
-        latents = Latents(torch.from_numpy(whole), said.latent.shape, quantiser, frames)
+        if latent.codes is not None and levels.max(initial=0) >= latent.codes:
+            raise BadInput(f"{path} has other codes than the {latent.codes:,} it declares")
+        signed = levels if quantiser.width == 1 else levels.astype(np.int32)
+        latents = Latents(torch.from_numpy(signed), latent.shape, quantiser, frames)
         sound = None if content.sound is None else SoundFile(content.sound.tobytes())
         return cls(container, latents, samples, ticks, sound)
 
     @property
-    def said(self) -> Description:
-        """What it says of itself."""
+    def description(self) -> Description:
+        """The description in the file."""
         return self.container.description
 
-    def checked_sound(self) -> tuple[SoundFile | None, str]:
-        """The sound if it can be copied into an MP4, and what is to be said of it, in a line."""
-        if self.sound is None or self.said.sound is None:
-            return None, "not in the file"
+    def checked_sound(self) -> Sound:
+        """The sound, if it can be copied into an MP4."""
+        if self.sound is None or self.description.sound is None:
+            return Sound(None, "", "not in the file")
+        codec = self.description.sound.codec
         try:
             self.sound.check()
         except BadInput as error:
-            return None, f"left out: {error}"
-        return self.sound, self.said.sound.told
+            return Sound(None, codec, f"left out: {error}")
+        return Sound(self.sound, codec, self.description.sound.told)
 
     def __len__(self) -> int:
         return len(self.ticks)
 
 
-def eyes_of(
-    film: FilmFile, workspace: Workspace, device: torch.device, told: Callable[[str], None]
-) -> Eyes:
-    """The network that draws the film: out of the file, or of the run that has its weights.
+def find_decoder(
+    film: ZooFile, workspace: Workspace, device: torch.device, on_message: Callable[[str], None]
+) -> TrainedModel:
+    """The model that decodes the film: from the file, or of the run with the same weights.
 
-    `told` hears, in a line, which it is. Raises BadInput if neither is there.
+    `on_message` gets a line that says which. Raises BadInput if there is neither.
     """
-    said, path = film.said, film.container.path
+    description, path = film.description, film.container.path
+    config = description.model.config
     if film.container.decoder_names:
         tensors = film.container.decoder(str(device))
-        model = model_of(said.model.config, tensors, device, str(path))
-        told(f"network: {said.model.config.model}, from {path.name}")
-        here = registry().origins[said.model.config.model]
-        if here != said.model.config.origin:
-            told(f"it was encoded with {said.model.config.origin} and is drawn with {here}")
-        folder = RunFolder(workspace.runs / said.model.run)
+        model = model_from_decoder(config, tensors, device, str(path))
+        on_message(f"model: {config.model}, from {path.name}")
+        here = registry().origins[config.model]
+        if here != config.origin:
+            on_message(f"it was encoded with {config.origin} and is decoded with {here}")
+        folder = RunFolder(workspace.runs / description.model.run)
     else:
-        folder = _folder_of(said, workspace, path)
-        model = load_model(folder, said.model.config, device)
-        told(f"network: run {folder.path.relative_to(workspace.runs).as_posix()}")
-    scale = film.latents.quantiser
-    scale = replace(scale, lowest=scale.lowest.to(device), step=scale.step.to(device))
-    return Eyes(model, scale, folder, said.model.config, device)
+        folder = _find_run_folder(description, workspace, path)
+        model = load_model(folder, config, device)
+        on_message(f"model: run {folder.path.relative_to(workspace.runs).as_posix()}")
+    return TrainedModel(model, film.latents.quantiser.to(device), folder, config, device)
 
 
-def _folder_of(said: Description, workspace: Workspace, path: Path) -> RunFolder:
-    """The run with the file's weights, wherever it lies in the workspace."""
-    config = said.model.config
-    same = [run for run in find_runs(workspace) if run.model == config.model]
-    # The run of that name first: weights take a while to read.
-    for run in sorted(same, key=lambda run: run.name != said.model.run):
-        kept = run.description.config if run.description else None
-        if run.standing != "finished" or kept is None:
+def _find_run_folder(description: Description, workspace: Workspace, path: Path) -> RunFolder:
+    """The run with the file's weights, anywhere in the workspace."""
+    config, wanted = description.model.config, description.model
+    same_model = [run for run in find_runs(workspace) if run.model == config.model]
+    # The run of that name first: fingerprints of weights take a while.
+    for run in sorted(same_model, key=lambda run: run.name != wanted.run):
+        its = run.description.config if run.description else None
+        if run.standing != "finished" or its is None:
             continue
-        if (kept.options, kept.size) != (config.options, config.size):
+        if (its.options, its.size) != (config.options, config.size):
             continue
-        if fingerprint(run.folder.weights) == said.model.weights:
+        if weights_fingerprint(run.folder.weights) == wanted.weights:
             return run.folder
-    retrained = any(run.name == said.model.run for run in same)
+    retrained = any(run.name == wanted.run for run in same_model)
     raise BadInput(
-        f"{path} is drawn by {config.model} trained on {config.film}, weights "
-        f"{said.model.weights[:12]}…: "
-        + (f"{said.model.run} has others by now" if retrained else "no run here has them")
-        + f"; bring back {said.model.run}, or encode the film --with-decoder"
+        f"{path} is decoded by {config.model} trained on {config.film}, weights "
+        f"{wanted.weights[:12]}…: "
+        + (f"{wanted.run} has other weights now" if retrained else "no run here has them")
+        + f"; bring back {wanted.run}, or encode the film --with-decoder"
     )
 
 
-def pictures(film: FilmFile, eyes: Eyes) -> Generator[Pixels, None, None]:
-    """The film's frames in order, uint8 (H, W, 3), RGB, while the next ones are drawn.
+def decoded_frames(film: ZooFile, trained: TrainedModel) -> Generator[Pixels, None, None]:
+    """The film's frames in order, uint8 (H, W, 3), RGB, decoded ahead in a thread.
 
-    Drawn in the batches in which `zoo reconstruct` draws them: they are equal to the bit. Raises
-    BadInput if the latents are not of this network.
+    They are decoded in the same batches as by `zoo reconstruct`, so they are equal to the bit.
+    Raises BadInput if the latents do not fit the model.
     """
-    with closing(made_ahead(_drawn(film, eyes), 1)) as batches:
+    with closing(made_ahead(_decoded_batches(film, trained), 1)) as batches:
         for batch in batches:
             yield from batch
 
 
-def _drawn(film: FilmFile, eyes: Eyes) -> Iterator[Pixels]:
-    where = film.container.path
-    samples = film.samples
-    if samples.sampling.window != eyes.model.window:
+def _decoded_batches(film: ZooFile, trained: TrainedModel) -> Iterator[Pixels]:
+    path, window = film.container.path, film.samples.sampling.window
+    if window != trained.model.window:
         raise BadInput(
-            f"{where} has {samples.sampling.window} frames to a latent; {eyes.config.model} here "
-            f"has {eyes.model.window}"
+            f"{path} has {window} frames to a latent; {trained.config.model} here has "
+            f"{trained.model.window}"
         )
+    latents = replace(film.latents, quantiser=trained.quantiser)
     for start in range(0, len(film), BATCH):
         span = slice(start, min(start + BATCH, len(film)))
-        parts = []
-        for which, wanted in samples.drawing(span):
-            levels = film.latents.levels[torch.from_numpy(which)].to(eyes.device)
-            some = replace(film.latents, levels=levels, quantiser=eyes.quantiser)
-            try:
-                drawn = eyes.draw(some)
-            except (RuntimeError, ValueError, TypeError, IndexError, BadInput) as error:
-                why = " ".join(str(error).split())[:200]
-                raise BadInput(
-                    f"{where}: {eyes.config.model} cannot draw its latents: {why}"
-                ) from None
-            parts.append(drawn if len(drawn) == len(wanted) else drawn[wanted])
-        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+        try:
+            frames = trained.decode_frames(film.samples, span, latents)
+        except (RuntimeError, ValueError, TypeError, IndexError, BadInput) as error:
+            why = " ".join(str(error).split())[:200]
+            raise BadInput(
+                f"{path}: {trained.config.model} cannot decode its latents: {why}"
+            ) from None
+        yield frames
 
 
 def decode(
-    film: FilmFile,
-    eyes: Eyes,
+    film: ZooFile,
+    trained: TrainedModel,
     path: Path,
     *,
     size: FrameSize | None = None,
     scale_by: str = "lanczos",
-    coding: Coding | None = None,
+    settings: EncoderSettings | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Decoded:
-    """Write the film as an MP4, as `zoo reconstruct` writes it; returns what was written.
+) -> WrittenVideo:
+    """Decode the film into an MP4, as `zoo reconstruct` writes it.
 
-    `size` is that of the picture in the video, None for the film's own. Sound that is damaged is
-    left out. Raises BadInput as `pictures` does, and ZooError where the file cannot be written;
-    nothing is left then.
+    `size` is that of the frames in the video, None for the film's own. Damaged sound is left out.
+    Raises BadInput as `decoded_frames` does, and ZooError where the file cannot be written; nothing
+    is left then.
     """
-    said = film.said
-    own = FrameSize.parse(said.model.config.size)
+    description = film.description
+    own = FrameSize.parse(description.model.config.size)
     scale = Scaler(own, size or own, scale_by)
-    sound, sound_told = film.checked_sound()
+    sound = film.checked_sound()
     with (
         video_file(
             path,
             size or own,
-            said.film.fps,
-            coding=coding,
-            tags=said.tags,
-            chapters=_chapters(said),
-            sound=sound,
-            ends=ends_of(film.ticks, said.film.fps),
+            description.film.fps,
+            settings=settings,
+            tags=description.tags,
+            chapters=[Chapter(one.start, one.stop, one.title) for one in description.chapters],
+            sound=sound.track,
+            ends=ends_of(film.ticks, description.film.fps),
         ) as video,
-        closing(pictures(film, eyes)) as drawn,
+        closing(decoded_frames(film, trained)) as frames,
     ):
-        for picture, tick in zip(drawn, film.ticks.tolist(), strict=True):
-            video.write(scale(picture), tick / TICKS)
+        for frame, tick in zip(frames, film.ticks.tolist(), strict=True):
+            video.write(scale(frame), tick / TICKS)
             if progress:
                 progress(video.frames)
-    return Decoded(video.size, video.frames, video.seconds, sound_told)
-
-
-def _chapters(said: Description) -> Sequence[Chapter]:
-    return [Chapter(one.start, one.stop, one.title) for one in said.chapters]
+    return WrittenVideo(path, video.size, video.frames, video.seconds, sound)

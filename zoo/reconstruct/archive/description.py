@@ -1,4 +1,4 @@
-"""What a `.zoo` file says of its film: a typed, versioned description, and packed time codes."""
+"""The description in a `.zoo` file, typed, versioned and validated, and its packed time codes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[3] = 3
 READ_VERSIONS = (1, 2, 3)
-"""Version 1 does not say how large the decoder is; only version 3 has codes and windows."""
+"""Version 1 does not state the size of the decoder; only version 3 has codes and windows."""
 TICKS: Literal[120_000] = 120_000
-"""Ticks a second of its clock: every usual rate, also 24000/1001, is whole in it."""
+"""Ticks per second of time codes: frames of every usual rate, also 24000/1001, are whole."""
 MOST_FRAMES = 1 << 24
-"""More than a week at 25 frames a second."""
+"""More than a week at 25 frames/s."""
 _MOST_RATE = 1_001_000
 
 LONGEST_TEXT = 10_000
@@ -42,43 +42,43 @@ class FilmPart(_Typed):
     title: Text
     licence: Text | None
     source: Text
-    """Names of the files it came from, for people."""
+    """Names of the source files, for people."""
     source_bytes: int = pydantic.Field(ge=0)
-    """What those files take."""
+    """Size of the source files."""
     fingerprint: Text
     frames: int = pydantic.Field(ge=1, le=MOST_FRAMES)
     rate: tuple[
         Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
         Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
     ]
-    """Frames a second as a fraction, the mean where the rate varies."""
+    """Frames per second as a fraction, the mean if the rate varies."""
     first_tick: int = pydantic.Field(ge=0, le=1 << 50)
     """When the first frame is shown."""
     ticks_a_second: Literal[120_000] = TICKS
 
     @property
     def fps(self) -> Fraction:
-        """Frames a second."""
+        """Frames per second."""
         return Fraction(*self.rate)
 
 
 class LatentPart(_Typed):
-    """The numbers a frame became."""
+    """The latents of the film."""
 
     shape: tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...] = pydantic.Field(
         max_length=8
     )
     """Of one latent as the model gives it."""
     bits: int = pydantic.Field(ge=1, le=24)
-    """Bits a number: 8 at most, unless it is a code."""
+    """Bits per number: at most 8, unless it is a code."""
     codes: int | None = pydantic.Field(default=None, ge=1, le=MOST_CODES)
-    """How many codes there are, from 0 up; None where numbers are rounded on a scale."""
+    """Number of codes, from 0 up; None if numbers are quantised on a scale."""
     window: int = pydantic.Field(default=1, ge=1, le=LARGEST)
-    """Frames that share a latent."""
+    """Frames per latent."""
     shots: list[Annotated[int, pydantic.Field(ge=1, le=MOST_FRAMES)]] = pydantic.Field(
         default=[], max_length=MOST_FRAMES
     )
-    """Frames in each shot, with a window: no latent reaches over a cut. Empty without one."""
+    """Frames in each shot, with a window: no latent spans a cut. Empty without a window."""
 
     @pydantic.model_validator(mode="after")
     def _bits_fit(self) -> Self:
@@ -89,14 +89,14 @@ class LatentPart(_Typed):
         return self
 
     def samples(self, frames: int) -> FilmSamples:
-        """The samples of a film of so many frames; raises ValueError if its shots have others."""
+        """The samples of a film of `frames` frames; raises ValueError if its shots have others."""
         if (self.window == 1) != (not self.shots) or (self.shots and sum(self.shots) != frames):
             raise ValueError("its shots do not fit its frames")
         return FilmSamples.of(Sampling(self.window), self.shots or [frames])
 
 
 class ModelPart(_Typed):
-    """The network that draws the film."""
+    """The model that decodes the film."""
 
     run: Text
     """Name of the run below `runs/` that the film was encoded with."""
@@ -105,19 +105,19 @@ class ModelPart(_Typed):
     weights: Digest
     """SHA-256 over the names, types, shapes and values of all its weights."""
     decoder_bytes: int | None = pydantic.Field(default=None, ge=0)
-    """What the weights take that drawing needs, wherever they are; None where it is not said."""
+    """Size of the decoder's weights, in this file or not; None if it is not stated."""
 
 
 class SoundPart(_Typed):
-    """The sound that is in the file."""
+    """The sound in the file."""
 
     codec: Text
     told: Text
-    """How it came here, in a line."""
+    """What became of the source's sound, in one line."""
 
 
 class ChapterPart(_Typed):
-    """A named stretch of the film, in seconds."""
+    """A chapter of the film, in seconds."""
 
     start: Seconds
     stop: Seconds
@@ -125,7 +125,7 @@ class ChapterPart(_Typed):
 
 
 class Description(_Typed):
-    """Everything that a film file says in words."""
+    """All metadata of a film file."""
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     made_by: Text
@@ -134,13 +134,13 @@ class Description(_Typed):
     model: ModelPart
     sound: SoundPart | None
     tags: dict[Text, Text] = pydantic.Field(max_length=100)
-    """Tags of the video that is drawn from it: title, comment and so on."""
+    """Tags of a video decoded from it: title, comment and so on."""
     chapters: list[ChapterPart] = pydantic.Field(max_length=10_000)
     content_sha256: Digest = "0" * 64
-    """Over the whole file, with zeros in place of these 64 digits."""
+    """Hash of the whole file, with zeros in place of these 64 digits."""
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON would have it."""
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-compatible data."""
         return self.model_dump(mode="json")
 
 
@@ -148,20 +148,20 @@ Ticks = npt.NDArray[np.int64]
 
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
 _LONGEST = 1 << 34
-"""Ticks from one frame to the next: more than a day."""
+"""Most ticks from one frame to the next: more than a day."""
 
 
 def steady_ticks(frames: int, rate: Fraction, first: int) -> Ticks:
-    """Ticks of frames that follow one another at a rate (N,), each rounded to the nearest."""
+    """Ticks of frames at a constant rate (N,), each rounded to the nearest."""
     numbers = np.arange(frames, dtype=np.int64) * (TICKS * rate.denominator)
     return first + (2 * numbers + rate.numerator) // (2 * rate.numerator)
 
 
 def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
-    """Code ascending ticks (N,); None where the first and the rate say them all.
+    """Pack ascending ticks (N,): the steps between them, as 64-bit integers, by LZMA.
 
-    Else the steps between them, as 64-bit whole numbers, by LZMA. Raises ValueError where ticks do
-    not ascend, or by more than a day.
+    None if the rate is constant. Raises ValueError where ticks do not ascend, or by more than a
+    day.
     """
     steps = np.diff(ticks)
     if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
@@ -172,7 +172,7 @@ def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
 
 
 def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) -> Ticks:
-    """The ticks again: (N,). Raises BadInput where the bytes do not hold exactly that many."""
+    """Unpack ticks (N,); raises BadInput where the bytes do not hold exactly that many."""
     if packed is None:
         return steady_ticks(frames, rate, first)
     wanted = 8 * (frames - 1)
@@ -190,7 +190,7 @@ def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) 
 
 
 def ends_of(ticks: Ticks, rate: Fraction) -> float:
-    """When the last frame's time is over, in seconds: it is shown as long as most are.
+    """When the last frame ends, in seconds: it is shown for as long as most frames are.
 
     A single frame is shown for one period of the rate.
     """

@@ -1,5 +1,6 @@
-"""Pictures and sound into a film that plays: written frame by frame, with flat memory.
+"""Frames and sound written as an MP4, frame by frame, with constant memory.
 
-`video_file` writes an MP4; `write_sound` brings the sound of source files in step; `Grid` sets
-pictures side by side under their names; `Scaler` makes them larger. No network is known here.
+`mp4_writer.video_file` writes the MP4; `source_sound` and `write_sound` bring in the sound of
+source files in sync; `frame_grid` sets frames side by side; `frame_conversion` scales them. No
+model is used here.
 """

@@ -1,4 +1,4 @@
-"""RGB pictures made larger, and turned into what video codecs take."""
+"""Scale RGB frames, and convert them to the colour format of video codecs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 
 Pixels = npt.NDArray[np.uint8]
-"""A picture, uint8 (H, W, 3), RGB, full range."""
+"""A frame, uint8 (H, W, 3), RGB, full range."""
 
 FILTERS = {
     "nearest": "neighbor",
@@ -26,26 +26,26 @@ FILTERS = {
     "spline": "spline",
     "area": "area",
 }
-"""What scaling filters are called here and in libswscale."""
+"""Names of scaling filters, and libswscale's names for them."""
 
-_ROUNDED_WELL = "accurate_rnd+full_chroma_int+full_chroma_inp"
-"""Without these libswscale is 6 dB worse on the way to yuv420p and back, before any coding."""
+_ACCURATE = "accurate_rnd+full_chroma_int+full_chroma_inp"
+"""Without these flags libswscale loses 6 dB to yuv420p and back, before any encoding."""
 _NO_MATRIX = 0
-"""ITU-T H.273's code for what is red, green and blue already."""
+"""ITU-T H.273's code for RGB."""
 
 
 def libswscale_name(name: str) -> str:
-    """What libswscale calls a filter; raises BadInput, with those there are, on one unknown."""
+    """libswscale's name for a filter; raises BadInput, with the known names, on an unknown one."""
     if name not in FILTERS:
         raise BadInput(f"no filter is called {name!r}; there are: {', '.join(FILTERS)}")
     return FILTERS[name]
 
 
 class _Graph:
-    """A libavfilter graph with one way in, rgb24 of one size, and one way out."""
+    """A libavfilter graph with one input, rgb24 of one size, and one output."""
 
     def __init__(self, size: FrameSize, filters: list[tuple[str, dict[str, str]]]) -> None:
-        # Held here: the graph's parts do not keep it alive.
+        # Referenced here because the filter contexts do not keep the graph alive.
         self._graph = Graph()
         self._graph.threads = 1
         source = self._graph.add(
@@ -67,16 +67,16 @@ class _Graph:
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame.colorspace, frame.color_range = _NO_MATRIX, ColorRange.JPEG
         self._ends[0].push(frame)
-        made = self._ends[1].pull()
-        assert isinstance(made, VideoFrame)
-        return made
+        filtered = self._ends[1].pull()
+        assert isinstance(filtered, VideoFrame)
+        return filtered
 
 
 class Scaler:
-    """Scales pictures of one size to another by a named filter, one of `FILTERS`.
+    """Scales frames of one size to another by a named filter, one of `FILTERS`.
 
-    The shape is kept: where that of the new size is another, the picture stands in its middle with
-    black around it. Raises BadInput on a filter that is not known.
+    The aspect ratio is kept: if the new size has another one, the frame is centred on black. Raises
+    BadInput on an unknown filter.
     """
 
     def __init__(self, before: FrameSize, after: FrameSize, by: str = "lanczos") -> None:
@@ -86,7 +86,7 @@ class Scaler:
         width, height = (max(1, round(side * scale)) for side in before)
         self._left, self._top = (after.width - width) // 2, (after.height - height) // 2
         self._scaled = FrameSize(width, height)
-        flags = f"{method}+{_ROUNDED_WELL}"
+        flags = f"{method}+{_ACCURATE}"
         steps: list[tuple[str, dict[str, str]]] = [
             # By way of planar RGB, which libswscale rounds correctly.
             ("scale", {"w": str(width), "h": str(height), "flags": flags}),
@@ -97,7 +97,7 @@ class Scaler:
         self._graph = None if self._scaled == before else _Graph(before, steps)
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Scale one picture, uint8 (H, W, 3)."""
+        """Scale one frame, uint8 (H, W, 3)."""
         scaled = pixels if self._graph is None else rgb_of(self._graph(pixels))
         if self._scaled == self.after:
             return scaled
@@ -108,9 +108,9 @@ class Scaler:
 
 
 class ToYuv:
-    """Turns pictures of one size into yuv420p, BT.709, limited range, and says so in the frame.
+    """Converts frames of one size to yuv420p, BT.709, limited range, and tags them as such.
 
-    A side that is odd gets its last row or column once more.
+    Odd sizes are made even by repeating the last row or column.
     """
 
     def __init__(self, size: FrameSize) -> None:
@@ -120,13 +120,13 @@ class ToYuv:
         self._graph = _Graph(
             self.even,
             [
-                ("scale", {"flags": f"bicubic+{_ROUNDED_WELL}", **matrix}),
+                ("scale", {"flags": f"bicubic+{_ACCURATE}", **matrix}),
                 ("format", {"pix_fmts": "yuv420p"}),
             ],
         )
 
     def __call__(self, pixels: Pixels) -> VideoFrame:
-        """Convert one picture, uint8 (H, W, 3)."""
+        """Convert one frame, uint8 (H, W, 3)."""
         if self.even != self.size:
             right, below = self.even.width - self.size.width, self.even.height - self.size.height
             pixels = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
@@ -141,7 +141,7 @@ def rgb_of(frame: VideoFrame) -> npt.NDArray[Any]:
 
 
 def parse_scale(text: str, size: FrameSize) -> FrameSize:
-    """Read `1280x720`, or `2x` as so many times `size`, rounded to even sides.
+    """Parse `1280x720`, or `2x` as a multiple of `size`, rounded to even sides.
 
     Raises BadInput on anything else and on a size out of range.
     """

@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from zoo.base.atomic_files import written_aside
 from zoo.base.frame_size import FrameSize
-from zoo.base.workspace import written_aside
 from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.report.look import GROUND, QUIET, TEXT, fit_text, font
+from zoo.report.look import GROUND, QUIET, TEXT, fitted, font
 
 _GAP = 4
 # Of a panel's height; letters fill two thirds of it.
 _CAPTION_SHARE, _SMALLEST_CAPTION, _LARGEST_CAPTION = 0.1, 14, 64
 
 
-class Grid:
-    """Panels of one size with a name above each, in rows as long as there are rows, or one longer.
+class FrameGrid:
+    """A square grid of panels of one size, or one column more than rows, each under its name.
 
-    Two stand beside one another, three or four in a square. Names that do not fit are shortened.
+    Two panels are side by side, three or four in a square. Names that do not fit are shortened.
     """
 
     def __init__(self, names: Sequence[str], panel: FrameSize) -> None:
@@ -36,29 +36,29 @@ class Grid:
         # All even: codecs keep one colour for two by two pixels.
         width, height = _even(panel.width) + _GAP, _even(panel.height) + caption + _GAP
         self.size = FrameSize(columns * width - _GAP, rows * height - _GAP)
-        """Of the whole picture."""
+        """Of the whole grid."""
         self.places = [
             (number % columns * width, number // columns * height + caption)
             for number in range(len(names))
         ]
         """Left and top of each panel, in pixels."""
-        self._ground = self._drawn(caption)
+        self._background = self._with_names(caption)
 
-    def _drawn(self, caption: int) -> Pixels:
+    def _with_names(self, caption: int) -> Pixels:
         picture = Image.new("RGB", self.size, GROUND)
         draw = ImageDraw.Draw(picture)
         letters = round(caption * 2 / 3)
         for name, (left, top) in zip(self.names, self.places, strict=True):
-            text = fit_text(name, self.panel.width, letters)
+            text = fitted(name, self.panel.width, letters)
             place = (left + self.panel.width / 2, top - caption / 2)
             draw.text(place, text, fill=TEXT, font=font(letters), anchor="mm")
         return np.array(picture)
 
-    def __call__(self, pictures: Sequence[Pixels]) -> Pixels:
-        """Put pictures, uint8 (H, W, 3) of the panels' size, into their places."""
-        composed = self._ground.copy()
-        for picture, (left, top) in zip(pictures, self.places, strict=True):
-            composed[top : top + self.panel.height, left : left + self.panel.width] = picture
+    def __call__(self, frames: Sequence[Pixels]) -> Pixels:
+        """Compose frames, uint8 (H, W, 3) of the panels' size."""
+        composed = self._background.copy()
+        for frame, (left, top) in zip(frames, self.places, strict=True):
+            composed[top : top + self.panel.height, left : left + self.panel.width] = frame
         return composed
 
 
@@ -71,16 +71,16 @@ _LARGEST = 320
 
 
 def write_strip(
-    path: Path, pictures: Sequence[Pixels], captions: Sequence[str], columns: int | None = None
+    path: Path, frames: Sequence[Pixels], captions: Sequence[str], columns: int | None = None
 ) -> None:
-    """Write pictures, uint8 (H, W, 3) of one size, as a PNG, in rows of `columns`; None is one row.
+    """Write frames, uint8 (H, W, 3) of one size, as a PNG, in rows of `columns`; None is one row.
 
-    Small pictures are enlarged by a whole factor and large ones reduced, so that a row is at most
+    Small frames are enlarged by a whole factor and large ones reduced, so that a row is at most
     1,920 pixels wide.
     """
-    columns = columns or len(pictures)
-    rows = math.ceil(len(pictures) / columns)
-    height, width, _ = pictures[0].shape
+    columns = columns or len(frames)
+    rows = math.ceil(len(frames) / columns)
+    height, width, _ = frames[0].shape
     room = min(_LARGEST, (_WIDEST - _STRIP_GAP) // columns - _STRIP_GAP)
     scale: float = room // width if room >= width else room / width
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -89,13 +89,13 @@ def write_strip(
     strip = Image.new("RGB", (columns * cell[0] + _STRIP_GAP, rows * cell[1] + _STRIP_GAP), GROUND)
     pen = ImageDraw.Draw(strip)
     by = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
-    for number, (picture, text) in enumerate(zip(pictures, captions, strict=True)):
+    for number, (frame, text) in enumerate(zip(frames, captions, strict=True)):
         left = _STRIP_GAP + number % columns * cell[0]
         top = _STRIP_GAP + number // columns * cell[1]
-        strip.paste(Image.fromarray(picture).resize(size, by), (left, top))
+        strip.paste(Image.fromarray(frame).resize(size, by), (left, top))
         if text:
             middle = (left + size[0] / 2, top + size[1] + caption / 2)
-            words = fit_text(text, size[0], _LETTERS)
+            words = fitted(text, size[0], _LETTERS)
             pen.text(middle, words, fill=QUIET, font=font(_LETTERS), anchor="mm")
     with written_aside(path) as aside:
         strip.save(aside, format="PNG")

@@ -1,4 +1,4 @@
-"""An MP4 written frame by frame, whole or not at all."""
+"""Write an MP4 frame by frame, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from zoo.base.atomic_files import written_aside
 from zoo.base.environment import usual_priority
 from zoo.base.errors import BadInput, CannotWrite, ZooError, reason
 from zoo.base.frame_size import FrameSize
-from zoo.base.workspace import written_aside
 from zoo.reconstruct.video.frame_conversion import Pixels, ToYuv
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as AvChapter
 
-TICKS = 120_000
-"""Ticks a second of the clock in the file: every usual rate, also 24000/1001, is whole in it."""
-_CLOCK = Fraction(1, TICKS)
-_FEWEST_ORDERED = 3
-"""Fewer pictures are coded in the order they are shown; x265 gives them no times to decode at."""
+TICKS_PER_SECOND = 120_000
+"""Time base of the file: frames of every usual rate, also 24000/1001, fall on whole ticks."""
+_CLOCK = Fraction(1, TICKS_PER_SECOND)
+_FEWEST_REORDERED = 3
+"""Fewer frames are encoded in display order; x265 gives them no decoding times."""
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
          "veryslow", "placebo")  # fmt: skip
 
@@ -48,15 +48,15 @@ class _Encoder:
 
 
 @dataclass(frozen=True)
-class Coding:
-    """How pictures are coded: one of FFmpeg's encoders, its quality and its speed.
+class EncoderSettings:
+    """One of FFmpeg's video encoders, with its quality and speed.
 
-    `crf` is a constant rate factor: higher is coarser and smaller. None means a quality at which
-    little is lost, and the encoder's middle speed. Raises BadInput on what it does not have.
+    `crf` is the constant rate factor: higher is coarser and smaller. None means high quality, and
+    the encoder's medium speed. Raises BadInput on an unknown encoder, preset or crf.
     """
 
     ENCODERS: ClassVar[Mapping[str, _Encoder]] = {
-        # Below 1 x264 codes without loss, in a profile that few players have.
+        # Below 1 x264 is lossless, in a profile that few players support.
         "libx264": _Encoder(_X26X, "medium", 18, 1, 51),
         "libx265": _Encoder(_X26X, "medium", 20, 1, 51),
         "libsvtav1": _Encoder([str(n) for n in range(14)], "8", 24, 1, 63),
@@ -88,7 +88,7 @@ class Coding:
 
     @property
     def options(self) -> dict[str, str]:
-        """What the encoder is told."""
+        """Options for FFmpeg."""
         crf = f"{self._encoder.crf if self.crf is None else self.crf:g}"
         options = {"preset": self.preset or self._encoder.preset}
         match self.codec:
@@ -97,13 +97,13 @@ class Coding:
             case "libx265":
                 return {**options, "crf": crf, "x265-params": "log-level=error"}
             case _:
-                # The library takes quarters of a step, FFmpeg's own option whole ones.
+                # The library takes quarters of a crf step, FFmpeg's own option whole ones.
                 return {**options, "svtav1-params": f"crf={crf}"}
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A named stretch of the film, in seconds from its first picture or sound."""
+    """A chapter of the film, in seconds from its first frame or sound."""
 
     start: float
     stop: float
@@ -111,95 +111,98 @@ class Chapter:
 
 
 class SoundTrack(Protocol):
-    """Sound that goes beside the pictures."""
+    """A track of sound for the video."""
 
     def into(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
         """Add a stream to the container at once; return its packets in order, timed from 0."""
 
 
 class VideoWriter:
-    """Takes pictures one after another; `video_file` makes it."""
+    """Takes frames one after another; made by `video_file`."""
 
     def __init__(
         self,
         container: OutputContainer,
         size: FrameSize,
         rate: Fraction,
-        coding: Coding,
+        settings: EncoderSettings,
         sound: SoundTrack | None,
         path: Path,
         ends: float | None,
     ) -> None:
         self.size, self.rate = size, rate
-        self._ends = None if ends is None else round(ends * TICKS)
+        self._ends = None if ends is None else round(ends * TICKS_PER_SECOND)
         self._path = path
         self.frames = 0
-        """Pictures taken so far."""
+        """Number of frames written so far."""
         self._container = container
         self._to_yuv = ToYuv(size)
-        self._period = round(TICKS / rate)
+        self._period = round(TICKS_PER_SECOND / rate)
         self._last = -1
-        self._stream = _video_stream(container, self._to_yuv.even, rate, coding)
+        self._stream = _video_stream(container, self._to_yuv.even, rate, settings)
         self._sound = sound.into(container) if sound else None
         self._waiting: Packet[Any] | None = None
 
     @property
     def seconds(self) -> float:
-        """When the last picture's time is over."""
-        return (self._last + self._longest) / TICKS if self.frames else 0.0
+        """When the last frame ends."""
+        return (self._last + self._last_duration) / TICKS_PER_SECOND if self.frames else 0.0
 
     @property
-    def _longest(self) -> int:
-        """Ticks for which the picture that was taken last is shown, if no other follows."""
+    def _last_duration(self) -> int:
+        """Ticks for which the latest frame is shown, if no other follows."""
         return self._period if self._ends is None else max(1, self._ends - self._last)
 
     def write(self, pixels: Pixels, time: float | None = None) -> None:
-        """Add a picture, uint8 (H, W, 3), RGB, full range, shown from `time` on, in seconds.
+        """Add a frame, uint8 (H, W, 3), RGB, full range, shown from `time` on, in seconds.
 
-        Times ascend from 0. Without times pictures follow one another at the rate; either all have
-        one or none has. Raises ValueError on a picture of another size or a time that does not
-        ascend, and ZooError where the file cannot be written.
+        Times ascend from 0. Without times frames follow at the frame rate; either all have a time
+        or none has. Raises ValueError on a frame of another size or a time that does not ascend,
+        and ZooError where the file cannot be written.
         """
         if pixels.shape != (self.size.height, self.size.width, 3) or pixels.dtype != np.uint8:
-            raise ValueError(f"pictures are uint8 and {self.size}; not {pixels.shape}")
-        ticks = round(self.frames * TICKS / self.rate if time is None else time * TICKS)
+            raise ValueError(f"frames are uint8 and {self.size}; not {pixels.shape}")
+        ticks = round(
+            self.frames * TICKS_PER_SECOND / self.rate if time is None else time * TICKS_PER_SECOND
+        )
         if ticks <= self._last:
-            raise ValueError(f"times ascend from 0; not {ticks / TICKS} after {self._last / TICKS}")
+            seconds, last = ticks / TICKS_PER_SECOND, self._last / TICKS_PER_SECOND
+            raise ValueError(f"times ascend from 0; not {seconds} after {last}")
         frame = self._to_yuv(pixels)
         frame.pts, frame.time_base = ticks, _CLOCK
         self._last = ticks
         self.frames += 1
-        with _told(self._path), usual_priority():
+        with _write_errors(self._path), usual_priority():
             packets = self._stream.encode(frame)
         self._mux(packets)
 
     def finish(self) -> None:
-        """Write what the encoder still holds, the rest of the sound, and the index."""
-        with _told(self._path), usual_priority():
+        """Write the encoder's last frames, the rest of the sound, and the index."""
+        with _write_errors(self._path), usual_priority():
             last = self._stream.encode(None)
-        if self.frames < _FEWEST_ORDERED:
+        if self.frames < _FEWEST_REORDERED:
             for packet in last:
                 packet.dts = packet.pts
         self._mux(last)
         self._mux_sound(math.inf)
-        with _told(self._path):
+        with _write_errors(self._path):
             self._container.close()
 
     def close(self) -> None:
-        """Let go of the sound's files."""
+        """Close the sound's files."""
         if self._sound is not None:
             self._sound.close()
 
     def _mux(self, packets: Sequence[Packet[Any]]) -> None:
         for packet in packets:
-            # Only the last one's counts; the others last until the next.
-            packet.duration = self._longest
-            with _told(self._path):
+            # Only the last frame's duration counts; others last until the next frame.
+            packet.duration = self._last_duration
+            with _write_errors(self._path):
                 self._container.mux(packet)
             self._mux_sound(_seconds(packet))
 
     def _mux_sound(self, until: float) -> None:
-        """Write sound up to a moment: what is played together lies together in the file."""
+        """Write sound up to a time, so that sound and frames are interleaved in the file."""
         while self._sound is not None:
             packet = self._waiting or next(self._sound, None)
             self._waiting = None
@@ -209,7 +212,7 @@ class VideoWriter:
                 self._waiting = packet
                 return
             else:
-                with _told(self._path):
+                with _write_errors(self._path):
                     self._container.mux(packet)
 
 
@@ -219,14 +222,14 @@ def _seconds(packet: Packet[Any]) -> float:
 
 
 def _video_stream(
-    container: OutputContainer, size: FrameSize, rate: Fraction, coding: Coding
+    container: OutputContainer, size: FrameSize, rate: Fraction, settings: EncoderSettings
 ) -> VideoStream:
-    # SVT-AV1 tells its settings on standard error; errors stay.
+    # Stops SVT-AV1 from printing its settings on standard error; errors are still printed.
     os.environ.setdefault("SVT_LOG", "1")
     try:
-        stream = container.add_stream(coding.codec, rate=rate, options=coding.options)
+        stream = container.add_stream(settings.codec, rate=rate, options=settings.options)
     except av.codec.codec.UnknownCodecError:
-        raise ZooError(f"this build of FFmpeg has no encoder {coding.codec}") from None
+        raise ZooError(f"this build of FFmpeg has no encoder {settings.codec}") from None
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
@@ -238,8 +241,8 @@ def _video_stream(
     context.color_range = ColorRange.MPEG
     context.color_primaries = ColorPrimaries.BT709
     context.color_trc = ColorTrc.BT709
-    if coding.codec == "libx265":
-        # What QuickTime knows H.265 by.
+    if settings.codec == "libx265":
+        # QuickTime recognises H.265 by this tag.
         context.codec_tag = "hvc1"
     return stream
 
@@ -250,71 +253,73 @@ def video_file(
     size: FrameSize,
     rate: Fraction | float,
     *,
-    coding: Coding | None = None,
+    settings: EncoderSettings | None = None,
     tags: Mapping[str, str] | None = None,
     chapters: Sequence[Chapter] = (),
     sound: SoundTrack | None = None,
     ends: float | None = None,
 ) -> Iterator[VideoWriter]:
-    """Write an MP4 that plays everywhere and begins to play before it is all there.
+    """Write an MP4 that plays everywhere and starts playing before it is fully loaded.
 
-    `size` is that of the pictures to come, `rate` how many there are a second (the mean where it
-    varies). The last picture is shown until `ends`, in seconds; None is for one period of the rate.
-    `tags` are those MP4 knows: title, comment, artist, date, copyright and so on; chapters
-    are in order. The file is yuv420p, BT.709. It is written aside: after an error or an interrupt
-    nothing is left. Raises BadInput unless the name ends in `.mp4`, and ZooError where the file
-    cannot be written.
+    `size` is the size of the frames, `rate` the frames per second (the mean if the rate varies).
+    The last frame is shown until `ends`, in seconds; None means for one period of the rate. `tags`
+    are those of MP4: title, comment, artist, date, copyright and so on; chapters are in order. The
+    file is yuv420p, BT.709. It is written atomically: after an error or an interrupt nothing is
+    left. Raises BadInput unless the name ends in `.mp4`, and ZooError where the file cannot be
+    written.
     """
     if path.suffix.lower() != ".mp4":
         raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name}")
     rate = Fraction(rate).limit_denominator(1001)
     with written_aside(path) as aside:
         options = {"movflags": "+faststart"}
-        with _told(path):
-            # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
+        with _write_errors(path):
+            # An absolute path: FFmpeg takes a name such as `concat:x` for a protocol.
             opened = av.open(
                 f"file:{aside.absolute()}", "w", format="mp4", container_options=options
             )
         try:
             opened.metadata.update(tags or {})
-            whole = _without_holes(chapters)
-            opened.set_chapters([_as_av(number, one) for number, one in enumerate(whole)])
-            with _told(path):
-                writer = VideoWriter(opened, size, rate, coding or Coding(), sound, path, ends)
+            gapless = _without_gaps(chapters)
+            opened.set_chapters([_as_av(number, one) for number, one in enumerate(gapless)])
+            with _write_errors(path):
+                writer = VideoWriter(
+                    opened, size, rate, settings or EncoderSettings(), sound, path, ends
+                )
             try:
                 yield writer
                 writer.finish()
             finally:
                 writer.close()
         finally:
-            with _told(path):
+            with _write_errors(path):
                 opened.close()
 
 
-def _without_holes(chapters: Sequence[Chapter]) -> list[Chapter]:
-    """Chapters with nameless ones between them: in MP4 each begins where the one before ends."""
-    whole: list[Chapter] = []
+def _without_gaps(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """Fill gaps with untitled chapters: in MP4 each begins where the one before ends."""
+    gapless: list[Chapter] = []
     ends = 0.0
     for one in chapters:
-        if one.start - ends > 1 / TICKS:
-            whole.append(Chapter(ends, one.start, ""))
-        whole.append(one)
+        if one.start - ends > 1 / TICKS_PER_SECOND:
+            gapless.append(Chapter(ends, one.start, ""))
+        gapless.append(one)
         ends = one.stop
-    return whole
+    return gapless
 
 
 def _as_av(number: int, chapter: Chapter) -> AvChapter:
     return {
         "id": number,
-        "start": round(chapter.start * TICKS),
-        "end": round(chapter.stop * TICKS),
+        "start": round(chapter.start * TICKS_PER_SECOND),
+        "end": round(chapter.stop * TICKS_PER_SECOND),
         "time_base": _CLOCK,
         "metadata": {"title": chapter.title},
     }
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:

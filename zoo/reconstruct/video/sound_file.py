@@ -1,4 +1,4 @@
-"""An MP4 that holds one track of sound: beside a film that is being made, or in a film file."""
+"""An MP4 with one track of sound: beside a video that is being written, or in a `.zoo` file."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from av.packet import Packet
 from zoo.base.errors import BadInput
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
-"""What MP4 takes and players know there; anything else is coded again, as AAC."""
+"""Codecs that MP4 takes and players support in it; others are encoded again as AAC."""
 FORMAT = "mp4"
 
 
 @dataclass(frozen=True)
 class SoundFile:
-    """One track of sound in an MP4: a `SoundTrack` for `video_file`. Nothing of it is trusted."""
+    """One track of sound in an MP4: a `SoundTrack` for `video_file`. It is untrusted input."""
 
     content: Path | bytes = field(repr=False)
 
     def into(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
         """Add a stream to the container at once; return its packets in order, timed from 0.
 
-        Raises BadInput if there is no sound that may be copied.
+        Raises BadInput if there is no sound that can be copied.
         """
         source = self.opened()
         stream = _only_stream(source)
         return _packets(source, stream, container.add_stream_from_template(stream))
 
     def check(self) -> None:
-        """Raise BadInput unless every packet can be read and is taken by an MP4."""
+        """Raise BadInput unless every packet can be read and written to an MP4."""
         try:
-            with av.open(_Nowhere(), "w", format=FORMAT) as container:
+            with av.open(_NullFile(), "w", format=FORMAT) as container:
                 for packet in self.into(container):
                     container.mux(packet)
         except (av.error.FFmpegError, ValueError) as error:
@@ -48,7 +48,7 @@ class SoundFile:
     def opened(self) -> InputContainer:
         """Open the file for reading; raises BadInput if it is no MP4."""
         try:
-            # As one format: nothing in the content can name another file or address.
+            # The format is fixed, so nothing in the content can refer to another file or address.
             file = (
                 io.BytesIO(self.content)
                 if isinstance(self.content, bytes)
@@ -59,12 +59,12 @@ class SoundFile:
             raise BadInput(f"the sound in the film file is damaged: {error.strerror}") from None
 
 
-class _Nowhere(io.RawIOBase):
-    """A file that forgets what is written to it."""
+class _NullFile(io.RawIOBase):
+    """A seekable file that discards what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._place = self._size = 0
+        self._position = self._size = 0
 
     def writable(self) -> bool:
         return True
@@ -73,21 +73,21 @@ class _Nowhere(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        self._place += len(data)
-        self._size = max(self._size, self._place)
+        self._position += len(data)
+        self._size = max(self._size, self._position)
         return len(data)
 
     def tell(self) -> int:
-        return self._place
+        return self._position
 
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}
-        self._place = starts[whence] + place
-        return self._place
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
+        self._position = starts[whence] + offset
+        return self._position
 
 
 def codec_family(decoder: str) -> str:
-    """A codec by the name of its decoder: `mp3float` is mp3, `libopus` is opus."""
+    """The codec of a decoder: `mp3float` is mp3, `libopus` is opus."""
     return decoder.removesuffix("float").removeprefix("lib")
 
 
@@ -107,7 +107,7 @@ def _only_stream(source: InputContainer) -> AudioStream:
     if len(streams) != 1 or not isinstance(streams[0], AudioStream):
         raise BadInput("the sound in the film file is not one track of sound")
     stream = streams[0]
-    # A track without a codec context is one that nothing here can decode.
+    # Without a codec context there is no decoder for a stream.
     context = stream.codec_context
     name = "" if context is None else codec_family(context.name)
     if name not in COPIED:

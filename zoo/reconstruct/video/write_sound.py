@@ -1,0 +1,338 @@
+"""Write the sound of source files, in sync with the frames, to an MP4 of its own.
+
+Sound is copied if MP4 takes it, else encoded again as AAC. The file is read back before it is used;
+if that fails, sound is left out. It never stops the video, and `Sound.summary` says what happened.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.codec.codec import Codec
+from av.container import OutputContainer
+from av.packet import Packet
+
+from zoo.base.errors import BadInput
+from zoo.films.source import Source
+from zoo.reconstruct.video.sound_file import COPIED, FORMAT, SoundFile
+from zoo.reconstruct.video.source_sound import (
+    LONGEST_PRIMING,
+    FilmPart,
+    SoundFormat,
+    Track,
+    decoded_frames,
+    find_tracks,
+    timed_packets,
+)
+
+BIT_RATE_PER_CHANNEL = 96_000
+LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
+"""Layouts that AAC has a name for, so that every decoder knows the position of each channel."""
+_USUAL_RATE = 48_000
+# Stated times of sound jitter, in old WebM files by 20 ms to and fro; a difference of about a
+# frame of film is a cut or a gap.
+_JITTER_SECONDS = 0.04
+_SAMPLES_AT_ONCE = 48_000
+# Of the sound in the source so much must be in the written file, apart from some seconds.
+_LEAST_SHARE, _LEAST_SECONDS = 0.98, 0.5
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a film, as it was written."""
+
+    track: SoundFile | None
+    """None if there is no sound."""
+    codec: str
+    """Of the source."""
+    summary: str
+    """What became of it, in one line."""
+
+
+def write_sound(
+    parts: Sequence[FilmPart], path: Path, start: float = 0.0, stop: float | None = None
+) -> Sound:
+    """Write the sound of a film from `start` to `stop`, in seconds of the film, as an MP4.
+
+    Sound at `start` is at 0 in the file. Of several tracks in the video's program it takes the
+    default one, else the first; an empty one is skipped. Sound is copied packet by packet if MP4
+    takes it and its format never changes, and encoded again as AAC if not. Raises BadInput if a
+    source file cannot be opened, and OSError where the disk is full.
+    """
+    tracks, why_none = find_tracks(parts, start, stop)
+    if not tracks:
+        return Sound(None, "", why_none)
+    film = _FilmSound(tracks, start, stop)
+    codec = tracks[0].codec
+    why = film.why_not_copied()
+    notes = film.notes(len(parts))
+    if not why:
+        if film.written(path, film.copied):
+            return Sound(SoundFile(path), codec, "; ".join([f"{codec}, copied", *notes]))
+        why = "its packets alone cannot be played in MP4"
+    target = aac_format_for(film.formats)
+    if film.written(path, film.encoded):
+        kilobits = BIT_RATE_PER_CHANNEL // 1000
+        encoded = f"{codec}, encoded again as AAC at {kilobits} kbit/s per channel ({why})"
+        lost = [target.lost] if target.lost else []
+        return Sound(SoundFile(path), codec, "; ".join([encoded, *lost, *notes]))
+    return Sound(None, codec, f"left out: its {codec} can be neither copied nor encoded again")
+
+
+@dataclass(frozen=True)
+class _FilmSound:
+    """Sound of all files that have some, and the two ways to write it."""
+
+    tracks: Sequence[Track]
+    start: float
+    stop: float | None
+
+    @property
+    def formats(self) -> list[SoundFormat]:
+        """In the order in which they first occur."""
+        return list(dict.fromkeys(sound for track in self.tracks for sound in track.decoded))
+
+    @property
+    def seconds(self) -> float:
+        return sum(sum(track.decoded.values()) for track in self.tracks)
+
+    @property
+    def failed(self) -> int:
+        return sum(track.failed for track in self.tracks)
+
+    def why_not_copied(self) -> str:
+        """Why it must be encoded again; empty if it can be copied."""
+        if len({track.header for track in self.tracks}) > 1:
+            return "its parts differ"
+        if self.tracks[0].codec not in COPIED:
+            return "players do not know it in MP4"
+        if len(self.formats) > 1:
+            layouts = dict.fromkeys(sound.layout for sound in self.formats)
+            rates = dict.fromkeys(f"{sound.rate:,} Hz" for sound in self.formats)
+            changes = layouts if len(layouts) > 1 else rates
+            return f"it changes in mid-film: {', then '.join(changes)}"
+        return ""
+
+    def notes(self, files: int) -> list[str]:
+        """What else belongs in the summary."""
+        notes = []
+        with Source.open(self.tracks[0].part.path, threads=1) as source:
+            count = len(source.container.streams.audio)
+        if count > 1:
+            notes.append(f"one of {count} tracks")
+        if len(self.tracks) < files and self.stop is None:
+            notes.append(f"{files - len(self.tracks)} of {files} files are silent")
+        if self.failed:
+            notes.append(f"{self.failed:,} packets cannot be decoded")
+        if any(track.joined for track in self.tracks):
+            notes.append("joined where its clock jumps")
+        return notes
+
+    def written(self, path: Path, packets_for: Any) -> bool:
+        """Write it in one of the two ways; returns whether it can be read back whole."""
+        try:
+            with av.open(f"file:{path.absolute()}", "w", format=FORMAT) as container:
+                for packet in packets_for(container):
+                    container.mux(packet)
+            return self._reads_back(path)
+        except (av.error.FFmpegError, BadInput, ValueError, IndexError) as error:
+            # Sound is left out rather than stop the film; but a full disk stops the film anyway.
+            if getattr(error, "errno", None) in _DISK_ERRORS:
+                raise
+            return False
+
+    def _reads_back(self, path: Path) -> bool:
+        check = Track(FilmPart(path, 0.0, 0.0), 0, "", ())
+        decoded: dict[SoundFormat, float] = {}
+        with SoundFile(path).opened() as source:
+            for packet in source.demux(audio=0):
+                for frame in decoded_frames(packet, check):
+                    sound = SoundFormat.of(frame)
+                    decoded[sound] = decoded.get(sound, 0.0) + frame.samples / frame.sample_rate
+        least = _LEAST_SHARE * self.seconds - _LEAST_SECONDS
+        return check.failed <= self.failed and bool(decoded) and sum(decoded.values()) >= least
+
+    def copied(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
+        """Its packets, moved to their times."""
+        with Source.open(self.tracks[0].part.path, threads=1) as source:
+            template = source.container.streams[self.tracks[0].stream]
+            assert isinstance(template, AudioStream)
+            stream = container.add_stream_from_template(template)
+        last, last_dts = -LONGEST_PRIMING, None
+        for shift, packet in self._packets():
+            base = packet.time_base
+            assert packet.pts is not None and packet.dts is not None
+            length = float((packet.duration or 0) * base)
+            begin = float(packet.pts * base) + shift
+            # A packet more than half of which overlaps the one before is left out: such are a
+            # file's first packets, which only prime its decoder, after another file.
+            if begin < last - length / 2:
+                continue
+            # One packet from before the beginning is kept: the first audible one needs it.
+            if self.start > 0 and begin + 2 * length <= 0:
+                continue
+            last = begin + length
+            offset = round(Fraction(shift) / base)
+            packet.pts += offset
+            packet.dts += offset
+            if last_dts is not None and packet.dts <= last_dts:
+                packet.pts += last_dts + 1 - packet.dts
+                packet.dts = last_dts + 1
+            last_dts = packet.dts
+            packet.stream = stream
+            yield packet
+
+    def encoded(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
+        """Its samples as AAC, with silence in the gaps."""
+        target = aac_format_for(self.formats)
+        length = None if self.stop is None else self.stop - self.start
+        encoder = AacEncoder(container, target.layout, target.rate, length)
+        for shift, packet in self._packets():
+            frames = decoded_frames(packet)
+            if not frames:
+                encoder.mark_gap()
+            for frame in frames:
+                if frame.pts is not None and frame.time_base is not None:
+                    yield from encoder.encode(frame, float(frame.pts * frame.time_base) + shift)
+        yield from encoder.finish()
+
+    def _packets(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
+        for track in self.tracks:
+            yield from timed_packets(track, self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class AacFormat:
+    """The format in which sound is encoded as AAC, and what is lost by it."""
+
+    layout: str
+    rate: int
+    lost: str
+    """What becomes of channels that are not kept; empty if all are."""
+
+
+def aac_format_for(formats: Collection[SoundFormat]) -> AacFormat:
+    """The AAC format that keeps most of these: the widest layout and the highest rate of them."""
+    known = Codec("aac", "w").audio_rates or []
+    rates = [sound.rate for sound in formats if sound.rate in known]
+    layouts = {sound: _layout_for(sound) for sound in formats}
+    widest = max((layout for layout, _ in layouts.values()), key=LAYOUTS.index)
+    lost = "; ".join(sorted({lost for _, lost in layouts.values() if lost}))
+    return AacFormat(widest, max(rates, default=_USUAL_RATE), lost)
+
+
+def _layout_for(sound: SoundFormat) -> tuple[str, str]:
+    count = len(sound.channels)
+    if not sound.has_positions:
+        return "stereo", f"the first two of {count} channels, whose positions are not stated"
+    for layout in LAYOUTS:
+        has = {channel.name for channel in AudioLayout(layout).channels}
+        # The side pair becomes the back pair where the layout has no side pair.
+        pairs = {"SL": "BL", "SR": "BR"} if has.isdisjoint({"SL", "SR"}) else {}
+        wanted = [pairs.get(name, name) for name in sound.channels]
+        if len(set(wanted)) == count and has.issuperset(wanted):
+            return layout, ""
+    mixed = "7.1" if count > 6 else "5.1" if count > 2 else "stereo"
+    return mixed, f"{count} channels, {sound.layout}, mixed into {mixed}"
+
+
+class AacEncoder:
+    """Takes decoded sound with its time, fills gaps with silence, and encodes it as AAC.
+
+    Nothing is written after `length` seconds, if a length is given.
+    """
+
+    def __init__(
+        self, container: OutputContainer, layout: str, rate: int, length: float | None
+    ) -> None:
+        self._rate, self._layout = rate, layout
+        self._length = None if length is None else round(length * self._rate)
+        stream = container.add_stream("aac", rate=self._rate, layout=self._layout)
+        assert isinstance(stream, AudioStream)
+        self._channels = len(stream.codec_context.layout.channels)
+        stream.bit_rate = BIT_RATE_PER_CHANNEL * self._channels
+        self._stream = stream
+        self._resampler: AudioResampler | None = None
+        self._source: tuple[str, str, int] | None = None
+        self._shift = 0.0
+        self._written = 0
+        self._gap = False
+
+    def mark_gap(self) -> None:
+        """Note that sound is missing here, however short: what follows keeps its time."""
+        self._gap = True
+
+    def encode(self, frame: AudioFrame, begin: float) -> Iterator[Packet[Any]]:
+        """Take decoded sound that begins at `begin`, in seconds; yield packets that are ready."""
+        assert frame.pts is not None and frame.time_base is not None
+        source = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if source != self._source:
+            yield from self._resampled(None)
+            self._source = source
+            # Channels without positions stay as they are here; `_with_channels` takes the first.
+            layout = self._layout if SoundFormat.of(frame).has_positions else frame.layout
+            # Interleaved: PyAV has no planes for more than eight channels.
+            self._resampler = AudioResampler("flt", layout, self._rate)
+        self._shift = begin - float(frame.pts * frame.time_base)
+        yield from self._resampled(frame)
+
+    def finish(self) -> Iterator[Packet[Any]]:
+        """Yield the remaining packets."""
+        yield from self._resampled(None)
+        yield from self._stream.encode(None)
+
+    def _resampled(self, frame: AudioFrame | None) -> Iterator[Packet[Any]]:
+        if self._resampler is None:
+            return
+        for one in self._resampler.resample(frame):
+            assert one.pts is not None and one.time_base is not None
+            begin = float(one.pts * one.time_base) + self._shift
+            samples = np.asarray(one.to_ndarray(), np.float32).reshape(one.samples, -1)
+            yield from self._at_time(self._with_channels(samples), begin)
+
+    def _with_channels(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Samples (n, any channels) with the encoder's channels: all of them, or the first two."""
+        if samples.shape[1] == self._channels:
+            return samples
+        converted = np.zeros((len(samples), self._channels), np.float32)
+        kept = min(2, self._channels, samples.shape[1])
+        converted[:, :kept] = samples[:, :kept]
+        return converted
+
+    def _at_time(self, samples: npt.NDArray[np.float32], begin: float) -> Iterator[Packet[Any]]:
+        """Write samples (n, channels) at their time: after silence, or without their beginning."""
+        missing = round(begin * self._rate) - self._written
+        if abs(missing) <= _JITTER_SECONDS * self._rate and self._written and not self._gap:
+            missing = 0
+        self._gap = False
+        while missing > 0:
+            silent = min(missing, _SAMPLES_AT_ONCE)
+            yield from self._encoded(np.zeros((silent, self._channels), np.float32))
+            missing -= silent
+        yield from self._encoded(samples[-missing:] if missing else samples)
+
+    def _encoded(self, samples: npt.NDArray[np.float32]) -> Iterator[Packet[Any]]:
+        if self._length is not None:
+            samples = samples[: max(0, self._length - self._written)]
+        if not len(samples):
+            return
+        interleaved = np.ascontiguousarray(samples).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(interleaved, "flt", self._layout)
+        frame.sample_rate = self._rate
+        frame.pts, frame.time_base = self._written, Fraction(1, self._rate)
+        self._written += len(samples)
+        yield from self._stream.encode(frame)
