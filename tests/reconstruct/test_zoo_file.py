@@ -125,9 +125,9 @@ def test_info_counts_every_byte(zoo: Callable, workspace: Path) -> None:
     zoo("encode", "vae", "--film", film, "-o", "a.zoo", "--sound", "--bits", "5")
     said = json.loads(zoo("info", "a.zoo", "--json").out)
     assert said["bytes"] == Path("a.zoo").stat().st_size
-    assert said["bytes_a_frame"] == said["bytes"] / 75
+    assert said["bytes_per_frame"] == said["bytes"] / 75
     assert said["seconds"] == pytest.approx(3.0)
-    assert said["kilobits_a_second"] == pytest.approx(said["bytes"] * 8 / 3000)
+    assert said["kilobits_per_second"] == pytest.approx(said["bytes"] * 8 / 3000)
     parts = ("header_bytes", "latent_bytes", "scale_bytes", "time_bytes", "sound_bytes")
     assert sum(said[part] for part in parts) == said["bytes"]
     # A film cannot be drawn without the decoder, so it counts wherever it is.

@@ -290,7 +290,7 @@ class FileSummary(pydantic.BaseModel):
     size: str
     frames: int
     seconds: float
-    frames_a_second: float
+    frames_per_second: float
     numbers: int
     """Numbers per latent."""
     bits: int
@@ -307,10 +307,10 @@ class FileSummary(pydantic.BaseModel):
     """Of the file and the decoder it needs; null if the size of that is not stated."""
     sound_bytes: int | None
     sound: str | None
-    bytes_a_frame: float
-    latent_bytes_a_frame: float
-    kilobits_a_second: float
-    latent_kilobits_a_second: float
+    bytes_per_frame: float
+    latent_bytes_per_frame: float
+    kilobits_per_second: float
+    latent_kilobits_per_second: float
     source_bytes: int
     share_of_source: float | None
     """`bytes_with_decoder` over the source's files, with sound; null if one is not known."""
@@ -343,7 +343,7 @@ def summarise(container: Container) -> FileSummary:
         size=config.size,
         frames=film.frames,
         seconds=seconds,
-        frames_a_second=float(film.fps),
+        frames_per_second=float(film.fps),
         numbers=content.lowest.size,
         bits=description.latent.bits,
         bytes=whole,
@@ -355,10 +355,10 @@ def summarise(container: Container) -> FileSummary:
         bytes_with_decoder=with_decoder,
         sound_bytes=sizes.get("sound"),
         sound=description.sound.told if description.sound else None,
-        bytes_a_frame=whole / film.frames,
-        latent_bytes_a_frame=latents / film.frames,
-        kilobits_a_second=whole * 8 / seconds / 1000,
-        latent_kilobits_a_second=latents * 8 / seconds / 1000,
+        bytes_per_frame=whole / film.frames,
+        latent_bytes_per_frame=latents / film.frames,
+        kilobits_per_second=whole * 8 / seconds / 1000,
+        latent_kilobits_per_second=latents * 8 / seconds / 1000,
         source_bytes=film.source_bytes,
         share_of_source=_share(with_decoder, film.source_bytes),
         share_of_raw=_share(with_decoder, raw),

@@ -78,7 +78,7 @@ def encode(
     spec = latent_spec(trained.model)
     if bits != BITS and spec.codes is not None:
         raise BadInput(
-            f"the latents of {trained.config.model} are codes, which take {spec.bits_a_number} "
+            f"the latents of {trained.config.model} are codes, which take {spec.bits_per_number} "
             "bits each: on fewer levels they would be other codes; leave out --bits"
         )
     too_long = f"{film.name} is too long for a film file: {len(film):,} frames"

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from zoo.base.atomic_files import written_aside
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.report.look import GROUND, QUIET, TEXT, fitted, font
+from zoo.report.look import GROUND, QUIET, TEXT, fit_text, font
 
 _GAP = 4
 # Of a panel's height; letters fill two thirds of it.
@@ -49,7 +49,7 @@ class FrameGrid:
         draw = ImageDraw.Draw(picture)
         letters = round(caption * 2 / 3)
         for name, (left, top) in zip(self.names, self.places, strict=True):
-            text = fitted(name, self.panel.width, letters)
+            text = fit_text(name, self.panel.width, letters)
             place = (left + self.panel.width / 2, top - caption / 2)
             draw.text(place, text, fill=TEXT, font=font(letters), anchor="mm")
         return np.array(picture)
@@ -95,7 +95,7 @@ def write_strip(
         strip.paste(Image.fromarray(frame).resize(size, by), (left, top))
         if text:
             middle = (left + size[0] / 2, top + size[1] + caption / 2)
-            words = fitted(text, size[0], _LETTERS)
+            words = fit_text(text, size[0], _LETTERS)
             pen.text(middle, words, fill=QUIET, font=font(_LETTERS), anchor="mm")
     with written_aside(path) as aside:
         strip.save(aside, format="PNG")
