@@ -229,7 +229,7 @@ def test_a_latent_is_its_frame_s_alone() -> None:
 
 
 def test_at_its_full_size_the_decoder_is_no_larger_than_that_of_2016() -> None:
-    options = Best.Options()
+    options = Best.Options.model_validate({})
     coarse = FrameSize(256 // options.coarse, 144 // options.coarse)
     count = options.coordinates_per_number * options.latent
     with torch.device("meta"):
