@@ -21,7 +21,7 @@ _Key = tuple[str, str, str, str]
 
 
 MIN_SEEDS = 3
-"""Seeds that a spread needs: two say next to nothing of how far a third would lie."""
+"""Seeds needed for a spread: two say next to nothing about where a third would lie."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Value:
 
     mean: float
     spread: float | None
-    """Standard deviation over seeds of the mean over films; None for fewer than `LEAST_SEEDS`."""
+    """Standard deviation over seeds of the mean over films; None for fewer than `MIN_SEEDS`."""
     films: int
     seeds: int = 1
-    """Seeds that have every film: those that the spread is of."""
+    """Seeds that finished every film: the spread is over these."""
     exact: bool = False
-    """Of a reference, which is fitted once: no seed would change it."""
+    """True for a reference that is fitted once: no seed would change it."""
 
     @property
     def spread_known(self) -> bool:
@@ -44,7 +44,7 @@ class Value:
 
 
 def average(numbers: Iterable[float], ratio: bool = False) -> float:
-    """The mean of some numbers; of ratios the geometric one, 0 if any of them is not positive."""
+    """The mean; for ratios the geometric mean, or 0 if any number is not positive."""
     found = list(numbers)
     if not ratio:
         return statistics.fmean(found)
@@ -52,9 +52,9 @@ def average(numbers: Iterable[float], ratio: bool = False) -> float:
 
 
 def deviation(numbers: Sequence[float], ratio: bool = False) -> float | None:
-    """Standard deviation of what seeds gave; None for fewer than `LEAST_SEEDS`.
+    """Standard deviation over seeds; None for fewer than `MIN_SEEDS`.
 
-    Of ratios it is that of their logarithms, times the mean.
+    For ratios, it is the standard deviation of their logarithms times the mean.
     """
     if len(numbers) < MIN_SEEDS:
         return None
@@ -67,15 +67,15 @@ def deviation(numbers: Sequence[float], ratio: bool = False) -> float | None:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One row of a table: a model or reference with everything it did, on one machine."""
+    """One row of a table: a model or reference with all its records on one machine."""
 
     name: str
-    """Distinct among the standings of one table."""
+    """Unique within a table."""
     model: str
     role: str
     machine: str
     records: tuple[Record, ...]
-    """What worked."""
+    """Records of runs that succeeded."""
     failed: tuple[Record, ...]
 
     def value(self, measure: Measure, ratio: bool = False) -> Value | None:
@@ -92,14 +92,14 @@ class ResultRow:
             for seeds in cells.values()
         ]
         mean = average((average(seeds.values(), ratio) for seeds in by_film), ratio)
-        # Only seeds that have every film: a spread over seeds must not hold one between films.
+        # Only seeds that finished every film: a spread over seeds must not include one over films.
         shared = sorted(set.intersection(*(set(seeds) for seeds in by_film)))
         means = [average((seeds[seed] for seeds in by_film), ratio) for seed in shared]
         exact = self.role == "reference" and len(self.seeds) == 1
         return Value(mean, deviation(means, ratio), len(by_film), len(means), exact)
 
     def on(self, film: str) -> ResultRow:
-        """The same row with what it did on one film alone."""
+        """The same row with the records of one evaluation film."""
         return self.filtered(lambda record: record.evaluated_on == film)
 
     def filtered(self, chosen: Callable[[Record], bool]) -> ResultRow:
@@ -112,17 +112,17 @@ class ResultRow:
 
     @property
     def codec(self) -> bool:
-        """Whether it codes the whole film at once, and so saw the held-out frames as well."""
+        """Whether it is a codec, which codes the whole film and so has seen the held-out frames."""
         return any(record.kind == "codec" for record in (*self.records, *self.failed))
 
     @property
     def films(self) -> set[str]:
-        """The films that at least one seed got through."""
+        """The films that at least one seed finished."""
         return {record.evaluated_on for record in self.records}
 
     @property
     def seeds(self) -> set[int]:
-        """The seeds that got through at least one film."""
+        """The seeds that finished at least one film."""
         return {record.seed for record in self.records}
 
 
@@ -137,18 +137,18 @@ def score(metric: str, part: Part) -> Measure:
 
 
 def bytes_per_frame(record: Record) -> float | None:
-    """What a frame takes on disk, after lossless coding."""
+    """Bytes per frame on disk, after lossless coding."""
     return record.latent.coded_bytes if record.latent else None
 
 
 def quantised_bytes_per_frame(record: Record) -> float | None:
-    """What the latent of a frame takes after quantisation; None for a codec."""
+    """Bytes of a frame's quantised latent; None for a codec."""
     latent = record.latent
     return latent.bits / 8 if latent and latent.bits is not None else None
 
 
 def machine_key(environment: Environment) -> tuple[str, ...]:
-    """What sets one machine's speeds apart from another's."""
+    """The properties that distinguish machines: all that affects speed."""
     return (
         environment.device,
         environment.device_name,
@@ -169,11 +169,11 @@ def _letter(index: int) -> str:
 
 
 def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
-    """Gather the records of models that watched the film they were trained on, one or every film.
+    """Gather records of models evaluated on the film they were trained on: `film`, or every film.
 
     Different options and machines never share a row; seeds do.
     """
-    return _gathered(
+    return _gather(
         results,
         [
             record
@@ -184,7 +184,7 @@ def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
 
 
 def complete_rows(results: Results, role: str) -> list[ResultRow]:
-    """The models or references that got through every film: their means can be compared."""
+    """The models or references that finished every film, so that their means can be compared."""
     return [
         row
         for row in result_rows(results)
@@ -193,14 +193,14 @@ def complete_rows(results: Results, role: str) -> list[ResultRow]:
 
 
 def cross_film_rows(results: Results) -> list[ResultRow]:
-    """Gather all records by model, whatever it was trained on and watched.
+    """Gather all records by model, whatever film it was trained or evaluated on.
 
-    Codecs are left out: they code every film anew.
+    Codecs are left out: they code every film from scratch.
     """
-    return _gathered(results, [record for record in results.records if record.kind != "codec"])
+    return _gather(results, [record for record in results.records if record.kind != "codec"])
 
 
-def _gathered(results: Results, records: list[Record]) -> list[ResultRow]:
+def _gather(results: Results, records: list[Record]) -> list[ResultRow]:
     letters = machines(results)
     good: dict[_Key, list[Record]] = {}
     for record in records:
@@ -209,7 +209,7 @@ def _gathered(results: Results, records: list[Record]) -> list[ResultRow]:
     failures: dict[_Key, list[Record]] = {}
     for record in records:
         if record.status == "failed":
-            failures.setdefault(_home(_key(record, letters), good), []).append(record)
+            failures.setdefault(_row_of_failure(_key(record, letters), good), []).append(record)
     keys = list(dict.fromkeys([*good, *failures]))
     names = _names(keys)
     return [
@@ -230,15 +230,15 @@ def _key(record: Record, letters: dict[tuple[str, ...], str]) -> _Key:
     return record.role, record.model, options, letters[machine_key(record.environment)]
 
 
-def _home(own: _Key, good: Iterable[_Key]) -> _Key:
-    """Where a failed cell belongs: it may have failed before its options were known."""
+def _row_of_failure(own: _Key, good: Iterable[_Key]) -> _Key:
+    """The row that a failed run belongs to: it may have failed before its options were known."""
     role, model, _, machine = own
     alike = [key for key in good if (key[0], key[1], key[3]) == (role, model, machine)]
     return own if own in alike or len(alike) != 1 else alike[0]
 
 
 def _names(keys: list[_Key]) -> dict[_Key, str]:
-    """Name every row by its model, and by what sets it apart from a row of the same model."""
+    """Name every row by its model, and by what distinguishes it from other rows of that model."""
     names = {}
     for key in keys:
         _, model, options, machine = key
@@ -267,25 +267,25 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
 
 LATENT, BYTES = "latent", "bytes_per_frame"
 SIZE_OPTIONS = (LATENT, BYTES)
-"""The options that set a rate: numbers a frame of a model, bytes a frame of a codec."""
+"""The options that set a rate: latent numbers per frame of a model, bytes per frame of a codec."""
 
 
 def latent_sizes(results: Results) -> list[int]:
-    """The sizes of the latent that were compared, in numbers a frame, ascending."""
+    """The latent sizes that were compared, in numbers per frame, ascending."""
     found = {_size_option(record, LATENT) for record in results.records}
     return sorted(size for size in found if size is not None)
 
 
 def main_latent_size(results: Results) -> int | None:
-    """The size that tables are of, the middle one of a sweep; None where there is but one."""
+    """The latent size that tables show, the middle one of a sweep; None if there is only one."""
     found = latent_sizes(results)
     return found[len(found) // 2] if len(found) > 1 else None
 
 
 def at_main_latent_size(results: Results) -> Results:
-    """The results at one size of the latent, and of codecs at the bytes that these latents take.
+    """The results at one latent size, with codecs at the bytes that these latents take.
 
-    A larger latent is better at anything: rows of several sizes would be compared by size alone.
+    A larger latent is better at everything: rows of several sizes would be compared by size alone.
     """
     main = main_latent_size(results)
     if main is None:
@@ -297,8 +297,8 @@ def at_main_latent_size(results: Results) -> Results:
         for record in kept
         if record.role == "model" and (size := quantised_bytes_per_frame(record)) is not None
     }
-    # The nearest of those that there are: a window that is not full takes more than it declares.
-    # Where every model failed the latents have eight bits a number.
+    # The nearest available size: a padded window takes more than it declares. Where every model
+    # failed, eight bits per number are assumed.
     allowed = {min(there, key=partial(_distance, size)) for size in taken or {float(main)} if there}
     kept = [record for record in kept if _size_option(record, BYTES) in (None, *allowed)]
     return results.model_copy(update={"records": kept})

@@ -29,7 +29,7 @@ TIMINGS = (
 
 
 def cost_table(results: Results) -> Table | None:
-    """Speed, memory, arithmetic and energy, row by row; None where nothing was measured."""
+    """Speed, memory, arithmetic and energy of every row; None if nothing was measured."""
     rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
     rows = [row for row in rows if any(record.cost for record in row.records)]
     if not rows:
@@ -112,7 +112,7 @@ def _has(row: ResultRow, name: str) -> bool:
 
 
 def _missing(row: ResultRow, name: str) -> str:
-    """What was asked for and could not be had is `n/a`; what does not apply has a dash."""
+    """`n/a` for a figure that could not be measured, a dash for one that does not apply."""
     asked = any(record.cost and name in record.cost.unavailable for record in row.records)
     return numbers.NOT_AVAILABLE if asked else numbers.NOT_APPLICABLE
 
@@ -145,7 +145,7 @@ def _speed(kind: str) -> Callable[[ResultRow], str]:
 def _speeds(kind: str) -> Callable[[ResultRow], str]:
     def text(row: ResultRow) -> str:
         together = _speed(kind)(row)
-        # A codec codes no frame alone.
+        # A codec does not code single frames.
         return together if row.codec else pair(together, _speed(f"{kind}_one")(row))
 
     return text
@@ -157,7 +157,7 @@ def _compiled(row: ResultRow) -> str:
 
 
 def _notes(rows: list[ResultRow]) -> list[str]:
-    """Why figures are missing, each reason once with whose figures it cost."""
+    """Why figures are missing: each reason once, with the rows that it concerns."""
     missing: dict[str, dict[str, set[str]]] = {}
     for row in rows:
         for cost in (record.cost for record in row.records if record.cost):

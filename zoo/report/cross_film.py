@@ -43,23 +43,23 @@ from zoo.report.table import (
 )
 
 OVERLAP = 0.02
-"""Two films overlap where more than this share of the frames of either matches the other."""
+"""Two films overlap if more than this share of the frames of either matches the other."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two films of a comparison that share pictures."""
+    """Two films of a comparison that share frames."""
 
     film: str
     other: str
     share: float
-    """Of the frames of `film`, those that match a frame of `other`."""
+    """Share of the frames of `film` that match a frame of `other`."""
     reconstructed_by: str | None
     """The row whose reconstructions of `film` were compared; None where its own frames were."""
 
     @property
     def sentence(self) -> str:
-        """What overlaps, and by how much."""
+        """Which films overlap, and by how much."""
         film, other = one_line(self.film, 60), one_line(self.other, 60)
         by = self.reconstructed_by
         which = f" as {one_line(by, 60)} reconstructs them" if by else ""
@@ -72,7 +72,7 @@ class Overlap:
 def overlaps(results: Results) -> list[Overlap]:
     """The pairs of films that overlap, by their hashes; each pair once.
 
-    Records of before films were compared have only the hashes of reconstructions, which find less.
+    Older records have only the hashes of reconstructions, which find less.
     """
     found = []
     for index, film in enumerate(results.films):
@@ -111,28 +111,28 @@ def overlap_sentences(results: Results) -> list[str]:
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """What a model makes of one film after it was trained on one."""
+    """A model's score on one film after training on one."""
 
     value: Value | None
     part: Part
-    """What of the film the value is of."""
+    """The part of the film that was scored."""
     failed: bool
-    """Whether there is no value because the cell failed, or the training before it."""
+    """Whether the value is missing because the evaluation or the training failed."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One model's cells, by the film it was trained on and the film it watched."""
+    """One model's scores, by the film it was trained on and the film it was evaluated on."""
 
     row: ResultRow
     rank: Ranking
     cells: dict[tuple[str, str], MatrixCell]
     overlapping: frozenset[tuple[str, str]]
-    """Pairs of films that share pictures, either way round."""
+    """Pairs of films that share frames, in both orders."""
 
     @property
     def other_film_means(self) -> list[float]:
-        """What it makes of films of which it has seen nothing."""
+        """Its scores on films that share no frames with its training film."""
         return [
             cell.value.mean
             for pair, cell in self.cells.items()
@@ -144,11 +144,11 @@ class Matrix:
 
     @property
     def complete(self) -> bool:
-        """Whether no cell is missing."""
+        """Whether no score is missing."""
         return all(cell.value for cell in self.cells.values())
 
     def mean_on_other_films(self) -> Value | None:
-        """The mean over all pairs of films that share nothing, with its spread over seeds."""
+        """The mean over all pairs of disjoint films, with its spread over seeds."""
         pairs = [pair for pair in self.cells if self._disjoint(pair)]
         seeds = sorted({record.seed for record in self.row.records})
         means = []
@@ -180,7 +180,7 @@ def _seed_is(seed: int, record: Record) -> bool:
 
 
 def matrices(results: Results) -> list[Matrix]:
-    """A matrix for every model, in the order of the tables; none unless models saw other films."""
+    """A matrix per model, in the order of the tables; empty without evaluation on other films."""
     rank = ranking(results)
     if len(results.films) < 2 or not rank or not is_measured(results, rank.metric, "other"):
         return []
@@ -213,7 +213,7 @@ def _matrix(
 
 
 def cross_film_table(results: Results) -> Table | None:
-    """All cells of all models; None where no model watched another film."""
+    """All scores of all models; None if no model was evaluated on another film."""
     every = matrices(results)
     if not every:
         return None
@@ -242,7 +242,7 @@ def _table_cell(matrix: Matrix, own: str, seen: str) -> Cell:
 
 
 def cross_film_findings(results: Results) -> list[str]:
-    """By how much other films are worse, and which model generalises best to them."""
+    """How much worse other films are, and which model generalises best to them."""
     models = [m for m in matrices(results) if m.row.role == "model" and m.complete]
     if not models:
         return []
@@ -304,14 +304,14 @@ def _best_on_other_films(models: list[Matrix], rank: Ranking) -> list[str]:
 
 
 MOST = 12
-"""Models that are drawn; the table has them all."""
+"""Models in the plot; the table has them all."""
 WIDE = 4
 COLOURS = colormaps["cividis"]
 NAME = 14
 
 
 def plot_cross_film(results: Results, path: Path) -> str | None:
-    """Draw the matrices of the best models; returns the picture's text, or None of none."""
+    """Plot the matrices of the best models; return the picture's alternative text, or None."""
     every = matrices(results)
     shown = [matrix for matrix in every if any(cell.value for cell in matrix.cells.values())][:MOST]
     if not shown:

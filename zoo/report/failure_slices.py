@@ -34,9 +34,9 @@ PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white"
 
 @dataclass(frozen=True)
 class SliceKind:
-    """A trait of frames, and what the fifths of a film with least and most of it are called.
+    """A property that frames are sliced by, with phrases for the lowest and highest fifth.
 
-    Each of `low` and `high` is whole: "worse on {low} than on {high}".
+    `low` and `high` complete the sentence "worse on {low} than on {high}".
     """
 
     name: str
@@ -81,7 +81,7 @@ End = Literal["low", "high"]
 
 
 def failure_table(results: Results, film: FilmInfo) -> Table | None:
-    """Every model's weak points on what it was trained on; None where none were looked for."""
+    """Where every model fails on its training frames; None if this was not analysed."""
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
@@ -100,7 +100,7 @@ def failure_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def held_out_failure_table(results: Results, film: FilmInfo) -> Table | None:
-    """The traits again on held-out frames; None where there are none of these."""
+    """The slices of held-out frames; None if there are none."""
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
@@ -109,7 +109,7 @@ def held_out_failure_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def failure_notes(results: Results, film: FilmInfo) -> list[str]:
-    """What the columns are."""
+    """What the slices are, with their bounds."""
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return []
@@ -131,7 +131,7 @@ def failure_notes(results: Results, film: FilmInfo) -> list[str]:
 
 
 def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
-    """The rows of a film whose weak points were looked for."""
+    """The rows of a film that have a failure analysis."""
     return [
         row
         for row in film_rows(results, film)
@@ -140,10 +140,10 @@ def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
 
 
 def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
-    """The fifth of a trait's frames at one end, if the part has frames in it.
+    """The lowest or highest fifth of frames by one property, if the part has frames in it.
 
-    A part may have none there, and then its first slice is not the film's: fifths are known by the
-    seen frames, whose slices are all there but in the rarest film.
+    A part may have no frames in a fifth, and then its first slice is not the film's first. The
+    slices of seen frames, which are complete in nearly every film, tell which fifth a slice is.
     """
     if not record.failure_analysis:
         return None
@@ -165,7 +165,7 @@ def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
 
 
 def slice_score(rank: Ranking, trait: str, end: End) -> Measure:
-    """The metric's mean over the fifth of frames at one end of a trait."""
+    """The metric's mean over the lowest or highest fifth of frames by one property."""
 
     def measure(record: Record) -> float | None:
         found = _end(record, trait, rank.part, end)
@@ -193,7 +193,7 @@ def _both_ends(rank: Ranking, trait: str) -> Callable[[ResultRow], str]:
             inline(fixed_value(value, rank.metric.digits)) if value else numbers.NOT_APPLICABLE
             for value in values
         ]
-        # A codec's brackets stand around each number that there is.
+        # For a codec, each number is in brackets.
         marked = [
             bracketed(text, row, rank.part) if value else text
             for text, value in zip(shown, values, strict=True)
@@ -209,7 +209,7 @@ def _plain(record: Record, name: str) -> PlainFrame | None:
 
 
 def plain_frame_error(name: str) -> Measure:
-    """Root mean square error of a plain frame, in levels, from the mean colour and the spread."""
+    """Root mean square error of a plain frame in levels, from its mean colour and spread."""
 
     def measure(record: Record) -> float | None:
         frame = _plain(record, name)
@@ -240,7 +240,7 @@ def _plain_text(results: Results, name: str) -> Callable[[ResultRow], str]:
 
 
 def plain_frame_colour(row: ResultRow, name: str) -> str:
-    """The mean red, green and blue that a plain frame is drawn in, averaged over seeds."""
+    """The mean red, green and blue of a plain frame's reconstruction, averaged over seeds."""
 
     def channel(number: int) -> Measure:
         def measure(record: Record) -> float | None:
@@ -253,7 +253,7 @@ def plain_frame_colour(row: ResultRow, name: str) -> str:
 
 
 def still_spread_ratio(record: Record) -> float | None:
-    """What is left of the change within the stillest shots, as a share of the source's."""
+    """The change left within the stillest shots, as a share of the source's."""
     shots = record.failure_analysis.still_shots if record.failure_analysis else None
     return shots.ratio if shots else None
 
@@ -264,29 +264,29 @@ def _still(row: ResultRow) -> str:
 
 
 def batch_dependence(record: Record) -> float | None:
-    """The share of samples that change by more than a level with the rest of the batch."""
+    """The share of samples that change by over a level with the other frames in a batch."""
     found = record.failure_analysis.batch_dependence if record.failure_analysis else None
     return found.differing if found else None
 
 
 def _by_batch(row: ResultRow) -> str:
     value = row.value(batch_dependence)
-    # A codec codes no frame alone.
+    # A codec does not code single frames.
     return percentage(value) if value else numbers.NOT_APPLICABLE
 
 
 FAR = 25.5
-"""A plain frame fails where its root mean square error, in levels, is above this: under 20 dB."""
+"""A plain frame fails if its root mean square error in levels is above this: under 20 dB."""
 COLLAPSED = 0.5
-"""Still shots have collapsed where less than this share of their spread is left."""
+"""Still shots have collapsed if less than this share of their spread is left."""
 WORSE = 1.25
-"""One end of a trait is worse where its error is more than this many times that of the other."""
+"""A slice is worse if its error is more than this many times that of the opposite slice."""
 CHANGED = 0.01
-"""A frame depends on its batch where more than this share of samples changes by over a level."""
+"""A frame depends on its batch if more than this share of samples changes by over a level."""
 
 
 def failure_findings(results: Results, film: FilmInfo) -> list[str]:
-    """Where the models fail on what they were trained on, and where none does."""
+    """Where the models fail on their training frames, and where none does."""
     rank = ranking(results, film.name)
     models = [row for row in analysed_rows(results, film) if row.role == "model"]
     if not models or not rank:
@@ -334,7 +334,7 @@ def _of(some: Sequence[object], known: Sequence[object], one: str, several: str)
 
 def _worse_end(models: Sequence[ResultRow], rank: Ranking, trait: SliceKind) -> list[str]:
     if rank.metric.better != "lower":
-        # A ratio of decibels or of similarities says nothing.
+        # A ratio of decibels or of similarities means nothing.
         return []
     ratios = []
     for row in models:

@@ -28,9 +28,9 @@ from zoo.report.table import bracketed, mean_value
 DOTS_PER_INCH = 100
 NAME_LENGTH = 22
 COLOURS = 128
-"""What lines and letters need; fewer colours make a picture a quarter as large."""
+"""Colours of a saved picture: enough for lines and letters, at a quarter of the size."""
 HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth": 1.6}
-"""Signs in outline, told from full ones without colour."""
+"""Outlined markers, distinguishable from filled ones without colour."""
 
 CODED_TOO = "a codec, which coded the held-out frames too"
 SIZED = "Beside each name: bytes per frame after lossless coding."
@@ -38,7 +38,7 @@ IN_BRACKETS = f"In brackets: {CODED_TOO}."
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
-    """A figure of so many inches on the report's ground."""
+    """A figure of this size in inches on the report's background."""
     figure = Figure(
         figsize=(width, height),
         dpi=DOTS_PER_INCH,
@@ -49,7 +49,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
 
 
 def style_axes(axes: Axes) -> None:
-    """Give a panel the report's look."""
+    """Give a panel the report's style."""
     axes.set_facecolor(look.PANEL)
     for side in axes.spines.values():
         side.set_visible(False)
@@ -58,7 +58,7 @@ def style_axes(axes: Axes) -> None:
 
 
 def set_title(axes: Axes, text: str, longest: int = 40) -> None:
-    """Write a title, whatever is in it, above a panel."""
+    """Write a title above a panel, as plain text whatever it contains."""
     words = axes.set_title(
         look.picture_text(text, longest), color=look.TEXT, fontsize=11, loc="left"
     )
@@ -66,7 +66,7 @@ def set_title(axes: Axes, text: str, longest: int = 40) -> None:
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """Say above the panels what signs mean."""
+    """Add a legend above the panels."""
     legend = figure.legend(
         handles=list(handles),
         loc="outside upper left",
@@ -82,18 +82,18 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
 def point_label(row: ResultRow, part: Part, sized: bool) -> str:
     """A row's name beside a point; a codec's in brackets on held-out frames, as in tables.
 
-    With `sized` its bytes per frame stand beside it.
+    With `sized`, its bytes per frame follow.
     """
     return bracketed(look.picture_text(row.name, NAME_LENGTH) + _size(row, sized), row, part)
 
 
 def codec_legend_entry() -> Line2D:
-    """What brackets mean, for the line above the panels."""
+    """The meaning of brackets, for the legend."""
     return Line2D([], [], linestyle="", label=f"(  ): {CODED_TOO}")
 
 
 def row_label(row: ResultRow, sized: bool = False) -> str:
-    """A row's name as it fits beside a plot; with `sized` with its bytes per frame."""
+    """A row's name, shortened for a plot; with `sized`, its bytes per frame follow."""
     name = look.picture_text(row.name, NAME_LENGTH) + _size(row, sized)
     return f"{name} (codec)" if row.codec else name
 
@@ -104,7 +104,7 @@ def _size(row: ResultRow, sized: bool) -> str:
 
 
 def row_colour(row: ResultRow) -> str:
-    """Models stand out, references do not."""
+    """The colour of a row: models stand out, references do not."""
     return look.TEXT if row.role == "model" else look.REFERENCE
 
 
@@ -119,9 +119,9 @@ def axis_label(metric: MetricInfo, upright: bool = False) -> str:
 
 
 def save_figure(figure: Figure, path: Path, colours: int | None = COLOURS) -> None:
-    """Write the picture, whole or not at all, in so many colours; None keeps all of them."""
+    """Write the picture atomically, with this many colours; None keeps all of them."""
     drawn = io.BytesIO()
-    # Without the writer's version the same records give the same bytes.
+    # Without the software's version, the same records give the same bytes.
     figure.savefig(drawn, format="png", metadata={"Software": None})
     picture = Image.open(drawn).convert("RGB")
     if colours:
@@ -143,7 +143,7 @@ DOT = 6.0
 
 @dataclass(frozen=True)
 class Point:
-    """A point and its name, at its place in the data."""
+    """A point and its label, in data coordinates."""
 
     name: str
     x: float
@@ -156,9 +156,10 @@ def label_points(
     axes: Axes,
     points: list[Point],
 ) -> list[Box]:
-    """Write the names of points that are drawn already; the layout must be settled.
+    """Label points that are plotted already; the layout must be settled.
 
-    A name that cannot stand near its point is tied to it by a line. Returns where the names are.
+    Labels cover no other point, label or edge if possible; one that is not near its point is tied
+    to it by a line. Returns the boxes of the labels.
     """
     extent = axes.get_window_extent(renderer)
     panel = np.array([extent.x0, extent.y0, extent.x1, extent.y1])
@@ -178,7 +179,7 @@ def label_points(
         crossed = [
             _covered(tie, names).sum() if far else 0.0 for tie, far in zip(ties, tied, strict=True)
         ]
-        # Overlap and overflow first; among free places the nearest, then the favourite.
+        # Least overlap and overflow first; among equals the nearest, then the preferred position.
         best = np.lexsort(
             (np.abs(offsets[:, 1]), _nearer(boxes, spot, spots), np.round(blocked + crossed))
         )[0]
@@ -197,7 +198,7 @@ def label_points(
                 else None
             ),
         )
-        # Names follow the layout; they take no part in it.
+        # Labels must not change the layout.
         note.set_in_layout(False)
         left, low, right, high = boxes[best].tolist()
         placed.append((left, low, right, high))
@@ -222,7 +223,7 @@ def _tie(box: _Numbers, spot: _Numbers) -> _Numbers:
 
 
 def _offsets(width: float, height: float) -> _Numbers:
-    """Places (N, 2) for a name around its point, the favourite first."""
+    """Candidate positions (N, 2) for a label around its point, the preferred first."""
     right, left, centre = REACH, -width - REACH, -width / 2
     places = [(right, 0.0), (left, 0.0)]
     for step in (1.0, 2.2, 3.4, 4.6, 5.8, 7.0):
@@ -232,7 +233,7 @@ def _offsets(width: float, height: float) -> _Numbers:
 
 
 def _nearer(boxes: _Numbers, own: _Numbers, spots: _Numbers) -> npt.NDArray[np.int64]:
-    """How many other points a name would seem to belong to: those about as near as its own."""
+    """How many other points a label could seem to belong to: those about as near as its own."""
 
     def distance(points: _Numbers) -> _Numbers:
         below = boxes[:, None, :2] - points[None]
@@ -243,27 +244,27 @@ def _nearer(boxes: _Numbers, own: _Numbers, spots: _Numbers) -> npt.NDArray[np.i
 
 
 def _covered(boxes: _Numbers, taken: _Numbers) -> _Numbers:
-    """How many pixels of each box (N, 4) others (M, 4) cover already."""
+    """How many pixels of each box (N, 4) are covered by others (M, 4)."""
     low = np.maximum(boxes[:, None, :2], taken[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], taken[None, :, 2:])
     return np.maximum(0.0, high - low).prod(axis=2).sum(axis=1)
 
 
 def _beyond(boxes: _Numbers, panel: _Numbers) -> _Numbers:
-    """How far each box lies beyond the panel, as pixels that weigh much."""
+    """How far each box lies beyond the panel, as a heavily weighted number of pixels."""
     below = np.maximum(0.0, panel[:2] - boxes[:, :2]).sum(axis=1)
     above = np.maximum(0.0, boxes[:, 2:] - panel[2:]).sum(axis=1)
     return 20 * (below + above)
 
 
 COLUMN = 1.035
-"""Where the names begin, in widths of the panel."""
+"""Where the labels begin, in panel widths."""
 GAP = 2.0
-"""Pixels between names."""
+"""Pixels between labels."""
 
 
 def label_curve_ends(axes: Axes, ends: Sequence[Point]) -> list[Annotation]:
-    """Write the names at the heights of their points, so that the layout leaves room for them."""
+    """Label curves beside the panel at the heights of their ends, so the layout leaves room."""
     return [
         axes.annotate(
             end.name,
@@ -290,7 +291,7 @@ def label_curve_ends(axes: Axes, ends: Sequence[Point]) -> list[Annotation]:
 
 
 def spread_labels(renderer: RendererAgg, axes: Axes, names: Sequence[Annotation]) -> None:
-    """Move the names apart; the layout must be settled."""
+    """Move the labels apart; the layout must be settled."""
     if not names:
         return
     extent = axes.get_window_extent(renderer)
@@ -306,10 +307,10 @@ def spread_labels(renderer: RendererAgg, axes: Axes, names: Sequence[Annotation]
 def spread_positions(
     wanted: npt.NDArray[np.float64], height: float, low: float, high: float
 ) -> npt.NDArray[np.float64]:
-    """Places (N,) at least `height` apart, the nearest to those wanted, from `low` to `high`.
+    """Positions (N,) at least `height` apart, nearest to those wanted, from `low` to `high`.
 
-    Their order stays; where there is no room for all, they go on above `high`. Least squares under
-    an order, by pooling adjacent violators (Ayer et al., 1955).
+    Their order is kept; if there is not enough room, they continue above `high`. Isotonic least
+    squares by pooling adjacent violators (Ayer et al., 1955).
     """
     order = np.argsort(wanted, kind="stable")
     steps = height * np.arange(len(wanted))

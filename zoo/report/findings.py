@@ -48,7 +48,7 @@ _Rows = list[tuple[ResultRow, Value]]
 
 
 def rankings(results: Results) -> list[Ranking]:
-    """What winners are named by: the order of the tables, then the errors of pixels."""
+    """The metrics that decide who is ahead: that of the tables' order, then pixel errors."""
     found = [ranking(results)]
     found += [ranking_by(results, m) for m in results.metrics if m.name == DISTORTION]
     kept: list[Ranking] = []
@@ -59,22 +59,22 @@ def rankings(results: Results) -> list[Ranking]:
 
 
 def over_films(results: Results) -> str:
-    """What the numbers across films are: `mean over 3 films`, or the one film there is."""
+    """What numbers across films are: `mean over 3 films`, or the only film."""
     if len(results.films) == 1:
         return f"on {one_line(results.films[0].name, 60)}"
     return f"mean over {numbers.counted(len(results.films), 'film')}"
 
 
 def _of_films(results: Results) -> str:
-    """What the numbers are of, after `frames`: `of demo`, or `(mean over 3 films)`."""
+    """The films, to follow the word `frames`: `of demo`, or `(mean over 3 films)`."""
     over = over_films(results)
     return f"({over})" if len(results.films) > 1 else over.replace("on ", "of ", 1)
 
 
 def who_is_ahead(results: Results) -> list[str]:
-    """Who is ahead by each of the two metrics, and what is known of chance.
+    """Who is ahead in each of the two metrics, and whether that may be chance.
 
-    Where a reference is ahead of every model, that comes first.
+    A metric in which a reference is ahead of every model comes first.
     """
     ranks = rankings(results)
     if not ranks:
@@ -87,7 +87,7 @@ def who_is_ahead(results: Results) -> list[str]:
         for rank in ranks
         if (ordered := ranked_rows(models, rank))
     ]
-    # False sorts before True: what a reference is ahead in comes first.
+    # False sorts before True.
     found.sort(key=lambda pair: not pair[0])
     return [
         *(told for _, told in found),
@@ -100,7 +100,7 @@ def who_is_ahead(results: Results) -> list[str]:
 
 
 def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
-    """Whether a reference is ahead of or level with the best model, and who is ahead in words."""
+    """Whether a reference is ahead of or level with the best model, and a sentence on who is."""
     best = models[0][1]
     ahead = [(row, value) for row, value in references if rank.beats(value, best)]
     level = [
@@ -134,7 +134,7 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
 
 
 def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
-    """That models are of several sizes, and which is the best of each; none where all are alike."""
+    """That models differ in size, and which is best at each size; empty if all are alike."""
     if not several_sizes(models):
         return []
     sizes = {row.name: mean_value(row, bytes_per_frame) for row in models}
@@ -161,7 +161,7 @@ def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> lis
 
 
 def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
-    """That codecs have no held-out frames, where there are codecs and held-out frames."""
+    """That codecs also coded the held-out frames, if there are both."""
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
         return []
@@ -169,7 +169,7 @@ def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ran
 
 
 def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
-    """How the best model stands among the models: the end of a sentence that names it."""
+    """How the best model compares with the others: the end of a sentence that names it."""
     (first, best), *others = models
     if not others:
         return "; no other model has this metric"
@@ -195,9 +195,9 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
 def _value_at_bytes(
     row: ResultRow, value: Value, rank: Ranking, best: ResultRow | None = None
 ) -> str:
-    """A value with what it costs: `0.371 ± 0.001 at 10.1 bytes per frame`.
+    """A value with its bytes: `0.371 ± 0.001 at 10.1 bytes per frame`.
 
-    Of a row that is set beside the best model, its bytes are compared where they are others.
+    For a row compared with the best model, bytes that differ are compared too.
     """
     size = mean_value(row, bytes_per_frame)
     cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
@@ -229,7 +229,7 @@ def _leads_on_film(
 def _references_ahead_on_seen_frames(
     models: list[ResultRow], references: list[ResultRow], ranks: Sequence[Ranking]
 ) -> list[str]:
-    """Which references are ahead of models even on the frames that these were trained on."""
+    """Which references are ahead of models even on the models' training frames."""
     found: dict[str, list[str]] = {}
     for row in (row for row in references if not row.codec):
         behind: dict[str, list[str]] = {}
@@ -250,7 +250,7 @@ def _references_ahead_on_seen_frames(
 
 
 def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
-    """What the numbers cannot say, if there is anything."""
+    """What limits these findings: few seeds, unfinished films."""
     sentences = []
     few = [row for row in models if len(row.seeds) < MIN_SEEDS]
     if few:
@@ -276,11 +276,11 @@ def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
 
 
 UNSTEADY = 0.2
-"""Timings whose quartiles lie further apart than this share of their median prove nothing."""
+"""Timings whose quartiles differ by more than this share of their median are not compared."""
 
 
 def why_in_this_order(results: Results) -> list[str]:
-    """Why the models come in this order, as far as these numbers tell."""
+    """Why the models come in this order, as far as the numbers show."""
     models = complete_rows(results, "model")
     ranks = rankings(results)
     if not ranks or not models:
@@ -333,7 +333,7 @@ def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[s
 
 
 def _level_pairs(pairs: list[list[int]]) -> str:
-    """How many pairs are in no order by at least one of the two metrics."""
+    """How many pairs are level by at least one of the two metrics."""
     level = sum(not all(signs) for signs in pairs)
     if not level:
         return ""
@@ -353,7 +353,7 @@ def _difference(one: ResultRow, other: ResultRow, rank: Ranking) -> float:
 
 
 def _generalisation_gap(models: list[ResultRow], rank: Ranking) -> list[str]:
-    """How much is lost on frames that were never seen: memory against generalisation."""
+    """How much is lost on held-out frames: memorisation against generalisation."""
     if rank.part != "held_out" or rank.metric.better == "one":
         return []
     gaps = []
@@ -373,7 +373,7 @@ def _generalisation_gap(models: list[ResultRow], rank: Ranking) -> list[str]:
 
 
 def _timings_vary(cost: Cost | None) -> bool:
-    """Whether timings of training scattered so widely that no ratio should be made of them."""
+    """Whether training timings vary too much to be compared."""
     train = cost.train if cost else None
     if not train or not train.median or train.lower_quartile is None:
         return False
@@ -381,7 +381,7 @@ def _timings_vary(cost: Cost | None) -> bool:
 
 
 def _training_time(models: list[ResultRow]) -> list[str]:
-    """Equal frames are not equal time, and a reader may care for either."""
+    """How training time differs for equal numbers of frames."""
     if len({row.machine for row in models}) > 1:
         return []
     timed = []

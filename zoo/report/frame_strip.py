@@ -17,15 +17,15 @@ from zoo.report.results_folder import open_picture
 from zoo.report.table import bracketed, fixed_value, inline, mean_value
 
 WIDEST = 1240
-"""Pixels: what a page on a code host shows without scaling down."""
+"""Pixels: the width that a code host shows without scaling down."""
 FRAME_WIDTH = 256
 FRAME_HEIGHT = 180
 NARROWEST = 160
-"""Pixels that frames are reduced to before any is left out."""
+"""Frames are shrunk to this many pixels before any is left out."""
 LARGEST = 280_000
 """Bytes of a strip."""
 QUALITIES = (90, 80, 70, 60, 45, 30)
-"""Of its coding, the first that keeps it small enough; the records' own pictures are lossless."""
+"""WebP qualities, of which the first that is small enough is used; stored frames are lossless."""
 KINDS = ("typical", "best", "worst")
 MARGIN = 14
 GUTTER = 140
@@ -36,13 +36,13 @@ HEADER = 50
 
 @dataclass(frozen=True)
 class Strip:
-    """What is on a strip, in words."""
+    """What a strip shows."""
 
     rows: tuple[str, ...]
     columns: tuple[tuple[Part, str, str], ...]
     """Part, kind and time code of each column."""
     missing: int
-    """Frames whose picture was not there."""
+    """Frames whose picture was missing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Line:
 
 
 def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> Strip | None:
-    """Draw the strip of one film to `path`; None where no original is there to draw.
+    """Compose the strip of one film at `path`; None if there is no original frame.
 
     Pictures are read below `folder`; a record that points outside it raises BadInput.
     """
@@ -70,7 +70,7 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
     shown = [p for number, p in sorted(pictures.items()) if frames.get((number, original))]
     if not shown:
         return None
-    # Each machine chooses frames of its own: those of all are shown alone, if there are any.
+    # Each machine chooses its own frames: if some are common to all, only those are shown.
     shared = [p for p in shown if all(p.frame in line.files for line in lines)]
     if {p.part for p in shared} == {p.part for p in shown}:
         shown = shared
@@ -92,7 +92,7 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
         for picture, left in zip(shown, lefts, strict=True):
             frame = frames.get((picture.frame, line.label))
             if frame is None:
-                # One that was never drawn, as on another machine, is blank and not missing.
+                # A frame that was never reconstructed, as on another machine, is not missing.
                 missing += line.label == original or picture.frame in line.files
                 _blank(pen, left, top, width, height)
             else:
@@ -134,7 +134,7 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
 
 
 def _shown(records: Iterable[Record]) -> Record | None:
-    """The record whose pictures stand for all seeds of a model: the lowest seed's."""
+    """The record whose pictures represent all seeds of a model: that of the lowest seed."""
     drawn = [
         record for record in records if record.pictures and record.trained_on == record.evaluated_on
     ]
@@ -142,7 +142,7 @@ def _shown(records: Iterable[Record]) -> Record | None:
 
 
 def _cell(width: int, height: int) -> tuple[int, int]:
-    """The size a frame is shown at: enlarged by a whole factor, or reduced by one."""
+    """The size a frame is shown at: enlarged or reduced by a whole factor."""
     up = min(FRAME_WIDTH // width, FRAME_HEIGHT // height)
     if up >= 1:
         return width * up, height * up
@@ -151,7 +151,7 @@ def _cell(width: int, height: int) -> tuple[int, int]:
 
 
 def _shrunk(width: int, height: int, columns: int) -> tuple[int, int]:
-    """The same frame, smaller if so many would not stand in a row otherwise."""
+    """The same size, smaller if that many columns would not fit otherwise."""
     each = (WIDEST - 2 * MARGIN - GUTTER - PART_GAP + GAP) // columns - GAP
     if each >= width:
         return width, height
@@ -174,7 +174,7 @@ def _room(width: int) -> int:
 
 
 def _chosen(pictures: list[Picture], room: int) -> list[Picture]:
-    """At most `room` frames, some of each part and kind; the seen ones first, then by kind."""
+    """At most `room` frames, some of each part and kind; seen ones first, then by kind."""
     ordered = sorted(pictures, key=lambda picture: (KINDS.index(picture.kind), picture.frame))
     seen, held_out = ([p for p in ordered if p.part == part] for part in OWN_PARTS)
     if len(pictures) > room:
@@ -243,7 +243,7 @@ def _scaled(frame: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def strip_description(film: FilmInfo, strip: Strip) -> str:
-    """What is on a strip, for those who cannot see it."""
+    """The alternative text of a strip."""
     columns = ", ".join(
         f"{code} ({kind}, {PART_NAMES[part]})" for part, kind, code in strip.columns
     )

@@ -30,19 +30,19 @@ from zoo.report.table import Cell, Row, Table
 
 NO_LICENCE = "No licence is stated for this film: do not publish its pictures."
 MOST_ERRORS = 12
-"""Measurements of a stage whose failures are told one by one."""
+"""Failures of a stage that are listed without folding them away."""
 
 
 @dataclass(frozen=True)
 class GpuSection:
-    """What was measured on one device."""
+    """The measurements on one device."""
 
     heading: str
     blocks: tuple[Markdown, ...]
 
 
 def gpu_sections(folder: Path) -> list[GpuSection]:
-    """A section for each device of `gpu/` below a results folder; none without that folder.
+    """A section for each device of `gpu/` below a results folder; empty without that folder.
 
     A summary that cannot be read is a section that says so.
     """
@@ -128,7 +128,7 @@ def _why(item: Item) -> str:  # type: ignore[type-arg]
 
 
 def _facts(summary: GpuSummary) -> list[str]:
-    """The device and the software, and when it was measured."""
+    """The device, the software and the time of the measurements."""
     taken = numbers.duration(summary.seconds)
     films = numbers.listed([one_line(name, 60) for name in summary.sources])
     sentences = [
@@ -166,7 +166,7 @@ def _machine(found: MachineResult) -> str:
 
 
 def _smoke(stage: Stage[SmokeResult]) -> list[str]:
-    """How many models passed every check, and what the others did not pass."""
+    """How many models passed every check, and what the others failed."""
     results = _done(stage)
     bad = {
         result.model: [
@@ -292,7 +292,7 @@ def _films(results: Sequence[FilmResult]) -> Table:
 
 
 def _strip(result: FilmResult, folder: Path, device: Path) -> Markdown | None:
-    """The picture of a film's frames; None where it is not there."""
+    """The strip of a film's frames; None if it is missing."""
     if not result.strip:
         return None
     try:

@@ -1,6 +1,6 @@
-"""The look of every picture: one ground that reads on light and on dark pages, colours, type.
+"""Colours and typeface of every picture: readable on light and on dark pages.
 
-The typeface is the one that matplotlib carries, so that a report looks the same on any machine.
+The typeface is the one in matplotlib, so that a report looks the same on any machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LINES = (
     *("#f2a65a", "#8fb8de", "#9ccc8e", "#e58fb1", "#d7c15b", "#b39ddb"),
     *("#6cc5c1", "#e57f6b", "#c9b79c", "#7f9fe0", "#a8d65c", "#d98ce0"),
 )
-"""Colours of models in one plot; names stand beside the lines, so that none means anything."""
+"""Colours of models in one plot; labels are beside the lines, so that no colour has a meaning."""
 
 
 @cache
@@ -39,7 +39,7 @@ def _file(bold: bool) -> Path:
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The typeface at a size in pixels."""
-    # Basic layout: the other engine is not on every machine and would place letters elsewhere.
+    # Basic layout: the other engine is not on every machine and places letters differently.
     return ImageFont.truetype(str(_file(bold)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -49,7 +49,7 @@ def _letters() -> frozenset[int]:
 
 
 def picture_text(text: str, longest: int = 40) -> str:
-    """Shorten text for a picture; what the typeface has no letter for becomes `?`."""
+    """Shorten text for a picture; characters missing from the typeface become `?`."""
     known = _letters()
     head, machine = _parted(text)
     short = one_line(head, longest - len(machine)) + machine
@@ -68,6 +68,6 @@ def fit_text(text: str, width: float, size: int, bold: bool = False) -> str:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """A row's name, and at its end the machine, which alone may tell it from another row."""
+    """Split a row's name from the machine at its end, which may be all that distinguishes it."""
     found = re.search(r" on [A-Z][0-9]*\Z", text)
     return (text[: found.start()], found[0]) if found else (text, "")

@@ -23,18 +23,18 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def escape(text: str, longest: int = 2000) -> Markdown:
-    """Escape text so that it shows as it is, on one line, in a paragraph, a link or a table."""
+    """Escape text so that it shows literally, on one line, in a paragraph, a link or a table."""
     text = re.sub("[&<>]", lambda found: _ENTITIES[found[0]], one_line(text, longest))
     return Markdown(_SPECIAL.sub(lambda found: "\\" + found[0], text))
 
 
 def finish(value: object) -> str:
-    """Escape whatever a template prints, unless it is Markdown."""
+    """Escape what a template prints, unless it is Markdown."""
     return value if isinstance(value, Markdown) else escape(str(value))
 
 
 def code_block(text: str) -> Markdown:
-    """Fence what can be seen of a text, line by line, with more backticks than it has itself."""
+    """A code block of the visible text, fenced with more backticks than the text contains."""
     text = "\n".join(visible(line[:LONGEST_LINE]) for line in text.splitlines())
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -42,12 +42,12 @@ def code_block(text: str) -> Markdown:
 
 
 def image(path: str, alternative: str) -> Markdown:
-    """Show a picture; `path` is one of our own file names, `alternative` says what is on it."""
+    """An image; `path` is one of our own file names, `alternative` is its alternative text."""
     return Markdown(f"![{escape(alternative)}]({path})")
 
 
 def table(content: Table) -> Markdown:
-    """Draw a table: the first column to the left, numbers to the right, the best ones bold."""
+    """Render a table: the first column to the left, numbers to the right, the best ones bold."""
     if not content.rows:
         return Markdown("")
     headings = ["<br>".join(escape(line) for line in column) for column in content.columns]
@@ -70,18 +70,18 @@ def _cell(cell: Cell) -> str:
 
 
 def folded(summary: str, content: Markdown) -> Markdown:
-    """Fold content away below a line that says what it is."""
+    """Content that unfolds below a summary line."""
     said = escape(summary)
     return Markdown(f"<details><summary>{said}</summary>\n\n{content}\n\n</details>")
 
 
 def bullets(sentences: Sequence[str]) -> Markdown:
-    """Sentences as a list, each escaped."""
+    """A list of sentences, each escaped."""
     return Markdown("\n".join(f"- {escape(sentence)}" for sentence in sentences))
 
 
 def grid(headings: list[str], rows: list[list[str]]) -> Markdown:
-    """Draw a plain table of text, all of it to the left."""
+    """Render a plain table of text, all columns to the left."""
     lines = [
         "| " + " | ".join(escape(heading) for heading in headings) + " |",
         "|" + ":--|" * len(headings),

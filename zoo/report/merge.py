@@ -50,10 +50,10 @@ class _Source:
 def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
     """Write the records of several results folders, and their report, as one results folder.
 
-    Records keep their order. One that two folders have, of the same machine, is taken from the
-    later; what a film shows of itself, from the first that has it. `into` is new, empty or an
-    earlier merge; `folders` are only read. Returns the results and where their `report.md` is.
-    Raises BadInput, with nothing changed, where the folders do not fit together or name a file
+    Records keep their order. A record that two folders have from the same machine is taken from the
+    later folder; a film's barcode and video from the first that has them. `into` is new, empty or
+    an earlier merge; `folders` are only read. Returns the results and the path of `report.md`.
+    Raises BadInput, with nothing changed, if the folders do not fit together or name a file
     elsewhere.
     """
     _check_apart(folders, into)
@@ -68,7 +68,7 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
             files.write(into, new)
             build_report(results, new, new)
             with written_aside(new / MERGE_MARKER) as aside:
-                aside.write_text("zoo report --into writes this folder anew.\n", encoding="utf-8")
+                aside.write_text("zoo report --into overwrites this folder.\n", encoding="utf-8")
             replace_report(new, into, results)
     return results, into / "report.md"
 
@@ -91,12 +91,12 @@ def _check_apart(folders: Sequence[Path], into: Path) -> None:
 
 
 def _check_free(into: Path) -> None:
-    """Raise BadInput unless a folder is new, empty or what an earlier merge left."""
+    """Raise BadInput unless a folder is new, empty or an earlier merge."""
     if not into.exists():
         return
     if not into.is_dir():
         raise BadInput(f"--into {into} is not a folder")
-    # Locks and what writers leave aside have names like this.
+    # Locks and temporary files have names like this.
     found = sorted(path.name for path in into.iterdir() if not path.name.startswith("."))
     if found and not (into / MERGE_MARKER).is_file():
         raise BadInput(
@@ -146,7 +146,7 @@ def _moment(created: str) -> datetime.datetime:
 
 
 def _records(sources: Sequence[_Source]) -> list[tuple[_Source, Record]]:
-    """All records with where they come from, in order; none that a later source has as well."""
+    """All records with their sources, in order, without those that a later source has as well."""
     kept: list[tuple[_Source, Record]] = []
     later: set[str] = set()
     for source in reversed(sources):
@@ -158,7 +158,7 @@ def _records(sources: Sequence[_Source]) -> list[tuple[_Source, Record]]:
 
 
 def _cell(record: Record) -> str:
-    """What was done, with what and where: two records that agree in it are of one cell."""
+    """A key that two records share if they are the same run on the same machine."""
     fields = {"model", "options", "origin", "seed", "trained_on", "evaluated_on"}
     own = [record.model_dump(mode="json", include=fields), machine_key(record.environment)]
     return json.dumps(own, sort_keys=True)
@@ -203,7 +203,7 @@ def _series(
     records: Sequence[tuple[_Source, Record]],
     files: Files,
 ) -> str | None:
-    """The scores frame by frame of all records that any source has them of, with their machines."""
+    """Merge the scores per frame of all records, each with its machine."""
     named_ones = [(source, film.series) for source, film in versions if film.series]
     read = [
         (source, read_json(path, Series))
@@ -214,11 +214,11 @@ def _series(
         return next((files.take(source.folder, name) for source, name in named_ones), None)
     (first, base), *others = read
     for other, series in others:
-        # One with very many rows has fewer frames.
+        # A series with very many rows has fewer frames.
         both = shared_frames(base, series)
         if both is None:
             raise BadInput(
-                f"the scores of {base.film[:60]!r} frame by frame are not of the same frames in "
+                f"the scores of {base.film[:60]!r} per frame are not of the same frames in "
                 f"{first.folder} and {other.folder}"
             )
         base = both
@@ -236,7 +236,7 @@ def _series(
 
 
 def _metrics(sources: Sequence[_Source]) -> list[MetricInfo]:
-    """Every metric once; unavailable only where it was so in all sources that name it."""
+    """Every metric once; unavailable only if it was so in all sources that name it."""
     found: dict[str, MetricInfo] = {}
     for source in sources:
         for metric in source.results.metrics:
@@ -261,21 +261,21 @@ def _with_files(record: Record, folder: Path, files: Files) -> Record:
 
 
 _DIGITS = 32
-"""Of a hash, in hexadecimal."""
+"""Hexadecimal digits of a hash in a file name."""
 
 
 @dataclass
 class Files:
-    """What a merge holds, by its names there: where a file lies now, or what is to be in it."""
+    """The files of a merge by their new names: the path of each, or its content."""
 
     _held: dict[str, Path | bytes] = field(default_factory=dict)
     _known: dict[Path, str] = field(default_factory=dict)
 
     def take(self, folder: Path, name: str) -> str:
-        """Give a file that a record names in `folder` its name in the merge.
+        """The name in the merge of a file that a record names in `folder`.
 
-        One that is not there is given a name that is not there either. Raises BadInput where it
-        lies outside `folder`, is no regular file or cannot be read.
+        A missing file is given the name of a missing file. Raises BadInput if it lies outside
+        `folder`, is not a regular file or cannot be read.
         """
         path = path_in_folder(folder, name)
         if path not in self._known:
@@ -292,13 +292,13 @@ class Files:
         return self._known[path]
 
     def add(self, stem: str, suffix: str, content: bytes) -> str:
-        """Give what is new its name in the merge."""
+        """The name in the merge of new content."""
         hashed = _hashed(stem, suffix, hashlib.sha256(content).hexdigest())
         self._held[hashed] = content
         return hashed
 
     def write(self, into: Path, out: Path) -> None:
-        """Write all of them below `out`; those that `into` has already are not copied again."""
+        """Write all files below `out`; those that `into` has already are not copied again."""
         for name, content in self._held.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             if not _linked(into / name, out / name):
@@ -310,19 +310,19 @@ class Files:
 
 
 def _linked(old: Path, new: Path) -> bool:
-    """Give a file that is there, no link, a second name; False where that cannot be done."""
+    """Hard-link a regular file under a second name; False if that cannot be done."""
     if old.parent.is_symlink() or old.is_symlink() or not old.is_file():
         return False
     try:
         new.hardlink_to(old)
-    except OSError:  # no file system has to know it
+    except OSError:  # not every file system can
         return False
     return True
 
 
 def _hashed(stem: str, suffix: str, digest: str) -> str:
     short = digest[:_DIGITS]
-    # What comes from an earlier merge has its hash already.
+    # A file from an earlier merge has its hash already.
     return f"{MERGED}/{_plain(stem.removesuffix(f'-{short}'))}-{short}{_plain_suffix(suffix)}"
 
 

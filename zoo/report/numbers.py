@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: no digit that was not measured, a unit where one is needed."""
+"""Numbers formatted for people: no more digits than were measured, a unit where needed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ NOT_APPLICABLE = "–"
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """Write with `digits` digits after the point: `24.13`; `n/a` for None."""
+    """Write with `digits` decimals: `24.13`; `n/a` for None."""
     if value is None:
         return NOT_AVAILABLE
     text = f"{value:,.{digits}f}"
-    # A tiny negative number is no minus zero to a reader.
+    # A tiny negative number must not print as minus zero.
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
@@ -47,11 +47,11 @@ def significant(value: float | None, digits: int = 3) -> str:
 def scaled(value: float | None, unit: str = "") -> str:
     """Write a count with three digits and a decimal prefix: `945`, `12.3 k`, `1.23 M`, `3.50 MB`.
 
-    A whole count below a thousand is exact and stands as it is.
+    A whole count below a thousand is exact and printed as it is.
     """
     if value is None:
         return NOT_AVAILABLE
-    # Rounded first: 999 999 is 1.00 M and not 1000 k.
+    # Rounded first: 999,999 is 1.00 M, not 1000 k.
     rounded = float(f"{value:.2e}")
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(rounded) >= factor:
@@ -61,7 +61,7 @@ def scaled(value: float | None, unit: str = "") -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share of 1 in whole percent: `85%`; `<1%` and `>99%` are not nothing and all."""
+    """Write a share of 1 in whole percent: `85%`; `<1%` and `>99%` where it is not quite 0 or 1."""
     if share is None:
         return NOT_AVAILABLE
     shown = round(100 * share)
@@ -71,7 +71,7 @@ def percent(share: float | None) -> str:
 
 
 def whole(value: float | None) -> str:
-    """Write a whole number with its thousands marked: `12,400`."""
+    """Write a whole number with thousands separators: `12,400`."""
     return NOT_AVAILABLE if value is None else f"{value:,.0f}"
 
 
@@ -104,7 +104,7 @@ def verb(number: int, one: str, several: str) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Write a place in an order: `1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
+    """Write an ordinal number: `1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
     last = 0 if 10 < number % 100 < 20 else number % 10
     return f"{number:,}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
@@ -124,5 +124,5 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def times(ratio: float) -> str:
-    """Write how many times as much something is: `1.8 times`."""
+    """Write a ratio: `1.8 times`."""
     return f"{significant(ratio, 2)} times"

@@ -1,4 +1,4 @@
-"""Sections of the report that plugins bring: found, written one by one, and failing alone."""
+"""Sections of the report that plugins provide: loaded, written, and isolated from one another."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WrittenSection:
 
 
 class SectionRegistry:
-    """All sections that plugins bring, in the order in which they are printed."""
+    """All sections that plugins provide, in the order in which they are printed."""
 
     def __init__(self, entry_points: Iterable[Point], only: frozenset[str] | None = None) -> None:
         self.sections: dict[str, type[ReportSection]] = {}
@@ -50,7 +50,7 @@ class SectionRegistry:
         self.add(entry_points, only)
 
     def add(self, points: Iterable[Point], only: frozenset[str] | None = None) -> list[Plugin]:
-        """Load more plugins, and return them with what each adds or why it could not."""
+        """Load more plugins, and return them with what each adds or why it failed."""
         added = load(GROUP, points, self._add, only)
         self.plugins += added
         return added
@@ -72,12 +72,12 @@ class SectionRegistry:
         self.origins[thing.name] = plugin.origin
 
     def write(self, results: Results) -> list[WrittenSection]:
-        """Every section on these results; one that fails has its reason in the place of a text."""
+        """Write every section for these results; a failed one has its reason instead of a text."""
         written = []
         for name, section in self.sections.items():
             heading, origin = one_line(section.heading, LONGEST_HEADING), self.origins[name]
-            # A stranger's code: whatever it raises costs its own section, and what it changes in
-            # the results changes a copy.
+            # Foreign code: an exception costs only its own section, and it is given a copy of the
+            # results.
             try:
                 text = check_text(section().write(results.model_copy(deep=True)))
             except (Exception, SystemExit) as error:
@@ -89,7 +89,7 @@ class SectionRegistry:
         return written
 
     def failures(self) -> list[str]:
-        """A sentence for each section that a plugin could not bring."""
+        """A sentence for each section that a plugin failed to provide."""
         return [
             f"A section is missing: {one_line(line, 600)}"
             for plugin in self.plugins
@@ -101,7 +101,7 @@ class SectionRegistry:
 def section_registry() -> SectionRegistry:
     """The sections of this installation, loaded once.
 
-    Raises BadInput if ZOO_PLUGINS names something that is not there, or a file that is broken.
+    Raises BadInput if ZOO_PLUGINS names something that does not exist, or a broken file.
     """
     points = [
         point
@@ -114,9 +114,9 @@ def section_registry() -> SectionRegistry:
 
 
 def add_section_file(path: Path) -> list[Plugin]:
-    """Load the sections in a file of Python, if it may have some, beside those there are.
+    """Load the sections of a Python file, if it may have some, in addition to the others.
 
-    Raises BadInput if one is not as it should be.
+    Raises BadInput if one is invalid.
     """
     point = PluginFile(path)
     sections = section_registry()

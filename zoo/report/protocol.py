@@ -12,7 +12,7 @@ from zoo.report.markdown import Markdown, grid
 from zoo.report.ranking import ranking, sort_rows
 
 ALIKE = 1.5
-"""Decoders are of different sizes where one takes more than so many times the bytes of another."""
+"""Decoders differ in size if one takes more than this many times the bytes of another."""
 
 
 def latent_notes(results: Results) -> list[str]:
@@ -63,7 +63,7 @@ def training_received(results: Results) -> list[str]:
         else:
             continue
         if seconds:
-            # Of one model at a time: a mean over models would be the time of none.
+            # Per model: a mean over models would be no model's time.
             times = [
                 f"{model} {numbers.duration(statistics.fmean(found))}"
                 for model, found in sorted(
@@ -110,7 +110,7 @@ def unequal_terms(results: Results) -> list[str]:
 
 
 def tuning_films(results: Results) -> list[str]:
-    """Which films are those that the models' defaults were chosen on."""
+    """Which films the models' defaults were chosen on."""
     models = _records_by_model(results)
     silent = [name for name, record in models.items() if record.tuned_on is None]
     sentences = []
@@ -136,7 +136,7 @@ def tuning_films(results: Results) -> list[str]:
 
 
 def _records_by_model(results: Results) -> dict[str, Record]:
-    """The first good record of each model, by the model's name."""
+    """The first successful record of each model, by the model's name."""
     models: dict[str, Record] = {}
     for record in results.records:
         if record.role == "model" and record.status == "ok":
@@ -234,7 +234,7 @@ def failed_runs(results: Results) -> list[str]:
 
 
 def _cell(record: Record) -> str:
-    """Where in the matrix of films a record stands."""
+    """The films that a record was trained and evaluated on."""
     own = one_line(record.trained_on, 60)
     if record.trained_on == record.evaluated_on:
         return f"on {own}"

@@ -17,17 +17,17 @@ DISTORTION = "psnr"
 PERCEPTUAL = "lpips"
 """The metric that tables are sorted by, where it could be measured."""
 PRINCIPAL = (PERCEPTUAL, DISTORTION, "ssim")
-"""The metrics of the first tables; all others stand in second ones."""
+"""The metrics of the main tables; all others are in further tables."""
 OWN_PARTS: tuple[Part, ...] = ("seen", "held_out")
 PART_NAMES: dict[Part, str] = {"seen": "seen", "held_out": "held out", "other": "other film"}
 CONFIDENCE = 0.95
-"""Of the t intervals that differences must lie outside of to be more than chance."""
+"""Confidence of the t intervals: a difference outside its interval is more than chance."""
 SIMILAR_BYTES = 1.25
-"""Rows stand together in a table where none takes more than so many times the bytes of another."""
+"""Rows are of similar size if none takes more than this many times the bytes of another."""
 
 
 def principal_metrics(results: Results) -> list[MetricInfo]:
-    """The metrics of the first tables, at most three; the first ones where those are not there."""
+    """The metrics of the main tables, at most three; others if those are missing."""
     named = [m for name in PRINCIPAL for m in results.metrics if m.name == name]
     if any(metric.unavailable is None for metric in named):
         return named
@@ -36,7 +36,7 @@ def principal_metrics(results: Results) -> list[MetricInfo]:
 
 
 def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | None = None) -> bool:
-    """Whether any record has this metric over this part."""
+    """Whether any record has this metric on this part."""
     return any(
         score(metric.name, part)(record) is not None
         for record in results.records
@@ -46,33 +46,33 @@ def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | No
 
 @dataclass(frozen=True)
 class Ranking:
-    """What rows are ordered by."""
+    """The metric, on one part of the films, that rows are ordered by."""
 
     metric: MetricInfo
     part: Part
 
     @property
     def measure(self) -> Measure:
-        """The number that the order goes by."""
+        """The number of a record that is ranked."""
         return score(self.metric.name, self.part)
 
     @property
     def label(self) -> str:
-        """The metric's name in full."""
+        """The metric's full name."""
         return one_line(self.metric.label, 40)
 
     @property
     def short(self) -> str:
-        """The label without what stands in brackets, where the reader has met it in full."""
+        """The label without its brackets, for use after the full name."""
         return self.label.split(" (")[0]
 
     @property
     def unit(self) -> str:
-        """The unit behind a space, or nothing."""
+        """The unit with a leading space, or an empty string."""
         return f" {one_line(self.metric.unit, 20)}" if self.metric.unit else ""
 
     def key(self, mean: float) -> float:
-        """A key that is smaller for what is better."""
+        """A sort key: smaller is better."""
         if self.metric.better == "one":
             return abs(math.log(mean)) if mean > 0 else math.inf
         return mean if self.metric.better == "lower" else -mean
@@ -87,14 +87,14 @@ class Ranking:
         return row.value(self.measure, self.ratio)
 
     def same(self, one: Value, other: Value) -> bool:
-        """Whether two numbers are the same as they are printed."""
+        """Whether two numbers are the same when printed."""
         return round(one.mean, self.metric.digits) == round(other.mean, self.metric.digits)
 
     def beats(self, one: Value, other: Value) -> bool:
         """Whether the first is better, by more than the spread over seeds explains (Welch's t).
 
-        Where the spread of either is not known, any difference that is printed counts: such a
-        lead is stated with the number of seeds, and not called a win.
+        If either spread is unknown, any difference that shows in print counts: such a lead is
+        stated with the number of seeds, and is not called a win.
         """
         ahead = self.key(other.mean) - self.key(one.mean)
         if ahead <= 0 or self.same(one, other):
@@ -102,7 +102,7 @@ class Ranking:
         return not (one.spread_known and other.spread_known) or ahead > self._margin(one, other)
 
     def _margin(self, one: Value, other: Value) -> float:
-        """How far two keys lie apart by chance: half of Welch's 95 % interval."""
+        """How far apart two keys may be by chance: half of Welch's 95% interval."""
         parts = [
             (self.deviation(value) ** 2 / value.seeds, value.seeds - 1)
             for value in (one, other)
@@ -115,22 +115,22 @@ class Ranking:
         return t_quantile(freedom) * math.sqrt(variance)
 
     def deviation(self, value: Value) -> float:
-        """The spread over seeds of the key; 0 where it is not known."""
+        """The spread of the key over seeds; 0 where it is unknown."""
         if not value.spread:
             return 0.0
         return value.spread / value.mean if self.ratio and value.mean > 0 else value.spread
 
 
-def t_quantile(freedom: float) -> float:
+def t_quantile(degrees_of_freedom: float) -> float:
     """Student's t for a two-sided interval of `CONFIDENCE`."""
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
 
 
 def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
-    """The rows whose number is bold: the best, and those that the spread cannot tell from it.
+    """The rows whose number is bold: the best, and those the spread cannot distinguish from it.
 
-    One spread serves all rows, pooled over those that have several seeds: with its own a row that
-    scatters widely would come level with anything. Nothing is bold behind what is not.
+    One spread, pooled over the rows with several seeds, is used for all: with its own spread, a row
+    that varies widely would be level with anything. No row is bold below one that is not.
     """
     ordered = ranked_rows(rows, rank)
     if not ordered:
@@ -145,7 +145,7 @@ def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
         if apart > margin and not rank.same(first, value):
             break
         found.add(row.name)
-    # Where nothing is better than anything else, nothing is best.
+    # If all rows are level, none is best.
     return found if len(found) < len(ordered) else set()
 
 
@@ -158,7 +158,7 @@ def _pooled(values: Iterable[Value], rank: Ranking) -> tuple[float, float]:
 
 
 def arrow(metric: MetricInfo) -> str:
-    """Which way is better."""
+    """An arrow in the direction that is better."""
     return {"higher": "↑", "lower": "↓", "one": "→ 1"}[metric.better]
 
 
@@ -183,8 +183,8 @@ def ranking(results: Results, film: str | None = None) -> Ranking | None:
 def sort_rows(rows: Iterable[ResultRow], rank: Ranking | None, films: int) -> list[ResultRow]:
     """Models before references, then by bytes per frame, then by the metric, the best first.
 
-    Rows of about the same bytes stand together. What did not get through every film stands last: a
-    mean over fewer films is a mean over other films, and not to be set beside the rest.
+    Rows of similar bytes are grouped. Rows that did not finish every film come last: a mean over
+    other films cannot be compared with the rest.
     """
     every = list(rows)
     found = {row.name: row.value(bytes_per_frame) for row in every}
@@ -216,6 +216,6 @@ def size_classes(sizes: Mapping[str, float | None]) -> dict[str, int]:
 
 
 def ranked_rows(rows: Iterable[ResultRow], rank: Ranking) -> list[tuple[ResultRow, Value]]:
-    """Rows that have the number, the best first."""
+    """The rows that have the ranked number, with it, the best first."""
     present = [(row, value) for row in rows if (value := rank.value(row)) is not None]
     return sorted(present, key=lambda pair: (rank.key(pair[1].mean), pair[0].name))

@@ -39,24 +39,24 @@ from zoo.report.ranking import DISTORTION, PERCEPTUAL
 from zoo.report.table import Cell, Row, Table
 
 MIN_POINTS = 4
-"""Points that a curve needs for a Bjontegaard difference: it is fitted by a cubic."""
+"""Points that a curve needs for a Bjontegaard difference, which fits a cubic."""
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A film at one rate."""
+    """The quality of a film at one rate."""
 
     bytes_per_frame: float
     value: float
     latent: float | None
-    """Numbers a frame; None for a codec."""
+    """Latent numbers per frame; None for a codec."""
     bits: int | None
-    """Bits a number."""
+    """Bits per latent number."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One model, reference or codec at several rates, by rising bytes."""
+    """One model, reference or codec at several rates, in ascending order of bytes."""
 
     name: str
     role: str
@@ -64,7 +64,7 @@ class Curve:
     points: tuple[CurvePoint, ...]
 
     def front(self, better: str) -> list[CurvePoint]:
-        """The points that no other beats in both bytes and quality, by rising bytes."""
+        """The points that no other beats in both bytes and quality, in ascending order of bytes."""
         kept: list[CurvePoint] = []
         sign = -1.0 if better == "lower" else 1.0
         for point in self.points:
@@ -75,7 +75,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class BjontegaardDifference:
-    """How a model stands beside a codec over the rates or qualities that both reach."""
+    """How a model compares with a codec over the rates or qualities that both reach."""
 
     quality: float | None
     """Mean difference of the metric at equal bytes, in its unit (BD-PSNR for PSNR)."""
@@ -131,8 +131,8 @@ def _rate_points(record: Record, metric: MetricInfo) -> list[CurvePoint]:
 def bjontegaard_difference(anchor: Curve, test: Curve, better: str) -> BjontegaardDifference:
     """Bjontegaard's differences of `test` from `anchor` (VCEG-M33, 2001; piecewise cubics).
 
-    A figure is None where a curve has fewer than four points that improve on one another, or where
-    the two share no bytes or no quality.
+    A figure is None if a curve has fewer than four points that improve on one another, or if the
+    two do not overlap in bytes or in quality.
     """
     sides = [curve.front(better) for curve in (anchor, test)]
     if min(len(side) for side in sides) < MIN_POINTS:
@@ -140,13 +140,13 @@ def bjontegaard_difference(anchor: Curve, test: Curve, better: str) -> Bjontegaa
     rates = [np.array([point.bytes_per_frame for point in side]) for side in sides]
     sign = -1.0 if better == "lower" else 1.0
     values = [sign * np.array([point.value for point in side]) for side in sides]
-    # The library draws plots too, and so takes a while to import.
+    # The library also plots, and so takes a while to import.
     import bjontegaard
 
     arguments = rates[0], values[0], rates[1], values[1]
     shared: dict[str, object] = {"method": "pchip", "require_matching_points": False}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of a small overlap, which is asked for below.
+        warnings.simplefilter("ignore")  # It warns of a small overlap, which is allowed here.
         quality = _finite(bjontegaard.bd_psnr(*arguments, **shared)) if _meet(rates) else None
         rate = _finite(bjontegaard.bd_rate(*arguments, **shared)) if _meet(values) else None
     return BjontegaardDifference(None if quality is None else sign * quality, rate)
@@ -162,7 +162,7 @@ def _finite(value: float) -> float | None:
 
 
 def rate_metrics(results: Results) -> list[MetricInfo]:
-    """The metrics that rate is set against: perceptual, then errors of pixels."""
+    """The metrics to plot over rate: the perceptual one, then pixel errors."""
     found = [
         metric
         for name in (PERCEPTUAL, DISTORTION)
@@ -173,9 +173,9 @@ def rate_metrics(results: Results) -> list[MetricInfo]:
 
 
 def bjontegaard_table(results: Results, film: FilmInfo) -> Table | str | None:
-    """Differences at equal bytes and at equal quality, or in words why there are none.
+    """Differences at equal bytes and at equal quality, or a sentence on why there are none.
 
-    None where the film has no codec or no model to compare.
+    None if the film has no codec or no model to compare.
     """
     by_metric = {metric.name: curves(results, film, metric) for metric in rate_metrics(results)}
     if not any(_sides(found)[1] and _sides(found)[0] for found in by_metric.values()):
@@ -238,7 +238,7 @@ _BEATEN: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 4, "alp
 
 
 def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | None:
-    """Draw the curves of one film; returns the text that stands for the picture, or None of none.
+    """Plot the curves of one film; return the picture's alternative text, or None.
 
     Models are curves over bit depths and latent sizes, codecs over the bytes they were given.
     """
@@ -258,7 +258,7 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
         for axes, (metric, found) in zip(all_axes, panels, strict=True)
     ]
     add_legend(figure, _legend_handles(), 4)
-    # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
+    # The first rendering settles the layout, so that labels can be placed in pixels.
     canvas.draw()
     figure.set_layout_engine("none")
     for axes, written in zip(all_axes, names, strict=True):
@@ -274,7 +274,7 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
 
 
 def _styles(found: list[Curve]) -> dict[tuple[str, str], str]:
-    """A colour for every curve; those of references are grey."""
+    """A colour for every curve; references are grey."""
     models = dict.fromkeys(curve.name for curve in found if curve.role == "model")
     colours = {("model", n): look.LINES[i % len(look.LINES)] for i, n in enumerate(models)}
     return colours | {
@@ -301,7 +301,7 @@ def _legend_handles() -> list[Line2D]:
 def _draw_panel(
     axes: Axes, metric: MetricInfo, found: list[Curve], styles: dict[tuple[str, str], str]
 ) -> list[Annotation]:
-    """Draw the curves of one metric; returns their names, which are yet to be moved apart."""
+    """Plot the curves of one metric; return their labels, which are yet to be moved apart."""
     style_axes(axes)
     set_title(axes, axis_label(metric, upright=True))
     ends = []

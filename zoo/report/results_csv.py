@@ -118,7 +118,7 @@ def columns(results: Results) -> list[str]:
 
 
 def explained(results: Results) -> dict[str, str]:
-    """What every column holds; those of all metrics are of a kind, and those of all timings."""
+    """What every column holds; columns of metrics and of timings are described once."""
     metrics = ", ".join(metric.name for metric in results.metrics)
     timings = ", ".join(TIMINGS)
     said = {**_WHO, "frames": "frames in the part"}
@@ -131,7 +131,7 @@ def explained(results: Results) -> dict[str, str]:
 
 
 def write_csv(path: Path, results: Results) -> None:
-    """Write the records as CSV, whole or not at all."""
+    """Write the records as CSV, atomically."""
     names = columns(results)
     with (
         written_aside(path) as aside,
@@ -206,7 +206,7 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
 
 
 def _sizes(film: FilmInfo, record: Record) -> dict[Part, int]:
-    """How many frames a part has for a record; none where it has no such part."""
+    """How many frames the parts of a record have."""
     if record.trained_on != record.evaluated_on:
         return {"other": film.frames}
     return {"seen": film.seen_frames, "held_out": film.held_out_frames}

@@ -33,7 +33,7 @@ from zoo.report.aggregate import machine_key
 RESULTS = "results.json"
 TEXTS = ("report.md", "report.html", "results.csv", RESULTS)
 MERGE_MARKER = ".merged"
-"""The file that says of a folder that `zoo report --into` may write it anew."""
+"""The file that marks a folder which `zoo report --into` may overwrite."""
 FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS = "figures", "viewer", "merged", "series", "videos"
 FRAMES = f"{FIGURES}/frames"
 _FOLDERS = (FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS, FRAMES)
@@ -47,7 +47,7 @@ _LARGEST_LIST = 64 << 20
 
 
 def read_results(folder: Path) -> Results:
-    """The records of a results folder; raises BadInput where there are none that can be read."""
+    """The records of a results folder; raises BadInput if there are none that can be read."""
     path = folder / RESULTS
     if not path.exists():
         raise BadInput(f"{folder} holds no results: `zoo compare` writes them")
@@ -66,7 +66,7 @@ def named(results: Results) -> Iterator[str]:
 
 
 def film_stems(results: Results) -> dict[str, str]:
-    """By the name of a film, what stands for it in names of files."""
+    """The file name stem of each film, by the film's name."""
     return file_names(film.name for film in results.films)
 
 
@@ -85,9 +85,9 @@ def report_files(results: Results) -> set[str]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ZooError unless a report can be written into a folder, which need not be there yet.
+    """Raise ZooError unless a report can be written into a folder, which need not exist yet.
 
-    Nothing is left there.
+    Leaves nothing behind.
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is not a folder")
@@ -100,7 +100,7 @@ def check_folder(folder: Path) -> None:
 def new_report(folder: Path) -> Iterator[Path]:
     """Yield an empty folder inside `folder` to write a report into, removed at the end.
 
-    The caller holds the lock of `folder`. Raises CannotWrite where there is no room.
+    The caller holds the lock of `folder`. Raises CannotWrite if it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def new_report(folder: Path) -> Iterator[Path]:
     try:
         yield new
     except CannotWrite as error:
-        # The user knows the folder and not where a report lies until it is whole.
+        # The user knows the folder, but not the temporary folder inside it.
         raise CannotWrite(str(error).replace(str(new), str(folder))) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -126,8 +126,8 @@ def new_report(folder: Path) -> Iterator[Path]:
 def replace_report(new: Path, folder: Path, results: Results, keep: Iterable[str] = ()) -> None:
     """Make what `new_report` yielded the report of `folder`; `results` are its records.
 
-    Files that only the earlier report had are removed, but those that `results` or `keep` name.
-    Raises BadInput where a link or a folder stands in the way, with nothing changed.
+    Files that only the earlier report had are removed, except those that `results` or `keep` name.
+    Raises BadInput, with nothing changed, if a link or a folder is in the way.
     """
     written = [path.relative_to(new) for path in _files(new)]
     for name in written:
@@ -148,14 +148,14 @@ def replace_report(new: Path, folder: Path, results: Results, keep: Iterable[str
 
 
 def _earlier(folder: Path) -> set[str]:
-    """What the report that is there has; nothing where its records cannot be read."""
+    """The files of the earlier report; empty if its records cannot be read."""
     with suppress(BadInput):
         return report_files(read_results(folder))
     return set()
 
 
 def _finish(folder: Path) -> None:
-    """Put the files of a report that is ready into their places; does nothing where none is."""
+    """Move the files of a report that is ready to their places; does nothing if there is none."""
     ready = folder / _READY
     if ready.is_symlink() or not ready.is_dir():
         return
@@ -163,7 +163,7 @@ def _finish(folder: Path) -> None:
         stale = parse_json(read_bytes(ready / _STALE, _LARGEST_LIST))
     except (OSError, ValueError, BadInput):
         stale = []
-    # What says of a folder that it may be written anew comes first, the texts last.
+    # The marker that allows overwriting comes first, the texts last.
     for path in sorted(_files(ready), key=lambda path: (path.name[0] != ".", -len(path.parts))):
         name = path.relative_to(ready)
         _check_parents(folder, name)
@@ -174,7 +174,7 @@ def _finish(folder: Path) -> None:
 
 
 def _remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of a folder, and folders that this leaves empty; none through a link."""
+    """Remove files of a folder, and folders left empty; nothing through a link."""
     for name in map(PurePath, names):
         if name.is_absolute() or ".." in name.parts or not name.parts:
             continue
@@ -191,7 +191,7 @@ def _remove_files(folder: Path, names: Iterable[str]) -> None:
 
 
 def _check_parents(folder: Path, name: PurePath) -> None:
-    """Raise BadInput where a folder between `folder` and a file in it is a link, or is none."""
+    """Raise BadInput if a path between `folder` and a file in it is a link or not a folder."""
     confined(folder / name.parent, folder)
     for above in list(name.parents)[-2::-1]:
         place = folder / above
@@ -200,7 +200,7 @@ def _check_parents(folder: Path, name: PurePath) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Regular files below a folder, but for the list of what is stale."""
+    """Regular files below a folder, except the list of stale files."""
     for place, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(place, name)
@@ -209,13 +209,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 MOST_PIXELS = 8192 * 8192
-"""Of a picture: frames are no larger."""
+"""Limit for a picture: frames are no larger."""
 LARGEST_PICTURE = 256 << 20
 """Bytes."""
 
 
 def path_in_folder(folder: Path, name: str) -> Path:
-    """Where a file that a record names lies; BadInput if that is not below `folder`."""
+    """The path of a file that a record names; raises BadInput if it is not below `folder`."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise BadInput(f"a record names a file outside the results folder: {name[:200]!r}")
@@ -223,15 +223,15 @@ def path_in_folder(folder: Path, name: str) -> Path:
 
 
 def open_picture(folder: Path, name: str) -> Image.Image | None:
-    """A PNG that a record names, as RGB; None where it is not there, damaged or huge."""
+    """A PNG that a record names, as RGB; None if it is missing, damaged or huge."""
     path = path_in_folder(folder, name)
     if not path.is_file():
         return None
     try:
-        # From memory: of a file Pillow would ask for as many bytes as a chunk in it claims to have.
+        # From memory: from a file, Pillow would request as many bytes as a chunk claims to have.
         content = io.BytesIO(read_bytes(path, LARGEST_PICTURE))
         with warnings.catch_warnings():
-            # Its size is looked at below.
+            # The size is checked below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture = Image.open(content, formats=("PNG",))
         with picture:
@@ -239,45 +239,45 @@ def open_picture(folder: Path, name: str) -> Image.Image | None:
                 return None
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, BadInput, Image.DecompressionBombError):
-        # Pillow calls a damaged PNG a SyntaxError, and text in one that unpacks to too much a
-        # ValueError.
+        # Pillow raises SyntaxError for a damaged PNG, and ValueError for text in one that unpacks
+        # to too much.
         return None
 
 
 RunKey = tuple[str, tuple[str, ...]]
-"""A run's folder, and the machine that has it."""
+"""A run's folder, and the machine it was made on."""
 
 
 @dataclass(frozen=True)
 class FilmSeries:
-    """The series of a film, or why there is none."""
+    """The scores per frame of a film, or why there are none."""
 
     series: Series | None
     problem: str | None
-    """Why it cannot be read; None where it can, or the records name none."""
+    """Why it cannot be read; None if it can, or if the records name none."""
 
     @classmethod
     def read(cls, film: FilmInfo, folder: Path) -> FilmSeries:
-        """Read what a record names below `folder`; raises BadInput where that is elsewhere."""
+        """Read the film's series below `folder`; raises BadInput if it is elsewhere."""
         if film.series is None:
             return cls(None, None)
         path = path_in_folder(folder, film.series)
         try:
             return cls(read_json(path, Series), None)
         except BadInput as error:
-            # Named as the record does, whatever folder the results lie in.
+            # With the name in the record, whatever folder the results are in.
             return cls(None, one_line(str(error).replace(str(path), film.series), 300))
 
 
 def run_key(record: Record) -> RunKey | None:
-    """What tells a record's run from all others; None where it has none."""
+    """A key that identifies a record's run; None if it has none."""
     return (record.run, machine_key(record.environment)) if record.run else None
 
 
 def series_row(series: Series, record: Record) -> SeriesRow | None:
-    """The scores of a record frame by frame; None where the series has none of it.
+    """The scores per frame of a record; None if the series has none.
 
-    A row that names no machine is of the only one there is.
+    A row that names no machine is of the only machine.
     """
     machine = machine_key(record.environment)
     for row in series.rows:
@@ -287,7 +287,7 @@ def series_row(series: Series, record: Record) -> SeriesRow | None:
 
 
 def shared_frames(one: Series, other: Series) -> Series | None:
-    """`one` at the frames that both have; None where they differ in when these are shown."""
+    """`one` at the frames that both have; None if they differ in the times of these frames."""
     if any(len(each.frames) != len(each.seconds) for each in (one, other)):
         return None
     times = dict(zip(other.frames, other.seconds, strict=True))
@@ -298,7 +298,7 @@ def shared_frames(one: Series, other: Series) -> Series | None:
 
 
 def within_size_limit(series: Series) -> Series:
-    """The series at every second, fourth, eighth frame, as needed for a file that can be read."""
+    """The series at every 2nd, 4th, 8th... frame, as far as needed for a file that can be read."""
     shorter, step = series, 1
     while _bytes(shorter) >= Series.largest and step < len(series.frames):
         step *= 2

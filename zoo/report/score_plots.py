@@ -42,9 +42,9 @@ from zoo.report.table import several_sizes
 
 
 def plot_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
-    """Every model and reference on one film: held out and seen, a panel a metric.
+    """Plot every model and reference on one film, held out and seen, a panel per metric.
 
-    Returns the text that stands for the picture, or None where nothing was measured.
+    Returns the picture's alternative text, or None if nothing was measured.
     """
     panels = [
         metric
@@ -147,9 +147,9 @@ def _score_panel(axes: Axes, rows: list[ResultRow], metric: MetricInfo) -> None:
 
 
 def plot_trade_off(results: Results, path: Path) -> str | None:
-    """The two metrics that name winners against each other, a panel a film.
+    """Plot the two metrics of the findings against each other, a panel per film.
 
-    Returns the text that stands for the picture, or None where there are not two of them.
+    Returns the picture's alternative text, or None if there are not two metrics.
     """
     ranks = rankings(results)
     if len(ranks) < 2:
@@ -166,7 +166,7 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
             films.append((film, points))
     if not films:
         return None
-    # Many names need wide panels.
+    # Many labels need wide panels.
     crowded = max(len(points) for _, points in films) > 9
     wide = min(2 if crowded else 3, len(films))
     tall = -(-len(films) // wide)
@@ -188,7 +188,7 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
                 color=look.HELD_OUT if model else look.REFERENCE,
                 fillstyle="full" if model else "none",
             )
-        # Room for the names: they stand beside the points and inside the panel.
+        # Room for the labels, which are beside the points and inside the panel.
         axes.margins(x=0.3, y=0.18)
         axes.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
         axes.set_xlabel(axis_label(across.metric), color=look.QUIET, parse_math=False)
@@ -203,7 +203,7 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
     if bracketed and up.part == "held_out":
         handles.append(codec_legend_entry())
     add_legend(figure, handles, 3 if wide > 1 else 2)
-    # Twice: the first drawing lets the layout settle, and only then are there pixels to place in.
+    # The first rendering settles the layout, so that labels can be placed in pixels.
     canvas.draw()
     figure.set_layout_engine("none")
     for axes, (_, points) in zip(grid, films, strict=False):

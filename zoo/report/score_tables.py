@@ -39,19 +39,19 @@ from zoo.report.table import (
 
 
 def film_table(results: Results, film: FilmInfo) -> Table:
-    """The principal metrics on one film, with sizes."""
+    """The main metrics on one film, with sizes."""
     rows = film_rows(results, film)
     return _principal_table(results, rows, [film])
 
 
 def across_films_table(results: Results) -> Table:
-    """Means over films, each film counted once; models as trained on the film they are shown."""
+    """Means over films, each counted once, of models evaluated on the film they were trained on."""
     rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
     return _principal_table(results, rows, results.films)
 
 
 def other_metrics_table(results: Results, film: FilmInfo) -> Table | None:
-    """All other metrics on one film; None where there are none."""
+    """All other metrics on one film; None if there are none."""
     first = principal_metrics(results)
     others = [metric for metric in results.metrics if metric not in first]
     if not others:
@@ -63,7 +63,7 @@ def other_metrics_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def interval_table(results: Results, film: FilmInfo) -> Table | None:
-    """The 95 % intervals of the principal metrics; None where no part has shots enough."""
+    """The 95% intervals of the main metrics; None if no part has enough shots."""
     rows = [row for row in film_rows(results, film) if row.records]
     columns = []
     for metric in principal_metrics(results):
@@ -75,7 +75,7 @@ def interval_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def interval_note(results: Results, film: FilmInfo) -> str | None:
-    """Why a part of a film has no intervals; None where every part has them."""
+    """Why a part of a film has no intervals; None if every part has them."""
     found = [
         (part, summary)
         for record in results.records
@@ -109,7 +109,7 @@ def film_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
 
 
 def metric_columns(metric: MetricInfo) -> list[Column]:
-    """A metric on seen and on held-out frames."""
+    """The columns of a metric on seen and on held-out frames."""
     label = one_line(f"{metric.label} {metric.unit}", 40).rstrip()
     columns = []
     for part in OWN_PARTS:
@@ -120,7 +120,7 @@ def metric_columns(metric: MetricInfo) -> list[Column]:
 
 
 def reference_table(results: Results, film: FilmInfo | None = None) -> Table | None:
-    """How many models are better than each reference, on one film or over all; None of none."""
+    """How many models beat each reference, on one film or over all; None without references."""
     if film:
         rows = [row for row in result_rows(results, film.name) if row.records]
         models = [row for row in rows if row.role == "model"]
@@ -216,7 +216,7 @@ def _decoder_bytes(record: Record) -> float | None:
 
 
 def _bounds(row: ResultRow, metric: MetricInfo, part: Part) -> list[float] | None:
-    """Both ends of the interval, each averaged over seeds; None where a seed has none."""
+    """Both bounds of the interval, averaged over seeds; None if a seed has no interval."""
 
     def end(number: int) -> Callable[[Record], float | None]:
         def measure(record: Record) -> float | None:
@@ -270,7 +270,7 @@ def _metric_notes(
 
 
 def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
-    """What must be known of codecs: what they saw, and how near they came to their bytes."""
+    """Notes on codecs: which frames they saw, and how close they came to the requested bytes."""
     codecs = [row for row in rows if row.codec and row.records]
     if not codecs:
         return []
@@ -297,7 +297,7 @@ def _frames(film: FilmInfo, part: Part) -> int:
 
 
 def takedown_table(results: Results, film: FilmInfo) -> Table | None:
-    """The takedown score of every reconstruction of a film; None where nothing has one."""
+    """The takedown score of every reconstruction of a film; None if there are none."""
     rows = film_rows(results, film)
     if not any(record.takedown for row in rows for record in row.records):
         return None
@@ -315,7 +315,7 @@ def takedown_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def takedown_explanation(results: Results, film: FilmInfo) -> str:
-    """How the columns are counted, in words, with the number of frames that they are of."""
+    """What the columns of the takedown table mean, and how many frames were compared."""
     found = [r.takedown for r in results.records if r.evaluated_on == film.name and r.takedown]
     comparable = max((one.comparable for one in found), default=0)
     every = max((one.frame_step for one in found), default=1)
@@ -345,7 +345,7 @@ def _takedown_share(name: str) -> Callable[[ResultRow], str]:
 
 
 def _dash_if_scored(row: ResultRow, text: str) -> str:
-    """A dash for a share of nothing, such as of no matches: that is no missing number."""
+    """A dash, not `n/a`, for a share of nothing, such as of no matches."""
     scored = any(record.takedown for record in row.records)
     return numbers.NOT_APPLICABLE if scored and text == numbers.NOT_AVAILABLE else text
 

@@ -1,4 +1,4 @@
-"""The contract for a section of the report that a plugin writes, and what its text may hold."""
+"""`ReportSection`, which plugins subclass to add a section, and the check of its text."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from zoo.base.records import Results
 from zoo.report import markdown
 
 LONGEST = 50_000
-"""Characters that a section may have."""
+"""Most characters of a section."""
 _TURNS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 _AFTERWARDS = "what follows a section"
 
 
 class ReportSection:
-    """Base of every section of the report that a plugin brings; it must not need torch.
+    """Base class of every section of the report that a plugin adds; it must not need torch.
 
     A subclass sets `name` and `heading` and defines `write`. Its text is Markdown: paragraphs,
     lists, tables, code, headings from `###` down, links to the web or within the results folder,
     pictures in it. HTML, control characters, definitions of links, which would reach beyond the
-    section, and blocks left open are refused, as is a text of more than 50,000 characters.
+    section, and unclosed blocks are refused, as is a text of more than 50,000 characters.
     """
 
     name: ClassVar[str]
     """What the section is called in `zoo plugins`."""
     heading: ClassVar[str]
-    """One line above it."""
+    """Its heading, one line."""
 
     def write(self, results: Results) -> str:
         """Return the section's Markdown, without its heading; an empty text leaves it out.
 
-        Whatever it raises costs this section alone, and the report says so in its place.
+        An exception costs only this section; the report states it in its place.
         """
         raise TypeError(f"{type(self).__name__} defines no write(results)")
 
     @staticmethod
     def escape(text: str) -> str:
-        """Any text, such as a film's title, as Markdown that shows it as it is, on one line."""
+        """Any text, such as a film's title, as Markdown that shows it literally, on one line."""
         return markdown.escape(text)
 
     @staticmethod
@@ -53,7 +53,7 @@ class ReportSection:
 
 
 def check_text(text: object) -> markdown.Markdown:
-    """Return a section's text as Markdown; raises ValueError naming what it may not hold."""
+    """Return a section's text as Markdown; raises ValueError naming what is not allowed."""
     if not isinstance(text, str):
         raise ValueError(f"it returned {type(text).__name__}, not text")
     if len(text) > LONGEST:
@@ -80,7 +80,7 @@ def check_text(text: object) -> markdown.Markdown:
 
 
 def _flat(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Tokens with those inside them, which are told the line of the block they are in."""
+    """Tokens with their children, which are given the line of the block they are in."""
     for token in tokens:
         yield token
         for child in _flat(token.children or ()):

@@ -20,12 +20,12 @@ from zoo.report.ranking import SIMILAR_BYTES, Ranking, best_rows, size_classes
 
 REASON_LENGTH = 160
 WAIVED = "†"
-"""Stands beside the name of a model that breaks promises of the contract on purpose."""
+"""Marks a model that breaks promises of the contract on purpose."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number, or what stands in for it; of several lines where it has a spread."""
+    """A number or a placeholder, on several lines if it has a spread."""
 
     text: str
     best: bool = False
@@ -53,12 +53,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and what stands under it in a row."""
+    """A heading, and the text under it for each row."""
 
     heading: tuple[str, ...]
     text: Callable[[ResultRow], str]
     best: Ranking | None = None
-    """What makes a cell of it the best."""
+    """Decides which cell of the column is the best."""
 
 
 def build_table(
@@ -67,7 +67,7 @@ def build_table(
     films: Sequence[FilmInfo],
     notes: Sequence[str] = (),
 ) -> Table:
-    """Fill in the cells; a row of which nothing worked has dashes, and its reason as a note."""
+    """Fill in the cells; a row whose runs all failed has dashes, and the reason as a note."""
     best = [
         best_rows([row for row in rows if _comparable(row, films, column.best)], column.best)
         if column.best
@@ -88,7 +88,7 @@ def build_table(
 
 
 def display_name(row: ResultRow) -> str:
-    """A row's name with what it is, unless it is a model, and the mark of those with waivers."""
+    """A row's name with its role, unless it is a model, and the mark of those with waivers."""
     name = f"{row.name} {WAIVED}" if waivers(row) else row.name
     if row.role == "model":
         return name
@@ -96,12 +96,12 @@ def display_name(row: ResultRow) -> str:
 
 
 def waivers(row: ResultRow) -> dict[str, str]:
-    """Promises of the contract that a row breaks on purpose, by the check's name, and why."""
+    """Why a row breaks promises of the contract on purpose, by the name of the check."""
     return {check: why for record in row.records for check, why in (record.waivers or {}).items()}
 
 
 def waiver_notes(rows: Iterable[ResultRow]) -> list[str]:
-    """What the mark beside a name means, a sentence a row that has it."""
+    """What the mark beside a name means: a sentence for each row that has it."""
     notes = []
     for row in rows:
         broken = [f"{one_line(c, 80)} ({one_line(why, 200)})" for c, why in waivers(row).items()]
@@ -115,12 +115,12 @@ def waiver_notes(rows: Iterable[ResultRow]) -> list[str]:
 
 
 def bytes_column() -> Column:
-    """What a frame takes: no quality says anything without it."""
+    """Bytes per frame, without which no quality means anything."""
     return Column(("bytes per frame:", "quantised / coded"), bytes_text)
 
 
 def bytes_text(row: ResultRow) -> str:
-    """Bytes per frame of the quantised latent, and after lossless coding, which a codec does."""
+    """Bytes per frame, quantised and after lossless coding; a codec has only the latter."""
     if not row.records:
         return numbers.NOT_APPLICABLE
     quantised = mean_value(row, quantised_bytes_per_frame)
@@ -146,19 +146,19 @@ def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
 
 
 def several_sizes(rows: Iterable[ResultRow]) -> bool:
-    """Whether rows are of more than one size, as tables tell sizes apart."""
+    """Whether the rows are of more than one size class."""
     sizes = {row.name: mean_value(row, bytes_per_frame) for row in rows}
     return len(set(size_classes({name: size for name, size in sizes.items() if size}).values())) > 1
 
 
 def _comparable(row: ResultRow, films: Sequence[FilmInfo], rank: Ranking | None) -> bool:
-    """Whether a row may be the best: over every film, and on frames held out of what it saw."""
+    """Whether a row can be the best: it finished every film, and saw no held-out frames."""
     held_out = rank is not None and rank.part == "held_out"
     return len(row.films) == len(films) and not (held_out and row.codec)
 
 
 def failure_note(row: ResultRow, films: Sequence[FilmInfo]) -> str:
-    """Why not every run of a row is in its numbers; nothing where they all are."""
+    """Why runs of a row are missing from its numbers; empty if none are."""
     if not row.failed:
         missing = len(films) - len(row.films)
         return f"{len(row.films)} of {len(films)} films" if missing else ""
@@ -174,7 +174,7 @@ def failure_note(row: ResultRow, films: Sequence[FilmInfo]) -> str:
 def with_spread(
     value: Value | None, write: Callable[[float], str], spread: Callable[[float], str]
 ) -> str:
-    """Write a value, and its spread over seeds where it is known, on a line of its own."""
+    """Write a value, with its spread over seeds, if known, on a second line."""
     if value is None:
         return numbers.NOT_AVAILABLE
     text = write(value.mean)
@@ -187,7 +187,7 @@ def percentage(value: Value | None) -> str:
 
 
 def fixed_value(value: Value | None, digits: int) -> str:
-    """Write a value with so many digits after the point: `24.13`, `± 0.05`."""
+    """Write a value with `digits` decimals: `24.13`, `± 0.05`."""
     return with_spread(
         value,
         lambda number: numbers.fixed(number, digits),
@@ -217,18 +217,18 @@ def pair(first: str, second: str) -> str:
 
 
 def dash_for_codec(row: ResultRow, text: str) -> str:
-    """A codec has no latent of a frame, no weights and a decoder that knows nothing of the film."""
+    """A dash for a codec, which has no latent per frame, no weights and no decoder of its own."""
     return numbers.NOT_APPLICABLE if row.codec else text
 
 
 def mean_value(row: ResultRow, measure: Measure, ratio: bool = False) -> float | None:
-    """A measure's mean over seeds and films, the geometric one of a ratio."""
+    """A measure's mean over seeds and films; the geometric mean of a ratio."""
     value = row.value(measure, ratio)
     return value.mean if value else None
 
 
 def throughput(kind: str) -> Measure:
-    """The median frames per second of `train`, `encode_one` or any other timing of a cost."""
+    """The median frames/s of `train`, `encode_one` or any other timing of a cost."""
 
     def measure(record: Record) -> float | None:
         timing: Throughput | None = getattr(record.cost, kind) if record.cost else None
@@ -238,7 +238,7 @@ def throughput(kind: str) -> Measure:
 
 
 def machine_columns(results: Results) -> list[Column]:
-    """Which machine a row is of, where there are several."""
+    """The machine of each row, if there are several machines."""
     if len(machines(results)) < 2:
         return []
     return [Column(("on",), lambda row: row.machine)]

@@ -20,9 +20,9 @@ from zoo.report.score_tables import across_films_table, film_table
 from zoo.report.table import Cell, Table, inline
 
 NAME_WIDTHS = (30, 14)
-"""Letters after which names are folded, and after which they are in a terminal that is narrow."""
+"""Letters after which names are wrapped, and after which they are in a narrow terminal."""
 LEAST_COLUMNS = 3
-"""The names, the bytes and the first metric: these stay whatever the width."""
+"""The names, the bytes and the first metric, which stay whatever the width."""
 
 
 def summary(results: Results) -> RenderableType:
@@ -32,21 +32,21 @@ def summary(results: Results) -> RenderableType:
     if len(results.films) > 1:
         for film in results.films:
             parts.append(Text(one_line(film.name, 60), style="bold"))
-            # What is to be said of all films stands below the last table.
+            # Notes on all films are below the last table.
             parts.append(_Fitting(replace(film_table(results, film), notes=())))
     title = over_films(results)
     parts.append(Text(title[:1].upper() + title[1:], style="bold"))
     parts.append(_Fitting(across_films_table(results)))
     said = Text("\n".join(who_is_ahead(results)))
-    # No padding: it would fill each line to the width, which in a file is a thousand letters.
+    # No padding: it would fill each line to the width, which is a thousand letters in a file.
     return Group(*parts, Text(), said, Text())
 
 
 @dataclass(frozen=True)
 class _Fitting:
-    """A table that leaves out columns from the right where the terminal is too narrow for them.
+    """A table that leaves out columns from the right if the terminal is too narrow.
 
-    Where not even the first ones fit, their numbers stand below the names.
+    If not even the first ones fit, their numbers are below the names.
     """
 
     content: Table
@@ -57,7 +57,7 @@ class _Fitting:
         def fits(table: RichTable) -> bool:
             return Measurement.get(console, wide, table).maximum <= options.max_width
 
-        # In a pipe or a file names stand on one line, where they can be searched for.
+        # In a pipe or a file, names are on one line, so that they can be searched for.
         usual, narrow = NAME_WIDTHS if console.is_terminal else (None, None)
         most = len(self.content.columns)
         least = min(LEAST_COLUMNS, most)
@@ -89,7 +89,7 @@ class _Fitting:
         return Text("\n".join(lines), overflow="fold")
 
     def _drawn(self, count: int, gap: int, name_width: int | None) -> RichTable:
-        # `Text` throughout: a model's name in square brackets is a name and no markup.
+        # `Text` throughout: a model's name in square brackets is not markup.
         table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         for index, heading in enumerate(self.content.columns[:count]):
             table.add_column(
@@ -100,7 +100,7 @@ class _Fitting:
             )
         for row in self.content.rows:
             shown = row.cells[: count - 1]
-            # Numbers stand beside the name, spreads below: headings alone are aligned below.
+            # Numbers are beside the name, spreads below: only headings are aligned to the bottom.
             folded = textwrap.fill(row.name, name_width) if name_width else row.name
             lines = max(text.count("\n") for text in (folded, *(cell.text for cell in shown)))
             name = _padded(folded, lines)
@@ -116,10 +116,10 @@ def _numbers(cell: Cell, lines: int) -> Text:
 
 
 def _padded(text: str, lines: int) -> Text:
-    """Text with so many line breaks: cells of a row begin at the same height."""
+    """Text with this many line breaks, so that the cells of a row begin at the same height."""
     return Text(text + "\n" * (lines - text.count("\n")))
 
 
 def _upright(heading: str) -> str:
-    """Set a heading word under word, its arrow beside the last: a terminal is narrow."""
+    """A heading with one word per line, its arrow beside the last, for a narrow terminal."""
     return re.sub(r" (?:/ )?(?![↑↓])", "\n", heading)

@@ -32,7 +32,7 @@ from zoo.report.results_folder import FilmSeries, open_picture, series_row
 
 MOST_LINES = 4
 MOST_POINTS = 480
-"""Points of a line; a longer film is averaged to so many."""
+"""Points per line; the scores of a longer film are averaged to this many."""
 STYLES = ("-", "--", "-.", ":")
 WIDTH = 11.0
 
@@ -41,12 +41,12 @@ WIDTH = 11.0
 class _Line:
     row: ResultRow
     values: npt.NDArray[np.float64]
-    """Of every frame of the series, (N,); NaN where it has none."""
+    """One per frame of the series, (N,); NaN where there is none."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What is on a timeline, in words, and what could not be put on it."""
+    """The alternative text of a timeline, and what could not be shown."""
 
     text: str
     problem: str
@@ -55,10 +55,9 @@ class Timeline:
 def plot_timeline(
     results: Results, film: FilmInfo, found: FilmSeries, folder: Path, path: Path
 ) -> Timeline | None:
-    """Draw the timeline of one film to `path`; None where the records have no series of it.
+    """Plot the timeline of one film to `path`; None if the records name no series of it.
 
-    `found` is the film's series; one that cannot be read leaves its reason. The barcode is read
-    below `folder`.
+    `found` is the film's series, or why it cannot be read. The barcode is read below `folder`.
     """
     rank = ranking(results, film.name)
     if film.series is None or rank is None:
@@ -81,7 +80,7 @@ def plot_timeline(
 
 
 def _lines(results: Results, film: FilmInfo, rank: Ranking, series: Series) -> list[_Line]:
-    """The best models that the series has, by their first seed."""
+    """The best models in the series, by their first seed."""
     lines = []
     for row in sort_rows(result_rows(results, film.name), rank, films=1):
         records = sorted(row.records, key=lambda record: (record.seed, record.run or ""))
@@ -145,16 +144,16 @@ def _draw(
 
 
 def _over_time(barcode: npt.NDArray[np.uint8], times: FrameTimes) -> npt.NDArray[np.uint8]:
-    """A barcode whose columns are frames, (H, W, 3), with columns that are moments."""
+    """Resample a barcode (H, W, 3) from a column per frame to a column per unit of time."""
     width = barcode.shape[1]
     moments = np.linspace(times.begins, times.ends, width, endpoint=False)
-    # The middle of each frame's columns; of a short film a frame has several.
+    # The middle of each frame's columns; in a short film a frame has several.
     shown = (times.frame_at(moments) + 0.5) * width / times.count
     return barcode[:, np.minimum(shown.astype(int), width - 1)]
 
 
 def _mark(axes: Axes, film: FilmInfo, times: FrameTimes) -> None:
-    """Shade what was held out, and put a tick where a shot begins."""
+    """Shade held-out frames, and put a tick where a shot begins."""
     for start, stop in film.held_out:
         left, right = times.at([start, stop])
         axes.axvspan(left, right, color=look.HELD_OUT, alpha=0.22, linewidth=0)
@@ -195,7 +194,7 @@ def _handles(lines: Sequence[_Line], film: FilmInfo) -> list[Line2D | Patch]:
 def thinned(
     at: npt.NDArray[np.float64], values: npt.NDArray[np.float64], most: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Average values (N,) and their times to at most `most` points; NaN where none is known."""
+    """Average values (N,) and their times to at most `most` points; NaN where there are none."""
     if len(at) <= most:
         return at, values
     starts = np.linspace(0, len(at), most, endpoint=False).astype(np.int64)
@@ -208,12 +207,12 @@ def thinned(
 
 
 def _steps(length: float) -> list[float]:
-    """Steps between ticks over so many seconds, as people count them."""
+    """Natural steps between ticks over this many seconds."""
     return [1, 1.5, 3, 6, 10] if length >= 60 else [1, 2, 5, 10]
 
 
 def short_code(seconds: float, tenths: bool = False) -> str:
-    """A time code without what is nought: `0:07`, `0:07.5`, `1:02:05`."""
+    """A time code without leading zeros: `0:07`, `0:07.5`, `1:02:05`."""
     total = round(max(0.0, seconds) * 10)
     whole, tenth = divmod(total, 10)
     minutes, second = divmod(whole, 60)

@@ -89,8 +89,8 @@ def write_report(results: Results, folder: Path) -> Path:
 
     Pictures and series that the records name are read below `folder`. The same records, pictures
     and plugins give the same report, byte for byte. The caller holds the folder's lock. Raises
-    BadInput if the records contradict one another or name a file elsewhere, or a link stands where
-    the report would be written; the earlier report is whole then.
+    BadInput, and keeps the earlier report, if the records contradict one another or name a file
+    elsewhere, or if a link is in the way.
     """
     with new_report(folder) as new:
         build_report(results, folder, new)
@@ -101,7 +101,7 @@ def write_report(results: Results, folder: Path) -> Path:
 def build_report(results: Results, folder: Path, out: Path, gpu: Path | None = None) -> None:
     """Write a report into the folder `out`; pictures and series are read below `folder`.
 
-    What was measured on GPUs lies in `gpu/` below the results folder `gpu`, or else `folder`.
+    Measurements on GPUs are in `gpu/` below the results folder `gpu`, or else below `folder`.
     Raises BadInput as `write_report`.
     """
     check(results, folder)
@@ -111,7 +111,7 @@ def build_report(results: Results, folder: Path, out: Path, gpu: Path | None = N
     main = at_main_latent_size(results)
     sections, films = [], []
     for film in results.films:
-        # Long series take gigabytes: each is read once, and only one is held.
+        # Long series take gigabytes: each is read once, and only one is held in memory.
         given = (results, main, film, FilmSeries.read(film, folder), folder, out, stems[film.name])
         sections.append(film_section(*given))
         films.append(write_film(*given))
@@ -161,7 +161,7 @@ def check(results: Results, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Heading:
-    """Part of a film's section under a heading of its own."""
+    """Part of a film's section, under its own heading."""
 
     heading: str
     blocks: tuple[Markdown, ...]
@@ -174,7 +174,7 @@ class FilmSection:
     film: FilmInfo
     title: str
     blocks: tuple[Markdown, ...]
-    """What stands first, without a heading."""
+    """The first blocks, without a heading."""
     parts: tuple[Heading, ...]
 
 
@@ -187,10 +187,10 @@ def film_section(
     out: Path,
     stem: str,
 ) -> FilmSection:
-    """Write a film's section, and draw its pictures as `figures/<kind>-<stem>.<format>` in `out`.
+    """Write a film's section, and its pictures as `figures/<kind>-<stem>.<format>` in `out`.
 
-    What the records name is read below `folder`. `main` are the results at the one size of the
-    latent that most of it is of.
+    Files that the records name are read below `folder`. `main` are the results at the one latent
+    size that most of the section shows.
     """
     parts = [
         Heading("Quality over time", tuple(_timeline(main, film, series, folder, out, stem))),
@@ -306,10 +306,10 @@ def render(
     brought: list[WrittenSection],
     not_brought: list[str],
 ) -> str:
-    """Print the report: the sections of its films, the pictures across films (`trade`, `crossing`),
-    what was measured on GPUs, and what plugins have brought, or why they could not.
+    """Render the report from its sections: films, pictures across films (`trade`, `crossing`),
+    GPUs, and the sections of plugins with the reasons for missing ones.
 
-    `main` are the results at one size of the latent, which comparisons are of.
+    `main` are the results at the one latent size that is compared.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.report"),
@@ -317,7 +317,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # The output is no HTML: `finish` escapes everything for Markdown instead.
+        # The output is Markdown, not HTML: `finish` escapes everything for it.
         autoescape=False,
         finalize=finish,
     )
@@ -374,7 +374,7 @@ def _across(results: Results) -> dict[str, Any]:
     return {
         "overlapping": overlapping,
         "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
-        # Only worth saying where it is not the order that a reader expects.
+        # Only stated where it is not the order that a reader expects.
         "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
         "across": table(across),
         "across_notes": across.notes,

@@ -1,6 +1,5 @@
-"""The page: `report.html`, to look at a film beside what models made of it, frame by frame.
+"""The page `report.html`, which shows a film beside its reconstructions, frame by frame.
 
-It is one folder that opens from a file's address, without a server and without a network: styles,
-scripts and the records stand in the page itself, known by their hashes; videos, pictures and the
-scores frame by frame lie beside it.
+It opens from disk, without a server or a network: styles, scripts and the records are in the page
+itself, allowed by their hashes; videos, pictures and the scores per frame are beside it.
 """

@@ -21,11 +21,10 @@ KINDS = ("typical", "best", "worst")
 def film_content(
     results: Results, film: FilmInfo, found: FilmSeries, folder: Path, scores: str | None
 ) -> tuple[FilmContent, FilmScores | None]:
-    """One film for the page, and its scores frame by frame for the file `scores` beside the page.
+    """One film for the page, and its scores per frame for the file `scores` beside the page.
 
-    `found` is the film's series. Files that the records name are looked for below `folder`; what is
-    not there is left out.
-    Raises BadInput where a record names a file elsewhere.
+    `found` is the film's series. Files that the records name are looked for below `folder`; missing
+    ones are left out. Raises BadInput if a record names a file elsewhere.
     """
     chosen = _chosen(results, film)
     series, problem = _series(film, found)
@@ -52,26 +51,26 @@ def film_content(
 
 
 def entry_runs(results: Results, film: FilmInfo) -> dict[RunKey, int]:
-    """Where among the page's entries a record stands, by its run."""
+    """The index of each run among the page's entries."""
     chosen = enumerate(_chosen(results, film))
     return {key: index for index, (_, record) in chosen if (key := run_key(record))}
 
 
 def address(folder: Path, name: str | None) -> str | None:
-    """A file of the results' folder as a page in it names it; None where it is not there."""
+    """The URL of a file in the results folder, relative to the page; None if it is missing."""
     if name is None or not path_in_folder(folder, name).is_file():
         return None
-    # A name may begin with what reads as a scheme.
+    # A name may begin with something like a scheme.
     return "./" + quote(name)
 
 
 def _rate(film: FilmInfo) -> float | None:
-    """Frames a second of the film's videos, to the fraction that they are written at."""
+    """Frames/s of the film's videos, as the fraction that they are written with."""
     return float(Fraction(film.fps).limit_denominator(1001)) if film.fps else None
 
 
 def _chosen(results: Results, film: FilmInfo) -> list[tuple[ResultRow, Record]]:
-    """The rows of a film's table, the best first, each with the one record that is shown of it."""
+    """The rows of a film's table, the best first, each with the record that is shown."""
     rows = sort_rows(result_rows(results, film.name), ranking(results, film.name), films=1)
     return [(row, min(row.records or row.failed, key=lambda record: record.seed)) for row in rows]
 
@@ -96,7 +95,7 @@ def _entry(row: ResultRow, record: Record, folder: Path) -> Entry:
 
 
 def _moments(records: list[Record], folder: Path) -> list[Moment]:
-    """The frames that pictures were kept of, in the order of the strips."""
+    """The frames with stored pictures, in the order of the strips."""
     kept = {picture.frame: picture for record in records for picture in record.pictures}
     ordered = sorted(
         kept.values(), key=lambda p: (PARTS.index(p.part), KINDS.index(p.kind), p.frame)
@@ -145,7 +144,7 @@ class _Content(pydantic.BaseModel):
 
 
 class Entry(_Content):
-    """A model or a reference that can stand beside the film: one row of its table."""
+    """A model or reference that can be shown beside the film: one row of its table."""
 
     name: str
     role: str
@@ -153,33 +152,33 @@ class Entry(_Content):
     summary: str
     seed: int
     failed: str | None
-    """Why it failed; null where it did not."""
+    """Why it failed; null if it did not."""
     note: str | None
     video: str | None
-    """Addresses are relative to the page; null where there is no file."""
+    """A URL relative to the page, like all others; null if there is no file."""
     pictures: dict[int, str]
-    """Of the film's moments, by frame."""
+    """Reconstructions of the film's moments, by frame."""
 
 
 class Moment(_Content):
-    """A frame that every entry has a picture of."""
+    """A frame of which entries have pictures."""
 
     frame: int
     label: str
-    """`worst, held out`, say."""
+    """Such as `worst, held out`."""
     original: str | None
 
 
 class GridColumn(_Content):
-    """A heading, and the metric that stands under it if there is one."""
+    """A heading, and the direction in which its numbers are better."""
 
     heading: list[str]
     better: str | None
-    """`higher`, `lower` or `one`; null where nothing is better."""
+    """`higher`, `lower` or `one`; null if neither is better."""
 
 
 class GridCell(_Content):
-    """What is shown, and what it is sorted by."""
+    """The text that is shown, and the number that it is sorted by."""
 
     text: str
     value: Number
@@ -192,7 +191,7 @@ class GridRow(_Content):
     name: str
     note: str
     entry: int | None
-    """Which of the film's entries this is; null in a table over several films."""
+    """Index among the film's entries; null in a table over several films."""
     cells: list[GridCell]
 
 
@@ -214,7 +213,7 @@ class FilmContent(_Content):
     size: str
     frames: int
     rate: Number
-    """Frames a second of its videos; null where it is not known."""
+    """Frames/s of its videos; null if it is not known."""
     begins: float
     """When the first frame is shown, in seconds of the source."""
     shots: list[int]
@@ -224,7 +223,7 @@ class FilmContent(_Content):
     barcode: str | None
     video: str | None
     scores: str | None
-    """The script that hands over the scores frame by frame; null where there are none."""
+    """The script with the scores per frame; null if there are none."""
     problem: str | None
     """Why there are none."""
     entries: list[Entry]
@@ -243,29 +242,29 @@ class Measure(_Content):
 
 
 class Content(_Content):
-    """All that stands in the page itself."""
+    """Everything in the page itself."""
 
     heading: str
     made: str
-    """When, with which preset and budget."""
+    """The time, the preset and the budget."""
     machines: str = pydantic.Field(exclude=True)
-    """Which machine each letter is, empty where there is one: for the page, not for its scripts."""
+    """Which machine each letter is, empty if there is one; for the page, not for its scripts."""
     command: str
     metrics: list[Measure]
-    """Those that could be measured, those of the first tables first."""
+    """The metrics that could be measured, those of the main tables first."""
     films: list[FilmContent]
     findings: list[str]
     """Who is ahead, as in the report."""
     across: Grid | None
-    """Means over films; null where there is one film."""
+    """Means over films; null if there is one film."""
 
 
 class FilmScores(_Content):
-    """The scores of one film, frame by frame."""
+    """The scores of one film, per frame."""
 
     frames: list[int]
-    """Ascending; evenly spaced ones of a long film."""
+    """Frame numbers, ascending; evenly spaced ones for a long film."""
     seconds: list[float]
-    """When each is shown."""
+    """The time of each frame."""
     entries: list[dict[str, list[Number]]]
-    """By entry, then by metric; an entry that has none is empty."""
+    """By entry, then by metric; empty for an entry without scores."""

@@ -34,15 +34,15 @@ class _Sortable:
     better: str | None = None
 
     def number(self, row: ResultRow) -> float | None:
-        """What the row is sorted by."""
+        """The number that the row is sorted by."""
         rank = self.column.best
         return mean_value(row, self.by, ratio=rank is not None and rank.ratio)
 
 
 def film_tables(results: Results, film: FilmInfo, entries: Mapping[RunKey, int]) -> list[Grid]:
-    """One film's tables: its quality, further measures where there are any, sizes and speeds.
+    """One film's tables: quality, further metrics if there are any, sizes and speeds.
 
-    `entries` says which of the page's entries a run is.
+    `entries` has the page's entry of each run.
     """
     rows = film_rows(results, film)
     first = principal_metrics(results)
@@ -51,13 +51,13 @@ def film_tables(results: Results, film: FilmInfo, entries: Mapping[RunKey, int])
     own_more = [metric for metric in more if metric.unavailable is None]
     grids = [_grid("Quality", rows, [*_of_metrics(own), *_matched(results)], [film], entries)]
     if own_more:
-        grids.append(_grid("Further measures", rows, _of_metrics(own_more), [film], entries))
+        grids.append(_grid("Further metrics", rows, _of_metrics(own_more), [film], entries))
     grids.append(_grid("Size and speed", rows, [*_sizes(), *_speeds(results)], [film], entries))
     return grids
 
 
 def across_films_table(results: Results) -> Grid | None:
-    """Means over films, each film counted once; None where there is but one film."""
+    """Means over films, each film counted once; None if there is only one film."""
     if len(results.films) < 2:
         return None
     rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
@@ -116,7 +116,7 @@ def _of_metrics(metrics: Sequence[MetricInfo]) -> list[_Sortable]:
     for metric in metrics:
         for column in metric_columns(metric):
             assert column.best is not None, "a metric's column has a best"
-            # Which way is better stands in the heading's own mark.
+            # The page adds the arrow to the heading itself.
             heading = (column.heading[0], PART_NAMES[column.best.part])
             shown = Column(heading, column.text, column.best)
             found.append(_Sortable(shown, column.best.measure, metric.better))
@@ -172,7 +172,7 @@ def _sizes() -> list[_Sortable]:
 
 
 def _speeds(results: Results) -> list[_Sortable]:
-    """Frames a second; none where nothing was timed."""
+    """Columns of frames/s; empty if nothing was timed."""
     found = []
     for kind in ("train", "encode", "decode"):
         timed = throughput(kind)

@@ -1,4 +1,4 @@
-"""Writing the page, and the scores beside it."""
+"""Write the page, and the scores beside it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def write_film(
     out: Path,
     stem: str,
 ) -> FilmContent:
-    """Write `viewer/<stem>.js` into `out`, the film's scores, and return what the page has of it.
+    """Write the film's scores to `viewer/<stem>.js` in `out`; return the film for the page.
 
-    What the records name is looked for below `folder`. `main` are the results at the one size of
-    the latent that tables are of. Raises BadInput where a record names a file outside the folder.
+    Files that the records name are looked for below `folder`. `main` are the results at the one
+    latent size that tables show. Raises BadInput if a record names a file outside the folder.
     """
     name = f"{stem}.js"
     content, scores = film_content(results, film, series, folder, f"./{PAGE_SCORES}/{name}")
@@ -80,7 +80,7 @@ def _heading(results: Results) -> str:
 
 
 def _machines(results: Results) -> str:
-    """Which machine each letter of the rows is; nothing where there is but one."""
+    """Which machine each letter in the rows is; empty if there is only one."""
     letters = machines(results)
     found = {letters[machine_key(r.environment)]: r.environment for r in results.records}
     told = [
@@ -111,7 +111,7 @@ def _render(page: Content) -> str:
     static = files("zoo.report.viewer") / "static"
     style = (static / "viewer.css").read_text(encoding="utf-8")
     parts = [(static / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    # Around the text stands a line break on either side; the hash is of it all.
+    # The text has a line break on either side; the hash covers both.
     style, script = f"\n{style}", "\n" + "\n".join(parts)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.report.viewer", "static"),
@@ -130,7 +130,7 @@ def _render(page: Content) -> str:
 
 
 def _in_script(value: pydantic.BaseModel | str) -> str:
-    """JSON that no element of a page ends or begins in, whatever text it holds."""
+    """JSON that cannot open or close an HTML element, whatever text it holds."""
     text = value.model_dump_json() if isinstance(value, pydantic.BaseModel) else json.dumps(value)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
