@@ -82,7 +82,7 @@ def test_bytes_are_set_beside_bytes_where_they_are_others(
 
 def test_a_lead_with_more_bytes_is_not_told_without_them(results: Results) -> None:
     one_size = " ".join(who_is_ahead(results))
-    assert "not of one size" not in one_size and "the bytes of" not in one_size
+    assert "differ in size" not in one_size and "the bytes of" not in one_size
     for one in results.records:
         if one.model == "sharp" and one.latent:
             one.latent.coded_bytes = 60.0

@@ -190,10 +190,10 @@ def test_who_is_ahead_is_what_the_numbers_say(text: str) -> None:
         "On held-out frames (mean over 2 films) sharp has the lowest LPIPS (AlexNet), 0.105 at "
         "14.2 bytes per frame, ahead of every reference; next is blurry with 0.255" in said
     )
-    assert "Every model ran with 1 seed: 3 are needed to know the spread" in said
+    assert "Every model was trained with 1 seed. A spread needs at least 3 seeds" in said
     assert "sharp is better by 0.150 in LPIPS and worse by 3.33 dB in PSNR than blurry" in said
     across = text[text.index("## Across films") : text.index("## alpha")]
-    assert "so bold claims no win" in across
+    assert "so bold does not mean a win" in across
     assert "| linear (reference) | 16 / 14.2 | 2 of 2 | 2 of 2 | 0 of 2 | 0 of 2 |" in across
     assert "| still (reference) | 16 / 14.2 | 2 of 2 | 2 of 2 | 2 of 2 | 2 of 2 |" in across
 
@@ -342,7 +342,7 @@ def test_nothing_measured_is_said_and_not_drawn(results: Results, folder: Path) 
     for record in results.records:
         record.scores, record.pictures, record.rate = {}, [], []
     text = write_report(results, folder).read_text()
-    assert "No metric could be measured, so nothing can be said to be ahead." in text
+    assert "No metric could be measured, so nothing can be ranked." in text
     assert "![" not in text
     left = [path.name for path in (folder / "figures").iterdir() if path.is_file()]
     assert sorted(left) == ["barcode-alpha.png", "barcode-beta.png"]

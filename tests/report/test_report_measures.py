@@ -60,10 +60,10 @@ def test_a_model_that_fails_is_named_by_rule_and_the_others_are_not(results: Res
         "No model fails on a grey frame: PSNR is 20 dB or more.",
         "All 3 models do worse on the darkest fifth of frames than on the brightest fifth of "
         "frames: more than 1.25 times the LPIPS (up to 2.0 times for sharp).",
-        "Still shots collapse towards a single picture, with less than 50% of the source's spread "
-        "left, in 1 of 3 models: blurry (25%).",
-        "The reconstruction of a frame depends on the frames in its batch for blurry (30%): that "
-        "share of its samples changes by more than one level.",
+        "1 of 3 models collapses still shots towards a single picture, with less than 50% of the "
+        "source's spread left: blurry (25%).",
+        "The reconstruction of a frame depends on the other frames in its batch for blurry (30%): "
+        "in brackets, the share of samples that change by more than one level.",
     ]
 
 
@@ -91,8 +91,8 @@ def test_the_table_of_weak_points_has_both_ends_colours_and_shares(results: Resu
     }
     [note] = failure_notes(results, results.films[0])
     assert (
-        "the darkest fifth of frames is up to 19.0 and the brightest fifth of frames from 80.0"
-        in note
+        "the darkest fifth of frames reaches up to 19.0 and the brightest fifth of frames "
+        "starts at 80.0" in note
     )
 
 
@@ -314,7 +314,7 @@ def test_a_timeline_is_drawn_from_the_series(results: Results, folder: Path) -> 
     )
     assert found is not None
     assert found.problem == ""
-    assert found.text.startswith("LPIPS (AlexNet) over the time of alpha, under the film's barcode")
+    assert found.text.startswith("LPIPS (AlexNet) over time in alpha, below the film's barcode")
     with Image.open(folder / "time.png") as picture:
         drawn = np.asarray(picture.convert("RGB")).astype(int)
     # The held-out fifth at the end is shaded, and nothing before it.
@@ -402,7 +402,7 @@ def test_a_report_of_nothing_but_failures_is_written(results: Results, folder: P
         one.scores, one.pictures, one.rate = {}, [], []
         one.failure_analysis = one.takedown = one.cost = one.latent = None
     text = write_report(results, folder).read_text()
-    assert "No metric could be measured, so nothing can be said to be ahead." in text
+    assert "No metric could be measured, so nothing can be ranked." in text
     assert "trained on alpha, evaluated on beta, seed 0: no luck" in text
     assert "![" not in text
     assert read_json(folder / "results.json", Results) == results

@@ -56,8 +56,8 @@ def test_a_spread_over_seeds_holds_no_difference_between_films(results: Results)
     results.records += [record("sharp", "alpha", worse=1.0, seed=1)]
     said = " ".join(who_is_ahead(results))
     assert "Among the models it leads on 2 of 2 films." in said
-    assert "sharp and blurry ran with 1 seed or 2 seeds: 3 are needed" not in said
-    assert "Every model ran with 1 seed or 2 seeds: 3 are needed to know the spread" in said
+    assert "sharp and blurry were trained" not in said
+    assert "Every model was trained with 1 seed or 2 seeds. A spread needs at least 3" in said
     value = named(results, "sharp").value(score("psnr", "held_out"))
     assert value.spread is None, "only one seed saw both films"
     assert value.mean == pytest.approx(((23.456 + 22.456) / 2 + 22.456) / 2)
@@ -72,7 +72,7 @@ def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
     assert "no model is ahead of every reference in PSNR: linear (27.00 dB" in " ".join(said)
     assert "are level with the best model, sharp with 33.29 ± 10.25 dB" in " ".join(said)
     assert "blurry (26.62 ± 0.29 dB at 14.2 bytes per frame) is level with it" in " ".join(said)
-    assert "are needed to know the spread" not in " ".join(said)
+    assert "A spread needs at least" not in " ".join(said)
     # Nor is it better than a reference, and nothing in the column is the best.
     beside = reference_table(results)
     assert beside is not None
@@ -144,7 +144,7 @@ def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -
     assert any("In brackets: linear coded every frame" in note for note in table.notes)
     assert any(note.startswith("linear: 20.0 bytes a frame is the least") for note in table.notes)
     assert any(
-        "linear is more than 3% off the bytes asked for on 2 of 2 films" in note
+        "linear misses the requested bytes by more than 3% on 2 of 2 films" in note
         for note in across_films_table(results).notes
     )
     beside = reference_table(results, results.films[0])
@@ -415,7 +415,7 @@ def test_whatever_reference_is_ahead_the_first_sentence_says_so(
         f"On held-out frames (mean over 2 films) {name} (0.010 at 14.2 bytes per frame) is ahead "
         "of every model in LPIPS (AlexNet). The best model is sharp with 0.105"
     )
-    assert (f"{model} coded the held-out frames too." in said) == (kind == "codec")
+    assert (f"{model} also coded the held-out frames." in said) == (kind == "codec")
     # So does the last thing that a terminal shows.
     console = Console(width=200, record=True, file=None, force_terminal=False)
     with console.capture() as capture:
@@ -443,7 +443,7 @@ def test_a_spread_that_is_there_never_reads_as_none(spread: float, digits: int, 
 def test_old_records_say_what_they_do_not_hold(results: Results) -> None:
     for one in results.records:
         one.unequal_terms = one.tuned_on = None
-    assert "are from before it was noted which models" in unequal_terms(results)[-1]
+    assert "do not say which models" in unequal_terms(results)[-1]
     assert "do not say which films the defaults were chosen on" in tuning_films(results)[0]
 
 

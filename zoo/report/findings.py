@@ -256,9 +256,10 @@ def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
     if few:
         counts = sorted({len(row.seeds) for row in few})
         who = "Every model" if len(few) == len(models) else numbers.listed([r.name for r in few])
+        verb = "was" if len(few) == len(models) else numbers.verb(len(few), "was", "were")
         seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
         sentences.append(
-            f"{who} was trained with {seeds}. A spread needs at least {MIN_SEEDS} seeds, so a "
+            f"{who} {verb} trained with {seeds}. A spread needs at least {MIN_SEEDS} seeds, so a "
             "small lead may be chance."
         )
     incomplete = [
