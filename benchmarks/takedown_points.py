@@ -23,9 +23,8 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.training_frames import TrainingFrames
-from zoo.matching.hashed_film import BATCH, HashedFilm, hash_film
-from zoo.matching.hashes import HashBuffer, Hashes
-from zoo.matching.pdq import pdq
+from zoo.matching.film_hashes import BATCH, HashedFilm, hash_film
+from zoo.matching.pdq import HashBuffer, Hashes, pdq
 from zoo.matching.takedown import Takedown, takedown
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import FilmEntry
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 

@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.evaluation.watch import BATCH, Judges, score_drawn
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 from zoo.plugins.registry import registry
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,7 +13,7 @@ import zoo
 from zoo import Batch, FrameSize, Step
 from zoo.conformance.fixtures import scene, scene_as_film
 from zoo.evaluation.watch import film_batch
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
 from zoo.plugins.registry import registry

@@ -24,8 +24,7 @@ from zoo.cli.options import read_sweep
 from zoo.compare.known import config_of
 from zoo.compare.plan import check_options, plan, variants
 from zoo.evaluation.coding import coding_config, ensure_coded
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 

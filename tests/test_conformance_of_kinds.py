@@ -19,8 +19,8 @@ from zoo.api.codec import CodedFilm, CodingTerms, FilmCodec
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.base.records import Results
 from zoo.conformance.suite import Thing, examine, examine_one, lines, names_of_checks
-from zoo.films.entry import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.plugins.registry import registry
 from zoo.report.plugin_sections import section_registry
 from zoo.report.section import ReportSection

@@ -16,8 +16,7 @@ from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.probes import batch_dependence
 from zoo.evaluation.rate import rate_points
 from zoo.evaluation.watch import draw_frames, encode_film, samples_of
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.training.feed import FrameFeed
 
 CPU = torch.device("cpu")

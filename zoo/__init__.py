@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from zoo.api.recipe import Recipe
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
-    from zoo.films.entry import FilmEntry
     from zoo.films.film import Film
+    from zoo.films.film_entry import FilmEntry
     from zoo.films.training_frames import TrainingFrames
     from zoo.pretrained import feature_network
     from zoo.reconstruct.loading import Loaded, load
@@ -50,7 +50,7 @@ _HOMES = {
     "CodingTerms": "zoo.api.codec",
     "Film": "zoo.films.film",
     "FilmCodec": "zoo.api.codec",
-    "FilmEntry": "zoo.films.entry",
+    "FilmEntry": "zoo.films.film_entry",
     "FrameSize": "zoo.base.frame_size",
     "Loaded": "zoo.reconstruct.loading",
     "Loss": "zoo.api.autoencoder",

@@ -95,7 +95,7 @@ def _words(text: str, known: list[str], what: str) -> list[str]:
 
 def _films(folder: Path) -> list[Path]:
     """The films of a folder that can be opened; raises BadInput where there are none."""
-    from zoo.films.source import Source
+    from zoo.films.video_file import Source
 
     if not folder.is_dir():
         raise BadInput(f"--films takes a folder of films; {folder} is none")

@@ -22,8 +22,8 @@ from zoo.base.records import Record, write_json
 from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.reconstruct.reconstruct_film import (
     Original,
     Panel,

@@ -11,10 +11,11 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.evaluate import LATENTS
-from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.films.source import Source
+from zoo.films.video_file import Source
 from zoo.plugins.registry import registry
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.training.jobs import Settings, load_model

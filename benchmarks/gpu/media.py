@@ -25,9 +25,9 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.timing import waiter
 from zoo.evaluation.watch import Judges, batches, film_batch
-from zoo.films.catalogue import FilmEntry
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.films.source import Source
+from zoo.films.video_file import Source
 
 DECODERS = ("cuda",)
 """Device types that are tried beside the processor."""

@@ -27,8 +27,8 @@ from zoo.base.interrupts import StopRequest
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct

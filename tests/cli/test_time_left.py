@@ -7,7 +7,7 @@ import pytest
 
 from zoo.cli.comparison_display import TimeLeft
 from zoo.compare.plan import plan, variants
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 

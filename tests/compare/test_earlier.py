@@ -16,8 +16,7 @@ from zoo.compare.earlier import refuse_another
 from zoo.compare.failure import failed_record
 from zoo.compare.known import config_of
 from zoo.compare.plan import plan, variants
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 

@@ -16,7 +16,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep
 from zoo.compare.known import config_of
 from zoo.compare.plan import Cell, latent_bytes, plan, those_that_fit, variants
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 

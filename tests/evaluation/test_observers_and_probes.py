@@ -24,8 +24,7 @@ from zoo.evaluation.watch import (
     samples_of,
     score_drawn,
 )
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.matching.pdq import pdq
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 from zoo.base.records import Summary
 from zoo.evaluation.summary import _interval, parts_of, summarise
 from zoo.evaluation.traits import slices, traits_of
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 
 
 def still_frames(levels: list[int]) -> np.ndarray:

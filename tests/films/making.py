@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import FilmEntry, parse_fps
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry, parse_fps
 from zoo.films.ingest import open_film
 
 Pixels = npt.NDArray[np.uint8]

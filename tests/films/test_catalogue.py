@@ -11,7 +11,8 @@ import pytest
 
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import Catalogue, FilmEntry, parse_fps
+from zoo.films.catalogue import Catalogue
+from zoo.films.film_entry import FilmEntry, parse_fps
 
 EMBEDDED = {"bikes", "bigbuckbunny", "carphone"}
 

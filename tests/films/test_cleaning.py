@@ -16,9 +16,10 @@ from tests.films.making import drifting, encode, opened
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import Held
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import Catalogue, FilmEntry
-from zoo.films.cleaning import Stored, check_unused, find_stored, forget
+from zoo.films.catalogue import Catalogue
+from zoo.films.cleanup import Stored, check_unused, find_stored, forget
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 
 ROOT = Path(__file__).parents[2]

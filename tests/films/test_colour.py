@@ -11,12 +11,12 @@ from PIL import Image
 
 from tests.films.making import encode, opened, planar, rgb, texture
 from zoo.base.errors import BadInput, ZooError
-from zoo.films import matrices
-from zoo.films.colour import Colour
+from zoo.films.colour import Colour, to_rgb
 from zoo.films.film import Film
-from zoo.films.geometry import Placement, Rect
-from zoo.films.picture import Picture
-from zoo.films.store import Part
+from zoo.films.film_entry import Rect
+from zoo.films.frame_converter import Picture
+from zoo.films.frame_store import Part
+from zoo.films.geometry import Placement
 
 COLOURS = [(255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 60, 40), (40, 180, 70), (50, 80, 210)]
 SIGNALS = np.array(COLOURS).T / 255.0
@@ -133,7 +133,7 @@ def test_ictcp_is_decoded(transfer: int) -> None:
         ictcp = np.array([[2048, 2048, 0], [3625, -7465, 3840], [9500, -9212, -288]]) / 4096
     frame = stripes(ictcp @ coded, bits=16)
     frame.colorspace, frame.color_primaries, frame.color_trc = 14, 9, transfer
-    decoded = matrices.to_rgb(frame, Colour.of(frame), full_range=False)
+    decoded = to_rgb(frame, Colour.of(frame), full_range=False)
     assert decoded.format.name == "gbrp16le"
     rgb16 = decoded.to_ndarray()[24, 16::32].T / 65535
     assert np.abs(rgb16 - signals).max() < 0.005

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tests.films.making import Pixels, drifting, encode, opened, rgb
-from zoo.films.display import Shown
 from zoo.films.film import Film
-from zoo.films.source import Source
-from zoo.films.store import Bars
+from zoo.films.frame_store import Bars
+from zoo.films.geometry import Shown
+from zoo.films.video_file import Source
 
 ONE = 1 << 16
 

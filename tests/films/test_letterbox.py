@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.films.making import Pixels, drifting, encode, opened, rgb
-from zoo.films.store import Bars
+from zoo.films.frame_store import Bars
 
 WIDTH, HEIGHT = 320, 180
 

@@ -17,8 +17,8 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.cli import main
 from zoo.films.catalogue import Catalogue
+from zoo.films.contact_sheet import barcode, contact_sheet
 from zoo.films.ingest import open_film
-from zoo.films.sheet import barcode, contact_sheet
 
 COLOURS = [(220, 30, 30), (30, 200, 30), (40, 40, 230)]
 

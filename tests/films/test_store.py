@@ -24,11 +24,11 @@ from zoo.base.errors import BadInput, CannotWrite, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films import ingestion
-from zoo.films.catalogue import FilmEntry
-from zoo.films.fingerprint import file_fingerprint
+from zoo.films.files import file_fingerprint
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.settings import IngestProgress
-from zoo.matching.hashed_film import hash_film
+from zoo.matching.film_hashes import hash_film
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +335,7 @@ def test_a_split_that_cannot_be_kept_is_used_all_the_same(
     def refuse(path: Path, record: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("zoo.films.store.write_json", refuse)
+    monkeypatch.setattr("zoo.films.frame_store.write_json", refuse)
     film = opened(clip, tmp_path, holdout=0.2)
     assert 0 < len(film.split.held_out) < 60
     said = capsys.readouterr().err
@@ -352,7 +352,7 @@ def test_hashes_that_cannot_be_kept_or_read_are_made_again(
     def refuse(path: Path) -> Any:
         raise CannotWrite(f"{path} cannot be written: Permission denied")
 
-    monkeypatch.setattr("zoo.matching.hashed_film.written_aside", refuse)
+    monkeypatch.setattr("zoo.matching.film_hashes.written_aside", refuse)
     again = hash_film(film, torch.device("cpu")).hashes.packed()[0]
     assert np.array_equal(again, hashes)
     assert "the hashes of film are not kept" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.films.making import drifting, encode, opened, rgb, texture, video_frame
-from zoo.films.source import Source
+from zoo.films.video_file import Source
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.base.errors import BadInput
 from zoo.films.clock import FileClock
+from zoo.films.frame_store import Join
 from zoo.films.settings import IngestProgress
-from zoo.films.store import Join
 from zoo.films.time_code import FrameTimes, format_time_code, parse_time_code
 
 

@@ -23,7 +23,7 @@ from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.evaluation.watch import drawn
-from zoo.films.store import FrameStore, Manifest
+from zoo.films.frame_store import FrameStore, Manifest
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
 from zoo.reconstruct.loading import Loaded, load
 from zoo.training.checkpoint import load_checkpoint

@@ -23,11 +23,12 @@ from zoo.base.records import Record, Results, Series
 from zoo.base.untrusted_files import read_arrays, read_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents
-from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
+from zoo.films.film_entry import FilmEntry
+from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
+from zoo.films.probe import look_at
 from zoo.films.settings import IngestSettings
-from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
-from zoo.films.survey import look_at
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder

@@ -17,7 +17,7 @@ from tests.report.synthetic_results import ENVIRONMENT, comparison
 from tests.report.synthetic_results import series as series_of
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.latents import Latents, Quantiser, pack_levels, save_latents
-from zoo.films.store import Damage, Manifest, SplitRecord
+from zoo.films.frame_store import Damage, Manifest, SplitRecord
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Content, write_container

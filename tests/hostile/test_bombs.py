@@ -24,12 +24,13 @@ from zoo.base.errors import BadInput
 from zoo.base.records import Results, write_json
 from zoo.base.untrusted_files import read_array, read_arrays, read_json
 from zoo.base.workspace import Workspace
-from zoo.films import source
-from zoo.films.catalogue import Catalogue, FilmEntry, parse_fps
+from zoo.films import video_file
+from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
+from zoo.films.film_entry import FilmEntry, parse_fps
+from zoo.films.probe import look_at
 from zoo.films.settings import IngestSettings
-from zoo.films.source import Source
-from zoo.films.survey import look_at
+from zoo.films.video_file import Source
 from zoo.reconstruct.hub import load_folder
 from zoo.report.write import write_report
 
@@ -278,7 +279,7 @@ def test_a_header_that_claims_any_length_counts_for_no_more_than_the_file(tmp_pa
 
 def test_frames_larger_than_any_film_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4", drifting(64, 36, 4))
-    monkeypatch.setattr(source, "MOST_PIXELS", 64 * 36 - 1)
+    monkeypatch.setattr(video_file, "MOST_PIXELS", 64 * 36 - 1)
     with pytest.raises(BadInput, match="64x36; 2,303 pixels are the most"), Source.open(path):
         pass
 
@@ -295,8 +296,8 @@ def test_frames_that_grow_within_a_film(tmp_path: Path, monkeypatch: pytest.Monk
         return {one.frame.width for one in decoder.frames()}
 
     assert sizes() == {64, 640}
-    monkeypatch.setattr(source, "MOST_PIXELS", 64 * 48)
-    monkeypatch.setattr(source, "_area", lambda stream: 1)  # what its header says
+    monkeypatch.setattr(video_file, "MOST_PIXELS", 64 * 48)
+    monkeypatch.setattr(video_file, "_area", lambda stream: 1)  # what its header says
     assert sizes() == {64}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zoo.doctor import examine, machine, video
+from zoo import doctor
 from zoo.plugins.entry_points import Plugin
 from zoo.plugins.registry import registry
 
@@ -49,7 +49,7 @@ def lines(found: dict[str, Any], topic: str, state: str) -> list[str]:
 def test_a_whole_machine_has_no_problem_and_every_topic(look: Callable, workspace: Path) -> None:
     code, found = look()
     assert code == 0 and found["problems"] == 0
-    assert {line["topic"] for line in found["findings"]} == set(examine.CHECKS)
+    assert {line["topic"] for line in found["findings"]} == set(doctor.CHECKS)
     assert all(line["step"] for line in found["findings"] if line["state"] != "good")
     assert any("libx264" in line for line in lines(found, "codec", "good"))
     assert any("AlexNet: not here" in line for line in lines(found, "weights", "warning"))
@@ -75,7 +75,7 @@ def test_wrong_weights_are_a_problem_and_stay(look: Callable, nothing_kept: Path
 
 
 def test_a_missing_and_a_broken_encoder(look: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "ENCODERS", {"libnone": "it is missed", "prores_aw": "it is tried"})
+    monkeypatch.setattr(doctor, "ENCODERS", {"libnone": "it is missed", "prores_aw": "it is tried"})
     code, found = look()
     assert code == 1, "ProRes takes no yuv420p"
     assert any("no encoder libnone" in line for line in lines(found, "codec", "warning"))
@@ -103,7 +103,7 @@ def test_a_full_disk_and_a_folder_that_is_not_written_to(
     look: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 5e8})()
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr("zoo.doctor.shutil.disk_usage", lambda path: usage)
 
     def refuse(**_: object) -> None:
         raise OSError(30, "Read-only file system")
@@ -119,7 +119,7 @@ def test_a_check_that_fails_costs_no_other(look: Callable, monkeypatch: pytest.M
     def fail(workspace: object) -> None:
         raise RuntimeError("not\nthis")
 
-    monkeypatch.setitem(examine.CHECKS, "device", fail)
+    monkeypatch.setitem(doctor.CHECKS, "device", fail)
     code, found = look()
     assert code == 1
     assert lines(found, "device", "problem") == [

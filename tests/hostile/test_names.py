@@ -26,7 +26,8 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.catalogue import Catalogue
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import Plugin
 from zoo.report.terminal import summary

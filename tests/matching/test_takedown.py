@@ -11,9 +11,9 @@ import torch
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
 from zoo.compare.takedowns import with_overlaps
-from zoo.films.in_memory import film_of
-from zoo.matching.hashed_film import KEPT, HashedFilm, hash_film
-from zoo.matching.hashes import Hashes
+from zoo.films.film import film_of
+from zoo.matching.film_hashes import KEPT, HashedFilm, hash_film
+from zoo.matching.pdq import Hashes
 from zoo.matching.takedown import own_moments, takedown
 
 CPU = torch.device("cpu")
@@ -141,7 +141,7 @@ def test_hashes_are_kept_beside_the_frames(tmp_path: Path, monkeypatch: pytest.M
     path = encode(tmp_path / "bikes.mp4", frames_of("bikes", 96, 54, 5))
     film = opened(path, tmp_path, size="96x54")
     first = hash_film(film, CPU)
-    monkeypatch.setattr("zoo.matching.hashed_film.pdq", None)
+    monkeypatch.setattr("zoo.matching.film_hashes.pdq", None)
     again = hash_film(film, CPU)
     assert torch.equal(first.hashes.bits, again.hashes.bits)
     assert torch.equal(first.hashes.quality, again.hashes.quality)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.evaluation import watch
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 from zoo.plugins.registry import registry
 
 CPU = torch.device("cpu")

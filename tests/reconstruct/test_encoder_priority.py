@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from zoo_plugins.references.codecs import SvtAv1
 
+from zoo import doctor
 from zoo.api.codec import CodingTerms
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import scene_as_film
-from zoo.doctor import video as doctor
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 
 pytestmark = pytest.mark.skipif(

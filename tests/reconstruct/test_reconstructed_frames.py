@@ -19,8 +19,7 @@ from zoo.compare.drawing import drawn_frames
 from zoo.evaluation.evaluate import LATENTS, evaluate
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.watch import BATCH, Judges, encode_film
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.reconstruct.find_run import finished_run
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
 from zoo.reconstruct.trained_model import ModelLoader, TrainedModel

@@ -32,7 +32,7 @@ from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
 from zoo.films.catalogue import Catalogue
-from zoo.films.in_memory import film_of
+from zoo.films.film import film_of
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive import container
 from zoo.report.merge import merge

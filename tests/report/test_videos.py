@@ -19,8 +19,7 @@ from zoo.compare import drawing, videos
 from zoo.compare.drawing import Pixels, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.compare.videos import with_pictures_and_videos
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.plugins.registry import registry
 
 RATE = 30000 / 1001

@@ -16,8 +16,7 @@ from tests.training.small import SIZE, config_of
 from zoo.api.sampling import STILLS, Sampling
 from zoo.base.errors import ZooError
 from zoo.conformance.fixtures import scene_as_film
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.pretrained import resolution

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
     from zoo.api.metric import Metric
-    from zoo.films.entry import FilmEntry
+    from zoo.films.film_entry import FilmEntry
     from zoo.report.section import ReportSection
 
 CONTRACT_VERSION = 2

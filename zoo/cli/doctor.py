@@ -21,7 +21,7 @@ def doctor(
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, print_json
-    from zoo.doctor.examine import examine
+    from zoo.doctor import examine
     from zoo.report.numbers import counted
 
     found = list(examine(Workspace.here()))

@@ -14,9 +14,9 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.base.workspace import Workspace
-    from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
-    from zoo.films.store import Bars, Part
+    from zoo.films.film_entry import FilmEntry
+    from zoo.films.frame_store import Bars, Part
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """Of a file's name; a film's name may have dots, but seldom one there."""
@@ -116,8 +116,8 @@ def add(
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
-    from zoo.films.naming import expanded, refuse_address
-    from zoo.films.source import Source
+    from zoo.films.files import expanded, refuse_address
+    from zoo.films.video_file import Source
 
     chosen, files = _name_and_files(words, name, as_one)
     workspace = Workspace.here()
@@ -166,7 +166,7 @@ def _name_and_files(
     """
     import shlex
 
-    from zoo.films.naming import is_file, written_as_path
+    from zoo.films.files import is_file, written_as_path
 
     if name is not None and as_one is not None:
         raise BadInput("--name is of a film in one file, --as-one of one in several; give one")
@@ -197,7 +197,7 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
     """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
-    from zoo.films.cleaning import check_unused, forget
+    from zoo.films.cleanup import check_unused, forget
     from zoo.report.numbers import scaled
 
     workspace = Workspace.here()
@@ -232,7 +232,7 @@ def clean(
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
-    from zoo.films.cleaning import find_stored
+    from zoo.films.cleanup import find_stored
     from zoo.report.numbers import scaled
 
     found = find_stored(Catalogue.open(Workspace.here()), names or ())
@@ -286,9 +286,9 @@ def info(name: Name, size: Size = "256x144") -> None:
     from zoo.cli.console import Console, escaped
     from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
+    from zoo.films.frame_store import FrameStore
     from zoo.films.ingest import locate
-    from zoo.films.store import FrameStore
-    from zoo.films.survey import look_at
+    from zoo.films.probe import look_at
     from zoo.report.numbers import scaled
 
     workspace = Workspace.here()
@@ -348,7 +348,7 @@ def sheet(
 ) -> None:
     """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
     from zoo.base.atomic_files import check_writable, written_aside
-    from zoo.films.sheet import barcode, contact_sheet
+    from zoo.films.contact_sheet import barcode, contact_sheet
 
     check_writable(out)
     for film in _opened(name, size, holdout, None):

@@ -37,7 +37,7 @@ def check_output(out: Path | None, film: str, model: str, verb: str, overwrite: 
 
 def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
     """Pictures in so many seconds, and how many there are a second; raises BadInput."""
-    from zoo.films.entry import parse_fps
+    from zoo.films.film_entry import parse_fps
 
     rate = parse_fps(fps)
     if not 0 < seconds <= MOST_SECONDS:

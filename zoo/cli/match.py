@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from zoo.cli.console import Console
-    from zoo.films.catalogue import FilmEntry
-    from zoo.matching.hashed_film import HashedFilm
+    from zoo.films.film_entry import FilmEntry
+    from zoo.matching.film_hashes import HashedFilm
     from zoo.matching.search import FilmMatch
 
 _VERDICTS = {
@@ -45,7 +45,7 @@ def match(
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, print_json
     from zoo.films.catalogue import Catalogue
-    from zoo.films.source import Source
+    from zoo.films.video_file import Source
     from zoo.matching.search import search
     from zoo.training.jobs import whole_number
 
@@ -81,7 +81,7 @@ def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedF
     """Hash a film behind a progress bar on standard error."""
     from zoo.cli.films import file_names
     from zoo.cli.progress import frames_bar
-    from zoo.matching.reading import hash_files
+    from zoo.matching.film_hashes import hash_files
 
     with frames_bar(console, f"hashing {file_names(entry)}") as bar:
         return hash_files(entry, device, bar.ingesting)
@@ -132,7 +132,7 @@ def _percent(share: float | None) -> str:
 
 def _as_json(entries: list[FilmEntry], answer: FilmMatch, every: int) -> dict[str, Any]:
     """The answer as JSON; times in seconds, shares from 0 to 1."""
-    from zoo.matching.hashes import LEAST_QUALITY, MATCHES_WITHIN
+    from zoo.matching.pdq import LEAST_QUALITY, MATCHES_WITHIN
     from zoo.matching.takedown import FILM_MATCHES_FROM
 
     files = [[str(path) for path in entry.files] for entry in entries]

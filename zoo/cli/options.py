@@ -15,8 +15,8 @@ from zoo.base.errors import BadInput
 
 if TYPE_CHECKING:
     from zoo.cli.console import Console
-    from zoo.films.catalogue import FilmEntry
     from zoo.films.film import Film
+    from zoo.films.film_entry import FilmEntry
     from zoo.reconstruct.trained_model import TrainedModel
     from zoo.training.runs import Run
 

@@ -25,8 +25,8 @@ from zoo.base.locks import say
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
 from zoo.cli.console import LONGEST, escaped
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.settings import IngestProgress
 from zoo.training.watching import PARTS, Moment, Score, in_words

@@ -20,8 +20,8 @@ from zoo.compare.run_store import RunStore
 from zoo.compare.work import CellWork, CostWork, FilmToOpen
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.watch import Judges
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
 from zoo.training.watching import Interrupted

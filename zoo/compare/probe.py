@@ -38,8 +38,7 @@ from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.memory import hand_back, most_held
 from zoo.evaluation.watch import Judges, sample_batch, samples_of
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
 from zoo.plugins.registry import registry
 from zoo.training.budget import Budget

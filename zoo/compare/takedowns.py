@@ -16,8 +16,8 @@ from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace
 from zoo.evaluation.judge import HASHES
 from zoo.films.film import Film
-from zoo.matching.hashed_film import HashedFilm, hash_film
-from zoo.matching.hashes import MATCHES_WITHIN, Hashes, nearest_distances
+from zoo.matching.film_hashes import HashedFilm, hash_film
+from zoo.matching.pdq import MATCHES_WITHIN, Hashes, nearest_distances
 from zoo.matching.takedown import takedown
 from zoo.training.run_folder import RunFolder
 

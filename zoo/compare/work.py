@@ -33,8 +33,8 @@ from zoo.evaluation.coding import ensure_coded, evaluate_coding
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained

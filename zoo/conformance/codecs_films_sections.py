@@ -27,11 +27,10 @@ from zoo.base.records import (
 )
 from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
 from zoo.evaluation.coding import check_coded, checked_frames
-from zoo.films.entry import FilmEntry
 from zoo.films.film import Film
-from zoo.films.geometry import parse_fit
+from zoo.films.film_entry import FilmEntry, parse_fit
+from zoo.films.probe import look_at
 from zoo.films.settings import IngestSettings
-from zoo.films.survey import look_at
 from zoo.report.section import ReportSection, check_text
 from zoo.training.budget import Budget
 

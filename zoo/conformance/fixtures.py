@@ -12,8 +12,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import named
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, build_to_train, fits_directly
 

@@ -36,7 +36,7 @@ from zoo.conformance.training import (
     prepared_by_training_frames_alone,
     trains_on_every_frame,
 )
-from zoo.films.entry import FilmEntry
+from zoo.films.film_entry import FilmEntry
 from zoo.report.section import ReportSection
 
 Verdict = Literal["kept", "waived", "unknown", "broken"]

@@ -15,8 +15,7 @@ from zoo.api.autoencoder import Autoencoder, Losses, PlayerParameters
 from zoo.api.sampling import Sampling, flat_frames
 from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_as_film, take_step
 from zoo.evaluation.latents import Quantiser
-from zoo.films.film import Film
-from zoo.films.in_memory import film_of
+from zoo.films.film import Film, film_of
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
 from zoo.training.players import Players

@@ -17,7 +17,7 @@ from zoo.evaluation.summary import Values, parts_of, summarise
 from zoo.evaluation.traits import slices, traits_of
 from zoo.evaluation.watch import Judges, score_drawn
 from zoo.films.film import Film
-from zoo.matching.hashes import Hashes
+from zoo.matching.pdq import Hashes
 
 SCORES, HASHES = "scores.npz", "pdq.npz"
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from zoo.base.records import SpreadWithinShots
 from zoo.evaluation.watch import batches, film_batch
 from zoo.films.film import Film, Shot
-from zoo.matching.hashes import HashBuffer, Hashes
-from zoo.matching.pdq import pdq
+from zoo.matching.pdq import HashBuffer, Hashes, pdq
 
 STILL = 4
 """The quarter of the shots that change least are the still ones."""

@@ -19,19 +19,21 @@ from zoo.base.locks import alone, say
 from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace, written_aside
-from zoo.films.entry import FilmEntry as FilmEntry
-from zoo.films.entry import parse_fps as parse_fps
-from zoo.films.entry import parse_seconds
-from zoo.films.geometry import parse_fit
-from zoo.films.naming import (
-    check_film_name,
-    composed,
+from zoo.films.files import (
     expanded,
     is_file,
     looks_like_path,
     name_by_contents,
     refuse_address,
     stem_name,
+)
+from zoo.films.film_entry import (
+    FilmEntry,
+    check_film_name,
+    composed,
+    parse_fit,
+    parse_fps,
+    parse_seconds,
 )
 
 _HEADER = """\

@@ -9,8 +9,8 @@ from itertools import islice, pairwise
 import av.error
 from av.video.frame import VideoFrame
 
-from zoo.films.source import Source
-from zoo.films.store import Damage, Join
+from zoo.films.frame_store import Damage, Join
+from zoo.films.video_file import Source
 
 _LEAP_SECONDS, _STEP_BACK = 60.0, 1.0
 """A time that leaps further than this ahead, or steps further back, may be a break in the clock."""

@@ -13,10 +13,10 @@ from av.video.frame import VideoFrame
 
 from zoo.base.text import one_line
 from zoo.films.clock import FileClock, FrameClock
-from zoo.films.display import Shown
-from zoo.films.source import Source
-from zoo.films.store import Damage, Join
+from zoo.films.frame_store import Damage, Join
+from zoo.films.geometry import Shown
 from zoo.films.time_code import format_time_code
+from zoo.films.video_file import Source
 
 # A file whose reading fails this often in a row has nothing more to give.
 _MOST_FAILURES = 200

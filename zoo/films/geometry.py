@@ -1,51 +1,170 @@
-"""Where a picture lies in the coded frame and where it goes: pure arithmetic, no decoding."""
+"""Geometry of frames: cropping, rotation, pixel aspect, and fitting into the wanted size."""
 
 from __future__ import annotations
 
-import re
+import functools
+import math
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import NamedTuple, cast
 
-from zoo.base.errors import BadInput
+import av.error
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+
 from zoo.base.frame_size import FrameSize
+from zoo.films.film_entry import Fit, Rect
+from zoo.films.filters import FilterLine, Step
+from zoo.films.frame_store import Bars
+from zoo.films.video_file import Source, usable_aspect
 
-Fit = Literal["crop", "pad"]
-
-
-@dataclass(frozen=True)
-class Rect:
-    """A rectangle in pixels of the coded frame."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def __str__(self) -> str:
-        return f"{self.width}x{self.height}+{self.left}+{self.top}"
+# An angle this far, in degrees, from a quarter turn is rounding.
+_EXACT_DEGREES = 0.5
+# A display matrix: nine numbers of 32 bits, row after row.
+_MATRIX = struct.Struct("=9i")
+# A frame's pixel aspect is told as the width of a picture, in this many parts of its height.
+_ASPECT_PARTS = 360
 
 
-def parse_crop(text: str) -> Rect | None:
-    """Read `WIDTHxHEIGHT+LEFT+TOP`; None for `auto` and `none`. Raises BadInput on the rest."""
-    if text in ("auto", "none"):
-        return None
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
-    if not match or int(match[1]) < 2 or int(match[2]) < 2:
-        raise BadInput(
-            f"a crop is auto, none or WIDTHxHEIGHT+LEFT+TOP such as 1280x544+0+88; "
-            f"not {text[:40]!r}"
-        )
-    return Rect(left=int(match[3]), top=int(match[4]), width=int(match[1]), height=int(match[2]))
+class Turn(NamedTuple):
+    """What a display matrix does to a picture: mirrors it, left for right, and then turns it."""
+
+    degrees: int = 0
+    """Clockwise: 0, 90, 180 or 270."""
+    mirrored: bool = False
+    stated: float | None = None
+    """The clockwise angle in degrees that the file states, where it is no quarter turn."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Turn:
+        """The turn of a decoded frame; any other angle becomes the nearest quarter turn."""
+        matrix = side_data(frame, "DISPLAYMATRIX")
+        return cls() if matrix is None else _turn(matrix)
 
 
-def parse_fit(text: str) -> Fit:
-    """Read `crop` or `pad`; raises BadInput on anything else."""
-    if text == "crop":
-        return "crop"
-    if text == "pad":
-        return "pad"
-    raise BadInput(f"a frame is fitted by crop or by pad; not {text!r}")
+@functools.lru_cache(maxsize=16)
+def _turn(matrix: bytes) -> Turn:
+    """Read a display matrix, which takes (x, y) to (a x + c y, b x + d y), with y downwards."""
+    if len(matrix) < _MATRIX.size:
+        return Turn()
+    a, b, _, c, d, *_ = _MATRIX.unpack_from(matrix)
+    if a * d == b * c:
+        # Nothing would be seen: the picture falls onto a line or a point.
+        return Turn()
+    mirrored = a * d < b * c
+    if mirrored:
+        a, b = -a, -b
+    angle = math.degrees(math.atan2(b - c, a + d)) % 360
+    quarter = round(angle / 90) % 4 * 90
+    off = abs((angle - quarter + 180) % 360 - 180)
+    return Turn(quarter, mirrored, angle if off > _EXACT_DEGREES else None)
+
+
+def side_data(frame: VideoFrame, name: str) -> bytes | None:
+    """What a frame carries beside its samples under a name of FFmpeg's; None if there is none."""
+    found = cast("SideData | None", frame.side_data.get(name))
+    return None if found is None else bytes(memoryview(found))
+
+
+class _Aspect(NamedTuple):
+    """What a frame carries. PyAV forgets an object that two frames share once one is gone."""
+
+    width_over_height: Fraction
+
+
+def pixel_aspect(frame: VideoFrame) -> Fraction:
+    """The width of a pixel over its height, for a frame that `Shown.of` gave."""
+    carried = frame.opaque
+    assert isinstance(carried, _Aspect), "frames come from `Shown.of`"
+    return carried.width_over_height
+
+
+class Shown:
+    """Gives the frames of one open file, in order of decoding, the way they are to be shown.
+
+    They are cropped as the container's header says, and carry their pixel aspect.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._cropping = source.cropping
+        self._cut: FilterLine | None = None
+        self._cut_for: tuple[int, int, str] | None = None
+        self._aspect = source.pixel_aspect
+        self._decoders: Fraction | None = None
+        self._first: Fraction | None = None
+        self._begun = False
+
+    def of(self, frame: VideoFrame) -> VideoFrame:
+        """The next frame as it is shown."""
+        aspect = self._aspect_of(frame)
+        if self._cropping != Bars():
+            frame = self._cropped(frame)
+        frame.opaque = _Aspect(aspect)
+        return frame
+
+    def _aspect_of(self, frame: VideoFrame) -> Fraction:
+        """What the container states until the decoder finds another aspect, then that one."""
+        decoders = self._source.stream.codec_context.sample_aspect_ratio
+        if not self._begun:
+            self._begun = True
+            self._decoders = self._first = decoders
+        # A decoder is some frames ahead of those that it gives.
+        if decoders != self._decoders and _carries(frame, decoders, self._decoders):
+            self._decoders = decoders
+            back = decoders == self._first
+            self._aspect = self._source.pixel_aspect if back else usable_aspect(decoders)
+        return self._aspect
+
+    def _cropped(self, frame: VideoFrame) -> VideoFrame:
+        cut = self._cropping
+        width = frame.width - cut.left - cut.right
+        height = frame.height - cut.top - cut.bottom
+        if width < 2 or height < 2:
+            # After a change of size in mid-film there may be less than is to be cut.
+            return frame
+        kind = (frame.width, frame.height, frame.format.name)
+        if self._cut is None or kind != self._cut_for:
+            place = {"w": str(width), "h": str(height), "x": str(cut.left), "y": str(cut.top)}
+            self._cut = _line(frame, [("crop", {**place, "exact": "1"})])
+            self._cut_for = kind
+        times = frame.pts, frame.dts, frame.time_base
+        shown = _through(self._cut, frame)
+        shown.pts, shown.dts = times[:2]
+        if times[2] is not None:
+            shown.time_base = times[2]
+        return shown
+
+
+def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> bool:
+    """Whether a frame's own pixel aspect is the new one rather than the old one.
+
+    PyAV does not tell a frame's aspect; as the width of a picture libavfilter does.
+    """
+    parts = f"clip({_ASPECT_PARTS}*sar,1,{20 * _ASPECT_PARTS})"
+    steps: list[Step] = [
+        ("crop", {"w": "2", "h": "2", "x": "0", "y": "0"}),
+        ("scale", {"w": parts, "h": "2", "eval": "frame", "flags": "neighbor"}),
+    ]
+    try:
+        own = _through(_line(frame, steps), frame).width / _ASPECT_PARTS
+    except (av.error.FFmpegError, ValueError):
+        # Not every pixel format can be scaled: the decoder's word is good to a few frames.
+        return True
+    return abs(own - usable_aspect(new)) <= abs(own - usable_aspect(old))
+
+
+def _line(frame: VideoFrame, steps: list[Step]) -> FilterLine:
+    return FilterLine((frame.width, frame.height), frame.format.name, False, steps)
+
+
+def _through(line: FilterLine, frame: VideoFrame) -> VideoFrame:
+    """Pass one frame through filters that hold none back."""
+    line.push(frame)
+    shown = line.pull()
+    assert shown is not None
+    return shown
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from zoo.base.locks import alone, say
 from zoo.base.records import write_json
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import FilmEntry
+from zoo.films.files import check_regular_file, file_digest, file_fingerprint
 from zoo.films.film import Film, Shot
-from zoo.films.fingerprint import file_digest, file_fingerprint
+from zoo.films.film_entry import FilmEntry
+from zoo.films.frame_store import MANIFEST, FrameStore, SourceFile, SplitRecord, store_lock
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
-from zoo.films.source import check_regular_file
 from zoo.films.split import Split, check_holdout, split_by_shot
-from zoo.films.store import MANIFEST, FrameStore, SourceFile, SplitRecord, store_lock
 from zoo.films.time_code import FrameTimes
 
 

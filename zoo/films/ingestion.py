@@ -16,15 +16,15 @@ from av.video.frame import VideoFrame
 
 from zoo.base.errors import BadInput
 from zoo.base.records import write_json
-from zoo.films.catalogue import FilmEntry
 from zoo.films.decode import FilmDecoder, TimedFrame
-from zoo.films.overlap import made_ahead
+from zoo.films.film_entry import FilmEntry
+from zoo.films.frame_converter import Picture
+from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
 from zoo.films.pace import PacedFrame, Pacer
-from zoo.films.picture import Picture
+from zoo.films.prefetch import made_ahead
+from zoo.films.probe import Survey, look_at
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
 from zoo.films.shots import DETECTOR, ScoreKeeper, find_shots
-from zoo.films.store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
-from zoo.films.survey import Survey, look_at
 from zoo.films.time_code import JITTER_SECONDS
 
 # Decoded frames that are handed over together; three times as many are held: few enough for 4K.

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from zoo.films.colour import Colour, has_alpha, uncoloured
-from zoo.films.display import Shown
-from zoo.films.source import Source
-from zoo.films.store import Bars
+from zoo.films.frame_store import Bars
+from zoo.films.geometry import Shown
+from zoo.films.video_file import Source
 
 _Light: TypeAlias = npt.NDArray[np.float32]
 _Indices: TypeAlias = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from zoo.base.frame_size import FrameSize
-from zoo.films.geometry import Fit
+from zoo.films.film_entry import Fit
 
 INGEST_VERSION = 3
 """Part of every store's key: raised when the same file would give other frames than before."""

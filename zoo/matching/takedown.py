@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.matching.hashed_film import HashedFilm
-from zoo.matching.hashes import (
+from zoo.matching.film_hashes import HashedFilm
+from zoo.matching.pdq import (
     FARTHEST,
     MATCHES_WITHIN,
     Hashes,

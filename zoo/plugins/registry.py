@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
     from zoo.api.metric import Metric
-    from zoo.films.entry import FilmEntry
+    from zoo.films.film_entry import FilmEntry
 
 ENTRY_POINT_GROUP = "zoo"
 

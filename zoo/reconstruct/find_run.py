@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.catalogue import Catalogue
+from zoo.films.film_entry import FilmEntry
+from zoo.films.frame_store import FrameStore
 from zoo.films.ingest import film_fingerprint, locate
-from zoo.films.store import FrameStore
 from zoo.plugins.registry import registry
 from zoo.training.runs import Run, choose_run, find_runs
 

@@ -17,7 +17,7 @@ from zoo.base.offline import refuse_offline
 from zoo.base.records import Record
 from zoo.base.untrusted_files import check_regular, check_tensors
 from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata
-from zoo.films.catalogue import FilmEntry
+from zoo.films.film_entry import FilmEntry
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.report.markdown import escape, grid
 from zoo.report.numbers import fixed, whole

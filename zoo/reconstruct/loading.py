@@ -32,8 +32,9 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.evaluation.watch import BATCH, drawn, encode_samples, sample_batches
-from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.find_run import find_run, one_film

@@ -15,9 +15,9 @@ from zoo.base.atomic_files import check_writable, temporary_folder
 from zoo.base.errors import BadInput, CannotWrite, reason
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.watch import batches, sample_batch, samples_of
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.films.overlap import made_ahead
+from zoo.films.film_entry import FilmEntry
+from zoo.films.prefetch import made_ahead
 from zoo.films.time_code import format_time_code
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.trained_model import TrainedModel

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.base.text import one_line
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
-from zoo.films.source import Source
+from zoo.films.film_entry import FilmEntry
+from zoo.films.video_file import Source
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.mp4_writer import Chapter
 

@@ -32,8 +32,8 @@ from zoo.evaluation.watch import (
     encode_samples,
     samples_at_once,
 )
-from zoo.films.catalogue import FilmEntry
 from zoo.films.film import Film
+from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.video.frame_conversion import Pixels

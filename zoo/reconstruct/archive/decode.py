@@ -16,7 +16,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.evaluation.watch import BATCH
-from zoo.films.overlap import made_ahead
+from zoo.films.prefetch import made_ahead
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
 from zoo.reconstruct.archive.decoder_weights import model_from_decoder, weights_fingerprint

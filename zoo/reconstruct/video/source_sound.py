@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
-from zoo.films.source import Source
+from zoo.films.video_file import Source
 from zoo.reconstruct.video.sound_file import codec_family
 
 LONGEST_PRIMING = 1.0

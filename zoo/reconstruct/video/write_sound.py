@@ -26,7 +26,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from zoo.base.errors import BadInput
-from zoo.films.source import Source
+from zoo.films.video_file import Source
 from zoo.reconstruct.video.sound_file import COPIED, FORMAT, SoundFile
 from zoo.reconstruct.video.source_sound import (
     LONGEST_PRIMING,

@@ -1,21 +1,97 @@
-"""A film as the catalogue and plugins describe it: where it lies, and what to take of it."""
+"""A film as the catalogue and plugins describe it: its name, its files, and what to use of them."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from zoo.base.errors import BadInput, names_its_fields
 from zoo.base.text import one_line
-from zoo.films.geometry import Fit, parse_crop, parse_fit
-from zoo.films.naming import check_film_name
 from zoo.films.time_code import format_time_code, parse_time_code
+
+LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
+"""In letters and in UTF-8: the name of one file has room for two films and a model."""
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What Windows opens in place of a file of that name."""
+
+
+def is_film_name(name: str) -> bool:
+    """Whether a film can be called so: letters and digits of every script, `-`, `_` and `.`.
+
+    The name begins with a letter or digit, is composed (NFC), has at most 64 letters and 100 bytes,
+    and is a folder's name on any system.
+    """
+    kinds = [unicodedata.category(letter)[0] for letter in name]
+    return (
+        all(kind in "LMN" or letter in "-_." for letter, kind in zip(name, kinds, strict=True))
+        and kinds[:1] in (["L"], ["N"])
+        and len(name) <= LONGEST_NAME
+        and len(name.encode("utf-8")) <= LONGEST_NAME_IN_BYTES
+        and composed(name) == name
+        and not (".." in name or name.endswith(".") or _DEVICES.fullmatch(name))
+    )
+
+
+def check_film_name(name: str) -> str:
+    """Return `name` if a film can be called so; raise BadInput if not."""
+    if not is_film_name(name):
+        shown = name if len(name) <= 40 else name[:40] + "…"
+        raise BadInput(
+            "a film's name has letters and digits of any script, '-', '_' and '.', starts with a "
+            f"letter or digit, and is at most 64 letters and 100 bytes long; not {shown!r}"
+        )
+    return name
+
+
+def composed(name: str) -> str:
+    """A name in the form in which names are compared: a Mac may write `é` as two letters."""
+    return unicodedata.normalize("NFC", name)
+
+
+Fit = Literal["crop", "pad"]
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle in pixels of the coded frame."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}+{self.left}+{self.top}"
+
+
+def parse_crop(text: str) -> Rect | None:
+    """Read `WIDTHxHEIGHT+LEFT+TOP`; None for `auto` and `none`. Raises BadInput on the rest."""
+    if text in ("auto", "none"):
+        return None
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
+    if not match or int(match[1]) < 2 or int(match[2]) < 2:
+        raise BadInput(
+            f"a crop is auto, none or WIDTHxHEIGHT+LEFT+TOP such as 1280x544+0+88; "
+            f"not {text[:40]!r}"
+        )
+    return Rect(left=int(match[3]), top=int(match[4]), width=int(match[1]), height=int(match[2]))
+
+
+def parse_fit(text: str) -> Fit:
+    """Read `crop` or `pad`; raises BadInput on anything else."""
+    if text == "crop":
+        return "crop"
+    if text == "pad":
+        return "pad"
+    raise BadInput(f"a frame is fitted by crop or by pad; not {text!r}")
+
 
 LONGEST_TITLE, LONGEST_NOTES = 200, 2000
 _MOST = 4e6

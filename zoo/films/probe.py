@@ -11,16 +11,15 @@ from av.video.frame import VideoFrame
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.films.catalogue import FilmEntry
 from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decoded
-from zoo.films.display import Turn, side_data
-from zoo.films.geometry import Rect, parse_crop
+from zoo.films.film_entry import FilmEntry, Rect, parse_crop
+from zoo.films.frame_converter import Picture
+from zoo.films.frame_store import Bars, Damage, Part
+from zoo.films.geometry import Turn, side_data
 from zoo.films.letterbox import BarFinder, look_for_bars
-from zoo.films.picture import Picture
 from zoo.films.settings import IngestSettings
-from zoo.films.source import Source
-from zoo.films.store import Bars, Damage, Part
+from zoo.films.video_file import Source
 
 # Bars found later may differ by this much, in pixels, from those that were cut.
 _BAR_TOLERANCE = 2

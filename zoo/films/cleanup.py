@@ -12,9 +12,10 @@ from zoo.base.atomic_files import confined, is_abandoned, is_temporary, sweep
 from zoo.base.errors import BadInput
 from zoo.base.locks import holder, is_lock
 from zoo.base.workspace import Workspace
-from zoo.films.catalogue import Catalogue, FilmEntry
+from zoo.films.catalogue import Catalogue
+from zoo.films.film_entry import FilmEntry
+from zoo.films.frame_store import FrameStore, removable, remove_store, store_lock
 from zoo.films.ingest import locate
-from zoo.films.store import FrameStore, removable, remove_store, store_lock
 
 
 @dataclass(frozen=True)

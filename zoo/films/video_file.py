@@ -1,15 +1,13 @@
-"""Opening one video file with care, and what can be said of it before it is decoded."""
+"""One video file, opened safely, and what it states before it is decoded."""
 
 from __future__ import annotations
 
 import bisect
-import errno
 import functools
 import io
 import itertools
 import os
 import re
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +25,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from zoo.base.errors import BadInput
-from zoo.films.store import Bars
+from zoo.films.files import check_regular_file
+from zoo.films.frame_store import Bars
 
 # What FFmpeg can open but is no film: lists that name other files or addresses, text drawn as
 # pictures, and single pictures.
@@ -44,7 +43,6 @@ _CUT_WITH_CLOCK = {"mpegts", "mpeg"}
 _CUT_WITHOUT_CLOCK = {"h264", "hevc", "mpegvideo", "m4v"}
 # A part that begins so near to where the one before ended goes on from it.
 _CUT_SECONDS = 1.0
-_HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --fps 24`"
 # Of several video streams, one with fewer frames than one for so many of another is no film.
 _POSTER_SHARE = 20
 # Packets that are counted to judge a stream by.
@@ -233,30 +231,6 @@ class Source:
 def usable_aspect(stated: Fraction | None) -> Fraction:
     """A stated pixel aspect, or 1 where it is missing or makes no sense."""
     return Fraction(stated) if stated and Fraction(1, 20) <= stated <= 20 else Fraction(1)
-
-
-def check_regular_file(path: Path) -> None:
-    """Raise BadInput unless the path is a regular file that may be read and is not empty.
-
-    Asked before anything is opened: opening a FIFO would wait for a writer for ever.
-    """
-    try:
-        mode = path.stat()
-    except OSError as error:
-        reason = {errno.ENOENT: "there is no such file"}.get(error.errno or 0, error.strerror)
-        if re.search(r"%0?\d*d|[*?]", path.name):
-            reason = f"there is no file of that name; {_HOW_PICTURES}"
-        raise BadInput(f"{path}: {reason}") from None
-    except ValueError:
-        raise BadInput(f"{str(path)!r} is no file's name") from None
-    if stat.S_ISDIR(mode.st_mode):
-        raise BadInput(f"{path} is a folder; name the video files in it, {_HOW_PICTURES}")
-    if not stat.S_ISREG(mode.st_mode):
-        raise BadInput(f"{path} is no regular file; copy the film to a file first")
-    if mode.st_size == 0:
-        raise BadInput(f"{path} is empty")
-    if not os.access(path, os.R_OK):
-        raise BadInput(f"{path} may not be read; check its permissions")
 
 
 def _accelerator(hwaccel: str | None) -> HWAccel | None:

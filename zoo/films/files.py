@@ -1,61 +1,23 @@
-"""What films are called: names of the catalogue, names made from files, and words that are paths.
-
-A film of the catalogue has the name its user gave it. A film that is named by its path is called
-after its file and what the file holds: the same wherever it lies, and another for another film.
-"""
+"""Film files on disk: paths that users type, checks before opening, fingerprints, and names."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
+import stat
 import unicodedata
 from pathlib import Path
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.films.fingerprint import file_fingerprint
+from zoo.films.film_entry import composed, is_film_name
 
-LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
-"""In letters and in UTF-8: the name of one file has room for two films and a model."""
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
 _DIGEST = 8
 """Hexadecimal digits of what a file holds in the name that is made from it."""
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What Windows opens in place of a file of that name."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-def is_film_name(name: str) -> bool:
-    """Whether a film can be called so: letters and digits of every script, `-`, `_` and `.`.
-
-    The name begins with a letter or digit, is composed (NFC), has at most 64 letters and 100 bytes,
-    and is a folder's name on any system.
-    """
-    kinds = [unicodedata.category(letter)[0] for letter in name]
-    return (
-        all(kind in "LMN" or letter in "-_." for letter, kind in zip(name, kinds, strict=True))
-        and kinds[:1] in (["L"], ["N"])
-        and len(name) <= LONGEST_NAME
-        and len(name.encode("utf-8")) <= LONGEST_NAME_IN_BYTES
-        and composed(name) == name
-        and not (".." in name or name.endswith(".") or _DEVICES.fullmatch(name))
-    )
-
-
-def check_film_name(name: str) -> str:
-    """Return `name` if a film can be called so; raise BadInput if not."""
-    if not is_film_name(name):
-        shown = name if len(name) <= 40 else name[:40] + "…"
-        raise BadInput(
-            "a film's name has letters and digits of any script, '-', '_' and '.', starts with a "
-            f"letter or digit, and is at most 64 letters and 100 bytes long; not {shown!r}"
-        )
-    return name
-
-
-def composed(name: str) -> str:
-    """A name in the form in which names are compared: a Mac may write `é` as two letters."""
-    return unicodedata.normalize("NFC", name)
 
 
 def stem_name(path: Path) -> str:
@@ -76,7 +38,6 @@ def name_by_contents(path: Path) -> str:
 
     Raises BadInput if the file is missing or cannot be read.
     """
-    from zoo.films.source import check_regular_file
 
     check_regular_file(path)
     try:
@@ -121,3 +82,66 @@ def refuse_address(word: str) -> None:
             f"{one_line(word, 100)} is an address, and films are files: download it, then name the "
             "file"
         )
+
+
+_HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --fps 24`"
+
+
+def check_regular_file(path: Path) -> None:
+    """Raise BadInput unless the path is a regular file that may be read and is not empty.
+
+    Asked before anything is opened: opening a FIFO would wait for a writer for ever.
+    """
+    try:
+        mode = path.stat()
+    except OSError as error:
+        reason = {errno.ENOENT: "there is no such file"}.get(error.errno or 0, error.strerror)
+        if re.search(r"%0?\d*d|[*?]", path.name):
+            reason = f"there is no file of that name; {_HOW_PICTURES}"
+        raise BadInput(f"{path}: {reason}") from None
+    except ValueError:
+        raise BadInput(f"{str(path)!r} is no file's name") from None
+    if stat.S_ISDIR(mode.st_mode):
+        raise BadInput(f"{path} is a folder; name the video files in it, {_HOW_PICTURES}")
+    if not stat.S_ISREG(mode.st_mode):
+        raise BadInput(f"{path} is no regular file; copy the film to a file first")
+    if mode.st_size == 0:
+        raise BadInput(f"{path} is empty")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"{path} may not be read; check its permissions")
+
+
+_ENDS = 1 << 20
+_SAMPLE = 1 << 16
+_SAMPLES = 64
+
+
+def file_fingerprint(path: Path) -> str:
+    """Hash a file's length, its first and last MiB and 64 samples of 64 KiB between, as hex.
+
+    Files up to 6 MiB are hashed whole. A larger file takes milliseconds whatever its length;
+    a change that keeps the length and misses every sample is not seen, which is why a store keeps
+    `file_digest` and the time of the last change too. Raises OSError.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        digest.update(f"{length}:".encode())
+        file.seek(0)
+        if length <= 2 * _ENDS + _SAMPLES * _SAMPLE:
+            digest.update(file.read())
+            return digest.hexdigest()
+        digest.update(file.read(_ENDS))
+        room = length - 2 * _ENDS - _SAMPLE
+        for sample in range(_SAMPLES):
+            file.seek(_ENDS + room * sample // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE))
+        file.seek(length - _ENDS)
+        digest.update(file.read(_ENDS))
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hash all of a file, as hex: about a second a gigabyte. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

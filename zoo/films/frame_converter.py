@@ -15,12 +15,11 @@ from av.video.frame import VideoFrame
 
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.films import matrices
-from zoo.films.colour import Colour, has_alpha, is_rgb
-from zoo.films.display import Turn, pixel_aspect
+from zoo.films.colour import Colour, decodes, has_alpha, is_rgb, to_rgb
+from zoo.films.film_entry import Fit, Rect
 from zoo.films.filters import UNSTATED, FilterLine, Step
-from zoo.films.geometry import Fit, Placement, Rect, place
-from zoo.films.store import Bars
+from zoo.films.frame_store import Bars
+from zoo.films.geometry import Placement, Turn, pixel_aspect, place
 
 # libswscale's number for the rendering intent that keeps the look of a picture whose range or
 # gamut is wider than the display's, SWS_INTENT_PERCEPTUAL.
@@ -153,7 +152,7 @@ class Picture:
         frame = self._lines[0].pull()
         if frame is None or len(self._lines) == 1:
             return frame
-        decoded = matrices.to_rgb(frame, layout.colour, layout.full_range)
+        decoded = to_rgb(frame, layout.colour, layout.full_range)
         assert frame.pts is not None
         decoded.pts, decoded.time_base = int(frame.pts * (frame.time_base or 1)), _ONE
         self._lines[1].push(decoded)
@@ -188,7 +187,7 @@ class Picture:
             )
         matrix = colour.matrix_for(layout.width, layout.height)
         rare = matrix is None and not is_rgb(pixel_format)
-        if rare and (has_alpha(pixel_format) or not matrices.decodes(colour)):
+        if rare and (has_alpha(pixel_format) or not decodes(colour)):
             clear = " in a film with transparency" if has_alpha(pixel_format) else ""
             raise BadInput(
                 f"{self.name}: its colours are coded with the matrix {colour.matrix}, which "

@@ -1,0 +1,333 @@
+"""Checks of `zoo doctor`: what film-zoo needs from a machine, each reported in lines.
+
+Nothing is fetched, nothing is repaired, and nothing stays behind.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from zoo.base.locks import SUFFIX, CannotLock, try_lock
+from zoo.base.offline import OFFLINE, is_offline
+from zoo.base.text import error_line
+from zoo.base.workspace import Workspace
+
+State = Literal["good", "warning", "problem"]
+"""`warning`: something will be missing or slow; `problem`: something will fail."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it is, and what to do about it."""
+
+    topic: str
+    state: State
+    said: str
+    step: str = ""
+    """The next step; empty where all is well."""
+
+
+def good(topic: str, said: str) -> Finding:
+    """All is well."""
+    return Finding(topic, "good", said)
+
+
+def warning(topic: str, said: str, step: str) -> Finding:
+    """Something will be missing or slow."""
+    return Finding(topic, "warning", said, step)
+
+
+def problem(topic: str, said: str, step: str) -> Finding:
+    """Something will fail."""
+    return Finding(topic, "problem", said, step)
+
+
+LIBRARIES = ("torch", "torchvision", "numpy", "av", "safetensors", "timm", "pydantic")
+LEAST_FREE, FREE = 1e9, 10e9
+"""Bytes. A feature film at 256x144 takes about 19 GB decoded, a short clip some megabytes."""
+
+
+def environment(workspace: Workspace) -> Iterator[Finding]:
+    """film-zoo, Python and the libraries that decide what comes out."""
+    release = importlib.metadata.version("film-zoo")
+    yield good("environment", f"film-zoo {release}, Python {platform.python_version()}")
+    yield good("environment", f"{platform.system()} {platform.release()}, {platform.machine()}")
+    for library in LIBRARIES:
+        try:
+            yield good("environment", f"{library} {importlib.metadata.version(library)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield problem(
+                "environment", f"{library} is not installed", "`pip install --upgrade film-zoo`"
+            )
+
+
+def devices(workspace: Workspace) -> Iterator[Finding]:
+    """The processor, and every GPU after a sum on it."""
+    import torch
+
+    from zoo.base.environment import processor
+
+    yield good("device", f"cpu: {processor()}")
+    if not torch.cuda.is_available():
+        why = "this torch has no CUDA" if torch.version.cuda is None else "no CUDA device is here"
+        yield good("device", f"no GPU: {why}")
+        return
+    for index in range(torch.cuda.device_count()):
+        name = torch.cuda.get_device_name(index)
+        try:
+            right = torch.ones(1000, device=f"cuda:{index}").sum().item() == 1000
+        except RuntimeError as error:
+            said = " ".join(str(error).split())[:200]
+            yield problem("device", f"cuda:{index}: {name}: {said}", "use --device cpu till then")
+            continue
+        if right:
+            memory = torch.cuda.get_device_properties(index).total_memory / 1e9
+            yield good("device", f"cuda:{index}: {name}, {memory:.0f} GB")
+        else:
+            yield problem("device", f"cuda:{index}: {name} cannot add", "use --device cpu")
+
+
+def threads(workspace: Workspace) -> Iterator[Finding]:
+    """Threads that torch will use, beside processors that this process may use."""
+    import torch
+
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    used = torch.get_num_threads()
+    said = f"torch uses {used} on {here} processors"
+    if used > here:
+        yield warning("threads", said, f"set OMP_NUM_THREADS={here}, or --threads {here}")
+    else:
+        yield good("threads", said)
+
+
+def disk(workspace: Workspace) -> Iterator[Finding]:
+    """Free space where films and runs, and where weights are kept."""
+    from zoo.pretrained.resolution import cache_folder
+
+    for what, folder in (("workspace", workspace.root), ("cache", cache_folder())):
+        place = _existing(folder)
+        free = shutil.disk_usage(place).free
+        said = f"{what} {folder}: {free / 1e9:,.1f} GB free"
+        if free < LEAST_FREE:
+            yield problem("disk", said, "make room, or work elsewhere")
+        elif free < FREE:
+            yield warning("disk", said, "make room before a long film is ingested")
+        else:
+            yield good("disk", said)
+
+
+def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
+    """Whether a file can be written and read again where the user stands, and films.toml read."""
+    from zoo.base.errors import BadInput
+    from zoo.films.catalogue import Catalogue
+
+    try:
+        with tempfile.TemporaryFile(dir=workspace.root) as file:
+            file.write(b"film-zoo")
+            file.seek(0)
+            whole = file.read() == b"film-zoo"
+    except OSError as error:
+        step = "work in a folder that may be written to"
+        yield problem("workspace", f"{workspace.root}: {error.strerror}", step)
+    else:
+        if whole:
+            yield good("workspace", f"{workspace.root} can be written to")
+            yield _locks(workspace)
+        else:
+            yield problem("workspace", f"{workspace.root} loses what is written", "work elsewhere")
+    try:
+        films = Catalogue.open(workspace).own
+    except BadInput as error:
+        yield problem("workspace", str(error), f"mend {workspace.catalogue}")
+        return
+    for entry in films.values():
+        for path in entry.files:
+            if not path.exists():
+                step = f"bring it back, or `zoo films remove {entry.name}`"
+                yield warning("workspace", f"film {entry.name}: {path} is not there", step)
+    yield good("workspace", f"films of its own: {len(films)}")
+
+
+def _locks(workspace: Workspace) -> Finding:
+    """Whether processes can keep out of each other's way on the disk of the workspace."""
+    with tempfile.TemporaryDirectory(dir=workspace.root, prefix=".zoo-doctor-") as folder:
+        try:
+            lock = try_lock(Path(folder) / SUFFIX)
+        except CannotLock as error:
+            said = f"{workspace.root} is on a disk without file locks: {error.strerror}"
+            return problem("workspace", said, "mount it with them (docs/cluster.md)")
+        assert lock is not None, "nobody else knows this folder"
+        marker = lock.is_marker
+        lock.release()
+        if marker:
+            said = f"{workspace.root} is on a disk without flock: locks are files"
+            return warning("workspace", said, "mount it with flock (docs/cluster.md)")
+    return good("workspace", f"{workspace.root} has file locks")
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "prores", "mjpeg")
+_QUIET = {"libx265": {"x265-params": "log-level=none"}}
+ENCODERS = {
+    "libx264": "videos are written with it, and it stands in comparisons",
+    "libx265": "it stands in comparisons",
+    "libsvtav1": "it stands in comparisons",
+    "aac": "sound that cannot be copied is written with it",
+}
+_FRAMES, _SIDE = 3, 64
+_MEND = "`pip install --force-reinstall av` brings a whole FFmpeg"
+
+
+def codecs(workspace: Workspace) -> Iterator[Finding]:
+    """Every codec that film-zoo counts on; encoders of pictures are tried on a few frames."""
+    import av
+
+    yield good("codec", f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}")
+    missing = [name for name in DECODERS if not _has(name, "r")]
+    there = [name for name in DECODERS if name not in missing]
+    yield good("codec", f"decodes {', '.join(there)}")
+    if missing:
+        yield warning("codec", f"no decoder for {', '.join(missing)}", _MEND)
+    for name, use in ENCODERS.items():
+        if not _has(name, "w"):
+            state = problem if name == "libx264" else warning
+            yield state("codec", f"no encoder {name}: {use}", _MEND)
+            continue
+        fault = None if name == "aac" else _fault(name)
+        if fault:
+            yield problem("codec", f"{name} fails: {fault}", _MEND)
+        else:
+            yield good("codec", f"encodes with {name}")
+
+
+def _has(name: str, mode: str) -> bool:
+    from av.codec import Codec
+    from av.codec.codec import UnknownCodecError
+
+    try:
+        Codec(name, mode)  # type: ignore[arg-type]
+    except UnknownCodecError:
+        return False
+    return True
+
+
+def _fault(encoder: str) -> str | None:
+    """What goes wrong with a few frames through an encoder and back; None if nothing does."""
+    import os
+
+    import av
+    import numpy as np
+    from av.video.stream import VideoStream
+
+    from zoo.base.environment import usual_priority
+
+    os.environ.setdefault("SVT_LOG", "1")
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format="mp4") as container:
+            stream = container.add_stream(encoder, Fraction(25), options=_QUIET.get(encoder))
+            assert isinstance(stream, VideoStream)
+            stream.width = stream.height = _SIDE
+            stream.pix_fmt = "yuv420p"
+            for number in range(_FRAMES):
+                grey = np.full((_SIDE, _SIDE, 3), 60 * number, np.uint8)
+                frame = av.VideoFrame.from_ndarray(grey, "rgb24").reformat(format="yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                with usual_priority():
+                    container.mux(stream.encode(frame))
+            with usual_priority():
+                container.mux(stream.encode(None))
+        file.seek(0)
+        with av.open(file, "r", format="mp4") as container:
+            back = sum(1 for _ in container.decode(video=0))
+    except (av.FFmpegError, ValueError) as error:
+        return " ".join(str(error).split())[:200]
+    return None if back == _FRAMES else f"{_FRAMES} frames went in and {back} came out"
+
+
+def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
+    """Where each of the weights lies and whether its hash is right."""
+    from zoo.pretrained import WeightsUnavailable, efficientnet_lite0_state
+    from zoo.pretrained.resolution import FETCHED, whereabouts
+
+    for weights in FETCHED:
+        found = whereabouts(weights)
+        for place in found:
+            if place.right:
+                yield good("weights", f"{weights.title}: {place.path}, hash right")
+            else:
+                step = "delete that file; it is never used"
+                yield problem("weights", f"{weights.title}: {place.path}: {place.fault}", step)
+        if not any(place.right for place in found):
+            step = (
+                f"unset {OFFLINE}, or put them there by hand (docs/pretrained.md)"
+                if is_offline()
+                else f"nothing: about {weights.hub_megabytes} MB or less come when first needed"
+            )
+            yield warning("weights", f"{weights.title}: not here yet", step)
+    try:
+        efficientnet_lite0_state()
+    except WeightsUnavailable as error:
+        yield problem("weights", f"EfficientNet-Lite0: {error}", "install film-zoo again")
+    else:
+        yield good("weights", "EfficientNet-Lite0: in its package, hash right")
+
+
+def plugins(workspace: Workspace) -> Iterator[Finding]:
+    """Every installed plugin: what it adds, or why it could not."""
+    from zoo.plugins.entry_points import BUILT_IN, LIMIT
+    from zoo.plugins.registry import registry
+    from zoo.report.plugin_sections import section_registry
+
+    found = (*registry().plugins, *section_registry().plugins)
+    built_in = [p for p in found if p.package == BUILT_IN and not p.errors and not p.left_out]
+    yield good("plugin", f"{len(built_in)} of film-zoo itself")
+    for plugin in found:
+        named = f"{plugin.name}, from {plugin.origin}"
+        if plugin.left_out:
+            yield warning("plugin", f"{named}: left out", f"add it to {LIMIT}, or unset that")
+        for error in plugin.errors:
+            mend = f"`pip install --upgrade {plugin.package}`"
+            if plugin.folder:
+                mend = f"mend it in {plugin.folder}"
+            step = f"{mend}, or leave it out by {LIMIT}"
+            yield problem("plugin", f"{named}: {error}", step)
+        if plugin.adds and plugin.package != BUILT_IN:
+            names = [name for hook in plugin.adds.values() for name in hook]
+            yield good("plugin", f"{named}: adds {', '.join(names)}")
+
+
+Check = Callable[[Workspace], Iterator[Finding]]
+
+CHECKS: dict[str, Check] = {
+    "environment": environment,
+    "device": devices,
+    "threads": threads,
+    "codec": codecs,
+    "weights": pretrained_weights,
+    "plugin": plugins,
+    "disk": disk,
+    "workspace": workspace_is_writable,
+}
+
+
+def examine(workspace: Workspace) -> Iterator[Finding]:
+    """Look at everything; a check that fails itself is a problem and costs no other."""
+    for topic, check in CHECKS.items():
+        try:
+            yield from check(workspace)
+        except Exception as error:
+            yield problem(topic, f"could not be looked at: {error_line(error)}", "mend that first")
