@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.evaluation.watch import BATCH, Judges, score_drawn
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -51,7 +51,7 @@ def test_all_default_metrics_against_lpips_alone(
     if not lpips:
         pytest.skip(judges.unavailable["lpips"])
     generator = np.random.default_rng(0)
-    film = film_of(generator.integers(0, 256, (2 * BATCH, 144, 256, 3), dtype=np.uint8))
+    film = film_from_frames(generator.integers(0, 256, (2 * BATCH, 144, 256, 3), dtype=np.uint8))
     drawn = torch.rand(2, BATCH, 3, 144, 256, generator=torch.Generator().manual_seed(0))
     # As a decoder in the usual layout gives them.
     drawn = (drawn * 255).round().div(255).to(DEVICE)

@@ -13,7 +13,7 @@ import zoo
 from zoo import Batch, FrameSize, Step
 from zoo.conformance.fixtures import scene, scene_as_film
 from zoo.evaluation.watch import film_batch
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
 from zoo.plugins.registry import registry
@@ -116,7 +116,9 @@ def test_warped_frames_teach_the_components_of_what_the_film_does_not_show() -> 
 def test_errors_are_measured_against_those_of_the_linear_picture() -> None:
     frames = scene(48, SIZE)
     films = [
-        film_of((contrast * 255 * frames).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
+        film_from_frames(
+            (contrast * 255 * frames).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+        )
         for contrast in (1.0, 0.25)
     ]
     linear = [WarpedComponents(SIZE, 6, 0.0) for _ in films]
@@ -187,7 +189,7 @@ def test_a_coarse_picture_has_no_more_components_than_values() -> None:
 
 def test_a_film_of_one_colour_takes_no_levels_at_all() -> None:
     frames = torch.full((20, 3, SIZE.height, SIZE.width), 0.4)
-    film = film_of((frames * 255).byte().permute(0, 2, 3, 1).contiguous().numpy())
+    film = film_from_frames((frames * 255).byte().permute(0, 2, 3, 1).contiguous().numpy())
     model = build(search=0).eval()
     assert isinstance(model, Best)
     model.prepare(TrainingFrames(film))

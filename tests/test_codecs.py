@@ -24,7 +24,7 @@ from zoo.cli.options import read_sweep
 from zoo.compare.known import config_of
 from zoo.compare.plan import check_options, plan, variants
 from zoo.evaluation.coding import coding_config, ensure_coded
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 
@@ -43,14 +43,14 @@ def moving(frames: int = 24, width: int = 96, height: int = 54) -> Film:
     """Noise that slides sideways by two pixels a frame, over a brightness that rises."""
     noise = np.random.default_rng(0).integers(0, 160, (height, width + 2 * frames, 3))
     shown = [noise[:, 2 * i : 2 * i + width] + 2 * i for i in range(frames)]
-    return film_of(np.stack(shown).astype(np.uint8), name="moving")
+    return film_from_frames(np.stack(shown).astype(np.uint8), name="moving")
 
 
 def bars(width: int, height: int) -> Film:
     frame = np.zeros((height, width, 3), np.uint8)
     for number, colour in enumerate(COLOURS):
         frame[:, number * width // 8 : (number + 1) * width // 8] = colour
-    return film_of(np.stack([frame] * 8), name="bars")
+    return film_from_frames(np.stack([frame] * 8), name="bars")
 
 
 def terms(bytes_per_frame: float) -> CodingTerms:
@@ -114,7 +114,7 @@ def test_what_cannot_be_reached_is_said(codec: type[VideoCodec]) -> None:
         least.note
         == f"{len(least.stream) / 24:.1f} bytes a frame is the least {codec.name} gives here"
     )
-    still = film_of(np.zeros((12, 54, 96, 3), np.uint8))
+    still = film_from_frames(np.zeros((12, 54, 96, 3), np.uint8))
     most = codec(still.size).code(still, terms(5000))
     assert "is the most" in most.note
     assert len(most.stream) < 5000 * 12
@@ -289,7 +289,7 @@ def cells(models: str, *words: str, seeds: int = 1) -> list[tuple[str, dict[str,
     sweep = variants(chosen, None, seeds, several)
     named = registry().choose(models)
     check_options(named, sweep)
-    film = film_of(np.zeros((4, 54, 96, 3), np.uint8))
+    film = film_from_frames(np.zeros((4, 54, 96, 3), np.uint8))
     return [
         (cell.architecture.name, config_of(cell).options, config_of(cell).seed)
         for cell in plan([film], named, sweep)

@@ -8,7 +8,7 @@ import torch
 from zoo_plugins.references import pca
 from zoo_plugins.references.pca import PrincipalComponents
 
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build
 
@@ -19,7 +19,7 @@ def film() -> Film:
     patterns = rng.normal(size=(8, 32 * 32 * 3)) * 0.7 ** np.arange(8)[:, None]
     frames = 128 + 12 * rng.normal(size=(200, 8)) @ patterns + rng.normal(size=(200, 32 * 32 * 3))
     shaped = frames.clip(0, 255).round().astype(np.uint8).reshape(-1, 32, 32, 3)
-    return film_of(shaped, holdout=0)
+    return film_from_frames(shaped, holdout=0)
 
 
 def fitted(of: Film, latent: int = 6) -> PrincipalComponents:

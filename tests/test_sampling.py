@@ -16,7 +16,7 @@ from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.probes import batch_dependence
 from zoo.evaluation.rate import rate_points
 from zoo.evaluation.watch import draw_frames, encode_film, samples_of
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.training.feed import FrameFeed
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def film(lengths: list[int], holdout: float = 0.0) -> Film:
     numbers = np.arange(sum(lengths), dtype=np.uint8)
     frames = np.broadcast_to(numbers[:, None, None, None], (len(numbers), 32, 32, 3)).copy()
     frames[..., 1] = 200 - frames[..., 1]
-    return film_of(frames, cuts=np.cumsum(lengths)[:-1].tolist(), holdout=holdout)
+    return film_from_frames(frames, cuts=np.cumsum(lengths)[:-1].tolist(), holdout=holdout)
 
 
 class Stored(zoo.Autoencoder):

@@ -324,7 +324,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def examine(workspace: Workspace) -> Iterator[Finding]:
+def run_checks(workspace: Workspace) -> Iterator[Finding]:
     """Look at everything; a check that fails itself is a problem and costs no other."""
     for topic, check in CHECKS.items():
         try:

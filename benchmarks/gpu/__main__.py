@@ -95,14 +95,14 @@ def _words(text: str, known: list[str], what: str) -> list[str]:
 
 def _films(folder: Path) -> list[Path]:
     """The films of a folder that can be opened; raises BadInput where there are none."""
-    from zoo.films.video_file import Source
+    from zoo.films.video_file import VideoFile
 
     if not folder.is_dir():
         raise BadInput(f"--films takes a folder of films; {folder} is none")
     found = []
     for path in sorted(p.resolve() for p in folder.iterdir() if p.suffix.lower() in VIDEOS):
         try:
-            with Source.open(path, threads=1):
+            with VideoFile.open(path, threads=1):
                 found.append(path)
         except BadInput as error:
             _say(f"left out: {error}")

@@ -77,7 +77,7 @@ def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
             size=str(film.size),
             latent=chosen.latent,
             film_frames=len(film),
-            film_seconds=(float(film.time_codes[0]), float(film.times.ends)),
+            film_seconds=(float(film.frame_seconds[0]), float(film.times.ends)),
             batch=config.batch,
             precision=config.precision,
             steps=run.training.steps,
@@ -136,7 +136,7 @@ def draw_strip(path: Path, film: Film, trained: TrainedModel) -> None:
 
 def write_video(path: Path, entry: FilmEntry, film: Film, trained: TrainedModel) -> None:
     """Write some seconds from the middle, original beside reconstruction, small enough."""
-    begin, end = float(film.time_codes[0]), float(film.times.ends)
+    begin, end = float(film.frame_seconds[0]), float(film.times.ends)
     middle = (begin + end) / 2
     span = film_range(
         entry,

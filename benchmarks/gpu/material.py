@@ -15,7 +15,7 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 from zoo.plugins.registry import registry
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.training.jobs import Settings, load_model
@@ -57,7 +57,7 @@ def duration(entry: FilmEntry) -> float:
     """Seconds of a film's files, as they state them; 0 where they state none."""
     total = 0.0
     for path in entry.files:
-        with Source.open(path, threads=1) as source:
+        with VideoFile.open(path, threads=1) as source:
             total += source.duration or 0.0
     return total
 

@@ -27,7 +27,7 @@ from zoo.evaluation.timing import waiter
 from zoo.evaluation.watch import Judges, batches, film_batch
 from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 
 DECODERS = ("cuda",)
 """Device types that are tried beside the processor."""
@@ -65,7 +65,7 @@ def _ingest(here: Here, entry: FilmEntry, decoder: str | None) -> Work:
             known = ", ".join(hwdevices_available()) or "none"
             raise Unavailable(f"the installed FFmpeg decodes on no {decoder}; it has: {known}")
         size = settings(here, "film").size
-        with Source.open(entry.files[0], decoder) as source:
+        with VideoFile.open(entry.files[0], decoder) as source:
             stream = source.stream
             described = f"{stream.codec.name}, {stream.width}x{stream.height}"
         place = Workspace(here.work / f"ingest-{decoder}")

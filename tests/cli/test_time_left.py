@@ -7,14 +7,15 @@ import pytest
 
 from zoo.cli.comparison_display import TimeLeft
 from zoo.compare.plan import plan, variants
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 
 
 def test_a_waiting_cell_lasts_as_long_as_those_of_its_model() -> None:
     films = [
-        film_of(np.zeros((40, 8, 12, 3), np.uint8), name=name, holdout=0) for name in ("a", "b")
+        film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name=name, holdout=0)
+        for name in ("a", "b")
     ]
     models = [registry().models[name] for name in ("ae", "vae")]
     cells = [
@@ -48,7 +49,7 @@ def test_a_waiting_cell_lasts_as_long_as_those_of_its_model() -> None:
 
 
 def test_cells_that_are_run_at_once_share_the_time() -> None:
-    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
     model = registry().models["ae"]
     sweep = variants(Settings.choose("quick"), None, 5)
     cells = [c for c in plan([film], [model], sweep) if c.architecture is model]

@@ -16,13 +16,13 @@ from zoo.compare.earlier import refuse_another
 from zoo.compare.failure import failed_record
 from zoo.compare.known import config_of
 from zoo.compare.plan import plan, variants
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 
 
 def film(name: str, level: int = 0) -> Film:
-    return film_of(np.full((40, 32, 32, 3), level, np.uint8), name=name, holdout=0)
+    return film_from_frames(np.full((40, 32, 32, 3), level, np.uint8), name=name, holdout=0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep
 from zoo.compare.known import config_of
 from zoo.compare.plan import Cell, latent_bytes, plan, those_that_fit, variants
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
 
@@ -59,7 +59,7 @@ def test_words_with_several_values() -> None:
 
 
 def test_references_stand_once_for_options_that_they_do_not_have() -> None:
-    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
     sweep = variants(QUICK, "4,8", 2, {"width": ["8", "12"]})
     cells = plan([film], [registry().models["ae"]], sweep)
     counts = {}
@@ -117,7 +117,7 @@ def test_codecs_are_run_at_every_size_that_the_models_latents_have(
 ) -> None:
     chosen = [registry().models.get(model, model) for model in models]
     assert latent_bytes(chosen, variants(QUICK, latents, 1)) == expected
-    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
     cells = plan([film], chosen, variants(QUICK, latents, 2))
     coded = [cell for cell in cells if cell.architecture.name == "x264"]
     assert [coding_bytes(cell) for cell in coded] == expected
@@ -128,7 +128,7 @@ def coding_bytes(cell: Cell) -> int:
 
 
 def test_what_is_not_trained_takes_no_gpu() -> None:
-    film = film_of(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
     settings = replace(QUICK, device=torch.device("cuda", 0), precision="bf16-mixed")
     cells = plan([film], [registry().models["ae"]], [settings])
     assert {cell.architecture.name for cell in cells if cell.gpu} == {"ae"}

@@ -24,7 +24,7 @@ from zoo.evaluation.watch import (
     samples_of,
     score_drawn,
 )
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.matching.pdq import pdq
 
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ class MeanError(Metric):
 def a_film(frames: int = 90, cuts: tuple[int, ...] = (40, 70)) -> Film:
     noise = np.random.default_rng(0).integers(0, 255, (frames, 2, 3, 3))
     enlarged = noise.repeat(4, 1).repeat(4, 2).astype(np.uint8)
-    return film_of(enlarged, cuts=cuts, holdout=0.2)
+    return film_from_frames(enlarged, cuts=cuts, holdout=0.2)
 
 
 def model(skew: float = 0.0) -> Thumbnail:
@@ -100,7 +100,7 @@ def test_a_still_shot_that_has_become_one_picture_shows() -> None:
     # The first of four shots hardly moves; its reconstruction does not move at all.
     frames = np.random.default_rng(1).integers(0, 255, (80, 8, 12, 3)).astype(np.uint8)
     frames[:20] = 100 + frames[:20] // 64
-    film = film_of(frames, cuts=[20, 40, 60], holdout=0)
+    film = film_from_frames(frames, cuts=[20, 40, 60], holdout=0)
 
     def frozen(batch: Tensor, indices: slice) -> Tensor:
         batch = batch.clone()
@@ -117,7 +117,7 @@ def test_a_still_shot_that_has_become_one_picture_shows() -> None:
 
 
 def test_a_film_in_which_nothing_ever_moves_has_no_spread() -> None:
-    film = film_of(np.full((40, 8, 12, 3), 7, np.uint8), cuts=[20], holdout=0)
+    film = film_from_frames(np.full((40, 8, 12, 3), 7, np.uint8), cuts=[20], holdout=0)
     spread = ShotSpread(film, CPU)
     pass_by(film, lambda frames, _: frames, spread)
     assert spread.collapse(only_still=False) is None

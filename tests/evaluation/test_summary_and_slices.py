@@ -8,7 +8,7 @@ import pytest
 from zoo.base.records import Summary
 from zoo.evaluation.summary import _interval, parts_of, summarise
 from zoo.evaluation.traits import slices, traits_of
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 
 
 def still_frames(levels: list[int]) -> np.ndarray:
@@ -17,7 +17,7 @@ def still_frames(levels: list[int]) -> np.ndarray:
 
 
 def test_parts_of_another_film_are_all_other() -> None:
-    film = film_of(still_frames([10] * 60), name="a", cuts=[20, 40], holdout=0.3)
+    film = film_from_frames(still_frames([10] * 60), name="a", cuts=[20, 40], holdout=0.3)
     own = parts_of(film, "a")
     assert set(own) == {"seen", "held_out"}
     assert not set(own["seen"]) & set(own["held_out"])
@@ -25,7 +25,7 @@ def test_parts_of_another_film_are_all_other() -> None:
 
 
 def test_a_summary_is_of_the_frames_that_have_a_value() -> None:
-    film = film_of(still_frames([10] * 40), cuts=[20], holdout=0)
+    film = film_from_frames(still_frames([10] * 40), cuts=[20], holdout=0)
     values = np.arange(40.0)
     values[[0, 20]] = np.nan
     summary = summarise(values, np.arange(30), film)
@@ -39,7 +39,7 @@ def test_a_summary_is_of_the_frames_that_have_a_value() -> None:
 
 def test_the_interval_is_of_shots_and_not_of_frames() -> None:
     # Ten shots, each of one value: frames say nothing that their shot does not.
-    film = film_of(still_frames([10] * 500), cuts=list(range(50, 500, 50)), holdout=0)
+    film = film_from_frames(still_frames([10] * 500), cuts=list(range(50, 500, 50)), holdout=0)
     by_shot = np.repeat(np.arange(10.0), 50)
     summary = summarise(by_shot, np.arange(500), film)
     assert summary is not None and summary.interval is not None
@@ -50,13 +50,13 @@ def test_the_interval_is_of_shots_and_not_of_frames() -> None:
     assert low == pytest.approx(4.5 - 2.262 * 3.028 / 10**0.5, abs=0.01)
     assert high == pytest.approx(4.5 + 2.262 * 3.028 / 10**0.5, abs=0.01)
     assert summary.shots == 10 and summary.sound_interval == summary.interval
-    one_shot = film_of(still_frames([10] * 500), holdout=0)
+    one_shot = film_from_frames(still_frames([10] * 500), holdout=0)
     alone = summarise(by_shot, np.arange(500), one_shot)
     assert alone is not None and alone.interval is None
 
 
 def test_a_ratio_has_a_geometric_mean() -> None:
-    film = film_of(still_frames([10] * 40), cuts=list(range(5, 40, 5)), holdout=0)
+    film = film_from_frames(still_frames([10] * 40), cuts=list(range(5, 40, 5)), holdout=0)
     values = np.repeat([0.25, 4.0], 20)
     summary = summarise(values, np.arange(40), film, ratio=True)
     assert summary is not None and summary.mean == pytest.approx(1)
@@ -74,7 +74,7 @@ def test_a_ratio_has_a_geometric_mean() -> None:
 def test_traits_of_known_frames() -> None:
     frames = np.array(still_frames([0, 0, 100, 100, 30, 30]))
     frames[3, :, ::2] = 200  # Half the columns white, half grey.
-    film = film_of(frames, cuts=[4], fps=2.0, holdout=0)
+    film = film_from_frames(frames, cuts=[4], fps=2.0, holdout=0)
     traits = traits_of(film)
     assert traits["brightness"] == pytest.approx([0, 0, 100, 150, 30, 30], abs=1e-3)
     assert traits["contrast"] == pytest.approx([0, 0, 0, 50, 0, 0], abs=1e-3)
@@ -86,7 +86,7 @@ def test_traits_of_known_frames() -> None:
 
 def test_traits_do_not_depend_on_where_chunks_end() -> None:
     frames = np.random.default_rng(0).integers(0, 255, (130, 8, 12, 3)).astype(np.uint8)
-    traits = traits_of(film_of(frames, holdout=0))
+    traits = traits_of(film_from_frames(frames, holdout=0))
     luma = frames.astype(np.float64) @ [0.2126, 0.7152, 0.0722]
     wanted = np.sqrt(np.square(np.diff(luma, axis=0)).mean(axis=(1, 2)))
     np.testing.assert_allclose(traits["motion"][1:], wanted, rtol=1e-4)
@@ -116,7 +116,9 @@ def test_a_trait_that_is_the_same_everywhere_or_unknown_gives_no_slices() -> Non
 
 @pytest.mark.parametrize("shots", [2, 3, 7])
 def test_few_shots_have_no_interval(shots: int) -> None:
-    film = film_of(still_frames([10] * 10 * shots), cuts=range(10, 10 * shots, 10), holdout=0)
+    film = film_from_frames(
+        still_frames([10] * 10 * shots), cuts=range(10, 10 * shots, 10), holdout=0
+    )
     summary = summarise(np.arange(10.0 * shots), np.arange(10 * shots), film)
     assert summary is not None
     assert (summary.shots, summary.interval, summary.sound_interval) == (shots, None, None)

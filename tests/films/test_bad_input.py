@@ -130,7 +130,7 @@ def test_a_truncated_film_is_kept_as_far_as_it_goes_and_says_so(tmp_path: Path) 
     cut.write_bytes(data[: len(data) * 6 // 10])
     film = opened(cut, tmp_path)
     assert 20 < len(film) < 80
-    assert "cut.mp4 ends at" in film.store.manifest.damage.told
+    assert "cut.mp4 ends at" in film.store.manifest.damage.summary
 
 
 def test_a_truncated_film_without_its_index_is_refused(tmp_path: Path, clip: Path) -> None:
@@ -152,8 +152,8 @@ def test_damaged_packets_are_decoded_around_and_counted(tmp_path: Path, clip: Pa
     film = opened(broken, tmp_path)
     assert 45 <= len(film) < 60
     assert film.store.manifest.damage.packets >= 1
-    assert "could not be decoded" in film.store.manifest.damage.told
-    assert np.diff(film.time_codes).min() > 0
+    assert "could not be decoded" in film.store.manifest.damage.summary
+    assert np.diff(film.frame_seconds).min() > 0
 
 
 def test_a_second_file_that_is_no_film_spoils_nothing(tmp_path: Path, clip: Path) -> None:
@@ -196,8 +196,8 @@ def _survives(tmp_path: Path, data: bytes, seed: int) -> bool:
         stores = tmp_path / str(seed) / "workspace" / ".zoo"
         assert not [p for p in stores.rglob("*") if p.is_file() and p.suffix != ".lock"]
         return False
-    assert len(film) == len(film.time_codes) >= 2
-    assert np.diff(film.time_codes).min() > 0
+    assert len(film) == len(film.frame_seconds) >= 2
+    assert np.diff(film.frame_seconds).min() > 0
     assert film.frames[len(film) - 1].shape == (3, 32, 32)
     return True
 

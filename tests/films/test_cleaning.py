@@ -17,7 +17,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.locks import Held
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.cleanup import Stored, check_unused, find_stored, forget
+from zoo.films.cleanup import StoredFrames, check_not_in_use, find_stored_frames, remove_stores
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
@@ -37,7 +37,7 @@ ingestion._PROGRESS_SECONDS = 0.0
 film = opened(Path(sys.argv[1]), Path(sys.argv[2]), progress=wait)
 print("ready", flush=True)
 sys.stdin.readline()
-assert film.frames[59].any() and film.time_codes.size == 60
+assert film.frames[59].any() and film.frame_seconds.size == 60
 """
 
 
@@ -84,17 +84,17 @@ def user(request: pytest.FixtureRequest, tmp_path: Path, catalogue: Catalogue) -
         assert process.returncode == 0, "it finds its frames"
 
 
-def unneeded(found: list[Stored]) -> list[str | None]:
+def unneeded(found: list[StoredFrames]) -> list[str | None]:
     return [one.unneeded for one in found]
 
 
 @pytest.mark.parametrize("user", ["uses", "makes"], indirect=True)
 def test_frames_stay_while_a_process_uses_or_makes_them(user: str, catalogue: Catalogue) -> None:
     workspace = catalogue.workspace
-    for attempt in (check_unused, forget):
+    for attempt in (check_not_in_use, remove_stores):
         with pytest.raises(Held, match="the frame store of film is in use by"):
             attempt("film", workspace)
-    for one in find_stored(catalogue):
+    for one in find_stored_frames(catalogue):
         with pytest.raises(Held):
             one.remove()
 
@@ -103,20 +103,20 @@ def test_frames_can_go_once_nobody_uses_them(tmp_path: Path, catalogue: Catalogu
     process = using(tmp_path, "uses")
     process.kill()
     process.communicate(timeout=30)
-    assert forget("film", catalogue.workspace) > 60 * 64 * 36 * 3
+    assert remove_stores("film", catalogue.workspace) > 60 * 64 * 36 * 3
     assert not (catalogue.workspace.stores / "film").exists()
     film = ingested(catalogue)
     with pytest.raises(Held):
-        forget("film", catalogue.workspace)
+        remove_stores("film", catalogue.workspace)
     del film
-    forget("film", catalogue.workspace)
+    remove_stores("film", catalogue.workspace)
     assert not (catalogue.workspace.stores / "film").exists()
 
 
 def test_frames_of_the_film_as_it_is_are_needed(catalogue: Catalogue) -> None:
     for size in ("64x36", "32x32"):
         ingested(catalogue, size)
-    found = find_stored(catalogue)
+    found = find_stored_frames(catalogue)
     assert unneeded(found) == [None] * 2
     assert sum(one.bytes for one in found) > 60 * 64 * 36 * 3
 
@@ -125,21 +125,21 @@ def test_frames_of_older_contents_are_not(clip: Path, tmp_path: Path, catalogue:
     ingested(catalogue)
     encode(tmp_path / "own.mp4", drifting(96, 54, 60, seed=4))
     ingested(catalogue)
-    assert sorted(str(why) for why in unneeded(find_stored(catalogue))) == [
+    assert sorted(str(why) for why in unneeded(find_stored_frames(catalogue))) == [
         "None",
         "the film's files or settings have changed",
     ]
     (tmp_path / "own.mp4").unlink()
-    assert unneeded(find_stored(catalogue)) == [None, None], "the disk may be unplugged"
+    assert unneeded(find_stored_frames(catalogue)) == [None, None], "the disk may be unplugged"
 
 
 def test_frames_of_a_film_named_by_its_path_are_listed(clip: Path, catalogue: Catalogue) -> None:
     entry = FilmEntry(name="by-path", files=(clip,))
     open_film(entry, FrameSize.parse("64x36"), catalogue.workspace)
-    (one,) = find_stored(catalogue, ["by-path"])
+    (one,) = find_stored_frames(catalogue, ["by-path"])
     assert one.unneeded == "no film of the catalogue has this name"
     one.remove()
-    assert find_stored(catalogue) == []
+    assert find_stored_frames(catalogue) == []
 
 
 @pytest.mark.parametrize("earlier", [False, True])
@@ -152,13 +152,13 @@ def test_what_a_killed_ingest_left_is_found_whatever_is_opened_next(
         (place / ".0123456789abcdef.x7" / "frames.rgb").write_bytes(bytes(1000))
     else:
         process = using(tmp_path, "makes")
-        assert find_stored(catalogue) == []
+        assert find_stored_frames(catalogue) == []
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
-    (left,) = find_stored(catalogue)
+    (left,) = find_stored_frames(catalogue)
     assert left.unneeded == "its ingest was killed" and left.bytes >= 1000
     left.remove()
-    assert find_stored(catalogue) == [] and not list(place.glob(".[!.]*"))
+    assert find_stored_frames(catalogue) == [] and not list(place.glob(".[!.]*"))
 
 
 def test_another_size_sweeps_what_a_killed_ingest_left(
@@ -168,7 +168,7 @@ def test_another_size_sweeps_what_a_killed_ingest_left(
     process.kill()
     process.communicate(timeout=30)
     opened(tmp_path / "own.mp4", tmp_path, "32x32")
-    assert [one.what for one in find_stored(catalogue)] == ["60 frames at 32x32"]
+    assert [one.what for one in find_stored_frames(catalogue)] == ["60 frames at 32x32"]
 
 
 def test_the_verb_lists_asks_and_frees(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -193,13 +193,13 @@ def test_the_verb_lists_asks_and_frees(tmp_path: Path, catalogue: Catalogue) -> 
     assert "delete   417 kB  film: 60 frames at 64x36; the film's files or settings" in lines
     assert "keep     187 kB  film: 60 frames at 32x32; needed" in lines
     assert "417 kB can be freed" in lines
-    assert len(find_stored(catalogue)) == 2
+    assert len(find_stored_frames(catalogue)) == 2
     code, lines = said()
     assert code == 2 and "--yes deletes without asking" in lines
-    assert len(find_stored(catalogue)) == 2
+    assert len(find_stored_frames(catalogue)) == 2
     assert said("--yes")[0] == 0
-    assert [one.what for one in find_stored(catalogue)] == ["60 frames at 32x32"]
+    assert [one.what for one in find_stored_frames(catalogue)] == ["60 frames at 32x32"]
     code, lines = said("nothing")
     assert code == 2 and "no frames of a film 'nothing' are kept here; there are: film" in lines
     assert said("film", "--all", "--yes")[0] == 0
-    assert find_stored(catalogue) == []
+    assert find_stored_frames(catalogue) == []

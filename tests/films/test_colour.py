@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.films.making import encode, opened, planar, rgb, texture
 from zoo.base.errors import BadInput, ZooError
-from zoo.films.colour import Colour, to_rgb
+from zoo.films.colour import Colour, matrix_to_rgb
 from zoo.films.film import Film
 from zoo.films.film_entry import Rect
-from zoo.films.frame_converter import Picture
+from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import Part
 from zoo.films.geometry import Placement
 
@@ -133,7 +133,7 @@ def test_ictcp_is_decoded(transfer: int) -> None:
         ictcp = np.array([[2048, 2048, 0], [3625, -7465, 3840], [9500, -9212, -288]]) / 4096
     frame = stripes(ictcp @ coded, bits=16)
     frame.colorspace, frame.color_primaries, frame.color_trc = 14, 9, transfer
-    decoded = to_rgb(frame, Colour.of(frame), full_range=False)
+    decoded = matrix_to_rgb(frame, Colour.of(frame), full_range=False)
     assert decoded.format.name == "gbrp16le"
     rgb16 = decoded.to_ndarray()[24, 16::32].T / 65535
     assert np.abs(rgb16 - signals).max() < 0.005
@@ -354,7 +354,7 @@ def test_what_libavfilter_refuses_is_told_with_the_film_s_name(
 ) -> None:
     clip = encode(tmp_path / "clip.mkv", [rgb(64, 36, (9, 9, 9))] * 3, codec="ffv1")
     whole = Placement(Rect(0, 0, 9999, 9999), (64, 36), 0, 0)
-    monkeypatch.setattr(Picture, "placement", lambda self, layout: whole)
+    monkeypatch.setattr(FrameConverter, "placement", lambda self, layout: whole)
     with pytest.raises(BadInput, match=r"clip\.mkv: frames of the kind yuv420p at 64x36"):
         opened(clip, tmp_path)
 
@@ -363,7 +363,7 @@ def test_a_frame_of_another_size_is_never_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = encode(tmp_path / "clip.mkv", [rgb(64, 36, (9, 9, 9))] * 3, codec="ffv1")
-    monkeypatch.setattr(Picture, "_placed", lambda self, layout, placement: [])
+    monkeypatch.setattr(FrameConverter, "_placed", lambda self, layout, placement: [])
     with pytest.raises(ZooError, match=r"clip\.mkv: a finished frame has 64x18"):
         opened(clip, tmp_path, "64x64", fit="pad", crop="64x18+0+0")
     assert not list((tmp_path / "workspace").rglob("frames.rgb"))

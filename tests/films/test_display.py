@@ -13,8 +13,8 @@ import pytest
 from tests.films.making import Pixels, drifting, encode, opened, rgb
 from zoo.films.film import Film
 from zoo.films.frame_store import Bars
-from zoo.films.geometry import Shown
-from zoo.films.video_file import Source
+from zoo.films.geometry import ContainerGeometry
+from zoo.films.video_file import VideoFile
 
 ONE = 1 << 16
 
@@ -173,7 +173,7 @@ def test_what_the_header_cuts_off_is_not_shown(tmp_path: Path, kind: str, cut: B
     assert part.cropping == cut
     assert f"{part.width}x{part.height}" == size
     assert film.frames[:].max() < 180
-    assert film.time_codes[:] == pytest.approx(np.arange(10) / 25, abs=0.002)
+    assert film.frame_seconds[:] == pytest.approx(np.arange(10) / 25, abs=0.002)
     # A crop by hand counts from what is left.
     film = opened(clip, tmp_path / "hand", "40x40", crop="40x40+0+0")
     whole = film.frames[0].transpose(1, 2, 0).astype(int)
@@ -183,9 +183,9 @@ def test_what_the_header_cuts_off_is_not_shown(tmp_path: Path, kind: str, cut: B
 
 def test_an_ordinary_file_is_not_cropped(tmp_path: Path) -> None:
     clip = encode(tmp_path / "clip.mp4", marked())
-    with Source.open(clip) as source:
+    with VideoFile.open(clip) as source:
         frame = next(source.container.decode(source.stream))
-        assert Shown(source).of(frame) is frame
+        assert ContainerGeometry(source).of(frame) is frame
 
 
 def test_nobody_listens_to_the_log_while_a_file_is_decoded(
@@ -194,11 +194,11 @@ def test_nobody_listens_to_the_log_while_a_file_is_decoded(
     """A decoder's thread that logs into Python while the decoder is freed waits for ever."""
     clip = encode(tmp_path / "clip.mp4", marked())
     changed: list[object] = []
-    with Source.open(clip) as source:
+    with VideoFile.open(clip) as source:
         assert av.logging.get_level() is None
         monkeypatch.setattr(av.logging, "set_level", changed.append)
         next(source.container.decode(source.stream))
-        Shown(source)
+        ContainerGeometry(source)
     assert not changed
     opened(clip, tmp_path / "again", "96x64")
     assert {*changed[::2]} == {av.logging.INFO} and {*changed[1::2]} == {None}, (

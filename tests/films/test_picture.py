@@ -177,7 +177,7 @@ def test_interlaced_film_is_deinterlaced(tmp_path: Path) -> None:
     left = opened(plain, tmp_path / "b", "320x180", crop="none")
     assert film.store.manifest.parts[0].interlaced
     assert len(film) == len(left) == 12
-    assert np.diff(film.time_codes) == pytest.approx(0.04)
+    assert np.diff(film.frame_seconds) == pytest.approx(0.04)
     assert combing(film.frames[6]) < combing(left.frames[6]) / 3
 
 

@@ -49,7 +49,7 @@ def test_frames_times_and_manifest_agree(clip: Path, tmp_path: Path) -> None:
     assert film.frames.shape == (60, 3, 36, 64)
     assert np.array_equal(film.frames[7], film.store.array[7].transpose(2, 0, 1))
     assert not film.store.array.flags.writeable
-    assert film.time_codes == pytest.approx(np.arange(60) / 25)
+    assert film.frame_seconds == pytest.approx(np.arange(60) / 25)
     assert film.store.bytes == (film.store.folder / "frames.rgb").stat().st_size
     assert str(film.store.folder).startswith(
         str(tmp_path / "workspace" / ".zoo" / "films" / "film")
@@ -106,7 +106,7 @@ def test_a_large_file_is_known_by_samples(tmp_path: Path) -> None:
 
 def test_a_film_travels_to_another_process_without_its_frames(clip: Path, tmp_path: Path) -> None:
     film = opened(clip, tmp_path)
-    assert film.frames.size and film.time_codes.size
+    assert film.frames.size and film.frame_seconds.size
     packed = pickle.dumps(film)
     assert len(packed) < 20_000
     assert np.array_equal(pickle.loads(packed).frames[5], film.frames[5])  # noqa: S301
@@ -237,7 +237,7 @@ def test_a_damaged_store_is_made_again(
     damage(path)
     again = opened(clip, tmp_path)
     assert np.array_equal(again.frames, frames)
-    assert again.time_codes.size == again.store.scores.size == 60
+    assert again.frame_seconds.size == again.store.scores.size == 60
     assert len(files_left(tmp_path)) == 4
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.films.making import drifting, encode, opened, rgb, texture, video_frame
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
@@ -87,15 +87,15 @@ def test_parts_cut_at_any_byte_are_decoded_as_one_stream(
     expected = opened(whole, tmp_path / "whole")
     film = opened(cut(whole, at), tmp_path / "parts")
     assert len(film) == len(expected) == 100
-    assert film.time_codes == pytest.approx(expected.time_codes)
+    assert film.frame_seconds == pytest.approx(expected.frame_seconds)
     assert np.array_equal(film.frames[:], expected.frames[:])
-    assert film.store.manifest.damage.told == ""
+    assert film.store.manifest.damage.summary == ""
     parts = film.store.manifest.parts
     assert len(parts) == len(at) + 1 and sum(part.frames for part in parts) == 100
     if name.endswith(("ts", "mpg")):
         # Sound is sought by where each part begins on the film's time line.
-        whole_clock = Source.open(whole).clock_start
-        begins = [Source.open(path).clock_start - whole_clock for path in cut(whole, at)]
+        whole_clock = VideoFile.open(whole).clock_start
+        begins = [VideoFile.open(path).clock_start - whole_clock for path in cut(whole, at)]
         assert [part.starts for part in parts] == pytest.approx(begins, abs=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_frames_before_the_first_key_frame_are_counted(tmp_path: Path) -> None:
     assert len(film) == 50
     lost = re.fullmatch(
         r"part1\.ts: (\d+) frames before its first key frame are lost",
-        film.store.manifest.damage.told,
+        film.store.manifest.damage.summary,
     )
     assert lost and 20 < int(lost[1]) < 50
 
@@ -117,4 +117,4 @@ def test_recordings_apart_are_not_decoded_as_one_stream(tmp_path: Path) -> None:
     one, _, last = cut(whole, [20, 60])
     film = opened([one, last], tmp_path)
     assert len(film) < 90
-    assert "part2.ts" in film.store.manifest.damage.told
+    assert "part2.ts" in film.store.manifest.damage.summary

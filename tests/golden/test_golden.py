@@ -77,7 +77,7 @@ def test_a_store_is_known_again_and_holds_the_same_frames(golden: Path, loaded: 
     film = loaded.film
     assert (film.store.array[wanted["frames"]] == wanted["store"]).all()
     assert film.store.folder == only(golden, ".zoo/films/*/*/manifest.json").parent
-    assert film.time_codes == pytest.approx(np.arange(len(film)) / 25)
+    assert film.frame_seconds == pytest.approx(np.arange(len(film)) / 25)
 
 
 def test_a_run_draws_what_it_drew(golden: Path, loaded: Loaded) -> None:

@@ -27,7 +27,7 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
 from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
-from zoo.films.probe import look_at
+from zoo.films.probe import probe_files
 from zoo.films.settings import IngestSettings
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
@@ -152,7 +152,7 @@ def film_file(path: Path) -> object:
 def video(path: Path) -> object:
     entry = FilmEntry(name="clip", files=(path,))
     settings = IngestSettings(seeds.SIZE, "crop", "auto", None, None, None)
-    expected = sum(one.expected for one in look_at(entry, settings))
+    expected = sum(one.expected for one in probe_files(entry, settings))
     decoder = FilmDecoder(entry.files, None, None, None, 1)
     given = [frame.time for frame in islice(decoder.frames(), 200)]
     assert bool((np.diff(given) > 0).all())

@@ -28,9 +28,9 @@ from zoo.films import video_file
 from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
 from zoo.films.film_entry import FilmEntry, parse_fps
-from zoo.films.probe import look_at
+from zoo.films.probe import probe_files
 from zoo.films.settings import IngestSettings
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 from zoo.reconstruct.hub import load_folder
 from zoo.report.write import write_report
 
@@ -272,7 +272,7 @@ def test_a_header_that_claims_any_length_counts_for_no_more_than_the_file(tmp_pa
     assert data.count(b"00:00:00.480000000") == 1
     path.write_bytes(data.replace(b"00:00:00.480000000", b"99:59:59.000000000"))
     settings = IngestSettings(seeds.SIZE, "crop", "none", None, None, None)
-    [survey] = look_at(FilmEntry("a", (path,)), settings)
+    [survey] = probe_files(FilmEntry("a", (path,)), settings)
     assert survey.part.duration == pytest.approx(359_999)
     assert survey.expected == 12, "counted in the file"
 
@@ -280,7 +280,7 @@ def test_a_header_that_claims_any_length_counts_for_no_more_than_the_file(tmp_pa
 def test_frames_larger_than_any_film_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4", drifting(64, 36, 4))
     monkeypatch.setattr(video_file, "MOST_PIXELS", 64 * 36 - 1)
-    with pytest.raises(BadInput, match="64x36; 2,303 pixels are the most"), Source.open(path):
+    with pytest.raises(BadInput, match="64x36; 2,303 pixels are the most"), VideoFile.open(path):
         pass
 
 

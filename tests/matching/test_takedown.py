@@ -11,8 +11,8 @@ import torch
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
 from zoo.compare.takedowns import with_overlaps
-from zoo.films.film import film_of
-from zoo.matching.film_hashes import KEPT, HashedFilm, hash_film
+from zoo.films.film import film_from_frames
+from zoo.matching.film_hashes import HASHES_FILE, HashedFilm, hash_film
 from zoo.matching.pdq import Hashes
 from zoo.matching.takedown import own_moments, takedown
 
@@ -123,15 +123,15 @@ def test_frames_that_are_missing_are_refused() -> None:
 
 def test_blurred_frames_of_a_real_film_match_less_and_less() -> None:
     frames = frames_of("bikes", 96, 54, 5)
-    film = hash_film(film_of(frames, fps=5, holdout=0), CPU)
-    other = hash_film(film_of(frames_of("carphone", 96, 54, 5), name="c", holdout=0), CPU)
+    film = hash_film(film_from_frames(frames, fps=5, holdout=0), CPU)
+    other = hash_film(film_from_frames(frames_of("carphone", 96, 54, 5), name="c", holdout=0), CPU)
     shares = []
     for shrunk in (54, 12, 4):
         floats = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
         small = torch.nn.functional.interpolate(floats, (shrunk, shrunk * 16 // 9), mode="area")
         blurred = torch.nn.functional.interpolate(small, (54, 96), mode="bilinear")
         drawn = blurred.round().byte().permute(0, 2, 3, 1).numpy()
-        hashes = hash_film(film_of(np.ascontiguousarray(drawn), holdout=0), CPU).hashes
+        hashes = hash_film(film_from_frames(np.ascontiguousarray(drawn), holdout=0), CPU).hashes
         shares.append(takedown(film, hashes, [film, other]).matched or 0)
     assert shares[0] == 1
     assert shares[0] > shares[1] > shares[2]
@@ -148,16 +148,16 @@ def test_hashes_are_kept_beside_the_frames(tmp_path: Path, monkeypatch: pytest.M
     assert again.scenes[0][0] == 0
     assert again.scenes[-1][1] == pytest.approx(len(film) / 25)
     monkeypatch.undo()
-    (film.store.folder / KEPT).write_bytes(b"damaged")
+    (film.store.folder / HASHES_FILE).write_bytes(b"damaged")
     assert torch.equal(hash_film(film, CPU).hashes.bits, first.hashes.bits)
 
 
 def test_films_of_a_comparison_that_share_frames_are_found() -> None:
     bikes, phone = (frames_of(clip, 96, 54)[:60] for clip in ("bikes", "carphone"))
     films = [
-        film_of(bikes, name="whole"),
-        film_of(np.concatenate([phone, bikes[20:50]]), name="mixed"),
-        film_of(phone[:30], name="other"),
+        film_from_frames(bikes, name="whole"),
+        film_from_frames(np.concatenate([phone, bikes[20:50]]), name="mixed"),
+        film_from_frames(phone[:30], name="other"),
     ]
     found = with_overlaps([film.info() for film in films], films, torch.device("cpu"))
     overlaps = {info.name: info.overlaps for info in found}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.evaluation import watch
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def scored(
     originals: Tensor, drawn: Tensor, names: Sequence[str], cuts: Sequence[int] = ()
 ) -> dict[str, np.ndarray]:
     """What a film's evaluation finds: (N,) a metric."""
-    film = film_of(
+    film = film_from_frames(
         (originals * 255).round().byte().permute(0, 2, 3, 1).numpy(), cuts=cuts, holdout=0
     )
     batches = (drawn[indices] for indices in watch.batches(film))

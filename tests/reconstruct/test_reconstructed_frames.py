@@ -19,7 +19,7 @@ from zoo.compare.drawing import drawn_frames
 from zoo.evaluation.evaluate import LATENTS, evaluate
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.watch import BATCH, Judges, encode_film
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.reconstruct.find_run import finished_run
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
 from zoo.reconstruct.trained_model import ModelLoader, TrainedModel
@@ -112,7 +112,7 @@ class Slow:
     name = "slow"
 
     def __init__(self, frames: int, fails_at: int | None = None) -> None:
-        self.film: Film = film_of(np.zeros((frames, 32, 32, 3), np.uint8))
+        self.film: Film = film_from_frames(np.zeros((frames, 32, 32, 3), np.uint8))
         self.begun, self.fails_at = 0, fails_at
 
     def read(self, span: slice) -> slice:

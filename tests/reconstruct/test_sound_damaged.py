@@ -41,7 +41,7 @@ def test_sound_is_joined_where_the_picture_is(
     film, made = written(tmp_path, joined(tmp_path / "a.ts", *parts))
     assert made.frames == 150
     assert "joined where its clock jumps" in made.sound.summary
-    assert seconds_of_sound(made.path) < film.time_codes[-1] + 0.5
+    assert seconds_of_sound(made.path) < film.frame_seconds[-1] + 0.5
     seen, heard = seen_and_heard(made.path)
     assert len(seen) == 6
     assert heard == pytest.approx(seen, abs=FRAME)
@@ -67,7 +67,7 @@ def test_a_clock_that_steps_back_a_little(overlap: float, tmp_path: Path) -> Non
     ]
     film, made = written(tmp_path, joined(tmp_path / "a.ts", *parts))
     assert made.frames == 300
-    assert np.diff(film.time_codes).min() > 1 / 60_000
+    assert np.diff(film.frame_seconds).min() > 1 / 60_000
     seen, _ = seen_and_heard(made.path)
     assert len(seen) == 12
 

@@ -83,7 +83,7 @@ def test_a_transport_stream_whose_sound_begins_first(audio: str, tmp_path: Path)
     with av.open(str(source)) as container:
         assert container.start_time > 6e6
     film, made = written(tmp_path, source)
-    begins = film.time_codes[0]
+    begins = film.frame_seconds[0]
     assert begins > 0
     in_step(made.path, [begins + flash for flash in FLASHES])
 
@@ -101,7 +101,7 @@ def test_sound_that_begins_after_the_picture(audio: str, tmp_path: Path) -> None
 def test_a_picture_that_begins_after_the_sound(audio: str, tmp_path: Path) -> None:
     source = flashing_film(tmp_path / "a.mkv", FLASHES[1:], times=TIMES[15:], audio=audio)
     film, made = written(tmp_path, source)
-    assert film.time_codes[0] == pytest.approx(0.6, abs=0.001)
+    assert film.frame_seconds[0] == pytest.approx(0.6, abs=0.001)
     in_step(made.path, FLASHES[1:])
 
 
@@ -174,7 +174,7 @@ def test_a_rate_that_varies_is_kept(tmp_path: Path) -> None:
     assert film.store.manifest.variable_rate
     with av.open(str(made.path)) as container:
         shown = [frame.time for frame in container.decode(video=0)]
-    assert shown == pytest.approx(film.time_codes, abs=1e-4)
+    assert shown == pytest.approx(film.frame_seconds, abs=1e-4)
     in_step(made.path, flashes)
 
 

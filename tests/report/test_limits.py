@@ -32,7 +32,7 @@ from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import film_of
+from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive import container
 from zoo.report.merge import merge
@@ -118,7 +118,9 @@ def test_results_that_could_not_be_read_are_not_written(
 
 
 def cells_of(films: int, others: bool) -> list[Cell]:
-    each = [film_of(np.zeros((8, 32, 32, 3), np.uint8), name=f"f{n}") for n in range(films)]
+    each = [
+        film_from_frames(np.zeros((8, 32, 32, 3), np.uint8), name=f"f{n}") for n in range(films)
+    ]
     settings = Settings.choose("quick", device="cpu")
     return plan(each, [registry().models["ae"]], [settings], others)
 

@@ -19,7 +19,7 @@ from zoo.compare import drawing, videos
 from zoo.compare.drawing import Pixels, drawn_records
 from zoo.compare.pictures import Chosen
 from zoo.compare.videos import with_pictures_and_videos
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 
 RATE = 30000 / 1001
@@ -29,7 +29,7 @@ RATE = 30000 / 1001
 def film() -> Film:
     levels = np.arange(40, dtype=np.uint8) * 6
     frames = np.broadcast_to(levels[:, None, None, None], (40, 32, 32, 3)).copy()
-    return film_of(frames, name="alpha", fps=RATE)
+    return film_from_frames(frames, name="alpha", fps=RATE)
 
 
 @pytest.fixture

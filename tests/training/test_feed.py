@@ -51,7 +51,9 @@ def test_frames_come_as_floats_from_zero_to_one_channels_last(film: Film) -> Non
     with feed(film).from_step(0) as batch_of:
         batch = batch_of(0)
     frames, number = batch.frames, film.split.seen[feed(film).positions(0)[0, 0]]
-    assert batch.index[0] == number and batch.seconds[0] == pytest.approx(film.time_codes[number])
+    assert batch.index[0] == number and batch.seconds[0] == pytest.approx(
+        film.frame_seconds[number]
+    )
     original = film.frames[number]
     assert frames.shape == (4, 3, film.size.height, film.size.width)
     assert frames.is_contiguous(memory_format=torch.channels_last)

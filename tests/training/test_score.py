@@ -16,7 +16,7 @@ from tests.training.small import SIZE, config_of
 from zoo.api.sampling import STILLS, Sampling
 from zoo.base.errors import ZooError
 from zoo.conformance.fixtures import scene_as_film
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.pretrained import resolution
@@ -120,7 +120,7 @@ def test_scoring_changes_nothing_about_the_training(
 @pytest.mark.parametrize("cuts", [[], [3, 17, 18, 40]])
 def test_samples_keep_to_their_part_and_to_one_shot(sampling: Sampling, cuts: list[int]) -> None:
     pixels = np.zeros((60, 8, 8, 3), np.uint8)
-    film = film_of(pixels, name="cut", fps=25.0, cuts=cuts)
+    film = film_from_frames(pixels, name="cut", fps=25.0, cuts=cuts)
     shots = [set(shot) for shot in (range(s.start, s.stop) for s in film.shots)]
     for indices in (film.split.held_out, film.split.seen):
         samples = spread_samples(film, indices, sampling, FRAMES)
@@ -133,7 +133,7 @@ def test_samples_keep_to_their_part_and_to_one_shot(sampling: Sampling, cuts: li
 
 def test_a_film_without_held_out_frames_is_scored_on_those_it_has(tmp_path: Path) -> None:
     film = scene_as_film(SIZE, count=12)
-    film = film_of(film.store.array, name="whole", fps=25.0, cuts=[], holdout=0.0)
+    film = film_from_frames(film.store.array, name="whole", fps=25.0, cuts=[], holdout=0.0)
     (moment,) = [moment for moment in trained(film, tmp_path) if moment.score]
     assert moment.score and set(moment.score.values) == {"seen"}
 
@@ -267,7 +267,9 @@ def test_train_says_the_budget_and_the_scores(zoo: Callable, workspace: Path) ->
 
 
 def test_a_scorer_scores_a_film_of_one_frame() -> None:
-    film = film_of(np.full((1, 32, 32, 3), 90, np.uint8), name="one", fps=25.0, cuts=[], holdout=0)
+    film = film_from_frames(
+        np.full((1, 32, 32, 3), 90, np.uint8), name="one", fps=25.0, cuts=[], holdout=0
+    )
     scorer = Scorer(film, STILLS, CPU)
     model = build(registry().models["ae"], SIZE, {"latent": 4, "width": 8}).eval()
     found, (originals, drawn) = scorer(model, 3)

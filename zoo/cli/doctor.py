@@ -21,10 +21,10 @@ def doctor(
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, print_json
-    from zoo.doctor import examine
+    from zoo.doctor import run_checks
     from zoo.report.numbers import counted
 
-    found = list(examine(Workspace.here()))
+    found = list(run_checks(Workspace.here()))
     problems = sum(finding.state == "problem" for finding in found)
     warnings = sum(finding.state == "warning" for finding in found)
     if as_json:

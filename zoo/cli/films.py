@@ -116,8 +116,8 @@ def add(
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
-    from zoo.films.files import expanded, refuse_address
-    from zoo.films.video_file import Source
+    from zoo.films.files import expand_home, refuse_url
+    from zoo.films.video_file import VideoFile
 
     chosen, files = _name_and_files(words, name, as_one)
     workspace = Workspace.here()
@@ -127,8 +127,8 @@ def add(
     elif title is not None and len(files) > 1:
         raise BadInput("--title is of one film, and each of these files is one")
     for file in files:
-        refuse_address(file)
-        with Source.open(Path(expanded(file))):
+        refuse_url(file)
+        with VideoFile.open(Path(expand_home(file))):
             continue
     fields = {
         "title": title,
@@ -197,14 +197,14 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
     """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
-    from zoo.films.cleanup import check_unused, forget
+    from zoo.films.cleanup import check_not_in_use, remove_stores
     from zoo.report.numbers import scaled
 
     workspace = Workspace.here()
     catalogue = Catalogue.open(workspace)
-    check_unused(catalogue.film(name).name, workspace)
+    check_not_in_use(catalogue.film(name).name, workspace)
     entry = catalogue.remove(name)
-    freed = forget(entry.name, workspace)
+    freed = remove_stores(entry.name, workspace)
     typer.echo(f"{entry.name} is removed; {scaled(freed, 'B')} of decoded frames are deleted")
 
 
@@ -232,10 +232,10 @@ def clean(
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
-    from zoo.films.cleanup import find_stored
+    from zoo.films.cleanup import find_stored_frames
     from zoo.report.numbers import scaled
 
-    found = find_stored(Catalogue.open(Workspace.here()), names or ())
+    found = find_stored_frames(Catalogue.open(Workspace.here()), names or ())
     chosen = [one for one in found if every or one.unneeded]
     for one in found:
         why = one.unneeded or "needed"
@@ -287,8 +287,8 @@ def info(name: Name, size: Size = "256x144") -> None:
     from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.frame_store import FrameStore
-    from zoo.films.ingest import locate
-    from zoo.films.probe import look_at
+    from zoo.films.ingest import locate_store
+    from zoo.films.probe import probe_files
     from zoo.report.numbers import scaled
 
     workspace = Workspace.here()
@@ -297,7 +297,7 @@ def info(name: Name, size: Size = "256x144") -> None:
 
     def table_of(entry: FilmEntry) -> Table:
         with naming(entry):
-            place = locate(entry, frame, workspace)
+            place = locate_store(entry, frame, workspace)
             table = Table(show_header=False, box=None, title=escaped(entry.shown_title))
             rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
             if entry.notes:
@@ -308,10 +308,10 @@ def info(name: Name, size: Size = "256x144") -> None:
                 counted = [
                     ("shots", str(len(store.manifest.shots))),
                     ("frames", f"{frames:,} at {store.manifest.fps:.3f} a second"),
-                    ("damage", store.manifest.damage.told or "none"),
+                    ("damage", store.manifest.damage.summary or "none"),
                 ]
             else:
-                surveys = look_at(entry, place.settings)
+                surveys = probe_files(entry, place.settings)
                 parts, frames = [one.part for one in surveys], sum(one.expected for one in surveys)
                 unknown = "not known before they are decoded"
                 counted = [
@@ -384,15 +384,15 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
 def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | None]:
     """The sizes at which the film's present files are ingested, and what is wrong with them."""
-    from zoo.films.ingest import locate, stored
+    from zoo.films.ingest import list_stores, locate_store
 
     if not all(path.exists() for path in entry.files):
         return [], "file is missing"
     try:
         sizes = [
             str(store.size)
-            for store in stored(entry, workspace)
-            if locate(entry, store.size, workspace).folder == store.folder
+            for store in list_stores(entry, workspace)
+            if locate_store(entry, store.size, workspace).folder == store.folder
         ]
     except BadInput:
         return [], "file cannot be read"
@@ -421,8 +421,8 @@ def _summary(film: Film) -> list[str]:
     if manifest.resampled:
         dropped, repeated = manifest.resampled.dropped, manifest.resampled.repeated
         lines.append(f"{film.name}: resampled, {dropped:,} dropped and {repeated:,} repeated")
-    if manifest.damage.told:
-        lines.append(f"{film.name}: damaged: {manifest.damage.told}")
+    if manifest.damage.summary:
+        lines.append(f"{film.name}: damaged: {manifest.damage.summary}")
     return lines
 
 

@@ -133,7 +133,7 @@ def interpolate(
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
     )
-    times = opened.film.time_codes
+    times = opened.film.frame_seconds
     try:
         frames = frames_at(moments, opened.film.times)
     except ValueError as outside:

@@ -45,7 +45,7 @@ def match(
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, print_json
     from zoo.films.catalogue import Catalogue
-    from zoo.films.video_file import Source
+    from zoo.films.video_file import VideoFile
     from zoo.matching.search import search
     from zoo.training.jobs import whole_number
 
@@ -55,7 +55,7 @@ def match(
     entries = [_entry(catalogue.choose(word), word) for word in (original, suspect)]
     for path in (path for entry in entries for path in entry.files):
         # A bad second file is reported before the first is decoded.
-        with Source.open(path):
+        with VideoFile.open(path):
             continue
     errors = Console(stderr=True)
     films = [_hashed(errors, entry, chosen) for entry in entries]

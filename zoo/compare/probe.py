@@ -38,7 +38,7 @@ from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.memory import hand_back, most_held
 from zoo.evaluation.watch import Judges, sample_batch, samples_of
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
 from zoo.plugins.registry import registry
 from zoo.training.budget import Budget
@@ -391,7 +391,7 @@ def _excerpt(cell: Cell, frames: int) -> Cell:
     film = cell.film
     frames = min(frames, len(film))
     cuts = [shot.start for shot in film.shots if 0 < shot.start < frames]
-    short = film_of(film.store.array[:frames], name=film.name, fps=film.fps, cuts=cuts)
+    short = film_from_frames(film.store.array[:frames], name=film.name, fps=film.fps, cuts=cuts)
     settings = replace(cell.settings, budget=Budget.parse("1steps"))
     return Cell(short, cell.architecture, settings, short)
 

@@ -69,7 +69,7 @@ def series_of(
     return Series(
         film=film.name,
         frames=frames.tolist(),
-        seconds=np.round(film.time_codes[frames], 3).tolist(),
+        seconds=np.round(film.frame_seconds[frames], 3).tolist(),
         rows=rows,
     )
 

@@ -29,7 +29,7 @@ from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
 from zoo.evaluation.coding import check_coded, checked_frames
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry, parse_fit
-from zoo.films.probe import look_at
+from zoo.films.probe import probe_files
 from zoo.films.settings import IngestSettings
 from zoo.report.section import ReportSection, check_text
 from zoo.training.budget import Budget
@@ -148,7 +148,7 @@ def files_are_a_film(entry: FilmEntry) -> None:
         size, parse_fit(entry.fit), entry.crop, entry.start, entry.stop, entry.fps
     )
     try:
-        look_at(entry, settings)
+        probe_files(entry, settings)
     except ZooError as reason:
         raise Broken(str(reason)) from None
 

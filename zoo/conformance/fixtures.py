@@ -12,7 +12,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import named
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, build_to_train, fits_directly
 
@@ -148,7 +148,7 @@ def extremes(size: FrameSize) -> Tensor:
 def scene_as_film(size: FrameSize, count: int = 48, holdout: float = 0.1) -> Film:
     """The scene as a film of one shot; `holdout` is the share of its frames that is held out."""
     pixels = (scene(count, size) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
-    return film_of(pixels.numpy(), name="scene", holdout=holdout)
+    return film_from_frames(pixels.numpy(), name="scene", holdout=holdout)
 
 
 def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Losses:

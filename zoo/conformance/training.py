@@ -15,7 +15,7 @@ from zoo.api.autoencoder import Autoencoder, Losses, PlayerParameters
 from zoo.api.sampling import Sampling, flat_frames
 from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_as_film, take_step
 from zoo.evaluation.latents import Quantiser
-from zoo.films.film import Film, film_of
+from zoo.films.film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
 from zoo.training.players import Players
@@ -135,7 +135,7 @@ def prepared_by_training_frames_alone(subject: Subject) -> None:
     generator = np.random.default_rng(0)
     rest = np.setdiff1d(np.arange(len(whole)), whole.split.seen)
     pixels[rest] = generator.integers(0, 256, pixels[rest].shape, dtype=np.uint8)
-    other = film_of(pixels, name="scene")
+    other = film_from_frames(pixels, name="scene")
     one, two = (_prepared(subject, film) for film in (whole, other))
     apart = [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
     expect(not apart, f"held-out frames decide {_few(apart)}")

@@ -20,17 +20,17 @@ from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace, written_aside
 from zoo.films.files import (
-    expanded,
+    expand_home,
     is_file,
     looks_like_path,
-    name_by_contents,
-    refuse_address,
-    stem_name,
+    name_from_contents,
+    name_from_stem,
+    refuse_url,
 )
 from zoo.films.film_entry import (
     FilmEntry,
     check_film_name,
-    composed,
+    normalised_name,
     parse_fit,
     parse_fps,
     parse_seconds,
@@ -65,7 +65,7 @@ class Catalogue:
         """Read `films.toml`, if there is one; raises BadInput naming what is wrong in it."""
         from zoo.plugins.registry import films_of_plugins
 
-        own = _own(_read(workspace.catalogue), workspace)
+        own = _entries_of(_read_tables(workspace.catalogue), workspace)
         brought = {n: e for n, e in films_of_plugins().items() if n not in own}
         return cls(workspace, own, brought)
 
@@ -76,7 +76,7 @@ class Catalogue:
 
     def film(self, name: str) -> FilmEntry:
         """The film of that name; raises BadInput saying which there are and how to add one."""
-        name = composed(name)
+        name = normalised_name(name)
         if name in self.entries:
             return self.entries[name]
         close = difflib.get_close_matches(name, list(self.entries), n=1)
@@ -97,8 +97,8 @@ class Catalogue:
             return list(self.entries.values())
         chosen: dict[str, FilmEntry] = {}
         for word in self._words(text):
-            named = composed(word) in self.entries
-            entry = self.film(word) if named or not looks_like_path(word) else _of_path(word)
+            named = normalised_name(word) in self.entries
+            entry = self.film(word) if named or not looks_like_path(word) else _entry_of_path(word)
             chosen[entry.name] = entry
         if not chosen:
             raise BadInput(f"no film is named; there are: {', '.join(self.entries)}")
@@ -109,9 +109,9 @@ class Catalogue:
         words = text.split(",")
         while words:
             taken = 1
-            if composed(words[0].strip()) not in self.entries:
+            if normalised_name(words[0].strip()) not in self.entries:
                 lengths = range(min(len(words), _MOST_COMMAS), 0, -1)
-                files = (n for n in lengths if is_file(expanded(",".join(words[:n]).strip())))
+                files = (n for n in lengths if is_file(expand_home(",".join(words[:n]).strip())))
                 taken = next(files, 1)
             word = ",".join(words[:taken]).strip()
             if word:
@@ -140,7 +140,7 @@ class Catalogue:
         one out. Raises BadInput if the name is taken or a field is wrong. The files are not
         opened here.
         """
-        name = composed(name)
+        name = normalised_name(name)
         table = _table(paths, self.workspace, fields)
         self.check_free(name)
         entry = _checked_entry(name, table, self.workspace)
@@ -158,7 +158,10 @@ class Catalogue:
         """
         added: list[tuple[FilmEntry, bool]] = []
         tables = [_table([path], self.workspace, fields) for path in paths]
-        names = [(stem_name(Path(path)), name_by_contents(Path(expanded(path)))) for path in paths]
+        names = [
+            (name_from_stem(Path(path)), name_from_contents(Path(expand_home(path))))
+            for path in paths
+        ]
         for table in tables:
             _checked_entry("film", table, self.workspace)
         with self._changing() as document:
@@ -194,7 +197,7 @@ class Catalogue:
             raise BadInput(f"{entry.name} comes with a plugin and is in every catalogue; it stays")
         with self._changing() as document:
             entry = self.film(entry.name)
-            del document[next(key for key in document if composed(key) == entry.name)]
+            del document[next(key for key in document if normalised_name(key) == entry.name)]
         return entry
 
     @contextmanager
@@ -207,20 +210,20 @@ class Catalogue:
         lock = self.workspace.root / ".zoo" / f"{path.name}.lock"
         with alone(lock, path.name, waiting=say):
             document = _document(path)
-            self.own = _own(_read(path), self.workspace)
+            self.own = _entries_of(_read_tables(path), self.workspace)
             if not document.body:
                 document = tomlkit.parse(_HEADER)
             try:
                 yield document
                 _write(path, document)
             finally:
-                self.own = _own(_read(path), self.workspace)
+                self.own = _entries_of(_read_tables(path), self.workspace)
 
 
-def _of_path(word: str) -> FilmEntry:
+def _entry_of_path(word: str) -> FilmEntry:
     """The film in one file, called after the file and what it holds."""
-    path = Path(expanded(word)).absolute()
-    return FilmEntry(name=name_by_contents(path), files=(path,), title=path.stem, by_path=True)
+    path = Path(expand_home(word)).absolute()
+    return FilmEntry(name=name_from_contents(path), files=(path,), title=path.stem, by_path=True)
 
 
 def _table(
@@ -231,7 +234,7 @@ def _table(
     unknown = [key for key in given if key not in _FIELDS]
     if unknown:
         raise BadInput(f"a film has no field {unknown[0]!r}; it has: {', '.join(_FIELDS)}")
-    files = [_written(path, workspace) for path in paths]
+    files = [_path_in_catalogue(path, workspace) for path in paths]
     table = tomlkit.table()
     table["files"] = files[0] if len(files) == 1 else files
     for key in _FIELDS:
@@ -247,16 +250,16 @@ def _append(document: tomlkit.TOMLDocument, name: str, table: tomlkit.items.Tabl
     document[name] = table
 
 
-def _written(path: str | Path, workspace: Workspace) -> str:
+def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
     """A path as it is written in the catalogue: relative where it lies in the workspace.
 
     Links are kept as they are named, so that what they lead to may change; `..` is resolved.
     """
     text = os.fspath(path)
-    refuse_address(text)
+    refuse_url(text)
     if _is_no_text(text):
         raise BadInput(f"{text!r} is no text, which films.toml is: rename the file")
-    named = Path(expanded(path)).absolute()
+    named = Path(expand_home(path)).absolute()
     real = named.parent.resolve() / named.name
     if ".." in named.parts:
         named = real
@@ -275,7 +278,7 @@ def _is_no_text(name: str) -> bool:
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
     """The file as it can be changed, with all that is written there by hand."""
-    _read(path)
+    _read_tables(path)
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -284,7 +287,7 @@ def _document(path: Path) -> tomlkit.TOMLDocument:
         raise BadInput(f"{path.name} is not valid TOML: {one_line(str(error))}") from None
 
 
-def _read(path: Path) -> dict[str, Mapping[str, Any]]:
+def _read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         found = tomllib.loads(read_bytes(path, LARGEST_CATALOGUE).decode("utf-8"))
     except FileNotFoundError:
@@ -304,13 +307,15 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _own(tables: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> dict[str, FilmEntry]:
+def _entries_of(
+    tables: Mapping[str, Mapping[str, Any]], workspace: Workspace
+) -> dict[str, FilmEntry]:
     """The films of a catalogue by name; raises BadInput naming the film and the field."""
     own: dict[str, FilmEntry] = {}
     for name, table in tables.items():
-        if composed(name) in own:
+        if normalised_name(name) in own:
             raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
-        own[composed(name)] = _entry(composed(name), table, workspace)
+        own[normalised_name(name)] = _entry(normalised_name(name), table, workspace)
     return own
 
 
@@ -344,7 +349,7 @@ def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) ->
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
         raise BadInput("files is one file name or a list of them")
     for file in files:
-        refuse_address(file)
+        refuse_url(file)
     text = {}
     for key in ("title", "licence", "notes", "crop", "fit"):
         value = table.get(key)
@@ -353,7 +358,7 @@ def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) ->
         text[key] = None if value is None else str(value)
     return FilmEntry(
         name=name,
-        files=tuple(workspace.root.absolute() / expanded(f) for f in files),
+        files=tuple(workspace.root.absolute() / expand_home(f) for f in files),
         title=text["title"] or "",
         licence=text["licence"],
         start=parse_seconds("from", table.get("from")),

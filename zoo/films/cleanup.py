@@ -14,12 +14,12 @@ from zoo.base.locks import holder, is_lock
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.film_entry import FilmEntry
-from zoo.films.frame_store import FrameStore, removable, remove_store, store_lock
-from zoo.films.ingest import locate
+from zoo.films.frame_store import FrameStore, exclusive_use, remove_store, store_lock
+from zoo.films.ingest import locate_store
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFrames:
     """A folder of decoded frames, or what is left of one."""
 
     film: str
@@ -35,14 +35,14 @@ class Stored:
         if is_temporary(self.folder):
             sweep(self.folder.parent)
         elif self.folder.name.startswith("."):
-            with removable(self.folder):
+            with exclusive_use(self.folder):
                 shutil.rmtree(self.folder)
         else:
             remove_store(self.folder)
         _remove_if_empty(self.folder.parent)
 
 
-def find_stored(catalogue: Catalogue, films: Collection[str] = ()) -> list[Stored]:
+def find_stored_frames(catalogue: Catalogue, films: Collection[str] = ()) -> list[StoredFrames]:
     """List the decoded frames of some films, or of all; what an ingest is writing is left out.
 
     Links are left out, too: what they point to is not ours to remove. Raises BadInput if a film
@@ -55,20 +55,20 @@ def find_stored(catalogue: Catalogue, films: Collection[str] = ()) -> list[Store
         if name not in there:
             kept = ", ".join(there) or "none"
             raise BadInput(f"no frames of a film {name!r} are kept here; there are: {kept}")
-    return [one for name in films or there for one in _stored(root / name, catalogue)]
+    return [one for name in films or there for one in _stored_frames(root / name, catalogue)]
 
 
-def check_unused(film: str, workspace: Workspace) -> None:
+def check_not_in_use(film: str, workspace: Workspace) -> None:
     """Raise Held if a process uses or makes frames of a film, BadInput if they are past a link."""
     for folder in _stores(confined(workspace.stores / film, workspace.stores)):
-        with removable(folder):
+        with exclusive_use(folder):
             continue
 
 
-def forget(film: str, workspace: Workspace) -> int:
+def remove_stores(film: str, workspace: Workspace) -> int:
     """Delete all decoded frames of a film; returns how many bytes they took.
 
-    They can be made again. Raises as `check_unused`; what is in use stays.
+    They can be made again. Raises as `check_not_in_use`; what is in use stays.
     """
     place = confined(workspace.stores / film, workspace.stores)
     freed = _bytes(place)
@@ -82,18 +82,20 @@ def forget(film: str, workspace: Workspace) -> int:
     return freed
 
 
-def _stored(place: Path, catalogue: Catalogue) -> Iterator[Stored]:
+def _stored_frames(place: Path, catalogue: Catalogue) -> Iterator[StoredFrames]:
     temporary = [path for path in place.iterdir() if is_temporary(path) and is_abandoned(path)]
     for left in temporary + _left_by_earlier_versions(place):
-        yield Stored(place.name, left, _bytes(left), "unfinished", "its ingest was killed")
+        yield StoredFrames(place.name, left, _bytes(left), "unfinished", "its ingest was killed")
     for folder in sorted(path for path in _stores(place) if path.exists()):
         try:
             store = FrameStore.open(folder)
         except BadInput:
-            yield Stored(place.name, folder, _bytes(folder), "damaged", "it cannot be used")
+            yield StoredFrames(place.name, folder, _bytes(folder), "damaged", "it cannot be used")
         else:
             what = f"{store.manifest.frames:,} frames at {store.size}"
-            yield Stored(place.name, folder, _bytes(folder), what, _unneeded(store, catalogue))
+            yield StoredFrames(
+                place.name, folder, _bytes(folder), what, _why_unneeded(store, catalogue)
+            )
 
 
 def _stores(place: Path) -> list[Path]:
@@ -111,12 +113,12 @@ def _left_by_earlier_versions(place: Path) -> list[Path]:
     return [path for path in sorted(found) if holder(store_lock(path)) is None]
 
 
-def _unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
+def _why_unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
     entry: FilmEntry | None = catalogue.entries.get(store.folder.parent.name)
     if entry is None:
         return "no film of the catalogue has this name"
     try:
-        place = locate(entry, store.size, catalogue.workspace)
+        place = locate_store(entry, store.size, catalogue.workspace)
     except BadInput:
         return None  # its files are not there, perhaps on a disk that is not mounted
     if place.fingerprint == store.manifest.fingerprint:

@@ -10,7 +10,7 @@ import av.error
 from av.video.frame import VideoFrame
 
 from zoo.films.frame_store import Damage, Join
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 
 _LEAP_SECONDS, _STEP_BACK = 60.0, 1.0
 """A time that leaps further than this ahead, or steps further back, may be a break in the clock."""
@@ -58,7 +58,7 @@ class FrameClock:
     clock may leap (transport and program streams) a leap of over a minute is joined.
     """
 
-    def __init__(self, source: Source, starts: float, damage: Damage) -> None:
+    def __init__(self, source: VideoFile, starts: float, damage: Damage) -> None:
         self._base = source.stream.time_base
         self._zero = source.clock_start
         self._starts = starts
@@ -148,7 +148,7 @@ class FrameClock:
         return last + self._period / 2
 
 
-def decoding_delay(source: Source) -> int | None:
+def decoding_delay(source: VideoFile) -> int | None:
     """What to take from decoding times, in ticks, for a file whose other times are at fault.
 
     None where they are not. AVI and ASF keep no presentation times: frames that were coded out of
@@ -157,7 +157,7 @@ def decoding_delay(source: Source) -> int | None:
     """
     if source.clock_leaps or not source.stream.codec_context.has_b_frames:
         return None
-    with Source.open(source.path, threads=1) as again:
+    with VideoFile.open(source.path, threads=1) as again:
         try:
             packets = [p for p in islice(again.container.demux(again.stream), _PROBED) if p.size]
             coded = [p.pts for p in packets if p.pts is not None]
@@ -171,7 +171,7 @@ def decoding_delay(source: Source) -> int | None:
     return None if _ascend(shown) or first is None or begins is None else first - begins
 
 
-def _guessed_delay(source: Source) -> int:
+def _guessed_delay(source: VideoFile) -> int:
     """Ticks by which FFmpeg dates all frames of an AVI too late.
 
     AVI keeps decoding times alone. What FFmpeg makes of them may have room for frames that were
@@ -179,7 +179,7 @@ def _guessed_delay(source: Source) -> int:
     """
     if source.container.format.name != "avi":
         return 0
-    with Source.open(source.path, threads=1) as again:
+    with VideoFile.open(source.path, threads=1) as again:
         try:
             first = next(p for p in again.container.demux(again.stream) if p.size and p.is_keyframe)
         except (StopIteration, av.error.FFmpegError):

@@ -129,7 +129,7 @@ def has_alpha(pixel_format: VideoFormat) -> bool:
 
 
 @contextmanager
-def uncoloured(frame: VideoFrame) -> Iterator[VideoFrame]:
+def without_colour_tags(frame: VideoFrame) -> Iterator[VideoFrame]:
     """Hide what a frame states of its colour: libswscale refuses what it does not know."""
     codes = frame.colorspace, frame.color_trc, frame.color_primaries
     frame.colorspace = frame.color_trc = frame.color_primaries = UNSTATED
@@ -168,15 +168,15 @@ _DECODED = (8, 10, 12, 13, 14)
 _MOST = 65535
 
 
-def decodes(colour: Colour) -> bool:
-    """Whether `to_rgb` can decode frames of this colour."""
+def can_decode_matrix(colour: Colour) -> bool:
+    """Whether `matrix_to_rgb` can decode frames of this colour."""
     weighted = colour.matrix_code in (12, 13)
     return colour.matrix_code in _DECODED and (
         not weighted or colour.primaries_to_read in _CHROMATICITIES
     )
 
 
-def to_rgb(frame: VideoFrame, colour: Colour, full_range: bool) -> VideoFrame:
+def matrix_to_rgb(frame: VideoFrame, colour: Colour, full_range: bool) -> VideoFrame:
     """Decode a frame in yuv444p16le to full-range gbrp16le, of the film's own transfer."""
     planes = [_samples(frame, number) for number in range(3)]
     if full_range:

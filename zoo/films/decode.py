@@ -14,9 +14,9 @@ from av.video.frame import VideoFrame
 from zoo.base.text import one_line
 from zoo.films.clock import FileClock, FrameClock
 from zoo.films.frame_store import Damage, Join
-from zoo.films.geometry import Shown
+from zoo.films.geometry import ContainerGeometry
 from zoo.films.time_code import format_time_code
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 
 # A file whose reading fails this often in a row has nothing more to give.
 _MOST_FAILURES = 200
@@ -36,14 +36,14 @@ class TimedFrame:
     frame: VideoFrame
 
 
-def decoded(source: Source, damage: Damage, sought: bool = False) -> Iterator[VideoFrame]:
+def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> Iterator[VideoFrame]:
     """Yield every frame of a file that can be decoded, as it is shown, counting what cannot.
 
     A file that begins between two key frames gives nothing before the second, which is noted unless
     that place was `sought`.
     """
     packets = source.container.demux(source.stream)
-    shown = Shown(source)
+    shown = ContainerGeometry(source)
     leading: int | None = None if sought else 0
     failures = 0
     while failures < _MOST_FAILURES:
@@ -86,7 +86,7 @@ def decoded(source: Source, damage: Damage, sought: bool = False) -> Iterator[Vi
 
 
 @dataclass
-class PartEnd:
+class DecodedPart:
     """What was learnt of a file while it was decoded."""
 
     starts: float
@@ -94,16 +94,16 @@ class PartEnd:
     joins: list[Join] = field(default_factory=list)
 
 
-class _CutParts:
+class _PartTracker:
     """Says which of the files of one stream, cut anywhere, a frame comes from."""
 
     def __init__(
         self,
-        source: Source,
+        source: VideoFile,
         clock: FrameClock,
         starts: float,
         rest: Sequence[Path],
-        ends: list[PartEnd],
+        ends: list[DecodedPart],
     ) -> None:
         self._source = source
         self._clock = clock
@@ -112,10 +112,10 @@ class _CutParts:
         # On the clock of the first of them, in seconds.
         self._begins = [0.0]
         for path in rest:
-            with Source.open(path, threads=1) as part:
+            with VideoFile.open(path, threads=1) as part:
                 self._begins.append(part.clock_start - source.clock_start)
         self._part = 0
-        ends.append(PartEnd(starts, 0))
+        ends.append(DecodedPart(starts, 0))
 
     def pass_on(self, frame: VideoFrame, time: float) -> None:
         """Take the next frame: it may be the first of the next file."""
@@ -127,13 +127,13 @@ class _CutParts:
         own = float(frame.pts * base) - self._source.clock_start
         if own >= begins > self._begins[self._part]:
             self._part += 1
-            self._ends.append(PartEnd(time - own + begins, 0))
+            self._ends.append(DecodedPart(time - own + begins, 0))
 
     def finish(self) -> None:
         """Take the end: files that no frame could be told to come from have none."""
         self._note_joins()
         for _ in self._begins[self._part + 1 :]:
-            self._ends.append(PartEnd(self._clock.end, 0))
+            self._ends.append(DecodedPart(self._clock.end, 0))
 
     def _note_joins(self) -> None:
         begins = self._begins[self._part]
@@ -158,26 +158,26 @@ class FilmDecoder:
         stop: float | None,
         hwaccel: str | None,
         threads: int,
-        picture_rate: Fraction | None = None,
+        image_rate: Fraction | None = None,
     ) -> None:
         self.files = files
         self.start = start
         self.stop = stop
         self.hwaccel = hwaccel
         self.threads = threads
-        self.picture_rate = picture_rate
+        self.image_rate = image_rate
         self.damage = Damage()
-        self.ends: list[PartEnd] = []
+        self.ends: list[DecodedPart] = []
 
     def frames(self) -> Generator[TimedFrame, None, None]:
         """Yield frames from `start` up to and without `stop`, times ascending."""
         starts, number = 0.0, 0
         while number < len(self.files):
             path, rest = self.files[number], self._continuing(number)
-            with Source.open(path, self.hwaccel, self.threads, rest) as source:
-                source.picture_rate = self.picture_rate
+            with VideoFile.open(path, self.hwaccel, self.threads, rest) as source:
+                source.image_rate = self.image_rate
                 clock = FrameClock(source, starts, self.damage)
-                parts = _CutParts(source, clock, starts, rest, self.ends)
+                parts = _PartTracker(source, clock, starts, rest, self.ends)
                 for time, frame in clock.timed(self._from_start(source, starts)):
                     if self.stop is not None and time >= self.stop:
                         return
@@ -189,26 +189,28 @@ class FilmDecoder:
                 if not clock.joins:
                     self._note_early_end(source, clock.end - starts)
                 # Where there is sound, the next file begins when this one's sound is over too.
-                starts = max(clock.end, FileClock(starts, clock.joins).film_seconds(source.heard))
+                starts = max(
+                    clock.end, FileClock(starts, clock.joins).film_seconds(source.audio_seconds)
+                )
             number += 1 + len(rest)
 
     def _continuing(self, number: int) -> list[Path]:
         """The files behind one that are parts of the same stream, cut anywhere."""
         found: list[Path] = []
         for path, following in pairwise(self.files[number:]):
-            with Source.open(path, threads=1) as source:
+            with VideoFile.open(path, threads=1) as source:
                 if not source.is_continued_by(following):
                     break
             found.append(following)
         return found
 
-    def _note_early_end(self, source: Source, end: float) -> None:
-        stated = source.sole_duration
+    def _note_early_end(self, source: VideoFile, end: float) -> None:
+        stated = source.video_duration
         if stated is not None and end < stated - max(_EARLY_SECONDS, float(2 / source.rate)):
             name, of = one_line(source.path.name), format_time_code(stated)
             self.damage.notes.append(f"{name} ends at {format_time_code(end)} of {of}")
 
-    def _from_start(self, source: Source, starts: float) -> Iterator[VideoFrame]:
+    def _from_start(self, source: VideoFile, starts: float) -> Iterator[VideoFrame]:
         """Yield a file's frames, beginning not long before the first that is wanted."""
         ahead = (self.start or 0.0) - starts
         base = source.stream.time_base
@@ -217,7 +219,7 @@ class FilmDecoder:
             latest = (ahead + source.clock_start) / base
             try:
                 source.container.seek(place, stream=source.stream, backward=True)
-                frames = decoded(source, self.damage, sought=True)
+                frames = decode_frames(source, self.damage, sought=True)
                 first = next(frames, None)
             except av.error.FFmpegError:
                 first = None
@@ -227,4 +229,4 @@ class FilmDecoder:
                 return
             # Not every file can be sought in; decoding it from the beginning always works.
             source.container.seek(0)
-        yield from decoded(source, self.damage)
+        yield from decode_frames(source, self.damage)

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.films.film_entry import composed, is_film_name
+from zoo.films.film_entry import is_film_name, normalised_name
 
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
 _DIGEST = 8
 """Hexadecimal digits of what a file holds in the name that is made from it."""
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def stem_name(path: Path) -> str:
+def name_from_stem(path: Path) -> str:
     """A film's name from that of its file: its letters and digits, whatever their script."""
     kept = "".join(
         letter if letter in "-_" or unicodedata.category(letter)[0] in "LMN" else " "
-        for letter in composed(path.stem)
+        for letter in normalised_name(path.stem)
     )
     name = "-".join(kept.split()).strip("-_")[:_LONGEST_STEM]
     while len(name.encode("utf-8")) > _LONGEST_STEM_IN_BYTES:
@@ -33,7 +33,7 @@ def stem_name(path: Path) -> str:
     return name if is_film_name(name) and name != "all" else "film"
 
 
-def name_by_contents(path: Path) -> str:
+def name_from_contents(path: Path) -> str:
     """A film's name from that of its file and what it holds, wherever it lies.
 
     Raises BadInput if the file is missing or cannot be read.
@@ -41,12 +41,12 @@ def name_by_contents(path: Path) -> str:
 
     check_regular_file(path)
     try:
-        return f"{stem_name(path)}-{file_fingerprint(path)[:_DIGEST]}"
+        return f"{name_from_stem(path)}-{file_fingerprint(path)[:_DIGEST]}"
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
 
 
-def expanded(path: str | Path) -> str:
+def expand_home(path: str | Path) -> str:
     """A path with the home folder for `~`; a file that is itself called so stays as it is."""
     text = os.fspath(path)
     # Unlike Path.expanduser, this leaves what names nobody's home as it is.
@@ -66,7 +66,7 @@ def looks_like_path(word: str) -> bool:
 
     Raises BadInput on an address, from which nothing is fetched.
     """
-    refuse_address(word)
+    refuse_url(word)
     return written_as_path(word) or is_file(word)
 
 
@@ -75,9 +75,9 @@ def written_as_path(word: str) -> bool:
     return "/" in word or "\\" in word or word.startswith((".", "~"))
 
 
-def refuse_address(word: str) -> None:
+def refuse_url(word: str) -> None:
     """Raise BadInput if a word is an address such as https://..., with what to do instead."""
-    if _ADDRESS.match(word) and not is_file(word):
+    if _URL.match(word) and not is_file(word):
         raise BadInput(
             f"{one_line(word, 100)} is an address, and films are files: download it, then name the "
             "file"

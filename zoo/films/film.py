@@ -43,7 +43,7 @@ class Film:
     """Names of the files it came from, for people."""
     size: FrameSize
     fps: float
-    """Frames a second, the mean where the rate varies; `time_codes` has each frame's time."""
+    """Frames a second, the mean where the rate varies; `frame_seconds` has each frame's time."""
     shots: tuple[Shot, ...]
     """In order, covering every frame."""
     split: Split
@@ -60,14 +60,14 @@ class Film:
         return self.store.array.transpose(0, 3, 1, 2)
 
     @property
-    def time_codes(self) -> npt.NDArray[np.float64]:
+    def frame_seconds(self) -> npt.NDArray[np.float64]:
         """When each frame is shown, in seconds from the start of the source: (N,), ascending."""
         return self.store.times
 
     @property
     def times(self) -> FrameTimes:
         """Frame numbers to seconds and back."""
-        return FrameTimes.of(self.time_codes)
+        return FrameTimes.of(self.frame_seconds)
 
     def seconds(self, start: int, stop: int) -> float:
         """How long the frames from `start` up to and without `stop` are shown, in seconds."""
@@ -97,12 +97,12 @@ class Film:
             held_out_frames=len(self.split.held_out),
             held_out=[(start, stop) for start, stop in self.split.held_out_runs],
             shot_starts=[shot.start for shot in self.shots],
-            begins=float(self.time_codes[0]),
+            begins=float(self.frame_seconds[0]),
         )
 
 
 @dataclass(frozen=True)
-class MemoryStore(FrameStore):
+class InMemoryFrameStore(FrameStore):
     """A store whose frames, uint8 (N, H, W, 3), were never on disk."""
 
     held: npt.NDArray[np.uint8]
@@ -120,7 +120,7 @@ class MemoryStore(FrameStore):
         return np.arange(len(self.held)) / self.manifest.fps
 
 
-def film_of(
+def film_from_frames(
     frames: npt.NDArray[np.uint8],
     *,
     name: str = "frames",
@@ -160,5 +160,5 @@ def film_of(
         shots=tuple(Shot(*shot) for shot in shots),
         split=split_by_shot(shots, count, fps, holdout),
         fingerprint=digest,
-        store=MemoryStore(Path(), manifest, frames),
+        store=InMemoryFrameStore(Path(), manifest, frames),
     )

@@ -34,7 +34,7 @@ def is_film_name(name: str) -> bool:
         and kinds[:1] in (["L"], ["N"])
         and len(name) <= LONGEST_NAME
         and len(name.encode("utf-8")) <= LONGEST_NAME_IN_BYTES
-        and composed(name) == name
+        and normalised_name(name) == name
         and not (".." in name or name.endswith(".") or _DEVICES.fullmatch(name))
     )
 
@@ -50,7 +50,7 @@ def check_film_name(name: str) -> str:
     return name
 
 
-def composed(name: str) -> str:
+def normalised_name(name: str) -> str:
     """A name in the form in which names are compared: a Mac may write `é` as two letters."""
     return unicodedata.normalize("NFC", name)
 

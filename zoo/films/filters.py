@@ -15,7 +15,7 @@ UNSTATED = 2
 """The code of H.273 for a matrix, a transfer function or primaries that nobody states."""
 
 
-class FilterLine:
+class FilterGraph:
     """Filters in one line, in one thread, for frames of one size and pixel format.
 
     The time base is 1: a frame's `pts` is its number. Raises av.error.FFmpegError or ValueError,

@@ -15,11 +15,11 @@ from av.video.frame import VideoFrame
 
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.films.colour import Colour, decodes, has_alpha, is_rgb, to_rgb
+from zoo.films.colour import Colour, can_decode_matrix, has_alpha, is_rgb, matrix_to_rgb
 from zoo.films.film_entry import Fit, Rect
-from zoo.films.filters import UNSTATED, FilterLine, Step
+from zoo.films.filters import UNSTATED, FilterGraph, Step
 from zoo.films.frame_store import Bars
-from zoo.films.geometry import Placement, Turn, pixel_aspect, place
+from zoo.films.geometry import Placement, Rotation, fit_frame, pixel_aspect
 
 # libswscale's number for the rendering intent that keeps the look of a picture whose range or
 # gamut is wider than the display's, SWS_INTENT_PERCEPTUAL.
@@ -48,11 +48,11 @@ class Layout(NamedTuple):
     colour: Colour
     full_range: bool
     aspect: Fraction
-    turn: Turn
+    turn: Rotation
     interlaced: bool
 
 
-class Picture:
+class FrameConverter:
     """Turns the frames of one file into rgb24 frames of the wanted size, in the same order.
 
     `name` is the file's, for errors. `bars` are in pixels of a frame of `coded` (width, height),
@@ -76,7 +76,7 @@ class Picture:
         self.bars = bars
         self.interlaced = interlaced
         self._layout: Layout | None = None
-        self._lines: list[FilterLine] = []
+        self._lines: list[FilterGraph] = []
         self._fed = self._given = 0
 
     def feed(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
@@ -93,7 +93,7 @@ class Picture:
             colour,
             colour.full_range(frame.format),
             pixel_aspect(frame),
-            Turn.of(frame),
+            Rotation.of(frame),
             self.interlaced,
         )
         if layout != self._layout:
@@ -129,7 +129,7 @@ class Picture:
             max(2, layout.width - left - round(self.bars.right * across)),
             max(2, layout.height - top - round(self.bars.bottom * down)),
         )
-        return place(picture, layout.aspect, layout.turn.degrees, self.size, self.fit)
+        return fit_frame(picture, layout.aspect, layout.turn.degrees, self.size, self.fit)
 
     def _ready(self, layout: Layout) -> Iterator[tuple[int, VideoFrame]]:
         # Asking empty filters costs an exception, so nothing is asked for that was not fed.
@@ -152,7 +152,7 @@ class Picture:
         frame = self._lines[0].pull()
         if frame is None or len(self._lines) == 1:
             return frame
-        decoded = to_rgb(frame, layout.colour, layout.full_range)
+        decoded = matrix_to_rgb(frame, layout.colour, layout.full_range)
         assert frame.pts is not None
         decoded.pts, decoded.time_base = int(frame.pts * (frame.time_base or 1)), _ONE
         self._lines[1].push(decoded)
@@ -175,7 +175,7 @@ class Picture:
                 "convert the film to yuv420p with BT.709 colours first"
             ) from None
 
-    def _build(self, layout: Layout) -> list[FilterLine]:
+    def _build(self, layout: Layout) -> list[FilterGraph]:
         """The filters for a layout: one line, or two with a matrix to be decoded in between."""
         pixel_format = VideoFormat(layout.pixel_format)
         colour = layout.colour
@@ -187,7 +187,7 @@ class Picture:
             )
         matrix = colour.matrix_for(layout.width, layout.height)
         rare = matrix is None and not is_rgb(pixel_format)
-        if rare and (has_alpha(pixel_format) or not decodes(colour)):
+        if rare and (has_alpha(pixel_format) or not can_decode_matrix(colour)):
             clear = " in a film with transparency" if has_alpha(pixel_format) else ""
             raise BadInput(
                 f"{self.name}: its colours are coded with the matrix {colour.matrix}, which "
@@ -225,8 +225,8 @@ class Picture:
             same |= {"in_range": range_name, "out_range": range_name}
             steps += [("scale", scaled | same), _format("yuv444p16le")]
             return [
-                FilterLine(size, layout.pixel_format, layout.full_range, steps),
-                FilterLine(placement.scaled, "gbrp16le", True, ends),
+                FilterGraph(size, layout.pixel_format, layout.full_range, steps),
+                FilterGraph(placement.scaled, "gbrp16le", True, ends),
             ]
         middle = "gbrp16le" if deep and is_rgb(pixel_format) else "gbrp"
         if colour.wide and not is_rgb(pixel_format):
@@ -236,7 +236,7 @@ class Picture:
             source = own | {"out_color_matrix": matrix or "", "out_range": range_name}
             ends = [*_to_display(colour, own), *self._placed(layout, placement)]
         steps += [("scale", scaled | source), _format(middle), *ends]
-        return [FilterLine(size, layout.pixel_format, layout.full_range, steps)]
+        return [FilterGraph(size, layout.pixel_format, layout.full_range, steps)]
 
     def _placed(self, layout: Layout, placement: Placement) -> list[Step]:
         """Mirror, turn and pad what was scaled."""
@@ -275,8 +275,8 @@ def _cropped(layout: Layout, placement: Placement) -> list[Step]:
     crop = placement.crop
     if (crop.left, crop.top, crop.width, crop.height) == (0, 0, layout.width, layout.height):
         return []
-    place = {"w": str(crop.width), "h": str(crop.height), "x": str(crop.left), "y": str(crop.top)}
-    return [("crop", {**place, "exact": "1"})]
+    area = {"w": str(crop.width), "h": str(crop.height), "x": str(crop.left), "y": str(crop.top)}
+    return [("crop", {**area, "exact": "1"})]
 
 
 def _to_display(colour: Colour, source: dict[str, str] | None = None) -> list[Step]:

@@ -32,11 +32,11 @@ from zoo.base.untrusted_files import OtherSchema, read_array, read_json
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
 
 
-class _Typed(pydantic.BaseModel):
+class _ManifestModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Bars(_Typed):
+class Bars(_ManifestModel):
     """Rows and columns of the coded picture that hold no picture, in pixels."""
 
     left: int = 0
@@ -45,7 +45,7 @@ class Bars(_Typed):
     bottom: int = 0
 
 
-class Join(_Typed):
+class Join(_ManifestModel):
     """A leap of a file's clock that was joined, in seconds on the file's own clock."""
 
     before: float
@@ -56,7 +56,7 @@ class Join(_Typed):
     """What to add to the file's own seconds from there on, for those of the film."""
 
 
-class Part(_Typed):
+class Part(_ManifestModel):
     """One file of a film: what it is and what became of it."""
 
     file: str
@@ -88,7 +88,7 @@ class Part(_Typed):
     """Leaps of its clock: `FileClock(starts, joins)` gives any of its streams the film's time."""
 
 
-class Damage(_Typed):
+class Damage(_ManifestModel):
     """What was wrong with the files and was worked around."""
 
     packets: int = 0
@@ -100,7 +100,7 @@ class Damage(_Typed):
     notes: list[str] = []
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The damage in words, empty if there was none."""
         counts = (
             (self.packets, "packets could not be decoded"),
@@ -110,21 +110,21 @@ class Damage(_Typed):
         return "; ".join([f"{count:,} {what}" for count, what in counts if count] + self.notes)
 
 
-class Resampled(_Typed):
+class Resampled(_ManifestModel):
     """What `--fps` did."""
 
     dropped: int
     repeated: int
 
 
-class SplitRecord(_Typed):
+class SplitRecord(_ManifestModel):
     """Held-out runs `[start, stop)` and the gap around them, in frames."""
 
     runs: list[tuple[int, int]]
     gap: int
 
 
-class SourceFile(_Typed):
+class SourceFile(_ManifestModel):
     """One file of a film as it was when it was decoded."""
 
     changed: int
@@ -132,7 +132,7 @@ class SourceFile(_Typed):
     sha256: str
 
 
-class Manifest(_Typed):
+class Manifest(_ManifestModel):
     """All that is known of a store, apart from the frames."""
 
     format_version: Literal[1] = 1
@@ -283,7 +283,7 @@ def store_lock(folder: Path) -> Path:
 
 
 @contextmanager
-def removable(folder: Path) -> Iterator[None]:
+def exclusive_use(folder: Path) -> Iterator[None]:
     """Hold a store, which need not be whole, so that no process opens or makes it meanwhile.
 
     Raises Held if a process uses it or makes it.
@@ -302,8 +302,8 @@ def removable(folder: Path) -> Iterator[None]:
 
 
 def remove_store(folder: Path) -> None:
-    """Delete a store, if it is there, and its lock. Raises Held as `removable`, and CannotWrite."""
-    with removable(folder):
+    """Delete a store, if it is there, and its lock. Raises Held and CannotWrite."""
+    with exclusive_use(folder):
         if folder.exists():
             remove_folder(folder)
         with suppress(OSError):

@@ -15,9 +15,9 @@ from av.video.frame import VideoFrame
 
 from zoo.base.frame_size import FrameSize
 from zoo.films.film_entry import Fit, Rect
-from zoo.films.filters import FilterLine, Step
+from zoo.films.filters import FilterGraph, Step
 from zoo.films.frame_store import Bars
-from zoo.films.video_file import Source, usable_aspect
+from zoo.films.video_file import VideoFile, usable_aspect
 
 # An angle this far, in degrees, from a quarter turn is rounding.
 _EXACT_DEGREES = 0.5
@@ -27,7 +27,7 @@ _MATRIX = struct.Struct("=9i")
 _ASPECT_PARTS = 360
 
 
-class Turn(NamedTuple):
+class Rotation(NamedTuple):
     """What a display matrix does to a picture: mirrors it, left for right, and then turns it."""
 
     degrees: int = 0
@@ -37,28 +37,28 @@ class Turn(NamedTuple):
     """The clockwise angle in degrees that the file states, where it is no quarter turn."""
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> Turn:
+    def of(cls, frame: VideoFrame) -> Rotation:
         """The turn of a decoded frame; any other angle becomes the nearest quarter turn."""
         matrix = side_data(frame, "DISPLAYMATRIX")
-        return cls() if matrix is None else _turn(matrix)
+        return cls() if matrix is None else _rotation(matrix)
 
 
 @functools.lru_cache(maxsize=16)
-def _turn(matrix: bytes) -> Turn:
+def _rotation(matrix: bytes) -> Rotation:
     """Read a display matrix, which takes (x, y) to (a x + c y, b x + d y), with y downwards."""
     if len(matrix) < _MATRIX.size:
-        return Turn()
+        return Rotation()
     a, b, _, c, d, *_ = _MATRIX.unpack_from(matrix)
     if a * d == b * c:
         # Nothing would be seen: the picture falls onto a line or a point.
-        return Turn()
+        return Rotation()
     mirrored = a * d < b * c
     if mirrored:
         a, b = -a, -b
     angle = math.degrees(math.atan2(b - c, a + d)) % 360
     quarter = round(angle / 90) % 4 * 90
     off = abs((angle - quarter + 180) % 360 - 180)
-    return Turn(quarter, mirrored, angle if off > _EXACT_DEGREES else None)
+    return Rotation(quarter, mirrored, angle if off > _EXACT_DEGREES else None)
 
 
 def side_data(frame: VideoFrame, name: str) -> bytes | None:
@@ -74,22 +74,22 @@ class _Aspect(NamedTuple):
 
 
 def pixel_aspect(frame: VideoFrame) -> Fraction:
-    """The width of a pixel over its height, for a frame that `Shown.of` gave."""
+    """The width of a pixel over its height, for a frame that `ContainerGeometry.of` gave."""
     carried = frame.opaque
-    assert isinstance(carried, _Aspect), "frames come from `Shown.of`"
+    assert isinstance(carried, _Aspect), "frames come from `ContainerGeometry.of`"
     return carried.width_over_height
 
 
-class Shown:
+class ContainerGeometry:
     """Gives the frames of one open file, in order of decoding, the way they are to be shown.
 
     They are cropped as the container's header says, and carry their pixel aspect.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: VideoFile) -> None:
         self._source = source
         self._cropping = source.cropping
-        self._cut: FilterLine | None = None
+        self._cut: FilterGraph | None = None
         self._cut_for: tuple[int, int, str] | None = None
         self._aspect = source.pixel_aspect
         self._decoders: Fraction | None = None
@@ -126,11 +126,11 @@ class Shown:
             return frame
         kind = (frame.width, frame.height, frame.format.name)
         if self._cut is None or kind != self._cut_for:
-            place = {"w": str(width), "h": str(height), "x": str(cut.left), "y": str(cut.top)}
-            self._cut = _line(frame, [("crop", {**place, "exact": "1"})])
+            area = {"w": str(width), "h": str(height), "x": str(cut.left), "y": str(cut.top)}
+            self._cut = _graph(frame, [("crop", {**area, "exact": "1"})])
             self._cut_for = kind
         times = frame.pts, frame.dts, frame.time_base
-        shown = _through(self._cut, frame)
+        shown = _filtered(self._cut, frame)
         shown.pts, shown.dts = times[:2]
         if times[2] is not None:
             shown.time_base = times[2]
@@ -148,18 +148,18 @@ def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> b
         ("scale", {"w": parts, "h": "2", "eval": "frame", "flags": "neighbor"}),
     ]
     try:
-        own = _through(_line(frame, steps), frame).width / _ASPECT_PARTS
+        own = _filtered(_graph(frame, steps), frame).width / _ASPECT_PARTS
     except (av.error.FFmpegError, ValueError):
         # Not every pixel format can be scaled: the decoder's word is good to a few frames.
         return True
     return abs(own - usable_aspect(new)) <= abs(own - usable_aspect(old))
 
 
-def _line(frame: VideoFrame, steps: list[Step]) -> FilterLine:
-    return FilterLine((frame.width, frame.height), frame.format.name, False, steps)
+def _graph(frame: VideoFrame, steps: list[Step]) -> FilterGraph:
+    return FilterGraph((frame.width, frame.height), frame.format.name, False, steps)
 
 
-def _through(line: FilterLine, frame: VideoFrame) -> VideoFrame:
+def _filtered(line: FilterGraph, frame: VideoFrame) -> VideoFrame:
     """Pass one frame through filters that hold none back."""
     line.push(frame)
     shown = line.pull()
@@ -181,7 +181,7 @@ class Placement:
     pad_top: int
 
 
-def place(
+def fit_frame(
     picture: Rect, pixel_aspect: Fraction, rotation: int, size: FrameSize, fit: Fit
 ) -> Placement:
     """Fit the picture into `size`, keeping its shape: cropped evenly or padded with black.

@@ -51,7 +51,7 @@ def open_film(
     """
     check_holdout(holdout)
     workspace.sweep(entry.name)
-    place = locate(entry, size, workspace)
+    place = locate_store(entry, size, workspace)
     store = FrameStore.find(place.folder)
     if store is None or _changed_since(store, place):
         with _locked(place.folder, entry, progress):
@@ -70,7 +70,11 @@ def open_film(
 
 
 def _ingest(
-    entry: FilmEntry, place: Place, progress: Progress | None, hwaccel: str | None, threads: int
+    entry: FilmEntry,
+    place: StoreLocation,
+    progress: Progress | None,
+    hwaccel: str | None,
+    threads: int,
 ) -> None:
     from zoo.films.ingestion import ingest
 
@@ -96,7 +100,7 @@ def _ingest(
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreLocation:
     """Where the store of a film with given settings lies, whether or not it is there."""
 
     settings: IngestSettings
@@ -106,13 +110,13 @@ class Place:
     """When each of the film's files was last changed: nanoseconds since 1970."""
 
 
-def _changed_since(store: FrameStore, place: Place) -> bool:
+def _changed_since(store: FrameStore, place: StoreLocation) -> bool:
     """Whether a film's files were changed, touched or copied after they were decoded."""
     then = [file.changed for file in store.manifest.files]
     return bool(then) and then != place.changed
 
 
-def _source_files(entry: FilmEntry, place: Place) -> list[SourceFile]:
+def _source_files(entry: FilmEntry, place: StoreLocation) -> list[SourceFile]:
     digests = [file_digest(path) for path in entry.files]
     return [
         SourceFile(changed=changed, sha256=digest)
@@ -120,7 +124,7 @@ def _source_files(entry: FilmEntry, place: Place) -> list[SourceFile]:
     ]
 
 
-def locate(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Place:
+def locate_store(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> StoreLocation:
     """Say where a film's store lies.
 
     Raises BadInput if a file is missing or is no file, or where a folder of the store is a link.
@@ -139,7 +143,7 @@ def locate(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Place:
     # Film-zoo 0.1.0 had the times of the last change in the key.
     before = stores / hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
     folder = before if (before / MANIFEST).exists() else stores / fingerprint[:16]
-    return Place(settings, fingerprint, confined(folder, stores), changed)
+    return StoreLocation(settings, fingerprint, confined(folder, stores), changed)
 
 
 def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progress | None) -> Film:
@@ -206,7 +210,7 @@ def _print(entry: FilmEntry, progress: Progress | None, line: str) -> None:
         say(line)
 
 
-def stored(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
+def list_stores(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
     """The stores of a film that are there, of whatever size, that can be read."""
     stores = []
     for manifest in sorted((workspace.stores / entry.name).glob(f"*/{MANIFEST}")):

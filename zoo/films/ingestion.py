@@ -18,13 +18,13 @@ from zoo.base.errors import BadInput
 from zoo.base.records import write_json
 from zoo.films.decode import FilmDecoder, TimedFrame
 from zoo.films.film_entry import FilmEntry
-from zoo.films.frame_converter import Picture
+from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, Manifest, Resampled
 from zoo.films.pace import PacedFrame, Pacer
-from zoo.films.prefetch import made_ahead
-from zoo.films.probe import Survey, look_at
+from zoo.films.prefetch import prefetch
+from zoo.films.probe import FileProbe, probe_files
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
-from zoo.films.shots import DETECTOR, ScoreKeeper, find_shots
+from zoo.films.shots import DETECTOR, SceneDetector, find_shots
 from zoo.films.time_code import JITTER_SECONDS
 
 # Decoded frames that are handed over together; three times as many are held: few enough for 4K.
@@ -49,7 +49,7 @@ def ingest(
 ) -> None:
     """Write a whole store into an empty folder. Raises BadInput or ZooError, see `open_film`."""
     tell = _Teller(entry.name, progress)
-    surveys = look_at(entry, settings)
+    surveys = probe_files(entry, settings)
     for survey in surveys:
         for note in survey.part.notes:
             tell.message(f"{survey.part.file}: {note}")
@@ -58,7 +58,7 @@ def ingest(
     for attempt in range(1, _MOST_PASSES + 1):
         one = _Pass(entry, settings, surveys, folder, tell, hwaccel, threads)
         one.run(expected)
-        wrong = [one for one in surveys if one.misjudged()]
+        wrong = [one for one in surveys if one.bars_are_wrong()]
         if not wrong or attempt == _MOST_PASSES:
             break
         tell.message(f"{wrong[0].part.file}: the whole film shows other bars; beginning again")
@@ -122,7 +122,7 @@ class _Pass:
         self,
         entry: FilmEntry,
         settings: IngestSettings,
-        surveys: list[Survey],
+        surveys: list[FileProbe],
         folder: Path,
         tell: _Teller,
         hwaccel: str | None,
@@ -144,7 +144,7 @@ class _Pass:
     def run(self, expected: int) -> None:
         """Decode in a thread of its own; make pictures and write in this one."""
         decoded = self.decoder.frames()
-        ahead = made_ahead(decoded, _TOGETHER)
+        ahead = prefetch(decoded, _TOGETHER)
         try:
             with (self.folder / FRAMES).open("wb") as file:
                 for frame in self._paced(self._pictures(ahead)):
@@ -168,21 +168,21 @@ class _Pass:
         return Resampled(dropped=self.pacer.dropped, repeated=self.pacer.repeated)
 
     def _pictures(self, ahead: Iterator[TimedFrame]) -> Iterator[PacedFrame]:
-        keeper: ScoreKeeper | None = None
+        keeper: SceneDetector | None = None
         for part, timed in itertools.groupby(ahead, key=lambda t: t.part):
             survey = self.surveys[part]
             picture = survey.picture(self.settings)
             times: list[float] = []
             finished = self._through(picture, survey, timed, times)
             for number, frame in finished:
-                keeper = keeper or ScoreKeeper(*self.settings.size)
+                keeper = keeper or SceneDetector(*self.settings.size)
                 pixels = _seen(frame)
                 yield PacedFrame(times[number], keeper.judge(frame, pixels), pixels)
             survey.part.interlaced = picture.interlaced
 
     @staticmethod
     def _through(
-        picture: Picture, survey: Survey, timed: Iterator[TimedFrame], times: list[float]
+        picture: FrameConverter, survey: FileProbe, timed: Iterator[TimedFrame], times: list[float]
     ) -> Iterator[tuple[int, VideoFrame]]:
         looked = -math.inf
         interval = min(_LOOK_SECONDS, (survey.part.duration or math.inf) / _LEAST_LOOKS)

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from zoo.films.colour import Colour, has_alpha, uncoloured
+from zoo.films.colour import Colour, has_alpha, without_colour_tags
 from zoo.films.frame_store import Bars
-from zoo.films.geometry import Shown
-from zoo.films.video_file import Source
+from zoo.films.geometry import ContainerGeometry
+from zoo.films.video_file import VideoFile
 
 _Light: TypeAlias = npt.NDArray[np.float32]
 _Indices: TypeAlias = npt.NDArray[np.int64]
@@ -92,7 +92,7 @@ class BarFinder:
         return Bars(left=left, top=top, right=right, bottom=bottom)
 
 
-def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) -> None:
+def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float) -> None:
     """Show the finder frames spread from `start` to `stop`, seconds of the file's own time.
 
     A first look, at key frames and, where those are few, at some that follow them: the ingest
@@ -101,7 +101,7 @@ def look_for_bars(source: Source, finder: BarFinder, start: float, stop: float) 
     stream, base = source.stream, source.stream.time_base
     if base is None:
         return
-    shown = Shown(source)
+    shown = ContainerGeometry(source)
     places: dict[int, None] = {}
     seeks = max(1, min(_SEEKS, round((stop - start) / _SEEK_SECONDS)))
     for seek in range(seeks):
@@ -131,7 +131,7 @@ def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indi
     name = frame.format.name
     if has_alpha(frame.format):
         # What is transparent is black.
-        with uncoloured(frame):
+        with without_colour_tags(frame):
             rgba = np.asarray(frame.reformat(format="rgba").to_ndarray())
         chosen = rgba[rows][:, columns].astype(np.float32)
         light: _Light = chosen[..., :3].mean(axis=-1) * chosen[..., 3] / np.float32(255)
@@ -147,7 +147,7 @@ def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indi
         if name.startswith(_HIGH_BITS):
             chosen /= 1 << (16 - depth)
     else:
-        with uncoloured(frame):
+        with without_colour_tags(frame):
             grey = frame.reformat(format="gray", dst_color_range="JPEG").to_ndarray()
         return np.asarray(grey)[rows][:, columns].astype(np.float32)
     if Colour.of(frame).full_range(frame.format):

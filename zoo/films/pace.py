@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from zoo.films.shots import Scored
+from zoo.films.shots import SceneScore
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PacedFrame:
     """A finished frame, uint8 (H, W, 3), with its time in seconds and what was said of it."""
 
     time: float
-    scored: Scored
+    scored: SceneScore
     pixels: npt.NDArray[np.uint8]
 
 
@@ -76,11 +76,11 @@ class Pacer:
         assert self._first is not None
         self.repeated += stop - start - 1
         for moment in range(start, stop):
-            scored = frame.scored if moment == start else Scored(0.0, frame.scored.black)
+            scored = frame.scored if moment == start else SceneScore(0.0, frame.scored.black)
             yield PacedFrame(self._first + moment / self.fps, scored, frame.pixels)
 
 
 def _with_score(frame: PacedFrame, score: float) -> PacedFrame:
     """The frame with at least this score."""
-    scored = Scored(max(score, frame.scored.score), frame.scored.black)
+    scored = SceneScore(max(score, frame.scored.score), frame.scored.black)
     return PacedFrame(frame.time, scored, frame.pixels)

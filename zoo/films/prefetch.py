@@ -20,7 +20,7 @@ class _Finished:
     pass
 
 
-def made_ahead(things: Iterable[_T], together: int) -> Generator[_T, None, None]:
+def prefetch(things: Iterable[_T], together: int) -> Generator[_T, None, None]:
     """Yield `things`, made in another thread and handed over so many `together`.
 
     Handing over wakes a thread, which is dear for things as cheap as small frames. At most three

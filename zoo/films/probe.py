@@ -12,14 +12,14 @@ from av.video.frame import VideoFrame
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
 from zoo.films.colour import Colour, has_alpha
-from zoo.films.decode import decoded
+from zoo.films.decode import decode_frames
 from zoo.films.film_entry import FilmEntry, Rect, parse_crop
-from zoo.films.frame_converter import Picture
+from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import Bars, Damage, Part
-from zoo.films.geometry import Turn, side_data
-from zoo.films.letterbox import BarFinder, look_for_bars
+from zoo.films.geometry import Rotation, side_data
+from zoo.films.letterbox import BarFinder, search_bars
 from zoo.films.settings import IngestSettings
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 
 # Bars found later may differ by this much, in pixels, from those that were cut.
 _BAR_TOLERANCE = 2
@@ -28,7 +28,7 @@ _FAR_FEWER = 3
 
 
 @dataclass
-class Survey:
+class FileProbe:
     """One file, looked at."""
 
     part: Part
@@ -40,9 +40,9 @@ class Survey:
     expected: int
     """Frames that it should give: an estimate, and 0 where nothing can be said."""
 
-    def picture(self, settings: IngestSettings) -> Picture:
+    def picture(self, settings: IngestSettings) -> FrameConverter:
         """What turns this file's frames into those of the store."""
-        return Picture(
+        return FrameConverter(
             self.part.file,
             settings.size,
             settings.fit,
@@ -51,7 +51,7 @@ class Survey:
             self.part.interlaced,
         )
 
-    def misjudged(self) -> bool:
+    def bars_are_wrong(self) -> bool:
         """Whether evidence gathered since says that the bars are others than were cut."""
         if not self.searched:
             return False
@@ -62,15 +62,17 @@ class Survey:
         )
 
 
-def look_at(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
+def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
     """Look at every file of a film. Raises BadInput if one of them is no film."""
-    surveys: list[Survey] = []
+    surveys: list[FileProbe] = []
     finders: dict[tuple[int, int], BarFinder] = {}
     starts = 0.0
     for path in entry.files:
         # One thread: a decoder of several takes as many frames to give the first.
-        with Source.open(path, threads=1) as source:
-            one = _look(source, settings, starts, finders) or _like(surveys, entry.files, source)
+        with VideoFile.open(path, threads=1) as source:
+            one = _probe(source, settings, starts, finders) or _continued_probe(
+                surveys, entry.files, source
+            )
         surveys.append(one)
         starts += one.part.duration or 0.0
     for one in surveys:
@@ -79,13 +81,15 @@ def look_at(entry: FilmEntry, settings: IngestSettings) -> list[Survey]:
     return surveys
 
 
-def _like(surveys: list[Survey], files: Sequence[Path], source: Source) -> Survey:
+def _continued_probe(
+    surveys: list[FileProbe], files: Sequence[Path], source: VideoFile
+) -> FileProbe:
     """What is known of a file without a key frame: as the one that it continues.
 
     Raises BadInput where it continues none.
     """
     if surveys:
-        with Source.open(files[len(surveys) - 1], threads=1) as before:
+        with VideoFile.open(files[len(surveys) - 1], threads=1) as before:
             if before.is_continued_by(source.path):
                 file, last = one_line(source.path.name), surveys[-1]
                 frames, seconds = _length(source)
@@ -96,7 +100,7 @@ def _like(surveys: list[Survey], files: Sequence[Path], source: Source) -> Surve
     raise BadInput(f"no frame of {source.path.name} can be decoded{_why(source)}")
 
 
-def _why(source: Source) -> str:
+def _why(source: VideoFile) -> str:
     with source.path.open("rb") as file:
         begins = file.read(64)
     if begins[8:12] == b"WEBP" and b"ANIM" in begins:
@@ -104,31 +108,31 @@ def _why(source: Source) -> str:
     return ""
 
 
-def _look(
-    source: Source,
+def _probe(
+    source: VideoFile,
     settings: IngestSettings,
     starts: float,
     finders: dict[tuple[int, int], BarFinder],
-) -> Survey | None:
+) -> FileProbe | None:
     """Look at one file; None where none of its frames can be decoded."""
-    first = next(decoded(source, Damage()), None)
+    first = next(decode_frames(source, Damage()), None)
     if first is None:
         return None
-    part = _describe(source, first, starts)
+    part = _part(source, first, starts)
     finder = finders.setdefault((first.width, first.height), BarFinder(first.width, first.height))
     duration = part.duration or 0.0
     start = min(max(0.0, (settings.start or 0.0) - starts), duration)
     stop = duration if settings.stop is None else min(duration, max(0.0, settings.stop - starts))
     searched = settings.crop == "auto"
     if searched and (stop > start or not duration):
-        look_for_bars(source, finder, start, stop)
+        search_bars(source, finder, start, stop)
     crop = parse_crop(settings.crop)
     if crop is not None:
-        part.bars = _around(crop, source.path, first.width, first.height)
-    source.picture_rate = settings.fps
+        part.bars = _bars_around(crop, source.path, first.width, first.height)
+    source.image_rate = settings.fps
     frames, part.duration = _length(source)
     expected = _between(settings, starts, part.duration, frames)
-    return Survey(
+    return FileProbe(
         part=part,
         pixel_aspect=source.pixel_aspect,
         finder=finder,
@@ -137,14 +141,14 @@ def _look(
     )
 
 
-def _length(source: Source) -> tuple[int, float | None]:
+def _length(source: VideoFile) -> tuple[int, float | None]:
     """About how many frames a file has, 0 where nothing says so, and how many seconds.
 
     A leap of the clock counts as length in what a transport stream states, and a still of minutes
     has one frame: where the first part of the file says that there are far fewer frames, it is
     believed.
     """
-    if source.is_picture:
+    if source.is_image:
         return 1, float(1 / source.rate)
     seconds = source.duration
     frames = source.frames
@@ -169,16 +173,16 @@ def _between(settings: IngestSettings, starts: float, seconds: float | None, fra
     return round(length * (frames / seconds if settings.fps is None else settings.fps))
 
 
-def _around(crop: Rect, path: Path, width: int, height: int) -> Bars:
+def _bars_around(crop: Rect, path: Path, width: int, height: int) -> Bars:
     right, bottom = width - crop.left - crop.width, height - crop.top - crop.height
     if right < 0 or bottom < 0:
         raise BadInput(f"the crop {crop} reaches beyond {path.name}, which is {width}x{height}")
     return Bars(left=crop.left, top=crop.top, right=right, bottom=bottom)
 
 
-def _describe(source: Source, frame: VideoFrame, starts: float) -> Part:
+def _part(source: VideoFile, frame: VideoFrame, starts: float) -> Part:
     colour = Colour.of(frame)
-    turn = Turn.of(frame)
+    turn = Rotation.of(frame)
     return Part(
         file=one_line(source.path.name),
         codec=source.stream.codec_context.name,
@@ -203,9 +207,9 @@ def _describe(source: Source, frame: VideoFrame, starts: float) -> Part:
     )
 
 
-def _notes(source: Source, frame: VideoFrame) -> Iterator[str]:
+def _notes(source: VideoFile, frame: VideoFrame) -> Iterator[str]:
     """What the file states that is not followed, or not to the letter, a line each."""
-    colour, turn = Colour.of(frame), Turn.of(frame)
+    colour, turn = Colour.of(frame), Rotation.of(frame)
     if turn.stated is not None:
         yield (
             f"its header turns the picture by {turn.stated:.1f} degrees clockwise; it is turned "

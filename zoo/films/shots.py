@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from zoo.films.filters import FilterLine
+from zoo.films.filters import FilterGraph
 
 THRESHOLD = 10.0
 """Scene score, 0 to 100, from which a frame begins a new shot: libavfilter's own default."""
@@ -24,14 +24,14 @@ DETECTOR = f"libavfilter scdet at {THRESHOLD:g}, and black frames"
 
 
 @dataclass(frozen=True)
-class Scored:
+class SceneScore:
     """How a frame differs from the one before, 0 to 100, and whether it is black."""
 
     score: float
     black: bool
 
 
-class ScoreKeeper:
+class SceneDetector:
     """Judges each frame in turn: libavfilter's scdet scores it, and black is black.
 
     All frames are rgb24 of one size, whatever file of the film they come from, so that a cut
@@ -39,17 +39,17 @@ class ScoreKeeper:
     """
 
     def __init__(self, width: int, height: int) -> None:
-        self._line = FilterLine((width, height), "rgb24", True, [("scdet", {"threshold": "100"})])
+        self._line = FilterGraph((width, height), "rgb24", True, [("scdet", {"threshold": "100"})])
         self._frames = 0
 
-    def judge(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> Scored:
+    def judge(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> SceneScore:
         """Judge the next frame, of which `pixels` is uint8 (H, W, 3); the first scores 0."""
         frame.pts, frame.time_base = self._frames, Fraction(1)
         self._frames += 1
         self._line.push(frame)
         scored = self._line.pull()
         assert scored is not None
-        return Scored(_number(scored.metadata["lavfi.scd.score"]), _is_black(pixels))
+        return SceneScore(_number(scored.metadata["lavfi.scd.score"]), _is_black(pixels))
 
 
 def _number(text: str) -> float:

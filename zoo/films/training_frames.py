@@ -35,7 +35,7 @@ class TrainingFrames:
         """Frames a second, the mean where the rate varies."""
         self.index: npt.NDArray[np.int64] = film.split.seen[:taken].copy()
         """Their numbers in the film, ascending, (N,)."""
-        self.seconds: npt.NDArray[np.float64] = film.time_codes[self.index]
+        self.seconds: npt.NDArray[np.float64] = film.frame_seconds[self.index]
         """When each is shown, in seconds from the start of the source, (N,)."""
         starts = np.array([shot.start for shot in film.shots])
         self._shot = np.searchsorted(starts, self.index, side="right")

@@ -52,13 +52,13 @@ MOST_PIXELS = 8192 * 4608
 
 
 @dataclass
-class Source:
+class VideoFile:
     """An open file and its film: the container, the stream, and its place on the clock."""
 
     path: Path
     container: InputContainer
     stream: VideoStream
-    picture_rate: Fraction | None = None
+    image_rate: Fraction | None = None
     """Frames a second of a film that is a sequence of pictures; 25 if none is given."""
     cropping: Bars = field(default_factory=Bars)
     """What the container's header cuts off."""
@@ -70,7 +70,7 @@ class Source:
         hwaccel: str | None = None,
         threads: int = 0,
         followed_by: Sequence[Path] = (),
-    ) -> Source:
+    ) -> VideoFile:
         """Open a regular file that holds a film.
 
         `hwaccel` is a device type such as `cuda`; `threads` for the decoder, 0 as many as fit.
@@ -80,7 +80,7 @@ class Source:
         check_regular_file(path)
         accelerator = _accelerator(hwaccel)
         try:
-            container = _opened(path, accelerator, followed_by)
+            container = _open_container(path, accelerator, followed_by)
         except av.error.FFmpegError as error:
             if hwaccel is not None:
                 raise BadInput(
@@ -111,15 +111,15 @@ class Source:
     @property
     def rate(self) -> Fraction:
         """Frames a second as the file states it; 25 where it states nothing usable."""
-        if self.is_picture and self.picture_rate:
-            return self.picture_rate
+        if self.is_image and self.image_rate:
+            return self.image_rate
         for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
             if rate and Fraction(1, 100) <= rate <= 1000:
                 return Fraction(rate)
         return Fraction(25)
 
     @property
-    def is_picture(self) -> bool:
+    def is_image(self) -> bool:
         """Whether the file is a single picture, such as a PNG, and states no time at all."""
         return self.container.format.name.endswith("_pipe")
 
@@ -142,7 +142,7 @@ class Source:
         return self.container_seconds
 
     @property
-    def sole_duration(self) -> float | None:
+    def video_duration(self) -> float | None:
         """As `duration`, but None where it may be that of sound or subtitles."""
         alone = len(self.container.streams) == 1
         stated = self.duration
@@ -160,7 +160,7 @@ class Source:
         None where that cannot be told. Opens the file once more.
         """
         size, counted, begins, last = self.path.stat().st_size, 0, None, 0
-        with _opened(self.path) as container:
+        with _open_container(self.path) as container:
             try:
                 for packet in container.demux(container.streams[self.stream.index]):
                     if packet.size:
@@ -186,7 +186,7 @@ class Source:
             return False
         check_regular_file(path)
         try:
-            other = _opened(path)
+            other = _open_container(path)
         except av.error.FFmpegError:
             return False
         with other:
@@ -218,7 +218,7 @@ class Source:
         return length / av.time_base if length and length > 0 else None
 
     @property
-    def heard(self) -> float:
+    def audio_seconds(self) -> float:
         """Seconds until the file is over as it is heard: 0 without sound."""
         return (self.container_seconds or 0.0) if self.container.streams.audio else 0.0
 
@@ -242,7 +242,7 @@ def _accelerator(hwaccel: str | None) -> HWAccel | None:
     return HWAccel(device_type=hwaccel, allow_software_fallback=False)
 
 
-class _Joined(io.RawIOBase):
+class _ConcatenatedFiles(io.RawIOBase):
     """Several files, read as one."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -289,12 +289,12 @@ class _Joined(io.RawIOBase):
         super().close()
 
 
-def _opened(
+def _open_container(
     path: Path, accelerator: HWAccel | None = None, followed_by: Sequence[Path] = ()
 ) -> InputContainer:
     return av.open(
         # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
-        _Joined([path, *followed_by]) if followed_by else f"file:{path.absolute()}",
+        _ConcatenatedFiles([path, *followed_by]) if followed_by else f"file:{path.absolute()}",
         mode="r",
         hwaccel=accelerator,
         metadata_errors="replace",
@@ -321,14 +321,14 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
     films = [s for s in films if s.codec_context is not None] or films
     # As players do: the stream that says it is the default, of several the largest picture.
     stream = max(
-        films if len(films) == 1 else _moving(path, films),
-        key=lambda s: (bool(s.disposition & Disposition.default), _area(s), -s.index),
+        films if len(films) == 1 else _without_posters(path, films),
+        key=lambda s: (bool(s.disposition & Disposition.default), _pixels(s), -s.index),
     )
     if stream.codec_context is None:
         raise BadInput(f"{path.name}: there is no decoder here for its video")
     stream.codec_context.thread_count = threads
     stream.codec_context.thread_type = "AUTO"
-    if _area(stream) > MOST_PIXELS:
+    if _pixels(stream) > MOST_PIXELS:
         raise BadInput(
             f"the frames of {path.name} are {stream.codec_context.width}x"
             f"{stream.codec_context.height}; {MOST_PIXELS:,} pixels are the most that are read"
@@ -338,21 +338,21 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
     return stream
 
 
-def _moving(path: Path, films: list[VideoStream]) -> list[VideoStream]:
+def _without_posters(path: Path, films: list[VideoStream]) -> list[VideoStream]:
     """The streams without those that have next to no frames beside the others, such as posters."""
     counts = {s.index: s.frames for s in films}
     if not all(counts.values()):
-        counts = _packets(path, films)
+        counts = _count_packets(path, films)
     most = max(counts.values())
     # One frame is no film where another stream has two.
     least = max(most / _POSTER_SHARE, min(most, 2))
     return [s for s in films if counts[s.index] >= least]
 
 
-def _packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
+def _count_packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
     """Packets of each stream, counted from the beginning until one has enough to judge by."""
     counts = {s.index: 0 for s in films}
-    with _opened(path) as container:
+    with _open_container(path) as container:
         try:
             for packet in container.demux([container.streams[index] for index in counts]):
                 counts[packet.stream_index] += bool(packet.size)
@@ -398,5 +398,5 @@ def _is_picture(stream: VideoStream) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def _area(stream: VideoStream) -> int:
+def _pixels(stream: VideoStream) -> int:
     return stream.codec_context.width * stream.codec_context.height if stream.codec_context else 0

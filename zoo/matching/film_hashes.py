@@ -23,14 +23,14 @@ from zoo.films.decode import FilmDecoder, TimedFrame
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import MANIFEST
-from zoo.films.prefetch import made_ahead
-from zoo.films.probe import Survey, look_at
+from zoo.films.prefetch import prefetch
+from zoo.films.probe import FileProbe, probe_files
 from zoo.films.settings import IngestProgress, IngestSettings, Progress
-from zoo.films.shots import ScoreKeeper, find_shots
+from zoo.films.shots import SceneDetector, find_shots
 from zoo.matching.pdq import HashBuffer, Hashes, pdq
 
 BATCH = 64
-KEPT = "pdq.npz"
+HASHES_FILE = "pdq.npz"
 """In a film's store: `bits`, uint8 (N, 32), and `quality`, uint8 (N,)."""
 
 
@@ -67,8 +67,8 @@ def hash_film(film: Film, device: torch.device) -> HashedFilm:
     return HashedFilm(
         film.name,
         hashes.to(device),
-        film.time_codes,
-        scene_times([(shot.start, shot.stop) for shot in film.shots], film.time_codes),
+        film.frame_seconds,
+        scene_times([(shot.start, shot.stop) for shot in film.shots], film.frame_seconds),
     )
 
 
@@ -85,7 +85,7 @@ def _write(film: Film, hashes: Hashes) -> None:
     bits, quality = hashes.packed()
     with (
         kept_if_possible(f"the hashes of {film.name}"),
-        written_aside(film.store.folder / KEPT) as aside,
+        written_aside(film.store.folder / HASHES_FILE) as aside,
         aside.open("wb") as file,
     ):
         np.savez(file, allow_pickle=False, bits=bits, quality=quality)
@@ -94,7 +94,7 @@ def _write(film: Film, hashes: Hashes) -> None:
 def _read(film: Film) -> Hashes | None:
     """The hashes that were kept; None where there are none, or they are damaged."""
     try:
-        held = read_arrays(film.store.folder / KEPT, ("bits", "quality"))
+        held = read_arrays(film.store.folder / HASHES_FILE, ("bits", "quality"))
         bits, quality = held["bits"], held["quality"]
     except (BadInput, KeyError, OSError):
         return None
@@ -124,7 +124,7 @@ def hash_files(
     """
     placeholder = FrameSize(256, 144)
     settings = IngestSettings(placeholder, "crop", entry.crop, entry.start, entry.stop, None)
-    surveys = look_at(entry, settings)
+    surveys = probe_files(entry, settings)
     for last in (False, True):
         sized = dataclasses.replace(settings, size=_whole_picture(surveys[0]))
         one = _Hashing(entry, sized, surveys, device, progress)
@@ -133,7 +133,7 @@ def hash_files(
                 for note in survey.part.notes:
                     one.say(f"{survey.part.file}: {note}")
         hashed = one.run()
-        wrong = [survey for survey in surveys if survey.misjudged()]
+        wrong = [survey for survey in surveys if survey.bars_are_wrong()]
         if last or not wrong:
             return hashed
         one.say(f"{wrong[0].part.file}: the whole film shows other bars; beginning again")
@@ -143,7 +143,7 @@ def hash_files(
     raise AssertionError("the second pass is the last")
 
 
-def _whole_picture(survey: Survey) -> FrameSize:
+def _whole_picture(survey: FileProbe) -> FrameSize:
     """A size of about `PIXELS` in the shape of what lies between the bars."""
     part, bars = survey.part, survey.part.bars
     width = (part.width - bars.left - bars.right) * survey.pixel_aspect
@@ -160,7 +160,7 @@ class _Hashing:
         self,
         entry: FilmEntry,
         settings: IngestSettings,
-        surveys: list[Survey],
+        surveys: list[FileProbe],
         device: torch.device,
         progress: Progress | None,
     ) -> None:
@@ -186,8 +186,8 @@ class _Hashing:
                 f"{self.entry.files[0].name} gives {len(self.times)} frames; "
                 "a film has two frames or more"
             )
-        if self.decoder.damage.told:
-            self.say(f"{self.entry.name}: damaged: {self.decoder.damage.told}")
+        if self.decoder.damage.summary:
+            self.say(f"{self.entry.name}: damaged: {self.decoder.damage.summary}")
         times = np.array(self.times)
         fps = float(1 / np.diff(times).mean())
         shots = find_shots(np.array(self.scores, np.float32), np.array(self.black), fps)
@@ -205,11 +205,11 @@ class _Hashing:
 
     def _pixels(self) -> Generator[Pixels, None, None]:
         """Every frame, uint8 (H, W, 3); times, scores and black frames are noted on the way."""
-        keeper = ScoreKeeper(*self.settings.size)
+        keeper = SceneDetector(*self.settings.size)
         expected = sum(survey.expected for survey in self.surveys)
         told = 0.0
         decoded = self.decoder.frames()
-        with closing(decoded), closing(made_ahead(decoded, _TOGETHER)) as ahead:
+        with closing(decoded), closing(prefetch(decoded, _TOGETHER)) as ahead:
             for part, timed in itertools.groupby(ahead, key=lambda one: one.part):
                 survey = self.surveys[part]
                 times: list[float] = []
@@ -226,7 +226,7 @@ class _Hashing:
 
     @staticmethod
     def _through(
-        survey: Survey, timed: Iterator[TimedFrame], times: list[float], settings: IngestSettings
+        survey: FileProbe, timed: Iterator[TimedFrame], times: list[float], settings: IngestSettings
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Finished frames of one file, each with its number in it; bars are looked for again."""
         picture = survey.picture(settings)

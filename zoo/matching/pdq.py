@@ -87,7 +87,7 @@ class HashBuffer:
 
 
 @dataclass(frozen=True)
-class Block:
+class DistanceBlock:
     """Distances (n, m) of some of the rows from some of the columns, as floats."""
 
     rows: slice
@@ -100,7 +100,7 @@ class Block:
         return self.distances <= MATCHES_WITHIN
 
 
-def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[Block]:
+def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[DistanceBlock]:
     """Hamming distances between all bits (N, 256) and all bits (M, 256), block by block.
 
     A product of vectors of +1 and -1 counts equal bits less unequal ones, exactly, also in half
@@ -111,7 +111,7 @@ def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[Block]:
         left = _signs(rows[down], kind)
         for across in _spans(len(columns), COLUMNS):
             products = left @ _signs(columns[across], kind).T
-            yield Block(down, across, products.mul_(-0.5).add_(BITS / 2))
+            yield DistanceBlock(down, across, products.mul_(-0.5).add_(BITS / 2))
 
 
 def nearest_distances(rows: Tensor, columns: Tensor) -> Tensor:

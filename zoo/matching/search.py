@@ -88,7 +88,7 @@ def search(original: HashedFilm, suspect: HashedFilm, every: int = 1) -> FilmMat
     of the suspect's do, or else `scenes` where some scene is found, or else `none`; `too little`
     where of either side fewer than ten frames are asked for.
     """
-    there = _Haystack.of(suspect)
+    there = _SearchedFilm.of(suspect)
     usable = original.hashes.comparable
     scenes, hits = [], []
     for start, stop in original.scenes:
@@ -144,14 +144,14 @@ def _verdict(
 
 
 @dataclass(frozen=True)
-class _Haystack:
+class _SearchedFilm:
     """The comparable frames of the film that is searched."""
 
     bits: Tensor
     times: Seconds
 
     @classmethod
-    def of(cls, film: HashedFilm) -> _Haystack:
+    def of(cls, film: HashedFilm) -> _SearchedFilm:
         known = film.hashes.comparable
         return cls(film.hashes.bits[known], film.times[known.cpu().numpy()])
 
@@ -180,7 +180,7 @@ class _Scene:
         """By the seconds from a frame to its match, in bins from `lowest`."""
         self.lowest = 0.0
 
-    def look_in(self, there: _Haystack) -> npt.NDArray[np.bool_]:
+    def look_in(self, there: _SearchedFilm) -> npt.NDArray[np.bool_]:
         """Which frames match any frame there, (N,)."""
         hit = np.zeros(len(self.times), dtype=bool)
         if not len(self.times) or not len(there.times):
@@ -198,7 +198,7 @@ class _Scene:
             self.votes[chosen] += count
         return hit
 
-    def place_in(self, there: _Haystack) -> Seconds:
+    def place_in(self, there: _SearchedFilm) -> Seconds:
         """When each frame's match is shown in the stretch that most agree on, (N,); NaN of none."""
         place = np.full(len(self.times), np.nan)
         if not self.votes.any():

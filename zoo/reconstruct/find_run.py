@@ -11,7 +11,7 @@ from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import FrameStore
-from zoo.films.ingest import film_fingerprint, locate
+from zoo.films.ingest import film_fingerprint, locate_store
 from zoo.plugins.registry import registry
 from zoo.training.runs import Run, choose_run, find_runs
 
@@ -171,7 +171,7 @@ def was_trained_on(run: Run, entry: FilmEntry, workspace: Workspace) -> bool | N
         return None
     config, frames = run.description.config, run.description.frames_fingerprint
     try:
-        place = locate(entry, FrameSize.parse(config.size), workspace)
+        place = locate_store(entry, FrameSize.parse(config.size), workspace)
         if frames is not None:
             return frames == place.fingerprint
         store = FrameStore.find(place.folder)

@@ -17,7 +17,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.evaluation.watch import batches, sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
-from zoo.films.prefetch import made_ahead
+from zoo.films.prefetch import prefetch
 from zoo.films.time_code import format_time_code
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.trained_model import TrainedModel
@@ -102,9 +102,9 @@ def stream_frames(
     reading = _read_batches(panels, spans)
     with (
         closing(reading),
-        closing(made_ahead(reading, 1)) as read,
+        closing(prefetch(reading, 1)) as read,
         closing(_decoded_batches(panels, read)) as decoding,
-        closing(made_ahead(decoding, 1)) as decoded,
+        closing(prefetch(decoding, 1)) as decoded,
     ):
         for span, batch in zip(spans, decoded, strict=True):
             for frame in range(max(start, span.start), min(stop, span.stop)):
@@ -145,7 +145,7 @@ def film_range(
     Sound before the first frame of a whole film is kept. Raises BadInput if no frame lies between
     the two.
     """
-    times = film.time_codes
+    times = film.frame_seconds
     start = 0 if begin is None else int(np.searchsorted(times, begin - 1e-6))
     stop = len(film) if end is None else int(np.searchsorted(times, end - 1e-6))
     if start >= stop:
@@ -223,7 +223,7 @@ def reconstruct(
     scalers = [Scaler(panel.film.size, shown, scale_by) for panel in panels]
     grid = FrameGrid([panel.name for panel in panels], shown) if len(panels) > 1 else None
     files, starts = entry.files, [part.starts for part in film.store.manifest.parts]
-    times = film.time_codes
+    times = film.frame_seconds
     models = [panel.trained for panel in panels if isinstance(panel, Reconstruction)]
     until = span.stop_seconds or _end_of_frame(film, span.stop)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoo.base.text import one_line
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.mp4_writer import Chapter
 
@@ -36,7 +36,7 @@ def source_tags(path: Path) -> dict[str, str]:
 
     Long texts are cut. Raises BadInput if the file cannot be read.
     """
-    with Source.open(path, threads=1) as source:
+    with VideoFile.open(path, threads=1) as source:
         tags = {name.lower(): text for name, text in source.container.metadata.items()}
     kept = {
         name: text
@@ -58,7 +58,7 @@ def source_chapters(
     """
     found: list[Chapter] = []
     for path, begins in zip(files, starts, strict=True):
-        with Source.open(path, threads=1) as source:
+        with VideoFile.open(path, threads=1) as source:
             shift = begins - source.clock_start - start
             for one in source.container.chapters():
                 base = one["time_base"] or 1

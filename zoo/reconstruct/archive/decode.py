@@ -16,7 +16,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.evaluation.watch import BATCH
-from zoo.films.prefetch import made_ahead
+from zoo.films.prefetch import prefetch
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
 from zoo.reconstruct.archive.decoder_weights import model_from_decoder, weights_fingerprint
@@ -150,7 +150,7 @@ def decoded_frames(film: ZooFile, trained: TrainedModel) -> Generator[Pixels, No
     They are decoded in the same batches as by `zoo reconstruct`, so they are equal to the bit.
     Raises BadInput if the latents do not fit the model.
     """
-    with closing(made_ahead(_decoded_batches(film, trained), 1)) as batches:
+    with closing(prefetch(_decoded_batches(film, trained), 1)) as batches:
         for batch in batches:
             yield from batch
 

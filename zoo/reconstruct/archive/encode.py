@@ -86,7 +86,7 @@ def encode(
     if len(film) > MOST_FRAMES or size > LARGEST_LEVELS:
         raise ZooError(too_long)
     span = film_range(entry, film)
-    ticks = np.rint((film.time_codes - span.start_seconds) * TICKS).astype(np.int64)
+    ticks = np.rint((film.frame_seconds - span.start_seconds) * TICKS).astype(np.int64)
     description = _description(entry, film, trained, span, int(ticks[0]), run, bits)
     check_description_size(description, film.name)
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 from zoo.reconstruct.video.sound_file import codec_family
 
 LONGEST_PRIMING = 1.0
@@ -118,7 +118,7 @@ def find_tracks(
             continue
         if stop is not None and part.starts >= stop:
             break
-        with Source.open(part.path, threads=1) as source:
+        with VideoFile.open(part.path, threads=1) as source:
             candidates, reason = _candidates(source, part)
         reasons += [reason] if reason else []
         for track in candidates:
@@ -135,7 +135,7 @@ def find_tracks(
     return found, f"left out: {reason}" if reason else "the source has none"
 
 
-def _candidates(source: Source, part: FilmPart) -> tuple[list[Track], str]:
+def _candidates(source: VideoFile, part: FilmPart) -> tuple[list[Track], str]:
     """Audio streams of the video's program, best first; else the reason why there is none."""
     streams = list(source.container.streams.audio)
     if not streams:
@@ -156,7 +156,7 @@ def _candidates(source: Source, part: FilmPart) -> tuple[list[Track], str]:
     return tracks, ""
 
 
-def _same_program(source: Source, stream: AudioStream) -> bool:
+def _same_program(source: VideoFile, stream: AudioStream) -> bool:
     """Whether sound and video are of one program: FFmpeg then finds one video for both."""
     streams = source.container.streams
     by_sound = streams.best("video", related=stream)
@@ -192,7 +192,7 @@ def timed_packets(
 ) -> Iterator[tuple[float, Packet[AudioStream]]]:
     """Packets of a track in the range, each with what to add to its time, in seconds."""
     part = track.part
-    with Source.open(part.path, threads=1) as source:
+    with VideoFile.open(part.path, threads=1) as source:
         zero = source.clock_start
         sections = [
             Section(part.starts, part.starts - zero),
@@ -216,7 +216,7 @@ def timed_packets(
 
 
 def _packets_from(
-    source: Source, stream: AudioStream, time: float | None
+    source: VideoFile, stream: AudioStream, time: float | None
 ) -> Iterator[Packet[AudioStream]]:
     """Packets of a stream from shortly before a time on the file's own clock; None: all."""
     base = stream.time_base
@@ -235,7 +235,7 @@ def _packets_from(
     yield from _readable_packets(source, stream)
 
 
-def _readable_packets(source: Source, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
+def _readable_packets(source: VideoFile, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
     """Packets up to the end, or to where nothing more can be read; damaged ones are skipped."""
     packets = source.container.demux(stream)
     failures = 0

@@ -26,7 +26,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from zoo.base.errors import BadInput
-from zoo.films.video_file import Source
+from zoo.films.video_file import VideoFile
 from zoo.reconstruct.video.sound_file import COPIED, FORMAT, SoundFile
 from zoo.reconstruct.video.source_sound import (
     LONGEST_PRIMING,
@@ -130,7 +130,7 @@ class _FilmSound:
     def notes(self, files: int) -> list[str]:
         """What else belongs in the summary."""
         notes = []
-        with Source.open(self.tracks[0].part.path, threads=1) as source:
+        with VideoFile.open(self.tracks[0].part.path, threads=1) as source:
             count = len(source.container.streams.audio)
         if count > 1:
             notes.append(f"one of {count} tracks")
@@ -168,7 +168,7 @@ class _FilmSound:
 
     def copied(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
         """Its packets, moved to their times."""
-        with Source.open(self.tracks[0].part.path, threads=1) as source:
+        with VideoFile.open(self.tracks[0].part.path, threads=1) as source:
             template = source.container.streams[self.tracks[0].stream]
             assert isinstance(template, AudioStream)
             stream = container.add_stream_from_template(template)
