@@ -27,13 +27,13 @@ USES = """
 import sys
 from pathlib import Path
 from tests.films.making import opened
-from zoo.films import ingestion
+from zoo.films import pipeline
 film = None
 def wait(moment):
     if sys.argv[3] == "makes" and moment.frames > 30:
         print("ready", flush=True)
         sys.stdin.readline()
-ingestion._PROGRESS_SECONDS = 0.0
+pipeline._PROGRESS_SECONDS = 0.0
 film = opened(Path(sys.argv[1]), Path(sys.argv[2]), progress=wait)
 print("ready", flush=True)
 sys.stdin.readline()

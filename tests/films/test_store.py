@@ -12,6 +12,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from tests.films.making import drifting, encode, opened
 from zoo.base.errors import BadInput, CannotWrite, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films import ingestion
+from zoo.films import ingest, pipeline
 from zoo.films.files import file_fingerprint
 from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.films.settings import IngestProgress
+from zoo.films.pipeline import IngestProgress
 from zoo.matching.film_hashes import hash_film
 
 
@@ -64,7 +65,7 @@ def test_an_ingested_film_is_not_decoded_again(
     def refuse(*given: Any) -> None:
         raise AssertionError("ingested again")
 
-    monkeypatch.setattr(ingestion, "ingest", refuse)
+    monkeypatch.setattr(ingest, "write_store", refuse)
     assert opened(clip, tmp_path).fingerprint == first.fingerprint
     with pytest.raises(AssertionError, match="ingested again"):
         opened(clip, tmp_path, "32x32")
@@ -123,7 +124,7 @@ def test_too_little_space_is_foretold_and_is_for_the_disk_to_decide(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type(shutil.disk_usage("/"))(100, 99, 1_000_000)
-    monkeypatch.setattr(ingestion.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(ingest.shutil, "disk_usage", lambda path: usage)
     told: list[IngestProgress] = []
     film = opened(clip, tmp_path, progress=told.append)
     assert len(film) == 60
@@ -134,13 +135,14 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_no_store(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What a full disk does to a writer; /dev/full does it for real.
-    class Full(ingestion._Pass):
-        def run(self, expected: int) -> None:
-            (self.folder / "frames.rgb").write_bytes(b"half")
+    class Full(pipeline.FramePipeline):
+        def frames(self) -> Any:
+            with closing(super().frames()) as frames:
+                yield next(frames)
             with Path("/dev/full").open("wb", buffering=0) as file:
                 file.write(b"x")
 
-    monkeypatch.setattr(ingestion, "_Pass", Full)
+    monkeypatch.setattr(ingest, "FramePipeline", Full)
     with pytest.raises(ZooError, match=r"the disk is full.*smaller --size"):
         opened(clip, tmp_path)
     assert files_left(tmp_path) == []
@@ -153,7 +155,7 @@ def test_an_interrupt_leaves_nothing_and_the_next_ingest_is_whole(
         if moment.frames:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingestion, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline, "_PROGRESS_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         opened(clip, tmp_path, progress=interrupt)
     assert files_left(tmp_path) == []
@@ -165,8 +167,8 @@ def test_what_a_killed_ingest_left_is_cleared_away(clip: Path, tmp_path: Path) -
         "import os, sys\n"
         "from pathlib import Path\n"
         "from tests.films.making import opened\n"
-        "from zoo.films import ingestion\n"
-        "ingestion._PROGRESS_SECONDS = 0.0\n"
+        "from zoo.films import pipeline\n"
+        "pipeline._PROGRESS_SECONDS = 0.0\n"
         "kill = lambda moment: os.kill(os.getpid(), 9) if moment.frames > 30 else None\n"
         "opened(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill)\n"
     )
@@ -269,13 +271,13 @@ def test_goods_are_on_disk_before_the_store_is_in_its_place(
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The films that are decoded from now on."""
     decoded: list[str] = []
-    ingest = ingestion.ingest
+    write_store = ingest.write_store
 
     def counted(entry: FilmEntry, *given: Any) -> None:
         decoded.append(entry.name)
-        ingest(entry, *given)
+        write_store(entry, *given)
 
-    monkeypatch.setattr(ingestion, "ingest", counted)
+    monkeypatch.setattr(ingest, "write_store", counted)
     return decoded
 
 
@@ -365,7 +367,7 @@ def test_an_error_in_the_decoding_thread_is_raised_where_it_is_waited_for(
         yield from ()
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(ingestion.FilmDecoder, "frames", fail)
+    monkeypatch.setattr(pipeline.FilmDecoder, "frames", fail)
     with pytest.raises(RuntimeError, match="broken on purpose"):
         opened(clip, tmp_path)
     assert files_left(tmp_path) == []

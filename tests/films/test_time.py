@@ -13,7 +13,7 @@ from tests.films.making import drifting, encode, opened, rgb
 from zoo.base.errors import BadInput
 from zoo.films.clock import FileClock
 from zoo.films.frame_store import Join
-from zoo.films.settings import IngestProgress
+from zoo.films.pipeline import IngestProgress
 from zoo.films.time_code import FrameTimes, format_time_code, parse_time_code
 
 

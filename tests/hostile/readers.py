@@ -26,9 +26,8 @@ from zoo.evaluation import latents
 from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
 from zoo.films.film_entry import FilmEntry
-from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore
+from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore, IngestSettings
 from zoo.films.probe import probe_files
-from zoo.films.settings import IngestSettings
 from zoo.pretrained.array_pickle import read_arrays as read_pickle
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder

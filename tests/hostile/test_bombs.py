@@ -28,8 +28,8 @@ from zoo.films import video_file
 from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
 from zoo.films.film_entry import FilmEntry, parse_fps
+from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
-from zoo.films.settings import IngestSettings
 from zoo.films.video_file import VideoFile
 from zoo.reconstruct.hub import load_folder
 from zoo.report.write import write_report

@@ -28,7 +28,7 @@ from zoo.cli.console import LONGEST, escaped
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
-from zoo.films.settings import IngestProgress
+from zoo.films.pipeline import IngestProgress
 from zoo.training.watching import PARTS, Moment, Score, in_words
 
 T = TypeVar("T")

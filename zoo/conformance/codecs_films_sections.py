@@ -29,8 +29,8 @@ from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
 from zoo.evaluation.coding import check_coded, checked_frames
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry, parse_fit
+from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
-from zoo.films.settings import IngestSettings
 from zoo.report.section import ReportSection, check_text
 from zoo.training.budget import Budget
 

@@ -103,11 +103,11 @@ class _PartTracker:
         clock: FrameClock,
         starts: float,
         rest: Sequence[Path],
-        ends: list[DecodedPart],
+        parts: list[DecodedPart],
     ) -> None:
         self._source = source
         self._clock = clock
-        self._ends = ends
+        self._parts = parts
         self._joins = 0
         # On the clock of the first of them, in seconds.
         self._begins = [0.0]
@@ -115,7 +115,7 @@ class _PartTracker:
             with VideoFile.open(path, threads=1) as part:
                 self._begins.append(part.clock_start - source.clock_start)
         self._part = 0
-        ends.append(DecodedPart(starts, 0))
+        parts.append(DecodedPart(starts, 0))
 
     def pass_on(self, frame: VideoFrame, time: float) -> None:
         """Take the next frame: it may be the first of the next file."""
@@ -127,18 +127,18 @@ class _PartTracker:
         own = float(frame.pts * base) - self._source.clock_start
         if own >= begins > self._begins[self._part]:
             self._part += 1
-            self._ends.append(DecodedPart(time - own + begins, 0))
+            self._parts.append(DecodedPart(time - own + begins, 0))
 
     def finish(self) -> None:
         """Take the end: files that no frame could be told to come from have none."""
         self._note_joins()
         for _ in self._begins[self._part + 1 :]:
-            self._ends.append(DecodedPart(self._clock.end, 0))
+            self._parts.append(DecodedPart(self._clock.end, 0))
 
     def _note_joins(self) -> None:
         begins = self._begins[self._part]
         for join in self._clock.joins[self._joins :]:
-            self._ends[-1].joins.append(
+            self._parts[-1].joins.append(
                 Join(
                     before=join.before - begins,
                     after=join.after - begins,
@@ -167,7 +167,7 @@ class FilmDecoder:
         self.threads = threads
         self.image_rate = image_rate
         self.damage = Damage()
-        self.ends: list[DecodedPart] = []
+        self.parts: list[DecodedPart] = []
 
     def frames(self) -> Generator[TimedFrame, None, None]:
         """Yield frames from `start` up to and without `stop`, times ascending."""
@@ -177,14 +177,14 @@ class FilmDecoder:
             with VideoFile.open(path, self.hwaccel, self.threads, rest) as source:
                 source.image_rate = self.image_rate
                 clock = FrameClock(source, starts, self.damage)
-                parts = _PartTracker(source, clock, starts, rest, self.ends)
+                parts = _PartTracker(source, clock, starts, rest, self.parts)
                 for time, frame in clock.timed(self._from_start(source, starts)):
                     if self.stop is not None and time >= self.stop:
                         return
                     parts.pass_on(frame, time)
                     if self.start is None or time >= self.start:
-                        self.ends[-1].frames += 1
-                        yield TimedFrame(len(self.ends) - 1, time, frame)
+                        self.parts[-1].frames += 1
+                        yield TimedFrame(len(self.parts) - 1, time, frame)
                 parts.finish()
                 if not clock.joins:
                     self._note_early_end(source, clock.end - starts)

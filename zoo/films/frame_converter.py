@@ -79,7 +79,7 @@ class FrameConverter:
         self._lines: list[FilterGraph] = []
         self._fed = self._given = 0
 
-    def feed(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
+    def convert(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
         """Take a frame; yield the frames that are ready, each with its number in order of feeding.
 
         Deinterlacing looks one frame ahead, so that a frame may come out with the next.
@@ -97,7 +97,7 @@ class FrameConverter:
             self.interlaced,
         )
         if layout != self._layout:
-            yield from self.finish()
+            yield from self.flush()
             self._layout = layout
             with self._converting(layout):
                 self._lines = self._build(layout)
@@ -110,7 +110,7 @@ class FrameConverter:
             self._lines[0].push(frame)
         yield from self._ready(layout)
 
-    def finish(self) -> Iterator[tuple[int, VideoFrame]]:
+    def flush(self) -> Iterator[tuple[int, VideoFrame]]:
         """Yield what is still inside."""
         if self._layout is not None:
             with self._converting(self._layout):

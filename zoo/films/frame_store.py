@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +31,39 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.locks import SUFFIX, FileLock, Held, alone, share, try_exclusive
 from zoo.base.records import Number, write_json
 from zoo.base.untrusted_files import OtherSchema, read_array, read_json
+from zoo.films.film_entry import Fit
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
+
+
+INGEST_VERSION = 3
+"""Part of every store's key: raised when the same file would give other frames than before."""
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """All that decides which frames a store has, beside the files."""
+
+    size: FrameSize
+    fit: Fit
+    crop: str
+    start: float | None
+    stop: float | None
+    fps: Fraction | None
+
+    def fingerprint(self, contents: list[str]) -> str:
+        """Hash these settings and what the files hold, as hex: the fingerprint of a store."""
+        fields = {
+            "version": INGEST_VERSION,
+            "contents": contents,
+            "size": str(self.size),
+            "fit": self.fit,
+            "crop": self.crop,
+            "start": self.start,
+            "stop": self.stop,
+            "fps": None if self.fps is None else str(self.fps),
+        }
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 class _ManifestModel(pydantic.BaseModel):

@@ -6,10 +6,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
 
 from zoo.base.atomic_files import confined, kept_if_possible, replaced_folder
 from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, reason
@@ -21,10 +25,33 @@ from zoo.base.workspace import Workspace
 from zoo.films.files import check_regular_file, file_digest, file_fingerprint
 from zoo.films.film import Film, Shot
 from zoo.films.film_entry import FilmEntry
-from zoo.films.frame_store import MANIFEST, FrameStore, SourceFile, SplitRecord, store_lock
-from zoo.films.settings import IngestProgress, IngestSettings, Progress
+from zoo.films.frame_store import (
+    FRAMES,
+    MANIFEST,
+    SCORES,
+    TIMES,
+    FrameStore,
+    IngestSettings,
+    Manifest,
+    Resampled,
+    SourceFile,
+    SplitRecord,
+    store_lock,
+)
+from zoo.films.pipeline import (
+    FramePipeline,
+    IngestProgress,
+    Progress,
+    ProgressReporter,
+    probe_film,
+    repeat_if_bars_change,
+)
+from zoo.films.shots import DETECTOR, find_shots
 from zoo.films.split import Split, check_holdout, split_by_shot
-from zoo.films.time_code import FrameTimes
+from zoo.films.time_code import JITTER_SECONDS, FrameTimes
+
+# Beside the frames: times, scores and the manifest, and something for the file system.
+_SLACK_BYTES = 16 << 20
 
 
 def open_film(
@@ -62,22 +89,20 @@ def open_film(
                 same = before == [file.sha256 for file in files]
                 store = store.with_files(files) if same else None
             if store is None:
-                _ingest(entry, place, progress, hwaccel, threads)
+                _make_store(entry, place, progress, hwaccel, threads)
                 store = FrameStore.find(place.folder)
     if store is None:
         raise ZooError(f"the frames in {place.folder} went while they were made; try again")
     return _film(entry, store, holdout, progress)
 
 
-def _ingest(
+def _make_store(
     entry: FilmEntry,
     place: StoreLocation,
     progress: Progress | None,
     hwaccel: str | None,
     threads: int,
 ) -> None:
-    from zoo.films.ingestion import ingest
-
     if (place.folder / MANIFEST).exists():
         _print(entry, progress, f"the frames in {place.folder} are damaged: decoding them again")
     # Left by film-zoo 0.1.0, where a process was killed.
@@ -85,7 +110,7 @@ def _ingest(
         shutil.rmtree(left, ignore_errors=True)
     try:
         with replaced_folder(place.folder) as new:
-            ingest(entry, place.settings, place.fingerprint, new, progress, hwaccel, threads)
+            write_store(entry, place.settings, place.fingerprint, new, progress, hwaccel, threads)
             manifest = FrameStore.open(new).manifest
             files = _source_files(entry, place)
             write_json(new / MANIFEST, manifest.model_copy(update={"files": files}))
@@ -97,6 +122,108 @@ def _ingest(
                 "is kept. Make room or choose a smaller --size"
             ) from None
         raise
+
+
+def write_store(
+    entry: FilmEntry,
+    settings: IngestSettings,
+    fingerprint: str,
+    folder: Path,
+    progress: Progress | None,
+    hwaccel: str | None,
+    threads: int,
+) -> None:
+    """Decode a film into an empty folder. Raises BadInput or ZooError, see `open_film`."""
+    reporter = ProgressReporter(entry.name, progress)
+    probes = probe_film(entry, settings, reporter)
+    expected = sum(probe.expected for probe in probes)
+    _report_space(entry, settings, expected, folder, reporter)
+
+    def write_frames() -> FramePipeline:
+        pipeline = FramePipeline(entry, settings, probes, reporter, hwaccel, threads)
+        with (folder / FRAMES).open("wb") as file, closing(pipeline.frames()) as frames:
+            for pixels in frames:
+                file.write(np.ascontiguousarray(pixels).data)
+        return pipeline
+
+    pipeline = repeat_if_bars_change(probes, reporter, write_frames)
+    _write_manifest(pipeline, fingerprint, folder)
+
+
+def _report_space(
+    entry: FilmEntry,
+    settings: IngestSettings,
+    expected: int,
+    folder: Path,
+    reporter: ProgressReporter,
+) -> None:
+    if not expected:
+        reporter.message(f"{entry.name}: its files do not say how long they are")
+        return
+    store = expected * settings.size.pixels * 3
+    needed = store + _SLACK_BYTES
+    free = shutil.disk_usage(folder).free
+    reporter.message(
+        f"{entry.name}: about {expected:,} frames at {settings.size}, {_bytes(store)} on disk"
+    )
+    if needed > free:
+        # It is an estimate: whether the frames fit is for the disk to say.
+        reporter.message(
+            f"{entry.name} may not fit: {_bytes(free)} are free in the workspace. If the disk "
+            "fills up nothing is kept; make room or choose a smaller --size"
+        )
+
+
+def _bytes(count: int) -> str:
+    for size, unit in ((1e9, "GB"), (1e6, "MB")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def _write_manifest(pipeline: FramePipeline, fingerprint: str, folder: Path) -> None:
+    """Write all but the frames: times, scores, shots and the manifest."""
+    settings, decoder, probes = pipeline.settings, pipeline.decoder, pipeline.probes
+    times = np.array(pipeline.times, dtype=np.float64)
+    scores = np.array(pipeline.scores, dtype=np.float32)
+    np.save(folder / TIMES, times)
+    np.save(folder / SCORES, scores)
+    steps = _steps(times, [part.starts for part in decoder.parts])
+    fps = float(1 / steps.mean()) if settings.fps is None else float(settings.fps)
+    varies = bool(np.abs(steps - np.median(steps)).max() > JITTER_SECONDS)
+    for probe, decoded in zip(probes, decoder.parts, strict=False):
+        part = probe.part
+        part.starts, part.frames, part.joins = decoded.starts, decoded.frames, decoded.joins
+    resampler = pipeline.resampler
+    resampled = (
+        Resampled(dropped=resampler.dropped, repeated=resampler.repeated) if resampler else None
+    )
+    manifest = Manifest(
+        fingerprint=fingerprint,
+        size=str(settings.size),
+        fit=settings.fit,
+        frames=len(times),
+        fps=fps,
+        variable_rate=varies,
+        parts=[probe.part for probe in probes],
+        damage=decoder.damage,
+        resampled=resampled,
+        detector=DETECTOR,
+        # A still of minutes makes no shot of its neighbours longer.
+        shots=find_shots(scores, np.array(pipeline.black), 1 / np.median(steps) if varies else fps),
+        splits={},
+        pyav=av.__version__,
+        ffmpeg=av.ffmpeg_version_info,
+    )
+    write_json(folder / MANIFEST, manifest)
+
+
+def _steps(times: npt.NDArray[np.float64], starts: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Seconds from frame to frame, without those from one file to the next."""
+    steps = np.diff(times)
+    part = np.searchsorted(np.array(starts), times, side="right")
+    within = steps[part[1:] == part[:-1]]
+    return within if len(within) else steps
 
 
 @dataclass(frozen=True)
@@ -138,7 +265,7 @@ def locate_store(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Sto
             changed.append(path.stat().st_mtime_ns)
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror}") from None
-    fingerprint = settings.hashed(contents)
+    fingerprint = settings.fingerprint(contents)
     stores = confined(workspace.stores / entry.name, workspace.stores)
     # Film-zoo 0.1.0 had the times of the last change in the key.
     before = stores / hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]

@@ -15,10 +15,9 @@ from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decode_frames
 from zoo.films.film_entry import FilmEntry, Rect, parse_crop
 from zoo.films.frame_converter import FrameConverter
-from zoo.films.frame_store import Bars, Damage, Part
+from zoo.films.frame_store import Bars, Damage, IngestSettings, Part
 from zoo.films.geometry import Rotation, side_data
 from zoo.films.letterbox import BarFinder, search_bars
-from zoo.films.settings import IngestSettings
 from zoo.films.video_file import VideoFile
 
 # Bars found later may differ by this much, in pixels, from those that were cut.
@@ -40,7 +39,7 @@ class FileProbe:
     expected: int
     """Frames that it should give: an estimate, and 0 where nothing can be said."""
 
-    def picture(self, settings: IngestSettings) -> FrameConverter:
+    def converter(self, settings: IngestSettings) -> FrameConverter:
         """What turns this file's frames into those of the store."""
         return FrameConverter(
             self.part.file,
@@ -64,34 +63,34 @@ class FileProbe:
 
 def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
     """Look at every file of a film. Raises BadInput if one of them is no film."""
-    surveys: list[FileProbe] = []
+    probes: list[FileProbe] = []
     finders: dict[tuple[int, int], BarFinder] = {}
     starts = 0.0
     for path in entry.files:
         # One thread: a decoder of several takes as many frames to give the first.
         with VideoFile.open(path, threads=1) as source:
             one = _probe(source, settings, starts, finders) or _continued_probe(
-                surveys, entry.files, source
+                probes, entry.files, source
             )
-        surveys.append(one)
+        probes.append(one)
         starts += one.part.duration or 0.0
-    for one in surveys:
+    for one in probes:
         if one.searched:
             one.part.bars = one.finder.bars()
-    return surveys
+    return probes
 
 
 def _continued_probe(
-    surveys: list[FileProbe], files: Sequence[Path], source: VideoFile
+    probes: list[FileProbe], files: Sequence[Path], source: VideoFile
 ) -> FileProbe:
     """What is known of a file without a key frame: as the one that it continues.
 
     Raises BadInput where it continues none.
     """
-    if surveys:
-        with VideoFile.open(files[len(surveys) - 1], threads=1) as before:
+    if probes:
+        with VideoFile.open(files[len(probes) - 1], threads=1) as before:
             if before.is_continued_by(source.path):
-                file, last = one_line(source.path.name), surveys[-1]
+                file, last = one_line(source.path.name), probes[-1]
                 frames, seconds = _length(source)
                 part = last.part.model_copy(
                     update={"file": file, "duration": seconds, "bars": Bars(), "joins": []}

@@ -42,8 +42,8 @@ class SceneDetector:
         self._line = FilterGraph((width, height), "rgb24", True, [("scdet", {"threshold": "100"})])
         self._frames = 0
 
-    def judge(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> SceneScore:
-        """Judge the next frame, of which `pixels` is uint8 (H, W, 3); the first scores 0."""
+    def score(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> SceneScore:
+        """Score the next frame, of which `pixels` is uint8 (H, W, 3); the first scores 0."""
         frame.pts, frame.time_base = self._frames, Fraction(1)
         self._frames += 1
         self._line.push(frame)

@@ -5,31 +5,37 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from av.video.frame import VideoFrame
 
 from zoo.base.atomic_files import kept_if_possible, written_aside
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import LARGEST, SMALLEST, FrameSize
 from zoo.base.untrusted_files import read_arrays
-from zoo.films.decode import FilmDecoder, TimedFrame
 from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry
-from zoo.films.frame_store import MANIFEST
-from zoo.films.prefetch import prefetch
-from zoo.films.probe import FileProbe, probe_files
-from zoo.films.settings import IngestProgress, IngestSettings, Progress
-from zoo.films.shots import SceneDetector, find_shots
+from zoo.films.frame_store import MANIFEST, IngestSettings
+from zoo.films.pipeline import (
+    FramePipeline,
+    Pixels,
+    Progress,
+    ProgressReporter,
+    probe_film,
+    repeat_if_bars_change,
+)
+from zoo.films.probe import FileProbe
+from zoo.films.shots import find_shots
 from zoo.matching.pdq import HashBuffer, Hashes, pdq
 
 BATCH = 64
+"""Frames that are hashed at once."""
+_PIXELS = 256 * 144
+"""Of the frames of a video file that are hashed, about; their shape is the picture's own."""
 HASHES_FILE = "pdq.npz"
 """In a film's store: `bits`, uint8 (N, 32), and `quality`, uint8 (N,)."""
 
@@ -104,16 +110,6 @@ def _read(film: Film) -> Hashes | None:
     return Hashes.unpacked(bits, quality)
 
 
-PIXELS = 256 * 144
-"""Of the frames that are hashed, about; their shape is the picture's own."""
-_LOOK_SECONDS, _LEAST_LOOKS = 2.0, 20
-"""How often bars are looked for while a film is decoded: in seconds of it, and at least."""
-_TOGETHER = 4
-_PROGRESS_SECONDS = 0.2
-
-Pixels = npt.NDArray[np.uint8]
-
-
 def hash_files(
     entry: FilmEntry, device: torch.device, progress: Progress | None = None
 ) -> HashedFilm:
@@ -124,121 +120,36 @@ def hash_files(
     """
     placeholder = FrameSize(256, 144)
     settings = IngestSettings(placeholder, "crop", entry.crop, entry.start, entry.stop, None)
-    surveys = probe_files(entry, settings)
-    for last in (False, True):
-        sized = dataclasses.replace(settings, size=_whole_picture(surveys[0]))
-        one = _Hashing(entry, sized, surveys, device, progress)
-        if not last:
-            for survey in surveys:
-                for note in survey.part.notes:
-                    one.say(f"{survey.part.file}: {note}")
-        hashed = one.run()
-        wrong = [survey for survey in surveys if survey.bars_are_wrong()]
-        if last or not wrong:
-            return hashed
-        one.say(f"{wrong[0].part.file}: the whole film shows other bars; beginning again")
-        for survey in surveys:
-            if survey.searched:
-                survey.part.bars = survey.finder.bars()
-    raise AssertionError("the second pass is the last")
+    reporter = ProgressReporter(entry.name, progress)
+    probes = probe_film(entry, settings, reporter)
+
+    def hash_frames() -> HashedFilm:
+        sized = dataclasses.replace(settings, size=_size_between_bars(probes[0]))
+        pipeline = FramePipeline(entry, sized, probes, reporter)
+        buffer = HashBuffer()
+        with closing(pipeline.frames()) as frames:
+            for batch in _batched(frames):
+                pixels = torch.from_numpy(np.stack(batch)).to(device)
+                buffer.add(pdq(pixels.permute(0, 3, 1, 2)))
+        damage = pipeline.decoder.damage.summary
+        if damage:
+            reporter.message(f"{entry.name}: damaged: {damage}")
+        times = np.array(pipeline.times)
+        fps = float(1 / np.diff(times).mean())
+        shots = find_shots(np.array(pipeline.scores, np.float32), np.array(pipeline.black), fps)
+        return HashedFilm(entry.name, buffer.hashes(device), times, scene_times(shots, times))
+
+    return repeat_if_bars_change(probes, reporter, hash_frames)
 
 
-def _whole_picture(survey: FileProbe) -> FrameSize:
-    """A size of about `PIXELS` in the shape of what lies between the bars."""
-    part, bars = survey.part, survey.part.bars
-    width = (part.width - bars.left - bars.right) * survey.pixel_aspect
+def _size_between_bars(probe: FileProbe) -> FrameSize:
+    """A size of about `_PIXELS` in the shape of what lies between the bars."""
+    part, bars = probe.part, probe.part.bars
+    width = (part.width - bars.left - bars.right) * probe.pixel_aspect
     height = part.height - bars.top - bars.bottom
     shape = float(height / width) if part.rotation % 180 else float(width / height)
-    across, down = math.sqrt(PIXELS * shape), math.sqrt(PIXELS / shape)
+    across, down = math.sqrt(_PIXELS * shape), math.sqrt(_PIXELS / shape)
     return FrameSize(*(min(LARGEST, max(SMALLEST, 2 * round(side / 2))) for side in (across, down)))
-
-
-class _Hashing:
-    """One run through all files of a film."""
-
-    def __init__(
-        self,
-        entry: FilmEntry,
-        settings: IngestSettings,
-        surveys: list[FileProbe],
-        device: torch.device,
-        progress: Progress | None,
-    ) -> None:
-        self.entry = entry
-        self.settings = settings
-        self.surveys = surveys
-        self.device = device
-        self.progress = progress
-        self.decoder = FilmDecoder(entry.files, settings.start, settings.stop, None, 0)
-        self.times: list[float] = []
-        self.scores: list[float] = []
-        self.black: list[bool] = []
-
-    def run(self) -> HashedFilm:
-        """Hash the film."""
-        buffer = HashBuffer()
-        with closing(self._pixels()) as pixels:
-            for batch in _batched(pixels):
-                frames = torch.from_numpy(np.stack(batch)).to(self.device)
-                buffer.add(pdq(frames.permute(0, 3, 1, 2)))
-        if len(self.times) < 2:
-            raise BadInput(
-                f"{self.entry.files[0].name} gives {len(self.times)} frames; "
-                "a film has two frames or more"
-            )
-        if self.decoder.damage.summary:
-            self.say(f"{self.entry.name}: damaged: {self.decoder.damage.summary}")
-        times = np.array(self.times)
-        fps = float(1 / np.diff(times).mean())
-        shots = find_shots(np.array(self.scores, np.float32), np.array(self.black), fps)
-        return HashedFilm(
-            self.entry.name,
-            buffer.hashes(self.device),
-            times,
-            scene_times(shots, times),
-        )
-
-    def say(self, message: str) -> None:
-        """Tell something that is to be shown and kept."""
-        if self.progress:
-            self.progress(IngestProgress(self.entry.name, len(self.times), 0, message))
-
-    def _pixels(self) -> Generator[Pixels, None, None]:
-        """Every frame, uint8 (H, W, 3); times, scores and black frames are noted on the way."""
-        keeper = SceneDetector(*self.settings.size)
-        expected = sum(survey.expected for survey in self.surveys)
-        told = 0.0
-        decoded = self.decoder.frames()
-        with closing(decoded), closing(prefetch(decoded, _TOGETHER)) as ahead:
-            for part, timed in itertools.groupby(ahead, key=lambda one: one.part):
-                survey = self.surveys[part]
-                times: list[float] = []
-                for number, frame in self._through(survey, timed, times, self.settings):
-                    pixels = np.asarray(frame.to_ndarray(), dtype=np.uint8)
-                    judged = keeper.judge(frame, pixels)
-                    self.times.append(times[number])
-                    self.scores.append(judged.score)
-                    self.black.append(judged.black)
-                    if self.progress and time.monotonic() - told > _PROGRESS_SECONDS:
-                        told = time.monotonic()
-                        self.progress(IngestProgress(self.entry.name, len(self.times), expected))
-                    yield pixels
-
-    @staticmethod
-    def _through(
-        survey: FileProbe, timed: Iterator[TimedFrame], times: list[float], settings: IngestSettings
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        """Finished frames of one file, each with its number in it; bars are looked for again."""
-        picture = survey.picture(settings)
-        interval = min(_LOOK_SECONDS, (survey.part.duration or math.inf) / _LEAST_LOOKS)
-        looked = -math.inf
-        for one in timed:
-            times.append(one.time)
-            if survey.searched and one.time - looked >= interval:
-                looked = one.time
-                survey.finder.add(one.frame)
-            yield from picture.feed(one.frame)
-        yield from picture.finish()
 
 
 def _batched(frames: Iterable[Pixels]) -> Iterator[list[Pixels]]:
