@@ -26,9 +26,9 @@ from benchmarks.trials import (
     spread_of,
     table,
 )
+from zoo.base.numbers import listed
 from zoo.plugins.registry import registry
 from zoo.report.aggregate import MIN_SEEDS
-from zoo.report.numbers import listed
 from zoo.report.ranking import size_classes
 
 OURS = "best"

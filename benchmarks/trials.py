@@ -19,6 +19,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.base import environment
+from zoo.base.numbers import counted
 from zoo.base.records import Part
 from zoo.base.workspace import Workspace
 from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
@@ -37,7 +38,6 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.report.numbers import counted
 from zoo.training.jobs import Settings, ensure_trained, load_model
 
 PARTS: tuple[Part, ...] = ("seen", "held_out")

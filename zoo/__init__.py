@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.api.recipe import Recipe
+    from zoo.api.report_section import ReportSection
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
     from zoo.films.film import Film
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from zoo.films.training_frames import TrainingFrames
     from zoo.pretrained import feature_network
     from zoo.reconstruct.loading import Loaded, load
-    from zoo.report.section import ReportSection
 
 _HOMES = {
     "TrainingFrames": "zoo.films.training_frames",
@@ -59,7 +59,7 @@ _HOMES = {
     "Optimizer": "zoo.api.autoencoder",
     "Options": "zoo.api.autoencoder",
     "Players": "zoo.api.autoencoder",
-    "ReportSection": "zoo.report.section",
+    "ReportSection": "zoo.api.report_section",
     "Step": "zoo.api.autoencoder",
     "TemporalMetric": "zoo.api.metric",
     "Unavailable": "zoo.api.metric",

@@ -163,7 +163,7 @@ def test_a_disk_without_modes_links_and_times_is_as_good(
     assert private.exists()
 
 
-@pytest.mark.parametrize("module", ["zoo.report.look", "zoo.training.curves"])
+@pytest.mark.parametrize("module", ["zoo.base.picture_style", "zoo.training.curves"])
 def test_a_home_that_cannot_be_written_is_no_matter(tmp_path: Path, module: str) -> None:
     draws = (
         f"import sys, pathlib, {module}, zoo.training.curves as curves\n"

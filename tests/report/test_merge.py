@@ -13,12 +13,12 @@ from PIL import Image
 from tests.report.synthetic_results import METRICS, comparison, put_pictures, record, series
 from tests.report.test_report_command import run
 from zoo.base.errors import BadInput
+from zoo.base.picture_style import fit_text, font, picture_text
 from zoo.base.records import Results, Series, write_json
 from zoo.base.untrusted_files import read_json
 from zoo.report import merge as merging
 from zoo.report.aggregate import machines, result_rows
 from zoo.report.frame_strip import write_strip
-from zoo.report.look import fit_text, font, picture_text
 from zoo.report.merge import merge
 from zoo.report.results_folder import named, series_row
 

@@ -18,10 +18,11 @@ from tests.report.synthetic_results import (
     record,
     summary,
 )
+from zoo.base import numbers
 from zoo.base.errors import BadInput
 from zoo.base.records import LatentInfo, Record, Results, Series, write_json
 from zoo.base.untrusted_files import read_json
-from zoo.report import numbers, rate_distortion, score_plots, timeline
+from zoo.report import rate_distortion, score_plots, timeline
 from zoo.report.aggregate import at_main_latent_size, main_latent_size
 from zoo.report.costs import cost_table
 from zoo.report.cross_film import cross_film_findings, cross_film_table, matrices, overlaps
@@ -189,7 +190,7 @@ def test_films_that_overlap_are_said_and_left_out_of_the_means(results: Results)
     assert said in who_is_ahead(results)
     assert cross_film_findings(results) == [
         said,
-        "No two of these films are disjoint: there is no mean over other films.",
+        "All of these films overlap, so there is no mean over films not trained on.",
     ]
     gamma = beta.model_copy(update={"name": "gamma", "overlaps": {"alpha": 0.0, "beta": 0.01}})
     results.films.append(gamma)
@@ -250,7 +251,7 @@ def test_differences_from_a_codec_need_a_curve_of_it(results: Results) -> None:
     results.records = [*models, coded(16, 20)]
     said = bjontegaard_table(results, alpha)
     assert isinstance(said, str)
-    assert "--latents with 4 or more sizes" in said
+    assert "4 or more sizes with --latents" in said
     # A codec that takes twice the bytes of `sharp` wherever it has its quality.
     curve = [
         coded(round(2 * point.coded_bytes), point.scores["psnr"]["seen"] or 0.0)
@@ -274,7 +275,7 @@ def test_intervals_are_means_of_the_seeds_ends(results: Results) -> None:
                 each.shots = None
     assert interval_table(results, results.films[0]) is None
     said = interval_note(results, results.films[0])
-    assert said is not None and said.startswith("No 95% intervals: these records were made when")
+    assert said is not None and said.startswith("No 95% intervals: these records hold intervals from resampling")
     for one in results.records:
         for parts in one.scores.values():
             for part, each in parts.items():

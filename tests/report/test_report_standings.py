@@ -8,13 +8,13 @@ from rich.console import Console
 
 from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, METRICS, record
 from tests.report.synthetic_results import summary as summary_of
+from zoo.base import numbers
+from zoo.base.markdown import code_block, escape
 from zoo.base.records import LatentInfo, Results
 from zoo.base.text import file_names, one_line
-from zoo.report import numbers
 from zoo.report.aggregate import ResultRow, Value, result_rows, score
 from zoo.report.figure import Point, label_points
 from zoo.report.findings import who_is_ahead
-from zoo.report.markdown import code_block, escape
 from zoo.report.protocol import latent_notes, training_received, tuning_films, unequal_terms
 from zoo.report.ranking import Ranking, best_rows, ranking
 from zoo.report.score_tables import (

@@ -13,9 +13,9 @@ from markdown_it import MarkdownIt
 
 import zoo.report.write
 from tests.report.synthetic_results import HOSTILE_MODEL, HOSTILE_TITLE, comparison
+from zoo.api.report_section import LONGEST, ReportSection, check_text
 from zoo.base.records import Results
 from zoo.report.plugin_sections import SectionRegistry
-from zoo.report.section import LONGEST, ReportSection, check_text
 from zoo.report.write import write_report
 
 SECTION = """
@@ -192,7 +192,8 @@ def test_a_report_with_a_section_is_made_without_torch(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "sys.path.insert(0, str(folder))\n"
-        "from zoo.base.records import Results, read_json\n"
+        "from zoo.base.records import Results\n"
+        "from zoo.base.untrusted_files import read_json\n"
         "from zoo.report.write import write_report\n"
         "text = write_report(read_json(folder / 'results.json', Results), folder).read_text()\n"
         "assert 'written by the plugin zoo-words 1.0.\\n\\nby a stranger' in text\n"

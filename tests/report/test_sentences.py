@@ -24,8 +24,8 @@ from tests.report.synthetic_results import (
     record,
     summary,
 )
+from zoo.base import numbers
 from zoo.base.records import LatentInfo, Record, Results
-from zoo.report import numbers
 from zoo.report.aggregate import ResultRow
 from zoo.report.costs import cost_table, timing_protocol
 from zoo.report.cross_film import cross_film_findings

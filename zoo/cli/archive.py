@@ -38,11 +38,11 @@ def encode(
     `zoo decode` reconstructs it, with the weights in the file or those of the run here that it was
     encoded with. docs/film-files.md has the format.
     """
+    from zoo.base.numbers import scaled
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
     from zoo.reconstruct.archive.container import summarise
     from zoo.reconstruct.archive.encode import encode as write
-    from zoo.report.numbers import scaled
 
     console = Console()
 
@@ -149,9 +149,9 @@ def info(
 
 
 def _rows(found: FileSummary) -> dict[str, str]:
+    from zoo.base.numbers import rate, scaled, significant
     from zoo.base.text import one_line
     from zoo.films.time_code import format_time_code
-    from zoo.report.numbers import rate, scaled, significant
 
     def times(share: float | None) -> str:
         if share is None:

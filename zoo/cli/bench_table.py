@@ -11,9 +11,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from zoo.base import numbers
 from zoo.base.records import Memory, Throughput
 from zoo.compare.costs import TIMINGS, Bench, BenchRow
-from zoo.report import numbers
 
 NAME_WIDTH = 20
 PLAIN_UP_TO = 100_000

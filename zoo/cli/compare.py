@@ -103,6 +103,7 @@ def compare(
 
     from zoo.base.environment import cores
     from zoo.base.locks import alone_in
+    from zoo.base.numbers import counted
     from zoo.base.presets import preset_named
     from zoo.base.workspace import Workspace
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate
@@ -117,7 +118,6 @@ def compare(
     from zoo.evaluation.watch import Judges
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.registry import registry
-    from zoo.report.numbers import counted
     from zoo.report.plugin_sections import section_registry
     from zoo.report.results_folder import check_folder, new_report, replace_report
     from zoo.report.terminal import summary

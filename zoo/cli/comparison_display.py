@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from zoo.api.codec import FilmCodec
+from zoo.base.numbers import counted, duration, scaled, verb
 from zoo.base.records import Record
 from zoo.base.text import one_line
 from zoo.cli.console import Console
@@ -24,7 +25,6 @@ from zoo.compare.places.place import Place
 from zoo.compare.plan import Cell
 from zoo.compare.probe import CEILING, LONG, SHORT, Figure
 from zoo.evaluation.coding import ASKED
-from zoo.report.numbers import counted, duration, scaled, verb
 from zoo.training.watching import Moment
 
 SHOWN = 4

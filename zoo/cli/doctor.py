@@ -18,11 +18,11 @@ def doctor(
 
     from rich.text import Text
 
+    from zoo.base.numbers import counted
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, print_json
     from zoo.doctor import run_checks
-    from zoo.report.numbers import counted
 
     found = list(run_checks(Workspace.here()))
     problems = sum(finding.state == "problem" for finding in found)

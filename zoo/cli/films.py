@@ -195,10 +195,10 @@ def _name_and_files(
 @app.command("remove")
 def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
     """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
+    from zoo.base.numbers import scaled
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
     from zoo.films.cleanup import check_not_in_use, remove_stores
-    from zoo.report.numbers import scaled
 
     workspace = Workspace.here()
     catalogue = Catalogue.open(workspace)
@@ -229,11 +229,11 @@ def clean(
 
     from zoo.base.errors import BadInput
     from zoo.base.locks import Held
+    from zoo.base.numbers import scaled
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
     from zoo.films.cleanup import find_stored_frames
-    from zoo.report.numbers import scaled
 
     found = find_stored_frames(Catalogue.open(Workspace.here()), names or ())
     chosen = [one for one in found if every or one.unneeded]
@@ -282,6 +282,7 @@ def info(name: Name, size: Size = "256x144") -> None:
     from rich.table import Table
 
     from zoo.base.frame_size import FrameSize
+    from zoo.base.numbers import scaled
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, escaped
     from zoo.cli.progress import naming, of_each
@@ -289,7 +290,6 @@ def info(name: Name, size: Size = "256x144") -> None:
     from zoo.films.frame_store import FrameStore
     from zoo.films.ingest import locate_store
     from zoo.films.probe import probe_files
-    from zoo.report.numbers import scaled
 
     workspace = Workspace.here()
     frame = FrameSize.parse(size)
@@ -407,7 +407,7 @@ def file_names(entry: FilmEntry) -> str:
 
 def _summary(film: Film) -> list[str]:
     """What an ingest found, a line each."""
-    from zoo.report.numbers import counted
+    from zoo.base.numbers import counted
 
     manifest = film.store.manifest
     seen, out = len(film.split.seen), len(film.split.held_out)

@@ -108,7 +108,7 @@ def _table(answer: FilmMatch) -> Table:
 
 
 def _summary(answer: FilmMatch) -> list[str]:
-    from zoo.report.numbers import counted
+    from zoo.base.numbers import counted
 
     found = sum(scene.found for scene in answer.scenes)
     return [

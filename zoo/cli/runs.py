@@ -61,9 +61,9 @@ def list_runs(as_json: opt.JsonOption = False) -> None:
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     """Show a run: its settings, environment, losses, scores and files."""
     from zoo.base.errors import BadInput
+    from zoo.base.numbers import scaled, significant, whole
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.report.numbers import scaled, significant, whole
     from zoo.training.curves import last_entry
     from zoo.training.runs import choose_run, files_of, find_runs
     from zoo.training.watching import PARTS, in_words
@@ -130,9 +130,9 @@ def remove(
     import sys
 
     from zoo.base.errors import BadInput
+    from zoo.base.numbers import counted, scaled
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.report.numbers import counted, scaled
     from zoo.training.runs import choose_run, files_of, find_runs, refuse_to_remove, remove_run
 
     workspace = Workspace.here()
@@ -207,7 +207,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from zoo.report.numbers import NOT_APPLICABLE, whole
+    from zoo.base.numbers import NOT_APPLICABLE, whole
     from zoo.training.runs import short_digests
 
     digests = short_digests(runs)
@@ -264,7 +264,7 @@ def _heading(judged_by: tuple[str, Part] | None) -> str:
 
 
 def _score(run: Run, judged_by: tuple[str, Part] | None) -> str:
-    from zoo.report.numbers import NOT_APPLICABLE, NOT_AVAILABLE, significant
+    from zoo.base.numbers import NOT_APPLICABLE, NOT_AVAILABLE, significant
 
     if run.record_problem:
         return "damaged"
@@ -276,7 +276,7 @@ def _score(run: Run, judged_by: tuple[str, Part] | None) -> str:
 
 
 def _score_rows(record: Record) -> list[tuple[str, str]]:
-    from zoo.report.numbers import significant, whole
+    from zoo.base.numbers import significant, whole
 
     return [
         (
@@ -313,7 +313,7 @@ def _section(rows: Sequence[tuple[str, str]]) -> Table:
 def _when(seconds: float | None, short: bool = False) -> str:
     from datetime import datetime
 
-    from zoo.report.numbers import NOT_APPLICABLE
+    from zoo.base.numbers import NOT_APPLICABLE
 
     if seconds is None:
         return NOT_APPLICABLE

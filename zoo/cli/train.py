@@ -129,8 +129,8 @@ def train(
 def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
     """What will be done, before it is begun."""
     from zoo.api.sampling import Sampling
+    from zoo.base.numbers import counted
     from zoo.plugins.registry import registry
-    from zoo.report.numbers import counted
     from zoo.training.budget import Budget
 
     budget = Budget.parse(config.budget)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.report_section import ReportSection, check_text
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import (
@@ -31,7 +32,6 @@ from zoo.films.film import Film
 from zoo.films.film_entry import FilmEntry, parse_fit
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
-from zoo.report.section import ReportSection, check_text
 from zoo.training.budget import Budget
 
 CODEC_SIZE = FrameSize(64, 36)

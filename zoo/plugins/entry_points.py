@@ -45,7 +45,7 @@ _KINDS = MappingProxyType(
         "zoo.api.codec.FilmCodec": "zoo_references",
         "zoo.api.metric.Metric": "zoo_metrics",
         "zoo.films.film_entry.FilmEntry": "zoo_films",
-        "zoo.report.section.ReportSection": "zoo_report_sections",
+        "zoo.api.report_section.ReportSection": "zoo_report_sections",
     }
 )
 """The hook that a class comes through, by the base that it has."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
+from zoo.base import numbers
 from zoo.base.records import Cost, Memory, Record, Results
 from zoo.base.text import one_line
-from zoo.report import numbers
 from zoo.report.aggregate import Measure, ResultRow, machine_key, machines, result_rows
 from zoo.report.ranking import ranking, sort_rows
 from zoo.report.table import (

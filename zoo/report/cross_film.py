@@ -16,9 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
+from zoo.base import numbers
+from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, Part, Record, Results
 from zoo.base.text import one_line
-from zoo.report import look, numbers
 from zoo.report.aggregate import MIN_SEEDS, ResultRow, Value, average, cross_film_rows, deviation
 from zoo.report.figure import (
     add_legend,
@@ -332,8 +333,8 @@ def plot_cross_film(results: Results, path: Path) -> str | None:
         lowest = index + wide >= len(shown)
         _draw_panel(axes, matrix, films, scale, left=index % wide == 0, bottom=lowest)
     metric = shown[0].rank.metric
-    figure.supylabel("trained on", color=look.QUIET, fontsize=10)
-    figure.supxlabel(f"evaluated on: {axis_label(metric)}", color=look.QUIET, fontsize=10)
+    figure.supylabel("trained on", color=style.QUIET, fontsize=10)
+    figure.supxlabel(f"evaluated on: {axis_label(metric)}", color=style.QUIET, fontsize=10)
     add_legend(figure, _legend_handles(shown), 3)
     save_figure(figure, path)
     left_out = len(every) - len(shown)
@@ -358,7 +359,7 @@ def _draw_panel(
     axes.set_ylim(len(films), 0)
     axes.set_aspect("equal")
     ticks = [index + 0.5 for index in range(len(films))]
-    names = [look.picture_text(name, NAME) for name in films]
+    names = [style.picture_text(name, NAME) for name in films]
     axes.set_xticks(ticks, names if bottom else [], rotation=40, ha="right", parse_math=False)
     axes.set_yticks(ticks, names if left else [], parse_math=False)
     axes.tick_params(length=0, labelsize=8)
@@ -369,14 +370,14 @@ def _draw_cell(
 ) -> None:
     cell = matrix.cells[own, seen]
     diagonal = own == seen
-    colour = COLOURS(scale(cell.value.mean)) if cell.value else look.PANEL
+    colour = COLOURS(scale(cell.value.mean)) if cell.value else style.PANEL
     axes.add_patch(
         Rectangle(
             (across + 0.03, down + 0.03),
             0.94,
             0.94,
             facecolor=colour,
-            edgecolor=look.HELD_OUT if diagonal and cell.value else look.QUIET,
+            edgecolor=style.HELD_OUT if diagonal and cell.value else style.QUIET,
             linewidth=2.0 if diagonal and cell.value else 0.0,
             hatch=None if cell.value or not cell.failed else "////",
         )
@@ -392,7 +393,7 @@ def _draw_cell(
         across + 0.5,
         down + 0.5,
         text + ("*" if diagonal and cell.part == "seen" else ""),
-        color=look.GROUND if bright else look.TEXT,
+        color=style.GROUND if bright else style.TEXT,
         fontsize=9,
         ha="center",
         va="center",
@@ -403,7 +404,7 @@ def _legend_handles(shown: list[Matrix]) -> list[Rectangle]:
     own = [
         cell for m in shown for (a, b), cell in m.cells.items() if a == b and cell.value is not None
     ]
-    ring: dict[str, Any] = {"facecolor": "none", "edgecolor": look.HELD_OUT, "linewidth": 2.0}
+    ring: dict[str, Any] = {"facecolor": "none", "edgecolor": style.HELD_OUT, "linewidth": 2.0}
     handles: list[Rectangle] = []
     if any(cell.part == "held_out" for cell in own):
         handles.append(Rectangle((0, 0), 1, 1, **ring, label="own film, held-out frames"))
@@ -411,7 +412,7 @@ def _legend_handles(shown: list[Matrix]) -> list[Rectangle]:
         handles.append(Rectangle((0, 0), 1, 1, **ring, label="*: own film, seen in training"))
     if any(cell.failed for m in shown for cell in m.cells.values()):
         hatched = Rectangle(
-            (0, 0), 1, 1, facecolor=look.PANEL, edgecolor=look.QUIET, hatch="////", label="failed"
+            (0, 0), 1, 1, facecolor=style.PANEL, edgecolor=style.QUIET, hatch="////", label="failed"
         )
         handles.append(hatched)
     return handles

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from zoo.base import numbers
 from zoo.base.records import FilmInfo, Part, PlainFrame, Record, Results, Slice
-from zoo.report import numbers
 from zoo.report.aggregate import Measure, ResultRow
 from zoo.report.ranking import DISTORTION, Ranking, arrow, ranking
 from zoo.report.score_tables import film_rows

@@ -19,9 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from PIL import Image
 
+from zoo.base import numbers
+from zoo.base import picture_style as style
 from zoo.base.records import MetricInfo, Part
 from zoo.base.workspace import written_aside
-from zoo.report import look, numbers
 from zoo.report.aggregate import ResultRow, bytes_per_frame
 from zoo.report.table import bracketed, mean_value
 
@@ -42,7 +43,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
     figure = Figure(
         figsize=(width, height),
         dpi=DOTS_PER_INCH,
-        facecolor=look.GROUND,
+        facecolor=style.GROUND,
         layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1),
     )
     return figure, FigureCanvasAgg(figure)
@@ -50,17 +51,17 @@ def new_figure(width: float, height: float) -> tuple[Figure, FigureCanvasAgg]:
 
 def style_axes(axes: Axes) -> None:
     """Give a panel the report's style."""
-    axes.set_facecolor(look.PANEL)
+    axes.set_facecolor(style.PANEL)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.tick_params(colors=look.QUIET, labelsize=9, which="both")
+    axes.tick_params(colors=style.QUIET, labelsize=9, which="both")
     axes.set_axisbelow(True)
 
 
 def set_title(axes: Axes, text: str, longest: int = 40) -> None:
     """Write a title above a panel, as plain text whatever it contains."""
     words = axes.set_title(
-        look.picture_text(text, longest), color=look.TEXT, fontsize=11, loc="left"
+        style.picture_text(text, longest), color=style.TEXT, fontsize=11, loc="left"
     )
     words.set_parse_math(False)
 
@@ -72,7 +73,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
         loc="outside upper left",
         ncols=columns,
         frameon=False,
-        labelcolor=look.TEXT,
+        labelcolor=style.TEXT,
         fontsize=10,
     )
     for words in legend.get_texts():
@@ -84,7 +85,7 @@ def point_label(row: ResultRow, part: Part, sized: bool) -> str:
 
     With `sized`, its bytes per frame follow.
     """
-    return bracketed(look.picture_text(row.name, NAME_LENGTH) + _size(row, sized), row, part)
+    return bracketed(style.picture_text(row.name, NAME_LENGTH) + _size(row, sized), row, part)
 
 
 def codec_legend_entry() -> Line2D:
@@ -94,7 +95,7 @@ def codec_legend_entry() -> Line2D:
 
 def row_label(row: ResultRow, sized: bool = False) -> str:
     """A row's name, shortened for a plot; with `sized`, its bytes per frame follow."""
-    name = look.picture_text(row.name, NAME_LENGTH) + _size(row, sized)
+    name = style.picture_text(row.name, NAME_LENGTH) + _size(row, sized)
     return f"{name} (codec)" if row.codec else name
 
 
@@ -105,12 +106,12 @@ def _size(row: ResultRow, sized: bool) -> str:
 
 def row_colour(row: ResultRow) -> str:
     """The colour of a row: models stand out, references do not."""
-    return look.TEXT if row.role == "model" else look.REFERENCE
+    return style.TEXT if row.role == "model" else style.REFERENCE
 
 
 def axis_label(metric: MetricInfo, upright: bool = False) -> str:
     """A metric with its unit and the direction in which it is better."""
-    name = look.picture_text(f"{metric.label} {metric.unit}".strip(), 30)
+    name = style.picture_text(f"{metric.label} {metric.unit}".strip(), 30)
     if metric.better == "one":
         return f"{name}   (best: 1)"
     if upright:
@@ -193,7 +194,7 @@ def label_points(
             va="center",
             parse_math=False,
             arrowprops=(
-                {"arrowstyle": "-", "color": look.QUIET, "linewidth": 0.7, "shrinkB": 4}
+                {"arrowstyle": "-", "color": style.QUIET, "linewidth": 0.7, "shrinkB": 4}
                 if tied[best]
                 else None
             ),
@@ -279,7 +280,7 @@ def label_curve_ends(axes: Axes, ends: Sequence[Point]) -> list[Annotation]:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": look.QUIET,
+                "color": style.QUIET,
                 "linewidth": 0.5,
                 "alpha": 0.6,
                 "shrinkA": 1,

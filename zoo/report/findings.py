@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from zoo.base import numbers
 from zoo.base.records import Cost, FilmInfo, Results
 from zoo.base.text import one_line
-from zoo.report import numbers
 from zoo.report.aggregate import (
     MIN_SEEDS,
     ResultRow,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from zoo.base import numbers
+from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, Part, Picture, Record, Results
 from zoo.base.workspace import written_aside
-from zoo.report import look, numbers
 from zoo.report.aggregate import bytes_per_frame, result_rows
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import open_picture
@@ -81,7 +82,7 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
     lefts = _lefts(shown, width)
     total = max(lefts[-1] + width + MARGIN, 480)
     strip = Image.new(
-        "RGB", (total, HEADER + MARGIN + len(lines) * (height + GAP) + MARGIN - GAP), look.GROUND
+        "RGB", (total, HEADER + MARGIN + len(lines) * (height + GAP) + MARGIN - GAP), style.GROUND
     )
     pen = ImageDraw.Draw(strip)
     _head(pen, shown, lefts, width)
@@ -202,37 +203,37 @@ def _lefts(shown: list[Picture], width: int) -> list[int]:
 
 
 def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], width: int) -> None:
-    for part, colour in (("seen", look.SEEN), ("held_out", look.HELD_OUT)):
+    for part, colour in (("seen", style.SEEN), ("held_out", style.HELD_OUT)):
         columns = [left for picture, left in zip(shown, lefts, strict=True) if picture.part == part]
         if columns:
             right = columns[-1] + width
             pen.rectangle((columns[0], MARGIN + 20, right - 1, MARGIN + 22), fill=colour)
             words = "seen in training" if part == "seen" else "held out"
-            words = look.fit_text(words, right - columns[0], 15, bold=True)
-            pen.text((columns[0], MARGIN - 2), words, colour, look.font(15, bold=True))
+            words = style.fit_text(words, right - columns[0], 15, bold=True)
+            pen.text((columns[0], MARGIN - 2), words, colour, style.font(15, bold=True))
     for picture, left in zip(shown, lefts, strict=True):
-        code = look.fit_text(f"{picture.kind}  {picture.time_code}", width, 13)
-        pen.text((left, MARGIN + 28), code, look.QUIET, look.font(13))
+        code = style.fit_text(f"{picture.kind}  {picture.time_code}", width, 13)
+        pen.text((left, MARGIN + 28), code, style.QUIET, style.font(13))
 
 
 def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None:
-    words = [(look.fit_text(line.label, GUTTER - 12, 15, bold=True), 15, True)]
+    words = [(style.fit_text(line.label, GUTTER - 12, 15, bold=True), 15, True)]
     if line.role not in ("model", "original"):
-        words.append((look.fit_text(line.role, GUTTER - 12, 12), 12, False))
+        words.append((style.fit_text(line.role, GUTTER - 12, 12), 12, False))
     if height >= 54:
-        words += [(look.fit_text(text, GUTTER - 12, 13), 13, False) for text in line.details]
+        words += [(style.fit_text(text, GUTTER - 12, 13), 13, False) for text in line.details]
     tall = sum(size + 5 for _, size, _ in words)
     y = top + max(0, (height - tall) // 2)
     for text, size, bold in words:
-        pen.text((MARGIN, y), text, look.TEXT if bold else look.QUIET, look.font(size, bold))
+        pen.text((MARGIN, y), text, style.TEXT if bold else style.QUIET, style.font(size, bold))
         y += size + 5
 
 
 def _blank(pen: ImageDraw.ImageDraw, left: int, top: int, width: int, height: int) -> None:
     box = (left, top, left + width - 1, top + height - 1)
-    pen.rectangle(box, fill=look.PANEL, outline=look.RULE)
+    pen.rectangle(box, fill=style.PANEL, outline=style.RULE)
     pen.text(
-        (left + width / 2, top + height / 2), "no picture", look.QUIET, look.font(12), anchor="mm"
+        (left + width / 2, top + height / 2), "no picture", style.QUIET, style.font(12), anchor="mm"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from zoo.base import numbers
 from zoo.base.errors import BadInput
 from zoo.base.gpu_records import (
     FilmResult,
@@ -21,12 +22,11 @@ from zoo.base.gpu_records import (
     WorkloadResult,
     summaries,
 )
+from zoo.base.markdown import Markdown, bullets, escape, folded, image
 from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_json
-from zoo.report import numbers
-from zoo.report.markdown import Markdown, bullets, escape, folded, image, table
 from zoo.report.results_folder import path_in_folder
-from zoo.report.table import Cell, Row, Table
+from zoo.report.table import Cell, Row, Table, to_markdown
 
 NO_LICENCE = "No licence is stated for this film: do not publish its pictures."
 MOST_ERRORS = 12
@@ -96,7 +96,7 @@ def _blocks(summary: GpuSummary, folder: Path, device: Path) -> Iterable[Markdow
 
 
 def _with(stage: Stage, content: Table) -> list[Markdown]:  # type: ignore[type-arg]
-    blocks = [table(content)] if content.rows else []
+    blocks = [to_markdown(content)] if content.rows else []
     blocks += [escape(note) for note in content.notes]
     problems = _problems(stage)
     if len(problems) > MOST_ERRORS:

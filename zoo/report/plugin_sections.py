@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.api.report_section import ReportSection, check_text
+from zoo.base.markdown import Markdown
 from zoo.base.records import Results
 from zoo.base.text import named, one_line
 from zoo.base.workspace import check_name
@@ -23,8 +25,6 @@ from zoo.plugins.entry_points import (
     may_fill,
     refuse_broken_files,
 )
-from zoo.report.markdown import Markdown
-from zoo.report.section import ReportSection, check_text
 
 GROUP = "zoo.report_sections"
 LONGEST_HEADING = 80

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 
+from zoo.base import numbers
+from zoo.base.markdown import Markdown, grid
 from zoo.base.records import Environment, Record, Results
 from zoo.base.text import one_line
-from zoo.report import numbers
 from zoo.report.aggregate import machine_key, machines, result_rows
-from zoo.report.markdown import Markdown, grid
 from zoo.report.ranking import ranking, sort_rows
 
 ALIKE = 1.5

@@ -19,9 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from zoo.base import numbers
+from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.base.text import one_line
-from zoo.report import look, numbers
 from zoo.report.aggregate import SIZE_OPTIONS, machine_key, machines
 from zoo.report.figure import (
     NAME_LENGTH,
@@ -276,9 +277,9 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
 def _styles(found: list[Curve]) -> dict[tuple[str, str], str]:
     """A colour for every curve; references are grey."""
     models = dict.fromkeys(curve.name for curve in found if curve.role == "model")
-    colours = {("model", n): look.LINES[i % len(look.LINES)] for i, n in enumerate(models)}
+    colours = {("model", n): style.LINES[i % len(style.LINES)] for i, n in enumerate(models)}
     return colours | {
-        (curve.role, curve.name): look.REFERENCE for curve in found if curve.role != "model"
+        (curve.role, curve.name): style.REFERENCE for curve in found if curve.role != "model"
     }
 
 
@@ -290,10 +291,10 @@ def _line(curve: Curve) -> dict[str, Any]:
 
 def _legend_handles() -> list[Line2D]:
     signs = (
-        ("model", look.LINES[0], _MODEL),
-        ("reference", look.REFERENCE, _REFERENCE),
-        ("codec", look.REFERENCE, _CODEC),
-        ("beaten by another point of the same row", look.REFERENCE, _BEATEN),
+        ("model", style.LINES[0], _MODEL),
+        ("reference", style.REFERENCE, _REFERENCE),
+        ("codec", style.REFERENCE, _CODEC),
+        ("beaten by another point of the same row", style.REFERENCE, _BEATEN),
     )
     return [Line2D([], [], color=colour, label=label, **how) for label, colour, how in signs]
 
@@ -317,7 +318,7 @@ def _draw_panel(
                 **how,
             )
         last = front[-1]
-        name = look.picture_text(curve.name, NAME_LENGTH)
+        name = style.picture_text(curve.name, NAME_LENGTH)
         ends.append(Point(name, last.bytes_per_frame, last.value, colour))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
@@ -325,6 +326,6 @@ def _draw_panel(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.margins(x=0.06, y=0.08)
-    axes.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
-    axes.set_xlabel("bytes per frame   ← smaller", color=look.QUIET)
+    axes.grid(color=style.RULE, linewidth=0.5, alpha=0.6)
+    axes.set_xlabel("bytes per frame   ← smaller", color=style.QUIET)
     return label_curve_ends(axes, ends)

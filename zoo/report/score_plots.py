@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, MetricInfo, Results
 from zoo.base.text import one_line
-from zoo.report import look
 from zoo.report.aggregate import ResultRow, result_rows
 from zoo.report.figure import (
     HOLLOW,
@@ -82,8 +82,8 @@ def plot_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
         tick.set_style("normal" if row.role == "model" else "italic")
     panels_axes[0].set_ylim(len(rows) - 0.4, -0.6)
     handles = [
-        Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="held out"),
-        Line2D([], [], **HOLLOW, marker="o", color=look.SEEN, label="seen in training"),
+        Line2D([], [], linestyle="", marker="o", color=style.HELD_OUT, label="held out"),
+        Line2D([], [], **HOLLOW, marker="o", color=style.SEEN, label="seen in training"),
     ]
     if bracketed:
         handles.append(codec_legend_entry())
@@ -111,7 +111,7 @@ def _brackets(axes: Axes, x: float, y: float) -> None:
             textcoords="offset points",
             ha="center",
             va="center",
-            color=look.HELD_OUT,
+            color=style.HELD_OUT,
             fontsize=13,
         )
 
@@ -122,25 +122,25 @@ def _score_panel(axes: Axes, rows: list[ResultRow], metric: MetricInfo) -> None:
         seen, held_out = (Ranking(metric, part).value(row) for part in OWN_PARTS)
         if seen and held_out:
             axes.plot(
-                [seen.mean, held_out.mean], [index, index], color=look.RULE, linewidth=3, zorder=2
+                [seen.mean, held_out.mean], [index, index], color=style.RULE, linewidth=3, zorder=2
             )
         if seen:
             axes.plot(
                 seen.mean,
                 index,
                 "o",
-                color=look.SEEN,
-                markerfacecolor=look.PANEL,
+                color=style.SEEN,
+                markerfacecolor=style.PANEL,
                 markersize=8,
                 markeredgewidth=1.6,
                 zorder=3,
             )
         if held_out:
-            axes.plot(held_out.mean, index, "o", color=look.HELD_OUT, markersize=7, zorder=4)
+            axes.plot(held_out.mean, index, "o", color=style.HELD_OUT, markersize=7, zorder=4)
             if row.codec:
                 _brackets(axes, held_out.mean, index)
     set_title(axes, axis_label(metric))
-    axes.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
+    axes.grid(axis="y", color=style.RULE, linewidth=0.5, alpha=0.6)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -185,19 +185,19 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
                 "o" if model else "s",
                 markersize=7,
                 markeredgewidth=1.6,
-                color=look.HELD_OUT if model else look.REFERENCE,
+                color=style.HELD_OUT if model else style.REFERENCE,
                 fillstyle="full" if model else "none",
             )
         # Room for the labels, which are beside the points and inside the panel.
         axes.margins(x=0.3, y=0.18)
-        axes.grid(color=look.RULE, linewidth=0.5, alpha=0.6)
-        axes.set_xlabel(axis_label(across.metric), color=look.QUIET, parse_math=False)
-        axes.set_ylabel(axis_label(up.metric, upright=True), color=look.QUIET, parse_math=False)
+        axes.grid(color=style.RULE, linewidth=0.5, alpha=0.6)
+        axes.set_xlabel(axis_label(across.metric), color=style.QUIET, parse_math=False)
+        axes.set_ylabel(axis_label(up.metric, upright=True), color=style.QUIET, parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(6))
     handles = [
-        Line2D([], [], linestyle="", marker="o", color=look.HELD_OUT, label="model"),
-        Line2D([], [], **HOLLOW, marker="s", color=look.REFERENCE, label="reference"),
+        Line2D([], [], linestyle="", marker="o", color=style.HELD_OUT, label="model"),
+        Line2D([], [], **HOLLOW, marker="s", color=style.REFERENCE, label="reference"),
     ]
     bracketed = any(row.codec for _, points in films for row, _, _ in points)
     if bracketed and up.part == "held_out":

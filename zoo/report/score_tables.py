@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
+from zoo.base import numbers
 from zoo.base.records import MIN_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
 from zoo.base.text import one_line
-from zoo.report import numbers
 from zoo.report.aggregate import Measure, ResultRow, complete_rows, result_rows, score
 from zoo.report.ranking import (
     DISTORTION,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from zoo.base import numbers
+from zoo.base.markdown import Markdown, escape
 from zoo.base.records import FilmInfo, Part, Record, Results, Throughput
 from zoo.base.text import one_line
-from zoo.report import numbers
 from zoo.report.aggregate import (
     Measure,
     ResultRow,
@@ -242,3 +243,26 @@ def machine_columns(results: Results) -> list[Column]:
     if len(machines(results)) < 2:
         return []
     return [Column(("on",), lambda row: row.machine)]
+
+
+def to_markdown(content: Table) -> Markdown:
+    """Render a table: the first column to the left, numbers to the right, the best ones bold."""
+    if not content.rows:
+        return Markdown("")
+    headings = ["<br>".join(escape(line) for line in column) for column in content.columns]
+    lines = [
+        "| " + " | ".join(headings) + " |",
+        "|:--|" + "--:|" * (len(headings) - 1),
+    ]
+    for row in content.rows:
+        name = escape(row.name) + (f"<br>{escape(row.note)}" if row.note else "")
+        lines.append("| " + " | ".join([name, *map(_cell, row.cells)]) + " |")
+    return Markdown("\n".join(lines))
+
+
+def _cell(cell: Cell) -> str:
+    """The lines of a cell, the first one bold if it is the best of its column."""
+    lines = [escape(line) for line in cell.text.split("\n")]
+    if cell.best:
+        lines[0] = Markdown(f"**{lines[0]}**")
+    return "<br>".join(lines)

@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, Results, Series, SeriesRow
 from zoo.films.time_code import FrameTimes
-from zoo.report import look
 from zoo.report.aggregate import ResultRow, result_rows
 from zoo.report.figure import (
     COLOURS,
@@ -127,18 +127,18 @@ def _draw(
         axes.plot(
             at,
             values,
-            color=look.LINES[index],
+            color=style.LINES[index],
             linestyle=STYLES[index],
             linewidth=1.3,
             zorder=5 - index * 0.1,
         )
     axes.set_xlim(begin, end)
-    axes.grid(axis="y", color=look.RULE, linewidth=0.5, alpha=0.6)
+    axes.grid(axis="y", color=style.RULE, linewidth=0.5, alpha=0.6)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_locator(MaxNLocator(9, steps=_steps(end - begin), min_n_ticks=3))
     tenths = end - begin < 10
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: short_code(seconds, tenths)))
-    axes.set_ylabel(axis_label(rank.metric, upright=True), color=look.QUIET, parse_math=False)
+    axes.set_ylabel(axis_label(rank.metric, upright=True), color=style.QUIET, parse_math=False)
     add_legend(figure, _handles(lines, film), len(lines) + 2)
     save_figure(figure, path, colours=None if barcode else COLOURS)
 
@@ -156,7 +156,7 @@ def _mark(axes: Axes, film: FilmInfo, times: FrameTimes) -> None:
     """Shade held-out frames, and put a tick where a shot begins."""
     for start, stop in film.held_out:
         left, right = times.at([start, stop])
-        axes.axvspan(left, right, color=look.HELD_OUT, alpha=0.22, linewidth=0)
+        axes.axvspan(left, right, color=style.HELD_OUT, alpha=0.22, linewidth=0)
     starts = [times.at(start) for start in film.shot_starts if start]
     if starts:
         axes.plot(
@@ -165,7 +165,7 @@ def _mark(axes: Axes, film: FilmInfo, times: FrameTimes) -> None:
             linestyle="",
             marker="|",
             markersize=9,
-            color=look.TEXT,
+            color=style.TEXT,
             transform=axes.get_xaxis_transform(),
             clip_on=False,
         )
@@ -176,17 +176,17 @@ def _handles(lines: Sequence[_Line], film: FilmInfo) -> list[Line2D | Patch]:
         Line2D(
             [],
             [],
-            color=look.LINES[index],
+            color=style.LINES[index],
             linestyle=STYLES[index],
-            label=look.picture_text(line.row.name, NAME_LENGTH),
+            label=style.picture_text(line.row.name, NAME_LENGTH),
         )
         for index, line in enumerate(lines)
     ]
     if film.held_out:
-        handles.append(Patch(color=look.HELD_OUT, alpha=0.4, label="held out"))
+        handles.append(Patch(color=style.HELD_OUT, alpha=0.4, label="held out"))
     if len(film.shot_starts) > 1:
         handles.append(
-            Line2D([], [], linestyle="", marker="|", color=look.TEXT, label="a shot begins")
+            Line2D([], [], linestyle="", marker="|", color=style.TEXT, label="a shot begins")
         )
     return handles
 

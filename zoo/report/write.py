@@ -8,11 +8,21 @@ from typing import Any
 
 import jinja2
 
+from zoo.base import numbers
 from zoo.base.errors import BadInput
+from zoo.base.markdown import (
+    Markdown,
+    bullets,
+    code_block,
+    escape,
+    finish,
+    folded,
+    grid,
+    image,
+)
 from zoo.base.records import MIN_SHOTS, FilmInfo, Results, write_results
 from zoo.base.text import one_line
 from zoo.base.workspace import written_aside
-from zoo.report import numbers
 from zoo.report.aggregate import (
     MIN_SEEDS,
     at_main_latent_size,
@@ -30,17 +40,6 @@ from zoo.report.failure_slices import (
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.frame_strip import strip_description, write_strip
 from zoo.report.gpu_section import GpuSection, gpu_sections
-from zoo.report.markdown import (
-    Markdown,
-    bullets,
-    code_block,
-    escape,
-    finish,
-    folded,
-    grid,
-    image,
-    table,
-)
 from zoo.report.plugin_sections import WrittenSection, section_registry
 from zoo.report.protocol import (
     codecs,
@@ -79,7 +78,7 @@ from zoo.report.score_tables import (
     takedown_explanation,
     takedown_table,
 )
-from zoo.report.table import Table
+from zoo.report.table import Table, to_markdown
 from zoo.report.timeline import plot_timeline
 from zoo.report.viewer.write import write_film, write_page
 
@@ -211,7 +210,7 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
     blocks = _with_notes(content)
     beside = reference_table(results, film)
     if beside:
-        blocks += [escape("How many models are better than each reference:"), table(beside)]
+        blocks += [escape("How many models are better than each reference:"), to_markdown(beside)]
     strip_path = f"{FIGURES}/strip-{stem}.webp"
     strip = write_strip(results, film, folder, out / strip_path)
     if strip is None:
@@ -235,7 +234,7 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
     intervals = interval_table(results, film)
     if intervals:
         summary = f"95% intervals of the means on {film.name}, over shots"
-        blocks.append(folded(summary, table(intervals)))
+        blocks.append(folded(summary, to_markdown(intervals)))
     note = interval_note(results, film)
     if note:
         blocks.append(escape(note))
@@ -268,9 +267,9 @@ def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markd
             "at equal bytes, and in bytes at equal quality. The bytes do not include the models' "
             "decoders."
         )
-        blocks += [escape(words), table(found)]
+        blocks += [escape(words), to_markdown(found)]
     if len(latent_sizes(results)) > 1:
-        every = table(film_table(results, film))
+        every = to_markdown(film_table(results, film))
         blocks.append(folded(f"All latent sizes on {film.name}", every))
     return blocks
 
@@ -279,21 +278,21 @@ def _failure_slices(results: Results, film: FilmInfo) -> list[Markdown]:
     content = failure_table(results, film)
     if content is None:
         return []
-    blocks = [bullets(failure_findings(results, film)), table(content)]
+    blocks = [bullets(failure_findings(results, film)), to_markdown(content)]
     blocks += [escape(note) for note in failure_notes(results, film)]
     held_out = held_out_failure_table(results, film)
     if held_out:
-        blocks.append(folded("The same on held-out frames", table(held_out)))
+        blocks.append(folded("The same on held-out frames", to_markdown(held_out)))
     return [block for block in blocks if block]
 
 
 def _matching(results: Results, film: FilmInfo) -> list[Markdown]:
     content = takedown_table(results, film)
-    return [table(content), escape(takedown_explanation(results, film))] if content else []
+    return [to_markdown(content), escape(takedown_explanation(results, film))] if content else []
 
 
 def _with_notes(content: Table) -> list[Markdown]:
-    blocks = [table(content)]
+    blocks = [to_markdown(content)]
     return [*blocks, bullets(content.notes)] if content.notes else blocks
 
 
@@ -376,9 +375,9 @@ def _across(results: Results) -> dict[str, Any]:
         "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
         # Only stated where it is not the order that a reader expects.
         "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
-        "across": table(across),
+        "across": to_markdown(across),
         "across_notes": across.notes,
-        "beside": table(beside) if beside else None,
+        "beside": to_markdown(beside) if beside else None,
         "matched": any(record.takedown for record in results.records),
     }
 
@@ -386,7 +385,7 @@ def _across(results: Results) -> dict[str, Any]:
 def _crossing(results: Results) -> dict[str, Any]:
     content = cross_film_table(results)
     return {
-        "crossing": folded("The same as a table", table(content)) if content else None,
+        "crossing": folded("The same as a table", to_markdown(content)) if content else None,
         "crossing_findings": cross_film_findings(results),
     }
 
@@ -394,7 +393,7 @@ def _crossing(results: Results) -> dict[str, Any]:
 def _costs(results: Results) -> dict[str, Any]:
     content = cost_table(results)
     return {
-        "costs": table(content) if content else None,
+        "costs": to_markdown(content) if content else None,
         "cost_notes": content.notes if content else (),
         "timing": timing_protocol(results),
     }

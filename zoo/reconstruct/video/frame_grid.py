@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from zoo.base.atomic_files import written_aside
 from zoo.base.frame_size import FrameSize
+from zoo.base.picture_style import GROUND, QUIET, TEXT, fit_text, font
 from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.report.look import GROUND, QUIET, TEXT, fit_text, font
 
 _GAP = 4
 # Of a panel's height; letters fill two thirds of it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from zoo.base import numbers
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
-from zoo.report import numbers
 from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, result_rows
 from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key

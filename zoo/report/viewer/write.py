@@ -11,10 +11,10 @@ from pathlib import Path
 import jinja2
 import pydantic
 
+from zoo.base import numbers
 from zoo.base.records import FilmInfo, Results
 from zoo.base.text import one_line
 from zoo.base.workspace import written_aside
-from zoo.report import numbers
 from zoo.report.aggregate import machine_key, machines
 from zoo.report.findings import who_is_ahead
 from zoo.report.ranking import principal_metrics

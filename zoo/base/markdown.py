@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from zoo.base.text import one_line, visible
-from zoo.report.table import Cell, Table
 
 LONGEST_LINE = 5000
 
@@ -44,29 +43,6 @@ def code_block(text: str) -> Markdown:
 def image(path: str, alternative: str) -> Markdown:
     """An image; `path` is one of our own file names, `alternative` is its alternative text."""
     return Markdown(f"![{escape(alternative)}]({path})")
-
-
-def table(content: Table) -> Markdown:
-    """Render a table: the first column to the left, numbers to the right, the best ones bold."""
-    if not content.rows:
-        return Markdown("")
-    headings = ["<br>".join(escape(line) for line in column) for column in content.columns]
-    lines = [
-        "| " + " | ".join(headings) + " |",
-        "|:--|" + "--:|" * (len(headings) - 1),
-    ]
-    for row in content.rows:
-        name = escape(row.name) + (f"<br>{escape(row.note)}" if row.note else "")
-        lines.append("| " + " | ".join([name, *map(_cell, row.cells)]) + " |")
-    return Markdown("\n".join(lines))
-
-
-def _cell(cell: Cell) -> str:
-    """The lines of a cell, the first one bold if it is the best of its column."""
-    lines = [escape(line) for line in cell.text.split("\n")]
-    if cell.best:
-        lines[0] = Markdown(f"**{lines[0]}**")
-    return "<br>".join(lines)
 
 
 def folded(summary: str, content: Markdown) -> Markdown:

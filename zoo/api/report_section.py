@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from zoo.base import markdown
 from zoo.base.records import Results
-from zoo.report import markdown
 
 LONGEST = 50_000
 """Most characters of a section."""
