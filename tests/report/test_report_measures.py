@@ -275,7 +275,9 @@ def test_intervals_are_means_of_the_seeds_ends(results: Results) -> None:
                 each.shots = None
     assert interval_table(results, results.films[0]) is None
     said = interval_note(results, results.films[0])
-    assert said is not None and said.startswith("No 95% intervals: these records hold intervals from resampling")
+    assert said is not None and said.startswith(
+        "No 95% intervals: these records hold intervals from resampling"
+    )
     for one in results.records:
         for parts in one.scores.values():
             for part, each in parts.items():

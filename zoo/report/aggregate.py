@@ -245,13 +245,13 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
         name = one_line(model, NAME_LENGTH)
         rivals = [other for other in keys if other[1] == model and other != key]
         mine = json.loads(options)
-        apart = sorted(
+        differing = sorted(
             option
             for option in mine
             if any(json.loads(rival[2]).get(option) != mine[option] for rival in rivals)
         )
-        if apart:
-            shown = ", ".join(f"{option}={mine[option]}" for option in apart)
+        if differing:
+            shown = ", ".join(f"{option}={mine[option]}" for option in differing)
             name += f" ({one_line(shown, NAME_LENGTH)})"
         if any(rival[3] != machine for rival in rivals):
             name += f" on {machine}"

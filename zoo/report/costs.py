@@ -67,7 +67,7 @@ def cost_table(results: Results) -> Table | None:
 def timing_protocol(results: Results) -> list[str]:
     """How throughput was measured, machine by machine."""
     letters = machines(results)
-    told: dict[str, set[tuple[int, int]]] = {}
+    settings_by_machine: dict[str, set[tuple[int, int]]] = {}
     for record in results.records:
         if record.cost is None or record.cost.batch is None:
             continue
@@ -81,9 +81,11 @@ def timing_protocol(results: Results) -> list[str]:
         )
         for timing in (getattr(record.cost, name) for name in TIMINGS):
             if timing:
-                told.setdefault(machine, set()).add((record.cost.batch, timing.repeats))
+                settings_by_machine.setdefault(machine, set()).add(
+                    (record.cost.batch, timing.repeats)
+                )
     sentences = []
-    for machine, settings in told.items():
+    for machine, settings in settings_by_machine.items():
         for batch, group in groupby(sorted(settings), key=lambda setting: setting[0]):
             repeats = numbers.listed([str(count) for _, count in group], "or")
             sentences.append(

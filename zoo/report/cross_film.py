@@ -238,8 +238,8 @@ def _table_cell(matrix: Matrix, own: str, seen: str) -> Cell:
     text = fixed_value(cell.value, matrix.rank.metric.digits)
     if own != seen:
         return Cell(text)
-    words = "held out" if cell.part == "held_out" else "seen"
-    return Cell(f"{text}\n({words})")
+    part_name = "held out" if cell.part == "held_out" else "seen"
+    return Cell(f"{text}\n({part_name})")
 
 
 def cross_film_findings(results: Results) -> list[str]:
@@ -259,18 +259,18 @@ def cross_film_findings(results: Results) -> list[str]:
     digits = rank.metric.digits
     frames = "held-out frames" if rank.part == "held_out" else "frames"
     who = "For the model" if len(models) == 1 else f"Averaged over {len(models)} models"
-    told = (
+    sentence = (
         f"{who}, {rank.label} is {numbers.fixed(own, digits)}{rank.unit} on {frames} of the film "
         f"trained on and {numbers.fixed(other, digits)}{rank.unit} on films not trained on"
     )
     if rank.metric.better == "lower" and own > 0:
-        told += f", {numbers.times(other / own)} as much"
+        sentence += f", {numbers.times(other / own)} as much"
     if shared:
         shared.append(
             f"{numbers.verb(len(shared), 'This pair is', 'These pairs are')} in the matrix but "
             "not in the means."
         )
-    return [f"{told}.", *_best_on_other_films(models, rank), *shared]
+    return [f"{sentence}.", *_best_on_other_films(models, rank), *shared]
 
 
 def _own(matrix: Matrix) -> float:

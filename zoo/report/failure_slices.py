@@ -85,7 +85,7 @@ def failure_table(results: Results, film: FilmInfo) -> Table | None:
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
-    columns = [bytes_column(), *_trait_columns(rows, Ranking(rank.metric, "seen"))]
+    columns = [bytes_column(), *_slice_columns(rows, Ranking(rank.metric, "seen"))]
     columns += [
         Column((f"{name} frame", "PSNR, RGB"), _plain_text(results, name))
         for name in PLAIN
@@ -104,7 +104,7 @@ def held_out_failure_table(results: Results, film: FilmInfo) -> Table | None:
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
-    columns = _trait_columns(rows, Ranking(rank.metric, "held_out"))
+    columns = _slice_columns(rows, Ranking(rank.metric, "held_out"))
     return build_table(rows, [bytes_column(), *columns], [film]) if columns else None
 
 
@@ -114,19 +114,19 @@ def failure_notes(results: Results, film: FilmInfo) -> list[str]:
     if not rows or not rank:
         return []
     first = next(record for row in rows for record in row.records if record.failure_analysis)
-    told = []
-    for trait in SLICE_KINDS:
-        low, high = (_end(first, trait.name, "seen", end) for end in ("low", "high"))
+    bounds = []
+    for kind in SLICE_KINDS:
+        low, high = (_end(first, kind.name, "seen", end) for end in ("low", "high"))
         if low and high:
-            told.append(
-                f"{trait.low} reaches up to {numbers.significant(low.highest)} and {trait.high} "
-                f"starts at {numbers.significant(high.lowest)} ({trait.unit})"
+            bounds.append(
+                f"{kind.low} reaches up to {numbers.significant(low.highest)} and {kind.high} "
+                f"starts at {numbers.significant(high.lowest)} ({kind.unit})"
             )
-    if not told:
+    if not bounds:
         return []
     return [
         f"Slices are fifths of the film's frames, scored by {rank.label} on seen frames: "
-        f"{'; '.join(told)}."
+        f"{'; '.join(bounds)}."
     ]
 
 
@@ -139,7 +139,7 @@ def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
     ]
 
 
-def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
+def _end(record: Record, sliced_by: str, part: Part, end: End) -> Slice | None:
     """The lowest or highest fifth of frames by one property, if the part has frames in it.
 
     A part may have no frames in a fifth, and then its first slice is not the film's first. The
@@ -150,45 +150,45 @@ def _end(record: Record, trait: str, part: Part, end: End) -> Slice | None:
 
     def of(where: Part) -> list[Slice]:
         assert record.failure_analysis is not None
-        return [s for s in record.failure_analysis.slices.get(where, []) if s.by == trait]
+        return [s for s in record.failure_analysis.slices.get(where, []) if s.by == sliced_by]
 
     whole, own = of("seen"), of(part)
     if len(whole) < 2 or not own:
         return None
     chosen = own[0] if end == "low" else own[-1]
-    beside = whole[1] if end == "low" else whole[-2]
-    if None in (chosen.lowest, chosen.highest, beside.lowest, beside.highest):
+    neighbour = whole[1] if end == "low" else whole[-2]
+    if None in (chosen.lowest, chosen.highest, neighbour.lowest, neighbour.highest):
         return None
     if end == "low":
-        return chosen if (chosen.highest or 0.0) <= (beside.lowest or 0.0) else None
-    return chosen if (chosen.lowest or 0.0) >= (beside.highest or 0.0) else None
+        return chosen if (chosen.highest or 0.0) <= (neighbour.lowest or 0.0) else None
+    return chosen if (chosen.lowest or 0.0) >= (neighbour.highest or 0.0) else None
 
 
-def slice_score(rank: Ranking, trait: str, end: End) -> Measure:
+def slice_score(rank: Ranking, sliced_by: str, end: End) -> Measure:
     """The metric's mean over the lowest or highest fifth of frames by one property."""
 
     def measure(record: Record) -> float | None:
-        found = _end(record, trait, rank.part, end)
+        found = _end(record, sliced_by, rank.part, end)
         return found.scores.get(rank.metric.name) if found else None
 
     return measure
 
 
-def _trait_columns(rows: Sequence[ResultRow], rank: Ranking) -> list[Column]:
+def _slice_columns(rows: Sequence[ResultRow], rank: Ranking) -> list[Column]:
     columns = []
-    for trait in SLICE_KINDS:
+    for kind in SLICE_KINDS:
         ends: tuple[End, ...] = ("low", "high")
-        if any(row.value(slice_score(rank, trait.name, end)) for row in rows for end in ends):
-            first, second = trait.heading
+        if any(row.value(slice_score(rank, kind.name, end)) for row in rows for end in ends):
+            first, second = kind.heading
             heading = (first, f"{second} {arrow(rank.metric)}")
-            columns.append(Column(heading, _both_ends(rank, trait.name)))
+            columns.append(Column(heading, _both_ends(rank, kind.name)))
     return columns
 
 
-def _both_ends(rank: Ranking, trait: str) -> Callable[[ResultRow], str]:
+def _both_ends(rank: Ranking, sliced_by: str) -> Callable[[ResultRow], str]:
     def text(row: ResultRow) -> str:
         ends: tuple[End, ...] = ("low", "high")
-        values = [row.value(slice_score(rank, trait, end), rank.ratio) for end in ends]
+        values = [row.value(slice_score(rank, sliced_by, end), rank.ratio) for end in ends]
         shown = [
             inline(fixed_value(value, rank.metric.digits)) if value else numbers.NOT_APPLICABLE
             for value in values
@@ -294,7 +294,7 @@ def failure_findings(results: Results, film: FilmInfo) -> list[str]:
     seen = Ranking(rank.metric, "seen")
     return [
         *_on_plain_frames(models),
-        *(sentence for trait in SLICE_KINDS for sentence in _worse_end(models, seen, trait)),
+        *(sentence for kind in SLICE_KINDS for sentence in _worse_end(models, seen, kind)),
         *_collapsed(models),
         *_changed(models),
     ]
@@ -332,20 +332,20 @@ def _of(some: Sequence[object], known: Sequence[object], one: str, several: str)
     return f"{len(some)} of {counted} {numbers.verb(len(some), one, several)}"
 
 
-def _worse_end(models: Sequence[ResultRow], rank: Ranking, trait: SliceKind) -> list[str]:
+def _worse_end(models: Sequence[ResultRow], rank: Ranking, kind: SliceKind) -> list[str]:
     if rank.metric.better != "lower":
         # A ratio of decibels or of similarities means nothing.
         return []
     ratios = []
     for row in models:
         low, high = (
-            mean_value(row, slice_score(rank, trait.name, "low")),
-            mean_value(row, slice_score(rank, trait.name, "high")),
+            mean_value(row, slice_score(rank, kind.name, "low")),
+            mean_value(row, slice_score(rank, kind.name, "high")),
         )
         if low and high:
             ratios.append((low / high, row))
     found = []
-    for power, here, there in ((1, trait.low, trait.high), (-1, trait.high, trait.low)):
+    for power, here, there in ((1, kind.low, kind.high), (-1, kind.high, kind.low)):
         worse = [(ratio**power, row) for ratio, row in ratios if ratio**power > WORSE]
         if worse:
             times, most = max(worse, key=lambda pair: pair[0])

@@ -121,10 +121,10 @@ def axis_label(metric: MetricInfo, upright: bool = False) -> str:
 
 def save_figure(figure: Figure, path: Path, colours: int | None = COLOURS) -> None:
     """Write the picture atomically, with this many colours; None keeps all of them."""
-    drawn = io.BytesIO()
+    png = io.BytesIO()
     # Without the software's version, the same records give the same bytes.
-    figure.savefig(drawn, format="png", metadata={"Software": None})
-    picture = Image.open(drawn).convert("RGB")
+    figure.savefig(png, format="png", metadata={"Software": None})
+    picture = Image.open(png).convert("RGB")
     if colours:
         picture = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     with written_aside(path) as aside:

@@ -90,7 +90,7 @@ def who_is_ahead(results: Results) -> list[str]:
     # False sorts before True.
     found.sort(key=lambda pair: not pair[0])
     return [
-        *(told for _, told in found),
+        *(sentence for _, sentence in found),
         *_best_at_each_size(models, ranks),
         *_codecs_saw_held_out_frames(references, ranks),
         *_references_ahead_on_seen_frames(models, references, ranks),
@@ -141,7 +141,7 @@ def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> lis
     known = {name: size for name, size in sizes.items() if size}
     least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     classes = size_classes(known)
-    told = []
+    lists = []
     for rank in ranks:
         first: dict[int, str] = {}
         for row, value in ranked_rows(models, rank):
@@ -152,11 +152,11 @@ def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> lis
                 )
         if first:
             best = numbers.listed([first[size] for size in sorted(first)][:MOST_NAMED])
-            told.append(f"in {rank.short} {best}")
+            lists.append(f"in {rank.short} {best}")
     return [
         f"The models differ in size: {least} takes {numbers.significant(known[least])} bytes "
         f"per frame and {most} {numbers.significant(known[most])}, and more bytes alone make a "
-        f"model better. The best at similar bytes per frame, smallest first: {'; '.join(told)}."
+        f"model better. The best at similar bytes per frame, smallest first: {'; '.join(lists)}."
     ]
 
 
@@ -177,19 +177,19 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     second, next_best = others[0]
     if level:
         verb = numbers.verb(len(level), "is", "are")
-        told = f"; {_names_with_values(level, rank, first)} {verb} level with it"
+        text = f"; {_names_with_values(level, rank, first)} {verb} level with it"
     else:
-        told = f"; next is {second.name} with {_value_at_bytes(second, next_best, rank, first)}"
+        text = f"; next is {second.name} with {_value_at_bytes(second, next_best, rank, first)}"
         difference = abs(best.mean - next_best.mean)
         if difference < SMALL * max(abs(best.mean), 1e-12):
             shown = numbers.fixed(difference, rank.metric.digits)
-            told += f", a small lead of {shown}{rank.unit}"
+            text += f", a small lead of {shown}{rank.unit}"
     if len(results.films) > 1:
         rows = [row for row, _ in models]
         won = sum(_leads_on_film(rows, first, film, rank) for film in results.films)
         films = numbers.counted(len(results.films), "film")
-        told += f". Among the models it leads on {f'{won} of {films}' if won else 'no single film'}"
-    return told
+        text += f". Among the models it leads on {f'{won} of {films}' if won else 'no single film'}"
+    return text
 
 
 def _value_at_bytes(
@@ -240,12 +240,12 @@ def _references_ahead_on_seen_frames(
                 who = "every model" if len(names) == len(others) else numbers.listed(names)
                 behind.setdefault(who, []).append(rank.short)
         if behind:
-            told = [f"{who} in {numbers.listed(metrics)}" for who, metrics in behind.items()]
-            found.setdefault(numbers.listed(told, "and of"), []).append(row.name)
+            behind_what = [f"{who} in {numbers.listed(metrics)}" for who, metrics in behind.items()]
+            found.setdefault(numbers.listed(behind_what, "and of"), []).append(row.name)
     return [
         f"On the frames that the models were trained on, {numbers.listed(names)} "
-        f"{numbers.verb(len(names), 'is', 'are')} ahead of {told}."
-        for told, names in found.items()
+        f"{numbers.verb(len(names), 'is', 'are')} ahead of {behind_what}."
+        for behind_what, names in found.items()
     ]
 
 
@@ -323,11 +323,11 @@ def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[s
         [_beats(one, two, by) - _beats(two, one, by) for by in (rank, other)]
         for one, two in combinations(models, 2)
     ]
-    told = [signs for signs in pairs if all(signs)]
-    if len(told) > 1:
-        agreed = sum(first == second for first, second in told)
+    decided = [signs for signs in pairs if all(signs)]
+    if len(decided) > 1:
+        agreed = sum(first == second for first, second in decided)
         sentences.append(
-            f"{a} and {b} order {agreed} of {len(told)} pairs of models "
+            f"{a} and {b} order {agreed} of {len(decided)} pairs of models "
             f"the same way{_level_pairs(pairs)}."
         )
     return sentences
@@ -365,10 +365,10 @@ def _generalisation_gap(models: list[ResultRow], rank: Ranking) -> list[str]:
             gaps.append((row.name, held_out.mean - seen.mean))
     if not gaps:
         return []
-    told = [f"{numbers.signed(gap, rank.metric.digits)} for {name}" for name, gap in gaps]
+    changes = [f"{numbers.signed(gap, rank.metric.digits)} for {name}" for name, gap in gaps]
     worse = "positive" if rank.metric.better == "lower" else "negative"
     return [
-        f"From seen to held-out frames {rank.short} changes by {numbers.listed(told)} "
+        f"From seen to held-out frames {rank.short} changes by {numbers.listed(changes)} "
         f"({worse} is worse)."
     ]
 

@@ -82,8 +82,8 @@ def _blocks(summary: GpuSummary, folder: Path, device: Path) -> Iterable[Markdow
     if summary.throughput:
         yield from _with(summary.throughput, _throughput(_done(summary.throughput)))
     if summary.workload:
-        told = [_workload(result) for result in _done(summary.workload)]
-        yield bullets([*told, *_problems(summary.workload)])
+        sentences = [_workload(result) for result in _done(summary.workload)]
+        yield bullets([*sentences, *_problems(summary.workload)])
     if summary.media:
         yield from _with(summary.media, _media(_done(summary.media)))
     if summary.films:
@@ -111,20 +111,20 @@ def _done(stage: Stage[R]) -> list[R]:
 
 def _problems(stage: Stage) -> list[str]:  # type: ignore[type-arg]
     """Why measurements of a stage are missing."""
-    told = [
+    problems = [
         f"{one_line(item.name, 80)}: {_why(item)}."
         for item in stage.items
         if item.result is None and item.state != "done"
     ]
     if stage.state == "failed":
         why = one_line(stage.error[-1], 300) if stage.error else "no reason was recorded"
-        told.insert(0, f"{stage.stage} failed: {why}.")
-    return told
+        problems.insert(0, f"{stage.stage} failed: {why}.")
+    return problems
 
 
 def _why(item: Item) -> str:  # type: ignore[type-arg]
-    said = {"waiting": "not reached", "running": "the run ended there"}.get(item.state, item.state)
-    return f"{said}, {one_line(item.error[-1], 300)}" if item.error else said
+    state = {"waiting": "not reached", "running": "the run ended there"}.get(item.state, item.state)
+    return f"{state}, {one_line(item.error[-1], 300)}" if item.error else state
 
 
 def _facts(summary: GpuSummary) -> list[str]:
@@ -170,9 +170,9 @@ def _smoke(stage: Stage[SmokeResult]) -> list[str]:
     results = _done(stage)
     bad = {
         result.model: [
-            f"{one_line(check, 40)}: {one_line(said, 200)}"
-            for check, said in result.checks.items()
-            if said != "ok"
+            f"{one_line(check, 40)}: {one_line(outcome, 200)}"
+            for check, outcome in result.checks.items()
+            if outcome != "ok"
         ]
         for result in results
     }

@@ -55,9 +55,9 @@ def training_received(results: Results) -> list[str]:
         name = one_line(film.name, 60)
         if len(by_frames) == 1:
             count = numbers.counted(next(iter(by_frames)), "training frame")
-            told = f"{name}: {count} for every model"
+            sentence = f"{name}: {count} for every model"
         elif by_frames:
-            told = f"{name}: training frames differ, with " + numbers.listed(
+            sentence = f"{name}: training frames differ, with " + numbers.listed(
                 [f"{frames:,} for {numbers.listed(names)}" for frames, names in by_frames.items()]
             )
         else:
@@ -70,8 +70,8 @@ def training_received(results: Results) -> list[str]:
                     seconds.items(), key=lambda pair: statistics.fmean(pair[1])
                 )
             ]
-            told += f". Training time: {', '.join(times)}"
-        sentences.append(told + ".")
+            sentence += f". Training time: {', '.join(times)}"
+        sentences.append(sentence + ".")
     return sentences
 
 

@@ -139,10 +139,10 @@ def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
     (first_row, first), *others = ordered
     found = {first_row.name}
     for row, value in others:
-        apart = rank.key(value.mean) - rank.key(first.mean)
+        behind = rank.key(value.mean) - rank.key(first.mean)
         share = sum(1 / one.seeds for one in (first, value) if not one.exact)
         margin = t_quantile(freedom) * spread * math.sqrt(share) if spread else 0.0
-        if apart > margin and not rank.same(first, value):
+        if behind > margin and not rank.same(first, value):
             break
         found.add(row.name)
     # If all rows are level, none is best.

@@ -183,7 +183,7 @@ def bjontegaard_table(results: Results, film: FilmInfo) -> Table | str | None:
         return None
     columns: list[tuple[str, ...]] = [("",)]
     cells: dict[tuple[str, str], list[Cell]] = {}
-    told = False
+    any_difference = False
     for metric in rate_metrics(results):
         models, codecs = _sides(by_metric[metric.name])
         for codec in codecs:
@@ -191,12 +191,14 @@ def bjontegaard_table(results: Results, film: FilmInfo) -> Table | str | None:
             columns.append((f"{codec.name}:", f"{unit} /", "Δ bytes"))
             for model in models:
                 found = bjontegaard_difference(codec, model, metric.better)
-                told = told or found.quality is not None or found.rate is not None
+                any_difference = (
+                    any_difference or found.quality is not None or found.rate is not None
+                )
                 quality = _signed(found.quality, metric.digits)
                 rate = _signed(found.rate, 0)
                 text = f"{quality} /\n{rate}{'' if found.rate is None else '%'}"
                 cells.setdefault((model.name, model.role), []).append(Cell(text))
-    if not told:
+    if not any_difference:
         return _why_none(by_metric)
     width = len(columns) - 1
     rows = tuple(
@@ -266,10 +268,10 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
         spread_labels(canvas.get_renderer(), axes, written)
     save_figure(figure, path)
     labels = " and ".join(one_line(metric.label, 40) for metric, _ in panels)
-    told = dict.fromkeys(curve.name for _, found in panels for curve in found)
+    curve_names = dict.fromkeys(curve.name for _, found in panels for curve in found)
     return (
         f"{labels} on seen frames of {film.name} over bytes per frame, on a logarithmic axis: "
-        f"curves of {', '.join(told)}. Each point of a model is a number of bits per latent "
+        f"curves of {', '.join(curve_names)}. Each point of a model is a number of bits per latent "
         "number or a latent size; the line joins the points that no other point beats in both."
     )
 

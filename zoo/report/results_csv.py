@@ -82,7 +82,7 @@ _TAKEDOWN = {
     "takedown_precision": "share of all matches that are with this film",
     "takedown_false_matches": "share of frames that match another film, by film, as JSON",
 }
-_WEAKNESSES = {
+_FAILURES = {
     "still_shots_ratio": "spread within the stillest shots, as a share of the source's",
     "all_shots_ratio": "spread within all shots, as a share of the source's",
     "batch_dependence": "share of samples that other frames in a batch change by over a level",
@@ -112,7 +112,7 @@ def columns(results: Results) -> list[str]:
         *(f"{timing}_{name}" for timing in TIMINGS for name in _SPEED),
         *_COST,
         *_TAKEDOWN,
-        *_WEAKNESSES,
+        *_FAILURES,
         *_WHERE,
     ]
 
@@ -121,13 +121,13 @@ def explained(results: Results) -> dict[str, str]:
     """What every column holds; columns of metrics and of timings are described once."""
     metrics = ", ".join(metric.name for metric in results.metrics)
     timings = ", ".join(TIMINGS)
-    said = {**_WHO, "frames": "frames in the part"}
-    said |= {f"METRIC_{name}": meaning for name, meaning in _STATISTICS.items()}
-    said["METRIC"] = f"one of {metrics}"
-    said |= _SIZE
-    said |= {f"TIMING_{name}": meaning for name, meaning in _SPEED.items()}
-    said["TIMING"] = f"one of {timings}; _one is of one frame at a time"
-    return said | _COST | _TAKEDOWN | _WEAKNESSES | _WHERE
+    meanings = {**_WHO, "frames": "frames in the part"}
+    meanings |= {f"METRIC_{name}": meaning for name, meaning in _STATISTICS.items()}
+    meanings["METRIC"] = f"one of {metrics}"
+    meanings |= _SIZE
+    meanings |= {f"TIMING_{name}": meaning for name, meaning in _SPEED.items()}
+    meanings["TIMING"] = f"one of {timings}; _one is of one frame at a time"
+    return meanings | _COST | _TAKEDOWN | _FAILURES | _WHERE
 
 
 def write_csv(path: Path, results: Results) -> None:

@@ -95,12 +95,14 @@ def interval_note(results: Results, film: FilmInfo) -> str | None:
     }
     if not few:
         return None
-    told = [
+    counts = [
         f"the {PART_NAMES[part].replace('held out', 'held-out')} frames lie in "
         f"{numbers.counted(shots, 'shot')}"
         for part, shots in few.items()
     ]
-    return f"No 95% intervals where there are fewer than {MIN_SHOTS} shots: {numbers.listed(told)}."
+    return (
+        f"No 95% intervals where there are fewer than {MIN_SHOTS} shots: {numbers.listed(counts)}."
+    )
 
 
 def film_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
@@ -281,14 +283,16 @@ def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
             "including the held-out ones."
         )
     for row in codecs:
-        told = {record.evaluated_on: record.note for record in row.records if record.note}
-        if told and len(films) > 1:
+        notes_by_film = {record.evaluated_on: record.note for record in row.records if record.note}
+        if notes_by_film and len(films) > 1:
             notes.append(
-                f"{row.name} misses the requested bytes by more than 3% on {len(told)} of "
+                f"{row.name} misses the requested bytes by more than 3% on {len(notes_by_film)} of "
                 f"{numbers.counted(len(row.films), 'film')}; each film's table says why."
             )
-        elif told:
-            notes.append(f"{row.name}: {one_line(next(iter(told.values())), REASON_LENGTH)}.")
+        elif notes_by_film:
+            notes.append(
+                f"{row.name}: {one_line(next(iter(notes_by_film.values())), REASON_LENGTH)}."
+            )
     return notes
 
 
@@ -368,7 +372,7 @@ def _false_matches(row: ResultRow) -> str:
     if not found:
         return numbers.NOT_APPLICABLE if scored else numbers.NOT_AVAILABLE
     shares = {film: statistics.fmean(each) for film, each in found.items()}
-    told = [
+    lines = [
         f"{one_line(film, 40)} {numbers.percent(share)}" for film, share in shares.items() if share
     ]
-    return "\n".join(told) or "0%"
+    return "\n".join(lines) or "0%"

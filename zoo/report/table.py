@@ -75,7 +75,7 @@ def build_table(
         else set()
         for column in columns
     ]
-    drawn = []
+    table_rows = []
     for row in rows:
         cells = [
             Cell(column.text(row), row.name in winners)
@@ -83,9 +83,9 @@ def build_table(
             else Cell(numbers.NOT_APPLICABLE)
             for column, winners in zip(columns, best, strict=True)
         ]
-        drawn.append(Row(display_name(row), row.role, tuple(cells), failure_note(row, films)))
+        table_rows.append(Row(display_name(row), row.role, tuple(cells), failure_note(row, films)))
     headings = (("",), *(column.heading for column in columns))
-    return Table(headings, tuple(drawn), tuple(notes))
+    return Table(headings, tuple(table_rows), tuple(notes))
 
 
 def display_name(row: ResultRow) -> str:
@@ -138,10 +138,10 @@ def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
 
     `6.8 times the bytes of fsq`, or `15% of the bytes of ae`.
     """
-    size, beside = (mean_value(one, bytes_per_frame) for one in (row, other))
-    if not size or not beside or 1 / SIMILAR_BYTES <= size / beside <= SIMILAR_BYTES:
+    size, other_size = (mean_value(one, bytes_per_frame) for one in (row, other))
+    if not size or not other_size or 1 / SIMILAR_BYTES <= size / other_size <= SIMILAR_BYTES:
         return ""
-    ratio = size / beside
+    ratio = size / other_size
     shown = numbers.times(ratio) if ratio > 1 else f"{numbers.percent(ratio)} of"
     return f"{shown} the bytes of {other.name}"
 

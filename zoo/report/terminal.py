@@ -37,9 +37,9 @@ def summary(results: Results) -> RenderableType:
     title = over_films(results)
     parts.append(Text(title[:1].upper() + title[1:], style="bold"))
     parts.append(_Fitting(across_films_table(results)))
-    said = Text("\n".join(who_is_ahead(results)))
+    findings = Text("\n".join(who_is_ahead(results)))
     # No padding: it would fill each line to the width, which is a thousand letters in a file.
-    return Group(*parts, Text(), said, Text())
+    return Group(*parts, Text(), findings, Text())
 
 
 @dataclass(frozen=True)

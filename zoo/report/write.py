@@ -153,8 +153,8 @@ def check(results: Results, folder: Path) -> None:
                     f"a record of {record.model[:60]!r} was {what} on {film_name[:60]!r}, a film "
                     "that the results do not list"
                 )
-        drawn = [name for p in record.pictures for name in (p.original, p.reconstruction)]
-        for name in (*drawn, *([record.video] if record.video else [])):
+        picture_files = [name for p in record.pictures for name in (p.original, p.reconstruction)]
+        for name in (*picture_files, *([record.video] if record.video else [])):
             path_in_folder(folder, name)
 
 
@@ -302,8 +302,8 @@ def render(
     sections: list[FilmSection],
     pictures: dict[str, Markdown | None],
     gpu: list[GpuSection],
-    brought: list[WrittenSection],
-    not_brought: list[str],
+    plugin_sections: list[WrittenSection],
+    missing_sections: list[str],
 ) -> str:
     """Render the report from its sections: films, pictures across films (`trade`, `crossing`),
     GPUs, and the sections of plugins with the reasons for missing ones.
@@ -329,8 +329,8 @@ def render(
         sections=sections,
         pictures=pictures,
         gpu=gpu,
-        brought=brought,
-        failures=[*failed_runs(results), *not_brought],
+        plugin_sections=plugin_sections,
+        failures=[*failed_runs(results), *missing_sections],
         environments_table=environments_table(results),
         fingerprints_table=grid(
             ["film", "fingerprint"], [[f.name, one_line(f.fingerprint, 100)] for f in results.films]

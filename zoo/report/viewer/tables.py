@@ -74,7 +74,7 @@ def _grid(
     entries: Mapping[RunKey, int],
 ) -> Grid:
     columns = [_Sortable(bytes_column(), bytes_per_frame), *columns]
-    drawn = build_table(rows, [each.column for each in columns], films)
+    table = build_table(rows, [each.column for each in columns], films)
     ranks = (column.column.best for column in columns)
     unseen = any(rank and rank.part == "held_out" for rank in ranks)
     bracketed = unseen and any(row.codec for row in rows)
@@ -84,7 +84,7 @@ def _grid(
             GridColumn(heading=list(each.column.heading), better=each.better) for each in columns
         ],
         rows=[
-            _row(drawn, index, row, columns, _entry_of(row, entries))
+            _row(table, index, row, columns, _entry_of(row, entries))
             for index, row in enumerate(rows)
         ],
         notes=[*([CODED_TOO] if bracketed else []), *waiver_notes(rows)],
@@ -92,9 +92,9 @@ def _grid(
 
 
 def _row(
-    drawn: Table, index: int, row: ResultRow, columns: Sequence[_Sortable], entry: int | None
+    table: Table, index: int, row: ResultRow, columns: Sequence[_Sortable], entry: int | None
 ) -> GridRow:
-    shown = drawn.rows[index]
+    shown = table.rows[index]
     cells = zip(shown.cells, columns, strict=True)
     return GridRow(
         name=shown.name,

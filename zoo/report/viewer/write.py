@@ -83,12 +83,12 @@ def _machines(results: Results) -> str:
     """Which machine each letter in the rows is; empty if there is only one."""
     letters = machines(results)
     found = {letters[machine_key(r.environment)]: r.environment for r in results.records}
-    told = [
+    names = [
         f"{letter} is {one_line(each.device_name, 100)} ({one_line(each.device, 20)}, "
         f"{numbers.counted(each.threads, 'thread')})"
         for letter, each in found.items()
     ]
-    return f"Rows on a machine: {numbers.listed(told)}." if len(told) > 1 else ""
+    return f"Rows on a machine: {numbers.listed(names)}." if len(names) > 1 else ""
 
 
 def _metrics(results: Results) -> list[Measure]:
