@@ -18,9 +18,9 @@ import av
 import pytest
 from av.video.stream import VideoStream
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 

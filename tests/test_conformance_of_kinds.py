@@ -16,12 +16,12 @@ from torch import Tensor
 
 import zoo as zoo_
 from zoo.api.codec import CodedFilm, CodingTerms, FilmCodec
+from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.report_section import ReportSection
 from zoo.base.records import Results
 from zoo.conformance.suite import Thing, examine, examine_one, lines, names_of_checks
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.plugins.registry import registry
 from zoo.report.plugin_sections import section_registry
 from zoo.testing import assert_conforms, conformance

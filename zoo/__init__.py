@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Step,
     )
     from zoo.api.codec import CodecOptions, CodedFilm, CodingTerms, FilmCodec
+    from zoo.api.film_entry import FilmEntry
     from zoo.api.hookspecs import hookimpl
     from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
     from zoo.films.film import Film
-    from zoo.films.film_entry import FilmEntry
     from zoo.films.training_frames import TrainingFrames
     from zoo.pretrained import feature_network
     from zoo.reconstruct.loading import Loaded, load
@@ -50,7 +50,7 @@ _HOMES = {
     "CodingTerms": "zoo.api.codec",
     "Film": "zoo.films.film",
     "FilmCodec": "zoo.api.codec",
-    "FilmEntry": "zoo.films.film_entry",
+    "FilmEntry": "zoo.api.film_entry",
     "FrameSize": "zoo.base.frame_size",
     "Loaded": "zoo.reconstruct.loading",
     "Loss": "zoo.api.autoencoder",

@@ -16,6 +16,7 @@ from benchmarks.gpu.material import (
     trained_model_of,
 )
 from benchmarks.gpu.worker import Here, Work
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import FilmResult, Item
 from zoo.base.records import Record, write_json
@@ -23,7 +24,6 @@ from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.reconstruct.reconstruct_film import (
     Original,
     Panel,

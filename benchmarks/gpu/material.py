@@ -7,13 +7,13 @@ from typing import Any
 
 from benchmarks.gpu.worker import Here
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.evaluate import LATENTS
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 from zoo.plugins.registry import registry

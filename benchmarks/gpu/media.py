@@ -18,6 +18,7 @@ from benchmarks.gpu.material import (
 from benchmarks.gpu.smoke import train_once
 from benchmarks.gpu.throughput import Measure, timed
 from benchmarks.gpu.worker import Here, Work
+from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Unavailable
 from zoo.base.gpu_records import Item, MediaResult
 from zoo.base.workspace import Workspace
@@ -25,7 +26,6 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.scoring import score_pairs
 from zoo.evaluation.timing import waiter
 from zoo.evaluation.watch import Judges, batches, film_batch
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 

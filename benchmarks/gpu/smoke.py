@@ -20,6 +20,7 @@ from benchmarks.gpu.material import (
 )
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work, told
+from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import Sampling
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item, Resume, SmokeResult
@@ -28,7 +29,6 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct

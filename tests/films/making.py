@@ -11,10 +11,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry, parse_fps
 from zoo.films.ingest import open_film
 
 Pixels = npt.NDArray[np.uint8]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.film_entry import FilmEntry, parse_fps
 
 EMBEDDED = {"bikes", "bigbuckbunny", "carphone"}
 

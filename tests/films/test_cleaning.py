@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.films.making import drifting, encode, opened
+from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import Held
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.cleanup import StoredFrames, check_not_in_use, find_stored_frames, remove_stores
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 
 ROOT = Path(__file__).parents[2]

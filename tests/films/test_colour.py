@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tests.films.making import encode, opened, planar, rgb, texture
+from zoo.api.film_entry import Rect
 from zoo.base.errors import BadInput, ZooError
 from zoo.films.colour import Colour, matrix_to_rgb
 from zoo.films.film import Film
-from zoo.films.film_entry import Rect
 from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import Part
 from zoo.films.geometry import Placement

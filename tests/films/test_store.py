@@ -21,12 +21,12 @@ import pytest
 import torch
 
 from tests.films.making import drifting, encode, opened
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput, CannotWrite, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films import ingest, pipeline
 from zoo.films.files import file_fingerprint
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.pipeline import IngestProgress
 from zoo.matching.film_hashes import hash_film

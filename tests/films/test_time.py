@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.base.errors import BadInput
+from zoo.base.time_code import FrameTimes, format_time_code, parse_time_code
 from zoo.films.clock import FileClock
 from zoo.films.frame_store import Join
 from zoo.films.pipeline import IngestProgress
-from zoo.films.time_code import FrameTimes, format_time_code, parse_time_code
 
 
 def grey_steps(count: int) -> list[np.ndarray]:

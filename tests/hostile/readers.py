@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from tests.hostile import seeds
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.records import Record, Results, Series
 from zoo.base.untrusted_files import read_arrays, read_json
@@ -25,7 +26,6 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation import latents
 from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
-from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore, IngestSettings
 from zoo.films.probe import probe_files
 from zoo.pretrained.array_pickle import read_arrays as read_pickle

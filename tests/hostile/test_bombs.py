@@ -20,6 +20,7 @@ from tests.films.making import drifting, encode, opened
 from tests.hostile import seeds
 from tests.hostile.readers import CPU, READERS, outcome
 from tests.report.synthetic_results import comparison
+from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.errors import BadInput
 from zoo.base.records import Results, write_json
 from zoo.base.untrusted_files import read_array, read_arrays, read_json
@@ -27,7 +28,6 @@ from zoo.base.workspace import Workspace
 from zoo.films import video_file
 from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
-from zoo.films.film_entry import FilmEntry, parse_fps
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
 from zoo.films.video_file import VideoFile

@@ -21,13 +21,13 @@ import zoo.plugins.registry
 from tests.films.making import drifting, encode
 from tests.hostile.names import NAMES, is_inert
 from tests.report.synthetic_results import comparison
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import Plugin
 from zoo.report.terminal import summary

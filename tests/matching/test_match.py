@@ -14,7 +14,7 @@ import torch
 from tests.conftest import Said
 from tests.films.making import encode, rgb
 from tests.matching.clips import coded, file_of, frames_of
-from zoo.films.film_entry import FilmEntry
+from zoo.api.film_entry import FilmEntry
 from zoo.matching.film_hashes import HashedFilm, hash_files
 from zoo.matching.pdq import Hashes, pdq
 from zoo.matching.search import search

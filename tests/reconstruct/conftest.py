@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.reconstruct.flashing_film import flashing_film
+from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.films.time_code import FrameTimes
+from zoo.base.time_code import FrameTimes
 from zoo.reconstruct.latent_paths import LatentStatistics, closed_walk, frames_at, path_through
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.reconstruct.flashing_film import flashing_film, seen_and_heard
+from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.reconstruct.reconstruct_film import Original, WrittenVideo, film_range, reconstruct
 

@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 import torch
 from benchmarks.watched import begin
-from zoo.films.film_entry import FilmEntry
+from zoo.api.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.base.frame_size import FrameSize
 from zoo.training.engine import train

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
+    from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
     from zoo.api.report_section import ReportSection
-    from zoo.films.film_entry import FilmEntry
 
 CONTRACT_VERSION = 2
 """What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""

@@ -93,10 +93,10 @@ def decode(
     """
     from zoo.base.environment import choose_device
     from zoo.base.frame_size import FrameSize
+    from zoo.base.time_code import format_time_code
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
-    from zoo.films.time_code import format_time_code
     from zoo.reconstruct.archive.decode import ZooFile, find_decoder
     from zoo.reconstruct.archive.decode import decode as write
     from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
@@ -151,7 +151,7 @@ def info(
 def _rows(found: FileSummary) -> dict[str, str]:
     from zoo.base.numbers import rate, scaled, significant
     from zoo.base.text import one_line
-    from zoo.films.time_code import format_time_code
+    from zoo.base.time_code import format_time_code
 
     def times(share: float | None) -> str:
         if share is None:

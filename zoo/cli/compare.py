@@ -12,8 +12,8 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
+    from zoo.api.film_entry import FilmEntry
     from zoo.films.film import Film
-    from zoo.films.film_entry import FilmEntry
 
 
 def compare(

@@ -13,9 +13,9 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
+    from zoo.api.film_entry import FilmEntry
     from zoo.base.workspace import Workspace
     from zoo.films.film import Film
-    from zoo.films.film_entry import FilmEntry
     from zoo.films.frame_store import Bars, Part
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")

@@ -37,7 +37,7 @@ def check_output(out: Path | None, film: str, model: str, verb: str, overwrite: 
 
 def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
     """Pictures in so many seconds, and how many there are a second; raises BadInput."""
-    from zoo.films.film_entry import parse_fps
+    from zoo.api.film_entry import parse_fps
 
     rate = parse_fps(fps)
     if not 0 < seconds <= MOST_SECONDS:
@@ -70,7 +70,7 @@ def tags_for(opened: opt.Opened, what: str) -> dict[str, str]:
 
 def print_written(console: Console, video: PathVideo, pictures: int) -> None:
     """Name what was written."""
-    from zoo.films.time_code import format_time_code
+    from zoo.base.time_code import format_time_code
 
     seconds = float(pictures * video.hold / video.rate)
     console.print_line(f"wrote {video.path}: {format_time_code(seconds)}, and {video.strip}")
@@ -105,10 +105,10 @@ def interpolate(
     import numpy as np
     import torch
 
+    from zoo.base.time_code import format_time_code, parse_time_code
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
     from zoo.evaluation.watch import samples_of
-    from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.reconstruct.latent_paths import (
         KINDS,
         LatentStatistics,

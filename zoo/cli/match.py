@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
+    from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
-    from zoo.films.film_entry import FilmEntry
     from zoo.matching.film_hashes import HashedFilm
     from zoo.matching.search import FilmMatch
 
@@ -121,7 +121,7 @@ def _summary(answer: FilmMatch) -> list[str]:
 
 
 def _time(seconds: float | None) -> str:
-    from zoo.films.time_code import format_time_code
+    from zoo.base.time_code import format_time_code
 
     return "-" if seconds is None else format_time_code(seconds)
 

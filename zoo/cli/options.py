@@ -14,9 +14,9 @@ from typer.core import TyperCommand
 from zoo.base.errors import BadInput
 
 if TYPE_CHECKING:
+    from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
     from zoo.films.film import Film
-    from zoo.films.film_entry import FilmEntry
     from zoo.reconstruct.trained_model import TrainedModel
     from zoo.training.runs import Run
 

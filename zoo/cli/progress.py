@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import say
@@ -26,7 +27,6 @@ from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
 from zoo.cli.console import LONGEST, escaped
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.films.pipeline import IngestProgress
 from zoo.training.watching import PARTS, Moment, Score, in_words

@@ -47,10 +47,10 @@ def reconstruct(
     """
     from zoo.base.environment import choose_device
     from zoo.base.errors import BadInput
+    from zoo.base.time_code import format_time_code, parse_time_code
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar, ingest_with_progress
-    from zoo.films.time_code import format_time_code, parse_time_code
     from zoo.reconstruct.find_run import find_run
     from zoo.reconstruct.reconstruct_film import (
         Original,

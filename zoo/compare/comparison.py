@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.records import Cost, Record
 from zoo.base.workspace import Workspace
@@ -21,7 +22,6 @@ from zoo.compare.work import CellWork, CostWork, FilmToOpen
 from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
 from zoo.training.watching import Interrupted

@@ -19,6 +19,7 @@ import platformdirs
 import torch
 
 from zoo.api.codec import FilmCodec
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Record
@@ -34,7 +35,6 @@ from zoo.evaluation.cost_subject import CostSubject
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.watch import Judges
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained

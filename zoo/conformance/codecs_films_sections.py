@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.film_entry import FilmEntry, parse_fit
 from zoo.api.report_section import ReportSection, check_text
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
@@ -29,7 +30,6 @@ from zoo.base.records import (
 from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
 from zoo.evaluation.coding import check_coded, checked_frames
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry, parse_fit
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
 from zoo.training.budget import Budget

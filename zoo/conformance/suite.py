@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.codec import FilmCodec
+from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric
 from zoo.api.report_section import ReportSection
 from zoo.base.text import error_line
@@ -37,7 +38,6 @@ from zoo.conformance.training import (
     prepared_by_training_frames_alone,
     trains_on_every_frame,
 )
-from zoo.films.film_entry import FilmEntry
 
 Verdict = Literal["kept", "waived", "unknown", "broken"]
 Thing = type[Autoencoder] | type[FilmCodec] | type[Metric] | type[ReportSection] | FilmEntry

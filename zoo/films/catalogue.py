@@ -14,6 +14,14 @@ from typing import Any
 import tomlkit
 import tomlkit.exceptions
 
+from zoo.api.film_entry import (
+    FilmEntry,
+    check_film_name,
+    normalised_name,
+    parse_fit,
+    parse_fps,
+    parse_seconds,
+)
 from zoo.base.errors import BadInput
 from zoo.base.locks import alone, say
 from zoo.base.text import one_line
@@ -26,14 +34,6 @@ from zoo.films.files import (
     name_from_contents,
     name_from_stem,
     refuse_url,
-)
-from zoo.films.film_entry import (
-    FilmEntry,
-    check_film_name,
-    normalised_name,
-    parse_fit,
-    parse_fps,
-    parse_seconds,
 )
 
 _HEADER = """\

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import confined, is_abandoned, is_temporary, sweep
 from zoo.base.errors import BadInput
 from zoo.base.locks import holder, is_lock
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import FrameStore, exclusive_use, remove_store, store_lock
 from zoo.films.ingest import locate_store
 

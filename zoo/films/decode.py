@@ -12,10 +12,10 @@ import av.error
 from av.video.frame import VideoFrame
 
 from zoo.base.text import one_line
+from zoo.base.time_code import format_time_code
 from zoo.films.clock import FileClock, FrameClock
 from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry
-from zoo.films.time_code import format_time_code
 from zoo.films.video_file import VideoFile
 
 # A file whose reading fails this often in a row has nothing more to give.

@@ -10,9 +10,9 @@ import stat
 import unicodedata
 from pathlib import Path
 
+from zoo.api.film_entry import is_film_name, normalised_name
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.films.film_entry import is_film_name, normalised_name
 
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
 _DIGEST = 8

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import FilmInfo
+from zoo.base.time_code import FrameTimes, format_time_code
 from zoo.films.frame_store import Damage, FrameStore, Manifest
 from zoo.films.split import Split, split_by_shot
-from zoo.films.time_code import FrameTimes, format_time_code
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import av.error
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
+from zoo.api.film_entry import Fit, Rect
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.films.colour import Colour, can_decode_matrix, has_alpha, is_rgb, matrix_to_rgb
-from zoo.films.film_entry import Fit, Rect
 from zoo.films.filters import UNSTATED, FilterGraph, Step
 from zoo.films.frame_store import Bars
 from zoo.films.geometry import Placement, Rotation, fit_frame, pixel_aspect

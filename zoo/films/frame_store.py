@@ -25,13 +25,13 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from zoo.api.film_entry import Fit
 from zoo.base.atomic_files import kept_if_possible, remove_folder
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import SUFFIX, FileLock, Held, alone, share, try_exclusive
 from zoo.base.records import Number, write_json
 from zoo.base.untrusted_files import OtherSchema, read_array, read_json
-from zoo.films.film_entry import Fit
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
 

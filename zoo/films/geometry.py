@@ -13,8 +13,8 @@ import av.error
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 
+from zoo.api.film_entry import Fit, Rect
 from zoo.base.frame_size import FrameSize
-from zoo.films.film_entry import Fit, Rect
 from zoo.films.filters import FilterGraph, Step
 from zoo.films.frame_store import Bars
 from zoo.films.video_file import VideoFile, usable_aspect

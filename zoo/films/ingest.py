@@ -15,16 +15,17 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import confined, kept_if_possible, replaced_folder
 from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, reason
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import alone, say
 from zoo.base.records import write_json
 from zoo.base.text import one_line
+from zoo.base.time_code import JITTER_SECONDS, FrameTimes
 from zoo.base.workspace import Workspace
 from zoo.films.files import check_regular_file, file_digest, file_fingerprint
 from zoo.films.film import Film, Shot
-from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import (
     FRAMES,
     MANIFEST,
@@ -48,7 +49,6 @@ from zoo.films.pipeline import (
 )
 from zoo.films.shots import DETECTOR, find_shots
 from zoo.films.split import Split, check_holdout, split_by_shot
-from zoo.films.time_code import JITTER_SECONDS, FrameTimes
 
 # Beside the frames: times, scores and the manifest, and something for the file system.
 _SLACK_BYTES = 16 << 20

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
+from zoo.base.prefetch import prefetch
 from zoo.films.decode import FilmDecoder, TimedFrame
-from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import IngestSettings
-from zoo.films.prefetch import prefetch
 from zoo.films.probe import FileProbe, probe_files
 from zoo.films.shots import SceneDetector, SceneScore
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
+from zoo.api.film_entry import FilmEntry, Rect, parse_crop
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
 from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decode_frames
-from zoo.films.film_entry import FilmEntry, Rect, parse_crop
 from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import Bars, Damage, IngestSettings, Part
 from zoo.films.geometry import Rotation, side_data

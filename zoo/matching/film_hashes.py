@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import kept_if_possible, written_aside
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import LARGEST, SMALLEST, FrameSize
 from zoo.base.untrusted_files import read_arrays
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import MANIFEST, IngestSettings
 from zoo.films.pipeline import (
     FramePipeline,

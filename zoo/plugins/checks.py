@@ -97,7 +97,7 @@ def _is_of_contract_1(tree: ast.Module) -> bool:
 def check_brought(hook: str, thing: Any) -> None:
     """Raise ValueError if a thing that a hook returned is not of the hook's kind."""
     if hook == "zoo_films":
-        from zoo.films.film_entry import FilmEntry
+        from zoo.api.film_entry import FilmEntry
 
         if not isinstance(thing, FilmEntry):
             refuse(f"{named(thing)} is not a zoo.FilmEntry")

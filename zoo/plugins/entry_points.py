@@ -44,7 +44,7 @@ _KINDS = MappingProxyType(
         "zoo.api.autoencoder.Autoencoder": "zoo_models",
         "zoo.api.codec.FilmCodec": "zoo_references",
         "zoo.api.metric.Metric": "zoo_metrics",
-        "zoo.films.film_entry.FilmEntry": "zoo_films",
+        "zoo.api.film_entry.FilmEntry": "zoo_films",
         "zoo.api.report_section.ReportSection": "zoo_report_sections",
     }
 )

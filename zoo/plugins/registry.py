@@ -28,8 +28,8 @@ from zoo.plugins.entry_points import (
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
+    from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
-    from zoo.films.film_entry import FilmEntry
 
 ENTRY_POINT_GROUP = "zoo"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.film_entry import FilmEntry
 from zoo.films.frame_store import FrameStore
 from zoo.films.ingest import film_fingerprint, locate_store
 from zoo.plugins.registry import registry

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import written_aside
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.markdown import escape, grid
@@ -19,7 +20,6 @@ from zoo.base.offline import refuse_offline
 from zoo.base.records import Record
 from zoo.base.untrusted_files import check_regular, check_tensors
 from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata
-from zoo.films.film_entry import FilmEntry
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import FilmSamples, Sampling
 from zoo.base.environment import choose_device
 from zoo.base.errors import BadInput
@@ -34,7 +35,6 @@ from zoo.evaluation.latents import Latents, Quantiser
 from zoo.evaluation.watch import BATCH, drawn, encode_samples, sample_batches
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.find_run import find_run, one_film

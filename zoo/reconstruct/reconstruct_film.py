@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import av.error
 import numpy as np
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import check_writable, temporary_folder
 from zoo.base.errors import BadInput, CannotWrite, reason
 from zoo.base.frame_size import FrameSize
+from zoo.base.prefetch import prefetch
+from zoo.base.time_code import format_time_code
 from zoo.evaluation.watch import batches, sample_batch, samples_of
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
-from zoo.films.prefetch import prefetch
-from zoo.films.time_code import format_time_code
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler

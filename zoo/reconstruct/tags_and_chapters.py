@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.text import one_line
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.video_file import VideoFile
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.mp4_writer import Chapter

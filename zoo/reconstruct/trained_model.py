@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import FilmSamples, Sampling
 from zoo.base.atomic_files import kept_if_possible
 from zoo.base.errors import BadInput
@@ -33,7 +34,6 @@ from zoo.evaluation.watch import (
     samples_at_once,
 )
 from zoo.films.film import Film
-from zoo.films.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.video.frame_conversion import Pixels

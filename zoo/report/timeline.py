@@ -16,7 +16,7 @@ from PIL import Image
 
 from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, Results, Series, SeriesRow
-from zoo.films.time_code import FrameTimes
+from zoo.base.time_code import FrameTimes
 from zoo.report.aggregate import ResultRow, result_rows
 from zoo.report.figure import (
     COLOURS,

@@ -20,13 +20,13 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from zoo.api.film_entry import is_film_name
 from zoo.api.recipe import Recipe
 from zoo.base.atomic_files import confined, sync, written_aside
 from zoo.base.errors import BadInput, told
 from zoo.base.records import Environment, TrainingReceived, write_json
 from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
-from zoo.films.film_entry import is_film_name
 from zoo.training.watching import Moment
 
 State = Literal["new", "training", "interrupted", "finished"]
@@ -45,7 +45,7 @@ def _film_name(name: str) -> str:
 
 
 FilmName = Annotated[str, pydantic.AfterValidator(_film_name)]
-"""Part of a path as well: as `zoo.films.film_entry.is_film_name` has it."""
+"""Part of a path as well: as `zoo.api.film_entry.is_film_name` has it."""
 
 
 class TrainingConfig(pydantic.BaseModel):

