@@ -23,32 +23,32 @@ from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
 
 State = Literal["good", "warning", "problem"]
-"""`warning`: something will be missing or slow; `problem`: something will fail."""
+"""`warning`: something is missing or slow; `problem`: something will fail."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it is, and what to do about it."""
+    """The result of one check: its topic, its state, and what to do."""
 
     topic: str
     state: State
     said: str
     step: str = ""
-    """The next step; empty where all is well."""
+    """The next step; empty if all is well."""
 
 
 def good(topic: str, said: str) -> Finding:
-    """All is well."""
+    """Report that all is well."""
     return Finding(topic, "good", said)
 
 
 def warning(topic: str, said: str, step: str) -> Finding:
-    """Something will be missing or slow."""
+    """Report that something is missing or slow."""
     return Finding(topic, "warning", said, step)
 
 
 def problem(topic: str, said: str, step: str) -> Finding:
-    """Something will fail."""
+    """Report that something will fail."""
     return Finding(topic, "problem", said, step)
 
 
@@ -58,7 +58,7 @@ LEAST_FREE, FREE = 1e9, 10e9
 
 
 def environment(workspace: Workspace) -> Iterator[Finding]:
-    """film-zoo, Python and the libraries that decide what comes out."""
+    """The versions of film-zoo, Python and the libraries that affect results."""
     release = importlib.metadata.version("film-zoo")
     yield good("environment", f"film-zoo {release}, Python {platform.python_version()}")
     yield good("environment", f"{platform.system()} {platform.release()}, {platform.machine()}")
@@ -72,7 +72,7 @@ def environment(workspace: Workspace) -> Iterator[Finding]:
 
 
 def devices(workspace: Workspace) -> Iterator[Finding]:
-    """The processor, and every GPU after a sum on it."""
+    """The processor, and every GPU, each tested by a sum."""
     import torch
 
     from zoo.base.environment import processor
@@ -98,7 +98,7 @@ def devices(workspace: Workspace) -> Iterator[Finding]:
 
 
 def threads(workspace: Workspace) -> Iterator[Finding]:
-    """Threads that torch will use, beside processors that this process may use."""
+    """The threads that torch uses, compared to the processors of this process."""
     import torch
 
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -111,7 +111,7 @@ def threads(workspace: Workspace) -> Iterator[Finding]:
 
 
 def disk(workspace: Workspace) -> Iterator[Finding]:
-    """Free space where films and runs, and where weights are kept."""
+    """Free disk space in the workspace and in the cache of weights."""
     from zoo.pretrained.resolution import cache_folder
 
     for what, folder in (("workspace", workspace.root), ("cache", cache_folder())):
@@ -127,7 +127,7 @@ def disk(workspace: Workspace) -> Iterator[Finding]:
 
 
 def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
-    """Whether a file can be written and read again where the user stands, and films.toml read."""
+    """Whether files can be written and read in the workspace, and films.toml is valid."""
     from zoo.base.errors import BadInput
     from zoo.films.catalogue import Catalogue
 
@@ -148,7 +148,7 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
     try:
         films = Catalogue.open(workspace).own
     except BadInput as error:
-        yield problem("workspace", str(error), f"mend {workspace.catalogue}")
+        yield problem("workspace", str(error), f"repair {workspace.catalogue}")
         return
     for entry in films.values():
         for path in entry.files:
@@ -159,7 +159,7 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _locks(workspace: Workspace) -> Finding:
-    """Whether processes can keep out of each other's way on the disk of the workspace."""
+    """Whether file locks work on the disk of the workspace."""
     with tempfile.TemporaryDirectory(dir=workspace.root, prefix=".zoo-doctor-") as folder:
         try:
             lock = try_lock(Path(folder) / SUFFIX)
@@ -188,11 +188,11 @@ ENCODERS = {
     "aac": "sound that cannot be copied is written with it",
 }
 _FRAMES, _SIDE = 3, 64
-_MEND = "`pip install --force-reinstall av` brings a whole FFmpeg"
+_REINSTALL = "`pip install --force-reinstall av` brings a whole FFmpeg"
 
 
 def codecs(workspace: Workspace) -> Iterator[Finding]:
-    """Every codec that film-zoo counts on; encoders of pictures are tried on a few frames."""
+    """Every codec that film-zoo uses; video encoders are tried on a few frames."""
     import av
 
     yield good("codec", f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}")
@@ -200,15 +200,15 @@ def codecs(workspace: Workspace) -> Iterator[Finding]:
     there = [name for name in DECODERS if name not in missing]
     yield good("codec", f"decodes {', '.join(there)}")
     if missing:
-        yield warning("codec", f"no decoder for {', '.join(missing)}", _MEND)
+        yield warning("codec", f"no decoder for {', '.join(missing)}", _REINSTALL)
     for name, use in ENCODERS.items():
         if not _has(name, "w"):
             state = problem if name == "libx264" else warning
-            yield state("codec", f"no encoder {name}: {use}", _MEND)
+            yield state("codec", f"no encoder {name}: {use}", _REINSTALL)
             continue
         fault = None if name == "aac" else _fault(name)
         if fault:
-            yield problem("codec", f"{name} fails: {fault}", _MEND)
+            yield problem("codec", f"{name} fails: {fault}", _REINSTALL)
         else:
             yield good("codec", f"encodes with {name}")
 
@@ -225,7 +225,7 @@ def _has(name: str, mode: str) -> bool:
 
 
 def _fault(encoder: str) -> str | None:
-    """What goes wrong with a few frames through an encoder and back; None if nothing does."""
+    """Encode and decode a few frames; returns what goes wrong, None if nothing does."""
     import os
 
     import av
@@ -259,7 +259,7 @@ def _fault(encoder: str) -> str | None:
 
 
 def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
-    """Where each of the weights lies and whether its hash is right."""
+    """Where each of the pretrained weights is, and whether its hash is right."""
     from zoo.pretrained import WeightsUnavailable, efficientnet_lite0_state
     from zoo.pretrained.resolution import FETCHED, whereabouts
 
@@ -287,7 +287,7 @@ def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
 
 
 def plugins(workspace: Workspace) -> Iterator[Finding]:
-    """Every installed plugin: what it adds, or why it could not."""
+    """Every installed plugin: what it adds, or why it failed."""
     from zoo.plugins.entry_points import BUILT_IN, LIMIT
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
@@ -300,10 +300,10 @@ def plugins(workspace: Workspace) -> Iterator[Finding]:
         if plugin.left_out:
             yield warning("plugin", f"{named}: left out", f"add it to {LIMIT}, or unset that")
         for error in plugin.errors:
-            mend = f"`pip install --upgrade {plugin.package}`"
+            repair = f"`pip install --upgrade {plugin.package}`"
             if plugin.folder:
-                mend = f"mend it in {plugin.folder}"
-            step = f"{mend}, or leave it out by {LIMIT}"
+                repair = f"repair it in {plugin.folder}"
+            step = f"{repair}, or leave it out by {LIMIT}"
             yield problem("plugin", f"{named}: {error}", step)
         if plugin.adds and plugin.package != BUILT_IN:
             names = [name for hook in plugin.adds.values() for name in hook]
@@ -325,9 +325,11 @@ CHECKS: dict[str, Check] = {
 
 
 def run_checks(workspace: Workspace) -> Iterator[Finding]:
-    """Look at everything; a check that fails itself is a problem and costs no other."""
+    """Run every check; one that raises is reported as a problem, and the others still run."""
     for topic, check in CHECKS.items():
         try:
             yield from check(workspace)
         except Exception as error:
-            yield problem(topic, f"could not be looked at: {error_line(error)}", "mend that first")
+            yield problem(
+                topic, f"could not be looked at: {error_line(error)}", "repair that first"
+            )

@@ -49,7 +49,7 @@ def longest_film(here: Here) -> FilmEntry:
     if here.setup.films:
         entries = [catalogue.choose(str(path))[0] for path in here.setup.films]
     else:
-        entries = list(catalogue.brought.values())
+        entries = list(catalogue.from_plugins.values())
     return max(entries, key=duration)
 
 

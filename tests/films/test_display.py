@@ -185,7 +185,7 @@ def test_an_ordinary_file_is_not_cropped(tmp_path: Path) -> None:
     clip = encode(tmp_path / "clip.mp4", marked())
     with VideoFile.open(clip) as source:
         frame = next(source.container.decode(source.stream))
-        assert ContainerGeometry(source).of(frame) is frame
+        assert ContainerGeometry(source).apply(frame) is frame
 
 
 def test_nobody_listens_to_the_log_while_a_file_is_decoded(

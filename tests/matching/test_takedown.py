@@ -39,7 +39,7 @@ def flipped(bits: torch.Tensor, count: int) -> torch.Tensor:
 def test_an_exact_reconstruction_is_known_everywhere() -> None:
     film, other = hashed("a", random_bits(40, 0)), hashed("b", random_bits(50, 1))
     score = takedown(film, film.hashes, [film, other])
-    assert (score.comparable, score.drawn_comparable) == (40, 40)
+    assert (score.comparable, score.reconstruction_comparable) == (40, 40)
     assert (score.matched, score.retrieved, score.found, score.precision) == (1, 1, 1, 1)
     assert score.false_matches == {"b": 0}
     assert score.film_matches
@@ -58,7 +58,7 @@ def test_of_faint_originals_nothing_is_asked_and_faint_drawings_do_not_match() -
     film = hashed("a", random_bits(4, 0), [100, 50, 49, 100])
     drawn = Hashes(film.hashes.bits, torch.tensor([100, 49, 100, 50], dtype=torch.uint8))
     score = takedown(film, drawn, [film])
-    assert (score.comparable, score.drawn_comparable) == (3, 3)
+    assert (score.comparable, score.reconstruction_comparable) == (3, 3)
     assert score.matched == pytest.approx(2 / 3)
     assert score.retrieved == pytest.approx(2 / 3)
 

@@ -1,4 +1,4 @@
-"""A film as the catalogue and plugins describe it: its name, its files, and what to use of them."""
+"""`FilmEntry`: a film as the catalogue and plugins describe it, and how its fields are read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from zoo.base.time_code import format_time_code, parse_time_code
 LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
 """In letters and in UTF-8: the name of one file has room for two films and a model."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What Windows opens in place of a file of that name."""
+"""Names of devices on Windows, which no file can have."""
 
 
 def is_film_name(name: str) -> bool:
-    """Whether a film can be called so: letters and digits of every script, `-`, `_` and `.`.
+    """Whether a film may have this name: letters and digits of every script, `-`, `_` and `.`.
 
     The name begins with a letter or digit, is composed (NFC), has at most 64 letters and 100 bytes,
-    and is a folder's name on any system.
+    and is a valid folder name on every system.
     """
     kinds = [unicodedata.category(letter)[0] for letter in name]
     return (
@@ -40,7 +40,7 @@ def is_film_name(name: str) -> bool:
 
 
 def check_film_name(name: str) -> str:
-    """Return `name` if a film can be called so; raise BadInput if not."""
+    """Return `name` if a film may have it; raise BadInput if not."""
     if not is_film_name(name):
         shown = name if len(name) <= 40 else name[:40] + "…"
         raise BadInput(
@@ -51,7 +51,7 @@ def check_film_name(name: str) -> str:
 
 
 def normalised_name(name: str) -> str:
-    """A name in the form in which names are compared: a Mac may write `é` as two letters."""
+    """Return a name in Unicode's NFC form, for comparison: macOS may write `é` as two letters."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -95,19 +95,19 @@ def parse_fit(text: str) -> Fit:
 
 LONGEST_TITLE, LONGEST_NOTES = 200, 2000
 _MOST = 4e6
-"""Seconds: what a time code can say at most."""
+"""Seconds: the largest time code."""
 _RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 
 
 @names_its_fields
 @dataclass(frozen=True)
 class FilmEntry:
-    """A film as the catalogue knows it: where it lies and what to take of it.
+    """A film in the catalogue: its files, and which part of them to use.
 
     `start` and `stop` are seconds on the time line of all files together; None means from the
     beginning, to the end. `crop` is `auto`, `none` or `WIDTHxHEIGHT+LEFT+TOP` in pixels of the
-    coded picture. `fit` says how frames of another shape are fitted: `crop` or `pad`. `fps` is None
-    where frames are kept as they come.
+    coded picture. `fit` says how frames of another shape are fitted: `crop` or `pad`. `fps` is the
+    rate to resample to, None to keep every frame.
     """
 
     name: str
@@ -121,11 +121,11 @@ class FilmEntry:
     notes: str = ""
     fit: Fit = "crop"
     by_path: bool = False
-    """Whether it is named by its path and is not in the catalogue."""
+    """Whether it was named by its path and is not in the catalogue."""
 
     def __post_init__(self) -> None:
-        # A plugin may give fields as films.toml has them; what they cannot be is named here, where
-        # it was written, and not where a film is first opened.
+        # A plugin may give fields in the form of films.toml. They are checked here, where they were
+        # written, and not where the film is first opened.
         if not isinstance(self.name, str):
             raise BadInput(f"a film's name is text; not {one_line(repr(self.name), 40)}")
         check_film_name(self.name)
@@ -182,7 +182,7 @@ class FilmEntry:
 
     @property
     def word(self) -> str:
-        """What names it in a command, quoted for a shell."""
+        """Its name or path for a command line, quoted for a shell."""
         return shlex.quote(str(self.files[0]) if self.by_path else self.name)
 
     @property
@@ -192,7 +192,7 @@ class FilmEntry:
 
 
 def parse_seconds(key: str, value: object) -> float | None:
-    """Read a moment of a film, in seconds or as a time code; raises BadInput naming the field."""
+    """Read a time, in seconds or as a time code; raises BadInput naming the field."""
     if value is None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST:
@@ -208,7 +208,7 @@ def parse_fps(value: object) -> Fraction:
     Raises BadInput on anything else.
     """
     try:
-        # The form is looked at first: a fraction of `1e999999999` would be worked out.
+        # The form is checked first: Fraction would compute `1e999999999`.
         written = one_line(str(value), 40)
         if not _RATE.fullmatch(written):
             raise ValueError

@@ -1,4 +1,4 @@
-"""Making things in a thread of its own, a few ahead of their use."""
+"""Run an iterator in a background thread, a few items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ class _Finished:
     pass
 
 
-def prefetch(things: Iterable[_T], together: int) -> Generator[_T, None, None]:
-    """Yield `things`, made in another thread and handed over so many `together`.
+def prefetch(items: Iterable[_T], group: int) -> Generator[_T, None, None]:
+    """Yield `items`, which a background thread takes in groups of `group` items.
 
-    Handing over wakes a thread, which is dear for things as cheap as small frames. At most three
-    times as many as are handed over together exist at once. An error in the making is raised
-    here, after what was made before it. Closing the generator ends the thread before it returns,
-    so that what the thread uses can be closed after it.
+    Handing over a group wakes a thread, which is expensive beside items as cheap as small frames.
+    At most three groups exist at once. An error of the iterator is raised here, after the items
+    before it. Closing the generator ends the thread before it returns, so that what the thread
+    uses can be closed afterwards.
     """
-    # Two queues written in C, one of things and one of room for them; `queue.Queue` is Python.
+    # Two SimpleQueues, which are written in C: one of groups, one of free places for groups.
     ready: queue.SimpleQueue[list[_T] | _Failed | _Finished] = queue.SimpleQueue()
     room: queue.SimpleQueue[None] = queue.SimpleQueue()
     room.put(None)
-    unwanted = threading.Event()
+    closed = threading.Event()
 
-    def make() -> None:
-        made: list[_T] = []
-        # Whatever ends the making, also an interrupt, has to reach the thread that waits.
+    def produce() -> None:
+        taken: list[_T] = []
+        # Whatever ends the iterator, also an interrupt, has to reach the thread that waits.
         try:
-            for thing in things:
-                made.append(thing)
-                if len(made) == together:
+            for item in items:
+                taken.append(item)
+                if len(taken) == group:
                     room.get()
-                    ready.put(made)
-                    made = []
-                if unwanted.is_set():
+                    ready.put(taken)
+                    taken = []
+                if closed.is_set():
                     return
         except BaseException as error:
-            ready.put(made)
+            ready.put(taken)
             ready.put(_Failed(error))
         else:
-            ready.put(made)
+            ready.put(taken)
             ready.put(_Finished())
 
-    thread = threading.Thread(target=make, name="made-ahead", daemon=True)
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:
-            handed = ready.get()
-            if isinstance(handed, _Finished):
+            received = ready.get()
+            if isinstance(received, _Finished):
                 return
-            if isinstance(handed, _Failed):
-                raise handed.error
+            if isinstance(received, _Failed):
+                raise received.error
             room.put(None)
-            yield from handed
+            yield from received
     finally:
-        unwanted.set()
+        closed.set()
         room.put(None)
         thread.join()

@@ -1,4 +1,4 @@
-"""Time on a film's time line: which frame is shown when, and time codes, `00:01:02.480`."""
+"""Frame times: time codes such as `00:01:02.480`, and frame numbers to seconds and back."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def format_time_code(seconds: float) -> str:
 
 
 JITTER_SECONDS = 0.0021
-"""Containers round times to a millisecond or so; more than that is a varying rate."""
+"""Containers round times to about a millisecond; larger deviations mean a variable rate."""
 
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """When each frame of a film is shown: numbers of frames to seconds of its time line and back.
+    """The times of a film's frames: converts frame numbers to seconds and back.
 
-    Times are known of the frames `known` (K,), ascending from 0; others lie evenly between them.
-    `seconds` (K,) ascend. `count` is how many frames the film has.
+    `seconds` (K,) are the times of the frames `known` (K,), both ascending, from frame 0; times in
+    between are interpolated. `count` is the number of frames of the film.
     """
 
     known: npt.NDArray[np.int64]
@@ -62,33 +62,33 @@ class FrameTimes:
         known: Sequence[int] | None = None,
         count: int | None = None,
     ) -> FrameTimes:
-        """Times of all frames, or of those that are `known` out of `count`. Two or more."""
+        """Make from the times of all frames, or of the frames `known` of `count`. At least two."""
         frames = np.arange(len(seconds)) if known is None else np.array(known, np.int64)
         return cls(frames, np.array(seconds, np.float64), count or len(seconds))
 
     @cached_property
     def period(self) -> float:
-        """Seconds for which a frame is usually shown: the median, whatever stills there are."""
+        """Seconds for which a frame is usually shown: the median, so that stills do not count."""
         return float(np.median(np.diff(self.seconds) / np.diff(self.known)))
 
     @property
     def begins(self) -> float:
-        """When the first frame is shown, in seconds from the start of the source."""
+        """The time of the first frame, in seconds from the start of the source."""
         return float(self.seconds[0])
 
     @property
     def ends(self) -> float:
-        """When the last frame's time is over."""
+        """The time at which the last frame ends."""
         return float(self.seconds[-1] + self.period * (self.count - self.known[-1]))
 
     def at(self, frame: Any) -> Any:
-        """When a frame is shown, or an array of them; that of number `count` is the end."""
+        """Return the time of a frame, or of an array of them; frame `count` gives the end."""
         return np.interp(frame, *self._corners)
 
     def frame_at(self, seconds: Any) -> Any:
-        """The frame that is shown at a moment, or at an array of them: 0 to `count` less 1."""
+        """Return the frame shown at a time, or at an array of times: 0 to `count` - 1."""
         frames, times = self._corners
-        # A frame is not to be missed for a rounding of its own time.
+        # The tolerance finds a frame whose own time was rounded.
         found = np.floor(np.interp(np.asarray(seconds) + 1e-6, times, frames)).astype(np.int64)
         return np.clip(found, 0, self.count - 1)
 

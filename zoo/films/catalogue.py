@@ -1,4 +1,4 @@
-"""Which films there are: `films.toml` in the workspace, and the films that plugins bring."""
+"""The catalogue of films: those in the workspace's `films.toml`, and those of plugins."""
 
 from __future__ import annotations
 
@@ -48,34 +48,34 @@ _HEADER = """\
 LARGEST_CATALOGUE = 1 << 20
 """Bytes of a `films.toml`: thousands of films."""
 _MOST_COMMAS = 32
-"""That a file's name has, in a list of films."""
+"""In one file's name, in a list of films."""
 _FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps")
 
 
 @dataclass
 class Catalogue:
-    """The films of a workspace, by name: its own first, then those that plugins bring."""
+    """The films of a workspace, by name: its own first, then those of plugins."""
 
     workspace: Workspace
     own: dict[str, FilmEntry] = field(default_factory=dict)
-    brought: dict[str, FilmEntry] = field(default_factory=dict)
+    from_plugins: dict[str, FilmEntry] = field(default_factory=dict)
 
     @classmethod
     def open(cls, workspace: Workspace) -> Catalogue:
-        """Read `films.toml`, if there is one; raises BadInput naming what is wrong in it."""
+        """Read `films.toml`, if there is one; raises BadInput saying what is wrong in it."""
         from zoo.plugins.registry import films_of_plugins
 
         own = _entries_of(_read_tables(workspace.catalogue), workspace)
-        brought = {n: e for n, e in films_of_plugins().items() if n not in own}
-        return cls(workspace, own, brought)
+        from_plugins = {n: e for n, e in films_of_plugins().items() if n not in own}
+        return cls(workspace, own, from_plugins)
 
     @property
     def entries(self) -> dict[str, FilmEntry]:
         """Every film by name."""
-        return {**self.own, **self.brought}
+        return {**self.own, **self.from_plugins}
 
     def film(self, name: str) -> FilmEntry:
-        """The film of that name; raises BadInput saying which there are and how to add one."""
+        """Return the film of that name; raises BadInput listing the films and how to add one."""
         name = normalised_name(name)
         if name in self.entries:
             return self.entries[name]
@@ -89,9 +89,9 @@ class Catalogue:
     def choose(self, text: str) -> list[FilmEntry]:
         """Read `all`, `a,b`, or paths such as `./clip.mkv`: each film once, in order.
 
-        A path may have commas in it. A film named by its path is called after its file and what
-        the file holds, so that two files never share a name. Raises BadInput on an unknown name,
-        and on a path that leads to no file.
+        A path may contain commas. A film given by its path gets a name made from its file's name
+        and contents, so that two files never share a name. Raises BadInput on an unknown name, and
+        on a path without a file.
         """
         if text.strip() == "all":
             return list(self.entries.values())
@@ -105,7 +105,7 @@ class Catalogue:
         return list(chosen.values())
 
     def _words(self, text: str) -> Iterator[str]:
-        """What is between the commas; where a file's name has some, that name whole."""
+        """Split a list at its commas, but not at those in the name of an existing file."""
         words = text.split(",")
         while words:
             taken = 1
@@ -119,13 +119,13 @@ class Catalogue:
             del words[:taken]
 
     def check_free(self, name: str) -> None:
-        """Raise BadInput unless a film can be called this and none is."""
+        """Raise BadInput unless a new film may have this name."""
         check_film_name(name)
         if name == "all":
             raise BadInput("'all' means every film; choose another name")
-        if name in self.brought:
+        if name in self.from_plugins:
             raise BadInput(f"a plugin brings a film called {name}; choose another name")
-        # Where letters' case does not tell files apart, neither does it tell films apart.
+        # On file systems that ignore case, names that differ in case alone are one folder.
         for rival in self.entries:
             if rival.casefold() == name.casefold():
                 raise BadInput(
@@ -134,27 +134,27 @@ class Catalogue:
                 )
 
     def add(self, name: str, paths: Sequence[str | Path], **fields: Any) -> FilmEntry:
-        """Add a film to `films.toml`, keeping what is written there by hand, and return it.
+        """Add a film to `films.toml`, keeping what was written there by hand, and return it.
 
         `fields` are those of the file: title, licence, notes, from, to, crop, fit, fps; None leaves
-        one out. Raises BadInput if the name is taken or a field is wrong. The files are not
-        opened here.
+        one out. Raises BadInput if the name is taken or a field is wrong. The video files are not
+        opened.
         """
         name = normalised_name(name)
         table = _table(paths, self.workspace, fields)
         self.check_free(name)
         entry = _checked_entry(name, table, self.workspace)
-        with self._changing() as document:
+        with self._editing() as document:
             self.check_free(name)
             _append(document, name, table)
         return entry
 
     def add_each(self, paths: Sequence[str | Path], **fields: Any) -> list[tuple[FilmEntry, bool]]:
-        """Add every file as a film called after it; all of them, or none if one cannot be added.
+        """Add every file as a film named after it; all of them, or none if one cannot be added.
 
-        Two files of one name get a hash of what they hold into their names. Returns the films, each
-        with whether it is new: a file that is a film already stays as it is. Raises BadInput if it
-        would get other settings by that, or a field is wrong.
+        If two files have the same name, the films' names get a hash of the contents. Returns the
+        films, each with whether it is new: a file that is in the catalogue already is left as it
+        is. Raises BadInput if that one has other settings, or if a field is wrong.
         """
         added: list[tuple[FilmEntry, bool]] = []
         tables = [_table([path], self.workspace, fields) for path in paths]
@@ -164,7 +164,7 @@ class Catalogue:
         ]
         for table in tables:
             _checked_entry("film", table, self.workspace)
-        with self._changing() as document:
+        with self._editing() as document:
             for table, (short, long) in zip(tables, names, strict=True):
                 entry = _checked_entry(long, table, self.workspace)
                 there = next((own for own in self.own.values() if own.files == entry.files), None)
@@ -191,20 +191,20 @@ class Catalogue:
         return True
 
     def remove(self, name: str) -> FilmEntry:
-        """Take a film out of `films.toml` and return it; its files are left alone."""
+        """Remove a film from `films.toml` and return it; its video files are left alone."""
         entry = self.film(name)
         if entry.name not in self.own:
             raise BadInput(f"{entry.name} comes with a plugin and is in every catalogue; it stays")
-        with self._changing() as document:
+        with self._editing() as document:
             entry = self.film(entry.name)
             del document[next(key for key in document if normalised_name(key) == entry.name)]
         return entry
 
     @contextmanager
-    def _changing(self) -> Iterator[tomlkit.TOMLDocument]:
-        """The file as it is now, to be changed; it is written when the block ends without an error.
+    def _editing(self) -> Iterator[tomlkit.TOMLDocument]:
+        """Read `films.toml` to be edited; write it if the block ends without an error.
 
-        No other process changes it meanwhile. `own` is what the file says, before and after.
+        The file is locked meanwhile. `own` is read again, before and after.
         """
         path = self.workspace.catalogue
         lock = self.workspace.root / ".zoo" / f"{path.name}.lock"
@@ -221,7 +221,7 @@ class Catalogue:
 
 
 def _entry_of_path(word: str) -> FilmEntry:
-    """The film in one file, called after the file and what it holds."""
+    """Make the film of one file, named after the file and its contents."""
     path = Path(expand_home(word)).absolute()
     return FilmEntry(name=name_from_contents(path), files=(path,), title=path.stem, by_path=True)
 
@@ -229,7 +229,7 @@ def _entry_of_path(word: str) -> FilmEntry:
 def _table(
     paths: Sequence[str | Path], workspace: Workspace, fields: Mapping[str, Any]
 ) -> tomlkit.items.Table:
-    """A film as `films.toml` has it; raises BadInput on a field that there is not."""
+    """Make the table of a film for `films.toml`; raises BadInput on an unknown field."""
     given = {key: value for key, value in fields.items() if value is not None}
     unknown = [key for key in given if key not in _FIELDS]
     if unknown:
@@ -251,13 +251,13 @@ def _append(document: tomlkit.TOMLDocument, name: str, table: tomlkit.items.Tabl
 
 
 def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
-    """A path as it is written in the catalogue: relative where it lies in the workspace.
+    """Return a path as the catalogue has it: relative if it is in the workspace.
 
-    Links are kept as they are named, so that what they lead to may change; `..` is resolved.
+    Links are kept, so that their targets may change; `..` is resolved.
     """
     text = os.fspath(path)
     refuse_url(text)
-    if _is_no_text(text):
+    if _is_not_utf8(text):
         raise BadInput(f"{text!r} is no text, which films.toml is: rename the file")
     named = Path(expand_home(path)).absolute()
     real = named.parent.resolve() / named.name
@@ -271,13 +271,13 @@ def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
     return str(named)
 
 
-def _is_no_text(name: str) -> bool:
-    """Whether a file's name holds bytes that are no UTF-8, which Python has as lone surrogates."""
+def _is_not_utf8(name: str) -> bool:
+    """Whether a file's name is not valid UTF-8, which Python shows by lone surrogates."""
     return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
-    """The file as it can be changed, with all that is written there by hand."""
+    """Parse the file for editing, with its comments and layout."""
     _read_tables(path)
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))
@@ -310,7 +310,7 @@ def _read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
 def _entries_of(
     tables: Mapping[str, Mapping[str, Any]], workspace: Workspace
 ) -> dict[str, FilmEntry]:
-    """The films of a catalogue by name; raises BadInput naming the film and the field."""
+    """Make the entries of a catalogue by name; raises BadInput naming the film and the field."""
     own: dict[str, FilmEntry] = {}
     for name, table in tables.items():
         if normalised_name(name) in own:

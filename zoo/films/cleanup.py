@@ -1,4 +1,4 @@
-"""Decoded frames on disk: which there are, which of them nothing needs, and removing them."""
+"""Decoded frames on disk: list them, find those that are no longer needed, remove them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from zoo.films.ingest import locate_store
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """A folder of decoded frames, or what is left of one."""
+    """A folder of decoded frames, whole or not."""
 
     film: str
     folder: Path
     bytes: int
     what: str
-    """Its frames and their size, or what became of it."""
+    """Its frames and their size, or its state if it is not whole."""
     unneeded: str | None
-    """Why no command opens it any more; None where one does, or where that cannot be told."""
+    """Why no command opens it any more; None if one does, or if that is unknown."""
 
     def remove(self) -> None:
         """Delete it. Raises Held if a process uses it, CannotWrite if it cannot be deleted."""
@@ -43,10 +43,10 @@ class StoredFrames:
 
 
 def find_stored_frames(catalogue: Catalogue, films: Collection[str] = ()) -> list[StoredFrames]:
-    """List the decoded frames of some films, or of all; what an ingest is writing is left out.
+    """List the decoded frames of some films, or of all, without those that are being written.
 
-    Links are left out, too: what they point to is not ours to remove. Raises BadInput if a film
-    that is named has none.
+    Links are left out: their targets must not be removed. Raises BadInput if a film that was named
+    has no frames.
     """
     root = catalogue.workspace.stores
     there = sorted(path.name for path in root.glob("*") if _is_folder(path))
@@ -59,7 +59,7 @@ def find_stored_frames(catalogue: Catalogue, films: Collection[str] = ()) -> lis
 
 
 def check_not_in_use(film: str, workspace: Workspace) -> None:
-    """Raise Held if a process uses or makes frames of a film, BadInput if they are past a link."""
+    """Raise Held if a process uses or makes a film's frames, BadInput if a link leads to them."""
     for folder in _stores(confined(workspace.stores / film, workspace.stores)):
         with exclusive_use(folder):
             continue
@@ -68,7 +68,7 @@ def check_not_in_use(film: str, workspace: Workspace) -> None:
 def remove_stores(film: str, workspace: Workspace) -> int:
     """Delete all decoded frames of a film; returns how many bytes they took.
 
-    They can be made again. Raises as `check_not_in_use`; what is in use stays.
+    They can be decoded again. Raises as `check_not_in_use`; frames in use are kept.
     """
     place = confined(workspace.stores / film, workspace.stores)
     freed = _bytes(place)
@@ -99,7 +99,7 @@ def _stored_frames(place: Path, catalogue: Catalogue) -> Iterator[StoredFrames]:
 
 
 def _stores(place: Path) -> list[Path]:
-    """The folders of a film's stores, those of which there is as yet only a lock among them."""
+    """List the folders of a film's stores, including those of which only the lock exists yet."""
     if not place.is_dir():
         return []
     names = {path.name for path in place.iterdir() if _is_folder(path)}
@@ -108,7 +108,7 @@ def _stores(place: Path) -> list[Path]:
 
 
 def _left_by_earlier_versions(place: Path) -> list[Path]:
-    """What killed ingests of film-zoo 0.1.0 left: `.KEY.…` folders."""
+    """List the `.KEY.…` folders that killed ingests of film-zoo 0.1.0 left behind."""
     found = [path for path in place.glob(".*") if _is_folder(path) and not is_temporary(path)]
     return [path for path in sorted(found) if holder(store_lock(path)) is None]
 
@@ -120,7 +120,7 @@ def _why_unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
     try:
         place = locate_store(entry, store.size, catalogue.workspace)
     except BadInput:
-        return None  # its files are not there, perhaps on a disk that is not mounted
+        return None  # its files are missing, perhaps on a disk that is not mounted
     if place.fingerprint == store.manifest.fingerprint:
         return None
     return "the film's files or settings have changed"

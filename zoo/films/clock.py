@@ -1,4 +1,4 @@
-"""The clock of one file: each frame's time on the film's time line, with leaps joined."""
+"""Clocks of video files: file timestamps to the film's time line, with jumps removed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from av.video.frame import VideoFrame
 from zoo.films.frame_store import Damage, Join
 from zoo.films.video_file import VideoFile
 
-_LEAP_SECONDS, _STEP_BACK = 60.0, 1.0
-"""A time that leaps further than this ahead, or steps further back, may be a break in the clock."""
-_LEAST_STEP = 1 / 50_000
+_JUMP_SECONDS, _STEP_BACK = 60.0, 1.0
+"""A time that jumps further than this ahead, or further back, may be a break in the clock."""
+_SHORTEST_STEP = 1 / 50_000
 """Seconds between two frames, over one tick of the videos that are written (`video.writer.TICKS`);
-less is rounding of one and the same time."""
+less is rounding of the same time."""
 _MOST_GAP = 30 * 3600.0
-"""Seconds without a picture that are believed of a file with one clock and no stated length."""
+"""Longest gap without a frame, in seconds, that is believed if no duration is stated."""
 _PROBED = 128
 
 
 class FileClock:
-    """Turns seconds on one file's own clock into seconds on the film's time line.
+    """Converts seconds on one file's own clock to seconds on the film's time line.
 
-    A file's own seconds count from its container's start time. Where its clock leaps, as between
-    parts of a transport stream that were recorded apart, pictures follow one another without a gap;
-    `film_seconds` joins any other stream of the file at the same places. It must be asked in the
-    order of the file, from its beginning: a clock that begins again has the same time twice.
+    A file's own seconds count from its container's start time. Where its clock jumps, as between
+    parts of a transport stream that were recorded separately, frames follow one another without a
+    gap; `film_seconds` does the same for any other stream of the file. It must be called in the
+    order of the file, from its beginning: a clock that restarts has the same time twice.
     """
 
     def __init__(self, starts: float, joins: Sequence[Join] = ()) -> None:
@@ -37,14 +37,14 @@ class FileClock:
         self._last = -math.inf
 
     def film_seconds(self, own: float) -> float:
-        """The moment on the film's time line of `own` seconds on the file's clock."""
+        """Return the film's time for `own` seconds on the file's clock."""
         while self._ahead and self._is_past(self._ahead[0], own):
             self._shift = self._ahead.pop(0).shift
         self._last = own
         return own + self._shift
 
     def _is_past(self, join: Join, own: float) -> bool:
-        """Whether a time lies on the far side of a join."""
+        """Whether a time lies after a join."""
         if join.after > join.before:
             return join.after - own < own - join.before
         back = self._last - own
@@ -52,10 +52,10 @@ class FileClock:
 
 
 class FrameClock:
-    """Gives each frame of one file its time in seconds, mending what is missing or disordered.
+    """Gives each frame of one file its time in seconds; repairs missing and disordered times.
 
     Containers with one clock (Matroska, MP4, AVI) keep their gaps, however long. In formats whose
-    clock may leap (transport and program streams) a leap of over a minute is joined.
+    clock may jump (transport and program streams) a jump of over a minute is removed.
     """
 
     def __init__(self, source: VideoFile, starts: float, damage: Damage) -> None:
@@ -65,7 +65,7 @@ class FrameClock:
         self._shift = starts
         self._period = float(1 / source.rate)
         self._damage = damage
-        self._leaps = source.clock_leaps
+        self._jumps = source.clock_may_jump
         stated = source.container_seconds
         self._longest = _MOST_GAP if stated is None else stated
         self._last: float | None = None
@@ -74,11 +74,11 @@ class FrameClock:
         self._delay = decoding_delay(source)
         self._late = 0 if self._delay is not None else _guessed_delay(source)
         self.joins: list[Join] = []
-        """Leaps that were joined so far."""
+        """Jumps that were removed so far."""
 
     @property
     def end(self) -> float:
-        """When the last frame's time is over."""
+        """The time at which the last frame ends."""
         return self._starts if self._last is None else self._last + self._period
 
     def timed(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
@@ -87,12 +87,12 @@ class FrameClock:
         for frame in frames:
             own = self._own(frame)
             if held is not None:
-                # One frame far ahead of both its neighbours has a broken time.
+                # A single frame far ahead of both its neighbours has a broken time.
                 ahead, waiting = held
                 held = None
                 broken = own is not None and own < ahead
                 yield self._next(None if broken else ahead), waiting
-            if own is not None and self._leaps_ahead(own):
+            if own is not None and self._jumps_ahead(own):
                 held = own, frame
             else:
                 yield self._next(own), frame
@@ -100,12 +100,12 @@ class FrameClock:
             yield self._next(held[0]), held[1]
 
     def _own(self, frame: VideoFrame) -> float | None:
-        """A frame's time on the file's own clock; None where it has none."""
+        """Return a frame's time on the file's own clock; None if it has none."""
         base = frame.time_base or self._base
         stamp = None if frame.pts is None else frame.pts - self._late
         if self._delay is not None:
             if frame.dts is None and self._last is not None:
-                # The decoder's last frames come without a packet: they follow at the rate.
+                # The decoder's last frames come without a packet: they follow at the frame rate.
                 return self._last + self._period - self._shift
             stamp = None if frame.dts is None else frame.dts - self._delay
         elif stamp is None and not self._stamped:
@@ -116,46 +116,46 @@ class FrameClock:
         self._stamped = self._stamped or frame.pts is not None
         return stamp * base.numerator / base.denominator - self._zero
 
-    def _leaps_ahead(self, own: float) -> bool:
-        return self._last is not None and own + self._shift > self._last + _LEAP_SECONDS
+    def _jumps_ahead(self, own: float) -> bool:
+        return self._last is not None and own + self._shift > self._last + _JUMP_SECONDS
 
     def _next(self, own: float | None) -> float:
-        """The time of the next frame, which has this time on the file's own clock."""
-        self._last = self._mended(own)
+        """Return the film time of the next frame, given its time on the file's own clock."""
+        self._last = self._repaired(own)
         return self._last
 
-    def _mended(self, own: float | None) -> float:
+    def _repaired(self, own: float | None) -> float:
         last = self._last
         time = None if own is None else own + self._shift
         if time is None or own is None:
-            # A bare stream has no times at all, which is no damage.
+            # A raw stream has no times at all, which is not damage.
             self._unstamped += 1
             return self._starts if last is None else last + self._period
         self._damage.times += self._unstamped
         self._unstamped = 0
         if last is None:
             return time
-        leap = self._leaps_ahead(own) and (self._leaps or own > self._longest + _LEAP_SECONDS)
-        if time > last + _LEAST_STEP and not leap:
+        jump = self._jumps_ahead(own) and (self._jumps or own > self._longest + _JUMP_SECONDS)
+        if time > last + _SHORTEST_STEP and not jump:
             return time
         self._damage.times += 1
-        if leap or time < last - _STEP_BACK:
+        if jump or time < last - _STEP_BACK:
             before = last - self._shift
             self._shift += last + self._period - time
             self.joins.append(Join(before=before, after=own, shift=self._shift))
             return last + self._period
-        # Halfway to where the next frame belongs, so that this one mending needs no other.
+        # Halfway to where the next frame belongs, so that the next one needs no repair.
         return last + self._period / 2
 
 
 def decoding_delay(source: VideoFile) -> int | None:
-    """What to take from decoding times, in ticks, for a file whose other times are at fault.
+    """Return the ticks to subtract from decoding times, if a file's presentation times are wrong.
 
-    None where they are not. AVI and ASF keep no presentation times: frames that were coded out of
-    order then come with times that go to and fro. Their decoding times are in order, as far behind
-    as the decoder is; players use those.
+    None if they are right. AVI and ASF keep no presentation times: frames that were coded out of
+    order then have times that go back and forth. Their decoding times are in order, late by the
+    delay of the decoder; players use those.
     """
-    if source.clock_leaps or not source.stream.codec_context.has_b_frames:
+    if source.clock_may_jump or not source.stream.codec_context.has_b_frames:
         return None
     with VideoFile.open(source.path, threads=1) as again:
         try:
@@ -172,10 +172,10 @@ def decoding_delay(source: VideoFile) -> int | None:
 
 
 def _guessed_delay(source: VideoFile) -> int:
-    """Ticks by which FFmpeg dates all frames of an AVI too late.
+    """Return the ticks by which FFmpeg dates all frames of an AVI too late.
 
-    AVI keeps decoding times alone. What FFmpeg makes of them may have room for frames that were
-    coded out of order; players show the first frame at once, and so does sound begin.
+    AVI keeps only decoding times. FFmpeg may add a delay for frames that were coded out of order;
+    players show the first frame at once, when the sound begins.
     """
     if source.container.format.name != "avi":
         return 0

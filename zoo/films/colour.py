@@ -1,4 +1,4 @@
-"""What a frame's numbers mean as colour: matrix, range, transfer and primaries, by name."""
+"""Colour of decoded frames: matrix, range, transfer and primaries, and rare matrices decoded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from zoo.films.filters import UNSTATED
 
-# The names are FFmpeg's; the codes are those of ITU-T H.273, of which the rest means nothing.
+# Names are FFmpeg's; codes are those of ITU-T H.273. All other codes are unused.
 _MATRICES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m",
              8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 11: "smpte2085", 12: "chroma-derived-nc",
              13: "chroma-derived-c", 14: "ictcp", 15: "ipt-c2", 16: "ycgco-re",
@@ -31,12 +31,12 @@ _SCALED = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2
 _WIDE_PRIMARIES = {9, 11, 12}
 _NO_NAME = "unstated"
 HD_WIDTH, SD_HEIGHT = 1280, 576
-"""A file that states no matrix is taken to be BT.709 if its frames are at least this wide or have
-more lines than this, else BT.601: as players do, and also where black bars were cropped off."""
+"""A file that states no matrix is read as BT.709 if its frames are at least this wide or have more
+lines than this, else as BT.601: as players do, and also if black bars were cropped off."""
 
 
 class Colour(NamedTuple):
-    """Codes of H.273 as a frame carries them; 2 (and 0 for the range) means unstated."""
+    """A frame's colour as codes of H.273; 2 (and 0 for the range) means unstated."""
 
     matrix_code: int
     range_code: int
@@ -45,7 +45,7 @@ class Colour(NamedTuple):
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Colour:
-        """The colour that a decoded frame states; codes without a meaning count as unstated."""
+        """Read the colour that a frame states; codes without a meaning count as unstated."""
         matrix, transfer = int(frame.colorspace), int(frame.color_trc)
         primaries = int(frame.color_primaries)
         return cls(
@@ -77,32 +77,32 @@ class Colour(NamedTuple):
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the numbers are logarithms of light, which are shown as they are."""
+        """Whether the samples are logarithms of light, which are shown as they are."""
         return self.transfer_code in (9, 10)
 
     @property
     def wide(self) -> bool:
-        """Whether the film has a wider range or gamut than an ordinary display."""
+        """Whether the film has a wider range or gamut than a standard display."""
         return self.hdr is not None or self.primaries_code in _WIDE_PRIMARIES
 
     @property
     def primaries_to_read(self) -> str:
-        """The primaries to convert from; HDR that states none is taken to be BT.2020."""
+        """The primaries to convert from; HDR that states none is read as BT.2020."""
         return _PRIMARIES.get(self.primaries_code, "bt2020" if self.hdr else "bt709")
 
     @property
     def transfer_to_read(self) -> str:
         """The transfer function to convert from.
 
-        Everything that is not HDR is taken to be sRGB, as it is shown: so only gamuts change.
+        Everything that is not HDR is read as sRGB, as it is shown, so that only gamuts change.
         """
         return _TRANSFERS[self.transfer_code] if self.hdr else "iec61966-2-1"
 
     def matrix_for(self, width: int, height: int) -> str | None:
         """The matrix that decodes frames of this size, as libswscale names it.
 
-        None if libswscale has not got it. Without a matrix, BT.2020 primaries and HDR mean
-        BT.2020; a matrix for RGB says nothing of what is coded as brightness and colour.
+        None if libswscale does not know it. Without a matrix, BT.2020 primaries and HDR mean
+        BT.2020; a matrix for RGB says nothing about samples of brightness and colour.
         """
         if self.matrix_code not in (0, UNSTATED):
             return _SCALED.get(self.matrix_code)
@@ -111,7 +111,7 @@ class Colour(NamedTuple):
         return "bt709" if width >= HD_WIDTH or height > SD_HEIGHT else "bt601"
 
     def full_range(self, pixel_format: VideoFormat) -> bool:
-        """Whether the range is full: as is stated, else what the pixel format means."""
+        """Whether the range is full: as stated, else as the pixel format implies."""
         if self.range_code:
             return self.range_code == 2
         full = ("yuvj", "gray", "ya8", "ya16", "yaf", "mono")
@@ -119,7 +119,7 @@ class Colour(NamedTuple):
 
 
 def is_rgb(pixel_format: VideoFormat) -> bool:
-    """Whether samples are red, green and blue, or stand for such."""
+    """Whether samples are red, green and blue, or indices of such."""
     return pixel_format.is_rgb or pixel_format.has_palette or pixel_format.name.startswith("xyz")
 
 
@@ -130,7 +130,7 @@ def has_alpha(pixel_format: VideoFormat) -> bool:
 
 @contextmanager
 def without_colour_tags(frame: VideoFrame) -> Iterator[VideoFrame]:
-    """Hide what a frame states of its colour: libswscale refuses what it does not know."""
+    """Hide a frame's colour tags: libswscale refuses those that it does not know."""
     codes = frame.colorspace, frame.color_trc, frame.color_primaries
     frame.colorspace = frame.color_trc = frame.color_primaries = UNSTATED
     try:
@@ -177,7 +177,7 @@ def can_decode_matrix(colour: Colour) -> bool:
 
 
 def matrix_to_rgb(frame: VideoFrame, colour: Colour, full_range: bool) -> VideoFrame:
-    """Decode a frame in yuv444p16le to full-range gbrp16le, of the film's own transfer."""
+    """Decode a frame in yuv444p16le to full-range gbrp16le, with the film's own transfer."""
     planes = [_samples(frame, number) for number in range(3)]
     if full_range:
         luma, blue, red = planes[0] / _MOST, *((p - 32768) / _MOST for p in planes[1:])
@@ -201,7 +201,7 @@ def _samples(frame: VideoFrame, number: int) -> Samples:
 
 
 def _decode(luma: Samples, blue: Samples, red: Samples, colour: Colour) -> Samples:
-    """R, G and B (3, H, W) of brightness from 0 to 1 and colour differences from -0.5 to 0.5."""
+    """Return R, G, B (3, H, W) of brightness from 0 to 1, colour differences from -0.5 to 0.5."""
     code = colour.matrix_code
     if code == 8:
         # Of YCgCo, where the difference of green stands in the place of blue's.
@@ -217,7 +217,7 @@ def _decode(luma: Samples, blue: Samples, red: Samples, colour: Colour) -> Sampl
 
 
 def _weights(primaries: str) -> tuple[float, float]:
-    """What red and blue give to the luminance of white, 0 to 1."""
+    """Return the shares of red and blue in the luminance of white, 0 to 1."""
     *colours, white = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in _CHROMATICITIES[primaries])
     red, _, blue = np.linalg.solve(np.stack(colours, axis=1), white)
     return float(red), float(blue)

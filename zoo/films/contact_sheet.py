@@ -1,4 +1,4 @@
-"""Pictures of a whole film: a contact sheet, one frame a shot, and a barcode."""
+"""Images of a whole film: a contact sheet, with one frame per shot, and a barcode."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ROWS_AT_ONCE = 64
 
 
 def contact_sheet(film: Film) -> Image.Image:
-    """The middle frame of every shot in order, RGB, each under its shot's number and time code.
+    """Draw the middle frame of every shot, RGB, under the shot's number and time code.
 
-    Shots of which frames are held out are marked.
+    Shots with held-out frames are marked.
     """
     width = next(
         w for most, w in ((120, 240), (500, 160), (math.inf, 96)) if len(film.shots) <= most
@@ -48,9 +48,9 @@ def contact_sheet(film: Film) -> Image.Image:
 
 
 def barcode(film: Film, width: int = _BARCODE_WIDTH, height: int = _BARCODE_HEIGHT) -> Image.Image:
-    """The film as a strip, RGB: every column is a stretch of it, each row's mean colour.
+    """Draw the film as a strip, RGB: a column has the mean colour of each row over some frames.
 
-    At most `width` columns, one a frame where there are fewer frames; `height` in pixels.
+    There are `width` columns, or one per frame if there are fewer frames; `height` is in pixels.
     """
     frames = len(film)
     columns = min(width, frames)
@@ -58,7 +58,7 @@ def barcode(film: Film, width: int = _BARCODE_WIDTH, height: int = _BARCODE_HEIG
     strip = np.empty((film.size.height, columns, 3), dtype=np.uint8)
     for column in range(columns):
         start, stop = edges[column], edges[column + 1]
-        # A long film has hundreds of frames a column; a few dozen give the same mean colour.
+        # A long film has hundreds of frames per column; a few dozen give the same mean colour.
         chosen = np.unique(np.linspace(start, stop - 1, _ROWS_AT_ONCE).round().astype(int))
         strip[:, column] = np.round(film.store.array[chosen].mean(axis=(0, 2)))
     return Image.fromarray(strip).resize((max(columns, width), height), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Decoding a film, file after file, around whatever is damaged, onto one time line."""
+"""Decode a film, file after file, onto one time line; damaged parts are skipped and counted."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry
 from zoo.films.video_file import VideoFile
 
-# A file whose reading fails this often in a row has nothing more to give.
+# Reading a file ends after this many failures in a row.
 _MOST_FAILURES = 200
-# What comes before the beginning that was asked for is sought past, in seconds, if it is longer
-# than this; decoding begins a little earlier, for frames that lean on others.
+# What comes before the start is skipped by seeking if it is longer than this, in seconds; decoding
+# begins a little earlier, for frames that depend on others.
 _WORTH_SEEKING, _EARLIER = 30.0, 3.0
-# A file whose last frame is over this long, in seconds, before it should be is cut off.
+# A file whose last frame ends this long, in seconds, before the stated end is truncated.
 _EARLY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A decoded frame, the number of its file, and when it is shown on the film's time line."""
+    """A decoded frame, the number of its file, and its time on the film's time line."""
 
     part: int
     time: float
@@ -37,13 +37,13 @@ class TimedFrame:
 
 
 def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> Iterator[VideoFrame]:
-    """Yield every frame of a file that can be decoded, as it is shown, counting what cannot.
+    """Yield every frame of a file that can be decoded, as it is shown; count those that cannot.
 
-    A file that begins between two key frames gives nothing before the second, which is noted unless
-    that place was `sought`.
+    A file that begins between two key frames yields nothing before the second, which is noted
+    unless decoding began there by seeking (`sought`).
     """
     packets = source.container.demux(source.stream)
-    shown = ContainerGeometry(source)
+    geometry = ContainerGeometry(source)
     leading: int | None = None if sought else 0
     failures = 0
     while failures < _MOST_FAILURES:
@@ -76,18 +76,18 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
         for frame in frames:
             assert isinstance(frame, VideoFrame)
             failures = 0
-            # Some codecs refresh the picture by and by and have no key frame.
+            # Some codecs refresh the picture gradually and have no key frames.
             leading = None
             if frame.is_corrupt:
                 damage.frames += 1
             else:
-                yield shown.of(frame)
+                yield geometry.apply(frame)
     damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
 
 
 @dataclass
 class DecodedPart:
-    """What was learnt of a file while it was decoded."""
+    """What decoding found out about one file."""
 
     starts: float
     frames: int
@@ -95,7 +95,7 @@ class DecodedPart:
 
 
 class _PartTracker:
-    """Says which of the files of one stream, cut anywhere, a frame comes from."""
+    """Finds out which file of a recording that was cut into several a frame comes from."""
 
     def __init__(
         self,
@@ -117,8 +117,8 @@ class _PartTracker:
         self._part = 0
         parts.append(DecodedPart(starts, 0))
 
-    def pass_on(self, frame: VideoFrame, time: float) -> None:
-        """Take the next frame: it may be the first of the next file."""
+    def register(self, frame: VideoFrame, time: float) -> None:
+        """Register the next frame, which may be the first of the next file."""
         self._note_joins()
         base = frame.time_base
         if self._part + 1 == len(self._begins) or frame.pts is None or base is None:
@@ -130,7 +130,7 @@ class _PartTracker:
             self._parts.append(DecodedPart(time - own + begins, 0))
 
     def finish(self) -> None:
-        """Take the end: files that no frame could be told to come from have none."""
+        """Register the end: files to which no frame could be attributed have none."""
         self._note_joins()
         for _ in self._begins[self._part + 1 :]:
             self._parts.append(DecodedPart(self._clock.end, 0))
@@ -149,7 +149,7 @@ class _PartTracker:
 
 
 class FilmDecoder:
-    """Decodes the files of a film in order and keeps those frames that were asked for."""
+    """Decodes the files of a film in order, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class FilmDecoder:
         self.parts: list[DecodedPart] = []
 
     def frames(self) -> Generator[TimedFrame, None, None]:
-        """Yield frames from `start` up to and without `stop`, times ascending."""
+        """Yield the frames in `[start, stop)`, times ascending."""
         starts, number = 0.0, 0
         while number < len(self.files):
             path, rest = self.files[number], self._continuing(number)
@@ -181,21 +181,21 @@ class FilmDecoder:
                 for time, frame in clock.timed(self._from_start(source, starts)):
                     if self.stop is not None and time >= self.stop:
                         return
-                    parts.pass_on(frame, time)
+                    parts.register(frame, time)
                     if self.start is None or time >= self.start:
                         self.parts[-1].frames += 1
                         yield TimedFrame(len(self.parts) - 1, time, frame)
                 parts.finish()
                 if not clock.joins:
                     self._note_early_end(source, clock.end - starts)
-                # Where there is sound, the next file begins when this one's sound is over too.
+                # If there is sound, the next file begins when this one's sound has ended as well.
                 starts = max(
                     clock.end, FileClock(starts, clock.joins).film_seconds(source.audio_seconds)
                 )
             number += 1 + len(rest)
 
     def _continuing(self, number: int) -> list[Path]:
-        """The files behind one that are parts of the same stream, cut anywhere."""
+        """List the files after one that continue the same stream."""
         found: list[Path] = []
         for path, following in pairwise(self.files[number:]):
             with VideoFile.open(path, threads=1) as source:
@@ -211,7 +211,7 @@ class FilmDecoder:
             self.damage.notes.append(f"{name} ends at {format_time_code(end)} of {of}")
 
     def _from_start(self, source: VideoFile, starts: float) -> Iterator[VideoFrame]:
-        """Yield a file's frames, beginning not long before the first that is wanted."""
+        """Yield a file's frames, from shortly before the first one needed."""
         ahead = (self.start or 0.0) - starts
         base = source.stream.time_base
         if ahead > _WORTH_SEEKING and base is not None:
@@ -227,6 +227,6 @@ class FilmDecoder:
                 yield first
                 yield from frames
                 return
-            # Not every file can be sought in; decoding it from the beginning always works.
+            # Seeking does not work in every file; decoding it from the beginning always does.
             source.container.seek(0)
         yield from decode_frames(source, self.damage)

@@ -16,12 +16,12 @@ from zoo.base.text import one_line
 
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
 _DIGEST = 8
-"""Hexadecimal digits of what a file holds in the name that is made from it."""
+"""Hexadecimal digits of a file's fingerprint in a name made from it."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def name_from_stem(path: Path) -> str:
-    """A film's name from that of its file: its letters and digits, whatever their script."""
+    """Make a film's name from its file's name: its letters and digits, of any script."""
     kept = "".join(
         letter if letter in "-_" or unicodedata.category(letter)[0] in "LMN" else " "
         for letter in normalised_name(path.stem)
@@ -34,7 +34,7 @@ def name_from_stem(path: Path) -> str:
 
 
 def name_from_contents(path: Path) -> str:
-    """A film's name from that of its file and what it holds, wherever it lies.
+    """Make a film's name from its file's name and contents, whatever folder it is in.
 
     Raises BadInput if the file is missing or cannot be read.
     """
@@ -47,14 +47,14 @@ def name_from_contents(path: Path) -> str:
 
 
 def expand_home(path: str | Path) -> str:
-    """A path with the home folder for `~`; a file that is itself called so stays as it is."""
+    """Replace `~` by the home folder, unless there is a file of that very name."""
     text = os.fspath(path)
-    # Unlike Path.expanduser, this leaves what names nobody's home as it is.
+    # Unlike Path.expanduser, this leaves `~nobody` as it is where there is no such user.
     return text if is_file(text) else os.path.expanduser(text)  # noqa: PTH111
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file of that name, however odd the name."""
+    """Whether there is a file of that name; False too for names that no file can have."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):  # longer than a path can be, or with a zero byte
@@ -62,21 +62,21 @@ def is_file(path: str) -> bool:
 
 
 def looks_like_path(word: str) -> bool:
-    """Whether a user's word is a path and no film's name: it is written as one, or is a file here.
+    """Whether a word is a path rather than a film's name: written as one, or an existing file.
 
-    Raises BadInput on an address, from which nothing is fetched.
+    Raises BadInput on a URL: nothing is downloaded.
     """
     refuse_url(word)
     return written_as_path(word) or is_file(word)
 
 
 def written_as_path(word: str) -> bool:
-    """Whether no film can be called so, and a file can."""
+    """Whether a word is written as a path, which no film's name can be."""
     return "/" in word or "\\" in word or word.startswith((".", "~"))
 
 
 def refuse_url(word: str) -> None:
-    """Raise BadInput if a word is an address such as https://..., with what to do instead."""
+    """Raise BadInput if a word is a URL such as https://..., saying what to do instead."""
     if _URL.match(word) and not is_file(word):
         raise BadInput(
             f"{one_line(word, 100)} is an address, and films are files: download it, then name the "
@@ -90,7 +90,7 @@ _HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --
 def check_regular_file(path: Path) -> None:
     """Raise BadInput unless the path is a regular file that may be read and is not empty.
 
-    Asked before anything is opened: opening a FIFO would wait for a writer for ever.
+    Call it before opening anything: opening a FIFO would wait for a writer forever.
     """
     try:
         mode = path.stat()
@@ -119,9 +119,9 @@ _SAMPLES = 64
 def file_fingerprint(path: Path) -> str:
     """Hash a file's length, its first and last MiB and 64 samples of 64 KiB between, as hex.
 
-    Files up to 6 MiB are hashed whole. A larger file takes milliseconds whatever its length;
-    a change that keeps the length and misses every sample is not seen, which is why a store keeps
-    `file_digest` and the time of the last change too. Raises OSError.
+    Files up to 6 MiB are hashed whole, larger ones in milliseconds whatever their length. A change
+    that keeps the length and misses every sample is not seen; that is why a store also keeps
+    `file_digest` and the modification time. Raises OSError.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -142,6 +142,6 @@ def file_fingerprint(path: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Hash all of a file, as hex: about a second a gigabyte. Raises OSError."""
+    """Hash a whole file, as hex: about a second per gigabyte. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

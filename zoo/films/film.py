@@ -38,17 +38,17 @@ class Film:
     name: str
     title: str
     licence: str | None
-    """None where no licence is stated: pictures of such a film are not for publishing."""
+    """None if no licence is stated: frames of such a film should not be published."""
     source: str
-    """Names of the files it came from, for people."""
+    """Names of the files it came from, to be shown."""
     size: FrameSize
     fps: float
-    """Frames a second, the mean where the rate varies; `frame_seconds` has each frame's time."""
+    """Frames per second, the mean if the rate varies; `frame_seconds` has each frame's time."""
     shots: tuple[Shot, ...]
     """In order, covering every frame."""
     split: Split
     fingerprint: str
-    """Hash of what the files hold and how they were ingested: the same on every machine."""
+    """Hash of the files' contents and the ingest settings: the same on every machine."""
     store: FrameStore
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class Film:
 
     @property
     def frame_seconds(self) -> npt.NDArray[np.float64]:
-        """When each frame is shown, in seconds from the start of the source: (N,), ascending."""
+        """The time of each frame, in seconds from the start of the source: (N,), ascending."""
         return self.store.times
 
     @property
@@ -70,19 +70,19 @@ class Film:
         return FrameTimes.of(self.frame_seconds)
 
     def seconds(self, start: int, stop: int) -> float:
-        """How long the frames from `start` up to and without `stop` are shown, in seconds."""
+        """Return the duration of the frames `[start, stop)`, in seconds."""
         if not self.store.manifest.variable_rate:
-            # Times are rounded; equal numbers of frames last equally long.
+            # Times are rounded, but equal numbers of frames last equally long.
             return (stop - start) / self.fps
         times = self.times
         return float(times.at(stop) - times.at(start))
 
     def time_code(self, frame: int) -> str:
-        """When a frame is shown in the source, as `00:01:02.480`."""
+        """Return the time of a frame in the source, as `00:01:02.480`."""
         return format_time_code(float(self.store.times[frame]))
 
     def info(self) -> FilmInfo:
-        """The film as a record names it."""
+        """Return the description of the film that records hold."""
         return FilmInfo(
             name=self.name,
             title=self.title,
@@ -103,21 +103,21 @@ class Film:
 
 @dataclass(frozen=True)
 class InMemoryFrameStore(FrameStore):
-    """A store whose frames, uint8 (N, H, W, 3), were never on disk."""
+    """A frame store in memory: its frames, uint8 (N, H, W, 3), were never on disk."""
 
-    held: npt.NDArray[np.uint8]
+    frames: npt.NDArray[np.uint8]
 
     @functools.cached_property
     def array(self) -> Any:
         """The frames, uint8 (N, H, W, 3), RGB, read-only."""
-        view = self.held.view()
+        view = self.frames.view()
         view.flags.writeable = False
         return view
 
     @functools.cached_property
     def times(self) -> npt.NDArray[np.float64]:
-        """When each frame is shown: seconds, (N,)."""
-        return np.arange(len(self.held)) / self.manifest.fps
+        """The time of each frame: seconds, (N,)."""
+        return np.arange(len(self.frames)) / self.manifest.fps
 
 
 def film_from_frames(
@@ -128,7 +128,9 @@ def film_from_frames(
     cuts: Sequence[int] = (),
     holdout: float = 0.1,
 ) -> Film:
-    """A film of frames, uint8 (N, H, W, 3), RGB; `cuts` are the first frames of later shots."""
+    """Make a film of frames, uint8 (N, H, W, 3), RGB, for tests and experiments.
+
+    `cuts` are the first frames of all shots but the first."""
     count, height, width, _ = frames.shape
     edges = [0, *cuts, count]
     shots = list(itertools.pairwise(edges))

@@ -1,4 +1,4 @@
-"""A line of libavfilter's filters, which frames go through one after the other."""
+"""A chain of libavfilter filters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from av.video.frame import VideoFrame
 Step: TypeAlias = tuple[str, dict[str, str]]
 """A filter's name and its options."""
 UNSTATED = 2
-"""The code of H.273 for a matrix, a transfer function or primaries that nobody states."""
+"""The code of H.273 for an unstated matrix, transfer function or primaries."""
 
 
 class FilterGraph:
-    """Filters in one line, in one thread, for frames of one size and pixel format.
+    """A chain of filters, in one thread, for frames of one size and pixel format.
 
-    The time base is 1: a frame's `pts` is its number. Raises av.error.FFmpegError or ValueError,
-    here and in `push` and `pull`, where libavfilter cannot do what the steps say.
+    The time base is 1: a frame's `pts` is its number. The constructor, `push` and
+    `pull` raise av.error.FFmpegError or ValueError if libavfilter cannot apply the steps.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FilterGraph:
         self._source, self._sink = nodes[0], nodes[-1]
 
     def push(self, frame: VideoFrame | None) -> None:
-        """Put a frame in; None once no more will come."""
+        """Put a frame in; None after the last one."""
         self._source.push(frame)
 
     def pull(self) -> VideoFrame | None:

@@ -1,4 +1,4 @@
-"""Coded frames into RGB frames of the wanted size, by libavfilter."""
+"""Convert decoded frames to RGB frames of the film's size, with libavfilter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from zoo.films.filters import UNSTATED, FilterGraph, Step
 from zoo.films.frame_store import Bars
 from zoo.films.geometry import Placement, Rotation, fit_frame, pixel_aspect
 
-# libswscale's number for the rendering intent that keeps the look of a picture whose range or
-# gamut is wider than the display's, SWS_INTENT_PERCEPTUAL.
+# libswscale's number of SWS_INTENT_PERCEPTUAL, the rendering intent that keeps the look of a
+# picture whose range or gamut is wider than the display's.
 _KEEP_THE_LOOK = "0"
 _ONE = Fraction(1)
 # sRGB primaries and curve.
@@ -34,13 +34,13 @@ _DISPLAY = {
 _FEW_BITS = re.compile(r"(?:rgb|bgr)([456])([456])([456])[bl]e")
 _FLAGS = "accurate_rnd+full_chroma_int+full_chroma_inp"
 _FULL_RANGE = {"in_range": "full", "out_range": "full"}
-# Before FFmpeg 8 its scaler knew neither transfer functions nor primaries.
+# Before FFmpeg 8 the scaler knew neither transfer functions nor primaries.
 _SCALES_WIDE = av.library_versions["libavfilter"][0] >= 11
 
 
-# A named tuple, since one is made and compared for every frame.
+# A named tuple is fast: one is made and compared for every frame.
 class Layout(NamedTuple):
-    """All that the filters depend on; a frame of another layout needs others."""
+    """All that the filters depend on; a frame of another layout needs other filters."""
 
     width: int
     height: int
@@ -48,12 +48,12 @@ class Layout(NamedTuple):
     colour: Colour
     full_range: bool
     aspect: Fraction
-    turn: Rotation
+    rotation: Rotation
     interlaced: bool
 
 
 class FrameConverter:
-    """Turns the frames of one file into rgb24 frames of the wanted size, in the same order.
+    """Converts the frames of one file to rgb24 frames of the wanted size, in the same order.
 
     `name` is the file's, for errors. `bars` are in pixels of a frame of `coded` (width, height),
     and are scaled for others: size, shape, colour and format may change in the middle of a file.
@@ -76,13 +76,13 @@ class FrameConverter:
         self.bars = bars
         self.interlaced = interlaced
         self._layout: Layout | None = None
-        self._lines: list[FilterGraph] = []
-        self._fed = self._given = 0
+        self._graphs: list[FilterGraph] = []
+        self._taken = self._given = 0
 
     def convert(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
-        """Take a frame; yield the frames that are ready, each with its number in order of feeding.
+        """Take a frame; yield the frames that are ready, each with its number in order of input.
 
-        Deinterlacing looks one frame ahead, so that a frame may come out with the next.
+        Deinterlacing looks one frame ahead, so that a frame may come out with the next one.
         """
         self.interlaced = self.interlaced or frame.interlaced_frame
         colour = Colour.of(frame)
@@ -100,27 +100,27 @@ class FrameConverter:
             yield from self.flush()
             self._layout = layout
             with self._converting(layout):
-                self._lines = self._build(layout)
-        frame.pts, frame.time_base = self._fed, _ONE
-        # The filters are told all colour by name, and must not look for it in the frame.
+                self._graphs = self._build(layout)
+        frame.pts, frame.time_base = self._taken, _ONE
+        # The filters get all colour settings as options, and must not read the frame's tags.
         frame.colorspace = frame.color_trc = frame.color_primaries = UNSTATED
         frame.color_range = 2 if layout.full_range else 1
-        self._fed += 1
+        self._taken += 1
         with self._converting(layout):
-            self._lines[0].push(frame)
+            self._graphs[0].push(frame)
         yield from self._ready(layout)
 
     def flush(self) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield what is still inside."""
+        """Yield the frames that are still in the filters."""
         if self._layout is not None:
             with self._converting(self._layout):
-                self._lines[0].push(None)
+                self._graphs[0].push(None)
             yield from self._ready(self._layout)
-            self._lines, self._layout = [], None
-            self._given = self._fed
+            self._graphs, self._layout = [], None
+            self._given = self._taken
 
     def placement(self, layout: Layout) -> Placement:
-        """Where the picture lies in a frame of this layout and where it goes."""
+        """Return where the picture lies in a frame of this layout and where it goes."""
         across, down = layout.width / self.coded[0], layout.height / self.coded[1]
         left, top = round(self.bars.left * across), round(self.bars.top * down)
         picture = Rect(
@@ -129,11 +129,11 @@ class FrameConverter:
             max(2, layout.width - left - round(self.bars.right * across)),
             max(2, layout.height - top - round(self.bars.bottom * down)),
         )
-        return fit_frame(picture, layout.aspect, layout.turn.degrees, self.size, self.fit)
+        return fit_frame(picture, layout.aspect, layout.rotation.degrees, self.size, self.fit)
 
     def _ready(self, layout: Layout) -> Iterator[tuple[int, VideoFrame]]:
-        # Asking empty filters costs an exception, so nothing is asked for that was not fed.
-        while self._given < self._fed:
+        # Pulling from empty filters costs an exception, so no more is pulled than was put in.
+        while self._given < self._taken:
             with self._converting(layout):
                 frame = self._pulled(layout)
             if frame is None:
@@ -149,18 +149,18 @@ class FrameConverter:
             yield int(frame.pts * (frame.time_base or 1)), frame
 
     def _pulled(self, layout: Layout) -> VideoFrame | None:
-        frame = self._lines[0].pull()
-        if frame is None or len(self._lines) == 1:
+        frame = self._graphs[0].pull()
+        if frame is None or len(self._graphs) == 1:
             return frame
         decoded = matrix_to_rgb(frame, layout.colour, layout.full_range)
         assert frame.pts is not None
         decoded.pts, decoded.time_base = int(frame.pts * (frame.time_base or 1)), _ONE
-        self._lines[1].push(decoded)
-        return self._lines[1].pull()
+        self._graphs[1].push(decoded)
+        return self._graphs[1].pull()
 
     @contextmanager
     def _converting(self, layout: Layout) -> Iterator[None]:
-        """Say of any failure of libavfilter which file it is about, and what kind of frame."""
+        """Turn failures of libavfilter into BadInput with the file and the kind of frame."""
         try:
             yield
         except (av.error.FFmpegError, ValueError) as error:
@@ -176,7 +176,7 @@ class FrameConverter:
             ) from None
 
     def _build(self, layout: Layout) -> list[FilterGraph]:
-        """The filters for a layout: one line, or two with a matrix to be decoded in between."""
+        """Build the filters for a layout: one chain, or two with a matrix decoded in between."""
         pixel_format = VideoFormat(layout.pixel_format)
         colour = layout.colour
         if colour.wide and not _SCALES_WIDE:
@@ -186,15 +186,15 @@ class FrameConverter:
                 "`pip install -U av`"
             )
         matrix = colour.matrix_for(layout.width, layout.height)
-        rare = matrix is None and not is_rgb(pixel_format)
-        if rare and (has_alpha(pixel_format) or not can_decode_matrix(colour)):
+        own_matrix = matrix is None and not is_rgb(pixel_format)
+        if own_matrix and (has_alpha(pixel_format) or not can_decode_matrix(colour)):
             clear = " in a film with transparency" if has_alpha(pixel_format) else ""
             raise BadInput(
                 f"{self.name}: its colours are coded with the matrix {colour.matrix}, which "
                 f"film-zoo does not decode{clear}; convert the film to BT.709 first"
             )
         placement = self.placement(layout)
-        deep = any(component.bits > 8 for component in pixel_format.components)
+        over_8_bits = any(component.bits > 8 for component in pixel_format.components)
         steps: list[Step] = []
         if layout.interlaced:
             steps.append(("bwdif", {"mode": "send_frame", "deint": "interlaced"}))
@@ -208,7 +208,7 @@ class FrameConverter:
                 _scale(source), _format("gbrap16le"), ("premultiply", {"inplace": "1"}),
                 _scale(_FULL_RANGE), _format("gbrp16le"),
             ]  # fmt: skip
-            pixel_format, source, deep = VideoFormat("gbrp16le"), _FULL_RANGE, True
+            pixel_format, source, over_8_bits = VideoFormat("gbrp16le"), _FULL_RANGE, True
         steps += _cropped(layout, placement)
         size = (layout.width, layout.height)
         width, height = placement.scaled
@@ -219,32 +219,32 @@ class FrameConverter:
             # Area averaging sees every pixel when shrinking; enlarging wants a smooth curve.
             "flags": f"{'area' if smaller else 'bicubic'}+{_FLAGS}",
         }
-        ends = [*_to_display(colour), *_stretched(layout), *self._placed(layout, placement)]
-        if rare:
+        final = [*_to_display(colour), *_stretched(layout), *self._placed(layout, placement)]
+        if own_matrix:
             same = {"in_color_matrix": "bt709", "out_color_matrix": "bt709"}
             same |= {"in_range": range_name, "out_range": range_name}
             steps += [("scale", scaled | same), _format("yuv444p16le")]
             return [
                 FilterGraph(size, layout.pixel_format, layout.full_range, steps),
-                FilterGraph(placement.scaled, "gbrp16le", True, ends),
+                FilterGraph(placement.scaled, "gbrp16le", True, final),
             ]
-        middle = "gbrp16le" if deep and is_rgb(pixel_format) else "gbrp"
+        middle = "gbrp16le" if over_8_bits and is_rgb(pixel_format) else "gbrp"
         if colour.wide and not is_rgb(pixel_format):
             # The mapping wants the film's own numbers.
-            middle = "yuv444p12le" if deep else "yuv444p"
+            middle = "yuv444p12le" if over_8_bits else "yuv444p"
             own = {"in_color_matrix": matrix or "", "in_range": range_name}
             source = own | {"out_color_matrix": matrix or "", "out_range": range_name}
-            ends = [*_to_display(colour, own), *self._placed(layout, placement)]
-        steps += [("scale", scaled | source), _format(middle), *ends]
+            final = [*_to_display(colour, own), *self._placed(layout, placement)]
+        steps += [("scale", scaled | source), _format(middle), *final]
         return [FilterGraph(size, layout.pixel_format, layout.full_range, steps)]
 
     def _placed(self, layout: Layout, placement: Placement) -> list[Step]:
-        """Mirror, turn and pad what was scaled."""
-        turn = layout.turn
-        steps: list[Step] = [("hflip", {})] if turn.mirrored else []
+        """The steps that mirror, rotate and pad a scaled frame."""
+        rotation = layout.rotation
+        steps: list[Step] = [("hflip", {})] if rotation.mirrored else []
         directions = {90: ["clock"], 180: ["clock", "clock"], 270: ["cclock"]}
-        steps += [("transpose", {"dir": one}) for one in directions.get(turn.degrees, [])]
-        shown = placement.scaled[::-1] if turn.degrees % 180 else placement.scaled
+        steps += [("transpose", {"dir": one}) for one in directions.get(rotation.degrees, [])]
+        shown = placement.scaled[::-1] if rotation.degrees % 180 else placement.scaled
         if shown != self.size:
             width, height = str(self.size.width), str(self.size.height)
             left, top = str(placement.pad_left), str(placement.pad_top)
@@ -261,7 +261,7 @@ def _format(name: str) -> Step:
 
 
 def _stretched(layout: Layout) -> list[Step]:
-    """Bring RGB of 4 to 6 bits to 8: libswscale fills up with zeros, and white would be grey."""
+    """Expand RGB of 4 to 6 bits to 8: libswscale appends zeros, which makes white grey."""
     found = _FEW_BITS.fullmatch(layout.pixel_format)
     if found is None:
         return []
@@ -280,11 +280,11 @@ def _cropped(layout: Layout, placement: Placement) -> list[Step]:
 
 
 def _to_display(colour: Colour, source: dict[str, str] | None = None) -> list[Step]:
-    """Convert scaled frames to rgb24.
+    """The steps that convert scaled frames to rgb24.
 
-    By way of planar RGB, for which libswscale keeps the colour's whole resolution and rounds
-    correctly, faster than it makes the packed kind. Wide gamuts and high dynamic range are
-    mapped here, where frames are small; `source` describes frames that are not yet RGB.
+    They go through planar RGB, for which libswscale keeps the full resolution of colour and rounds
+    correctly, faster than for packed RGB. Wide gamuts and high dynamic range are mapped here,
+    where frames are small; `source` describes frames that are not yet RGB.
     """
     options = _FULL_RANGE | (source or {})
     if colour.wide:

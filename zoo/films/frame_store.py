@@ -1,11 +1,11 @@
 """A film's frames on disk at one size: a flat file of frames, their times, and a manifest.
 
-A store is a folder, written beside its place and renamed into it when it is whole:
+A store is a folder, written under a temporary name and renamed when it is complete:
 
     frames.rgb      uint8 (N, H, W, 3)
     times.npy       float64 (N,), seconds from the start of the source
     scores.npy      float32 (N,), how much each frame differs from the one before, 0 to 100
-    manifest.json   everything else: `Manifest`
+    manifest.json   everything else, see `Manifest`
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "mani
 
 
 INGEST_VERSION = 3
-"""Part of every store's key: raised when the same file would give other frames than before."""
+"""Part of every store's key; incremented whenever the same file would give other frames."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _ManifestModel(pydantic.BaseModel):
 
 
 class Bars(_ManifestModel):
-    """Rows and columns of the coded picture that hold no picture, in pixels."""
+    """Black bars: rows and columns at the edges of the coded picture, in pixels."""
 
     left: int = 0
     top: int = 0
@@ -80,18 +80,18 @@ class Bars(_ManifestModel):
 
 
 class Join(_ManifestModel):
-    """A leap of a file's clock that was joined, in seconds on the file's own clock."""
+    """A jump of a file's clock that was removed, in seconds on the file's own clock."""
 
     before: float
-    """The last frame before the leap."""
+    """The time of the last frame before the jump."""
     after: float
-    """The first frame after it."""
+    """The time of the first frame after it."""
     shift: float
-    """What to add to the file's own seconds from there on, for those of the film."""
+    """What to add to the file's own seconds after it, to get seconds of the film."""
 
 
 class Part(_ManifestModel):
-    """One file of a film: what it is and what became of it."""
+    """One file of a film: its properties, and the result of decoding it."""
 
     file: str
     codec: str
@@ -106,36 +106,36 @@ class Part(_ManifestModel):
     transfer: str
     primaries: str
     rotation: int
-    """Degrees clockwise by which the picture was turned upright."""
+    """Degrees clockwise by which the picture was rotated upright."""
     mirrored: bool = False
-    """Whether the picture was mirrored, left for right, before it was turned."""
+    """Whether the picture was mirrored, left for right, before it was rotated."""
     interlaced: bool
     bars: Bars
     cropping: Bars = Bars()
     """What the header cuts off, in pixels of the coded picture; the rest is `width` x `height`."""
     notes: list[str] = []
-    """What the file states that was not followed, or not to the letter."""
+    """What the file states and was not followed, or not exactly."""
     starts: float
     """Seconds on the film's time line at which this file begins."""
     frames: int
     joins: list[Join] = []
-    """Leaps of its clock: `FileClock(starts, joins)` gives any of its streams the film's time."""
+    """Jumps of its clock; `FileClock(starts, joins)` converts times of any of its streams."""
 
 
 class Damage(_ManifestModel):
-    """What was wrong with the files and was worked around."""
+    """What was wrong with the files and could be worked around."""
 
     packets: int = 0
     """Packets that could not be decoded."""
     frames: int = 0
-    """Frames that the decoder called corrupt: left out."""
+    """Frames that the decoder reported as corrupt, which are left out."""
     times: int = 0
-    """Frames whose time was missing or out of order: it was continued at the film's rate."""
+    """Frames whose time was missing or out of order, and was derived from the frame rate."""
     notes: list[str] = []
 
     @property
     def summary(self) -> str:
-        """The damage in words, empty if there was none."""
+        """The damage in words; empty if there was none."""
         counts = (
             (self.packets, "packets could not be decoded"),
             (self.frames, "corrupt frames left out"),
@@ -145,7 +145,7 @@ class Damage(_ManifestModel):
 
 
 class Resampled(_ManifestModel):
-    """What `--fps` did."""
+    """What resampling to another frame rate did, in frames."""
 
     dropped: int
     repeated: int
@@ -159,15 +159,15 @@ class SplitRecord(_ManifestModel):
 
 
 class SourceFile(_ManifestModel):
-    """One file of a film as it was when it was decoded."""
+    """The identity of one file of a film when it was decoded."""
 
     changed: int
-    """Time of the last change: nanoseconds since 1970."""
+    """Modification time: nanoseconds since 1970."""
     sha256: str
 
 
 class Manifest(_ManifestModel):
-    """All that is known of a store, apart from the frames."""
+    """The contents of `manifest.json`: everything about a store except its frames and times."""
 
     format_version: Literal[1] = 1
     fingerprint: str
@@ -175,7 +175,7 @@ class Manifest(_ManifestModel):
     fit: Literal["crop", "pad"]
     frames: int = pydantic.Field(ge=1)
     fps: float
-    """The mean where the rate varies."""
+    """The mean if the rate varies."""
     variable_rate: bool
     parts: list[Part]
     damage: Damage
@@ -183,7 +183,7 @@ class Manifest(_ManifestModel):
     detector: str
     shots: list[tuple[int, int]]
     splits: dict[str, SplitRecord]
-    """By the share held out, as text."""
+    """By the held-out share, as text."""
     pyav: str
     ffmpeg: str
     files: list[SourceFile] = []
@@ -205,12 +205,12 @@ class Manifest(_ManifestModel):
 
 @dataclass(frozen=True)
 class FrameStore:
-    """A store on disk, opened: random access without decoding."""
+    """An open store on disk: random access to frames without decoding."""
 
     folder: Path
     manifest: Manifest
     in_use: FileLock | None = field(default=None, kw_only=True, repr=False, compare=False)
-    """Held by `find`, so that nobody removes the frames meanwhile."""
+    """The lock that `find` holds, so that no process removes the frames."""
 
     @classmethod
     def open(cls, folder: Path) -> FrameStore:
@@ -227,7 +227,7 @@ class FrameStore:
 
     @classmethod
     def find(cls, folder: Path) -> FrameStore | None:
-        """Open a store for as long as the returned object lives; None if none is there, whole.
+        """Open a store and lock it while the object lives; None if there is no complete one.
 
         Meanwhile `remove_store` refuses to remove it. Raises OtherSchema if another version of
         film-zoo wrote it.
@@ -240,7 +240,7 @@ class FrameStore:
             return None
         try:
             store = cls.open(folder)
-            _ = store.times, store.scores  # which are read and checked here
+            _ = store.times, store.scores  # reading them checks them
         except BadInput as error:
             in_use.release()
             if isinstance(error, OtherSchema):
@@ -262,7 +262,7 @@ class FrameStore:
 
     @functools.cached_property
     def times(self) -> npt.NDArray[np.float64]:
-        """When each frame is shown: seconds, (N,)."""
+        """The time of each frame: seconds, (N,)."""
         return self._load(TIMES, np.float64)
 
     @functools.cached_property
@@ -272,7 +272,7 @@ class FrameStore:
 
     def _load(self, name: str, kind: type[Any]) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] | None = None
-        with suppress(BadInput):  # said below, with what to do
+        with suppress(BadInput):  # raised below, with what to do
             array = read_array(self.folder / name)
         if array is None or array.shape != (self.manifest.frames,) or array.dtype != kind:
             raise BadInput(f"{name} in {self.folder} is damaged; delete that folder and try again")
@@ -281,15 +281,15 @@ class FrameStore:
 
     @property
     def bytes(self) -> int:
-        """What the frames take on disk."""
+        """The size of the frames on disk."""
         return self.manifest.frames * self.size.pixels * 3
 
     def with_split(self, key: str, record: SplitRecord) -> FrameStore:
-        """Write one more split into the manifest, if possible, and return the store with it."""
+        """Add a split to the manifest, on disk if possible, and return the store with it."""
         return self._changed({"splits": {**self.manifest.splits, key: record}})
 
     def with_files(self, files: list[SourceFile]) -> FrameStore:
-        """Write what the film's files are into the manifest, if possible, as `with_split` does."""
+        """Set the source files in the manifest, on disk if possible, and return the store."""
         return self._changed({"files": files})
 
     def _changed(self, fields: Mapping[str, Any]) -> FrameStore:
@@ -299,7 +299,7 @@ class FrameStore:
         return dataclasses.replace(self, manifest=manifest)
 
     def __getstate__(self) -> Mapping[str, Any]:
-        # Another process maps the file itself; pickling a memory map would copy all frames.
+        # The receiving process maps the file itself; pickling a memory map would copy all frames.
         return {"folder": self.folder, "manifest": self.manifest}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -308,7 +308,7 @@ class FrameStore:
 
 
 def store_lock(folder: Path) -> Path:
-    """The lock of whoever makes, changes or removes the store in a folder.
+    """Return the lock file of the store in a folder, held while making, changing or removing it.
 
     Film-zoo 0.1.0 made a store `KEY` in `.KEY.…`, under the same lock.
     """
@@ -318,9 +318,9 @@ def store_lock(folder: Path) -> Path:
 
 @contextmanager
 def exclusive_use(folder: Path) -> Iterator[None]:
-    """Hold a store, which need not be whole, so that no process opens or makes it meanwhile.
+    """Lock a store, complete or not, so that no process opens or makes it meanwhile.
 
-    Raises Held if a process uses it or makes it.
+    Raises Held if a process uses or makes it.
     """
     what = f"the frame store of {folder.parent.name}"
     with alone(store_lock(folder), what, waiting=None):
@@ -341,5 +341,5 @@ def remove_store(folder: Path) -> None:
         if folder.exists():
             remove_folder(folder)
         with suppress(OSError):
-            # Who waits for this lock sees that its file is gone, and makes another.
+            # A process that waits for this lock sees that its file is gone, and makes another.
             store_lock(folder).unlink(missing_ok=True)

@@ -19,26 +19,26 @@ from zoo.films.filters import FilterGraph, Step
 from zoo.films.frame_store import Bars
 from zoo.films.video_file import VideoFile, usable_aspect
 
-# An angle this far, in degrees, from a quarter turn is rounding.
+# A deviation of this many degrees from a quarter turn is rounding.
 _EXACT_DEGREES = 0.5
 # A display matrix: nine numbers of 32 bits, row after row.
 _MATRIX = struct.Struct("=9i")
-# A frame's pixel aspect is told as the width of a picture, in this many parts of its height.
+# A frame's pixel aspect is measured as an image's width, in this many parts of its height.
 _ASPECT_PARTS = 360
 
 
 class Rotation(NamedTuple):
-    """What a display matrix does to a picture: mirrors it, left for right, and then turns it."""
+    """The effect of a display matrix: mirroring, left for right, and then rotation."""
 
     degrees: int = 0
     """Clockwise: 0, 90, 180 or 270."""
     mirrored: bool = False
     stated: float | None = None
-    """The clockwise angle in degrees that the file states, where it is no quarter turn."""
+    """The clockwise angle in degrees that the file states, if it is not a quarter turn."""
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Rotation:
-        """The turn of a decoded frame; any other angle becomes the nearest quarter turn."""
+        """Read the rotation of a decoded frame; other angles become the nearest quarter turn."""
         matrix = side_data(frame, "DISPLAYMATRIX")
         return cls() if matrix is None else _rotation(matrix)
 
@@ -50,7 +50,7 @@ def _rotation(matrix: bytes) -> Rotation:
         return Rotation()
     a, b, _, c, d, *_ = _MATRIX.unpack_from(matrix)
     if a * d == b * c:
-        # Nothing would be seen: the picture falls onto a line or a point.
+        # Nothing would be visible: the picture is projected onto a line or a point.
         return Rotation()
     mirrored = a * d < b * c
     if mirrored:
@@ -62,29 +62,26 @@ def _rotation(matrix: bytes) -> Rotation:
 
 
 def side_data(frame: VideoFrame, name: str) -> bytes | None:
-    """What a frame carries beside its samples under a name of FFmpeg's; None if there is none."""
+    """Return a frame's side data of the given FFmpeg name; None if there is none."""
     found = cast("SideData | None", frame.side_data.get(name))
     return None if found is None else bytes(memoryview(found))
 
 
 class _Aspect(NamedTuple):
-    """What a frame carries. PyAV forgets an object that two frames share once one is gone."""
+    """What a frame carries. PyAV loses an object that two frames share once one is deleted."""
 
     width_over_height: Fraction
 
 
 def pixel_aspect(frame: VideoFrame) -> Fraction:
-    """The width of a pixel over its height, for a frame that `ContainerGeometry.of` gave."""
+    """Return the width of a pixel over its height, for a frame from `ContainerGeometry.apply`."""
     carried = frame.opaque
-    assert isinstance(carried, _Aspect), "frames come from `ContainerGeometry.of`"
+    assert isinstance(carried, _Aspect), "frames come from `ContainerGeometry.apply`"
     return carried.width_over_height
 
 
 class ContainerGeometry:
-    """Gives the frames of one open file, in order of decoding, the way they are to be shown.
-
-    They are cropped as the container's header says, and carry their pixel aspect.
-    """
+    """Applies the cropping and pixel aspect of a container to its frames, in order of decoding."""
 
     def __init__(self, source: VideoFile) -> None:
         self._source = source
@@ -96,8 +93,8 @@ class ContainerGeometry:
         self._first: Fraction | None = None
         self._begun = False
 
-    def of(self, frame: VideoFrame) -> VideoFrame:
-        """The next frame as it is shown."""
+    def apply(self, frame: VideoFrame) -> VideoFrame:
+        """Return the next frame cropped as the header says, carrying its pixel aspect."""
         aspect = self._aspect_of(frame)
         if self._cropping != Bars():
             frame = self._cropped(frame)
@@ -105,12 +102,12 @@ class ContainerGeometry:
         return frame
 
     def _aspect_of(self, frame: VideoFrame) -> Fraction:
-        """What the container states until the decoder finds another aspect, then that one."""
+        """Return the container's aspect until the decoder finds another one, then that one."""
         decoders = self._source.stream.codec_context.sample_aspect_ratio
         if not self._begun:
             self._begun = True
             self._decoders = self._first = decoders
-        # A decoder is some frames ahead of those that it gives.
+        # A decoder is some frames ahead of its output.
         if decoders != self._decoders and _carries(frame, decoders, self._decoders):
             self._decoders = decoders
             back = decoders == self._first
@@ -122,7 +119,7 @@ class ContainerGeometry:
         width = frame.width - cut.left - cut.right
         height = frame.height - cut.top - cut.bottom
         if width < 2 or height < 2:
-            # After a change of size in mid-film there may be less than is to be cut.
+            # After a change of size in mid-film a frame may be smaller than what is to be cut.
             return frame
         kind = (frame.width, frame.height, frame.format.name)
         if self._cut is None or kind != self._cut_for:
@@ -140,7 +137,7 @@ class ContainerGeometry:
 def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> bool:
     """Whether a frame's own pixel aspect is the new one rather than the old one.
 
-    PyAV does not tell a frame's aspect; as the width of a picture libavfilter does.
+    PyAV does not expose a frame's aspect; libavfilter can make it the width of an image.
     """
     parts = f"clip({_ASPECT_PARTS}*sar,1,{20 * _ASPECT_PARTS})"
     steps: list[Step] = [
@@ -150,7 +147,7 @@ def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> b
     try:
         own = _filtered(_graph(frame, steps), frame).width / _ASPECT_PARTS
     except (av.error.FFmpegError, ValueError):
-        # Not every pixel format can be scaled: the decoder's word is good to a few frames.
+        # Not every pixel format can be scaled; the decoder's value is right to a few frames.
         return True
     return abs(own - usable_aspect(new)) <= abs(own - usable_aspect(old))
 
@@ -160,7 +157,7 @@ def _graph(frame: VideoFrame, steps: list[Step]) -> FilterGraph:
 
 
 def _filtered(line: FilterGraph, frame: VideoFrame) -> VideoFrame:
-    """Pass one frame through filters that hold none back."""
+    """Pass one frame through filters that keep none back."""
     line.push(frame)
     shown = line.pull()
     assert shown is not None
@@ -169,10 +166,10 @@ def _filtered(line: FilterGraph, frame: VideoFrame) -> VideoFrame:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a coded frame becomes one of the wanted size: crop, scale, turn, then pad.
+    """How a coded frame becomes one of the wanted size: crop, scale, rotate, then pad.
 
-    `scaled` is the size after scaling, before turning; `pad_left` and `pad_top` are where the
-    turned picture lies in the wanted size.
+    `scaled` is the size after scaling, before rotation; `pad_left` and `pad_top` are the position
+    of the rotated picture in the wanted size.
     """
 
     crop: Rect
@@ -184,10 +181,10 @@ class Placement:
 def fit_frame(
     picture: Rect, pixel_aspect: Fraction, rotation: int, size: FrameSize, fit: Fit
 ) -> Placement:
-    """Fit the picture into `size`, keeping its shape: cropped evenly or padded with black.
+    """Fit a picture into `size`, keeping its shape: cropped evenly or padded with black.
 
     `pixel_aspect` is the width of a coded pixel over its height, `rotation` the multiple of 90
-    degrees by which the picture is turned after scaling.
+    degrees by which the picture is rotated after scaling.
     """
     width, height = (size.height, size.width) if rotation % 180 else size
     shape = picture.width * pixel_aspect / picture.height

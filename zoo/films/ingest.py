@@ -1,4 +1,4 @@
-"""From a film's files to a `Film`: decoded once, kept on disk, opened again in milliseconds."""
+"""Open a film: decode its files once into a frame store, open that again in milliseconds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from zoo.films.pipeline import (
 from zoo.films.shots import DETECTOR, find_shots
 from zoo.films.split import Split, check_holdout, split_by_shot
 
-# Beside the frames: times, scores and the manifest, and something for the file system.
+# Beside the frames: times, scores, the manifest, and some space for the file system.
 _SLACK_BYTES = 16 << 20
 
 
@@ -64,62 +64,64 @@ def open_film(
     hwaccel: str | None = None,
     threads: int = 0,
 ) -> Film:
-    """Open a film at one size, ingesting it first if that was not done before.
+    """Open a film at one size; ingest it first if that has not been done.
 
     `holdout` is the share of frames to hold out, 0 to 0.5. `hwaccel` names a hardware decoder, such
     as `cuda`; `threads` is for the decoder, 0 for as many as there are cores.
 
-    A film that was ingested before opens in milliseconds: its files are known again by length and
-    samples (`file_fingerprint`). Where the time of their last change is another, as in a copy, they
-    are read whole once. A store that is damaged is made again. Two processes that want the same
-    film ingest it once. What killed processes left half written among the film's stores and runs
-    is removed. While the film lives, nobody removes its frames. Raises BadInput on files or
-    settings that cannot be used, and ZooError when the disk is full; nothing is left behind then.
+    An ingested film opens in milliseconds: its files are recognised by length and samples
+    (`file_fingerprint`). If their modification time has changed, as in a copy, they are read whole
+    once. A damaged store is made again. If two processes open the same film, it is ingested once.
+    Files that killed processes left half written among the film's stores and runs are removed.
+    While the film object lives, its frames cannot be removed. Raises BadInput on files or settings
+    that cannot be used, and ZooError if the disk is full; nothing is left behind then.
     """
     check_holdout(holdout)
     workspace.sweep(entry.name)
-    place = locate_store(entry, size, workspace)
-    store = FrameStore.find(place.folder)
-    if store is None or _changed_since(store, place):
-        with _locked(place.folder, entry, progress):
-            store = FrameStore.find(place.folder)
-            if store and _changed_since(store, place):
-                files = _source_files(entry, place)
+    location = locate_store(entry, size, workspace)
+    store = FrameStore.find(location.folder)
+    if store is None or _changed_since(store, location):
+        with _locked(location.folder, entry, progress):
+            store = FrameStore.find(location.folder)
+            if store and _changed_since(store, location):
+                files = _source_files(entry, location)
                 before = [file.sha256 for file in store.manifest.files]
                 same = before == [file.sha256 for file in files]
                 store = store.with_files(files) if same else None
             if store is None:
-                _make_store(entry, place, progress, hwaccel, threads)
-                store = FrameStore.find(place.folder)
+                _make_store(entry, location, progress, hwaccel, threads)
+                store = FrameStore.find(location.folder)
     if store is None:
-        raise ZooError(f"the frames in {place.folder} went while they were made; try again")
+        raise ZooError(f"the frames in {location.folder} went while they were made; try again")
     return _film(entry, store, holdout, progress)
 
 
 def _make_store(
     entry: FilmEntry,
-    place: StoreLocation,
+    location: StoreLocation,
     progress: Progress | None,
     hwaccel: str | None,
     threads: int,
 ) -> None:
-    if (place.folder / MANIFEST).exists():
-        _print(entry, progress, f"the frames in {place.folder} are damaged: decoding them again")
-    # Left by film-zoo 0.1.0, where a process was killed.
-    for left in place.folder.parent.glob(f".{place.folder.name}.*"):
+    if (location.folder / MANIFEST).exists():
+        _print(entry, progress, f"the frames in {location.folder} are damaged: decoding them again")
+    # Left behind by killed processes of film-zoo 0.1.0.
+    for left in location.folder.parent.glob(f".{location.folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
     try:
-        with replaced_folder(place.folder) as new:
-            write_store(entry, place.settings, place.fingerprint, new, progress, hwaccel, threads)
+        with replaced_folder(location.folder) as new:
+            write_store(
+                entry, location.settings, location.fingerprint, new, progress, hwaccel, threads
+            )
             manifest = FrameStore.open(new).manifest
-            files = _source_files(entry, place)
+            files = _source_files(entry, location)
             write_json(new / MANIFEST, manifest.model_copy(update={"files": files}))
     except OSError as error:
         full = error.__cause__ if isinstance(error, CannotWrite) else error
         if isinstance(full, OSError) and full.errno in FULL:
             raise ZooError(
-                f"{reason(full.errno)}: the frames did not fit into {place.folder.parent}; nothing "
-                "is kept. Make room or choose a smaller --size"
+                f"{reason(full.errno)}: the frames did not fit into {location.folder.parent}; "
+                "nothing is kept. Make room or choose a smaller --size"
             ) from None
         raise
 
@@ -167,7 +169,7 @@ def _report_space(
         f"{entry.name}: about {expected:,} frames at {settings.size}, {_bytes(store)} on disk"
     )
     if needed > free:
-        # It is an estimate: whether the frames fit is for the disk to say.
+        # It is an estimate: the ingest tries all the same.
         reporter.message(
             f"{entry.name} may not fit: {_bytes(free)} are free in the workspace. If the disk "
             "fills up nothing is kept; make room or choose a smaller --size"
@@ -209,7 +211,7 @@ def _write_manifest(pipeline: FramePipeline, fingerprint: str, folder: Path) -> 
         damage=decoder.damage,
         resampled=resampled,
         detector=DETECTOR,
-        # A still of minutes makes no shot of its neighbours longer.
+        # By the median, so that a still of minutes does not lengthen other shots.
         shots=find_shots(scores, np.array(pipeline.black), 1 / np.median(steps) if varies else fps),
         splits={},
         pyav=av.__version__,
@@ -228,33 +230,33 @@ def _steps(times: npt.NDArray[np.float64], starts: Sequence[float]) -> npt.NDArr
 
 @dataclass(frozen=True)
 class StoreLocation:
-    """Where the store of a film with given settings lies, whether or not it is there."""
+    """Where the store of a film with given settings is, or would be."""
 
     settings: IngestSettings
     fingerprint: str
     folder: Path
     changed: list[int]
-    """When each of the film's files was last changed: nanoseconds since 1970."""
+    """Modification time of each of the film's files: nanoseconds since 1970."""
 
 
-def _changed_since(store: FrameStore, place: StoreLocation) -> bool:
-    """Whether a film's files were changed, touched or copied after they were decoded."""
+def _changed_since(store: FrameStore, location: StoreLocation) -> bool:
+    """Whether the modification time of a film's files has changed since they were decoded."""
     then = [file.changed for file in store.manifest.files]
-    return bool(then) and then != place.changed
+    return bool(then) and then != location.changed
 
 
-def _source_files(entry: FilmEntry, place: StoreLocation) -> list[SourceFile]:
+def _source_files(entry: FilmEntry, location: StoreLocation) -> list[SourceFile]:
     digests = [file_digest(path) for path in entry.files]
     return [
         SourceFile(changed=changed, sha256=digest)
-        for changed, digest in zip(place.changed, digests, strict=True)
+        for changed, digest in zip(location.changed, digests, strict=True)
     ]
 
 
 def locate_store(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> StoreLocation:
-    """Say where a film's store lies.
+    """Return where a film's store is, or would be.
 
-    Raises BadInput if a file is missing or is no file, or where a folder of the store is a link.
+    Raises BadInput if a file is missing or not a file, or if a folder of the store is a link.
     """
     settings = IngestSettings(size, entry.fit, entry.crop, entry.start, entry.stop, entry.fps)
     contents, changed = [], []
@@ -267,7 +269,7 @@ def locate_store(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Sto
             raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     fingerprint = settings.fingerprint(contents)
     stores = confined(workspace.stores / entry.name, workspace.stores)
-    # Film-zoo 0.1.0 had the times of the last change in the key.
+    # In film-zoo 0.1.0 the modification times were part of the key.
     before = stores / hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
     folder = before if (before / MANIFEST).exists() else stores / fingerprint[:16]
     return StoreLocation(settings, fingerprint, confined(folder, stores), changed)
@@ -303,25 +305,25 @@ def _with_split(
     entry: FilmEntry,
     progress: Progress | None,
 ) -> FrameStore:
-    """The store with one more split, which is kept if the store can be written."""
+    """Add a split to a store; on disk too, if it can be written."""
     splits = {**store.manifest.splits, key: record}
     manifest = store.manifest.model_copy(update={"splits": splits})
     with kept_if_possible("its splits"), _locked(store.folder, entry, progress):
-        # Another process may have written one meanwhile.
+        # Another process may have added one meanwhile.
         now = FrameStore.open(store.folder)
         manifest = now.with_split(key, record).manifest
     return dataclasses.replace(store, manifest=manifest)
 
 
 def film_fingerprint(frames: str, split: SplitRecord) -> str:
-    """What a film is known by: the fingerprint of its frames, and which of them are held out."""
+    """Hash the identity of a film: the fingerprint of its frames, and which are held out."""
     identity = json.dumps([frames, split.runs, split.gap])
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
 @contextmanager
 def _locked(folder: Path, entry: FilmEntry, progress: Progress | None) -> Iterator[None]:
-    """Be alone with one store; says so when another process has to be waited for."""
+    """Lock one store; reports when it has to wait for another process."""
 
     def waiting(line: str) -> None:
         _print(entry, progress, line)
@@ -338,12 +340,12 @@ def _print(entry: FilmEntry, progress: Progress | None, line: str) -> None:
 
 
 def list_stores(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
-    """The stores of a film that are there, of whatever size, that can be read."""
+    """List the readable stores of a film, of any size."""
     stores = []
     for manifest in sorted((workspace.stores / entry.name).glob(f"*/{MANIFEST}")):
         try:
             stores.append(FrameStore.open(manifest.parent))
         except BadInput:
-            # Of an older version or damaged: it is not opened again, only made anew.
+            # Of an older version or damaged: it is never opened, only made again.
             continue
     return stores

@@ -1,8 +1,8 @@
-"""Finding bars: rows and columns at the edges that stay dark through the whole film.
+"""Find black bars: rows and columns at the edges that stay dark through the whole film.
 
-One dark scene says nothing about bars, so rows and columns are judged over frames from the
-whole film, and only frames that show something are counted. Dark ground is no bar either: bars
-lie on both sides, and end in a straight line.
+One dark scene proves nothing, so rows and columns are assessed over frames from the whole film, and
+only frames that show something count. A dark background is not a bar either: bars lie on both
+sides, and end in a straight line.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ _PICTURE_SHARE = 0.01
 # What is left of the picture must be at least this large for bars to be believed.
 _SMALLEST = 32
 # Bars lie on both sides and are about equal: one may be larger by this share of the other, or by
-# this many lines. What is dark on one side alone is ground, unless it is this small a share of
+# this many lines. What is dark on one side alone is background, unless it is at most this share of
 # the frame: tape and capture cards leave such edges.
 _UNEVEN_SHARE, _UNEVEN_LINES, _EDGE_SHARE = 0.25, 4, 0.03
 # The picture ends at once at a bar: the lines beyond have less than this share of the light of
-# the lines within. A subject on dark ground ends line by line.
+# the lines within. A subject before a dark background fades line by line.
 _STEP_SHARE = 0.3
-# Fewer frames than this that show anything tell nothing.
+# With fewer frames than this that show anything, no bars are found.
 _FEWEST = 3
-# With fewer key frames than this, frames that follow them, every so many, make up the number.
+# With fewer key frames than this, every so many of the frames after them are added.
 _FEW, _STEP = 8, 2
 # Pixel formats whose first plane is brightness, and those of them that use the upper bits.
 _LUMA_FIRST = ("yuv", "yuvj", "gray", "nv12", "nv21", "nv16", "nv24", "p01", "p21", "p41")
 _HIGH_BITS = ("p01", "p21", "p41")
 _POINTS = 96
-# At most this many places are looked at beforehand, and no closer than this, in seconds.
+# The probe samples at most this many places, and no closer than this, in seconds.
 _SEEKS, _SEEK_SECONDS = 120, 1.0
 
 
 class BarFinder:
-    """Gathers evidence, frame by frame, of which rows and columns hold picture.
+    """Collects, frame by frame, which rows and columns hold picture.
 
-    All frames have one size; those of another size, after a change in mid-file, are passed over.
+    All frames have one size; those of another size, after a change in mid-file, are skipped.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -81,7 +81,7 @@ class BarFinder:
         self._column_light += some_rows.mean(axis=1)
 
     def bars(self) -> Bars:
-        """The bars that all frames so far agree on; none where too little was seen."""
+        """Return the bars that all frames so far have; none if there are too few frames."""
         if self.shown < _FEWEST:
             return Bars()
         needed = max(1.0, _PICTURE_SHARE * self.shown)
@@ -93,15 +93,15 @@ class BarFinder:
 
 
 def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float) -> None:
-    """Show the finder frames spread from `start` to `stop`, seconds of the file's own time.
+    """Add frames spread from `start` to `stop`, seconds of the file's own time, to the finder.
 
-    A first look, at key frames and, where those are few, at some that follow them: the ingest
-    goes on gathering evidence, from the whole film.
+    A first estimate, from key frames and, if those are few, some frames after them: the ingest
+    adds frames from the whole film.
     """
     stream, base = source.stream, source.stream.time_base
     if base is None:
         return
-    shown = ContainerGeometry(source)
+    geometry = ContainerGeometry(source)
     places: dict[int, None] = {}
     seeks = max(1, min(_SEEKS, round((stop - start) / _SEEK_SECONDS)))
     for seek in range(seeks):
@@ -110,7 +110,7 @@ def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float)
             source.container.seek(round(time / base), stream=stream, backward=True)
             packet = next(source.container.demux(stream))
         except (av.error.FFmpegError, StopIteration):
-            # A place that cannot be reached tells nothing; the ingest counts damage.
+            # A place that cannot be reached is skipped; the ingest counts damage.
             continue
         if packet.pts is not None:
             places[packet.pts] = None
@@ -120,17 +120,17 @@ def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float)
             source.container.seek(place, stream=stream, backward=True)
             frames = source.container.decode(stream)
             for frame in itertools.islice(frames, 0, (from_each - 1) * _STEP + 1, _STEP):
-                finder.add(shown.of(frame))
+                finder.add(geometry.apply(frame))
         except av.error.FFmpegError:
             # As above.
             continue
 
 
 def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indices) -> _Light:
-    """Brightness at some rows and columns, black 0 and white 255: float32 (rows, columns)."""
+    """Return brightness at some rows and columns, black 0, white 255: float32 (rows, columns)."""
     name = frame.format.name
     if has_alpha(frame.format):
-        # What is transparent is black.
+        # Transparent pixels are black.
         with without_colour_tags(frame):
             rgba = np.asarray(frame.reformat(format="rgba").to_ndarray())
         chosen = rgba[rows][:, columns].astype(np.float32)
@@ -157,19 +157,19 @@ def _lightness(frame: VideoFrame, rows: slice | _Indices, columns: slice | _Indi
 
 
 def _spread(length: int) -> _Indices:
-    """Up to 96 positions spread evenly over a length, without its outermost parts."""
+    """Return up to 96 positions spread evenly over a length, without its outermost parts."""
     points = min(_POINTS, length)
     return ((np.arange(points) + 0.5) * length / points).astype(np.int64)
 
 
 def _lit(lines: _Light) -> npt.NDArray[np.bool_]:
-    """Which of the lines (L, P) have enough bright points."""
+    """Return which of the lines (L, P) have enough bright points."""
     needed = lines.shape[1] - int(lines.shape[1] * (1 - _LIT_SHARE))
     return np.count_nonzero(lines > _LIT_LEVEL, axis=1) >= needed
 
 
 def _edges(picture: npt.NDArray[np.bool_], light: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """How many lines at either end are bars, rounded up to even."""
+    """Return how many lines at either end are bars, rounded up to even."""
     lines = np.flatnonzero(picture)
     if not len(lines):
         return 0, 0
@@ -189,12 +189,12 @@ def _edges(picture: npt.NDArray[np.bool_], light: npt.NDArray[np.float64]) -> tu
 
 
 def _is_step(outside: npt.NDArray[np.float64], inside: npt.NDArray[np.float64]) -> bool:
-    """Whether the light of lines beyond an edge is little beside that of the lines within."""
+    """Whether the lines beyond an edge have little light compared to those within."""
     return not len(outside) or bool(outside.mean() < _STEP_SHARE * inside.mean())
 
 
 def _even_pair(low: int, high: int, length: int) -> tuple[int, int]:
-    """Two opposite bars, the larger one cut down where it is much larger than the other."""
+    """Return two opposite bars, with the larger one reduced if it is much larger."""
     small, large = sorted((low, high))
     most = max(
         small + max(_UNEVEN_LINES * (small > 0), round(_UNEVEN_SHARE * small)),

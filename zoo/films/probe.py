@@ -1,4 +1,4 @@
-"""What is known of a film's files before they are decoded: colour, shape, bars and length."""
+"""Probe a film's files before they are decoded: colour, shape, black bars and length."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from zoo.films.geometry import Rotation, side_data
 from zoo.films.letterbox import BarFinder, search_bars
 from zoo.films.video_file import VideoFile
 
-# Bars found later may differ by this much, in pixels, from those that were cut.
+# Bars found later may differ by this many pixels from those that were cut.
 _BAR_TOLERANCE = 2
-# An estimate that is so many times smaller than what is stated is believed.
+# An estimate this many times smaller than the stated number is believed.
 _FAR_FEWER = 3
 
 
 @dataclass
 class FileProbe:
-    """One file, looked at."""
+    """What is known of one file before it is decoded."""
 
     part: Part
     pixel_aspect: Fraction
     finder: BarFinder
-    """Evidence for bars, shared by all files of the film with frames of the same size."""
+    """Collects bars; shared by all files of the film with frames of the same size."""
     searched: bool
-    """Whether bars were looked for."""
+    """Whether bars are searched for."""
     expected: int
-    """Frames that it should give: an estimate, and 0 where nothing can be said."""
+    """Estimated number of frames that it yields; 0 if unknown."""
 
     def converter(self, settings: IngestSettings) -> FrameConverter:
-        """What turns this file's frames into those of the store."""
+        """Make the converter from this file's frames to those of the store."""
         return FrameConverter(
             self.part.file,
             settings.size,
@@ -51,7 +51,7 @@ class FileProbe:
         )
 
     def bars_are_wrong(self) -> bool:
-        """Whether evidence gathered since says that the bars are others than were cut."""
+        """Whether the frames seen since show other bars than those that were cut."""
         if not self.searched:
             return False
         cut, found = self.part.bars, self.finder.bars()
@@ -62,12 +62,12 @@ class FileProbe:
 
 
 def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
-    """Look at every file of a film. Raises BadInput if one of them is no film."""
+    """Probe every file of a film. Raises BadInput if one of them is not a video."""
     probes: list[FileProbe] = []
     finders: dict[tuple[int, int], BarFinder] = {}
     starts = 0.0
     for path in entry.files:
-        # One thread: a decoder of several takes as many frames to give the first.
+        # One thread: with several, the decoder needs as many frames before it returns the first.
         with VideoFile.open(path, threads=1) as source:
             one = _probe(source, settings, starts, finders) or _continued_probe(
                 probes, entry.files, source
@@ -83,9 +83,9 @@ def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
 def _continued_probe(
     probes: list[FileProbe], files: Sequence[Path], source: VideoFile
 ) -> FileProbe:
-    """What is known of a file without a key frame: as the one that it continues.
+    """Probe a file without a key frame: it is like the one that it continues.
 
-    Raises BadInput where it continues none.
+    Raises BadInput if it continues none.
     """
     if probes:
         with VideoFile.open(files[len(probes) - 1], threads=1) as before:
@@ -113,7 +113,7 @@ def _probe(
     starts: float,
     finders: dict[tuple[int, int], BarFinder],
 ) -> FileProbe | None:
-    """Look at one file; None where none of its frames can be decoded."""
+    """Probe one file; None if none of its frames can be decoded."""
     first = next(decode_frames(source, Damage()), None)
     if first is None:
         return None
@@ -141,11 +141,10 @@ def _probe(
 
 
 def _length(source: VideoFile) -> tuple[int, float | None]:
-    """About how many frames a file has, 0 where nothing says so, and how many seconds.
+    """Estimate how many frames a file has, 0 if unknown, and how many seconds.
 
-    A leap of the clock counts as length in what a transport stream states, and a still of minutes
-    has one frame: where the first part of the file says that there are far fewer frames, it is
-    believed.
+    A transport stream counts jumps of its clock as length, and a still of minutes has one frame: if
+    the first part of the file indicates far fewer frames, that number is used.
     """
     if source.is_image:
         return 1, float(1 / source.rate)
@@ -155,15 +154,15 @@ def _length(source: VideoFile) -> tuple[int, float | None]:
         frames = round(seconds * source.rate) if seconds else 0
         found = source.frames_by_size()
         if found and (not frames or found * _FAR_FEWER < frames):
-            if source.clock_leaps or not frames:
+            if source.clock_may_jump or not frames:
                 seconds = float(found / source.rate)
             frames = found
-    # A file may state any length, but each of its frames takes a byte at least.
+    # A file may state any length, but each of its frames takes at least a byte.
     return min(frames, source.path.stat().st_size), seconds
 
 
 def _between(settings: IngestSettings, starts: float, seconds: float | None, frames: int) -> int:
-    """How many of a file's frames lie between `from` and `to`, or come of it at another rate."""
+    """Estimate how many frames lie between `from` and `to`, at the wanted frame rate."""
     if not seconds:
         return frames
     start = min(max(0.0, (settings.start or 0.0) - starts), seconds)
@@ -207,7 +206,7 @@ def _part(source: VideoFile, frame: VideoFrame, starts: float) -> Part:
 
 
 def _notes(source: VideoFile, frame: VideoFrame) -> Iterator[str]:
-    """What the file states that is not followed, or not to the letter, a line each."""
+    """Yield a line for each property of the file that is not followed, or not exactly."""
     colour, turn = Colour.of(frame), Rotation.of(frame)
     if turn.stated is not None:
         yield (
@@ -224,7 +223,7 @@ def _notes(source: VideoFile, frame: VideoFrame) -> Iterator[str]:
             f"its brightness is logarithmic ({colour.transfer}) and shown as it is coded; for "
             "other looks apply a lookup table (LUT) to the film first"
         )
-    # The kind comes first, and none is an ordinary picture.
+    # The first field is the kind; 0 means an ordinary picture.
     if any((side_data(frame, "STEREO3D") or b"")[:4]):
         yield "it is stereoscopic; both eyes are shown as they lie in the frame"
     if side_data(frame, "SPHERICAL") is not None:

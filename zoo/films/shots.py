@@ -1,4 +1,4 @@
-"""Shots: libavfilter says, while a film is ingested, where it cuts and where it is black."""
+"""Shot detection: libavfilter scores every frame while a film is decoded, cuts follow from it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from zoo.films.filters import FilterGraph
 THRESHOLD = 10.0
 """Scene score, 0 to 100, from which a frame begins a new shot: libavfilter's own default."""
 SHORTEST_SECONDS = 0.25
-"""A shot is at least this long: a flash of light is no cut."""
-# A frame is black if all but this share of its samples are no brighter than this, of 255: far
-# below the usual threshold, which takes night scenes for black.
+"""A shot is at least this long, so that a flash of light is not a cut."""
+# A frame is black if all but this share of its samples are at most this bright, of 255: far below
+# the usual threshold, which takes night scenes for black.
 _BRIGHT_SHARE, _BLACK_LEVEL = 0.002, 8
-# Every so many rows are looked at before all are.
+# Every 16th row is checked before all are.
 _ROWS = 16
 DETECTOR = f"libavfilter scdet at {THRESHOLD:g}, and black frames"
 
 
 @dataclass(frozen=True)
 class SceneScore:
-    """How a frame differs from the one before, 0 to 100, and whether it is black."""
+    """How much a frame differs from the one before, 0 to 100, and whether it is black."""
 
     score: float
     black: bool
 
 
 class SceneDetector:
-    """Judges each frame in turn: libavfilter's scdet scores it, and black is black.
+    """Scores frames in order with libavfilter's scdet, and finds black ones.
 
-    All frames are rgb24 of one size, whatever file of the film they come from, so that a cut
+    All frames are rgb24 of one size, whichever file of the film they come from, so that a cut
     between two files is scored like any other.
     """
 
@@ -53,31 +53,31 @@ class SceneDetector:
 
 
 def _number(text: str) -> float:
-    """Read a number of libavfilter's, which writes it with the decimal sign of the C locale."""
+    """Read a number that libavfilter wrote with the decimal sign of the C locale."""
     return float(text.replace(",", "."))
 
 
 def _is_black(pixels: npt.NDArray[np.uint8]) -> bool:
     most = _BRIGHT_SHARE * pixels.size
-    # Some rows show that nearly every frame is not black.
+    # A few rows suffice for nearly every frame that is not black.
     return all(np.count_nonzero(some > _BLACK_LEVEL) <= most for some in (pixels[::_ROWS], pixels))
 
 
 def find_shots(
     scores: npt.NDArray[np.float32], black: npt.NDArray[np.bool_], fps: float
 ) -> list[tuple[int, int]]:
-    """Shots `[start, stop)`, in order and covering every frame.
+    """Return the shots `[start, stop)`, in order, which cover every frame.
 
-    `scores` (N,) are from 0 to 100, `black` (N,) says which frames are black, `fps` is frames a
-    second. A shot begins at a frame of a high score, and where a picture comes out of black, as
-    between a fade out and a fade in; the black belongs to the shot before. A cut less than a
-    quarter of a second after the one before, or before the end, is no cut.
+    `scores` (N,) are from 0 to 100, `black` (N,) marks black frames, `fps` is the frame rate. A
+    shot begins at a frame with a high score, and at the first frame after black, as between a
+    fade-out and a fade-in; the black belongs to the shot before. A cut less than a quarter of a
+    second after the last one, or before the end, does not count.
     """
     frames = len(scores)
     shortest = max(1, round(SHORTEST_SECONDS * fps))
     out_of_black = np.zeros(frames, dtype=bool)
     out_of_black[1:] = black[:-1] & ~black[1:]
-    # Black at the very beginning is no shot of its own.
+    # Black at the very beginning is not a shot of its own.
     pictures = np.flatnonzero(~black)
     opening = int(pictures[0]) if len(pictures) else frames
     cuts = [0]

@@ -1,9 +1,9 @@
-"""Which frames of a film are trained on and which are held out: by shot, never by random frame.
+"""The split of a film into training and held-out frames: by shot, never by random frame.
 
-Neighbouring frames are near-duplicates, so a frame held out between two seen ones measures
+Neighbouring frames are near-duplicates, so a frame held out between two training frames measures
 nothing. Whole shots are held out, spread over the film, with a gap of frames around each that
-belongs to neither side. The gaps take a tenth of the film together, at most. A shot far longer than
-what is to be held out (a film of one shot is the extreme) gives a block from its middle instead.
+belongs to neither side. All gaps together take at most a tenth of the film. Of a shot far longer
+than what is to be held out, such as a film of one shot, a block from its middle is held out.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from zoo.base.errors import BadInput
 
 GAP_SECONDS = 0.5
 MOST_RUNS = 24
-"""In a film of more shots than that takes, each run is of several shots."""
+"""If more shots than this are to be held out, each run has several shots."""
 LARGEST_HOLDOUT = 0.5
 LARGEST_GAPS = 0.1
-"""Share of a film that all gaps may take together."""
+"""Largest share of a film that all gaps together may take."""
 
-# A shot up to this many times longer than the share wanted of it is still held out whole.
+# A shot up to this many times longer than the run wanted is still held out whole.
 _WHOLE_UP_TO = 3.0
 
 Run = tuple[int, int]
@@ -31,13 +31,13 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True)
 class Split:
-    """A film's frames in three parts: seen, held out, and the gaps between, in neither."""
+    """A film's frames in three parts: seen in training, held out, and the gaps in between."""
 
     frames: int
     held_out_runs: list[Run]
     """Runs of held-out frames, `[start, stop)`, in order."""
     gap: int
-    """Frames on either side of each held-out run that are not trained on."""
+    """Frames on either side of each held-out run that are not trained on either."""
     seen: npt.NDArray[np.int64] = field(init=False, compare=False, repr=False)
     """Indices of the frames trained on, ascending."""
     held_out: npt.NDArray[np.int64] = field(init=False, compare=False, repr=False)
@@ -61,33 +61,33 @@ def check_holdout(holdout: float) -> float:
 
 
 def split_by_shot(shots: Sequence[Run], frames: int, fps: float, holdout: float) -> Split:
-    """Hold out about `holdout` (0 to 0.5) of the frames, the same ones every time.
+    """Hold out about `holdout` (0 to 0.5) of the frames; deterministic.
 
-    `shots` are `[start, stop)` and cover all `frames`. The film is cut into as many stretches
-    of equal length as shots are to be held out, 24 at most, and each gives the shot that brings the
-    sum closest to the share, or several shots in a row where one is too little. Raises BadInput,
-    with the numbers, if that leaves nothing to train on or nothing is held out.
+    `shots` are `[start, stop)` and cover all `frames`. The film is divided into as many sections of
+    equal length as shots are to be held out, 24 at most. From each section the shot is held out
+    that brings the sum closest to the share, or several consecutive shots if one is too short.
+    Raises BadInput, with the numbers, if nothing is left to train on or nothing is held out.
     """
     check_holdout(holdout)
     if holdout == 0:
         return Split(frames, [], 0)
     wanted = max(1, round(holdout * frames))
-    stretches = max(1, min(round(holdout * len(shots)), MOST_RUNS))
+    sections = max(1, min(round(holdout * len(shots)), MOST_RUNS))
     of_several = round(holdout * len(shots)) > MOST_RUNS
     runs: list[Run] = []
     held = 0
-    for stretch in range(stretches):
-        share = (wanted - held) / (stretches - stretch)
+    for section in range(sections):
+        share = (wanted - held) / (sections - section)
         if share < 1:
             continue
-        low, high = stretch * frames / stretches, (stretch + 1) * frames / stretches
+        low, high = section * frames / sections, (section + 1) * frames / sections
         inside = [s for s in shots if low <= (s[0] + s[1]) / 2 < high and not _touches(s, runs)]
         if not inside:
             continue
         found = _joined(inside, share) if of_several else inside
         run = _closest(found, share, (low + high) / 2)
         length = run[1] - run[0]
-        # Never more than half of the film, however few shots it has.
+        # At most half of the film, however few shots it has.
         if length > _WHOLE_UP_TO * share or held + length > LARGEST_HOLDOUT * frames:
             run = _middle_of(run, round(share))
         runs.append(run)
@@ -107,7 +107,7 @@ def split_by_shot(shots: Sequence[Run], frames: int, fps: float, holdout: float)
 
 
 def _closest(shots: Sequence[Run], share: float, centre: float) -> Run:
-    """The shot whose length is closest to the share; of equal ones the most central."""
+    """Return the shot whose length is closest to the share; of equal ones the most central."""
     return min(
         shots,
         key=lambda s: (abs(s[1] - s[0] - share), abs((s[0] + s[1]) / 2 - centre), s[0]),
@@ -115,7 +115,7 @@ def _closest(shots: Sequence[Run], share: float, centre: float) -> Run:
 
 
 def _joined(shots: Sequence[Run], share: float) -> list[Run]:
-    """Of every shot in order: it with those that follow, up to the share and just beyond it."""
+    """Join each shot with those after it: up to the share, and just beyond it."""
     joined: list[Run] = []
     last = 0
     for number, (start, _) in enumerate(shots):
@@ -127,7 +127,7 @@ def _joined(shots: Sequence[Run], share: float) -> list[Run]:
 
 
 def _middle_of(run: Run, length: int) -> Run:
-    """A block of that length from the middle of a longer run."""
+    """Return a block of this length from the middle of a longer run."""
     start, stop = run
     begin = start + (stop - start - length) // 2
     return begin, begin + length

@@ -1,4 +1,4 @@
-"""A film's training frames and nothing else: what `prepare` and `fit` look at."""
+"""`TrainingFrames`: a film's training frames and nothing else, for `prepare` and `fit`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class TrainingFrames:
-    """The training frames of a film, in its order; held-out frames cannot be reached from here.
+    """The training frames of a film, in order; held-out frames cannot be reached from here.
 
     `frames[3]` is uint8 (H, W, 3), RGB, full range; `frames[10:20]`, `frames[[1, 5, 7]]` and
     `frames[mask]` are uint8 (n, H, W, 3), copies that can be written to.
     """
 
     def __init__(self, film: Film, taken: int | None = None) -> None:
-        """Of the training frames the first `taken`, if that is given."""
+        """Take the first `taken` training frames of a film, or all."""
         self.film: str = film.name
         """The name of the film."""
         self.size: FrameSize = film.size
-        """Of every frame."""
+        """The size of every frame."""
         self.fps: float = film.fps
-        """Frames a second, the mean where the rate varies."""
+        """Frames per second, the mean if the rate varies."""
         self.index: npt.NDArray[np.int64] = film.split.seen[:taken].copy()
-        """Their numbers in the film, ascending, (N,)."""
+        """Frame numbers in the film, ascending, (N,)."""
         self.seconds: npt.NDArray[np.float64] = film.frame_seconds[self.index]
-        """When each is shown, in seconds from the start of the source, (N,)."""
+        """Frame times, in seconds from the start of the source, (N,)."""
         starts = np.array([shot.start for shot in film.shots])
         self._shot = np.searchsorted(starts, self.index, side="right")
         self._read = functools.partial(_pixels, film.store.array, self.index)
@@ -49,7 +49,7 @@ class TrainingFrames:
 
     @property
     def runs(self) -> list[range]:
-        """Positions of frames that follow one another in one shot of the film, a run each."""
+        """Runs of positions whose frames follow one another in one shot of the film."""
         if not len(self):
             return []
         new = (np.diff(self.index) != 1) | (np.diff(self._shot) != 0)
@@ -63,9 +63,9 @@ class TrainingFrames:
         start: int = 0,
         stop: int | None = None,
     ) -> Iterator[Tensor]:
-        """Frames `[start, stop)` in order, `count` at a time: float (n, 3, H, W) in [0, 1].
+        """Yield frames `[start, stop)` in batches of `count`: float (n, 3, H, W) in [0, 1].
 
-        On the device, channels last; all frames where nothing else is said.
+        They are on the device, channels last; all frames by default.
         """
         last = len(self) if stop is None else min(stop, len(self))
         for at in range(start, last, count):
@@ -73,7 +73,7 @@ class TrainingFrames:
 
 
 def as_floats(pixels: Tensor) -> Tensor:
-    """uint8 (N, H, W, 3) to float (N, 3, H, W) in [0, 1].
+    """Convert uint8 (N, H, W, 3) to float (N, 3, H, W) in [0, 1].
 
     Stored channels last, the permuted view is channels last too, without moving a byte.
     """

@@ -28,38 +28,50 @@ from zoo.base.errors import BadInput
 from zoo.films.files import check_regular_file
 from zoo.films.frame_store import Bars
 
-# What FFmpeg can open but is no film: lists that name other files or addresses, text drawn as
-# pictures, and single pictures.
-_NO_FILMS = {"hls", "dash", "concat", "concatf", "tty", "imf", "sdp", "rtsp", "lavfi", "ass", "srt"}
-# What opens other files, addresses or devices by its very nature is not even tried.
-_REACHES_OUT = {
+# What FFmpeg opens but is not a film: lists that name other files or URLs, and text drawn as
+# pictures.
+_NOT_FILMS = {
+    "hls",
+    "dash",
+    "concat",
+    "concatf",
+    "tty",
+    "imf",
+    "sdp",
+    "rtsp",
+    "lavfi",
+    "ass",
+    "srt",
+}
+# Formats that open other files, URLs or devices are not even tried.
+_OPENS_OTHER_FILES = {
     *("hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "rtp", "sap", "lavfi", "image2"),
     *("webm_dash_manifest", "alsa", "oss", "fbdev", "kmsgrab", "x11grab", "video4linux2,v4l2"),
 }
-# Of a format whose times may leap, as FFmpeg says of it (libavformat/avformat.h).
+# FFmpeg's flag of a format whose times may jump (libavformat/avformat.h).
 _AVFMT_TS_DISCONT = 0x0200
-# What can be cut at any byte: with times of its own, and bare.
+# Formats that can be cut at any byte: with timestamps, and raw streams.
 _CUT_WITH_CLOCK = {"mpegts", "mpeg"}
 _CUT_WITHOUT_CLOCK = {"h264", "hevc", "mpegvideo", "m4v"}
-# A part that begins so near to where the one before ended goes on from it.
+# A part that begins within this many seconds of the end of the one before continues it.
 _CUT_SECONDS = 1.0
-# Of several video streams, one with fewer frames than one for so many of another is no film.
+# Of several video streams, one with this many times fewer frames than another is not a film.
 _POSTER_SHARE = 20
-# Packets that are counted to judge a stream by.
+# Packets that are counted to estimate a stream's length.
 _COUNTED = 250
 MOST_PIXELS = 8192 * 4608
-"""Of a coded frame: more than 8K has. A few bytes may claim frames of gigabytes."""
+"""Of a coded frame: more than 8K has. A few bytes can claim frames of gigabytes."""
 
 
 @dataclass
 class VideoFile:
-    """An open file and its film: the container, the stream, and its place on the clock."""
+    """An open video file: its container and its video stream."""
 
     path: Path
     container: InputContainer
     stream: VideoStream
     image_rate: Fraction | None = None
-    """Frames a second of a film that is a sequence of pictures; 25 if none is given."""
+    """Frame rate of a film that is a sequence of images; 25 if None."""
     cropping: Bars = field(default_factory=Bars)
     """What the container's header cuts off."""
 
@@ -73,9 +85,9 @@ class VideoFile:
     ) -> VideoFile:
         """Open a regular file that holds a film.
 
-        `hwaccel` is a device type such as `cuda`; `threads` for the decoder, 0 as many as fit.
-        Files that it is `followed_by` are read on from it as one stream of bytes. Raises BadInput
-        in one line if the path is no readable regular file or holds no film.
+        `hwaccel` is a device type such as `cuda`; `threads` is for the decoder, 0 for as many as
+        fit. The files of `followed_by` are appended to it as one stream of bytes. Raises BadInput
+        in one line if the path is not a readable regular file or holds no video.
         """
         check_regular_file(path)
         accelerator = _accelerator(hwaccel)
@@ -110,7 +122,7 @@ class VideoFile:
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second as the file states it; 25 where it states nothing usable."""
+        """The frame rate that the file states; 25 if it states nothing usable."""
         if self.is_image and self.image_rate:
             return self.image_rate
         for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
@@ -120,18 +132,18 @@ class VideoFile:
 
     @property
     def is_image(self) -> bool:
-        """Whether the file is a single picture, such as a PNG, and states no time at all."""
+        """Whether the file is a single image, such as a PNG, without any time."""
         return self.container.format.name.endswith("_pipe")
 
     @property
     def clock_start(self) -> float:
-        """The file's own time, in seconds, that players show as zero."""
+        """The timestamp, in seconds, that players show as zero."""
         start = self.container.start_time
         return start / av.time_base if start is not None and abs(start) < 1 << 60 else 0.0
 
     @property
     def duration(self) -> float | None:
-        """Seconds of film, as the file states them; None where it states nothing usable."""
+        """The duration in seconds that the file states; None if it states nothing usable."""
         stream = self.stream
         if stream.duration and stream.duration > 0 and stream.time_base:
             return float(stream.duration * stream.time_base)
@@ -143,21 +155,21 @@ class VideoFile:
 
     @property
     def video_duration(self) -> float | None:
-        """As `duration`, but None where it may be that of sound or subtitles."""
+        """Like `duration`, but None if it may be that of sound or subtitles."""
         alone = len(self.container.streams) == 1
         stated = self.duration
         return stated if alone or stated != self.container_seconds else None
 
     @property
     def frames(self) -> int | None:
-        """Frames as the file states them; None where it states none."""
+        """The number of frames that the file states; None if it states none."""
         stated = self.stream.frames or self.stream.metadata.get("NUMBER_OF_FRAMES", "")
         return int(stated) or None if str(stated).isdecimal() else None
 
     def frames_by_size(self) -> int | None:
-        """About how many frames there are, by how many lie in the file's first part.
+        """Estimate the number of frames from those in the file's first part.
 
-        None where that cannot be told. Opens the file once more.
+        None if that is impossible. Opens the file once more.
         """
         size, counted, begins, last = self.path.stat().st_size, 0, None, 0
         with _open_container(self.path) as container:
@@ -176,10 +188,10 @@ class VideoFile:
         return round(size * (counted - 1) / (last - begins)) if begins and last > begins else None
 
     def is_continued_by(self, path: Path) -> bool:
-        """Whether another file goes on where this one was cut, in the middle of one stream.
+        """Whether another file continues this one, which was cut in the middle of a stream.
 
-        So cameras, receivers and DVDs write long recordings. Their clock goes on; a stream without
-        a clock goes on if the other file does not begin with a key frame.
+        Cameras, receivers and DVDs write long recordings in that way. Their clock continues; a
+        stream without a clock continues if the other file does not begin with a key frame.
         """
         formats = set(self.container.format.name.split(","))
         if not formats & (_CUT_WITH_CLOCK | _CUT_WITHOUT_CLOCK):
@@ -207,29 +219,29 @@ class VideoFile:
             return abs(float((goes_on - begins - length) * ours.time_base)) < _CUT_SECONDS
 
     @property
-    def clock_leaps(self) -> bool:
-        """Whether the clock of this kind of file may leap in its middle, as FFmpeg says of it."""
+    def clock_may_jump(self) -> bool:
+        """Whether the clock of this kind of file may jump, according to FFmpeg."""
         return bool(self.container.format.flags & _AVFMT_TS_DISCONT)
 
     @property
     def container_seconds(self) -> float | None:
-        """Seconds of all its streams together; None where the file states nothing usable."""
+        """The duration of the whole container; None if it states nothing usable."""
         length = self.container.duration
         return length / av.time_base if length and length > 0 else None
 
     @property
     def audio_seconds(self) -> float:
-        """Seconds until the file is over as it is heard: 0 without sound."""
+        """When the file ends if it has sound, in seconds; 0 without sound."""
         return (self.container_seconds or 0.0) if self.container.streams.audio else 0.0
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """The width of a pixel over its height; 1 where the file states nothing usable."""
+        """The width of a pixel over its height; 1 if the file states nothing usable."""
         return usable_aspect(self.stream.sample_aspect_ratio)
 
 
 def usable_aspect(stated: Fraction | None) -> Fraction:
-    """A stated pixel aspect, or 1 where it is missing or makes no sense."""
+    """Return a stated pixel aspect, or 1 if it is missing or makes no sense."""
     return Fraction(stated) if stated and Fraction(1, 20) <= stated <= 20 else Fraction(1)
 
 
@@ -243,7 +255,7 @@ def _accelerator(hwaccel: str | None) -> HWAccel | None:
 
 
 class _ConcatenatedFiles(io.RawIOBase):
-    """Several files, read as one."""
+    """Several files that are read as one."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -270,7 +282,7 @@ class _ConcatenatedFiles(io.RawIOBase):
         if number == len(self._paths) or size == 0:
             return b""
         if self._open is None or self._open[0] != number:
-            self.let_go()
+            self._close_current()
             self._open = number, self._paths[number].open("rb")
         file = self._open[1]
         file.seek(self._at - (self._ends[number - 1] if number else 0))
@@ -278,14 +290,14 @@ class _ConcatenatedFiles(io.RawIOBase):
         self._at += len(found)
         return found
 
-    def let_go(self) -> None:
+    def _close_current(self) -> None:
         """Close the file that is open."""
         if self._open is not None:
             self._open[1].close()
             self._open = None
 
     def close(self) -> None:
-        self.let_go()
+        self._close_current()
         super().close()
 
 
@@ -293,18 +305,18 @@ def _open_container(
     path: Path, accelerator: HWAccel | None = None, followed_by: Sequence[Path] = ()
 ) -> InputContainer:
     return av.open(
-        # An absolute path: a name such as `concat:x` is a file's name here, no protocol.
+        # An absolute path: a name such as `concat:x` is a file's name here, not a protocol.
         _ConcatenatedFiles([path, *followed_by]) if followed_by else f"file:{path.absolute()}",
         mode="r",
         hwaccel=accelerator,
         metadata_errors="replace",
-        options={"protocol_whitelist": "file", "format_whitelist": _formats()},
+        options={"protocol_whitelist": "file", "format_whitelist": _allowed_formats()},
     )
 
 
 def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
     names = set(container.format.name.split(","))
-    if names & _NO_FILMS:
+    if names & _NOT_FILMS:
         raise BadInput(f"{path.name} is no video but a file of the kind {container.format.name}")
     pictures = [s for s in container.streams.video if _is_picture(s)]
     films = [s for s in container.streams.video if not _is_picture(s)]
@@ -319,7 +331,7 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
         )
         raise BadInput(f"{path.name} has no film; it holds: {kinds}{joins}")
     films = [s for s in films if s.codec_context is not None] or films
-    # As players do: the stream that says it is the default, of several the largest picture.
+    # As players do: the default stream; of several the one with the largest frames.
     stream = max(
         films if len(films) == 1 else _without_posters(path, films),
         key=lambda s: (bool(s.disposition & Disposition.default), _pixels(s), -s.index),
@@ -333,24 +345,24 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
             f"the frames of {path.name} are {stream.codec_context.width}x"
             f"{stream.codec_context.height}; {MOST_PIXELS:,} pixels are the most that are read"
         )
-    # For frames that turn out to be larger than the file's header says.
+    # For frames that are larger than the file's header says.
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
 
 
 def _without_posters(path: Path, films: list[VideoStream]) -> list[VideoStream]:
-    """The streams without those that have next to no frames beside the others, such as posters."""
+    """Return the streams without those that have hardly any frames, such as posters."""
     counts = {s.index: s.frames for s in films}
     if not all(counts.values()):
         counts = _count_packets(path, films)
     most = max(counts.values())
-    # One frame is no film where another stream has two.
+    # A stream with one frame is not the film if another one has two.
     least = max(most / _POSTER_SHARE, min(most, 2))
     return [s for s in films if counts[s.index] >= least]
 
 
 def _count_packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
-    """Packets of each stream, counted from the beginning until one has enough to judge by."""
+    """Count the packets of each stream from the beginning until one has enough."""
     counts = {s.index: 0 for s in films}
     with _open_container(path) as container:
         try:
@@ -359,7 +371,7 @@ def _count_packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
                 if counts[packet.stream_index] >= _COUNTED:
                     break
         except av.error.FFmpegError:
-            # What was counted before a damaged place is enough to judge by.
+            # What was counted before a damaged place is enough.
             return counts
     return counts
 
@@ -389,9 +401,9 @@ def _header_cropping(container: InputContainer, stream: VideoStream) -> Bars:
 
 
 @functools.cache
-def _formats() -> str:
-    """The kinds of file that FFmpeg may try, as it wants them listed."""
-    return ",".join(sorted(av.formats_available - _REACHES_OUT))
+def _allowed_formats() -> str:
+    """The file formats that FFmpeg may try, in the form of its option."""
+    return ",".join(sorted(av.formats_available - _OPENS_OTHER_FILES))
 
 
 def _is_picture(stream: VideoStream) -> bool:

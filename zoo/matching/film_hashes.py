@@ -1,4 +1,4 @@
-"""Hashes of whole films: of ingested ones, kept beside their frames, and of video files."""
+"""Hashes of is_whole films: of ingested ones, kept beside their frames, and of video files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HASHES_FILE = "pdq.npz"
 
 @dataclass(frozen=True)
 class HashedFilm:
-    """The hashes of a film's frames, and when they are shown."""
+    """The hashes of a film's frames, and their times."""
 
     name: str
     hashes: Hashes
@@ -56,9 +56,9 @@ class HashedFilm:
 
 
 def hash_film(film: Film, device: torch.device) -> HashedFilm:
-    """Hash every frame of an ingested film, or read what was hashed before.
+    """Hash every frame of an ingested film, or read its stored hashes.
 
-    Hashes that are damaged are made again; where they cannot be kept, a line says so.
+    Damaged hashes are computed again; if they cannot be stored, a line says so.
     """
     hashes = _read(film)
     if hashes is None:
@@ -67,7 +67,7 @@ def hash_film(film: Film, device: torch.device) -> HashedFilm:
             frames = torch.from_numpy(np.array(film.store.array[start : start + BATCH]))
             buffer.add(pdq(frames.to(device).permute(0, 3, 1, 2)))
         hashes = buffer.hashes(device)
-        # A film that was made in memory has no folder.
+        # A film in memory has no folder.
         if (film.store.folder / MANIFEST).exists():
             _write(film, hashes)
     return HashedFilm(
@@ -81,10 +81,10 @@ def hash_film(film: Film, device: torch.device) -> HashedFilm:
 def scene_times(
     shots: Iterable[tuple[int, int]], times: npt.NDArray[np.float64]
 ) -> tuple[tuple[float, float], ...]:
-    """Shots in frames as shots in seconds; the last frame is shown as long as is usual."""
-    usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    """Convert shots from frames to seconds; the last frame lasts as long as the median."""
+    median = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     begins = [float(times[start]) for start, _ in shots]
-    return tuple(itertools.pairwise([*begins, float(times[-1]) + usual]))
+    return tuple(itertools.pairwise([*begins, float(times[-1]) + median]))
 
 
 def _write(film: Film, hashes: Hashes) -> None:
@@ -98,14 +98,14 @@ def _write(film: Film, hashes: Hashes) -> None:
 
 
 def _read(film: Film) -> Hashes | None:
-    """The hashes that were kept; None where there are none, or they are damaged."""
+    """Read the stored hashes; None if there are none, or if they are damaged."""
     try:
-        held = read_arrays(film.store.folder / HASHES_FILE, ("bits", "quality"))
-        bits, quality = held["bits"], held["quality"]
+        stored = read_arrays(film.store.folder / HASHES_FILE, ("bits", "quality"))
+        bits, quality = stored["bits"], stored["quality"]
     except (BadInput, KeyError, OSError):
         return None
-    whole = bits.shape == (len(film), 32) and quality.shape == (len(film),)
-    if not whole or bits.dtype != np.uint8 or quality.dtype != np.uint8:
+    is_whole = bits.shape == (len(film), 32) and quality.shape == (len(film),)
+    if not is_whole or bits.dtype != np.uint8 or quality.dtype != np.uint8:
         return None
     return Hashes.unpacked(bits, quality)
 
@@ -113,10 +113,10 @@ def _read(film: Film) -> Hashes | None:
 def hash_files(
     entry: FilmEntry, device: torch.device, progress: Progress | None = None
 ) -> HashedFilm:
-    """Decode a film and hash every frame, whole but for its bars.
+    """Decode a film and hash every frame, without its black bars.
 
     `from`, `to` and `crop` are the entry's. Memory holds a batch of frames, whatever the film's
-    length. Raises BadInput where a file cannot be read or holds less than two frames.
+    length. Raises BadInput if a file cannot be read or has fewer than two frames.
     """
     placeholder = FrameSize(256, 144)
     settings = IngestSettings(placeholder, "crop", entry.crop, entry.start, entry.stop, None)
@@ -143,7 +143,7 @@ def hash_files(
 
 
 def _size_between_bars(probe: FileProbe) -> FrameSize:
-    """A size of about `_PIXELS` in the shape of what lies between the bars."""
+    """Return a size of about `_PIXELS` in the shape of the picture between the bars."""
     part, bars = probe.part, probe.part.bars
     width = (part.width - bars.left - bars.right) * probe.pixel_aspect
     height = part.height - bars.top - bars.bottom

@@ -19,13 +19,13 @@ from torch import Tensor
 
 BITS = 256
 MATCHES_WITHIN = 31
-"""Hashes that differ in at most so many of 256 bits match: the published threshold."""
+"""Hashes that differ in at most this many of 256 bits match: the published threshold."""
 LEAST_QUALITY = 50
-"""Hashes of a lower quality are not compared with any: the published threshold."""
+"""Hashes of lower quality are not compared: the published threshold."""
 FARTHEST = float(BITS + 1)
-"""Beyond any distance."""
+"""Larger than any distance."""
 ROWS, COLUMNS = 1024, 4096
-"""Distances that are held at once: 16 MB in floats."""
+"""Size of a block of distances: 16 MB in floats."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +45,29 @@ class Hashes:
 
     @property
     def comparable(self) -> Tensor:
-        """Which frames show enough to be compared at all: bool (N,)."""
+        """Which frames have enough quality to be compared: bool (N,)."""
         return self.quality >= LEAST_QUALITY
 
     def to(self, device: torch.device) -> Hashes:
-        """The same hashes on another device."""
+        """Return the same hashes on another device."""
         return Hashes(self.bits.to(device), self.quality.to(device))
 
     def packed(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Bits as uint8 (N, 32) and quality as uint8 (N,), to be kept on disk."""
+        """Return the bits as uint8 (N, 32) and the quality as uint8 (N,), to be stored."""
         return np.packbits(self.bits.cpu().numpy(), axis=1), self.quality.cpu().numpy()
 
     @classmethod
     def unpacked(cls, bits: npt.NDArray[np.uint8], quality: npt.NDArray[np.uint8]) -> Hashes:
-        """The inverse of `packed`."""
+        """Make hashes from what `packed` returned."""
         unpacked = np.unpackbits(bits, axis=1).astype(bool)
         return cls(torch.from_numpy(unpacked), torch.from_numpy(quality.copy()))
 
 
 class HashBuffer:
-    """Gathers the hashes of batches as they come, 33 bytes a frame in ordinary memory.
+    """Collects the hashes of batches, in 33 bytes of main memory per frame.
 
-    A list of small tensors that outlive the large ones they came from leaves the heap full of
-    holes: a process that hashed 14,000 frames of 256x144 had 0.7 to 2.2 GB by chance, not 0.7.
+    A list of small tensors that outlive the large ones fragments the heap: a process that hashed
+    14,000 frames of 256x144 took 0.7 to 2.2 GB by chance, not 0.7.
     """
 
     def __init__(self) -> None:
@@ -81,14 +81,14 @@ class HashBuffer:
         self._quality += quality.tobytes()
 
     def hashes(self, device: torch.device) -> Hashes:
-        """All hashes so far, on a device."""
+        """Return all hashes so far, on a device."""
         bits = np.frombuffer(self._bits, np.uint8).reshape(-1, BITS // 8)
         return Hashes.unpacked(bits, np.frombuffer(self._quality, np.uint8)).to(device)
 
 
 @dataclass(frozen=True)
 class DistanceBlock:
-    """Distances (n, m) of some of the rows from some of the columns, as floats."""
+    """Distances (n, m) between some rows and some columns, as floats."""
 
     rows: slice
     columns: slice
@@ -101,7 +101,7 @@ class DistanceBlock:
 
 
 def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[DistanceBlock]:
-    """Hamming distances between all bits (N, 256) and all bits (M, 256), block by block.
+    """Yield the Hamming distances between bits (N, 256) and bits (M, 256), block by block.
 
     A product of vectors of +1 and -1 counts equal bits less unequal ones, exactly, also in half
     precision. At most `ROWS` x `COLUMNS` distances exist at once.
@@ -115,9 +115,9 @@ def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[DistanceBlock]
 
 
 def nearest_distances(rows: Tensor, columns: Tensor) -> Tensor:
-    """Distance of each row's bits (N, 256) from the nearest column's (M, 256): floats (N,).
+    """Return the distance of each row (N, 256) to the nearest column (M, 256): floats (N,).
 
-    `FARTHEST` where there are no columns.
+    `FARTHEST` if there are no columns.
     """
     nearest = torch.full((len(rows),), FARTHEST, device=rows.device)
     for block in pairwise_distances(rows, columns):
@@ -127,7 +127,7 @@ def nearest_distances(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def distances(one: Tensor, other: Tensor) -> Tensor:
-    """Hamming distances of bits (N, 256) from bits (N, 256), each from its own: (N,)."""
+    """Return the Hamming distances between bits (N, 256) and bits (N, 256), row by row: (N,)."""
     return (one != other).sum(dim=1)
 
 
@@ -153,8 +153,8 @@ _RED, _GREEN, _BLUE = 299, 587, 114
 def pdq(frames: Tensor) -> Hashes:
     """Hash frames (B, 3, H, W), uint8 or float in [0, 1], which is taken to 8 bits first.
 
-    RGB, full range; sides of at least 5 pixels. The small picture is made by two products of
-    matrices, so the cost is that of reading the frames.
+    RGB, full range; sides of at least 5 pixels. The small picture is computed by two matrix
+    products, so the cost is that of reading the frames.
     """
     levels = frames if frames.dtype == torch.uint8 else (frames.float() * 255).round()
     red, green, blue = (levels[:, channel].float() for channel in range(3))
@@ -165,24 +165,24 @@ def pdq(frames: Tensor) -> Hashes:
 
 
 def _coefficients(small: Tensor) -> Tensor:
-    """The lowest frequencies (B, 16, 16) of pictures (B, 64, 64), vertical ones first."""
+    """Return the lowest frequencies (B, 16, 16) of pictures (B, 64, 64), vertical ones first."""
     transform = _cosines(small.device)
     return transform @ small @ transform.T
 
 
 def _bits(values: Tensor) -> Tensor:
-    """Which of 256 coefficients lie above their lower median: bool (B, 256).
+    """Return which of 256 coefficients lie above their lower median: bool (B, 256).
 
-    In the order in which the published text form writes them, the highest frequency first.
+    In the order of the published text form, the highest frequency first.
     """
     flat = values.flatten(1)
     return (flat > flat.median(dim=1, keepdim=True).values).flip(1)
 
 
 def _quality(small: Tensor) -> Tensor:
-    """How much there is to see, from 0 to 100: uint8 (B,).
+    """Return the PDQ quality, a measure of detail, from 0 to 100: uint8 (B,).
 
-    Steps between neighbours in percent of full range, each cut to a whole number, in sum.
+    It is the sum of the steps between neighbours, each in whole percent of full range.
     """
     down = (small[:, :-1] - small[:, 1:]) * 100 / 255
     across = (small[:, :, :-1] - small[:, :, 1:]) * 100 / 255
@@ -192,12 +192,12 @@ def _quality(small: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=32)
 def _shrinking(length: int, device: torch.device) -> Tensor:
-    """What filters and decimates a line of `length` pixels: float32 (64, length)."""
+    """The matrix that filters and decimates a line of `length` pixels: float32 (64, length)."""
     window = math.ceil(length / (2 * _SIDE))
     ahead = (window + 2) // 2
     place = torch.arange(length)
     offset = place[None, :] - place[:, None]
-    # Shorter at either end, where the mean is over the pixels that are there.
+    # Shorter at either end, where the mean is over the existing pixels.
     box = ((offset < ahead) & (offset >= ahead - window)).double()
     box /= box.sum(dim=1, keepdim=True)
     kept = ((torch.arange(_SIDE) + 0.5) * length / _SIDE).long()

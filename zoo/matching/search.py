@@ -1,7 +1,7 @@
-"""Finding one film in another: which scenes, and where.
+"""Find one film in another: which scenes of it, and where.
 
-Frames are compared as vPDQ compares them (facebook/ThreatExchange, `vpdq`), whatever their order;
-where a scene lies is then read from the times of its matches.
+Frames are compared as vPDQ compares them (facebook/ThreatExchange, `vpdq`), regardless of order;
+the position of a scene follows from the times of its matches.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from zoo.matching.pdq import MATCHES_WITHIN, nearest_distances, pairwise_distanc
 from zoo.matching.takedown import FILM_MATCHES_FROM
 
 Seconds = npt.NDArray[np.float64]
-_Places = npt.NDArray[np.int64]
+_Indices = npt.NDArray[np.int64]
 Verdict = Literal["whole", "excerpt", "scenes", "none", "too little"]
 
 FEWEST = 10
-"""Frames of either side that a verdict needs."""
+"""Frames that a verdict needs of either film."""
 SCENE_FOUND_FROM = 0.5
-"""Share of a scene's frames that has to match in one place. Less than for a film, since
-frames that a copy of another frame rate leaves out have no match where much moves."""
+"""Share of a scene's frames that have to match in one place. Less than for a film: frames that a
+copy at another frame rate leaves out have no match where there is much motion."""
 STRAY_SECONDS, STRAY_SHARE = 0.5, 0.05
-"""How far a match may lie from where its scene's others say: in seconds, and as a share of the
-scene's length, for copies that run a little faster."""
+"""How far a match may be from the position of its scene: in seconds, and as a share of the scene's
+length, for copies that run a little faster."""
 _BIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class SceneMatch:
-    """One scene of the original and what there is of it in the suspect; times in seconds."""
+    """One scene of the original and its matches in the suspect; times in seconds."""
 
     start: float
     stop: float
     asked: int
     """Its frames of quality 50 or more, or every n-th of them."""
     matched: float | None
-    """The share of these that match some frame of the suspect; None of nothing."""
+    """The share of these that match some frame of the suspect; None without frames."""
     in_place: float | None
-    """The share that match a frame within one stretch of the suspect, the best."""
+    """The largest share that match frames within one section of the suspect."""
     suspect_start: float | None
-    """Where that stretch begins, its first match; None without matches."""
+    """The first match of that section; None without matches."""
     suspect_stop: float | None
     """Its last match."""
 
     @property
     def found(self) -> bool:
-        """Whether the scene is there: half of its frames, in one place."""
+        """Whether the scene was found: half of its frames match in one place."""
         return self.in_place is not None and self.in_place >= SCENE_FOUND_FROM
 
 
 @dataclass(frozen=True)
 class FilmMatch:
-    """What a suspect has of an original; shares are from 0 to 1, None of nothing."""
+    """How much of an original a suspect contains; shares are from 0 to 1, None without frames."""
 
     verdict: Verdict
     asked: int
@@ -73,20 +73,20 @@ class FilmMatch:
 
     @property
     def matches(self) -> bool:
-        """Whether the films match as wholes, as vPDQ has it."""
+        """Whether the films match as a whole, by vPDQ's rule."""
         return self.verdict in ("whole", "excerpt")
 
 
 @torch.inference_mode()
 def search(original: HashedFilm, suspect: HashedFilm, every: int = 1) -> FilmMatch:
-    """Look for every scene of the original in the suspect. Both on one device.
+    """Search the suspect for every scene of the original; both are on one device.
 
-    Of either film every `every`-th comparable frame is asked for, among all frames of the other:
-    were both thinned, the frames of a copy would fall between those of its original.
+    Every `every`-th comparable frame of each film is looked up among all frames of the other: if
+    both were thinned out, frames of a copy could fall between those of its original.
 
-    The verdict is `whole` where 80 % of the original's frames match, or else `excerpt` where 80 %
-    of the suspect's do, or else `scenes` where some scene is found, or else `none`; `too little`
-    where of either side fewer than ten frames are asked for.
+    The verdict is `whole` if 80 % of the original's frames match, else `excerpt` if 80 % of the
+    suspect's do, else `scenes` if some scene is found, else `none`; `too little` if fewer than ten
+    frames of either film are looked up.
     """
     there = _SearchedFilm.of(suspect)
     usable = original.hashes.comparable
@@ -96,8 +96,8 @@ def search(original: HashedFilm, suspect: HashedFilm, every: int = 1) -> FilmMat
         asked = np.flatnonzero(shown)[::every]
         chosen = torch.from_numpy(asked).to(there.bits.device)
         one = _Scene(original.hashes.bits[chosen], original.times[asked])
-        hits.append(one.look_in(there))
-        place = one.place_in(there)
+        hits.append(one.match_frames(there))
+        place = one.match_times(there)
         found = np.isfinite(place)
         scenes.append(
             SceneMatch(
@@ -145,7 +145,7 @@ def _verdict(
 
 @dataclass(frozen=True)
 class _SearchedFilm:
-    """The comparable frames of the film that is searched."""
+    """The comparable frames of the film that is searched in."""
 
     bits: Tensor
     times: Seconds
@@ -155,12 +155,12 @@ class _SearchedFilm:
         known = film.hashes.comparable
         return cls(film.hashes.bits[known], film.times[known.cpu().numpy()])
 
-    def hits(self, needles: Tensor, start: int, stop: int) -> Iterator[tuple[_Places, _Places]]:
-        """Pairs that match, of a needle and a frame in `[start, stop)`, a block at a time.
+    def hits(self, queries: Tensor, start: int, stop: int) -> Iterator[tuple[_Indices, _Indices]]:
+        """Yield matching pairs of a query and a frame in `[start, stop)`, block by block.
 
-        A scene that stands still for long, where all pairs match, so takes no more memory.
+        In blocks, memory is bounded also for a long still scene, where all pairs match.
         """
-        for block in pairwise_distances(needles, self.bits[start:stop]):
+        for block in pairwise_distances(queries, self.bits[start:stop]):
             rows, columns = torch.nonzero(block.close, as_tuple=True)
             yield (
                 rows.cpu().numpy() + block.rows.start,
@@ -169,7 +169,7 @@ class _SearchedFilm:
 
 
 class _Scene:
-    """The comparable frames of one scene, and the votes of their matches for a place."""
+    """The comparable frames of one scene, and the votes of their matches for a position."""
 
     def __init__(self, bits: Tensor, times: Seconds) -> None:
         self.bits = bits
@@ -177,11 +177,11 @@ class _Scene:
         length = float(times[-1] - times[0]) if len(times) else 0.0
         self.stray = STRAY_SECONDS + STRAY_SHARE * length
         self.votes = np.zeros(0, dtype=np.int64)
-        """By the seconds from a frame to its match, in bins from `lowest`."""
+        """By the offset from a frame to its match in seconds, in bins from `lowest`."""
         self.lowest = 0.0
 
-    def look_in(self, there: _SearchedFilm) -> npt.NDArray[np.bool_]:
-        """Which frames match any frame there, (N,)."""
+    def match_frames(self, there: _SearchedFilm) -> npt.NDArray[np.bool_]:
+        """Return which frames match any frame of the searched film, (N,)."""
         hit = np.zeros(len(self.times), dtype=bool)
         if not len(self.times) or not len(there.times):
             return hit
@@ -193,13 +193,13 @@ class _Scene:
             hit[rows] = True
             ahead = there.times[columns] - self.times[rows] - self.lowest
             cast = (ahead / _BIN_SECONDS).astype(np.int64).clip(0, bins - 1)
-            # A frame has one vote for a place, however many frames look alike there.
+            # A frame has one vote per position, however many similar frames are there.
             chosen, count = np.unique(np.unique(rows * bins + cast) % bins, return_counts=True)
             self.votes[chosen] += count
         return hit
 
-    def place_in(self, there: _SearchedFilm) -> Seconds:
-        """When each frame's match is shown in the stretch that most agree on, (N,); NaN of none."""
+    def match_times(self, there: _SearchedFilm) -> Seconds:
+        """Return the times of matches in the section with most votes, (N,); NaN without one."""
         place = np.full(len(self.times), np.nan)
         if not self.votes.any():
             return place
@@ -212,23 +212,23 @@ class _Scene:
             gaps = np.abs(ahead - preferred)
             inside = np.abs(ahead - middle) <= self.stray
             near = np.flatnonzero(inside & (gaps < nearest[rows]))
-            # The farthest first: of several for one frame the last one written stays.
+            # The farthest first: of several matches of a frame the last one written remains.
             order = near[np.argsort(-gaps[near], kind="stable")]
             nearest[rows[order]] = gaps[order]
             place[rows[order]] = there.times[columns[order]]
         return place
 
     def _offsets(self) -> tuple[float, float]:
-        """Seconds from the scene's frames to their places: the middle, and what most say exactly.
+        """Return two offsets, in seconds: the middle of the best section, and the best single bin.
 
-        The middle is of the stretch, `stray` to either side, that has the most votes.
+        The best section is the one, `stray` to either side, with the most votes.
         """
         width = max(1, round(2 * self.stray / _BIN_SECONDS))
         padded = np.concatenate([[0] * width, self.votes, [0] * width])
         sums = np.cumsum(padded)
         windows = sums[width:] - sums[:-width]
         best = np.flatnonzero(windows == windows.max())
-        # A narrow peak is in as many windows as one is wide: it is in the middle of them.
+        # A narrow peak lies in as many windows as a window is wide: take the middle one.
         first_run = best[: int(np.argmax(np.diff(best, append=best[-1] + 2) > 1)) + 1]
         window = (int(first_run[0]) + int(first_run[-1])) // 2 + 1
         mode = int(np.argmax(padded[window : window + width])) + window
