@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.trials import Trial, parser, trained
 from zoo.api.autoencoder import Autoencoder
+from zoo.evaluation.inference import as_shown, encode_film, film_batch
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.watch import as_shown, encode_film, film_batch
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 

@@ -22,9 +22,9 @@ from zoo.base.errors import ZooError
 from zoo.base.presets import preset_named
 from zoo.base.records import Part, Record
 from zoo.base.workspace import Workspace
-from zoo.compare.known import known_record
+from zoo.compare.comparison import known_record
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.watch import Judges
+from zoo.evaluation.metrics import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film

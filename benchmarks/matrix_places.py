@@ -17,12 +17,12 @@ from benchmarks.trials import publish, table
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.cli.executor_choice import choose_executor
+from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate
-from zoo.compare.places.place import Ended, Place, Tell, Told
-from zoo.compare.places.processes import Processes
-from zoo.compare.plan import Cell
-from zoo.evaluation.watch import Judges
+from zoo.compare.executors import Ended, Place, Tell, Told
+from zoo.compare.executors.processes import Processes
+from zoo.evaluation.metrics import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
@@ -42,7 +42,7 @@ class Warm:
 
     def __call__(self, tell: Tell) -> Any:
         """Import, and wait."""
-        import zoo.compare.work  # noqa: F401 - what it is called for
+        import zoo.compare.tasks  # noqa: F401 - what it is called for
 
         registry()
         time.sleep(2)

@@ -11,7 +11,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zoo import Metric, TemporalMetric, Unavailable
-from zoo.evaluation.watch import BATCH, Judges, score_drawn
+from zoo.api.sampling import BATCH
+from zoo.evaluation.metrics import Judges, score_drawn
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 

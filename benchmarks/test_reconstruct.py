@@ -24,8 +24,8 @@ from av.video.stream import VideoStream
 from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
+from zoo.evaluation.inference import batches, encode_film
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.watch import batches, encode_film
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import build

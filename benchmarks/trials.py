@@ -22,18 +22,11 @@ from zoo.base import environment
 from zoo.base.numbers import counted
 from zoo.base.records import Part
 from zoo.base.workspace import Workspace
-from zoo.evaluation.coding import coding_config, ensure_coded, evaluate_coding
-from zoo.evaluation.decoder_weight import decoder_bytes
+from zoo.evaluation.codec_runs import coding_config, ensure_coded, evaluate_coding
+from zoo.evaluation.inference import as_shown, batches, draw_frames, encode_film, samples_of
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.watch import (
-    Judges,
-    as_shown,
-    batches,
-    draw_frames,
-    encode_film,
-    samples_of,
-    score_drawn,
-)
+from zoo.evaluation.metrics import Judges, score_drawn
+from zoo.evaluation.model_summary import decoder_bytes
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film

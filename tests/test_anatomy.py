@@ -11,7 +11,7 @@ from torch import nn
 import zoo as the_zoo
 from zoo.api.latent_spec import LatentSpec
 from zoo.base.frame_size import FrameSize
-from zoo.evaluation.anatomy import anatomy
+from zoo.evaluation.model_summary import anatomy
 
 SIZE = FrameSize(64, 36)
 

@@ -12,7 +12,7 @@ from zoo_plugins.architectures.blocks.warped_components import WarpedComponents,
 import zoo
 from zoo import Batch, FrameSize, Step
 from zoo.conformance.fixtures import scene, scene_as_film
-from zoo.evaluation.watch import film_batch
+from zoo.evaluation.inference import film_batch
 from zoo.films.film import film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model

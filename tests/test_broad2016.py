@@ -18,7 +18,7 @@ from zoo_plugins.architectures.broad2016 import (
 from zoo.api.autoencoder import Autoencoder, PlayerParameters, Step
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import LATENT, Subject, extremes, scene, take_step
-from zoo.evaluation.decoder_weight import decoder_bytes
+from zoo.evaluation.model_summary import decoder_bytes
 from zoo.plugins.model_building import build, build_to_train
 from zoo.training.players import Players
 

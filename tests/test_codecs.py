@@ -21,9 +21,8 @@ from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.cli.options import read_sweep
-from zoo.compare.known import config_of
-from zoo.compare.plan import check_options, plan, variants
-from zoo.evaluation.coding import coding_config, ensure_coded
+from zoo.compare.cells import check_options, config_of, plan, variants
+from zoo.evaluation.codec_runs import coding_config, ensure_coded
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings

@@ -26,9 +26,8 @@ from zoo.base.workspace import Workspace
 from zoo.cli.bench_table import bench_table
 from zoo.compare import costs
 from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, subjects_of, with_costs
-from zoo.evaluation import cost, energy, memory, timing
-from zoo.evaluation.cost import Machine, measure_cost
-from zoo.evaluation.cost_subject import CostSubject
+from zoo.evaluation import cost, profiling
+from zoo.evaluation.cost import CostSubject, Machine, measure_cost
 from zoo.plugins.registry import registry
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
@@ -40,10 +39,10 @@ NAP = 0.003
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "BLOCK", 0.0)
-    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "BLOCK", 0.0)
+    monkeypatch.setattr(profiling, "SECONDS", 0.0)
     monkeypatch.setattr(cost, "PEAK_SECONDS", 0.0)
-    monkeypatch.setattr(energy, "SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "METERED_SECONDS", 0.0)
 
 
 class Sleepy(Autoencoder):
@@ -121,7 +120,7 @@ def subject(model: str = "sleepy", **changes: Any) -> CostSubject:
 
 
 def test_a_call_that_sleeps_ten_milliseconds_is_made_a_hundred_times_a_second() -> None:
-    found = timing.throughput(lambda: time.sleep(0.01), 4, lambda: None)
+    found = profiling.throughput(lambda: time.sleep(0.01), 4, lambda: None)
     assert found.median is not None and found.lower_quartile is not None
     assert 4 * 25 < found.median <= 4 * 100
     assert found.lower_quartile <= found.median <= (found.upper_quartile or 0)
@@ -130,32 +129,32 @@ def test_a_call_that_sleeps_ten_milliseconds_is_made_a_hundred_times_a_second() 
 def test_the_device_is_waited_for_around_a_block_and_not_inside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timing, "SECONDS", 60.0)
+    monkeypatch.setattr(profiling, "SECONDS", 60.0)
     events: list[str] = []
-    found = timing.throughput(
+    found = profiling.throughput(
         lambda: events.append("call"), 1, lambda: events.append("wait"), fewest_calls=10
     )
-    warm_up = ["call", "wait"] * timing.WARM_UP
+    warm_up = ["call", "wait"] * profiling.WARM_UP
     block = ["wait", *["call"] * 10, "wait"]
-    assert events == warm_up + block * timing.MOST_REPEATS
-    assert found.repeats == timing.MOST_REPEATS
+    assert events == warm_up + block * profiling.MOST_REPEATS
+    assert found.repeats == profiling.MOST_REPEATS
 
 
 def test_a_slow_call_is_repeated_five_times_and_warmed_up_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timing, "LONGEST_WARM_UP", 0.0)
+    monkeypatch.setattr(profiling, "LONGEST_WARM_UP", 0.0)
     calls: list[int] = []
-    assert timing.throughput(lambda: calls.append(1), 1, lambda: None).repeats == 5
+    assert profiling.throughput(lambda: calls.append(1), 1, lambda: None).repeats == 5
     assert len(calls) == 2 + 5
 
 
 def test_a_fast_call_is_repeated_until_a_block_can_be_timed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timing, "BLOCK", 0.02)
+    monkeypatch.setattr(profiling, "BLOCK", 0.02)
     calls: list[int] = []
-    found = timing.throughput(lambda: calls.append(1) or time.sleep(0.001), 1, lambda: None)
+    found = profiling.throughput(lambda: calls.append(1) or time.sleep(0.001), 1, lambda: None)
     assert 5 * 3 < len(calls) < 5 * 21
     assert found.repeats == 5
 
@@ -164,8 +163,8 @@ def test_a_fast_call_is_repeated_until_a_block_can_be_timed(
 
 
 def megabytes_of(work: Callable[[], object]) -> float:
-    most = memory.most_held(CPU, work)
-    return memory.beyond(most, memory.held(CPU)).reserved / 1e6
+    most = profiling.most_held(CPU, work)
+    return profiling.beyond(most, profiling.held(CPU)).reserved / 1e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory anew")
@@ -180,7 +179,7 @@ def test_memory_is_what_the_work_held_and_nothing_before_it() -> None:
 def test_memory_that_the_system_does_not_count_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "none" / "clear_refs")
+    monkeypatch.setattr(profiling, "_CLEAR", tmp_path / "none" / "clear_refs")
     found = measure_cost(subject(), Machine(CPU))
     assert found.train_memory is None and found.train is not None
     assert "clear_refs: No such file" in found.unavailable["train_memory"]
@@ -189,9 +188,9 @@ def test_memory_that_the_system_does_not_count_is_unavailable(
 
 def test_memory_above_what_is_held_anyway_is_never_negative() -> None:
     most, without = Memory(allocated=900, reserved=4096), Memory(allocated=1000, reserved=1024)
-    assert memory.beyond(most, without) == Memory(allocated=0, reserved=3072)
+    assert profiling.beyond(most, without) == Memory(allocated=0, reserved=3072)
     on_a_cpu = Memory(allocated=None, reserved=1024)
-    assert memory.beyond(on_a_cpu, on_a_cpu) == Memory(allocated=None, reserved=0)
+    assert profiling.beyond(on_a_cpu, on_a_cpu) == Memory(allocated=None, reserved=0)
 
 
 # Energy
@@ -212,12 +211,12 @@ class Meter:
 
 def test_energy_is_what_the_meter_moved_by_frame() -> None:
     meter = Meter()
-    assert energy.joules_per_frame(meter, meter.call, 4, 100.0, lambda: None) == 0.75
+    assert profiling.joules_per_frame(meter, meter.call, 4, 100.0, lambda: None) == 0.75
 
 
 def test_a_meter_that_stands_still_is_no_energy_of_zero() -> None:
     with pytest.raises(Unavailable, match="stood still"):
-        energy.joules_per_frame(Meter(), lambda: None, 4, 100.0, lambda: None)
+        profiling.joules_per_frame(Meter(), lambda: None, 4, 100.0, lambda: None)
 
 
 def test_nvml_is_asked_for_this_very_gpu_in_joules() -> None:
@@ -227,7 +226,7 @@ def test_nvml_is_asked_for_this_very_gpu_in_joules() -> None:
         nvmlDeviceGetHandleByUUID=lambda uuid: asked.append(uuid) or uuid,
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: 2500 if handle == asked[0] else 0,
     )
-    assert energy.NvmlMeter(nvml, "12ab-34").joules() == 2.5
+    assert profiling.NvmlMeter(nvml, "12ab-34").joules() == 2.5
     assert asked == ["GPU-12ab-34"]
 
 

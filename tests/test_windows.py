@@ -17,7 +17,8 @@ import zoo as package
 from tests.films.making import drifting, encode
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.watch import Judges, samples_of
+from zoo.evaluation.inference import samples_of
+from zoo.evaluation.metrics import Judges
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.report.plugin_sections import section_registry

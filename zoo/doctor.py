@@ -112,7 +112,7 @@ def threads(workspace: Workspace) -> Iterator[Finding]:
 
 def disk(workspace: Workspace) -> Iterator[Finding]:
     """Free disk space in the workspace and in the cache of weights."""
-    from zoo.pretrained.resolution import cache_folder
+    from zoo.pretrained.lookup import cache_folder
 
     for what, folder in (("workspace", workspace.root), ("cache", cache_folder())):
         place = _existing(folder)
@@ -261,7 +261,7 @@ def _fault(encoder: str) -> str | None:
 def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
     """Where each of the pretrained weights is, and whether its hash is right."""
     from zoo.pretrained import WeightsUnavailable, efficientnet_lite0_state
-    from zoo.pretrained.resolution import FETCHED, whereabouts
+    from zoo.pretrained.lookup import FETCHED, whereabouts
 
     for weights in FETCHED:
         found = whereabouts(weights)

@@ -22,7 +22,7 @@ from zoo.base.gpu_records import FilmResult, Item
 from zoo.base.records import Record, write_json
 from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.watch import Judges
+from zoo.evaluation.metrics import Judges
 from zoo.films.film import Film
 from zoo.reconstruct.reconstruct_film import (
     Original,

@@ -13,7 +13,7 @@ from av.codec.hwaccel import hwdevices_available
 from benchmarks.gpu.worker import Here, Work
 from zoo.base.environment import default_precision
 from zoo.base.gpu_records import Item, MachineResult
-from zoo.evaluation.timing import waiter
+from zoo.evaluation.profiling import waiter
 from zoo.training.peak import matmul_rate
 
 COPIED = {"cuda": 4 << 30, "cpu": 1 << 24}

@@ -11,7 +11,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
-from zoo.evaluation.evaluate import LATENTS
+from zoo.evaluation.film_scores import LATENTS
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film

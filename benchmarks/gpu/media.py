@@ -23,9 +23,9 @@ from zoo.api.metric import Unavailable
 from zoo.base.gpu_records import Item, MediaResult
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.timing import waiter
-from zoo.evaluation.watch import Judges, batches, film_batch
+from zoo.evaluation.inference import batches, film_batch
+from zoo.evaluation.metrics import Judges, score_pairs
+from zoo.evaluation.profiling import waiter
 from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 

@@ -27,7 +27,7 @@ from zoo.base.gpu_records import Item, Resume, SmokeResult
 from zoo.base.interrupts import StopRequest
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.watch import Judges
+from zoo.evaluation.metrics import Judges
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train

@@ -15,9 +15,8 @@ from benchmarks.gpu.worker import Here, Work
 from zoo.api.autoencoder import Batch
 from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.gpu_records import Item, ThroughputResult
-from zoo.evaluation.cost import HALFWAY, training_step
-from zoo.evaluation.cost_subject import CostSubject
-from zoo.evaluation.timing import waiter
+from zoo.evaluation.cost import HALFWAY, CostSubject, training_step
+from zoo.evaluation.profiling import waiter
 from zoo.plugins.registry import registry
 from zoo.training.compiling import choose_mode
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame

@@ -27,7 +27,7 @@ from zoo.base import environment
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item
 from zoo.base.records import write_json
-from zoo.evaluation.memory import hand_back
+from zoo.evaluation.profiling import hand_back
 
 LINES = 12
 """Of a traceback, kept in a result."""

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.report.synthetic_results import comparison, put_pictures, series
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results, write_json
-from zoo.compare.videos import Stepping
+from zoo.compare.pictures_and_videos import Stepping
 from zoo.reconstruct.video.mp4_writer import video_file
 
 SIZE = FrameSize(96, 54)

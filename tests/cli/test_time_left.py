@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.cli.comparison_display import TimeLeft
-from zoo.compare.plan import plan, variants
+from zoo.compare.cells import plan, variants
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings

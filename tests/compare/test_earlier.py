@@ -12,10 +12,9 @@ import pytest
 from tests.report.synthetic_results import METRICS, comparison
 from zoo.base.errors import BadInput
 from zoo.base.records import Results, write_results
-from zoo.compare.earlier import refuse_another
-from zoo.compare.failure import failed_record
-from zoo.compare.known import config_of
-from zoo.compare.plan import plan, variants
+from zoo.compare.cells import config_of, plan, variants
+from zoo.compare.existing_results import refuse_another
+from zoo.compare.tasks import failed_record
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings

@@ -17,12 +17,12 @@ from zoo.cli.comparison_display import show_estimate
 from zoo.cli.console import Console
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import Estimate, _beside, _clock, estimate
-from zoo.compare.places.cluster import PENDING, _room
-from zoo.compare.places.inline import Inline
-from zoo.compare.places.processes import Processes, lanes
-from zoo.compare.probe import Line, _through, _time_limit
-from zoo.compare.work import ready_judges
-from zoo.evaluation.watch import Judges
+from zoo.compare.executors.inline import Inline
+from zoo.compare.executors.processes import Processes, lanes
+from zoo.compare.executors.ray import PENDING, _room
+from zoo.compare.tasks import ready_judges
+from zoo.compare.trial import Line, _through, _time_limit
+from zoo.evaluation.metrics import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry

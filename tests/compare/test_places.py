@@ -13,9 +13,9 @@ import pytest
 
 from tests.compare.works import Deed
 from zoo.base import interrupts
-from zoo.compare.places.inline import Inline
-from zoo.compare.places.place import Ended, Told, carried_out
-from zoo.compare.places.processes import Processes, lanes
+from zoo.compare.executors import Ended, Told, carried_out
+from zoo.compare.executors.inline import Inline
+from zoo.compare.executors.processes import Processes, lanes
 
 
 @pytest.fixture(scope="module")

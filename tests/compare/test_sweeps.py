@@ -14,8 +14,7 @@ from zoo.api.latent_spec import LatentSpec
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep
-from zoo.compare.known import config_of
-from zoo.compare.plan import Cell, latent_bytes, plan, those_that_fit, variants
+from zoo.compare.cells import Cell, config_of, latent_bytes, plan, those_that_fit, variants
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.base.interrupts import deferred_stop, saving
-from zoo.compare.places.place import Tell
-from zoo.compare.places.processes import PATIENCE
+from zoo.compare.executors import Tell
+from zoo.compare.executors.processes import PATIENCE
 from zoo.training.watching import Interrupted
 
 

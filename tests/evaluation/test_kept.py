@@ -13,13 +13,13 @@ import pytest
 from zoo.api.metric import Metric
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
+from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import _share
-from zoo.compare.places.inline import Inline
-from zoo.compare.plan import Cell
-from zoo.compare.probe import Line, Probe
-from zoo.compare.work import ready_judges
-from zoo.evaluation.watch import Judges
+from zoo.compare.executors.inline import Inline
+from zoo.compare.tasks import ready_judges
+from zoo.compare.trial import Line, Probe
+from zoo.evaluation.metrics import Judges
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry

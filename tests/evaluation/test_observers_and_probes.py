@@ -10,20 +10,19 @@ from torch import Tensor
 import zoo
 from zoo.api.metric import Metric
 from zoo.base.frame_size import FrameSize
-from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.observers import Hasher, ShotSpread, observed
-from zoo.evaluation.probes import batch_dependence, plain_frames
-from zoo.evaluation.rate import DEPTHS, coarser, rate_points
-from zoo.evaluation.summary import parts_of
-from zoo.evaluation.watch import (
+from zoo.evaluation.failure_slices import ShotSpread, batch_dependence, plain_frames
+from zoo.evaluation.film_scores import Hasher, observed
+from zoo.evaluation.inference import (
     as_shown,
     batches,
     draw_frames,
     encode_film,
     film_batch,
     samples_of,
-    score_drawn,
 )
+from zoo.evaluation.latents import Quantiser
+from zoo.evaluation.metrics import parts_of, score_drawn
+from zoo.evaluation.rate_distortion import DEPTHS, coarser, rate_points
 from zoo.films.film import Film, film_from_frames
 from zoo.matching.pdq import pdq
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from zoo.base.records import Summary
-from zoo.evaluation.summary import _interval, parts_of, summarise
-from zoo.evaluation.traits import slices, traits_of
+from zoo.evaluation.failure_slices import slices, traits_of
+from zoo.evaluation.metrics import _interval, parts_of, summarise
 from zoo.films.film import film_from_frames
 
 

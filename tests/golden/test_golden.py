@@ -21,8 +21,8 @@ from tests.golden.make import EXPECTED, FILM, MODEL, settle
 from zoo.base.errors import BadInput
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
+from zoo.evaluation.inference import drawn
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
-from zoo.evaluation.watch import drawn
 from zoo.films.frame_store import FrameStore, Manifest
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
 from zoo.reconstruct.loading import Loaded, load

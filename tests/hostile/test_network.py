@@ -183,7 +183,7 @@ def test_only_networks_with_a_known_hash_have_weights() -> None:
 
 
 def test_all_that_is_ever_fetched_has_a_hash() -> None:
-    from zoo.pretrained.resolution import FETCHED
+    from zoo.pretrained.lookup import FETCHED
 
     for weights in FETCHED:
         assert isinstance(weights, PretrainedWeights)

@@ -10,7 +10,7 @@ import torch
 
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
-from zoo.compare.takedowns import with_overlaps
+from zoo.compare.gather import with_overlaps
 from zoo.films.film import film_from_frames
 from zoo.matching.film_hashes import HASHES_FILE, HashedFilm, hash_film
 from zoo.matching.pdq import Hashes

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo import Metric, TemporalMetric, Unavailable
-from zoo.evaluation import watch
+from zoo.evaluation import inference, metrics
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 
@@ -73,5 +73,5 @@ def scored(
     film = film_from_frames(
         (originals * 255).round().byte().permute(0, 2, 3, 1).numpy(), cuts=cuts, holdout=0
     )
-    batches = (drawn[indices] for indices in watch.batches(film))
-    return watch.score_drawn(film, batches, [made(name) for name in names], CPU)
+    batches = (drawn[indices] for indices in inference.batches(film))
+    return metrics.score_drawn(film, batches, [made(name) for name in names], CPU)

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from tests.metrics.spoiling import CHEAP, CPU, clip, noisy, scored
 from zoo import BadInput, Metric, TemporalMetric, shared
-from zoo.evaluation import watch
-from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.watch import Judges
+from zoo.evaluation import inference
+from zoo.evaluation.metrics import Judges, score_pairs
 from zoo.plugins.registry import registry
 
 
@@ -20,7 +19,7 @@ def test_batch_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = noisy(film, 0.05)
     found = {}
     for batch in (1, 7, 32):
-        monkeypatch.setattr(watch, "BATCH", batch)
+        monkeypatch.setattr(inference, "BATCH", batch)
         found[batch] = scored(film, drawn, CHEAP, cuts=(11, 32))
     for batch in (1, 7):
         for name in CHEAP:

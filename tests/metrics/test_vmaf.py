@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.metrics.spoiling import blurred, noisy, scored
-from zoo.evaluation import watch
+from zoo.evaluation import inference
 
 vmaf_torch = pytest.importorskip("vmaf_torch")
 
@@ -24,7 +24,7 @@ def by_package(originals: Tensor, drawn: Tensor) -> list[float]:
 
 
 def test_vmaf_is_the_packages_on_each_shot(moving: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "BATCH", 3)
+    monkeypatch.setattr(inference, "BATCH", 3)
     # Now still, now moving: a frame's motion is the lesser of that before it and that after.
     film = moving[[0, 4, 4, 8, 8, 0, 9, 9, 9, 1, 7, 7]]
     drawn = noisy(film, 0.05)

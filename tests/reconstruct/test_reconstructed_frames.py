@@ -12,13 +12,16 @@ import pytest
 import torch
 
 from tests.reconstruct.conftest import film_and_entry
+from zoo.api.sampling import BATCH
 from zoo.base.errors import ZooError
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
-from zoo.compare.drawing import drawn_frames
-from zoo.evaluation.evaluate import LATENTS, evaluate
+from zoo.compare.pictures_and_videos import drawn_frames
+from zoo.evaluation.evaluate import evaluate
+from zoo.evaluation.film_scores import LATENTS
+from zoo.evaluation.inference import encode_film
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.watch import BATCH, Judges, encode_film
+from zoo.evaluation.metrics import Judges
 from zoo.films.film import Film, film_from_frames
 from zoo.reconstruct.find_run import finished_run
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames

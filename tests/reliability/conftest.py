@@ -43,8 +43,8 @@ HURRIED = {
     "zoo.training.scribe.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
     "zoo.training.scribe.SECONDS_BETWEEN_PREVIEWS": 0.4,
     "zoo.training.scribe.LARGEST_SHARE": 1.0,
-    "zoo.evaluation.timing.BLOCK": 0.001,
-    "zoo.evaluation.timing.MOST_REPEATS": 5,
+    "zoo.evaluation.profiling.BLOCK": 0.001,
+    "zoo.evaluation.profiling.MOST_REPEATS": 5,
 }
 """A training of a second has checkpoints and previews as one of an hour has; costs are measured in
 a moment."""

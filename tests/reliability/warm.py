@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WARMED = (
-    *("zoo.cli.progress", "zoo.films.ingest", "zoo.training.jobs", "zoo.compare.matrix"),
+    *("zoo.cli.progress", "zoo.films.ingest", "zoo.training.jobs", "zoo.compare.comparison"),
     *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
     *("zoo.reconstruct.reconstruct_film", "zoo.reconstruct.archive.encode"),
     *("zoo.cli.comparison_display"),

@@ -25,9 +25,9 @@ from zoo.base.records import (
 )
 from zoo.base.untrusted_files import LARGEST_JSON, read_json
 from zoo.base.workspace import Workspace
-from zoo.compare import earlier
-from zoo.compare.earlier import check_size
-from zoo.compare.plan import Cell, plan
+from zoo.compare import existing_results
+from zoo.compare.cells import Cell, plan
+from zoo.compare.existing_results import check_size
 from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
@@ -83,10 +83,18 @@ def large(metrics: int, films: int, own: bool) -> Record:
 @pytest.mark.parametrize("films", [1, 100])
 def test_no_record_is_larger_than_is_foreseen_before_training(metrics: int, films: int) -> None:
     own = len(large(metrics, films, own=True).model_dump_json())
-    foreseen = earlier._OWN + metrics * earlier._OWN_OF_A_METRIC + films * earlier._OWN_OF_A_FILM
+    foreseen = (
+        existing_results._OWN
+        + metrics * existing_results._OWN_OF_A_METRIC
+        + films * existing_results._OWN_OF_A_FILM
+    )
     assert own <= foreseen <= 3 * own
     away = len(large(metrics, films, own=False).model_dump_json())
-    assert away <= earlier._FOREIGN + metrics * earlier._FOREIGN_OF_A_METRIC <= 3 * away
+    assert (
+        away
+        <= existing_results._FOREIGN + metrics * existing_results._FOREIGN_OF_A_METRIC
+        <= 3 * away
+    )
 
 
 def test_thousands_of_records_are_read_again(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from tests.report.synthetic_results import record
 from zoo.api.codec import FilmCodec
 from zoo.base.records import FilmInfo, Record
 from zoo.base.workspace import Workspace
-from zoo.compare import drawing, videos
-from zoo.compare.drawing import Pixels, drawn_records
-from zoo.compare.pictures import Chosen
-from zoo.compare.videos import with_pictures_and_videos
+from zoo.compare import pictures_and_videos
+from zoo.compare.pictures_and_videos import Chosen, drawn_records, with_pictures_and_videos
+from zoo.evaluation.inference import Pixels
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 
@@ -48,7 +47,7 @@ def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             numbers.append(number)
             yield number, 255 - film.store.array[number]
 
-    monkeypatch.setattr(videos, "drawn_frames", drawn)
+    monkeypatch.setattr(pictures_and_videos, "drawn_frames", drawn)
     return numbers
 
 
@@ -162,10 +161,14 @@ def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
 
     (tmp_path / "stream").write_bytes(b"")
     monkeypatch.setitem(registry().codecs, "x264", Codec)
-    monkeypatch.setattr(drawing, "stream_path", lambda folder, codec: tmp_path / "stream")
+    monkeypatch.setattr(
+        pictures_and_videos, "stream_path", lambda folder, codec: tmp_path / "stream"
+    )
     coded = record("sharp", "alpha").model_copy(update={"kind": "codec", "model": "x264"})
     coded = coded.model_copy(update={"run": "runs/x", "options": {"bytes_per_frame": 16}})
-    found = drawing.drawn_frames(Workspace(tmp_path), coded, film, [3, 1], torch.device("cpu"))
+    found = pictures_and_videos.drawn_frames(
+        Workspace(tmp_path), coded, film, [3, 1], torch.device("cpu")
+    )
     assert [number for number, _ in found] == [1, 3]
     assert decoded == [0, 1, 2, 3]
 

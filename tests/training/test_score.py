@@ -19,7 +19,7 @@ from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.pretrained import resolution
+from zoo.pretrained import lookup
 from zoo.training import engine, scribe
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
@@ -188,10 +188,10 @@ def test_a_missing_lpips_is_said_once_and_nothing_is_fetched(
         raise AssertionError("the network was used")
 
     for way in ("_by_download", "_by_pip"):
-        monkeypatch.setattr(resolution, way, fetch)
+        monkeypatch.setattr(lookup, way, fetch)
     monkeypatch.delenv("ZOO_OFFLINE", raising=False)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "none"))
-    monkeypatch.setattr(resolution, "hub_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr(lookup, "hub_folder", lambda: tmp_path / "none")
     monkeypatch.setattr(scribe, "SECONDS_BEFORE_LPIPS", 0.0)
     moments = trained(film, tmp_path / "run")
     (note,) = [note for moment in moments for note in moment.notes if "LPIPS" in note]

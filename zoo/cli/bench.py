@@ -10,7 +10,7 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
-    from zoo.evaluation.cost_subject import CostSubject
+    from zoo.evaluation.cost import CostSubject
     from zoo.training.jobs import Settings
 
 ORDERS = ("name", "speed")
@@ -93,6 +93,6 @@ def bench(
 
 
 def _subject(chosen: Settings, architecture: type[Autoencoder]) -> CostSubject:
-    from zoo.evaluation.cost_subject import CostSubject
+    from zoo.evaluation.cost import CostSubject
 
     return CostSubject(**chosen.terms(architecture))

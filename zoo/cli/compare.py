@@ -110,12 +110,12 @@ def compare(
     from zoo.cli.console import Console, escaped
     from zoo.cli.executor_choice import choose_executor
     from zoo.cli.progress import ingest_with_progress, of_each
+    from zoo.compare.cells import check_options, those_that_fit, variants
     from zoo.compare.comparison import Comparison
-    from zoo.compare.earlier import check_size, refuse_another
+    from zoo.compare.existing_results import check_size, refuse_another
     from zoo.compare.gather import gather
-    from zoo.compare.plan import check_options, those_that_fit, variants
-    from zoo.compare.work import Measuring
-    from zoo.evaluation.watch import Judges
+    from zoo.compare.tasks import Measuring
+    from zoo.evaluation.metrics import Judges
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry

@@ -19,12 +19,12 @@ from zoo.base.records import Record
 from zoo.base.text import one_line
 from zoo.cli.console import Console
 from zoo.cli.progress import LiveDisplay, losses_table
+from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import LEAST, LIMIT, Estimate, Share, estimate
-from zoo.compare.places.place import Place
-from zoo.compare.plan import Cell
-from zoo.compare.probe import CEILING, LONG, SHORT, Figure
-from zoo.evaluation.coding import ASKED
+from zoo.compare.executors import Place
+from zoo.compare.trial import CEILING, LONG, SHORT, Figure
+from zoo.evaluation.codec_runs import ASKED
 from zoo.training.watching import Moment
 
 SHOWN = 4

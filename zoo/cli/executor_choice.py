@@ -12,7 +12,7 @@ from zoo.base.errors import BadInput
 if TYPE_CHECKING:
     import torch
 
-    from zoo.compare.places.place import Place
+    from zoo.compare.executors import Place
 
 MOST_AT_ONCE = 10_000
 CONNECT_SECONDS = 10.0
@@ -59,7 +59,7 @@ def choose_executor(
     if on == "here":
         import torch
 
-        from zoo.compare.places.processes import Processes, lanes
+        from zoo.compare.executors.processes import Processes, lanes
 
         here, gpus = choose_device(device), gpus_named(device)
         place = Processes(max_parallel, lanes(gpus, max_parallel))
@@ -69,7 +69,7 @@ def choose_executor(
             place, there, here, shared_threads(place.capacity, threads), elsewhere=False
         )
     if on == "inline":
-        from zoo.compare.places.inline import Inline
+        from zoo.compare.executors.inline import Inline
 
         if max_parallel not in (None, 1):
             raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
@@ -84,7 +84,7 @@ def _on_ray(
     import torch
 
     from zoo.base.environment import choose_device
-    from zoo.compare.places.cluster import Cluster
+    from zoo.compare.executors.ray import Cluster
 
     if not re.fullmatch(r"auto|cpu|cuda", device):
         raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")

@@ -35,7 +35,7 @@ def export(
     import numpy as np
 
     from zoo.cli.console import Console, check_folder
-    from zoo.evaluation.watch import sample_batch, samples_of
+    from zoo.evaluation.inference import sample_batch, samples_of
     from zoo.reconstruct.export_graphs import check_format
     from zoo.reconstruct.export_graphs import export_graphs as write
 

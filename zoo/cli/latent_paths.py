@@ -108,7 +108,7 @@ def interpolate(
     from zoo.base.time_code import format_time_code, parse_time_code
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
-    from zoo.evaluation.watch import samples_of
+    from zoo.evaluation.inference import samples_of
     from zoo.reconstruct.latent_paths import (
         KINDS,
         LatentStatistics,

@@ -13,7 +13,7 @@ from zoo.cli import options as opt
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
-    from zoo.evaluation.anatomy import Anatomy
+    from zoo.evaluation.model_summary import Anatomy
 
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 
@@ -93,7 +93,7 @@ def show(
     from zoo.base.presets import preset_named
     from zoo.cli.console import Console, escaped
     from zoo.conformance.fake_gpu import operations_of_step
-    from zoo.evaluation.anatomy import anatomy
+    from zoo.evaluation.model_summary import anatomy
     from zoo.plugins.model_building import fits_directly, parse_options
     from zoo.plugins.registry import registry
 

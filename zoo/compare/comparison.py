@@ -1,10 +1,12 @@
-"""A comparison: which cells it has, which of them are known, and how the others are done."""
+"""A comparison: which cells it has, which have a valid record already, and running the others."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -12,19 +14,170 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.records import Cost, Record
 from zoo.base.workspace import Workspace
-from zoo.compare import matrix
+from zoo.compare.cells import Cell, Entry, config_of, plan
 from zoo.compare.costs import subjects_of, with_costs
-from zoo.compare.known import config_of, found
-from zoo.compare.places.place import Place, Tell, carried_out
-from zoo.compare.plan import Cell, Entry, plan
+from zoo.compare.executors import Ended, Place, Tell, Told, carried_out
 from zoo.compare.run_store import RunStore
-from zoo.compare.work import CellWork, CostWork, FilmToOpen
-from zoo.evaluation.cost_subject import CostSubject
-from zoo.evaluation.watch import Judges
+from zoo.compare.tasks import CellWork, Coding, CostWork, Evaluating, FilmToOpen, failed_record
+from zoo.evaluation.cost import CostSubject
+from zoo.evaluation.film_scores import earlier_record, stale_metrics, without_metrics
+from zoo.evaluation.metrics import Judges
 from zoo.films.film import Film
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted
+from zoo.training.watching import Interrupted, Moment
+
+
+def found(workspace: Workspace, cell: Cell, judges: Judges) -> Record | None:
+    """The record of a cell that need not be run again; None where it must be."""
+    folder = RunFolder.of(workspace, config_of(cell))
+    record = known_record(folder, cell.evaluated_on, judges)
+    # A record that a stranger wrote may name any folder as its run.
+    if record is None or record.run != folder.path.relative_to(workspace.root).as_posix():
+        return None
+    return record.model_copy(update={"seed": cell.settings.seed})
+
+
+def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None:
+    """The record of an earlier comparison, if it still holds for what can be measured now."""
+    if folder.state != "finished":
+        return None
+    out = folder.evaluation(film.name)
+    record = earlier_record(out, film)
+    if record is None:
+        return None
+    # A metric that was measured then and cannot be now stays measured; the other way round, and
+    # where its source has changed, the evaluation is gone on with.
+    stale = stale_metrics(out, record)
+    wanted = {metric.name for metric in judges.metrics}
+    return without_metrics(record, stale) if wanted <= set(record.scores) - stale else None
+
+
+class Watcher(Protocol):
+    """What a comparison tells those who watch it."""
+
+    shows_pace: bool
+    """Whether anybody sees how near training comes to the device's peak, which takes measuring."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell is begun, or waits for a machine that has room for it."""
+
+    def trained(self, cell: Cell, moment: Moment) -> None:
+        """A moment in the training of a cell."""
+
+    def coding(self, cell: Cell, line: str) -> None:
+        """A codec says how far it is."""
+
+    def evaluating(self, cell: Cell) -> None:
+        """A cell's model watches the film."""
+
+    def skipped(self, cell: Cell) -> None:
+        """A cell that cannot be run, for its model failed on the film it was to be trained on."""
+
+    def finished(self, cell: Cell, record: Record, found: bool) -> None:
+        """A cell has its record, good or failed; `found` says that it is an earlier one."""
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    place: Place,
+    work_of: Callable[[Cell], CellWork],
+    found: Callable[[Cell], Record | None],
+    watcher: Watcher,
+) -> list[Record]:
+    """Do what is missing; a failed cell becomes a failed record. Records are in the cells' order.
+
+    `found` gives the record of a cell that need not be run again. A model that failed on its own
+    film watches no other: that is one failure and not several. Raises Interrupted when work was
+    stopped; what is finished is found again the next time.
+    """
+    matrix = _Schedule(cells, watcher, found)
+    interrupted = False
+
+    def hear(event: Told | Ended) -> None:
+        nonlocal interrupted
+        cell = cells[event.number]
+        if isinstance(event, Told):
+            if isinstance(event.what, Moment):
+                watcher.trained(cell, event.what)
+            elif isinstance(event.what, Coding):
+                watcher.coding(cell, event.what.line)
+            elif isinstance(event.what, Evaluating):
+                watcher.evaluating(cell)
+            return
+        running.discard(event.number)
+        if event.interrupted:
+            interrupted = True
+        elif event.lost is not None:
+            matrix.end(event.number, failed_record(cell, config_of(cell), event.lost))
+        else:
+            matrix.end(event.number, event.result)
+
+    running: set[int] = set()
+    while True:
+        while len(running) < place.capacity and not interrupted:
+            number = matrix.next(place.has_room)
+            if number is None:
+                break
+            running.add(number)
+            place.start(number, work_of(cells[number]))
+        if not running:
+            break
+        place.wait(hear)
+    if interrupted:
+        raise Interrupted("stopped between cells; the same command goes on")
+    return matrix.records()
+
+
+class _Schedule:
+    """Which cells are done, and which can be begun: on other films once their own one is done."""
+
+    def __init__(
+        self, cells: Sequence[Cell], watcher: Watcher, found: Callable[[Cell], Record | None]
+    ) -> None:
+        self._cells, self._watcher, self._found = cells, watcher, found
+        self._done: dict[int, Record] = {}
+        self._ready = deque(number for number, cell in enumerate(cells) if cell.own)
+        self._after: dict[object, list[int]] = {}
+        for number, cell in enumerate(cells):
+            if not cell.own:
+                self._after.setdefault(cell.run, []).append(number)
+
+    def next(self, has_room: Callable[[bool], bool]) -> int | None:
+        """A cell that has to be run now; those that are found are done on the way.
+
+        It is the first for which there is room, on a GPU or beside it.
+        """
+        while True:
+            room = {gpu: has_room(gpu) for gpu in (False, True)}
+            number = next((n for n in self._ready if room[self._cells[n].gpu]), None)
+            if number is None:
+                return None
+            self._ready.remove(number)
+            cell = self._cells[number]
+            self._watcher.started(cell)
+            record = self._found(cell)
+            if record is None:
+                return number
+            self.end(number, record, found=True)
+
+    def end(self, number: int, record: Record, found: bool = False) -> None:
+        """A cell has its record: those that waited for it can be begun, or never will be."""
+        cell = self._cells[number]
+        self._done[number] = record
+        self._watcher.finished(cell, record, found)
+        if not cell.own:
+            return
+        waited: Iterable[int] = self._after.pop(cell.run, ())
+        if record.status == "ok":
+            self._ready.extend(waited)
+        else:
+            for other in waited:
+                self._watcher.skipped(self._cells[other])
+
+    def records(self) -> list[Record]:
+        """The records of all cells that were not skipped, in the cells' order."""
+        return [self._done[number] for number in sorted(self._done)]
 
 
 @dataclass(frozen=True)
@@ -91,9 +244,9 @@ class Comparison:
         except BadInput:
             return False
 
-    def run(self, place: Place, watcher: matrix.Watcher) -> list[Record]:
+    def run(self, place: Place, watcher: Watcher) -> list[Record]:
         """The records of all cells, without costs. Raises Interrupted when work was stopped."""
-        records = matrix.run(
+        records = run_cells(
             self.cells,
             place,
             functools.partial(self.work, measure_peak=watcher.shows_pace),

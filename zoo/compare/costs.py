@@ -24,9 +24,8 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Environment, Record, write_json
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
-from zoo.evaluation.anatomy import anatomy
-from zoo.evaluation.cost import Machine, measure_cost
-from zoo.evaluation.cost_subject import CostSubject
+from zoo.evaluation.cost import CostSubject, Machine, measure_cost
+from zoo.evaluation.model_summary import anatomy
 from zoo.plugins.model_building import parse_options
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFolder

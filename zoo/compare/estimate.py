@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 
 from zoo.api.codec import FilmCodec
 from zoo.api.sampling import Sampling
+from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
-from zoo.compare.known import config_of
-from zoo.compare.places.place import Place, carried_out
-from zoo.compare.plan import Cell
-from zoo.compare.probe import Figure, Line, Probe, ProbeWork
-from zoo.evaluation.rate import DEPTHS, MOST_FRAMES
-from zoo.evaluation.timing import BLOCK, MOST_REPEATS, WARM_UP
+from zoo.compare.executors import Place, carried_out
+from zoo.compare.trial import Figure, Line, Probe, ProbeWork
+from zoo.evaluation.profiling import BLOCK, MOST_REPEATS, WARM_UP
+from zoo.evaluation.rate_distortion import DEPTHS, MOST_FRAMES
 from zoo.training.budget import Budget
 from zoo.training.watching import Interrupted
 

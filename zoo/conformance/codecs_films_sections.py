@@ -28,7 +28,7 @@ from zoo.base.records import (
     Summary,
 )
 from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
-from zoo.evaluation.coding import check_coded, checked_frames
+from zoo.evaluation.codec_runs import check_coded, checked_frames
 from zoo.films.film import Film
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files

@@ -27,7 +27,7 @@ from zoo.base.presets import PRESETS
 from zoo.base.text import one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
 from zoo.conformance.fixtures import Broken, CannotTell, Subject, expect
-from zoo.evaluation.watch import check_latents
+from zoo.evaluation.inference import check_latents
 from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
 
 SECONDS = 2.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.api.metric import Metric, TemporalMetric, Unavailable, ready
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import CannotTell, expect, extremes, scene
-from zoo.evaluation.scoring import score_pairs
+from zoo.evaluation.metrics import score_pairs
 
 SIZES = (FrameSize(64, 36), FrameSize(50, 38))
 FRAMES, NEAR = 6, 1e-3

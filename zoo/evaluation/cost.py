@@ -7,29 +7,162 @@ time. `zoo.compare.costs` measures several in one pass.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
 
+import pydantic
 import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Batch
 from zoo.api.metric import Unavailable
 from zoo.api.recipe import Recipe
+from zoo.api.sampling import Sampling, noise
 from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Memory, Throughput
-from zoo.evaluation.anatomy import anatomy
-from zoo.evaluation.cost_subject import CostSubject
-from zoo.evaluation.energy import energy_meter, joules_per_frame
-from zoo.evaluation.figures import Figures
-from zoo.evaluation.memory import beyond, hand_back, held, most_held
-from zoo.evaluation.timing import CALLS, throughput, waiter
-from zoo.plugins.model_building import fits_directly, parse_options
+from zoo.base.text import error_line, one_line
+from zoo.evaluation.model_summary import anatomy
+from zoo.evaluation.profiling import (
+    CALLS,
+    beyond,
+    energy_meter,
+    hand_back,
+    held,
+    joules_per_frame,
+    most_held,
+    throughput,
+    waiter,
+)
+from zoo.plugins.model_building import build, build_to_train, fits_directly, parse_options
+from zoo.plugins.registry import registry
 from zoo.training.memory import out_of_memory
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 from zoo.training.ranks import launch
-from zoo.training.run_folder import CompileMode
+from zoo.training.run_folder import CompileMode, TrainingConfig
 from zoo.training.step import TrainingStep
+
+LONGEST_REASON = 500
+
+
+class Figures:
+    """What came out, by the names of `Cost`, and why the rest did not."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.values: dict[str, Any] = {}
+        self.unavailable: dict[str, str] = {}
+
+    def asked(self, *names: str) -> _Asked:
+        """A `with` block in which whatever goes wrong costs these figures and no others."""
+        return _Asked(self, names)
+
+
+class _Asked:
+    """Notes why figures are missing that a block of work did not get to, and goes on after it."""
+
+    def __init__(self, figures: Figures, names: tuple[str, ...]) -> None:
+        self.figures = figures
+        self.names = names
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        # A plugin is a stranger's code: a call of sys.exit counts as a failure of its own.
+        if not isinstance(error, Exception | SystemExit):
+            return False
+        # Its traceback would keep the tensors of the failed work alive.
+        error.__traceback__ = None
+        figures = self.figures
+        batch = 1 if self.names[0].endswith("_one") else figures.batch
+        reason = _reason(error, batch)
+        for name in self.names:
+            if name not in figures.values:
+                figures.unavailable.setdefault(name, reason)
+        return True
+
+
+def _reason(error: BaseException, batch: int) -> str:
+    """Why a figure is missing, in one line."""
+    if isinstance(error, ZooError | Unavailable):
+        said = str(error)
+    elif is_out_of_memory(error):
+        said = f"memory ran out with a batch of {batch}"
+    else:
+        return error_line(error, LONGEST_REASON)
+    return one_line(said, LONGEST_REASON)
+
+
+class CostSubject(pydantic.BaseModel):
+    """All that a cost depends on, beside the machine."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    origin: str
+    options: dict[str, Any]
+    size: str
+    batch: int
+    precision: str
+    """Of training, one of Fabric's names; encoding and decoding run in 32 bits."""
+    compile: CompileMode = "none"
+    """Of the training step."""
+    source: str = ""
+    """Digest of the model's own source."""
+    recipe: Recipe = Recipe()
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> Self:
+        """What is measured for a training; trainings on other films or seeds cost the same."""
+        return cls.model_validate(config.model_dump(include=set(cls.model_fields)))
+
+    @property
+    def key(self) -> str:
+        """A name of its own for each subject."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def architecture(self) -> type[Autoencoder]:
+        """What is measured; raises BadInput if no plugin brings it."""
+        return registry().architecture(self.model)
+
+    def build(self, device: torch.device) -> Autoencoder:
+        """An untrained instance, laid out as in evaluation."""
+        model = build(self.architecture, FrameSize.parse(self.size), self.options)
+        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def build_to_train(self, device: torch.device) -> Autoencoder:
+        """An untrained instance with what only training needs, laid out as in training."""
+        model = build_to_train(self.architecture, FrameSize.parse(self.size), self.options)
+        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it looks at a film."""
+        return Sampling.of(self.architecture)
+
+    def samples(self, device: torch.device, batch: int | None = None) -> Tensor:
+        """Samples of noise in a batch of frames, the subject's own if none is given."""
+        width, height = FrameSize.parse(self.size)
+        count = self.sampling.samples_in(self.batch if batch is None else batch)
+        return noise(count, self.sampling, width, height, device)
+
+    def training(self) -> TrainingConfig:
+        """A training of it, on no film, for what is counted by training."""
+        return TrainingConfig(
+            **self.model_dump(), film="none", film_fingerprint="", budget="1steps", seed=0
+        )
+
 
 PEAK_SECONDS = 1.0
 HALFWAY = 0.5

@@ -12,15 +12,13 @@ from zoo.base import environment
 from zoo.base.records import LatentInfo, RatePoint, Record
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
-from zoo.evaluation.decoder_weight import decoder_bytes
-from zoo.evaluation.judge import judge
-from zoo.evaluation.kept import LATENTS as LATENTS
-from zoo.evaluation.kept import Kept
+from zoo.evaluation.failure_slices import batch_dependence, plain_frames
+from zoo.evaluation.film_scores import LATENTS, Kept, judge
+from zoo.evaluation.inference import batches, draw_frames, encode_film, samples_of
 from zoo.evaluation.latents import Latents, Quantiser
-from zoo.evaluation.probes import batch_dependence, plain_frames
-from zoo.evaluation.rate import coarser, rate_points
-from zoo.evaluation.summary import parts_of
-from zoo.evaluation.watch import Judges, batches, draw_frames, encode_film, samples_of
+from zoo.evaluation.metrics import Judges, parts_of
+from zoo.evaluation.model_summary import decoder_bytes
+from zoo.evaluation.rate_distortion import coarser, rate_points
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry

@@ -6,9 +6,8 @@ hub cache, a fetch), `fetch` brings them, `array_pickle` reads one foreign forma
 extractors of timm's networks. `docs/pretrained.md` has the whole.
 """
 
-from zoo.pretrained.backbone import feature_network
-from zoo.pretrained.efficientnet import efficientnet_lite0_state
-from zoo.pretrained.resolution import alexnet_features_state, resolve, vgg16_features_state
+from zoo.pretrained.lookup import alexnet_features_state, resolve, vgg16_features_state
+from zoo.pretrained.networks import efficientnet_lite0_state, feature_network
 from zoo.pretrained.weights import ALEXNET, VGG16, PretrainedWeights, WeightsUnavailable
 
 __all__ = [

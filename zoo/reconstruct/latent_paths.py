@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.sampling import BATCH
 from zoo.base.time_code import FrameTimes
-from zoo.evaluation.watch import BATCH, drawn
+from zoo.evaluation.inference import drawn
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.frame_grid import write_strip
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file

@@ -26,13 +26,13 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
-from zoo.api.sampling import FilmSamples, Sampling
+from zoo.api.sampling import BATCH, FilmSamples, Sampling
 from zoo.base.environment import choose_device
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
+from zoo.evaluation.inference import drawn, encode_samples, sample_batches
 from zoo.evaluation.latents import Latents, Quantiser
-from zoo.evaluation.watch import BATCH, drawn, encode_samples, sample_batches
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film

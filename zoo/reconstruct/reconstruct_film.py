@@ -17,7 +17,7 @@ from zoo.base.errors import BadInput, CannotWrite, reason
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code
-from zoo.evaluation.watch import batches, sample_batch, samples_of
+from zoo.evaluation.inference import batches, sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.trained_model import TrainedModel

@@ -15,16 +15,8 @@ from zoo.base.atomic_files import kept_if_possible
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.evaluation.evaluate import LATENTS
-from zoo.evaluation.latents import (
-    EncodedFilm,
-    Latents,
-    Quantiser,
-    latents_are_of,
-    load_latents,
-    save_latents,
-)
-from zoo.evaluation.watch import (
+from zoo.evaluation.film_scores import LATENTS
+from zoo.evaluation.inference import (
     as_pixels,
     draw_frames,
     drawn,
@@ -32,6 +24,14 @@ from zoo.evaluation.watch import (
     encode_film,
     encode_samples,
     samples_at_once,
+)
+from zoo.evaluation.latents import (
+    EncodedFilm,
+    Latents,
+    Quantiser,
+    latents_are_of,
+    load_latents,
+    save_latents,
 )
 from zoo.films.film import Film
 from zoo.films.ingest import open_film

@@ -19,8 +19,8 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
 from zoo.base.offline import without_network
-from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.watch import Judges, as_shown, check_latents, decoded, film_batch
+from zoo.evaluation.inference import as_shown, check_latents, decoded, film_batch
+from zoo.evaluation.metrics import Judges, score_pairs
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.preview import COLUMNS

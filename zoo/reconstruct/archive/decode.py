@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zoo.api.sampling import FilmSamples
+from zoo.api.sampling import BATCH, FilmSamples
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
-from zoo.evaluation.watch import BATCH
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
 from zoo.reconstruct.archive.decoder_weights import model_from_decoder, weights_fingerprint

@@ -15,7 +15,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.untrusted_files import check_tensors
-from zoo.evaluation.decoder_weight import decoder_tensors
+from zoo.evaluation.model_summary import decoder_tensors
 from zoo.plugins.model_building import build, kept_state, parse_options
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig

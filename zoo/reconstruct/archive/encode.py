@@ -15,7 +15,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.api.latent_spec import BITS
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
-from zoo.evaluation.watch import samples_of
+from zoo.evaluation.inference import samples_of
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.archive.container import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from zoo.compare.places.place import Ended, Hear, Told, Work
+from zoo.compare.executors import Ended, Hear, Told, Work
 from zoo.training.watching import Interrupted
 
 

@@ -9,12 +9,11 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
-from zoo.api.sampling import FilmSamples
+from zoo.api.sampling import BATCH, FilmSamples
 from zoo.base.records import Part, RatePoint
+from zoo.evaluation.inference import draw_frames, film_batch, samples_of
 from zoo.evaluation.latents import EncodedFilm, Latents, Quantiser
-from zoo.evaluation.scoring import score_pairs
-from zoo.evaluation.summary import Frames, Values, mean_of
-from zoo.evaluation.watch import BATCH, draw_frames, film_batch, samples_of
+from zoo.evaluation.metrics import Frames, Values, mean_of, score_pairs
 from zoo.films.film import Film
 
 DEPTHS = (6, 5, 4, 3)

@@ -20,26 +20,77 @@ import torch
 
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
+from zoo.base import environment
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import Cost, Record
+from zoo.base.records import Cost, Environment, Record
+from zoo.base.text import error_line, one_line
 from zoo.base.workspace import Workspace, written_aside
+from zoo.compare.cells import Cell, config_of
 from zoo.compare.costs import costs_of
-from zoo.compare.failure import failed_record
-from zoo.compare.known import config_of
-from zoo.compare.places.place import Tell
-from zoo.compare.plan import Cell
+from zoo.compare.executors import Tell
 from zoo.compare.run_store import RunStore
-from zoo.evaluation.coding import ensure_coded, evaluate_coding
-from zoo.evaluation.cost_subject import CostSubject
+from zoo.evaluation.codec_runs import ensure_coded, evaluate_coding
+from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.watch import Judges
+from zoo.evaluation.metrics import Judges
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.plugins.entry_points import line_of_plugin
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted, Moment
+
+LONGEST = 500
+
+
+def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseException | str) -> Record:
+    """The record of a cell that failed, with the reason in one line.
+
+    `error` is a string where the process that did the work is no more: whoever writes the record
+    then is elsewhere, and does not know on which machine it was.
+    """
+    if isinstance(error, str):
+        reason, where = error, _elsewhere(cell, config)
+    else:
+        told = isinstance(error, ZooError)
+        reason = one_line(str(error), LONGEST) if told else error_line(error, LONGEST)
+        if not told and (line := line_of_plugin(error)):
+            reason = f"{one_line(reason, LONGEST - 100)} ({line})"
+        where = _here(cell, config)
+    return Record(
+        model=cell.architecture.name,
+        summary=cell.architecture.summary,
+        role=cell.architecture.role,
+        kind="codec" if issubclass(cell.architecture, FilmCodec) else "autoencoder",
+        origin=registry().origins[cell.architecture.name],
+        trained_on=cell.film.name,
+        evaluated_on=cell.evaluated_on.name,
+        evaluation_fingerprint=cell.evaluated_on.fingerprint,
+        seed=cell.settings.seed,
+        options=config.options if config else {},
+        status="failed",
+        reason=reason[:LONGEST],
+        environment=where,
+    )
+
+
+def _here(cell: Cell, config: TrainingConfig | None) -> Environment:
+    compiled = config.compile if config else "none"
+    return environment.describe(cell.settings.device, cell.settings.precision, compiled)
+
+
+def _elsewhere(cell: Cell, config: TrainingConfig | None) -> Environment:
+    described = environment.describe(environment.choose_device("cpu"), cell.settings.precision)
+    return described.model_copy(
+        update={
+            "device": cell.settings.device.type,
+            "compile": config.compile if config else "none",
+            **({} if cell.settings.device.type == "cpu" else {"device_name": "not known"}),
+        }
+    )
+
 
 FAILURE = "failure.txt"
 """The traceback of a cell that failed, in its run's folder."""

@@ -17,7 +17,7 @@ from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.codec import FilmCodec
 from zoo.api.latent_spec import BITS
 from zoo.base.errors import BadInput
-from zoo.evaluation.coding import ASKED, codec_options
+from zoo.evaluation.codec_runs import ASKED, codec_options, coding_config
 from zoo.films.film import Film
 from zoo.plugins.model_building import (
     DoesNotFit,
@@ -28,6 +28,7 @@ from zoo.plugins.model_building import (
 )
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings, whole_number
+from zoo.training.run_folder import TrainingConfig
 
 MOST_SEEDS = 100
 MOST_VARIANTS = 1000
@@ -275,3 +276,10 @@ def _distinct(entry: Entry, settings: Sequence[Settings]) -> list[tuple[Entry, S
             options = each.options_of(entry)
         found.setdefault((each.latent, each.seed, options.model_dump_json()), each)
     return [(entry, each) for each in found.values()]
+
+
+def config_of(cell: Cell) -> TrainingConfig:
+    """What decides a cell's run; raises BadInput on bad options."""
+    if issubclass(cell.architecture, FilmCodec):
+        return coding_config(cell.architecture, cell.film, cell.settings)
+    return cell.settings.config(cell.architecture, cell.film)

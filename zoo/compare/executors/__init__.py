@@ -1,4 +1,7 @@
-"""What a place is, and what a piece of work is to it."""
+"""Executors: run the tasks of a comparison here, in processes beside this one, or on a cluster.
+
+An executor takes tasks and reports what becomes of them; it decides nothing about their order.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from typing import Any, Self, cast
 from zoo.base import interrupts
 from zoo.base.environment import VISIBLE
 from zoo.base.text import error_line
-from zoo.compare.places.place import Ended, Hear, Told, Work
+from zoo.compare.executors import Ended, Hear, Told, Work
 from zoo.training.watching import Interrupted
 
 LOOK = 0.2

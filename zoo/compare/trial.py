@@ -29,15 +29,15 @@ from zoo.api.metric import Unavailable
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
 from zoo.base.workspace import Workspace
-from zoo.compare.known import config_of
-from zoo.compare.places.place import Tell
-from zoo.compare.plan import Cell
-from zoo.compare.work import CellWork, scratch
-from zoo.evaluation.coding import ensure_coded, evaluate_coding
+from zoo.compare.cells import Cell, config_of
+from zoo.compare.executors import Tell
+from zoo.compare.tasks import CellWork, scratch
+from zoo.evaluation.codec_runs import ensure_coded, evaluate_coding
 from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.memory import hand_back, most_held
-from zoo.evaluation.watch import Judges, sample_batch, samples_of
+from zoo.evaluation.inference import sample_batch, samples_of
+from zoo.evaluation.metrics import Judges
+from zoo.evaluation.profiling import hand_back, most_held
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
 from zoo.plugins.registry import registry

@@ -1,10 +1,8 @@
-"""A model watches a film: every frame is encoded, stored in 8 bits a number, and drawn again."""
+"""Inference over a film: every frame is encoded, and decoded from its quantised latent."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +10,11 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.metric import Metric, Unavailable, ready
-from zoo.api.sampling import BATCH as BATCH
-from zoo.api.sampling import FilmSamples, Indices, Sampling, flat_frames, middle_frames
+from zoo.api.sampling import BATCH, FilmSamples, Indices, Sampling, flat_frames, middle_frames
 from zoo.base.errors import BadInput
-from zoo.base.text import error_line
 from zoo.evaluation.latents import EncodedFilm, Latents
-from zoo.evaluation.scoring import score_pairs
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
-from zoo.plugins.registry import registry
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -175,66 +168,3 @@ def drawn(model: Autoencoder, latents: Tensor, *, middle: bool = False) -> Pixel
 def as_pixels(shown: Tensor) -> Pixels:
     """Frames as they would be shown, float (B, 3, H, W), as uint8 (B, H, W, 3)."""
     return (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-@torch.inference_mode()
-def score_drawn(
-    film: Film, batches_drawn: Iterable[Tensor], metrics: Sequence[Metric], device: torch.device
-) -> dict[str, np.ndarray]:
-    """Every metric on every frame: float64 (N,) a metric, NaN where it is not defined.
-
-    `batches_drawn` are the film's `batches` in order, as they would be shown: (B, 3, H, W).
-    """
-    originals = (film_batch(film, indices, device) for indices in batches(film))
-    firsts = [shot.start for shot in film.shots]
-    return score_pairs(zip(originals, batches_drawn, strict=True), firsts, metrics)
-
-
-@dataclass(frozen=True)
-class Judges:
-    """The metrics of this installation: those that can be measured here, and why others cannot."""
-
-    metrics: list[Metric]
-    unavailable: dict[str, str]
-    """The reason by the metric's name."""
-    asked: list[type[Metric]]
-    """Both: every metric that was asked for."""
-
-    @classmethod
-    def open(cls, device: torch.device, metrics: str = "default") -> Judges:
-        """Make metrics ready on the device: `default`, `all`, or names between commas.
-
-        Raises BadInput on a name that no metric has, or on none.
-        """
-        found: list[Metric] = []
-        unavailable = {}
-        asked = _asked(metrics)
-        for name, metric in asked.items():
-            try:
-                found.append(ready(metric, device))
-            except Unavailable as reason:
-                unavailable[name] = str(reason)
-            except (Exception, SystemExit) as error:
-                # A stranger's metric that fails costs its own column and no other.
-                unavailable[name] = error_line(error)
-        return cls(found, unavailable, list(asked.values()))
-
-
-def _asked(text: str) -> dict[str, type[Metric]]:
-    """Metrics by name, in the order of the registry."""
-    known = registry().metrics
-    words = {word.strip() for word in text.split(",") if word.strip()}
-    if not words:
-        raise BadInput(f"no metric is named; there are: {', '.join(known)}")
-    for word in sorted(words - {"default", "all"} - known.keys()):
-        close = difflib.get_close_matches(word, [*known, "default", "all"], n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise BadInput(
-            f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
-            "default and all"
-        )
-    return {
-        name: metric
-        for name, metric in known.items()
-        if "all" in words or name in words or ("default" in words and metric.default)
-    }

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
 from zoo.api.latent_spec import BITS
+from zoo.api.sampling import BATCH
 from zoo.base import environment
 from zoo.base.environment import usual_priority
 from zoo.base.errors import BadInput, ZooError, validated
@@ -30,9 +31,8 @@ from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Thro
 from zoo.base.text import named, one_line
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace, written_aside
-from zoo.evaluation.judge import judge
-from zoo.evaluation.kept import Kept
-from zoo.evaluation.watch import BATCH, Judges
+from zoo.evaluation.film_scores import Kept, judge
+from zoo.evaluation.metrics import Judges
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest

@@ -10,8 +10,7 @@ from zoo.api.codec import FilmCodec
 from zoo.base.errors import BadInput
 from zoo.base.records import Record, Results
 from zoo.base.text import one_line
-from zoo.compare.known import config_of
-from zoo.compare.plan import Cell
+from zoo.compare.cells import Cell, config_of
 from zoo.films.film import Film
 from zoo.report.results_folder import MERGE_MARKER, RESULTS, TEXTS, read_results
 from zoo.training.jobs import Settings

@@ -1,31 +1,121 @@
-"""What an evaluation leaves, and what of an earlier one still holds.
+"""Scores of a reconstructed film: measured in one pass, written, and reused if still valid.
 
-A metric is known by the source that it comes from: where that changed, or where the metric was not
-measured yet, it alone is measured again, and what was measured by the others stays as it is.
-`metrics.json` in the evaluation's folder has the digest of each.
+A metric is identified by the digest of its source. Where that changed, or where the metric was not
+measured yet, only that metric is measured again; the scores of the others stay. `metrics.json` in
+the evaluation's folder has the digest of each.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import av
 import numpy as np
 import pydantic
+import torch
+from torch import Tensor
 
 from zoo.base.errors import BadInput
-from zoo.base.records import Environment, Record, write_json
+from zoo.base.records import (
+    BatchDependence,
+    Environment,
+    FailureAnalysis,
+    Part,
+    PlainFrame,
+    Record,
+    Summary,
+    write_json,
+)
 from zoo.base.untrusted_files import read_json
-from zoo.evaluation.judge import HASHES, SCORES, Judged, write_frames
-from zoo.evaluation.summary import Values
-from zoo.evaluation.watch import Judges
+from zoo.base.workspace import written_aside
+from zoo.evaluation.failure_slices import ShotSpread, slices, traits_of
+from zoo.evaluation.inference import batches
+from zoo.evaluation.metrics import Judges, Values, parts_of, score_drawn, summarise
 from zoo.films.film import Film
+from zoo.matching.pdq import HashBuffer, Hashes, pdq
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
+
+SCORES, HASHES = "scores.npz", "pdq.npz"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one pass over a drawn film found."""
+
+    scores: dict[str, Values]
+    """Every metric of every frame, (N,)."""
+    ratios: frozenset[str]
+    """The metrics that are ratios."""
+    summaries: dict[str, dict[Part, Summary]]
+    spread: ShotSpread
+    hashes: Hashes
+    """Of every frame as it was drawn."""
+
+    def failure_analysis(
+        self,
+        film: Film,
+        trained_on: str,
+        plain: list[PlainFrame] | None = None,
+        batch_dependence: BatchDependence | None = None,
+    ) -> FailureAnalysis:
+        """Where the drawing fails, with what else was asked of the one who drew."""
+        traits = traits_of(film)
+        return FailureAnalysis(
+            slices={
+                part: slices(traits, self.scores, frames, self.ratios)
+                for part, frames in parts_of(film, trained_on).items()
+            },
+            plain=plain or [],
+            still_shots=self.spread.collapse(only_still=True),
+            all_shots=self.spread.collapse(only_still=False),
+            batch_dependence=batch_dependence,
+        )
+
+
+def judge(
+    film: Film,
+    batches_drawn: Iterable[Tensor],
+    trained_on: str,
+    judges: Judges,
+    device: torch.device,
+) -> Judged:
+    """Measure everything that needs the drawn frames, while they go by once.
+
+    `batches_drawn` are the film's batches in order, as they would be shown: (B, 3, H, W).
+    """
+    spread, hasher = ShotSpread(film, device), Hasher(device)
+    drawn = observed(film, batches_drawn, [spread, hasher])
+    scores = score_drawn(film, drawn, judges.metrics, device)
+    parts = parts_of(film, trained_on)
+    ratios = frozenset(metric.name for metric in judges.metrics if metric.better == "one")
+    summaries: dict[str, dict[Part, Summary]] = {}
+    for name, values in scores.items():
+        found = {
+            part: summarise(values, frames, film, name in ratios) for part, frames in parts.items()
+        }
+        summaries[name] = {part: summary for part, summary in found.items() if summary}
+    return Judged(scores, ratios, summaries, spread, hasher.hashes)
+
+
+def write_frames(out: Path, judged: Judged) -> None:
+    """Keep what is known of every frame.
+
+    `scores.npz` has float64 (N,) a metric, NaN where it has no value; `pdq.npz` the hashes of the
+    drawn frames, `bits`, uint8 (N, 32), and `quality`, uint8 (N,).
+    """
+    bits, quality = judged.hashes.packed()
+    for name, arrays in (
+        (SCORES, judged.scores),
+        (HASHES, {"bits": bits, "quality": quality}),
+    ):
+        with written_aside(out / name) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
 
 LATENTS = "latents.safetensors"
 RECORD, SOURCES = "record.json", "metrics.json"
@@ -177,3 +267,37 @@ def _left_out(value: Any, names: Collection[str]) -> Any:
             for key, each in value.items()
         }
     return [_left_out(each, names) for each in value] if isinstance(value, list) else value
+
+
+class Observer(Protocol):
+    """Something that looks at every batch of a film as it was drawn."""
+
+    def see(self, indices: slice, drawn: Tensor) -> None:
+        """Look at frames `indices`, as they would be shown: (B, 3, H, W) in [0, 1]."""
+
+
+def observed(
+    film: Film, batches_drawn: Iterable[Tensor], observers: Sequence[Observer]
+) -> Iterator[Tensor]:
+    """Hand on a film's batches while the observers look at them."""
+    for indices, drawn in zip(batches(film), batches_drawn, strict=True):
+        for observer in observers:
+            observer.see(indices, drawn)
+        yield drawn
+
+
+class Hasher:
+    """Hashes every frame as a content-matching system would."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._gathered = HashBuffer()
+
+    def see(self, indices: slice, drawn: Tensor) -> None:
+        """Hash a batch."""
+        self._gathered.add(pdq(drawn))
+
+    @property
+    def hashes(self) -> Hashes:
+        """The hashes of all frames that went by."""
+        return self._gathered.hashes(self._device)

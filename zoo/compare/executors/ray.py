@@ -18,7 +18,7 @@ from typing import Any, Self
 from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import error_line, one_line
-from zoo.compare.places.place import Ended, Hear, Told, Work
+from zoo.compare.executors import Ended, Hear, Told, Work
 from zoo.training.watching import Interrupted
 
 LOOK = 0.5

@@ -1,0 +1,247 @@
+"""Where a model fails: scores by frame property, collapse within shots, plain frames, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.api.autoencoder import Autoencoder
+from zoo.api.metric import Metric, TemporalMetric
+from zoo.api.sampling import Sampling, middle_frames
+from zoo.base.records import BatchDependence, PlainFrame, Slice, SpreadWithinShots
+from zoo.evaluation.inference import (
+    as_shown,
+    decoded,
+    encode_samples,
+    film_batch,
+    sample_batch,
+    samples_at_once,
+    samples_of,
+)
+from zoo.evaluation.latents import Quantiser
+from zoo.evaluation.metrics import Frames, Values, mean_of, score_pairs
+from zoo.films.film import Film, Shot
+from zoo.plugins.model_building import latent_spec
+
+SLICES = 5
+CHUNK = 64
+LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+"""Rec. ITU-R BT.709, on display values."""
+
+
+def traits_of(film: Film) -> dict[str, Values]:
+    """Traits of every frame, (N,) each.
+
+    - brightness: mean luma, 0 to 255
+    - contrast: standard deviation of luma over the frame, in levels
+    - motion: root mean square change of luma from the frame before, in levels; NaN where a shot
+      begins
+    - shot length: seconds
+    """
+    frames = len(film)
+    brightness, contrast, motion = np.empty((3, frames))
+    before = None
+    for start in range(0, frames, CHUNK):
+        chunk = slice(start, min(start + CHUNK, frames))
+        luma = np.asarray(film.store.array[chunk]).astype(np.float32) @ LUMA
+        brightness[chunk] = luma.mean(axis=(1, 2))
+        contrast[chunk] = luma.std(axis=(1, 2))
+        change = np.diff(luma, axis=0, prepend=luma[:1] if before is None else before)
+        motion[chunk] = np.sqrt(np.square(change).mean(axis=(1, 2)))
+        before = luma[-1:]
+    lengths = np.empty(frames)
+    for shot in film.shots:
+        motion[shot.start] = np.nan
+        lengths[shot.start : shot.stop] = film.seconds(shot.start, shot.stop)
+    return {
+        "brightness": brightness,
+        "contrast": contrast,
+        "motion": motion,
+        "shot length": lengths,
+    }
+
+
+def slices(
+    traits: Mapping[str, Values],
+    scores: Mapping[str, Values],
+    frames: Frames,
+    ratios: Container[str] = (),
+) -> list[Slice]:
+    """Scores of some frames by fifths of each trait; `ratios` are metrics with geometric means.
+
+    The fifths are those of the whole film, so that seen and held-out frames are cut alike; a fifth
+    that holds none of the frames is left out, as is a trait that is the same everywhere.
+    """
+    found = []
+    for trait, values in traits.items():
+        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, SLICES + 1)))
+        if len(edges) < 2:
+            continue
+        at = values[frames]
+        known = np.isfinite(at)
+        which = np.full(len(frames), -1)
+        which[known] = np.searchsorted(edges[1:-1], at[known], side="right")
+        for number in range(len(edges) - 1):
+            inside = frames[which == number]
+            if len(inside):
+                found.append(
+                    Slice(
+                        by=trait,
+                        lowest=float(values[inside].min()),
+                        highest=float(values[inside].max()),
+                        frames=len(inside),
+                        scores={
+                            name: mean_of(all_[inside], name in ratios)
+                            for name, all_ in scores.items()
+                        },
+                    )
+                )
+    return found
+
+
+STILL = 4
+"""The quarter of the shots that change least are the still ones."""
+
+
+class ShotSpread:
+    """How much frames change within each shot, in the film and as it was drawn.
+
+    For each shot the standard deviation over its frames, averaged over samples, in 8-bit levels.
+    Frames go by in order, and only one shot's sums are held.
+    """
+
+    def __init__(self, film: Film, device: torch.device) -> None:
+        self._film, self._device = film, device
+        self._shots = iter(film.shots)
+        self._shot: Shot = next(self._shots)
+        self._sums = _Sums(), _Sums()
+        self._spreads: list[tuple[int, float, float]] = []
+
+    def see(self, indices: slice, drawn: Tensor) -> None:
+        """Add frames to the sums of their shots."""
+        originals = film_batch(self._film, indices, self._device)
+        start = indices.start
+        while start < indices.stop:
+            stop = min(indices.stop, self._shot.stop)
+            inside = slice(start - indices.start, stop - indices.start)
+            for sums, frames in zip(self._sums, (originals, drawn), strict=True):
+                sums.add(frames[inside] * 255)
+            if stop == self._shot.stop:
+                source, redrawn = (sums.spread() for sums in self._sums)
+                self._spreads.append((len(self._shot), source, redrawn))
+                self._sums = _Sums(), _Sums()
+                self._shot = next(self._shots, self._shot)
+            start = stop
+
+    def collapse(self, only_still: bool) -> SpreadWithinShots | None:
+        """The spreads of all shots of several frames, or of the stillest quarter; None of none."""
+        spreads = sorted(
+            (source, drawn) for frames, source, drawn in self._spreads if frames > 1 and source > 0
+        )
+        if only_still:
+            spreads = spreads[: -(-len(spreads) // STILL)]
+        if not spreads:
+            return None
+        source, drawn = np.mean(spreads, axis=0).tolist()
+        return SpreadWithinShots(
+            shots=len(spreads),
+            source_spread=source,
+            reconstructed_spread=drawn,
+            ratio=drawn / source,
+        )
+
+
+class _Sums:
+    """Running mean and sum of squared deviations of frames, sample by sample (Welford, 1962)."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = self._squares = torch.zeros(())
+
+    def add(self, frames: Tensor) -> None:
+        count, mean = len(frames), frames.mean(dim=0)
+        squares = (frames - mean).square().sum(dim=0)
+        if not self._count:
+            self._count, self._mean, self._squares = count, mean, squares
+            return
+        total = self._count + count
+        apart = mean - self._mean
+        self._mean = self._mean + apart * (count / total)
+        self._squares = self._squares + squares + apart.square() * (self._count * count / total)
+        self._count = total
+
+    def spread(self) -> float:
+        return float((self._squares / self._count).sqrt().mean())
+
+
+LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
+ALONE = 8
+"""Frames that are encoded alone as well."""
+
+
+@torch.inference_mode()
+def plain_frames(
+    model: Autoencoder, quantiser: Quantiser, metrics: Sequence[Metric], device: torch.device
+) -> list[PlainFrame]:
+    """Have a model draw a black, a grey and a white frame, each alone."""
+    found = []
+    for name, level in LEVELS.items():
+        sampling = Sampling.of(model)
+        shape = sampling.frames, 3, model.size.height, model.size.width
+        frames = torch.full(shape, level / 255, device=device)
+        drawn = as_shown(middle_frames(_round_trip(model, sampling.shaped(frames), quantiser)))
+        frame = frames[:1]
+        levels = drawn[0].flatten(1) * 255
+        red, green, blue = levels.mean(dim=1).tolist()
+        still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
+        scores = score_pairs([(frame, drawn)], [0], still)
+        found.append(
+            PlainFrame(
+                name=name,
+                level=level,
+                reconstructed=(red, green, blue),
+                reconstructed_sd=float(levels.var(dim=1, correction=0).mean().sqrt()),
+                scores={metric: mean_of(values) for metric, values in scores.items()},
+            )
+        )
+    return found
+
+
+def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
+    flat = quantiser.round_trip(encode_samples(model, frames))
+    return decoded(model, flat.unflatten(1, latent_spec(model).shape))
+
+
+@torch.inference_mode()
+def batch_dependence(
+    model: Autoencoder, film: Film, quantiser: Quantiser, device: torch.device
+) -> BatchDependence:
+    """Encode and decode frames of a film beside others and alone, and compare."""
+    samples = samples_of(film, model)
+    count = min(samples_at_once(samples.sampling), len(samples))
+    # Spread over the film: neighbours would be poor company.
+    spread = np.arange(count) * len(samples) // count
+    together = sample_batch(film, samples, spread, device)
+    codes = model.encode(together)
+    drawn = as_shown(model.decode(codes))
+    apart, levels, differing, values = 0.0, 0, 0, 0
+    # A dimension that is the same all over the film has no range; the widest stands in for it.
+    ranges = quantiser.step * (2**quantiser.bits - 1)
+    ranges = torch.where(ranges > 0, ranges, ranges.max()) if len(ranges) else ranges
+    alone = min(ALONE, count)
+    for index in range(alone):
+        code = model.encode(together[index : index + 1])
+        change = (code - codes[index : index + 1]).float().flatten(1).abs()
+        relative = torch.where(change > 0, change / ranges.clamp_min(1e-12), change)
+        apart = max(apart, float(relative.max()) if relative.numel() else 0.0)
+        off = (as_shown(model.decode(code)) - drawn[index : index + 1]).abs() * 255
+        levels = max(levels, round(float(off.max())))
+        differing += int((off > 1.5).sum())
+        values += off.numel()
+    return BatchDependence(
+        frames=alone, latent_difference=apart, levels=levels, differing=differing / values
+    )

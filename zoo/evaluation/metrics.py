@@ -1,0 +1,229 @@
+"""Metrics over a film: the set that can be measured here, scores per frame, and their means.
+
+Neighbouring frames are nearly copies of one another, so frames are no independent samples and shots
+are: the 95 % interval of a mean comes from the spread of the means of shots.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from zoo.api.metric import Metric, TemporalMetric, Unavailable, one_batch, ready
+from zoo.base.errors import BadInput
+from zoo.base.records import MIN_SHOTS, Part, Summary
+from zoo.base.text import error_line, named
+from zoo.evaluation.inference import batches, film_batch
+from zoo.films.film import Film
+from zoo.plugins.registry import registry
+
+
+@torch.inference_mode()
+def score_pairs(
+    pairs: Iterable[tuple[Tensor, Tensor]], firsts: Sequence[int], metrics: Sequence[Metric]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Every metric on every frame: float64 (N,) a metric, NaN where it is not defined.
+
+    `pairs` are batches of originals and reconstructions in the film's order, float (B, 3, H, W)
+    in [0, 1]; `firsts` are the first frames of its shots. Raises ValueError if a batch has other
+    reconstructions than originals, or a metric another shape than it should.
+    """
+    found: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
+    temporal = any(isinstance(metric, TemporalMetric) for metric in metrics)
+    last: tuple[Tensor, ...] = ()
+    for originals, drawn in pairs:
+        if originals.shape != drawn.shape:
+            raise ValueError(
+                f"reconstructions {tuple(drawn.shape)} against originals {tuple(originals.shape)}"
+            )
+        # One layout for both: sums and differences of two layouts are slow, and so is LPIPS in
+        # any but this one.
+        frames = tuple(f.contiguous(memory_format=torch.channels_last) for f in (originals, drawn))
+        if temporal:
+            last = last or tuple(f[:1] for f in frames)
+            earlier = tuple(torch.cat([b, f[:-1]]) for b, f in zip(last, frames, strict=True))
+            last = tuple(f[-1:] for f in frames)
+        with one_batch():
+            for metric in metrics:
+                here = (*frames, *earlier) if isinstance(metric, TemporalMetric) else frames
+                values = metric(*here)
+                _check(metric, values, (len(originals), *metric.frame_shape))
+                found[metric.name].append(values)
+    return {metric.name: _whole(metric, found[metric.name], firsts) for metric in metrics}
+
+
+def _whole(
+    metric: Metric, parts: Sequence[Tensor], firsts: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    values = torch.cat(list(parts))
+    if isinstance(metric, TemporalMetric):
+        values[list(firsts)] = float("nan")
+    one_a_frame = metric.over_film(values)
+    _check(metric, one_a_frame, (len(values),))
+    return one_a_frame.double().cpu().numpy()
+
+
+def _check(metric: Metric, values: object, expected: tuple[int, ...]) -> None:
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"the metric {metric.name} gave {named(values)}; it gives a tensor of shape {expected}"
+        )
+    if tuple(values.shape) != expected or not values.is_floating_point():
+        shown = f"{values.dtype} {tuple(values.shape)}".removeprefix("torch.")
+        raise ValueError(
+            f"the metric {metric.name} gave a tensor {shown}; it gives floats of shape {expected}"
+        )
+
+
+CONFIDENCE = 0.95
+
+Frames = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+
+def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
+    """The frames of each part that a film has for a model: those of another film are all `other`.
+
+    What lies in the gaps between seen and held-out frames is in no part.
+    """
+    if film.name != trained_on:
+        return {"other": np.arange(len(film), dtype=np.int64)}
+    parts: dict[Part, Frames] = {"seen": film.split.seen, "held_out": film.split.held_out}
+    return {part: frames for part, frames in parts.items() if len(frames)}
+
+
+def summarise(values: Values, frames: Frames, film: Film, ratio: bool = False) -> Summary | None:
+    """Summarise a metric's values (N,) over some frames; None where none of these has a value.
+
+    The mean of a `ratio`, and its interval, are geometric: a half and a double are as far from 1.
+    There is no interval for fewer than `MIN_SHOTS` shots.
+    """
+    frames = frames[np.isfinite(values[frames])]
+    if not len(frames):
+        return None
+    chosen = values[frames]
+    shots = shot_numbers(film)[frames]
+    positive = not ratio or bool((chosen > 0).all())
+    interval = _interval(np.log(chosen) if ratio else chosen, shots) if positive else None
+    if interval and ratio:
+        interval = math.exp(interval[0]), math.exp(interval[1])
+    return Summary(
+        frames=len(frames),
+        shots=len(np.unique(shots)),
+        mean=mean_of(chosen, ratio),
+        sd=float(chosen.std()),
+        lowest=float(chosen.min()),
+        highest=float(chosen.max()),
+        interval=interval,
+    )
+
+
+def mean_of(values: Values, ratio: bool = False) -> float | None:
+    """The mean of what is finite, geometric for a ratio; None where nothing is."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    if ratio:
+        return math.exp(np.log(finite).mean()) if (finite > 0).all() else 0.0
+    return float(finite.mean())
+
+
+def shot_numbers(film: Film) -> npt.NDArray[np.int64]:
+    """Which shot each frame belongs to: (N,), from 0."""
+    return np.repeat(np.arange(len(film.shots)), [len(shot) for shot in film.shots])
+
+
+def _interval(values: Values, shots: npt.NDArray[np.int64]) -> tuple[float, float] | None:
+    """The t interval of a mean over frames, from the means of shots; None of too few shots.
+
+    Shots weigh by their frames. The variance is the unbiased one of a weighted mean (CR2), and the
+    degrees of freedom are fewer where a few long shots hold most frames (Bell and McCaffrey, Survey
+    Methodology 28(2), 2002, for a mean).
+    """
+    _, shot = np.unique(shots, return_inverse=True)
+    counts = np.bincount(shot).astype(np.float64)
+    if len(counts) < MIN_SHOTS:
+        return None
+    weights = counts / counts.sum()
+    means = np.bincount(shot, weights=values) / counts
+    mean = float(weights @ means)
+    # The variance is a quadratic form of the shots' means, y' M' A M y with M y their residuals.
+    left = 1 - 2 * weights + weights @ weights
+    share = weights**2 / left
+    variance = float(share @ (means - mean) ** 2)
+    centre = np.eye(len(counts)) - weights
+    form = (centre.T * share) @ centre
+    freedom = np.trace(form) ** 2 / (form**2).sum()
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
+    return mean - reach, mean + reach
+
+
+@torch.inference_mode()
+def score_drawn(
+    film: Film, batches_drawn: Iterable[Tensor], metrics: Sequence[Metric], device: torch.device
+) -> dict[str, np.ndarray]:
+    """Every metric on every frame: float64 (N,) a metric, NaN where it is not defined.
+
+    `batches_drawn` are the film's `batches` in order, as they would be shown: (B, 3, H, W).
+    """
+    originals = (film_batch(film, indices, device) for indices in batches(film))
+    firsts = [shot.start for shot in film.shots]
+    return score_pairs(zip(originals, batches_drawn, strict=True), firsts, metrics)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The metrics of this installation: those that can be measured here, and why others cannot."""
+
+    metrics: list[Metric]
+    unavailable: dict[str, str]
+    """The reason by the metric's name."""
+    asked: list[type[Metric]]
+    """Both: every metric that was asked for."""
+
+    @classmethod
+    def open(cls, device: torch.device, metrics: str = "default") -> Judges:
+        """Make metrics ready on the device: `default`, `all`, or names between commas.
+
+        Raises BadInput on a name that no metric has, or on none.
+        """
+        found: list[Metric] = []
+        unavailable = {}
+        asked = _asked(metrics)
+        for name, metric in asked.items():
+            try:
+                found.append(ready(metric, device))
+            except Unavailable as reason:
+                unavailable[name] = str(reason)
+            except (Exception, SystemExit) as error:
+                # A stranger's metric that fails costs its own column and no other.
+                unavailable[name] = error_line(error)
+        return cls(found, unavailable, list(asked.values()))
+
+
+def _asked(text: str) -> dict[str, type[Metric]]:
+    """Metrics by name, in the order of the registry."""
+    known = registry().metrics
+    words = {word.strip() for word in text.split(",") if word.strip()}
+    if not words:
+        raise BadInput(f"no metric is named; there are: {', '.join(known)}")
+    for word in sorted(words - {"default", "all"} - known.keys()):
+        close = difflib.get_close_matches(word, [*known, "default", "all"], n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise BadInput(
+            f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
+            "default and all"
+        )
+    return {
+        name: metric
+        for name, metric in known.items()
+        if "all" in words or name in words or ("default" in words and metric.default)
+    }
