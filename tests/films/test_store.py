@@ -26,6 +26,7 @@ from zoo.base.errors import BadInput, CannotWrite, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films import ingest, pipeline
+from zoo.films.decode import FilmDecoder
 from zoo.films.files import file_fingerprint
 from zoo.films.ingest import open_film
 from zoo.films.pipeline import IngestProgress
@@ -124,7 +125,7 @@ def test_too_little_space_is_foretold_and_is_for_the_disk_to_decide(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type(shutil.disk_usage("/"))(100, 99, 1_000_000)
-    monkeypatch.setattr(ingest.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     told: list[IngestProgress] = []
     film = opened(clip, tmp_path, progress=told.append)
     assert len(film) == 60
@@ -367,7 +368,7 @@ def test_an_error_in_the_decoding_thread_is_raised_where_it_is_waited_for(
         yield from ()
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(pipeline.FilmDecoder, "frames", fail)
+    monkeypatch.setattr(FilmDecoder, "frames", fail)
     with pytest.raises(RuntimeError, match="broken on purpose"):
         opened(clip, tmp_path)
     assert files_left(tmp_path) == []
