@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.trials import Trial, parser, trained
 from zoo.api.autoencoder import Autoencoder
-from zoo.evaluation.inference import as_shown, encode_film, film_batch
+from zoo.evaluation.inference import encode_film, film_batch, round_to_8_bits
 from zoo.evaluation.latents import Quantiser
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
@@ -60,7 +60,7 @@ def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
     if spec.codes is None:
         quantiser = Quantiser.spanning(encode_film(model, film, frames.device).numbers)
         latent = quantiser.round_trip(latent)
-    return as_shown(model.decode(latent))
+    return round_to_8_bits(model.decode(latent))
 
 
 def row(frames: Tensor) -> np.ndarray:

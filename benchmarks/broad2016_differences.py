@@ -22,9 +22,9 @@ from zoo.base.errors import ZooError
 from zoo.base.presets import preset_named
 from zoo.base.records import Part, Record
 from zoo.base.workspace import Workspace
-from zoo.compare.comparison import known_record
+from zoo.compare.comparison import reusable_record
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -77,29 +77,29 @@ def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, list[Record]
         PRESET, budget=f"{asked.frames}frames", threads=1, device=asked.device
     )
     settings.pin_threads()
-    judges = Judges.open(settings.device)
+    metric_set = MetricSet.load(settings.device)
     for entry in Catalogue.open(workspace).choose(asked.films):
         film = open_film(entry, settings.size, workspace)
         for variant in VARIANTS:
             _say(f"{film.name}: {variant.label}")
             seeded = (replace(settings, seed=seed) for seed in range(asked.seeds))
-            records = [record_of(variant, film, each, judges, workspace) for each in seeded]
+            records = [record_of(variant, film, each, metric_set, workspace) for each in seeded]
             yield film, variant, records
 
 
 def record_of(
-    variant: Variant, film: Film, settings: Settings, judges: Judges, workspace: Workspace
+    variant: Variant, film: Film, settings: Settings, metric_set: MetricSet, workspace: Workspace
 ) -> Record:
     """Train a variant on a film and have it watch that film, unless both were done before."""
     options = {variant.difference: True} if variant.difference else {}
     settings = replace(settings, options=options)
     config = settings.config(registry().architecture(variant.model), film)
     folder = RunFolder.of(workspace, config)
-    known = known_record(folder, film, judges)
+    known = reusable_record(folder, film, metric_set)
     if known:
         return known
     folder = ensure_trained(workspace, config, film, settings.device)
-    return evaluate(workspace, folder, config, film, judges, settings.device)
+    return evaluate(workspace, folder, config, film, metric_set, settings.device)
 
 
 def table(rows: Sequence[tuple[Film, Variant, list[Record]]], asked: argparse.Namespace) -> str:

@@ -1,7 +1,7 @@
 """One comparison three ways: as `--dry-run` foresees it, cell after cell, and by two Ray workers.
 
-`python -m benchmarks.matrix_places --work DIR` on a machine with nothing beside it. The places are
-warmed up first, which is told apart; drawing the report is no part of it.
+`python -m benchmarks.matrix_places --work DIR` on a machine with nothing beside it. The executors
+are warmed up first, which is timed apart; the report is not included.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from zoo.cli.executor_choice import choose_executor
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate
-from zoo.compare.executors import Ended, Place, Tell, Told
-from zoo.compare.executors.processes import Processes
-from zoo.evaluation.metrics import Judges
+from zoo.compare.executors import Executor, Message, Notify, TaskEnd
+from zoo.compare.executors.processes import ProcessExecutor
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
@@ -31,39 +31,39 @@ from zoo.training.watching import Moment
 
 WORKERS = 2
 ELSEWHERE = {"cost", "training", "environment"}
-"""What a record says that may differ from place to place."""
+"""What a record says that may differ from executor to executor."""
 
 
 @dataclass(frozen=True)
 class Warm:
-    """Work that loads what other work needs, and is long enough for every worker to get one."""
+    """A task that loads what others need, and lasts long enough for every worker to get one."""
 
     gpu: ClassVar[bool] = False
 
-    def __call__(self, tell: Tell) -> Any:
+    def __call__(self, notify: Notify) -> Any:
         """Import, and wait."""
         import zoo.compare.tasks  # noqa: F401 - what it is called for
 
         registry()
         time.sleep(2)
 
-    def spoils(self, result: Any) -> bool:
+    def taints_process(self, result: Any) -> bool:
         """Never."""
         return False
 
 
-class Nobody:
-    """A watcher that looks away."""
+class NoProgress:
+    """Progress callbacks that do nothing."""
 
-    shows_pace = False
+    shows_throughput = False
 
     def started(self, cell: Cell) -> None:
         """Nothing."""
 
-    def trained(self, cell: Cell, moment: Moment) -> None:
+    def training(self, cell: Cell, moment: Moment) -> None:
         """Nothing."""
 
-    def coding(self, cell: Cell, line: str) -> None:
+    def encoding(self, cell: Cell, line: str) -> None:
         """Nothing."""
 
     def evaluating(self, cell: Cell) -> None:
@@ -76,28 +76,28 @@ class Nobody:
         """Nothing."""
 
 
-def warmed(place: Place, workers: int) -> float:
+def warmed(executor: Executor, workers: int) -> float:
     """Start as many workers; the seconds that it took."""
     began = time.perf_counter()
     ended = []
 
-    def hear(event: Told | Ended) -> None:
-        if isinstance(event, Ended):
+    def on_event(event: Message | TaskEnd) -> None:
+        if isinstance(event, TaskEnd):
             ended.append(event)
 
     for number in range(workers):
-        place.start(number, Warm())
+        executor.submit(number, Warm())
     while len(ended) < workers:
-        place.wait(hear)
+        executor.poll(on_event)
     return time.perf_counter() - began
 
 
-def run(place: Place, comparison: Comparison) -> tuple[list[Record], float, float]:
+def run(executor: Executor, comparison: Comparison) -> tuple[list[Record], float, float]:
     """Records, the seconds of all cells, and those of measuring costs."""
     began = time.perf_counter()
-    records = comparison.run(place, Nobody())
+    records = comparison.run(executor, NoProgress())
     cells = time.perf_counter() - began
-    records = comparison.with_costs(records, place, lambda _: None)
+    records = comparison.with_costs(records, executor, lambda _: None)
     return records, cells, time.perf_counter() - began - cells
 
 
@@ -110,8 +110,8 @@ def comparison_in(folder: Path, asked: argparse.Namespace) -> Comparison:
     entries = Catalogue.open(workspace).choose(asked.films)
     films = [open_film(entry, settings.size, workspace) for entry in entries]
     models = registry().choose_models(asked.models)
-    judges = Judges.open(settings.device)
-    return Comparison(workspace, entries, films, models, [settings], judges, "default", 0.1)
+    metric_set = MetricSet.load(settings.device)
+    return Comparison(workspace, entries, films, models, [settings], metric_set, "default", 0.1)
 
 
 def alike(one: Sequence[Record], other: Sequence[Record]) -> bool:
@@ -133,13 +133,13 @@ def main() -> None:
     arguments.add_argument("--out", type=Path)
     asked = arguments.parse_args()
 
-    with Processes(1) as place:
-        began = warmed(place, 1)
+    with ProcessExecutor(1) as executor:
+        began = warmed(executor, 1)
         here = comparison_in(asked.work / "here", asked)
         tried = time.perf_counter()
-        foreseen = estimate(here, place, lambda *_: None)
+        foreseen = estimate(here, executor, lambda *_: None)
         tried = time.perf_counter() - tried
-        one, cells, costs = run(place, here)
+        one, cells, costs = run(executor, here)
     rows = [
         ["foreseen, all together", f"{foreseen.seconds:.0f} s", f"tried for {tried:.0f} s"],
         ["one process: cells", f"{cells:.0f} s", f"started in {began:.0f} s"],
@@ -147,9 +147,9 @@ def main() -> None:
         ["as foreseen", f"{(cells + costs) / foreseen.seconds:.2f}", "of the time foreseen"],
     ]
     where = choose_executor("ray", WORKERS, None, "cpu", 1)
-    with where.place as place:
-        began = warmed(place, WORKERS)
-        two, beside, _ = run(place, comparison_in(asked.work / "ray", asked))
+    with where.executor as executor:
+        began = warmed(executor, WORKERS)
+        two, beside, _ = run(executor, comparison_in(asked.work / "ray", asked))
     rows += [
         [f"Ray, {WORKERS} workers: cells", f"{beside:.0f} s", f"started in {began:.0f} s"],
         ["Ray over one process", f"{beside / cells:.2f}", "of the time of all cells"],

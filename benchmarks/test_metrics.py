@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.api.sampling import BATCH
-from zoo.evaluation.metrics import Judges, score_drawn
+from zoo.evaluation.metrics import MetricSet, score_reconstruction
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 
@@ -47,10 +47,10 @@ def test_all_default_metrics_against_lpips_alone(
     benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two batches of 256x144, one thread, the two in turn; the ratio of each turn."""
-    judges = Judges.open(DEVICE)
-    lpips = [metric for metric in judges.metrics if metric.name == "lpips"]
+    metric_set = MetricSet.load(DEVICE)
+    lpips = [metric for metric in metric_set.metrics if metric.name == "lpips"]
     if not lpips:
-        pytest.skip(judges.unavailable["lpips"])
+        pytest.skip(metric_set.unavailable["lpips"])
     generator = np.random.default_rng(0)
     film = film_from_frames(generator.integers(0, 256, (2 * BATCH, 144, 256, 3), dtype=np.uint8))
     drawn = torch.rand(2, BATCH, 3, 144, 256, generator=torch.Generator().manual_seed(0))
@@ -59,25 +59,25 @@ def test_all_default_metrics_against_lpips_alone(
 
     def seconds(metrics: list[Metric]) -> float:
         start = CLOCK()
-        score_drawn(film, drawn, metrics, DEVICE)
+        score_reconstruction(film, drawn, metrics, DEVICE)
         return CLOCK() - start
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        seconds(judges.metrics)
+        seconds(metric_set.metrics)
         alone, ratios = [], []
         for _ in range(ROUNDS):
             alone.append(seconds(lpips))
-            ratios.append(seconds(judges.metrics) / alone[-1])
-        benchmark.pedantic(seconds, (judges.metrics,), rounds=1)
+            ratios.append(seconds(metric_set.metrics) / alone[-1])
+        benchmark.pedantic(seconds, (metric_set.metrics,), rounds=1)
     finally:
         torch.set_num_threads(threads)
     low, median, high = np.percentile(ratios, (25, 50, 75))
     benchmark.extra_info["ratio_to_lpips"] = ratios
     with capsys.disabled():
         print(  # noqa: T201
-            f"\n{len(judges.metrics)} default metrics cost {median:.2f} times LPIPS alone "
+            f"\n{len(metric_set.metrics)} default metrics cost {median:.2f} times LPIPS alone "
             f"(quartiles {low:.2f} to {high:.2f}, {ROUNDS} rounds; allowed {ALLOWED}); LPIPS alone "
             f"{1000 * np.median(alone) / len(film):.1f} ms a frame"
         )

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.evaluation.inference import batches, encode_film
+from zoo.evaluation.inference import batch_slices, encode_film
 from zoo.evaluation.latents import Quantiser
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -101,12 +101,12 @@ def test_a_reconstruction_against_its_slowest_part(
     benchmark: Any, case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry, film, panel, size = case
-    held = [panel.read(span) for span in batches(film)]
+    held = [panel.read(span) for span in batch_slices(film)]
     scaler = Scaler(SIZE, size)
     pictures = [picture for batch in held for picture in panel.decode(batch)]
 
     def read() -> None:
-        for span in batches(film):
+        for span in batch_slices(film):
             panel.read(span)
 
     def network() -> None:

@@ -22,10 +22,16 @@ from zoo.base import environment
 from zoo.base.numbers import counted
 from zoo.base.records import Part
 from zoo.base.workspace import Workspace
-from zoo.evaluation.codec_runs import coding_config, ensure_coded, evaluate_coding
-from zoo.evaluation.inference import as_shown, batches, draw_frames, encode_film, samples_of
+from zoo.evaluation.codec_runs import codec_config, ensure_encoded, evaluate_codec
+from zoo.evaluation.inference import (
+    batch_slices,
+    encode_film,
+    reconstruct_frames,
+    round_to_8_bits,
+    samples_of,
+)
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.metrics import Judges, score_drawn
+from zoo.evaluation.metrics import MetricSet, score_reconstruction
 from zoo.evaluation.model_summary import decoder_bytes
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
@@ -105,16 +111,18 @@ def attempt(trial: Trial, work: Path, device: str) -> Outcome:
     """Train what is not trained yet and score it."""
     settings = trial.settings(device)
     film, model = trained(trial, work, device)
-    judges = _judges(settings)
+    metric_set = _metric_set(settings)
     encoded = encode_film(model, film, settings.device)
     latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
     samples = samples_of(film, model)
-    pictures = (draw_frames(model, samples, frames, latents) for frames in batches(film))
-    scores = score_drawn(film, pictures, judges.metrics, latents.levels.device)
+    pictures = (
+        reconstruct_frames(model, samples, frames, latents) for frames in batch_slices(film)
+    )
+    scores = score_reconstruction(film, pictures, metric_set.metrics, latents.levels.device)
     drawn = np.empty(film.store.array.shape, dtype=np.uint8)
     with torch.inference_mode():
-        for indices in batches(film):
-            shown = as_shown(model.decode(latents.dequantised(indices))) * 255
+        for indices in batch_slices(film):
+            shown = round_to_8_bits(model.decode(latents.dequantised(indices))) * 255
             drawn[indices] = shown.round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return Outcome(
         trial,
@@ -142,9 +150,9 @@ def coded(codec: str, trial: Trial, work: Path, device: str = "cpu") -> Outcome:
     workspace, settings = Workspace(work), trial.settings(device)
     settings.pin_threads()
     film = _film_of(trial, settings, workspace)
-    config = coding_config(registry().codecs[codec], film, settings)
-    folder = ensure_coded(workspace, config, film)
-    record = evaluate_coding(workspace, folder, config, film, _judges(settings), settings.device)
+    config = codec_config(registry().codecs[codec], film, settings)
+    folder = ensure_encoded(workspace, config, film)
+    record = evaluate_codec(workspace, folder, config, film, _metric_set(settings), settings.device)
     means = {
         part: {
             name: mean
@@ -167,11 +175,11 @@ def _film_of(trial: Trial, settings: Settings, workspace: Workspace) -> Film:
     return open_film(entry, settings.size, workspace, holdout=trial.holdout)
 
 
-def _judges(settings: Settings) -> Judges:
-    judges = Judges.open(settings.device)
-    if judges.unavailable:
-        raise SystemExit(f"not every metric can be measured: {judges.unavailable}")
-    return judges
+def _metric_set(settings: Settings) -> MetricSet:
+    metric_set = MetricSet.load(settings.device)
+    if metric_set.unavailable:
+        raise SystemExit(f"not every metric can be measured: {metric_set.unavailable}")
+    return metric_set
 
 
 def _means(scores: dict[str, np.ndarray], frames: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,7 @@ import zoo
 from zoo.api.sampling import FilmSamples, Sampling
 from zoo.base.errors import BadInput
 from zoo.evaluation.failure_slices import batch_dependence
-from zoo.evaluation.inference import draw_frames, encode_film, samples_of
+from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.rate_distortion import rate_points
 from zoo.films.film import Film, film_from_frames
@@ -165,7 +165,7 @@ def test_what_is_stored_comes_back_as_it_was(model: type[Stored], lengths: list[
     encoded = encode_film(network, one, CPU)
     latents = encoded.quantised(Quantiser.of(network.latent_spec(), encoded.numbers))
     assert latents.frames == len(one)
-    drawn = draw_frames(network, samples_of(one, network), slice(0, len(one)), latents)
+    drawn = reconstruct_frames(network, samples_of(one, network), slice(0, len(one)), latents)
     pixels = (drawn * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert np.array_equal(pixels, one.store.array)
 
@@ -186,7 +186,7 @@ def test_no_more_is_encoded_or_drawn_at_once_than_a_batch(model: type[Stored]) -
     latents = encoded.quantised(Quantiser.of(network.latent_spec(), encoded.numbers))
     samples = samples_of(one, network)
     for start in range(0, len(one), 32):
-        draw_frames(network, samples, slice(start, min(len(one), start + 32)), latents)
+        reconstruct_frames(network, samples, slice(start, min(len(one), start + 32)), latents)
     parts = {"seen": np.arange(len(one))}
     coded = [(latents, 1.0), (replace(latents), 1.0)]
     rate_points(network, one, coded, {}, parts, [], CPU)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from tests.films.making import drifting, encode
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.inference import samples_of
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.report.plugin_sections import section_registry
@@ -140,12 +140,12 @@ def test_every_verb(zoo: Callable, workspace: Path, model: str) -> None:
     run(zoo, "films", "add", "two", other)
     run(zoo, "train", model, "--film", "one", *TINY, *LATENT, *width(model), "--budget", "2steps")
     one, two = package.load(model, "one"), package.load(model, "two", trained_on="one", holdout=0)
-    judges = Judges.open(torch.device("cpu"), "psnr,flicker")
+    metric_set = MetricSet.load(torch.device("cpu"), "psnr,flicker")
     for loaded in (one, two):
         config, device = loaded.config, torch.device("cpu")
         evaluated_on = loaded.film
         record = evaluate(
-            Workspace(workspace), loaded.trained.folder, config, evaluated_on, judges, device
+            Workspace(workspace), loaded.trained.folder, config, evaluated_on, metric_set, device
         )
         assert record.status == "ok" and record.latent is not None
         assert len(loaded.latents().levels) == len(samples_of(evaluated_on, loaded.network))

@@ -261,17 +261,17 @@ def _fault(encoder: str) -> str | None:
 def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
     """Where each of the pretrained weights is, and whether its hash is right."""
     from zoo.pretrained import WeightsUnavailable, efficientnet_lite0_state
-    from zoo.pretrained.lookup import FETCHED, whereabouts
+    from zoo.pretrained.lookup import FETCHED, stored_files
 
     for weights in FETCHED:
-        found = whereabouts(weights)
+        found = stored_files(weights)
         for place in found:
-            if place.right:
+            if place.valid:
                 yield good("weights", f"{weights.title}: {place.path}, hash right")
             else:
                 step = "delete that file; it is never used"
                 yield problem("weights", f"{weights.title}: {place.path}: {place.fault}", step)
-        if not any(place.right for place in found):
+        if not any(place.valid for place in found):
             step = (
                 f"unset {OFFLINE}, or put them there by hand (docs/pretrained.md)"
                 if is_offline()

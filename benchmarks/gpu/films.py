@@ -22,7 +22,7 @@ from zoo.base.gpu_records import FilmResult, Item
 from zoo.base.records import Record, write_json
 from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.reconstruct.reconstruct_film import (
     Original,
@@ -90,8 +90,8 @@ def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
             video=None,
         )
         here.save()
-        judges = Judges.open(here.device, "psnr" if here.tiny else "default")
-        record = evaluate(workspace, folder, config, film, judges, here.device)
+        metric_set = MetricSet.load(here.device, "psnr" if here.tiny else "default")
+        record = evaluate(workspace, folder, config, film, metric_set, here.device)
         result.scores = _means(record)
         result.coded_bytes = record.latent.coded_bytes if record.latent else None
         trained = trained_model_of(here, folder, config)

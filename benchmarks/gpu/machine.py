@@ -13,7 +13,7 @@ from av.codec.hwaccel import hwdevices_available
 from benchmarks.gpu.worker import Here, Work
 from zoo.base.environment import default_precision
 from zoo.base.gpu_records import Item, MachineResult
-from zoo.evaluation.profiling import waiter
+from zoo.evaluation.profiling import synchroniser
 from zoo.training.peak import matmul_rate
 
 COPIED = {"cuda": 4 << 30, "cpu": 1 << 24}
@@ -67,7 +67,7 @@ def _tf32_rate(device: torch.device) -> float:
 
 def _copy_rate(device: torch.device) -> float:
     source = torch.randint(255, (COPIED[device.type],), dtype=torch.uint8, device=device)
-    target, wait = torch.empty_like(source), waiter(device)
+    target, wait = torch.empty_like(source), synchroniser(device)
     seconds = []
     for _ in range(COPIES + 1):
         wait()

@@ -23,9 +23,9 @@ from zoo.api.metric import Unavailable
 from zoo.base.gpu_records import Item, MediaResult
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.inference import batches, film_batch
-from zoo.evaluation.metrics import Judges, score_pairs
-from zoo.evaluation.profiling import waiter
+from zoo.evaluation.inference import batch_slices, film_batch
+from zoo.evaluation.metrics import MetricSet, score_pairs
+from zoo.evaluation.profiling import synchroniser
 from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 
@@ -45,17 +45,17 @@ def works(here: Here) -> dict[str, Work]:
     """Items for decoders, models' inference and evaluation, and metrics."""
     entry = longest_film(here)
     part = part_of(entry, EVALUATED_SECONDS[here.tiny])
-    judges = Judges.open(here.device, "psnr,lpips" if here.tiny else "default")
+    metric_set = MetricSet.load(here.device, "psnr,lpips" if here.tiny else "default")
     found: dict[str, Work] = {}
     for decoder in (None, *DECODERS):
         decoded = part_of(entry, INGESTED_SECONDS[here.tiny])
         found[f"ingest, {decoder or 'processor'}"] = _ingest(here, decoded, decoder)
-    for metric in judges.asked:
-        found[f"metric, {metric.name}"] = _metric(here, part, judges, metric.name)
+    for metric in metric_set.requested:
+        found[f"metric, {metric.name}"] = _metric(here, part, metric_set, metric.name)
     names = [name for name in INFERRING if name in architectures(here)]
     for name in names or list(architectures(here))[:1]:
         found[f"encode and decode, {name}"] = _round_trip(here, name)
-        found[f"evaluate, {name}"] = _evaluation(here, part, judges, name)
+        found[f"evaluate, {name}"] = _evaluation(here, part, metric_set, name)
     return found
 
 
@@ -97,7 +97,7 @@ def _round_trip(here: Here, name: str) -> Work:
             model.decode(model.encode(samples))
 
         round_trip()
-        rates = timed(round_trip, frames, waiter(here.device), SECONDS[here.tiny], BLOCK)
+        rates = timed(round_trip, frames, synchroniser(here.device), SECONDS[here.tiny], BLOCK)
         rate = statistics.median(rates)
         item.result = MediaResult(
             task="encode",
@@ -111,14 +111,14 @@ def _round_trip(here: Here, name: str) -> Work:
     return measured
 
 
-def _evaluation(here: Here, entry: FilmEntry, judges: Judges, name: str) -> Work:
+def _evaluation(here: Here, entry: FilmEntry, metric_set: MetricSet, name: str) -> Work:
     """A whole evaluation, as `zoo compare` makes it, of a model that has had a few steps."""
 
     def evaluated(item: Item[MediaResult]) -> None:
         film = ingested(here, entry, settings(here, "film").size)
         folder, config = train_once(here, film, name, "media", preset="film")
         began = time.perf_counter()
-        evaluate(Workspace(here.work), folder, config, film, judges, here.device)
+        evaluate(Workspace(here.work), folder, config, film, metric_set, here.device)
         taken = time.perf_counter() - began
         item.result = MediaResult(
             task="evaluate",
@@ -132,22 +132,22 @@ def _evaluation(here: Here, entry: FilmEntry, judges: Judges, name: str) -> Work
     return evaluated
 
 
-def _metric(here: Here, entry: FilmEntry, judges: Judges, name: str) -> Work:
+def _metric(here: Here, entry: FilmEntry, metric_set: MetricSet, name: str) -> Work:
     """One metric over frames that lie on the device, against noisy copies of them."""
 
     def measured(item: Item[MediaResult]) -> None:
-        if name in judges.unavailable:
-            raise Unavailable(judges.unavailable[name])
-        metric = next(one for one in judges.metrics if one.name == name)
+        if name in metric_set.unavailable:
+            raise Unavailable(metric_set.unavailable[name])
+        metric = next(one for one in metric_set.metrics if one.name == name)
         film = ingested(here, entry, settings(here, "film").size)
-        frames = film_batch(film, next(iter(batches(film))), here.device)
+        frames = film_batch(film, next(iter(batch_slices(film))), here.device)
         noisy = (frames + 0.1 * torch.randn_like(frames)).clamp(0, 1)
 
         def scored() -> None:
             score_pairs([(frames, noisy)], [0], [metric])
 
         scored()
-        rates = timed(scored, len(frames), waiter(here.device), SECONDS[here.tiny], BLOCK)
+        rates = timed(scored, len(frames), synchroniser(here.device), SECONDS[here.tiny], BLOCK)
         rate = statistics.median(rates)
         item.result = MediaResult(
             task="metric",

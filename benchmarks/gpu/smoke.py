@@ -27,7 +27,7 @@ from zoo.base.gpu_records import Item, Resume, SmokeResult
 from zoo.base.interrupts import StopRequest
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
@@ -53,7 +53,7 @@ class Trial:
     def __init__(self, here: Here) -> None:
         self.here = here
         self.entry: FilmEntry = part_of(longest_film(here), SECONDS)
-        self.judges = Judges.open(here.device, "psnr" if here.tiny else "default")
+        self.metric_set = MetricSet.load(here.device, "psnr" if here.tiny else "default")
 
     def film(self, preset: str) -> Film:
         """The film at a preset's size."""
@@ -107,7 +107,7 @@ def _tried(trial: Trial, name: str) -> Work:
         def evaluated() -> None:
             film = trial.film("quick")
             workspace = Workspace(trial.here.work)
-            evaluate(workspace, folder, config, film, trial.judges, trial.here.device)
+            evaluate(workspace, folder, config, film, trial.metric_set, trial.here.device)
 
         def reconstructed() -> None:
             result.frames_reconstructed = write_video(trial, folder, config)

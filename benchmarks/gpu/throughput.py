@@ -16,7 +16,7 @@ from zoo.api.autoencoder import Batch
 from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.gpu_records import Item, ThroughputResult
 from zoo.evaluation.cost import HALFWAY, CostSubject, training_step
-from zoo.evaluation.profiling import waiter
+from zoo.evaluation.profiling import synchroniser
 from zoo.plugins.registry import registry
 from zoo.training.compiling import choose_mode
 from zoo.training.peak import matmul_rate, number_type, operations_per_frame
@@ -82,7 +82,7 @@ class Measure:
         torch.backends.cudnn.benchmark = True
         model = subject.build_to_train(here.device).train()
         samples = Batch.numbered(subject.samples(here.device), model.window)
-        wait = waiter(here.device)
+        wait = synchroniser(here.device)
         step = training_step(model, samples, subject.precision, subject.compile, subject.recipe)
 
         def take() -> None:

@@ -27,7 +27,7 @@ from zoo.base import environment
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item
 from zoo.base.records import write_json
-from zoo.evaluation.profiling import hand_back
+from zoo.evaluation.profiling import release_memory
 
 LINES = 12
 """Of a traceback, kept in a result."""
@@ -142,7 +142,7 @@ def _do(item: Item[Any], work: Work, here: Here) -> None:
         here.say(f"    failed: {item.error[-1]}")
         if not _answers(here.device):
             os._exit(DEVICE_LOST)
-    hand_back(here.device)
+    release_memory(here.device)
 
 
 def told(error: BaseException) -> list[str]:

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.report.synthetic_results import comparison, put_pictures, series
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results, write_json
-from zoo.compare.pictures_and_videos import Stepping
+from zoo.compare.pictures_and_videos import SeekableCoding
 from zoo.reconstruct.video.mp4_writer import video_file
 
 SIZE = FrameSize(96, 54)
@@ -59,6 +59,6 @@ def shown_results(folder: Path) -> Results:
 
 
 def write_film(path: Path, frames: Iterable[npt.NDArray[np.uint8]]) -> None:
-    with video_file(path, SIZE, RATE, settings=Stepping(crf=16, preset="ultrafast")) as video:
+    with video_file(path, SIZE, RATE, settings=SeekableCoding(crf=16, preset="ultrafast")) as video:
         for frame in frames:
             video.write(frame)

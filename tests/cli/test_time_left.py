@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.cli.comparison_display import TimeLeft
-from zoo.compare.cells import plan, variants
+from zoo.compare.cells import plan_cells, sweep_settings
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
@@ -20,12 +20,12 @@ def test_a_waiting_cell_lasts_as_long_as_those_of_its_model() -> None:
     models = [registry().models[name] for name in ("ae", "vae")]
     cells = [
         cell
-        for cell in plan(films, models, [Settings.choose("quick")], elsewhere=False)
+        for cell in plan_cells(films, models, [Settings.choose("quick")], cross_film=False)
         if cell.architecture in models
     ]
     now = 0.0
     left = TimeLeft(cells, clock=lambda: now)
-    assert [(cell.film.name, cell.architecture.name) for cell in cells] == [
+    assert [(cell.trained_on.name, cell.architecture.name) for cell in cells] == [
         ("a", "ae"),
         ("a", "vae"),
         ("b", "ae"),
@@ -51,8 +51,8 @@ def test_a_waiting_cell_lasts_as_long_as_those_of_its_model() -> None:
 def test_cells_that_are_run_at_once_share_the_time() -> None:
     film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
     model = registry().models["ae"]
-    sweep = variants(Settings.choose("quick"), None, 5)
-    cells = [c for c in plan([film], [model], sweep) if c.architecture is model]
+    sweep = sweep_settings(Settings.choose("quick"), None, 5)
+    cells = [c for c in plan_cells([film], [model], sweep) if c.architecture is model]
     now = 0.0
     left = TimeLeft(cells, clock=lambda: now)
     for cell in cells:

@@ -1,4 +1,4 @@
-"""What a dry run foresees: trials that end in time, and how many cells run beside one another."""
+"""Estimates of a dry run: trials that end in time, and how many cells run in parallel."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from zoo.base.workspace import Workspace
 from zoo.cli.comparison_display import show_estimate
 from zoo.cli.console import Console
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import Estimate, _beside, _clock, estimate
-from zoo.compare.executors.inline import Inline
-from zoo.compare.executors.processes import Processes, lanes
-from zoo.compare.executors.ray import PENDING, _room
-from zoo.compare.tasks import ready_judges
-from zoo.compare.trial import Line, _through, _time_limit
-from zoo.evaluation.metrics import Judges
+from zoo.compare.estimate import Estimate, _makespan, _wall_clock, estimate
+from zoo.compare.executors.inline import InlineExecutor
+from zoo.compare.executors.processes import ProcessExecutor, device_slots
+from zoo.compare.executors.ray import MOST_PENDING, _tasks_that_fit
+from zoo.compare.tasks import load_metrics
+from zoo.compare.trial import LinearCost, _fit_line, _time_limit
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
@@ -40,27 +40,27 @@ from zoo.training.jobs import Settings
         ({}, 1, 0.0, 0),
     ],
 )
-def test_a_machine_has_room_for_what_its_cores_and_gpus_allow(
+def test_tasks_fit_on_a_machine_by_its_cores_and_gpus(
     node: dict[str, float], cores: int, gpus: float, room: int
 ) -> None:
-    assert _room(node, cores, gpus) == room
+    assert _tasks_that_fit(node, cores, gpus) == room
 
 
-def test_tasks_that_are_handed_over_are_not_cells_at_once() -> None:
+def test_submitted_tasks_are_not_parallel_cells() -> None:
     minutes = [60.0] * 300
-    assert _beside(minutes, _room({"CPU": 2.0}, 1, 0.0)) == 9000
-    assert _beside(minutes, PENDING) == 60
+    assert _makespan(minutes, _tasks_that_fit({"CPU": 2.0}, 1, 0.0)) == 9000
+    assert _makespan(minutes, MOST_PENDING) == 60
 
 
 @pytest.mark.parametrize(
     ("of_gpus", "beside", "seconds"), [(6, 0, 180), (0, 6, 360), (6, 4, 240), (8, 1, 240)]
 )
-def test_cells_on_gpus_and_cells_beside_them_share_the_clock(
+def test_cells_on_gpus_and_on_the_cpu_run_in_parallel(
     of_gpus: int, beside: int, seconds: float
 ) -> None:
-    place = Processes(of=lanes(["0", "1"]))
-    lasting = [(True, 60.0)] * of_gpus + [(False, 60.0)] * beside
-    assert _clock(lasting, place) == seconds
+    executor = ProcessExecutor(slots=device_slots(["0", "1"]))
+    durations = [(True, 60.0)] * of_gpus + [(False, 60.0)] * beside
+    assert _wall_clock(durations, executor) == seconds
 
 
 def test_a_trial_ends_when_its_time_is_up_whatever_handles_errors() -> None:
@@ -78,7 +78,7 @@ def test_a_trial_ends_when_its_time_is_up_whatever_handles_errors() -> None:
     assert reached == ["in time"]
 
 
-def test_a_trial_counts_what_it_computes_up_to_a_ceiling_of_the_clock() -> None:
+def test_a_trial_is_limited_by_cpu_time_and_by_the_clock() -> None:
     reached = []
     with _time_limit(0.2):
         time.sleep(0.3)  # another process has the processor
@@ -90,7 +90,7 @@ def test_a_trial_counts_what_it_computes_up_to_a_ceiling_of_the_clock() -> None:
 
 
 def test_a_dry_run_of_what_is_there_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = Estimate(cells=6, found=6, shares=[], at_once=0, seconds=0.0, tried=0)
+    nothing = Estimate(cells=6, found=6, models=[], parallelism=0, seconds=0.0, tried=0)
     monkeypatch.setattr("zoo.cli.comparison_display.estimate", lambda *_: nothing)
     console = Console(file=io.StringIO())
     show_estimate(console, cast(Any, None), cast(Any, None))
@@ -111,10 +111,10 @@ class Sleepy(Metric):
         return torch.zeros(len(originals))
 
 
-class Roomy(Inline):
-    """A place as a cluster is: it has room for as many cells as there are cores or GPUs."""
+class Roomy(InlineExecutor):
+    """An executor as a cluster is: it has room for as many cells as there are cores or GPUs."""
 
-    def at_once(self, gpu: bool | None = None) -> int:
+    def parallelism(self, gpu: bool | None = None) -> int:
         return {None: 3, True: 0, False: 3}[gpu]
 
 
@@ -125,46 +125,52 @@ def comparison(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Com
     monkeypatch.setattr(known, "references", {"mean": known.references["mean"]})
     monkeypatch.setattr(known, "codecs", {"x264": known.codecs["x264"]})
     monkeypatch.setattr(known, "metrics", {"sleepy": Sleepy})
-    ready_judges.cache_clear()
+    load_metrics.cache_clear()
     settings = Settings.choose(
         "quick", size="32x32", latent=4, device="cpu", options={"width": "4"}, budget="9000frames"
     )
     entries = Catalogue.open(Workspace(workspace)).choose("carphone")
     films = [open_film(entry, settings.size, Workspace(workspace)) for entry in entries]
-    judges = Judges.open(settings.device)
+    metric_set = MetricSet.load(settings.device)
     models = [known.models["ae"]]
     yield Comparison(
-        Workspace(workspace), entries, films, models, [settings], judges, "default", 0.1
+        Workspace(workspace), entries, films, models, [settings], metric_set, "default", 0.1
     )
-    ready_judges.cache_clear()
+    load_metrics.cache_clear()
 
 
-def test_a_dry_run_foresees_training_evaluation_and_costs_of_every_cell(
+def test_a_dry_run_estimates_training_evaluation_and_costs_of_every_cell(
     comparison: Comparison,
 ) -> None:
     tried: list[str] = []
-    with Inline() as place:
-        found = estimate(comparison, place, lambda name, number, count: tried.append(name))
-    shares = {share.name: share for share in found.shares}
-    assert sorted(shares) == sorted(tried) == ["ae", "mean", "x264"]
-    assert (found.cells, found.found, found.tried, found.unknown, found.at_once) == (3, 0, 3, 0, 1)
+    with InlineExecutor() as executor:
+        found = estimate(comparison, executor, lambda name, number, count: tried.append(name))
+    models = {model.name: model for model in found.models}
+    assert sorted(models) == sorted(tried) == ["ae", "mean", "x264"]
+    assert (found.cells, found.found, found.tried, found.unknown, found.parallelism) == (
+        3,
+        0,
+        3,
+        0,
+        1,
+    )
     frames = len(comparison.films[0])
-    for share in shares.values():
-        assert share.evaluating > Sleepy.seconds * frames / 2, "metrics see every frame"
-        assert share.disk > 0 and share.problem is None
-    assert shares["ae"].training > 0 and shares["ae"].costs > 0 and shares["x264"].costs == 0
-    parts = (share.training + share.evaluating + share.costs for share in shares.values())
+    for model in models.values():
+        assert model.evaluating > Sleepy.seconds * frames / 2, "metrics see every frame"
+        assert model.disk > 0 and model.problem is None
+    assert models["ae"].training > 0 and models["ae"].costs > 0 and models["x264"].costs == 0
+    parts = (model.training + model.evaluating + model.costs for model in models.values())
     assert found.seconds == pytest.approx(sum(parts))
 
-    with Roomy() as place:
-        beside = estimate(comparison, place, lambda *_: None)
-    assert beside.at_once == 3
-    longest = max(share.training + share.evaluating for share in beside.shares)
-    assert beside.seconds == pytest.approx(longest + sum(share.costs for share in beside.shares))
+    with Roomy() as executor:
+        beside = estimate(comparison, executor, lambda *_: None)
+    assert beside.parallelism == 3
+    longest = max(model.training + model.evaluating for model in beside.models)
+    assert beside.seconds == pytest.approx(longest + sum(model.costs for model in beside.models))
 
 
-def test_what_one_excerpt_took_is_for_its_frames_or_for_any_number() -> None:
-    assert _through({}) is None
-    assert _through({32: 1.6}) == Line(0.0, 0.05)
-    assert _through({32: 1.6}, alike=True) == Line(1.6, 0.0)
-    assert _through({32: 2.0, 128: 5.0}, alike=True) == Line(1.0, 3 / 96)
+def test_the_cost_of_one_excerpt_is_per_frame_or_fixed() -> None:
+    assert _fit_line({}) is None
+    assert _fit_line({32: 1.6}) == LinearCost(0.0, 0.05)
+    assert _fit_line({32: 1.6}, fixed=True) == LinearCost(1.6, 0.0)
+    assert _fit_line({32: 2.0, 128: 5.0}, fixed=True) == LinearCost(1.0, 3 / 96)

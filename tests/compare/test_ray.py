@@ -85,7 +85,7 @@ def test_ray_gives_the_records_that_one_process_gives(compare: Callable, tmp_pat
         assert all(r.cost for r in other.records if r.trained_on == r.evaluated_on)
 
 
-def test_a_dry_run_on_ray_foresees_what_the_cluster_has_room_for(
+def test_a_dry_run_on_ray_estimates_what_the_cluster_has_room_for(
     compare: Callable, tmp_path: Path
 ) -> None:
     words = ("--films", "carphone", "--models", "ae", "--set", "width=8", "--own", "--dry-run")

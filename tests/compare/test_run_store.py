@@ -1,4 +1,4 @@
-"""Run folders at an address: what is kept comes back, whole or not at all."""
+"""The run store: an uploaded run is downloaded again, whole or not at all."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ ORDERED = [
 
 
 @pytest.mark.parametrize(("less", "more"), ORDERED)
-def test_what_is_further_is_left_alone_here_and_there(
+def test_the_copy_that_is_ahead_is_never_overwritten(
     less: str, more: str, tmp_path: Path, address: str
 ) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
@@ -114,17 +114,17 @@ def test_what_is_further_is_left_alone_here_and_there(
     age(there, 1000)
     further, behind = content(there), content(folder)
     if less != "nothing":
-        store.keep(folder, "bikes")
-        other.fetch(there, "bikes")
+        store.upload(folder, "bikes")
+        other.download(there, "bikes")
         assert content(there) == further, "an older copy replaced it"
-    other.keep(there, "bikes")
+    other.upload(there, "bikes")
     if less != "nothing":
-        store.keep(folder, "bikes")
-    with store.seen(folder, "bikes") as seen:
+        store.upload(folder, "bikes")
+    with store.preview(folder, "bikes") as seen:
         assert seen is not None
         assert content(RunFolder(seen.runs / "bikes/ae/one")).keys() >= further.keys() - {".lock"}
     assert content(folder) == behind, "nothing is changed by looking"
-    store.fetch(folder, "bikes")
+    store.download(folder, "bikes")
     assert content(folder) == further | {".lock": b""}
 
 
@@ -133,47 +133,47 @@ def test_of_two_finished_runs_the_later_one_stays(tmp_path: Path, address: str) 
     fill(folder, described("finished", "first") | {"evaluation/carphone/record.json": b"first"})
     fill(there, described("finished", "second"))
     age(folder, 1000)
-    store.keep(folder, "bikes")
-    store.keep(folder, "carphone")
-    other.fetch(there, "carphone")
+    store.upload(folder, "bikes")
+    store.upload(folder, "carphone")
+    other.download(there, "carphone")
     assert content(there) == described("finished", "second"), "it is not what others made"
-    other.keep(there, "bikes")
-    store.fetch(folder, "bikes")
+    other.upload(there, "bikes")
+    store.download(folder, "bikes")
     assert content(folder) == described("finished", "second") | {".lock": b""}
     # What the weights that are gone made of other films is theirs no more.
-    other.fetch(there, "carphone")
+    other.download(there, "carphone")
     assert content(there) == described("finished", "second")
 
 
-def test_what_other_weights_made_of_a_film_is_not_kept(tmp_path: Path, address: str) -> None:
+def test_evaluations_of_other_weights_are_not_uploaded(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, described("finished", "one"))
-    store.keep(folder, "bikes")
+    store.upload(folder, "bikes")
     fill(there, described("finished", "two") | {"evaluation/carphone/record.json": b"two"})
     age(there, -1000)
-    other.keep(there, "carphone")
-    store.fetch(folder, "carphone")
+    other.upload(there, "carphone")
+    store.download(folder, "carphone")
     assert content(folder) == described("finished", "one")
 
 
 def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, described("finished"))
-    store.keep(folder, "bikes")
+    store.upload(folder, "bikes")
     fill(there, described("interrupted 3"))
     with alone(there.path / ".lock", "it", waiting=None):
-        other.fetch(there, "bikes")
+        other.download(there, "bikes")
         assert content(there) == described("interrupted 3") | {".lock": b""}
-    other.fetch(there, "bikes")
+    other.download(there, "bikes")
     assert content(there) == described("finished") | {".lock": b""}
 
 
-def test_weights_that_are_gone_are_brought_again(tmp_path: Path, address: str) -> None:
+def test_weights_that_are_gone_are_downloaded_again(tmp_path: Path, address: str) -> None:
     store, folder = machine(tmp_path, "a", address)
     fill(folder, described("finished"))
-    store.keep(folder, "bikes")
+    store.upload(folder, "bikes")
     folder.weights.unlink()
-    store.fetch(folder, "bikes")
+    store.download(folder, "bikes")
     assert content(folder) == described("finished") | {".lock": b""}
 
 
@@ -182,46 +182,46 @@ def test_what_has_not_changed_is_not_read_again(
 ) -> None:
     store, folder = machine(tmp_path, "a", address)
     fill(folder, described("finished") | {"evaluation/carphone/record.json": b"other"})
-    store.keep(folder, "bikes")
-    store.keep(folder, "carphone")
+    store.upload(folder, "bikes")
+    store.upload(folder, "carphone")
     hashed: list[Path] = []
     monkeypatch.setattr(run_store, "_hash", lambda path: hashed.append(path) or "0" * 64)
     again = RunStore(address, Workspace(tmp_path / "a"))
-    again.fetch(folder, "bikes")
-    again.fetch(folder, "carphone")
-    again.keep(folder, "bikes")
+    again.download(folder, "bikes")
+    again.download(folder, "carphone")
+    again.upload(folder, "bikes")
     assert hashed == []
 
 
-def test_what_one_machine_keeps_another_fetches(tmp_path: Path, address: str) -> None:
+def test_what_one_machine_uploads_another_downloads(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
-    other.fetch(there, "bikes")
+    other.download(there, "bikes")
     assert content(there) == {}
     fill(folder, FILES)
-    store.keep(folder, "bikes")
-    other.fetch(there, "bikes")
+    store.upload(folder, "bikes")
+    other.download(there, "bikes")
     own = {n: c for n, c in FILES.items() if n != "evaluation/carphone/record.json"}
     assert content(there) == own
     # What was made of another film is kept, and fetched, by itself.
-    store.keep(folder, "carphone")
-    other.fetch(there, "carphone")
+    store.upload(folder, "carphone")
+    other.download(there, "carphone")
     assert content(there) == FILES
 
 
-def test_two_machines_that_watch_other_films_do_not_undo_one_another(
+def test_two_machines_that_evaluate_on_other_films_do_not_undo_one_another(
     tmp_path: Path, address: str
 ) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, {"run.json": b"{}"})
-    store.keep(folder, "bikes")
-    other.fetch(there, "carphone")
+    store.upload(folder, "bikes")
+    other.download(there, "carphone")
     fill(folder, {"evaluation/carphone/record.json": b"a"})
     fill(there, {"evaluation/bunny/record.json": b"b"})
-    store.keep(folder, "carphone")
-    other.keep(there, "bunny")
+    store.upload(folder, "carphone")
+    other.upload(there, "bunny")
     third, found = machine(tmp_path, "c", address)
-    third.fetch(found, "carphone")
-    third.fetch(found, "bunny")
+    third.download(found, "carphone")
+    third.download(found, "bunny")
     assert set(content(found)) == {
         *("run.json", "evaluation/carphone/record.json", "evaluation/bunny/record.json", ".lock")
     }
@@ -232,13 +232,13 @@ def test_what_is_gone_is_removed_and_what_is_unchanged_is_left(
 ) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, FILES | {"checkpoint.safetensors": b"state"})
-    store.keep(folder, "bikes")
-    other.fetch(there, "bikes")
+    store.upload(folder, "bikes")
+    other.download(there, "bikes")
     untouched = (there.path / "weights.safetensors").stat().st_mtime_ns
     folder.checkpoint.unlink()
     fill(folder, {"run.json": b"finished"})
-    store.keep(folder, "bikes")
-    other.fetch(there, "bikes")
+    store.upload(folder, "bikes")
+    other.download(there, "bikes")
     assert not there.checkpoint.exists()
     assert there.file.read_bytes() == b"finished"
     assert (there.path / "weights.safetensors").stat().st_mtime_ns == untouched
@@ -247,26 +247,26 @@ def test_what_is_gone_is_removed_and_what_is_unchanged_is_left(
     assert len(kept) == 3, "files that no manifest names are removed"
 
 
-def test_a_checkpoint_is_kept_when_it_is_another(tmp_path: Path, address: str) -> None:
+def test_a_checkpoint_is_uploaded_when_it_has_changed(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
-    store.keep_checkpoint(folder)
-    other.fetch(there, "bikes")
+    store.upload_checkpoint(folder)
+    other.download(there, "bikes")
     assert content(there) == {}
     fill(folder, {"checkpoint.safetensors": b"first", "run.json": b"{}"})
-    store.keep_checkpoint(folder)
-    other.fetch(there, "bikes")
+    store.upload_checkpoint(folder)
+    other.download(there, "bikes")
     assert there.checkpoint.read_bytes() == b"first"
 
 
 def test_a_damaged_file_is_refused_and_nothing_is_half_there(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, {"run.json": b"{}", "weights.safetensors": b"right"})
-    store.keep(folder, "bikes")
+    store.upload(folder, "bikes")
     files, root = fsspec.core.url_to_fs(address)
     digest = hashlib.sha256(b"right").hexdigest()
     files.pipe_file(f"{root}/bikes/ae/one/files/{digest}", b"wrong")
     with pytest.raises(ZooError, match="is damaged; remove"):
-        other.fetch(there, "bikes")
+        other.download(there, "bikes")
     assert content(there) == {".lock": b""}
 
 
@@ -278,7 +278,7 @@ def test_no_path_leads_out_of_the_runs_folder(name: str, tmp_path: Path, address
     listed = {"schema_version": 1, "files": {name: {"sha256": "0" * 64, "size": 1}}}
     files.pipe_file(f"{root}/bikes/ae/one/manifest.json", json.dumps(listed).encode())
     with pytest.raises(ZooError, match="leads out of"):
-        store.fetch(folder, "bikes")
+        store.download(folder, "bikes")
 
 
 def test_an_address_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
@@ -292,8 +292,8 @@ def test_nothing_is_brought_or_removed_through_a_link(
 ) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, described("finished", "new") | FILES | described("finished", "new"))
-    store.keep(folder, "bikes")
-    store.keep(folder, "carphone")
+    store.upload(folder, "bikes")
+    store.upload(folder, "carphone")
     fill(there, described("finished", "old") | {"evaluation/carphone/other.npz": b"precious"})
     age(there, 3600)
     victim = tmp_path / "victim"
@@ -301,7 +301,7 @@ def test_nothing_is_brought_or_removed_through_a_link(
     (there.path / part).symlink_to(victim)
     before = contents(victim)
     with pytest.raises(BadInput, match="is a link"):
-        other.fetch(there, "carphone")
+        other.download(there, "carphone")
     assert contents(victim) == before
 
 
@@ -311,7 +311,7 @@ def test_what_a_link_points_to_is_not_sent(tmp_path: Path, address: str) -> None
     (tmp_path / "secret").write_bytes(b"a secret")
     (folder.path / "notes.txt").symlink_to(tmp_path / "secret")
     with pytest.raises(BadInput, match=r"notes\.txt is a link"):
-        store.keep(folder, "bikes")
+        store.upload(folder, "bikes")
     files = store._files
     sent = [files.cat_file(path) for path in files.find(store._root)]
     assert b"a secret" not in sent

@@ -14,7 +14,14 @@ from zoo.api.latent_spec import LatentSpec
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep
-from zoo.compare.cells import Cell, config_of, latent_bytes, plan, those_that_fit, variants
+from zoo.compare.cells import (
+    Cell,
+    config_of,
+    fitting_models,
+    latent_bytes_per_frame,
+    plan_cells,
+    sweep_settings,
+)
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
@@ -23,14 +30,14 @@ QUICK = Settings.choose("quick")
 
 
 def test_latents_options_and_seeds_multiply_out() -> None:
-    found = variants(QUICK, "4,8", 2, {"width": ["8", "12"]})
+    found = sweep_settings(QUICK, "4,8", 2, {"width": ["8", "12"]})
     assert [(s.latent, s.options["width"], s.seed) for s in found] == [
         (latent, width, seed) for latent in (4, 8) for width in ("8", "12") for seed in (0, 1)
     ]
 
 
 def test_the_latent_may_be_swept_as_an_option_is() -> None:
-    assert [s.latent for s in variants(QUICK, None, 1, {"latent": ["4", "8"]})] == [4, 8]
+    assert [s.latent for s in sweep_settings(QUICK, None, 1, {"latent": ["4", "8"]})] == [4, 8]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +53,7 @@ def test_sweeps_that_make_no_sense(
     latents: str | None, seeds: int, swept: dict, message: str
 ) -> None:
     with pytest.raises(BadInput, match=message):
-        variants(QUICK, latents, seeds, swept)
+        sweep_settings(QUICK, latents, seeds, swept)
 
 
 def test_words_with_several_values() -> None:
@@ -57,10 +64,10 @@ def test_words_with_several_values() -> None:
         read_sweep(["width=32,,64"])
 
 
-def test_references_stand_once_for_options_that_they_do_not_have() -> None:
+def test_references_appear_once_for_options_that_they_do_not_have() -> None:
     film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
-    sweep = variants(QUICK, "4,8", 2, {"width": ["8", "12"]})
-    cells = plan([film], [registry().models["ae"]], sweep)
+    sweep = sweep_settings(QUICK, "4,8", 2, {"width": ["8", "12"]})
+    cells = plan_cells([film], [registry().models["ae"]], sweep)
     counts = {}
     for cell in cells:
         counts[cell.architecture.name] = counts.get(cell.architecture.name, 0) + 1
@@ -115,9 +122,9 @@ def test_codecs_are_run_at_every_size_that_the_models_latents_have(
     models: list, latents: str, expected: list[int]
 ) -> None:
     chosen = [registry().models.get(model, model) for model in models]
-    assert latent_bytes(chosen, variants(QUICK, latents, 1)) == expected
+    assert latent_bytes_per_frame(chosen, sweep_settings(QUICK, latents, 1)) == expected
     film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
-    cells = plan([film], chosen, variants(QUICK, latents, 2))
+    cells = plan_cells([film], chosen, sweep_settings(QUICK, latents, 2))
     coded = [cell for cell in cells if cell.architecture.name == "x264"]
     assert [coding_bytes(cell) for cell in coded] == expected
 
@@ -129,7 +136,7 @@ def coding_bytes(cell: Cell) -> int:
 def test_what_is_not_trained_takes_no_gpu() -> None:
     film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
     settings = replace(QUICK, device=torch.device("cuda", 0), precision="bf16-mixed")
-    cells = plan([film], [registry().models["ae"]], [settings])
+    cells = plan_cells([film], [registry().models["ae"]], [settings])
     assert {cell.architecture.name for cell in cells if cell.gpu} == {"ae"}
     beside = [cell for cell in cells if not cell.gpu]
     assert {"mean", "pca", "x264"} <= {cell.architecture.name for cell in beside}
@@ -154,7 +161,7 @@ WORDS = ("compare", "--films", "carphone", "--models", "ae", "--preset", "quick"
         (("--runs", "abacus://there"), "--runs abacus://there"),
     ],
 )
-def test_places_and_sweeps_that_make_no_sense_are_one_line(
+def test_executors_and_sweeps_that_make_no_sense_are_one_line(
     words: tuple[str, ...], message: str, zoo: Callable
 ) -> None:
     said = zoo(*WORDS, *words)
@@ -176,7 +183,7 @@ def test_of_all_models_those_that_cannot_take_a_latent_are_left_out(
     told: list[str] = []
     small = [Settings.choose("quick", latent=4, device="cpu")]
     ae = registry().models["ae"]
-    assert those_that_fit([ae, Large], small, told.append) == [ae]
+    assert fitting_models([ae, Large], small, told.append) == [ae]
     assert told == ["left out: large takes latents of 100 up to 999 numbers at 96x54; not 4"]
     with pytest.raises(BadInput, match="large takes latents"):
-        those_that_fit([Large], small, told.append)
+        fitting_models([Large], small, told.append)

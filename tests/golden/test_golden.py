@@ -21,7 +21,7 @@ from tests.golden.make import EXPECTED, FILM, MODEL, settle
 from zoo.base.errors import BadInput
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
-from zoo.evaluation.inference import drawn
+from zoo.evaluation.inference import decode_to_pixels
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.films.frame_store import FrameStore, Manifest
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
@@ -107,7 +107,7 @@ def test_a_film_file_draws_what_its_run_drew(golden: Path, loaded: Loaded) -> No
     )
     levels = unpack_levels(content.latents.tobytes(), said.film.frames, content.lowest.size)
     latents = Latents(torch.from_numpy(levels), said.latent.shape, quantiser, len(levels))
-    again = drawn(loaded.trained.model, latents.dequantised(slice(None)))
+    again = decode_to_pixels(loaded.trained.model, latents.dequantised(slice(None)))
     kept = loaded.trained.saved_latents(loaded.film)
     assert kept is not None
     assert apart(again, loaded.trained.decode(kept)) <= 1

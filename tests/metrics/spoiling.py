@@ -73,5 +73,5 @@ def scored(
     film = film_from_frames(
         (originals * 255).round().byte().permute(0, 2, 3, 1).numpy(), cuts=cuts, holdout=0
     )
-    batches = (drawn[indices] for indices in inference.batches(film))
-    return metrics.score_drawn(film, batches, [made(name) for name in names], CPU)
+    batches = (drawn[indices] for indices in inference.batch_slices(film))
+    return metrics.score_reconstruction(film, batches, [made(name) for name in names], CPU)

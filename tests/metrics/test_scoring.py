@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.metrics.spoiling import CHEAP, CPU, clip, noisy, scored
 from zoo import BadInput, Metric, TemporalMetric, shared
 from zoo.evaluation import inference
-from zoo.evaluation.metrics import Judges, score_pairs
+from zoo.evaluation.metrics import MetricSet, score_pairs
 from zoo.plugins.registry import registry
 
 
@@ -152,8 +152,8 @@ def test_shared_work_is_done_once_a_batch_and_for_the_same_frames_alone() -> Non
 def test_what_is_not_default_is_measured_when_asked_for() -> None:
     known = registry().metrics
     default = [name for name, metric in known.items() if metric.default]
-    assert [metric.name for metric in Judges.open(CPU).asked] == default
-    opened = Judges.open(CPU, "psnr, flicker,psnr")
+    assert [metric.name for metric in MetricSet.load(CPU).requested] == default
+    opened = MetricSet.load(CPU, "psnr, flicker,psnr")
     assert sorted(metric.name for metric in opened.metrics) == ["flicker", "psnr"]
     assert opened.unavailable == {}
 
@@ -170,15 +170,15 @@ def test_what_is_not_default_is_measured_when_asked_for() -> None:
 )
 def test_a_metric_that_is_not_there_is_bad_input(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        Judges.open(CPU, text)
+        MetricSet.load(CPU, text)
 
 
 def test_all_opens_every_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"psnr": registry().metrics["psnr"], "sums": Sums, "vmaf": registry().metrics["vmaf"]}
     monkeypatch.setattr(registry(), "metrics", known)
     monkeypatch.setitem(__import__("sys").modules, "vmaf_torch", None)
-    everything = Judges.open(CPU, "all")
-    assert [metric.name for metric in everything.asked] == ["psnr", "sums", "vmaf"]
+    everything = MetricSet.load(CPU, "all")
+    assert [metric.name for metric in everything.requested] == ["psnr", "sums", "vmaf"]
     assert "pip install film-zoo[vmaf]" in everything.unavailable["vmaf"]
-    assert [metric.name for metric in Judges.open(CPU, "default,vmaf").asked] == list(known)
-    assert [metric.name for metric in Judges.open(CPU).asked] == ["psnr", "sums"]
+    assert [metric.name for metric in MetricSet.load(CPU, "default,vmaf").requested] == list(known)
+    assert [metric.name for metric in MetricSet.load(CPU).requested] == ["psnr", "sums"]

@@ -16,12 +16,12 @@ from zoo.api.sampling import BATCH
 from zoo.base.errors import ZooError
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
-from zoo.compare.pictures_and_videos import drawn_frames
+from zoo.compare.pictures_and_videos import reconstructed_frames
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.film_scores import LATENTS
 from zoo.evaluation.inference import encode_film
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film, film_from_frames
 from zoo.reconstruct.find_run import finished_run
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
@@ -59,14 +59,14 @@ def evaluated(studio: Workspace, film: str) -> Record:
     run = run_on_first(studio)
     assert run.description is not None
     _, the_film = film_and_entry(studio, film)
-    judges = Judges.open(CPU, "psnr")
-    return evaluate(studio, run.folder, run.description.config, the_film, judges, CPU)
+    metric_set = MetricSet.load(CPU, "psnr")
+    return evaluate(studio, run.folder, run.description.config, the_film, metric_set, CPU)
 
 
 def scored(studio: Workspace, film: str, record: Record) -> Pixels:
     """The frames that the record is of, from the latents that were scored."""
     _, the_film = film_and_entry(studio, film)
-    found = drawn_frames(studio, record, the_film, range(len(the_film)), CPU)
+    found = reconstructed_frames(studio, record, the_film, range(len(the_film)), CPU)
     return np.array([frame for _, frame in found])
 
 

@@ -43,7 +43,7 @@ HURRIED = {
     "zoo.training.scribe.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
     "zoo.training.scribe.SECONDS_BETWEEN_PREVIEWS": 0.4,
     "zoo.training.scribe.LARGEST_SHARE": 1.0,
-    "zoo.evaluation.profiling.BLOCK": 0.001,
+    "zoo.evaluation.profiling.BLOCK_SECONDS": 0.001,
     "zoo.evaluation.profiling.MOST_REPEATS": 5,
 }
 """A training of a second has checkpoints and previews as one of an hour has; costs are measured in

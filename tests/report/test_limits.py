@@ -26,8 +26,8 @@ from zoo.base.records import (
 from zoo.base.untrusted_files import LARGEST_JSON, read_json
 from zoo.base.workspace import Workspace
 from zoo.compare import existing_results
-from zoo.compare.cells import Cell, plan
-from zoo.compare.existing_results import check_size
+from zoo.compare.cells import Cell, plan_cells
+from zoo.compare.existing_results import check_results_size
 from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
@@ -130,16 +130,16 @@ def cells_of(films: int, others: bool) -> list[Cell]:
         film_from_frames(np.zeros((8, 32, 32, 3), np.uint8), name=f"f{n}") for n in range(films)
     ]
     settings = Settings.choose("quick", device="cpu")
-    return plan(each, [registry().models["ae"]], [settings], others)
+    return plan_cells(each, [registry().models["ae"]], [settings], others)
 
 
 def test_too_many_cells_are_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     own, all_of_them = cells_of(12, others=False), cells_of(12, others=True)
     assert len(all_of_them) > 4 * len(own)
     monkeypatch.setattr(Results, "largest", 3 << 20)
-    check_size(12, own, 8)
+    check_results_size(12, own, 8)
     with pytest.raises(BadInput, match=r"fewer films at once, or with --own"):
-        check_size(12, all_of_them, 8)
+        check_results_size(12, all_of_them, 8)
 
 
 def long_series(rows: int, frames: int, run: str = "run") -> Series:

@@ -83,7 +83,7 @@ def bench(
             console.print(escape(f"{number}/{count} {subject.model}"), highlight=False)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
-    found = measure_all(subjects, chosen.device, watch=watch, command=command)
+    found = measure_all(subjects, chosen.device, on_subject=watch, command=command)
     # First, so that nothing measured is lost where the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))
     write_json(path, found)

@@ -110,12 +110,12 @@ def compare(
     from zoo.cli.console import Console, escaped
     from zoo.cli.executor_choice import choose_executor
     from zoo.cli.progress import ingest_with_progress, of_each
-    from zoo.compare.cells import check_options, those_that_fit, variants
+    from zoo.compare.cells import check_options, fitting_models, sweep_settings
     from zoo.compare.comparison import Comparison
-    from zoo.compare.existing_results import check_size, refuse_another
+    from zoo.compare.existing_results import check_results_size, refuse_other_comparison
     from zoo.compare.gather import gather
-    from zoo.compare.tasks import Measuring
-    from zoo.evaluation.metrics import Judges
+    from zoo.compare.tasks import CostMeasurementStarted
+    from zoo.evaluation.metrics import MetricSet
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
@@ -140,10 +140,10 @@ def compare(
     where = choose_executor(on, max_parallel, gpus_per_cell, device, alone)
     if alone and where.threads != alone:
         console.print(
-            f"{counted(where.place.capacity, 'cell')} at once on {counted(cores(), 'core')}: "
+            f"{counted(where.executor.capacity, 'cell')} at once on {counted(cores(), 'core')}: "
             f"{counted(where.threads or 1, 'thread')} each"
         )
-    with where.place as place:
+    with where.executor as executor:
         chosen = Settings.choose(
             preset,
             size=size,
@@ -159,12 +159,12 @@ def compare(
             options=single,
         )
         chosen = replace(chosen, device=where.device)
-        sweep = variants(chosen, latents, seeds, several)
+        sweep = sweep_settings(chosen, latents, seeds, several)
         if models == "all":
-            chosen_models = those_that_fit(chosen_models, sweep, console.print_line)
+            chosen_models = fitting_models(chosen_models, sweep, console.print_line)
         check_options(chosen_models, sweep)
-        judges = Judges.open(where.here, metrics)
-        for name, reason in judges.unavailable.items():
+        metric_set = MetricSet.load(where.here, metrics)
+        for name, reason in metric_set.unavailable.items():
             console.print(escaped(f"metric {name} is not measured: {reason}"), soft_wrap=True)
         chosen.pin_threads()
         left_out: list[ZooError] = []
@@ -182,37 +182,37 @@ def compare(
             [film for _, film in pairs],
             chosen_models,
             sweep,
-            judges,
+            metric_set,
             metrics,
             holdout,
             others,
             overwrite_runs,
             store=runs,
-            apart=where.elsewhere and runs is not None,
+            remote=where.elsewhere and runs is not None,
         )
 
         def check_earlier() -> None:
             if not overwrite:
-                names = [metric.name for metric in judges.asked]
-                refuse_another(folder, comparison.films, comparison.cells, chosen, names)
+                names = [metric.name for metric in metric_set.requested]
+                refuse_other_comparison(folder, comparison.films, comparison.cells, chosen, names)
 
-        check_size(len(comparison.films), comparison.cells, len(judges.asked))
+        check_results_size(len(comparison.films), comparison.cells, len(metric_set.requested))
         check_folder(folder)
         check_earlier()
         if dry_run:
-            show_estimate(console, comparison, place)
+            show_estimate(console, comparison, executor)
             if left_out:
                 raise typer.Exit(left_out[0].exit_code)
             return
 
         def announce(event: object) -> None:
             # A line and no live display: nothing may draw while speeds are measured.
-            if isinstance(event, Measuring):
+            if isinstance(event, CostMeasurementStarted):
                 console.print(f"measuring the cost of {counted(event.models, 'model')}, one by one")
 
         with MatrixDisplay(console, comparison.cells) as display:
-            records = comparison.run(place, display)
-        records = comparison.with_costs(records, place, announce)
+            records = comparison.run(executor, display)
+        records = comparison.with_costs(records, executor, announce)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
     # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
@@ -225,7 +225,7 @@ def compare(
                     comparison.films,
                     records,
                     chosen,
-                    judges,
+                    metric_set,
                     command,
                     new,
                     where.here,

@@ -21,10 +21,10 @@ from zoo.cli.console import Console
 from zoo.cli.progress import LiveDisplay, losses_table
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import LEAST, LIMIT, Estimate, Share, estimate
-from zoo.compare.executors import Place
-from zoo.compare.trial import CEILING, LONG, SHORT, Figure
-from zoo.evaluation.codec_runs import ASKED
+from zoo.compare.estimate import FEWEST_SECONDS, TRIAL_SECONDS, Estimate, ModelEstimate, estimate
+from zoo.compare.executors import Executor
+from zoo.compare.trial import CLOCK_FACTOR, LONG_FRAMES, SHORT_FRAMES, Figure
+from zoo.evaluation.codec_runs import BYTES_OPTION
 from zoo.training.watching import Moment
 
 SHOWN = 4
@@ -36,13 +36,13 @@ class MatrixDisplay(LiveDisplay):
 
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
         self.console = console
-        self.shows_pace = console.is_terminal
+        self.shows_throughput = console.is_terminal
         names = dict.fromkeys(["latent", "seed", *(o for c in cells for o in c.settings.options)])
         self.swept = {
             name: {_settings(cell)[name] for cell in cells if name in _settings(cell)}
             for name in names
         }
-        self.films = list(dict.fromkeys(c.film.name for c in cells))
+        self.films = list(dict.fromkeys(c.trained_on.name for c in cells))
         self.rows = list(dict.fromkeys(self._row(c) for c in cells))
         self.states: dict[tuple[str, str], str] = {}
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[of]}"))
@@ -55,23 +55,23 @@ class MatrixDisplay(LiveDisplay):
         self.live = Live(console=console, transient=True, refresh_per_second=4)
 
     def started(self, cell: Cell) -> None:
-        """A cell is begun, or waits for a machine that has room for it."""
+        """A cell starts, or is queued by the executor."""
         self.time_left.started(cell)
         self._set(cell, "…" if cell.own else f"watching {cell.evaluated_on.name}")
 
-    def trained(self, cell: Cell, moment: Moment) -> None:
-        """A moment in the training of a cell."""
+    def training(self, cell: Cell, moment: Moment) -> None:
+        """The progress of a cell's training."""
         self.moments[cell] = moment
         self.time_left.heard(cell)
         self._advance()
         self._set(cell, f"training {moment.progress:.0%}")
 
-    def coding(self, cell: Cell, line: str) -> None:
-        """A codec says how far it is."""
+    def encoding(self, cell: Cell, line: str) -> None:
+        """The progress of a codec."""
         self._set(cell, one_line(line, 40))
 
     def evaluating(self, cell: Cell) -> None:
-        """A cell's model watches the film."""
+        """A cell is trained, and its evaluation starts."""
         self.moments.pop(cell, None)
         self.time_left.heard(cell)
         self._set(cell, f"watching {cell.evaluated_on.name}")
@@ -87,7 +87,7 @@ class MatrixDisplay(LiveDisplay):
         self._set(cell, done if record.status == "ok" else "failed")
         if not self.console.is_terminal or record.status == "failed":
             what = record.reason or done
-            line = f"{self._row(cell)} on {cell.film.name}"
+            line = f"{self._row(cell)} on {cell.trained_on.name}"
             line += f": {what}" if cell.own else f", watching {cell.evaluated_on.name}: {what}"
             self.console.print(escape(line), soft_wrap=True, highlight=False)
 
@@ -111,7 +111,7 @@ class MatrixDisplay(LiveDisplay):
         self.bar.update(self.task, completed=self.done + begun, of=of)
 
     def _set(self, cell: Cell, state: str) -> None:
-        self.states[self._row(cell), cell.film.name] = state
+        self.states[self._row(cell), cell.trained_on.name] = state
         left = self.time_left.seconds()
         told = "" if left is None else f"about {duration(left)} left"
         self.bar.update(self.task, left=told)
@@ -131,7 +131,7 @@ def _settings(cell: Cell) -> dict[str, object]:
     """What a cell is set to, by the names of settings and options that a sweep goes over."""
     chosen = cell.settings
     if issubclass(cell.architecture, FilmCodec):
-        known = {ASKED, *cell.architecture.Options.model_fields}
+        known = {BYTES_OPTION, *cell.architecture.Options.model_fields}
         seed = {"seed": chosen.seed} if cell.architecture.trains else {}
         return {**seed, **{name: v for name, v in chosen.options.items() if name in known}}
     return {"latent": chosen.latent, "seed": chosen.seed, **chosen.options}
@@ -192,21 +192,21 @@ def _kind(cell: Cell) -> tuple[str, bool]:
     return cell.architecture.name, cell.own
 
 
-def show_estimate(console: Console, comparison: Comparison, place: Place) -> None:
+def show_estimate(console: Console, comparison: Comparison, executor: Executor) -> None:
     """Try what is missing for a moment each, and print what all of it would take."""
     with console.status("looking for what is there already") as status:
 
         def watch(name: str, number: int, count: int) -> None:
             if number == 1:
-                seconds = max(LIMIT, count * LEAST)
+                seconds = max(TRIAL_SECONDS, count * FEWEST_SECONDS)
                 console.print(
                     f"trying {counted(count, 'model')}, for about {duration(seconds)}; on a busy "
-                    f"machine for up to {duration(CEILING * seconds)}"
+                    f"machine for up to {duration(CLOCK_FACTOR * seconds)}"
                 )
             status.update(escape(f"trying {name}, {number} of {count}"))
 
-        found = estimate(comparison, place, watch)
-    if found.shares:
+        found = estimate(comparison, executor, watch)
+    if found.models:
         console.print(_table(found))
     for line in _lines(found, comparison):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
@@ -216,26 +216,26 @@ def _table(found: Estimate) -> Table:
     table = Table(*("", "cells", "training", "evaluating", "costs", "memory", "disk"), box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for share in found.shares:
-        table.add_row(escape(share.name), str(share.cells), *_figures(share))
+    for model in found.models:
+        table.add_row(escape(model.name), str(model.cells), *_figures(model))
     return table
 
 
-def _figures(share: Share) -> tuple[str, ...]:
-    if share.problem:
+def _figures(model: ModelEstimate) -> tuple[str, ...]:
+    if model.problem:
         return ("n/a",)
 
     def shown(figure: Figure, amount: float, text: str) -> str:
-        if figure not in share.guessed:
+        if figure not in model.guessed:
             return text
         return f"~{text}" if amount else "n/a"
 
     return (
-        shown("training", share.training, duration(share.training)),
-        shown("evaluating", share.evaluating, duration(share.evaluating)),
-        shown("training", share.costs, duration(share.costs)),
-        "n/a" if share.memory is None else scaled(share.memory, "B"),
-        shown("disk", share.disk, scaled(share.disk, "B")),
+        shown("training", model.training, duration(model.training)),
+        shown("evaluating", model.evaluating, duration(model.evaluating)),
+        shown("training", model.costs, duration(model.costs)),
+        "n/a" if model.memory is None else scaled(model.memory, "B"),
+        shown("disk", model.disk, scaled(model.disk, "B")),
     )
 
 
@@ -246,27 +246,27 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
         return [f"{cells} there already: nothing would be trained, and the report drawn anew"]
     lines = [
         f"{counted(found.cells, 'cell')}: {found.found} {verb(found.found, 'is', 'are')} there "
-        f"already, {missing} would be run, {found.at_once} at a time"
+        f"already, {missing} would be run, {found.parallelism} at a time"
     ]
     lines += [
-        f"{share.name}: nothing is known, {share.problem}"
-        for share in found.shares
-        if share.problem
+        f"{model.name}: nothing is known, {model.problem}"
+        for model in found.models
+        if model.problem
     ]
-    if not found.at_once:
+    if not found.parallelism:
         lines.append("no machine has room for a cell as it is now: cells would wait for one")
-    guessed = sum(bool(share.guessed) for share in found.shares)
-    whole = f"measured on {SHORT} and {LONG} frames"
+    guessed = sum(bool(model.guessed) for model in found.models)
+    whole = f"measured on {SHORT_FRAMES} and {LONG_FRAMES} frames"
     lines.append(
-        f"{found.tried} of {len(found.shares)} models were tried; figures are {whole}"
+        f"{found.tried} of {len(found.models)} models were tried; figures are {whole}"
         + (f", but those with ~ are guesses, for {guessed} models" if guessed else "")
     )
-    known = [share.memory for share in found.shares if share.memory is not None]
-    disk = sum(share.disk for share in found.shares)
+    known = [model.memory for model in found.models if model.memory is not None]
+    disk = sum(model.disk for model in found.models)
     free = shutil.disk_usage(comparison.workspace.root).free
     if found.unknown < missing:
         # What nothing is known of is not in the sum.
-        short = any(s.problem or (s.guessed and not s.evaluating) for s in found.shares)
+        short = any(s.problem or (s.guessed and not s.evaluating) for s in found.models)
         told = f"{'at least' if short else 'about'} {duration(found.seconds)}"
         lines.append(f"time: {told}, without drawing the report")
     if known:

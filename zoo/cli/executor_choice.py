@@ -12,7 +12,7 @@ from zoo.base.errors import BadInput
 if TYPE_CHECKING:
     import torch
 
-    from zoo.compare.executors import Place
+    from zoo.compare.executors import Executor
 
 MOST_AT_ONCE = 10_000
 CONNECT_SECONDS = 10.0
@@ -23,15 +23,15 @@ _ADDRESS = re.compile(r"ray(://\S+)?|\S+:\d{1,5}")
 class ExecutorChoice:
     """An executor, and the device that cells find there."""
 
-    place: Place
+    executor: Executor
     device: torch.device
-    """What cells call the device that they find there, those that compute on a GPU."""
+    """The device of cells that compute on a GPU, as they name it."""
     here: torch.device
-    """What this process itself computes on."""
+    """The device of this process."""
     threads: int | None
-    """Of each cell; None for what torch has."""
+    """Of each cell; None for the default of torch."""
     elsewhere: bool
-    """Whether the machines that work may be others than this one."""
+    """Whether tasks may run on other machines."""
 
 
 def choose_executor(
@@ -51,7 +51,7 @@ def choose_executor(
     if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
         raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
     if gpus_per_cell is not None and not 0 <= gpus_per_cell <= 1024:
-        raise BadInput(f"--gpus-per-cell is a share of a GPU or a number; not {gpus_per_cell}")
+        raise BadInput(f"--gpus-per-cell is a model of a GPU or a number; not {gpus_per_cell}")
     if _ADDRESS.fullmatch(on):
         return _on_ray(on, max_parallel, gpus_per_cell, device, threads or 1)
     if gpus_per_cell is not None:
@@ -59,22 +59,22 @@ def choose_executor(
     if on == "here":
         import torch
 
-        from zoo.compare.executors.processes import Processes, lanes
+        from zoo.compare.executors.processes import ProcessExecutor, device_slots
 
         here, gpus = choose_device(device), gpus_named(device)
-        place = Processes(max_parallel, lanes(gpus, max_parallel))
-        # A process sees the GPU of its lane and no others.
+        executor = ProcessExecutor(max_parallel, device_slots(gpus, max_parallel))
+        # A process sees the GPU of its slot and no others.
         there = torch.device("cuda", 0) if gpus else here
         return ExecutorChoice(
-            place, there, here, shared_threads(place.capacity, threads), elsewhere=False
+            executor, there, here, shared_threads(executor.capacity, threads), elsewhere=False
         )
     if on == "inline":
-        from zoo.compare.executors.inline import Inline
+        from zoo.compare.executors.inline import InlineExecutor
 
         if max_parallel not in (None, 1):
             raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
         here = choose_device(device)
-        return ExecutorChoice(Inline(), here, here, threads, elsewhere=False)
+        return ExecutorChoice(InlineExecutor(), here, here, threads, elsewhere=False)
     raise BadInput(f"--on takes here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
 
 
@@ -84,7 +84,7 @@ def _on_ray(
     import torch
 
     from zoo.base.environment import choose_device
-    from zoo.compare.executors.ray import Cluster
+    from zoo.compare.executors.ray import RayExecutor
 
     if not re.fullmatch(r"auto|cpu|cuda", device):
         raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")
@@ -97,10 +97,10 @@ def _on_ray(
     address = None if on == "ray" else on
     if address is not None:
         _refuse_unreachable(address)
-    place = Cluster(address, cores=threads, gpus=gpus, at_once=max_parallel)
+    executor = RayExecutor(address, cores=threads, gpus=gpus, parallel=max_parallel)
     # A task sees the GPUs that it was given and no others.
-    chosen = torch.device("cuda", 0) if place.gpus else torch.device("cpu")
-    return ExecutorChoice(place, chosen, choose_device("auto"), threads, elsewhere=True)
+    chosen = torch.device("cuda", 0) if executor.gpus else torch.device("cpu")
+    return ExecutorChoice(executor, chosen, choose_device("auto"), threads, elsewhere=True)
 
 
 def _refuse_unreachable(address: str) -> None:

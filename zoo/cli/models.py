@@ -13,7 +13,7 @@ from zoo.cli import options as opt
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.codec import FilmCodec
-    from zoo.evaluation.model_summary import Anatomy
+    from zoo.evaluation.model_summary import ModelSummary
 
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 
@@ -93,7 +93,7 @@ def show(
     from zoo.base.presets import preset_named
     from zoo.cli.console import Console, escaped
     from zoo.conformance.fake_gpu import operations_of_step
-    from zoo.evaluation.model_summary import anatomy
+    from zoo.evaluation.model_summary import summarise_model
     from zoo.plugins.model_building import fits_directly, parse_options
     from zoo.plugins.registry import registry
 
@@ -118,7 +118,7 @@ def show(
         table.add_row(*map(escaped, (option, kind, value, field.description or "")))
     console.print(table)
 
-    found = anatomy(architecture, frame, options)
+    found = summarise_model(architecture, frame, options)
     rows = [
         ("frames", f"(3, {frame.height}, {frame.width})"),
         ("latents", _said(found)),
@@ -151,7 +151,7 @@ def show(
     console.print(sizes)
 
 
-def _said(found: Anatomy) -> str:
+def _said(found: ModelSummary) -> str:
     """What a latent is, in a line."""
     spec = found.latent
     kind = "numbers" if spec.codes is None else f"codes of {spec.codes:,} values"

@@ -1,1 +1,1 @@
-"""Comparing: every model on every film, cell by cell; what is missing is trained."""
+"""Compare every model on every film, cell by cell; missing models are trained."""

@@ -1,4 +1,4 @@
-"""What a comparison is made of: every model trained on every film, watching every film."""
+"""The cells of a comparison: every model trained on every film, evaluated on every film."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.codec import FilmCodec
 from zoo.api.latent_spec import BITS
 from zoo.base.errors import BadInput
-from zoo.evaluation.codec_runs import ASKED, codec_options, coding_config
+from zoo.evaluation.codec_runs import BYTES_OPTION, codec_config, codec_options
 from zoo.films.film import Film
 from zoo.plugins.model_building import (
     DoesNotFit,
@@ -31,24 +31,23 @@ from zoo.training.jobs import Settings, whole_number
 from zoo.training.run_folder import TrainingConfig
 
 MOST_SEEDS = 100
-MOST_VARIANTS = 1000
-"""Of settings, in one comparison: more is a slip of the keyboard."""
+MOST_SETTINGS = 1000
+"""The most settings in one comparison: more is a typing error."""
 
 
-Entry = type[Autoencoder] | type[FilmCodec]
-"""What a comparison has in a row: a model, a reference or a codec."""
+ModelOrCodec = type[Autoencoder] | type[FilmCodec]
+"""A row of a comparison: a model, a reference or a codec."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One model or reference, trained on one film, that watches a film: its own or another.
+    """One model, reference or codec, trained on one film and evaluated on the same or another.
 
-    Cells are told apart by who they are and not by what they hold.
+    Cells are compared by identity, not by value.
     """
 
-    film: Film
-    """What it is trained on."""
-    architecture: Entry
+    trained_on: Film
+    architecture: ModelOrCodec
     settings: Settings
     evaluated_on: Film
 
@@ -59,27 +58,27 @@ class Cell:
 
     @property
     def own(self) -> bool:
-        """Whether it watches the film it was trained on."""
-        return self.evaluated_on.name == self.film.name
+        """Whether it is evaluated on the film that it is trained on."""
+        return self.evaluated_on.name == self.trained_on.name
 
     @property
     def run(self) -> tuple[str, str, int, int, str]:
-        """What the cells of one training have in common: film, model, settings and seed."""
+        """The key of its training, which several cells share: film, model, settings and seed."""
         chosen = self.settings
         options = json.dumps(dict(chosen.options), sort_keys=True, default=str)
-        return self.film.name, self.architecture.name, chosen.latent, chosen.seed, options
+        return self.trained_on.name, self.architecture.name, chosen.latent, chosen.seed, options
 
 
-def variants(
+def sweep_settings(
     settings: Settings,
     latents: str | None,
     seeds: int,
     swept: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Settings]:
-    """The settings of a sweep: every size of the latent, every option, from each of `seeds` seeds.
+    """The settings of a sweep: every latent size, every option, each of `seeds` seeds.
 
-    `latents` are numbers separated by commas; `swept` are options with several values each, which
-    multiply out. Raises BadInput on what is none, and on too many.
+    `latents` are numbers separated by commas; `swept` are options with several values each, of
+    which all combinations are taken. Raises BadInput on invalid values, and on too many.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise BadInput(f"--seeds takes from 1 to {MOST_SEEDS}; not {seeds}")
@@ -93,8 +92,8 @@ def variants(
     choices = [
         dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())
     ]
-    if (count := len(numbers) * len(choices) * seeds) > MOST_VARIANTS:
-        raise BadInput(f"these are {count:,} settings of every model; {MOST_VARIANTS:,} at most")
+    if (count := len(numbers) * len(choices) * seeds) > MOST_SETTINGS:
+        raise BadInput(f"these are {count:,} settings of every model; {MOST_SETTINGS:,} at most")
     return [
         replace(
             settings,
@@ -108,14 +107,14 @@ def variants(
     ]
 
 
-def those_that_fit(
-    named: Sequence[Entry], settings: Sequence[Settings], tell: Callable[[str], None]
-) -> list[Entry]:
-    """Of all models, those that can take the frames and the latents; `tell` hears of the others.
+def fitting_models(
+    named: Sequence[ModelOrCodec], settings: Sequence[Settings], notify: Callable[[str], None]
+) -> list[ModelOrCodec]:
+    """The models that support these frames and latents; the others are reported to `notify`.
 
-    Raises DoesNotFit where none can.
+    Raises DoesNotFit if there are none.
     """
-    fitting: list[Entry] = []
+    fitting: list[ModelOrCodec] = []
     reasons: list[DoesNotFit] = []
     for entry in named:
         try:
@@ -126,16 +125,16 @@ def those_that_fit(
             fitting.append(entry)
         except DoesNotFit as reason:
             reasons.append(reason)
-            tell(f"left out: {reason}")
+            notify(f"left out: {reason}")
     if not fitting:
         raise reasons[0]
     return fitting
 
 
-def check_options(named: Sequence[Entry], settings: Sequence[Settings]) -> None:
-    """Raise BadInput on an option that what is named does not have, or a value that is wrong.
+def check_options(named: Sequence[ModelOrCodec], settings: Sequence[Settings]) -> None:
+    """Raise BadInput on an option that none of the named has, or a wrong value.
 
-    Models have all that is set, but for what a codec that is named beside them has.
+    Options that only a codec named beside them has are not passed to models.
     """
     for each in settings:
         options: set[str] = set()
@@ -144,7 +143,7 @@ def check_options(named: Sequence[Entry], settings: Sequence[Settings]) -> None:
                 codec_options(entry, each)
                 options |= {*entry.Options.model_fields}
             else:
-                meant_for(entry, each, named).options_of(entry)
+                own_settings(entry, each, named).options_of(entry)
                 options |= {*option_class(entry).model_fields}
         for option in each.options:
             if option not in options:
@@ -153,8 +152,10 @@ def check_options(named: Sequence[Entry], settings: Sequence[Settings]) -> None:
                 raise BadInput(f"{names}: there is no option {option!r}; there are: {known}")
 
 
-def meant_for(entry: type[Autoencoder], settings: Settings, named: Sequence[Entry]) -> Settings:
-    """Settings of a model without the options that only codecs named beside it have."""
+def own_settings(
+    entry: type[Autoencoder], settings: Settings, named: Sequence[ModelOrCodec]
+) -> Settings:
+    """The settings of a model, without the options that only codecs named beside it have."""
     of_codecs = {
         option
         for each in named
@@ -167,64 +168,66 @@ def meant_for(entry: type[Autoencoder], settings: Settings, named: Sequence[Entr
     return replace(settings, options=kept)
 
 
-def plan(
+def plan_cells(
     films: Sequence[Film],
-    models: Sequence[Entry],
+    models: Sequence[ModelOrCodec],
     settings: Sequence[Settings],
-    elsewhere: bool = True,
+    cross_film: bool = True,
 ) -> list[Cell]:
-    """Every model on its own film, film by film, then every reference; then all on other films.
+    """All models on their own film, film by film, then all references; then all on other films.
 
-    References have no seed: they stand there once a latent size. Codecs code each film anew, so
-    that no film is another one to them, once at each size that the models' latents have; where
-    `models` has some, they are the only ones, else all are that come by default. `elsewhere` says
-    whether models watch other films.
+    References have no seed: there is one for each latent size. Codecs encode each film anew, so
+    they have no cells on other films; there is one for each size of the models' latents. Codecs
+    among `models` are the only ones; without any, the default codecs are added. `cross_film` says
+    whether models are evaluated on other films.
     """
     references = [r for r in registry().references.values() if r not in models]
     codecs = [each for each in models if issubclass(each, FilmCodec)]
     codecs = codecs or [codec for codec in registry().codecs.values() if codec.default]
     first_seeds = [s for s in settings if s.seed == settings[0].seed]
-    # The sizes of codecs are those of the models, whatever the settings they come from.
+    # Codecs have the sizes of the models' latents, whichever settings those come from.
     one_size = [replace(each, latent=settings[0].latent) for each in settings]
     first_ones = [each for each in one_size if each.seed == settings[0].seed]
-    rows: list[tuple[Entry, Settings]] = [
+    rows: list[tuple[ModelOrCodec, Settings]] = [
         *(
             row
             for model in models
             if not issubclass(model, FilmCodec)
-            for row in _distinct(model, [meant_for(model, each, models) for each in settings])
+            for row in _distinct(model, [own_settings(model, each, models) for each in settings])
         ),
-        # Options of models say nothing to references: they stand there once for all of them.
+        # Options of models do not apply to references: there is one for all of them.
         *(row for reference in references for row in _distinct(reference, first_seeds)),
         *(
-            (codec, replace(each, options={**each.options, ASKED: size}))
+            (codec, replace(each, options={**each.options, BYTES_OPTION: size}))
             for codec in codecs
             for _, each in _distinct(codec, one_size if codec.trains else first_ones)
-            for size in latent_bytes(models, first_seeds)
+            for size in latent_bytes_per_frame(models, first_seeds)
         ),
     ]
     own = [
         Cell(film, entry, _without_gpu(entry, each), film) for film in films for entry, each in rows
     ]
-    if not elsewhere:
+    if not cross_film:
         return own
     foreign = [
         replace(cell, evaluated_on=film)
         for cell in own
         if not issubclass(cell.architecture, FilmCodec)
         for film in films
-        if film.name != cell.film.name
+        if film.name != cell.trained_on.name
     ]
     return own + foreign
 
 
-def latent_bytes(models: Sequence[Entry], settings: Sequence[Settings]) -> list[int]:
-    """Bytes of a frame that the latents of models take after quantisation, each once, ascending.
+def latent_bytes_per_frame(
+    models: Sequence[ModelOrCodec], settings: Sequence[Settings]
+) -> list[int]:
+    """Bytes per frame of the models' latents after quantisation: distinct sizes, ascending.
 
-    Those of a latent of as many numbers as the settings say where there is no model.
+    Without a model, those of a latent of as many numbers as the settings say.
     """
     declared = (
-        bits_per_frame(model, meant_for(model, each, models))
+        bits_per_frame(model, own_settings(model, each, models))
         for model in models
         if not issubclass(model, FilmCodec)
         for each in settings
@@ -235,15 +238,15 @@ def latent_bytes(models: Sequence[Entry], settings: Sequence[Settings]) -> list[
 
 
 def bits_per_frame(model: type[Autoencoder], settings: Settings) -> float | None:
-    """Bits of a frame that a model's latent takes after quantisation, as the model declares them.
+    """Bits per frame of a model's latent after quantisation, as the model declares them.
 
-    None where the model cannot be built: its cells say why. Raises BadInput on an option that it
-    does not have.
+    None if the model cannot be built: its cells fail with the reason. Raises BadInput on an option
+    that it does not have.
     """
     options = settings.options_of(model)
     if model.latent_spec is Autoencoder.latent_spec:
         return float(options.latent * BITS)
-    # On the meta device nothing is computed, but a plugin's model may ask for numbers.
+    # On the meta device nothing is computed, but a plugin's model may read values.
     for device in ("meta", "cpu"):
         with suppress(Exception, SystemExit), torch.device(device), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -251,10 +254,10 @@ def bits_per_frame(model: type[Autoencoder], settings: Settings) -> float | None
     return None
 
 
-def _without_gpu(architecture: Entry, settings: Settings) -> Settings:
-    """The settings, on the processor for what is not trained: most codecs, and what is fitted.
+def _without_gpu(architecture: ModelOrCodec, settings: Settings) -> Settings:
+    """The settings, on the CPU for what is not trained: most codecs, and fitted references.
 
-    A GPU would wait for it, and other cells for the GPU.
+    On a GPU they would leave it idle, and keep other cells from it.
     """
     if issubclass(architecture, FilmCodec):
         trained = architecture.trains
@@ -265,8 +268,10 @@ def _without_gpu(architecture: Entry, settings: Settings) -> Settings:
     return replace(settings, device=torch.device("cpu"), precision="32-true", compile="none")
 
 
-def _distinct(entry: Entry, settings: Sequence[Settings]) -> list[tuple[Entry, Settings]]:
-    """An entry once for each latent, seed and set of options that it knows."""
+def _distinct(
+    entry: ModelOrCodec, settings: Sequence[Settings]
+) -> list[tuple[ModelOrCodec, Settings]]:
+    """An entry once for each distinct latent, seed and set of its own options."""
     found: dict[tuple[int, int, str], Settings] = {}
     for each in settings:
         options: pydantic.BaseModel
@@ -279,7 +284,7 @@ def _distinct(entry: Entry, settings: Sequence[Settings]) -> list[tuple[Entry, S
 
 
 def config_of(cell: Cell) -> TrainingConfig:
-    """What decides a cell's run; raises BadInput on bad options."""
+    """The configuration of a cell's run; raises BadInput on bad options."""
     if issubclass(cell.architecture, FilmCodec):
-        return coding_config(cell.architecture, cell.film, cell.settings)
-    return cell.settings.config(cell.architecture, cell.film)
+        return codec_config(cell.architecture, cell.trained_on, cell.settings)
+    return cell.settings.config(cell.architecture, cell.trained_on)

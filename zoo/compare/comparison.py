@@ -14,128 +14,138 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.records import Cost, Record
 from zoo.base.workspace import Workspace
-from zoo.compare.cells import Cell, Entry, config_of, plan
-from zoo.compare.costs import subjects_of, with_costs
-from zoo.compare.executors import Ended, Place, Tell, Told, carried_out
+from zoo.compare.cells import Cell, ModelOrCodec, config_of, plan_cells
+from zoo.compare.costs import cost_subjects, with_costs
+from zoo.compare.executors import Executor, Message, Notify, TaskEnd, run_task
 from zoo.compare.run_store import RunStore
-from zoo.compare.tasks import CellWork, Coding, CostWork, Evaluating, FilmToOpen, failed_record
+from zoo.compare.tasks import (
+    CellTask,
+    CostTask,
+    EncodingProgress,
+    EvaluationStarted,
+    FilmReference,
+    failed_record,
+)
 from zoo.evaluation.cost import CostSubject
-from zoo.evaluation.film_scores import earlier_record, stale_metrics, without_metrics
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.film_scores import stale_metrics, valid_record, without_metrics
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
 from zoo.training.watching import Interrupted, Moment
 
 
-def found(workspace: Workspace, cell: Cell, judges: Judges) -> Record | None:
-    """The record of a cell that need not be run again; None where it must be."""
+def finished_record(workspace: Workspace, cell: Cell, metric_set: MetricSet) -> Record | None:
+    """The record of a cell that need not run again; None where it must."""
     folder = RunFolder.of(workspace, config_of(cell))
-    record = known_record(folder, cell.evaluated_on, judges)
-    # A record that a stranger wrote may name any folder as its run.
+    record = reusable_record(folder, cell.evaluated_on, metric_set)
+    # An untrusted record may name any folder as its run.
     if record is None or record.run != folder.path.relative_to(workspace.root).as_posix():
         return None
     return record.model_copy(update={"seed": cell.settings.seed})
 
 
-def known_record(folder: RunFolder, film: Film, judges: Judges) -> Record | None:
-    """The record of an earlier comparison, if it still holds for what can be measured now."""
+def reusable_record(folder: RunFolder, film: Film, metric_set: MetricSet) -> Record | None:
+    """The record of an earlier evaluation, if it is valid for the metrics of now."""
     if folder.state != "finished":
         return None
     out = folder.evaluation(film.name)
-    record = earlier_record(out, film)
+    record = valid_record(out, film)
     if record is None:
         return None
-    # A metric that was measured then and cannot be now stays measured; the other way round, and
-    # where its source has changed, the evaluation is gone on with.
+    # A metric that was measured then and cannot be now stays. If one is missing, or its source has
+    # changed, the evaluation is resumed.
     stale = stale_metrics(out, record)
-    wanted = {metric.name for metric in judges.metrics}
+    wanted = {metric.name for metric in metric_set.metrics}
     return without_metrics(record, stale) if wanted <= set(record.scores) - stale else None
 
 
-class Watcher(Protocol):
-    """What a comparison tells those who watch it."""
+class CompareProgress(Protocol):
+    """Callbacks of a running comparison."""
 
-    shows_pace: bool
-    """Whether anybody sees how near training comes to the device's peak, which takes measuring."""
+    shows_throughput: bool
+    """Whether training's share of the device's peak is shown, which has to be measured."""
 
     def started(self, cell: Cell) -> None:
-        """A cell is begun, or waits for a machine that has room for it."""
+        """A cell starts, or is queued by the executor."""
 
-    def trained(self, cell: Cell, moment: Moment) -> None:
-        """A moment in the training of a cell."""
+    def training(self, cell: Cell, moment: Moment) -> None:
+        """The progress of a cell's training."""
 
-    def coding(self, cell: Cell, line: str) -> None:
-        """A codec says how far it is."""
+    def encoding(self, cell: Cell, line: str) -> None:
+        """The progress of a codec, as a line of text."""
 
     def evaluating(self, cell: Cell) -> None:
-        """A cell's model watches the film."""
+        """A cell is trained, and its evaluation starts."""
 
     def skipped(self, cell: Cell) -> None:
-        """A cell that cannot be run, for its model failed on the film it was to be trained on."""
+        """A cell that cannot run, because its model failed on the film that it is trained on."""
 
     def finished(self, cell: Cell, record: Record, found: bool) -> None:
-        """A cell has its record, good or failed; `found` says that it is an earlier one."""
+        """A cell has its record, good or failed; `found` says that it was there already."""
 
 
 def run_cells(
     cells: Sequence[Cell],
-    place: Place,
-    work_of: Callable[[Cell], CellWork],
-    found: Callable[[Cell], Record | None],
-    watcher: Watcher,
+    executor: Executor,
+    task_of: Callable[[Cell], CellTask],
+    find_record: Callable[[Cell], Record | None],
+    progress: CompareProgress,
 ) -> list[Record]:
-    """Do what is missing; a failed cell becomes a failed record. Records are in the cells' order.
+    """Run missing cells; a failed cell becomes a failed record. Records are in the cells' order.
 
-    `found` gives the record of a cell that need not be run again. A model that failed on its own
-    film watches no other: that is one failure and not several. Raises Interrupted when work was
-    stopped; what is finished is found again the next time.
+    `find_record` returns the record of a cell that need not run again. A model that failed on its
+    own film is not evaluated on others: that is one failure, not several. Raises Interrupted when
+    tasks were stopped; finished cells are found again the next time.
     """
-    matrix = _Schedule(cells, watcher, found)
+    schedule = _Schedule(cells, progress, find_record)
     interrupted = False
 
-    def hear(event: Told | Ended) -> None:
+    def on_event(event: Message | TaskEnd) -> None:
         nonlocal interrupted
         cell = cells[event.number]
-        if isinstance(event, Told):
-            if isinstance(event.what, Moment):
-                watcher.trained(cell, event.what)
-            elif isinstance(event.what, Coding):
-                watcher.coding(cell, event.what.line)
-            elif isinstance(event.what, Evaluating):
-                watcher.evaluating(cell)
+        if isinstance(event, Message):
+            if isinstance(event.content, Moment):
+                progress.training(cell, event.content)
+            elif isinstance(event.content, EncodingProgress):
+                progress.encoding(cell, event.content.line)
+            elif isinstance(event.content, EvaluationStarted):
+                progress.evaluating(cell)
             return
         running.discard(event.number)
         if event.interrupted:
             interrupted = True
         elif event.lost is not None:
-            matrix.end(event.number, failed_record(cell, config_of(cell), event.lost))
+            schedule.end(event.number, failed_record(cell, config_of(cell), event.lost))
         else:
-            matrix.end(event.number, event.result)
+            schedule.end(event.number, event.result)
 
     running: set[int] = set()
     while True:
-        while len(running) < place.capacity and not interrupted:
-            number = matrix.next(place.has_room)
+        while len(running) < executor.capacity and not interrupted:
+            number = schedule.next(executor.has_room)
             if number is None:
                 break
             running.add(number)
-            place.start(number, work_of(cells[number]))
+            executor.submit(number, task_of(cells[number]))
         if not running:
             break
-        place.wait(hear)
+        executor.poll(on_event)
     if interrupted:
         raise Interrupted("stopped between cells; the same command goes on")
-    return matrix.records()
+    return schedule.records()
 
 
 class _Schedule:
-    """Which cells are done, and which can be begun: on other films once their own one is done."""
+    """Which cells are done, and which can start: those on other films after that on their own."""
 
     def __init__(
-        self, cells: Sequence[Cell], watcher: Watcher, found: Callable[[Cell], Record | None]
+        self,
+        cells: Sequence[Cell],
+        progress: CompareProgress,
+        find_record: Callable[[Cell], Record | None],
     ) -> None:
-        self._cells, self._watcher, self._found = cells, watcher, found
+        self._cells, self._progress, self._find_record = cells, progress, find_record
         self._done: dict[int, Record] = {}
         self._ready = deque(number for number, cell in enumerate(cells) if cell.own)
         self._after: dict[object, list[int]] = {}
@@ -144,9 +154,9 @@ class _Schedule:
                 self._after.setdefault(cell.run, []).append(number)
 
     def next(self, has_room: Callable[[bool], bool]) -> int | None:
-        """A cell that has to be run now; those that are found are done on the way.
+        """The next cell to run; cells that have a record already are done on the way.
 
-        It is the first for which there is room, on a GPU or beside it.
+        It is the first for which there is room, on a GPU or on the CPU.
         """
         while True:
             room = {gpu: has_room(gpu) for gpu in (False, True)}
@@ -155,17 +165,17 @@ class _Schedule:
                 return None
             self._ready.remove(number)
             cell = self._cells[number]
-            self._watcher.started(cell)
-            record = self._found(cell)
+            self._progress.started(cell)
+            record = self._find_record(cell)
             if record is None:
                 return number
             self.end(number, record, found=True)
 
     def end(self, number: int, record: Record, found: bool = False) -> None:
-        """A cell has its record: those that waited for it can be begun, or never will be."""
+        """Note the record of a cell: those that waited for it can start, or are skipped."""
         cell = self._cells[number]
         self._done[number] = record
-        self._watcher.finished(cell, record, found)
+        self._progress.finished(cell, record, found)
         if not cell.own:
             return
         waited: Iterable[int] = self._after.pop(cell.run, ())
@@ -173,7 +183,7 @@ class _Schedule:
             self._ready.extend(waited)
         else:
             for other in waited:
-                self._watcher.skipped(self._cells[other])
+                self._progress.skipped(self._cells[other])
 
     def records(self) -> list[Record]:
         """The records of all cells that were not skipped, in the cells' order."""
@@ -182,41 +192,41 @@ class _Schedule:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was asked for, with the films opened and the metrics ready."""
+    """The request: films, models, settings and metrics, all opened."""
 
     workspace: Workspace
     entries: Sequence[FilmEntry]
     films: Sequence[Film]
     """The entries, opened."""
-    models: Sequence[Entry]
-    """What was named: models, references and codecs."""
+    models: Sequence[ModelOrCodec]
+    """Those that were named: models, references and codecs."""
     sweep: Sequence[Settings]
-    judges: Judges
+    metric_set: MetricSet
     metrics: str
-    """The words that `judges` were made from."""
+    """The text that `metric_set` was loaded from."""
     holdout: float
-    others: bool = True
-    """Whether models watch other films as well."""
+    cross_film: bool = True
+    """Whether models are evaluated on the other films as well."""
     overwrite: bool = False
     store: str | None = None
-    """Address of the place where run folders are kept, if that is not the workspace."""
-    apart: bool = False
-    """Whether the machines that work share nothing but `store` with this one."""
+    """Address at which run folders are stored as well; None for the workspace alone."""
+    remote: bool = False
+    """Whether tasks run on machines that share nothing but `store` with this one."""
 
     @functools.cached_property
     def cells(self) -> list[Cell]:
-        """Every cell, in the order in which they are begun."""
-        return plan(self.films, self.models, self.sweep, self.others)
+        """Every cell, in the order in which they start."""
+        return plan_cells(self.films, self.models, self.sweep, self.cross_film)
 
     def __post_init__(self) -> None:
         """Raises BadInput if the store's address means nothing."""
         if self.store:
             RunStore(self.store, self.workspace)
 
-    def found(self, cell: Cell, look_only: bool = False) -> Record | None:
-        """The record of a cell that need not be run again. It is looked for in the store, too.
+    def find_record(self, cell: Cell, download: bool = True) -> Record | None:
+        """The record of a cell that need not run again, from the workspace or the store.
 
-        With `look_only` nothing is brought from there.
+        Without `download` the store is only looked into.
         """
         if self.overwrite:
             return None
@@ -225,18 +235,18 @@ class Comparison:
         except BadInput:
             return None
         try:
-            if self._store and look_only:
-                with self._store.seen(folder, cell.evaluated_on.name) as there:
-                    return found(there or self.workspace, cell, self.judges)
+            if self._store and not download:
+                with self._store.preview(folder, cell.evaluated_on.name) as preview:
+                    return finished_record(preview or self.workspace, cell, self.metric_set)
             elif self._store:
-                self._store.fetch(folder, cell.evaluated_on.name)
-            return found(self.workspace, cell, self.judges)
+                self._store.download(folder, cell.evaluated_on.name)
+            return finished_record(self.workspace, cell, self.metric_set)
         except BadInput:
-            # A damaged run: running the cell says so in its record.
+            # A damaged run: the cell runs, and its record says so.
             return None
 
     def is_trained(self, cell: Cell) -> bool:
-        """Whether a cell's run is finished here, so that only an evaluation is missing."""
+        """Whether a cell's run is finished, so that only an evaluation is missing."""
         if self.overwrite:
             return False
         try:
@@ -244,56 +254,58 @@ class Comparison:
         except BadInput:
             return False
 
-    def run(self, place: Place, watcher: Watcher) -> list[Record]:
-        """The records of all cells, without costs. Raises Interrupted when work was stopped."""
+    def run(self, executor: Executor, progress: CompareProgress) -> list[Record]:
+        """Run all cells; their records are without costs. Raises Interrupted when stopped."""
         records = run_cells(
             self.cells,
-            place,
-            functools.partial(self.work, measure_peak=watcher.shows_pace),
-            self.found,
-            watcher,
+            executor,
+            functools.partial(self.task, measure_peak=progress.shows_throughput),
+            self.find_record,
+            progress,
         )
-        if self._store and self.apart:
+        if self._store and self.remote:
             for record in records:
                 if record.run:
-                    self._store.fetch(
+                    self._store.download(
                         RunFolder(self.workspace.root / record.run), record.evaluated_on
                     )
         return records
 
-    def with_costs(self, records: Sequence[Record], place: Place, tell: Tell) -> list[Record]:
-        """The records with what their models cost, measured with nothing beside it.
+    def with_costs(
+        self, records: Sequence[Record], executor: Executor, notify: Notify
+    ) -> list[Record]:
+        """The records with the costs of their models, measured with nothing beside it.
 
         Raises Interrupted when the measurement was stopped.
         """
         found = list(records)
-        # What was done on the processor beside a GPU is timed there as well.
+        # Models that ran on the CPU beside a GPU are measured there as well.
         for device in dict.fromkeys([self.sweep[0].device, torch.device("cpu")]):
-            there = {
+            subjects = {
                 number: subject
-                for number, subject in subjects_of(self.workspace, found).items()
+                for number, subject in cost_subjects(self.workspace, found).items()
                 if found[number].environment.device == device.type
             }
-            if there:
-                found = self._timed(found, there, device, place, tell)
+            if subjects:
+                found = self._measured(found, subjects, device, executor, notify)
         return found
 
-    def _timed(
+    def _measured(
         self,
         records: Sequence[Record],
         subjects: Mapping[int, CostSubject],
         device: torch.device,
-        place: Place,
-        tell: Tell,
+        executor: Executor,
+        notify: Notify,
     ) -> list[Record]:
-        work = CostWork(
-            None if self.apart else self.workspace.root,
+        task = CostTask(
+            None if self.remote else self.workspace.root,
             list(subjects.values()),
             device,
             self.sweep[0].threads,
             self.overwrite,
         )
-        end = carried_out(place, work, tell)
+        end = run_task(executor, task, notify)
         if end.interrupted:
             raise Interrupted("stopped while costs were measured; the same command measures again")
         if end.lost is not None:
@@ -307,13 +319,13 @@ class Comparison:
     def _store(self) -> RunStore | None:
         return RunStore(self.store, self.workspace) if self.store else None
 
-    def work(self, cell: Cell, measure_peak: bool) -> CellWork:
-        """A cell as plain data, for whichever process runs it."""
-        return CellWork(
-            root=None if self.apart else self.workspace.root,
+    def task(self, cell: Cell, measure_peak: bool) -> CellTask:
+        """The task of a cell, as plain data for any process."""
+        return CellTask(
+            root=None if self.remote else self.workspace.root,
             store=self.store,
-            film=self._to_open(cell.film),
-            evaluated_on=self._to_open(cell.evaluated_on),
+            trained_on=self._reference(cell.trained_on),
+            evaluated_on=self._reference(cell.evaluated_on),
             model=cell.architecture.name,
             settings=cell.settings,
             metrics=self.metrics,
@@ -321,9 +333,9 @@ class Comparison:
             measure_peak=measure_peak,
         )
 
-    def _to_open(self, film: Film) -> FilmToOpen:
+    def _reference(self, film: Film) -> FilmReference:
         entry = next(entry for entry in self.entries if entry.name == film.name)
-        return FilmToOpen(entry, film.size, self.holdout, film.fingerprint)
+        return FilmReference(entry, film.size, self.holdout, film.fingerprint)
 
 
 def _no_cost(batch: int, reason: str) -> Cost:

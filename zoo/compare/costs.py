@@ -1,7 +1,7 @@
-"""Costs in a pass of their own: every model once, one after another, with nothing beside them.
+"""Measure the costs of several models in one pass, one after another, with nothing beside them.
 
-Ratios of speeds belong to one process, so a pass is kept as a whole (`.zoo/costs/`): it is found
-again for its models, or some of them, on the same machine. With any other model the whole set is
+Speeds are only comparable within one process, so a pass is saved as a whole (`.zoo/costs/`). It is
+reused for its models, or some of them, on the same machine; with any other model all of them are
 measured again.
 """
 
@@ -24,8 +24,8 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Environment, Record, write_json
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
-from zoo.evaluation.cost import CostSubject, Machine, measure_cost
-from zoo.evaluation.model_summary import anatomy
+from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
+from zoo.evaluation.model_summary import summarise_model
 from zoo.plugins.model_building import parse_options
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFolder
@@ -36,10 +36,10 @@ TIMINGS = (
     *("encode_one", "decode_one", "round_trip_one"),
 )
 _SAME_SPEED = {"commit", "pyav", "ffmpeg"}
-"""What an environment says that changes no speed, or that another release tells as well."""
+"""Fields of an environment that do not affect speed, or are implied by others."""
 
-Watch = Callable[[CostSubject, int, int], None]
-"""Told of each subject before it is measured, with its number from 1 up and how many there are."""
+OnSubject = Callable[[CostSubject, int, int], None]
+"""Called with each subject before it is measured, its number from 1 up and how many there are."""
 
 
 class BenchRow(pydantic.BaseModel):
@@ -49,12 +49,12 @@ class BenchRow(pydantic.BaseModel):
 
     subject: CostSubject
     parameters: int | None
-    """Trained ones; null where the model could not be built."""
+    """Trained parameters; null if the model could not be built."""
     cost: Cost
 
     @property
     def failure(self) -> str | None:
-        """Why nothing could be timed; None if something was."""
+        """Why nothing could be timed; None if anything was."""
         if any(getattr(self.cost, timing) for timing in TIMINGS):
             return None
         return next(iter(self.cost.unavailable.values()), "nothing could be timed")
@@ -69,41 +69,41 @@ class Bench(pydantic.BaseModel):
     created: str
     """UTC, ISO 8601."""
     command: str | None
-    """What measures this again; null for a pass within a comparison."""
+    """The command that measures it again; null for a pass within a comparison."""
     environment: Environment
     rows: list[BenchRow]
 
 
-def nobody(subject: CostSubject, number: int, count: int) -> None:
-    """A watcher that looks away."""
+def ignore(subject: CostSubject, number: int, count: int) -> None:
+    """Ignore the progress."""
 
 
 def measure_all(
     subjects: Iterable[CostSubject],
     device: torch.device,
     *,
-    watch: Watch = nobody,
+    on_subject: OnSubject = ignore,
     command: str | None = None,
 ) -> Bench:
     """Measure every distinct subject once, in order, on as many threads as torch has now.
 
-    Nothing that computes or draws should run in this process meanwhile, a live display included.
-    A subject that fails is a row with its reasons. Raises BadInput if there are none.
+    Nothing else should compute in this process meanwhile, a live display included. A subject that
+    fails is a row with its reasons. Raises BadInput if there are none.
     """
     distinct = _distinct(subjects)
     if not distinct:
         raise BadInput("there is no model to measure")
     threads = torch.get_num_threads()
     if device.type == "cpu":
-        # Training does so, and what is set for a process stays.
+        # As training does; it cannot be unset in a process.
         keep_freed_memory()
-    machine = Machine(device)
+    profiler = Profiler(device)
     rows = []
     for number, subject in enumerate(distinct, start=1):
-        watch(subject, number, len(distinct))
-        # A plugin may have changed it.
+        on_subject(subject, number, len(distinct))
+        # A plugin may have changed the number of threads.
         torch.set_num_threads(threads)
-        cost = measure_cost(subject, machine)
+        cost = measure_cost(subject, profiler)
         rows.append(BenchRow(subject=subject, parameters=_parameters(subject), cost=cost))
     torch.set_num_threads(threads)
     return Bench(
@@ -114,38 +114,38 @@ def measure_all(
     )
 
 
-def costs_of(
+def load_or_measure_costs(
     workspace: Workspace,
     subjects: Iterable[CostSubject],
     device: torch.device,
     *,
     overwrite: bool = False,
-    watch: Watch = nobody,
+    on_subject: OnSubject = ignore,
 ) -> dict[str, Cost]:
-    """Costs by `CostSubject.key`: those of an earlier pass over these models, or measured now.
+    """Costs by `CostSubject.key`: from a saved pass over these models, or measured now.
 
-    An earlier pass may have had more models. `overwrite` measures whatever is there. A pass in
-    which a model failed is not kept.
+    A saved pass may have more models. `overwrite` measures in any case. A pass in which a model
+    failed is not saved.
     """
     distinct = _distinct(subjects)
     if not distinct:
         return {}
     here = _environment(distinct, device)
     wanted = {subject.key for subject in distinct}
-    bench = None if overwrite else _found(workspace, wanted, here)
+    bench = None if overwrite else _saved_pass(workspace, wanted, here)
     if bench is None:
-        bench = measure_all(distinct, device, watch=watch)
+        bench = measure_all(distinct, device, on_subject=on_subject)
         if not any(row.failure for row in bench.rows):
             with kept_if_possible("measured costs"):
                 write_json(_folder(workspace) / f"{_digest(wanted, here)}.json", bench)
     return {row.subject.key: row.cost for row in bench.rows if row.subject.key in wanted}
 
 
-def subjects_of(workspace: Workspace, records: Sequence[Record]) -> dict[int, CostSubject]:
-    """What is to be measured for records of this workspace's runs, by their places.
+def cost_subjects(workspace: Workspace, records: Sequence[Record]) -> dict[int, CostSubject]:
+    """The subjects to measure for records of this workspace's runs, by index of the record.
 
-    Nothing for failed records, for codecs, which are timed where they code, and for other films
-    than a model's own.
+    None for failed records, for codecs, which are timed when they encode, and for evaluations on
+    other films.
     """
     return {
         number: CostSubject.of(run.config)
@@ -159,7 +159,7 @@ def subjects_of(workspace: Workspace, records: Sequence[Record]) -> dict[int, Co
 def with_costs(
     records: Sequence[Record], subjects: Mapping[int, CostSubject], costs: Mapping[str, Cost]
 ) -> list[Record]:
-    """The records with the costs of their subjects, by `CostSubject.key`."""
+    """The records with the costs of their subjects; `costs` are by `CostSubject.key`."""
     return [
         record.model_copy(update={"cost": costs[subjects[number].key]})
         if number in subjects
@@ -173,21 +173,21 @@ def _distinct(subjects: Iterable[CostSubject]) -> list[CostSubject]:
 
 
 def _environment(subjects: Sequence[CostSubject], device: torch.device) -> Environment:
-    # What is fitted directly is never compiled, and does not say how the others are.
-    said = next((s for s in subjects if s.compile != "none"), subjects[0])
-    return environment.describe(device, said.precision, said.compile)
+    # References that are fitted directly are never compiled; look at the others.
+    shown = next((s for s in subjects if s.compile != "none"), subjects[0])
+    return environment.describe(device, shown.precision, shown.compile)
 
 
 def _folder(workspace: Workspace) -> Path:
     return confined(workspace.costs, workspace.costs.parent)
 
 
-def _found(workspace: Workspace, wanted: set[str], here: Environment) -> Bench | None:
-    """The latest pass on this machine that measured all these models; None without one."""
+def _saved_pass(workspace: Workspace, wanted: set[str], here: Environment) -> Bench | None:
+    """The latest saved pass on this machine with all these models; None without one."""
     passes = [
         bench
         for path in _folder(workspace).glob("*.json")
-        if (bench := _kept(path)) and _same_machine(bench.environment, here)
+        if (bench := _read_pass(path)) and _same_machine(bench.environment, here)
         if wanted <= {row.subject.key for row in bench.rows}
     ]
     return max(passes, key=lambda bench: bench.created, default=None)
@@ -198,7 +198,7 @@ def _same_machine(there: Environment, here: Environment) -> bool:
 
 
 def _digest(wanted: set[str], here: Environment) -> str:
-    """What a pass over these subjects on this machine is kept under."""
+    """The file name of a pass over these subjects on this machine."""
     decisive = {
         "version": BENCH_VERSION,
         "subjects": sorted(wanted),
@@ -207,11 +207,11 @@ def _digest(wanted: set[str], here: Environment) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _kept(path: Path) -> Bench | None:
+def _read_pass(path: Path) -> Bench | None:
     try:
         return read_json(path, Bench)
     except BadInput:
-        # Written by another version, or damaged: it is measured again.
+        # Written by another version, or damaged: measure again.
         return None
 
 
@@ -220,6 +220,6 @@ def _parameters(subject: CostSubject) -> int | None:
     try:
         architecture = subject.architecture
         options = parse_options(architecture, subject.options)
-        return anatomy(architecture, FrameSize.parse(subject.size), options).parameters
+        return summarise_model(architecture, FrameSize.parse(subject.size), options).parameters
     except (Exception, SystemExit):
         return None  # the cost says why

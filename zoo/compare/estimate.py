@@ -1,6 +1,6 @@
-"""What a comparison would take: the missing cells, times what a short trial of each took.
+"""Estimate what a comparison would take: its missing cells times a short trial of each.
 
-Trials share `LIMIT` seconds, with no fewer than `LEAST` for every model. What none of them came to
+Trials share `TRIAL_SECONDS`, with at least `FEWEST_SECONDS` for every model. What no trial got to
 is guessed, and the estimate says so.
 """
 
@@ -15,27 +15,27 @@ from zoo.api.codec import FilmCodec
 from zoo.api.sampling import Sampling
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
-from zoo.compare.executors import Place, carried_out
-from zoo.compare.trial import Figure, Line, Probe, ProbeWork
-from zoo.evaluation.profiling import BLOCK, MOST_REPEATS, WARM_UP
-from zoo.evaluation.rate_distortion import DEPTHS, MOST_FRAMES
+from zoo.compare.executors import Executor, run_task
+from zoo.compare.trial import Figure, LinearCost, TrialResult, TrialTask
+from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP
+from zoo.evaluation.rate_distortion import BIT_DEPTHS, MOST_FRAMES
 from zoo.training.budget import Budget
 from zoo.training.watching import Interrupted
 
-LIMIT = 35.0
-"""Seconds of processor time that trials share, after the process for them has started."""
-LEAST = 2.5
-"""Seconds that one trial of every model has, whatever the number of models."""
+TRIAL_SECONDS = 35.0
+"""Of CPU time that trials share, not counting the start of their process."""
+FEWEST_SECONDS = 2.5
+"""That the first trial of every model has, however many models there are."""
 TIMINGS = 7
-"""Speeds that are timed of every model where costs are measured, beside that of training."""
+"""Speeds that are measured for every model in the cost pass, beside that of training."""
 
-Watch = Callable[[str, int, int], None]
-"""Told of each model before it is tried, with its number from 1 up and how many there are."""
+OnTrial = Callable[[str, int, int], None]
+"""Called with each model before its trial, its number from 1 up and how many there are."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """What the missing cells of one model, at one setting, would take."""
+class ModelEstimate:
+    """What the missing cells of one model at one setting would take."""
 
     name: str
     cells: int
@@ -43,94 +43,96 @@ class Share:
     """Seconds, one cell after another."""
     evaluating: float
     costs: float
-    """Seconds in the pass that measures costs."""
+    """Seconds in the cost pass."""
     disk: float
     """Bytes."""
     memory: int | None
-    """Bytes of one cell at its worst; None where the system does not tell."""
+    """Peak bytes of one cell; None if the system does not report it."""
     problem: str | None = None
-    """Why it could not be tried; its cells would fail, or cannot be told."""
+    """Why there is no trial; its cells would fail, or nothing is known of them."""
     guessed: frozenset[Figure] = frozenset()
-    """What was not measured: the trial was cut short, or it is another model's."""
+    """What was not measured: the trial was cut short, or is of another model."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a comparison would take on the place that it was asked for."""
+    """What a comparison would take on an executor."""
 
     cells: int
     found: int
-    shares: Sequence[Share]
-    at_once: int
-    """Cells that are run beside one another; 0 where there is room for none."""
+    models: Sequence[ModelEstimate]
+    parallelism: int
+    """Cells that run in parallel; 0 if there is room for none."""
     seconds: float
-    """Of the clock, with what is found left out."""
+    """Wall-clock time of the missing cells."""
     tried: int
-    """Models of which there was a trial, cut short or not."""
+    """Models that had a trial, cut short or not."""
 
     @property
     def unknown(self) -> int:
-        """Cells of which nothing is known, which `seconds` leaves out."""
-        return sum(share.cells for share in self.shares if share.problem)
+        """Cells of which nothing is known, not included in `seconds`."""
+        return sum(each.cells for each in self.models if each.problem)
 
 
-def estimate(comparison: Comparison, place: Place, watch: Watch) -> Estimate:
-    """Try models of which cells are missing. Films are opened already; nothing is trained.
+def estimate(comparison: Comparison, executor: Executor, on_trial: OnTrial) -> Estimate:
+    """Run trials of models with missing cells, and estimate. Nothing is trained.
 
-    What is not counted: starting processes, and drawing the report.
+    Not included: starting processes, and writing the report.
     """
     missing: dict[str, list[Cell]] = {}
     found = 0
     for cell in comparison.cells:
-        if comparison.found(cell, look_only=True):
+        if comparison.find_record(cell, download=False):
             found += 1
         else:
             missing.setdefault(_kind(cell), []).append(cell)
-    probes, problems = _tried(comparison, place, missing, watch)
-    shares, lasting = [], list[tuple[bool, float]]()
+    trials, problems = _run_trials(comparison, executor, missing, on_trial)
+    models, durations = [], list[tuple[bool, float]]()
     for kind, cells in missing.items():
         name = _name(cells[0], missing)
         problem = problems.get(kind)
-        probe = None if problem else probes.get(kind) or _like(cells[0], missing, probes)
-        if probe is None:
+        trial = None if problem else trials.get(kind) or _similar_trial(cells[0], missing, trials)
+        if trial is None:
             problem = problem or "its trial took too long to say anything"
-            shares.append(Share(name, len(cells), 0, 0, 0, 0, None, problem=problem))
+            models.append(ModelEstimate(name, len(cells), 0, 0, 0, 0, None, problem=problem))
             continue
-        probe = _completed(probe, probes)
+        trial = _with_guesses(trial, trials)
         trained = {cell for cell in cells if comparison.is_trained(cell)}
-        shares.append(_share(name, cells, probe, trained))
-        lasting += [(cell.gpu, _seconds(cell, probe, trained)) for cell in cells]
-    at_once = min(place.at_once(), len(lasting))
+        models.append(_model_estimate(name, cells, trial, trained))
+        durations += [(cell.gpu, _seconds(cell, trial, trained)) for cell in cells]
     return Estimate(
         cells=len(comparison.cells),
         found=found,
-        shares=shares,
-        at_once=at_once,
-        seconds=_clock(lasting, place) + sum(share.costs for share in shares),
-        tried=len(probes),
+        models=models,
+        parallelism=min(executor.parallelism(), len(durations)),
+        seconds=_wall_clock(durations, executor) + sum(each.costs for each in models),
+        tried=len(trials),
     )
 
 
-def _tried(
-    comparison: Comparison, place: Place, missing: Mapping[str, Sequence[Cell]], watch: Watch
-) -> tuple[dict[str, Probe], dict[str, str]]:
-    """Trials by kind, and why there is none; what there was no time for is in neither."""
-    probes: dict[str, Probe] = {}
+def _run_trials(
+    comparison: Comparison,
+    executor: Executor,
+    missing: Mapping[str, Sequence[Cell]],
+    on_trial: OnTrial,
+) -> tuple[dict[str, TrialResult], dict[str, str]]:
+    """Trials by kind, and reasons why there is none; kinds without time left are in neither."""
+    trials: dict[str, TrialResult] = {}
     problems: dict[str, str] = {}
-    left = LIMIT
+    left = TRIAL_SECONDS
     order = _in_order(missing)
     seen = set()
     for number, kind in enumerate(order, start=1):
         cells = missing[kind]
         architecture = cells[0].architecture
-        if architecture in seen and left < LEAST:
-            continue  # taken to be as the others of that model
+        if architecture in seen and left < FEWEST_SECONDS:
+            continue  # assumed to be like the others of that model
         seen.add(architecture)
-        seconds = max(LEAST, left / (len(order) - number + 1))
+        seconds = max(FEWEST_SECONDS, left / (len(order) - number + 1))
         first = next((cell for cell in cells if cell.own), cells[0])
-        watch(_name(first, missing), number, len(order))
-        work = ProbeWork(comparison.work(first, measure_peak=False), seconds)
-        end = carried_out(place, work, lambda _: None)
+        on_trial(_name(first, missing), number, len(order))
+        task = TrialTask(comparison.task(first, measure_peak=False), seconds)
+        end = run_task(executor, task, lambda _: None)
         if end.interrupted:
             raise Interrupted("stopped; nothing was changed")
         if end.lost is not None:
@@ -139,13 +141,13 @@ def _tried(
         elif end.result is None:
             left -= seconds
         else:
-            probes[kind] = end.result
-            left -= probes[kind].took
-    return probes, problems
+            trials[kind] = end.result
+            left -= trials[kind].took
+    return trials, problems
 
 
 def _in_order(missing: Mapping[str, Sequence[Cell]]) -> list[str]:
-    """References first, whose trials are short and tell what metrics take; of every model one."""
+    """References first: their trials are short and show what metrics take. Models take turns."""
     seen: dict[str, int] = {}
 
     def rank(kind: str) -> tuple[int, bool]:
@@ -156,58 +158,62 @@ def _in_order(missing: Mapping[str, Sequence[Cell]]) -> list[str]:
     return sorted(missing, key=rank)
 
 
-def _like(
-    cell: Cell, missing: Mapping[str, Sequence[Cell]], probes: Mapping[str, Probe]
-) -> Probe | None:
-    """A trial of the same model at other settings, or else the slowest of another like it."""
+def _similar_trial(
+    cell: Cell, missing: Mapping[str, Sequence[Cell]], trials: Mapping[str, TrialResult]
+) -> TrialResult | None:
+    """A trial of the same model at other settings, or else the slowest of a similar model."""
     alike = {
         kind: missing[kind][0].architecture
-        for kind in probes
+        for kind in trials
         if issubclass(missing[kind][0].architecture, FilmCodec)
         == issubclass(cell.architecture, FilmCodec)
         and missing[kind][0].architecture.role == cell.architecture.role
     }
-    same = [probes[kind] for kind, each in alike.items() if each is cell.architecture]
-    candidates = same or [probes[kind] for kind in alike]
+    same = [trials[kind] for kind, each in alike.items() if each is cell.architecture]
+    candidates = same or [trials[kind] for kind in alike]
     if not candidates:
         return None
-    slowest = max(candidates, key=lambda probe: (probe.step, probe.start.at(MOST_FRAMES)))
+    slowest = max(candidates, key=lambda trial: (trial.step, trial.start.at(MOST_FRAMES)))
     return replace(slowest, guessed=frozenset({"training", "evaluating", "disk"}), memory=None)
 
 
-def _completed(probe: Probe, probes: Mapping[str, Probe]) -> Probe:
-    """A trial with a guess for evaluations that it did not come to.
+def _with_guesses(trial: TrialResult, trials: Mapping[str, TrialResult]) -> TrialResult:
+    """A trial with guesses for evaluations that it did not get to.
 
-    Metrics take as long whatever the model, as they took of others; drawing is the model's own.
+    Metrics take as long as in the trials of other models; reconstruction is the model's own.
     """
-    if probe.own and (probe.other or probe.drawing == 0):
-        return probe
-    owns = [each.own for each in probes.values() if each.own and not each.drawing]
-    others = [each.other for each in probes.values() if each.other and not each.drawing]
-    base = min(owns, key=lambda line: line.at(MOST_FRAMES), default=Line(0.0, 0.0))
+    if trial.own and (trial.other or trial.reconstruction == 0):
+        return trial
+    owns = [each.own for each in trials.values() if each.own and not each.reconstruction]
+    others = [each.other for each in trials.values() if each.other and not each.reconstruction]
+    base = min(owns, key=lambda line: line.at(MOST_FRAMES), default=LinearCost(0.0, 0.0))
     foreign = min(others, key=lambda line: line.at(MOST_FRAMES), default=base)
-    drawn = probe.drawing
+    frame_seconds = trial.reconstruction
     return replace(
-        probe,
-        own=probe.own or Line(base.fixed + len(DEPTHS) * MOST_FRAMES * drawn, base.a_frame + drawn),
-        other=probe.other or Line(foreign.fixed, foreign.a_frame + drawn),
-        guessed=probe.guessed | {"evaluating"},
+        trial,
+        own=trial.own
+        or LinearCost(
+            base.fixed + len(BIT_DEPTHS) * MOST_FRAMES * frame_seconds,
+            base.per_frame + frame_seconds,
+        ),
+        other=trial.other or LinearCost(foreign.fixed, foreign.per_frame + frame_seconds),
+        guessed=trial.guessed | {"evaluating"},
     )
 
 
 def _kind(cell: Cell) -> str:
-    """What cells have in common that take as long: a model and its settings, but no seed."""
+    """The key of cells that take equally long: a model and its settings without the seed."""
     chosen = cell.settings
     options = dict(chosen.options)
     return json.dumps([cell.architecture.name, chosen.latent, options], default=str)
 
 
 def _name(cell: Cell, kinds: Mapping[str, Sequence[Cell]]) -> str:
-    """A name that sets a kind apart from others of the same model."""
+    """A name that distinguishes a kind from others of the same model."""
     name = cell.architecture.name
     rivals = [cells[0] for cells in kinds.values() if cells[0].architecture is cell.architecture]
-    told = {"latent": cell.settings.latent, **cell.settings.options}
-    for option, value in told.items():
+    settings = {"latent": cell.settings.latent, **cell.settings.options}
+    for option, value in settings.items():
         if (
             len({{"latent": r.settings.latent, **r.settings.options}.get(option) for r in rivals})
             > 1
@@ -216,61 +222,63 @@ def _name(cell: Cell, kinds: Mapping[str, Sequence[Cell]]) -> str:
     return name
 
 
-def _share(name: str, cells: Sequence[Cell], probe: Probe, trained: Collection[Cell]) -> Share:
+def _model_estimate(
+    name: str, cells: Sequence[Cell], trial: TrialResult, trained: Collection[Cell]
+) -> ModelEstimate:
     own = [cell for cell in cells if cell.own]
-    training = sum(_training(cell, probe) for cell in own if cell not in trained)
-    return Share(
+    training = sum(_training(cell, trial) for cell in own if cell not in trained)
+    return ModelEstimate(
         name=name,
         cells=len(cells),
         training=training,
-        evaluating=sum(_seconds(cell, probe, trained) for cell in cells) - training,
-        costs=_costs(own[0], probe) if own else 0.0,
-        disk=sum(probe.disk.at(len(cell.film)) for cell in own),
-        memory=probe.memory,
-        guessed=probe.guessed,
+        evaluating=sum(_seconds(cell, trial, trained) for cell in cells) - training,
+        costs=_costs(own[0], trial) if own else 0.0,
+        disk=sum(trial.disk.at(len(cell.trained_on)) for cell in own),
+        memory=trial.memory,
+        guessed=trial.guessed,
     )
 
 
-def _training(cell: Cell, probe: Probe) -> float:
+def _training(cell: Cell, trial: TrialResult) -> float:
     """Seconds of training, fitting or coding."""
-    start = probe.start.at(len(cell.film))
-    if not probe.step:
+    start = trial.start.at(len(cell.trained_on))
+    if not trial.step:
         return start
     config = config_of(cell)
     budget = Budget.parse(config.budget)
     assert not issubclass(cell.architecture, FilmCodec)
     in_step = Sampling.of(cell.architecture).frames_in(config.batch)
-    steps = budget.steps(len(cell.film.split.seen), in_step)
-    return start + (budget.amount if steps is None else steps * in_step * probe.step)
+    steps = budget.steps(len(cell.trained_on.split.seen), in_step)
+    return start + (budget.amount if steps is None else steps * in_step * trial.step)
 
 
-def _seconds(cell: Cell, probe: Probe, trained: Collection[Cell]) -> float:
-    nothing = Line(0.0, 0.0)
+def _seconds(cell: Cell, trial: TrialResult, trained: Collection[Cell]) -> float:
+    nothing = LinearCost(0.0, 0.0)
     if cell.own:
-        training = 0.0 if cell in trained else _training(cell, probe)
-        return training + (probe.own or nothing).at(len(cell.film))
-    return (probe.other or probe.own or nothing).at(len(cell.evaluated_on))
+        training = 0.0 if cell in trained else _training(cell, trial)
+        return training + (trial.own or nothing).at(len(cell.trained_on))
+    return (trial.other or trial.own or nothing).at(len(cell.evaluated_on))
 
 
-def _costs(cell: Cell, probe: Probe) -> float:
-    """Seconds in the pass that measures costs, by the number of its repeats and their length."""
+def _costs(cell: Cell, trial: TrialResult) -> float:
+    """Seconds in the cost pass, by the number and length of its repeats."""
     if issubclass(cell.architecture, FilmCodec):
         return 0.0
     calls = WARM_UP + MOST_REPEATS
-    return calls * (TIMINGS * BLOCK + max(BLOCK, cell.settings.batch * probe.step))
+    return calls * (TIMINGS * BLOCK_SECONDS + max(BLOCK_SECONDS, cell.settings.batch * trial.step))
 
 
-def _clock(lasting: Sequence[tuple[bool, float]], place: Place) -> float:
-    """Seconds of the clock of cells, each with whether it is on a GPU: whatever lasts longest."""
-    kinds: dict[bool | None, list[float]] = {None: [seconds for _, seconds in lasting]}
+def _wall_clock(durations: Sequence[tuple[bool, float]], executor: Executor) -> float:
+    """Wall-clock seconds of cells, each given as (on a GPU, seconds): the longest of both kinds."""
+    kinds: dict[bool | None, list[float]] = {None: [seconds for _, seconds in durations]}
     for gpu in (False, True):
-        kinds[gpu] = [seconds for on_gpu, seconds in lasting if on_gpu == gpu]
-    return max(_beside(each, max(1, place.at_once(gpu))) for gpu, each in kinds.items())
+        kinds[gpu] = [seconds for on_gpu, seconds in durations if on_gpu == gpu]
+    return max(_makespan(each, max(1, executor.parallelism(gpu))) for gpu, each in kinds.items())
 
 
-def _beside(seconds: Sequence[float], at_once: int) -> float:
-    """How long cells last that are begun in order, `at_once` beside one another."""
-    ends = [0.0] * at_once
+def _makespan(seconds: Sequence[float], parallelism: int) -> float:
+    """How long cells take that start in order, `parallelism` of them at a time."""
+    ends = [0.0] * parallelism
     for each in seconds:
         heapq.heappush(ends, heapq.heappop(ends) + each)
     return max(ends)

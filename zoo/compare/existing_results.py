@@ -1,4 +1,4 @@
-"""What is looked at before a comparison: whether its results can be kept, and replace none."""
+"""Checks before a comparison: its results can be read again, and replace no others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from zoo.training.jobs import Settings
 _NAMED = 4
 _OWN, _OWN_OF_A_METRIC, _OWN_OF_A_FILM = 10_000, 3_400, 60
 _FOREIGN, _FOREIGN_OF_A_METRIC = 2_500, 250
-"""Bytes that a record takes at most: of a model on its own film, and on another."""
+"""The most bytes of a record: of a model on its own film, and on another."""
 
 Row = tuple[str, str, str, int, str, tuple[str, str]]
-"""Model, films trained on and watched, seed, options as JSON, precision and way of compiling."""
+"""Model, training film, evaluation film, seed, options as JSON, (precision, compile mode)."""
 
 
-def check_size(films: int, cells: Sequence[Cell], metrics: int) -> None:
+def check_results_size(films: int, cells: Sequence[Cell], metrics: int) -> None:
     """Raise BadInput where the results of so many cells would be too large to be read again."""
     own = sum(cell.own for cell in cells)
     taken = own * (_OWN + _OWN_OF_A_METRIC * metrics + _OWN_OF_A_FILM * films)
@@ -36,20 +36,20 @@ def check_size(films: int, cells: Sequence[Cell], metrics: int) -> None:
         )
 
 
-def refuse_another(
+def refuse_other_comparison(
     folder: Path,
     films: Sequence[Film],
     cells: Sequence[Cell],
     settings: Settings,
     metrics: Iterable[str],
 ) -> None:
-    """Raise BadInput where a folder holds what this comparison would not only go on with.
+    """Raise BadInput if a folder holds results that this comparison does not include.
 
     It may replace results all of whose films, settings, metrics and rows it has itself: its own
-    earlier ones, finished or with failures, and those that it widens. The versions of film-zoo and
-    of plugins may differ.
+    earlier results, with or without failures, and smaller ones. The versions of film-zoo and of
+    plugins may differ.
     """
-    found = _found(folder, films, cells, settings, metrics)
+    found = _what_would_be_lost(folder, films, cells, settings, metrics)
     if found:
         raise BadInput(
             f"{folder} holds {found}: --out FOLDER writes this comparison elsewhere, --overwrite "
@@ -57,14 +57,14 @@ def refuse_another(
         )
 
 
-def _found(
+def _what_would_be_lost(
     folder: Path,
     films: Sequence[Film],
     cells: Sequence[Cell],
     settings: Settings,
     metrics: Iterable[str],
 ) -> str | None:
-    """What is in the folder that would be lost, in words; None where nothing would."""
+    """What would be lost from the folder, in words; None if nothing would."""
     if (folder / MERGE_MARKER).exists():
         return "a merge of several results"
     if not (folder / RESULTS).exists():
@@ -74,11 +74,11 @@ def _found(
         earlier = read_results(folder)
     except BadInput as error:
         return f"results that cannot be read ({error})"
-    lost = _lost(earlier, films, cells, settings, set(metrics))
+    lost = _difference(earlier, films, cells, settings, set(metrics))
     return f"another comparison ({lost})" if lost else None
 
 
-def _lost(
+def _difference(
     earlier: Results,
     films: Sequence[Film],
     cells: Sequence[Cell],
@@ -143,7 +143,7 @@ def _row_of_cell(cell: Cell) -> Row:
     trained = not codec and cell.architecture.role == "model"
     return (
         cell.architecture.name,
-        cell.film.name,
+        cell.trained_on.name,
         cell.evaluated_on.name,
         cell.settings.seed,
         json.dumps(options, sort_keys=True),

@@ -30,13 +30,13 @@ from zoo.base.text import file_names
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.pictures_and_videos import (
-    LONGEST,
-    chosen_frames,
+    VIDEO_SECONDS,
+    choose_all_frames,
     frame_scores,
     with_pictures_and_videos,
 )
 from zoo.evaluation.film_scores import HASHES
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.matching.film_hashes import HashedFilm, hash_film
 from zoo.matching.pdq import MATCHES_WITHIN, Hashes, nearest_distances
@@ -47,21 +47,27 @@ from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
 
 SEARCHED_FRAMES = 6000
-"""Of a film that are searched: a search of all pairs takes the square of it."""
-MOST_ASKED = 1000
-"""Frames of a film that are looked for in every other one."""
+"""The most frames of a film that are searched: searching all pairs takes the square of it."""
+QUERY_FRAMES = 1000
+"""The most frames of a film that are looked for in every other one."""
 
 
 def with_takedowns(
     workspace: Workspace, records: Sequence[Record], films: Sequence[Film], device: torch.device
 ) -> list[Record]:
-    """The records, with a score in each good one whose model watched its own film."""
+    """The records, with a takedown score in each good one that is on its own film.
+
+    The score depends on which films are searched, so it is not kept with a run: hashes are, and the
+    search is made for every comparison anew.
+    """
     steps = {film.name: -(-len(film) // SEARCHED_FRAMES) for film in films}
-    catalogue = {film.name: _thinned(hash_film(film, device), steps[film.name]) for film in films}
+    catalogue = {film.name: _every_nth(hash_film(film, device), steps[film.name]) for film in films}
     return [
         record.model_copy(
             update={
-                "takedown": _score(workspace, record, catalogue, steps[record.evaluated_on], device)
+                "takedown": _takedown(
+                    workspace, record, catalogue, steps[record.evaluated_on], device
+                )
             }
         )
         if record.status == "ok" and record.evaluated_on == record.trained_on
@@ -73,13 +79,13 @@ def with_takedowns(
 def with_overlaps(
     described: Sequence[FilmInfo], films: Sequence[Film], device: torch.device
 ) -> list[FilmInfo]:
-    """The films, each with the share of its own frames that match a frame of every other one."""
+    """The films, each with the shares of its frames that match a frame of each other film."""
     hashed = {film.name: hash_film(film, device).hashes for film in films}
     return [
         info.model_copy(
             update={
                 "overlaps": {
-                    name: _shared(hashed[info.name], other)
+                    name: _overlap(hashed[info.name], other)
                     for name, other in hashed.items()
                     if name != info.name
                 }
@@ -90,16 +96,16 @@ def with_overlaps(
 
 
 @torch.inference_mode()
-def _shared(one: Hashes, other: Hashes) -> float:
-    asked = one.bits[one.comparable]
-    asked = asked[:: -(-len(asked) // MOST_ASKED) or 1]
-    if not len(asked):
+def _overlap(one: Hashes, other: Hashes) -> float:
+    query = one.bits[one.comparable]
+    query = query[:: -(-len(query) // QUERY_FRAMES) or 1]
+    if not len(query):
         return 0.0
-    nearest = nearest_distances(asked, other.bits[other.comparable])
-    return int((nearest <= MATCHES_WITHIN).sum()) / len(asked)
+    nearest = nearest_distances(query, other.bits[other.comparable])
+    return int((nearest <= MATCHES_WITHIN).sum()) / len(query)
 
 
-def _score(
+def _takedown(
     workspace: Workspace,
     record: Record,
     catalogue: dict[str, HashedFilm],
@@ -107,10 +113,10 @@ def _score(
     device: torch.device,
 ) -> Takedown:
     assert record.run is not None, "a good record has a run"
-    place = RunFolder(workspace.root / record.run).evaluation(record.evaluated_on) / HASHES
-    held = read_arrays(place, ["bits", "quality"])
-    drawn = Hashes.unpacked(held["bits"], held["quality"]).to(device)[::step]
-    found = takedown(catalogue[record.evaluated_on], drawn, list(catalogue.values()))
+    path = RunFolder(workspace.root / record.run).evaluation(record.evaluated_on) / HASHES
+    packed = read_arrays(path, ["bits", "quality"])
+    hashes = Hashes.unpacked(packed["bits"], packed["quality"]).to(device)[::step]
+    found = takedown(catalogue[record.evaluated_on], hashes, list(catalogue.values()))
     return Takedown(
         frame_step=step,
         comparable=found.comparable,
@@ -123,12 +129,12 @@ def _score(
     )
 
 
-def _thinned(film: HashedFilm, step: int) -> HashedFilm:
+def _every_nth(film: HashedFilm, step: int) -> HashedFilm:
     return replace(film, hashes=film.hashes[::step], times=film.times[::step])
 
 
 SERIES_FRAMES = 5000
-"""Of a film that have their scores in a series; fewer where its rows are very many."""
+"""The most frames of a film in a series; fewer if it has very many rows."""
 COLUMNS, ROWS = 1200, 72
 """The barcode's size in pixels."""
 
@@ -140,14 +146,14 @@ def with_series(
     metrics: Sequence[MetricInfo],
     results: Path,
 ) -> list[FilmInfo]:
-    """Write every film's barcode and series into a new results folder, and say where they are."""
+    """Write every film's barcode and series into a new results folder; returns their paths."""
     stems = file_names(film.name for film in films)
     described = []
     for film in films:
         barcode = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
         series = PurePosixPath(SERIES, f"{stems[film.name]}.json")
         draw_barcode(film, results / barcode)
-        scores = within_size_limit(series_of(workspace, film, records, metrics))
+        scores = within_size_limit(film_series(workspace, film, records, metrics))
         write_json(results / series, scores, indent=None)
         described.append(
             film.info().model_copy(
@@ -157,13 +163,13 @@ def with_series(
     return described
 
 
-def series_of(
+def film_series(
     workspace: Workspace,
     film: Film,
     records: Sequence[Record],
     metrics: Sequence[MetricInfo],
 ) -> Series:
-    """The scores of a film's frames by every good record that was trained on it and watched it."""
+    """The scores of a film's frames in every good record that is trained and evaluated on it."""
     frames = np.arange(0, len(film), -(-len(film) // SERIES_FRAMES))
     rows = []
     for record in records:
@@ -173,7 +179,7 @@ def series_of(
             for metric in metrics:
                 values = frame_scores(workspace, record, metric.name)
                 if values is not None:
-                    # One digit more than tables have, so that their means can be made again.
+                    # One digit more than in tables, so that their means can be recomputed.
                     kept = np.round(values[frames], metric.digits + 1).tolist()
                     scores[metric.name] = [v if math.isfinite(v) else None for v in kept]
             rows.append(SeriesRow(run=record.run, scores=scores))
@@ -186,7 +192,7 @@ def series_of(
 
 
 def draw_barcode(film: Film, path: Path) -> None:
-    """A film at a glance: each column is a moment, its frame squeezed to the width of a pixel."""
+    """Draw a film at a glance: each column is a frame, averaged to a width of one pixel."""
     columns = min(COLUMNS, len(film))
     at = np.linspace(0, len(film) - 1, columns).round().astype(int)
     squeezed = np.stack([film.store.array[i].mean(axis=1) for i in at], axis=1)
@@ -195,8 +201,8 @@ def draw_barcode(film: Film, path: Path) -> None:
         picture.resize((COLUMNS, ROWS), Image.Resampling.BILINEAR).save(aside, format="PNG")
 
 
-CHOOSES = "lpips"
-"""The metric that chooses the pictures, where it could be measured."""
+CHOOSING_METRIC = "lpips"
+"""The metric that pictures are chosen by, if it could be measured."""
 
 
 def gather(
@@ -204,21 +210,21 @@ def gather(
     films: Sequence[Film],
     records: Sequence[Record],
     settings: Settings,
-    judges: Judges,
+    metric_set: MetricSet,
     command: str,
     folder: Path,
     device: torch.device,
-    longest: float = LONGEST,
+    longest: float = VIDEO_SECONDS,
 ) -> Results:
-    """Everything that a report is made from; what is no number is written into `folder`.
+    """Everything that a report is made from; pictures, videos and series go into `folder`.
 
-    Pictures are drawn on `device`, and of each film `longest` seconds as videos.
+    Frames are reconstructed on `device`; videos have the first `longest` seconds of each film.
     """
-    metrics = _described(judges, records)
+    metrics = _metric_infos(metric_set, records)
     measured = [metric for metric in metrics if metric.unavailable is None]
-    chooses = min(measured, key=lambda metric: metric.name != CHOOSES, default=None)
+    chooses = min(measured, key=lambda metric: metric.name != CHOOSING_METRIC, default=None)
     searched = with_takedowns(workspace, records, films, device)
-    chosen = chosen_frames(workspace, searched, films, chooses)
+    chosen = choose_all_frames(workspace, searched, films, chooses)
     described = with_series(workspace, films, searched, measured, folder)
     described = with_overlaps(described, films, device)
     shown, final = with_pictures_and_videos(
@@ -236,9 +242,9 @@ def gather(
     )
 
 
-def _described(judges: Judges, records: Sequence[Record]) -> list[MetricInfo]:
-    """The metrics that were asked for, and those that were measured when they could be."""
-    wanted = {metric.name for metric in judges.asked}
+def _metric_infos(metric_set: MetricSet, records: Sequence[Record]) -> list[MetricInfo]:
+    """The metrics that were requested, and those that earlier evaluations measured."""
+    wanted = {metric.name for metric in metric_set.requested}
     wanted |= {name for record in records for name in record.scores}
     return [
         MetricInfo(
@@ -248,7 +254,7 @@ def _described(judges: Judges, records: Sequence[Record]) -> list[MetricInfo]:
             better=metric.better,
             digits=min(max(metric.digits, 0), 15),
             source=metric.source,
-            unavailable=judges.unavailable.get(metric.name),
+            unavailable=metric_set.unavailable.get(metric.name),
         )
         for metric in registry().metrics.values()
         if metric.name in wanted

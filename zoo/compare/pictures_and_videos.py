@@ -28,9 +28,9 @@ from zoo.base.text import file_names, new_name
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation import latents as latents_file
-from zoo.evaluation.codec_runs import codec_of, stream_path
+from zoo.evaluation.codec_runs import build_codec, stream_path
 from zoo.evaluation.film_scores import LATENTS, SCORES
-from zoo.evaluation.inference import Pixels, as_pixels, draw_frames, samples_of
+from zoo.evaluation.inference import Pixels, reconstruct_frames, samples_of, to_pixels
 from zoo.evaluation.metrics import Frames, parts_of
 from zoo.films.film import Film
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
@@ -39,65 +39,65 @@ from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 
 ORIGINAL = "original"
-"""What stands for the film itself among the names of models."""
+"""The name of the film itself, among those of models."""
 
 
-def drawn_records(records: Sequence[Record]) -> dict[int, str]:
-    """Which records have pictures and videos: their places in `records`, each with a file's name.
+def shown_records(records: Sequence[Record]) -> dict[int, str]:
+    """The records that have pictures and videos: their indices in `records`, with file names.
 
-    Of every film, model and options it is the lowest seed that worked. Names are distinct on one
-    film, also where letters have no case, and none is that of the original.
+    For every film, model and options it is the lowest seed that did not fail. Names are distinct
+    within a film, also on file systems without case, and none is that of the original.
     """
     lowest: dict[tuple[str, str, str], int] = {}
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         if record.status == "ok" and record.evaluated_on == record.trained_on:
             options = json.dumps(record.options, sort_keys=True, default=str)
             key = record.evaluated_on, record.model, options
             if key not in lowest or record.seed < records[lowest[key]].seed:
-                lowest[key] = place
+                lowest[key] = index
     taken: dict[str, set[str]] = {}
     return {
-        place: new_name(
-            records[place].model, taken.setdefault(records[place].evaluated_on, {ORIGINAL})
+        index: new_name(
+            records[index].model, taken.setdefault(records[index].evaluated_on, {ORIGINAL})
         )
-        for place in sorted(lowest.values())
+        for index in sorted(lowest.values())
     }
 
 
-def drawn_frames(
+def reconstructed_frames(
     workspace: Workspace, record: Record, film: Film, frames: Iterable[int], device: torch.device
 ) -> Iterator[tuple[int, Pixels]]:
-    """Frames of the film that the record is of, by rising number: uint8 (H, W, 3), RGB.
+    """Reconstructed frames of a record's film, in ascending order: uint8 (H, W, 3), RGB.
 
-    A model draws them from the latents that were scored, a codec from its stream. Raises ZooError
-    where these are gone.
+    A model decodes the latents that were scored, a codec its stream. Raises ZooError if these are
+    gone.
     """
     assert record.run is not None, "a good record has a run"
     folder = RunFolder(workspace.root / record.run)
     wanted = sorted(set(frames))
     if record.kind == "codec":
-        yield from _decoded(folder, record, film, wanted)
+        yield from _codec_frames(folder, record, film, wanted)
         return
     run = folder.read()
     if run is None:
         raise ZooError(f"{folder.path} holds no run any more")
     model = load_model(folder, run.config, device)
-    kept = folder.evaluation(film.name) / LATENTS
-    latents = latents_file.load_latents(kept, film.fingerprint, device)
+    path = folder.evaluation(film.name) / LATENTS
+    latents = latents_file.load_latents(path, film.fingerprint, device)
     samples = samples_of(film, model)
     for start in range(0, len(wanted), BATCH):
         numbers = wanted[start : start + BATCH]
-        shown = draw_frames(model, samples, np.array(numbers), latents)
-        yield from zip(numbers, as_pixels(shown), strict=True)
+        shown = reconstruct_frames(model, samples, np.array(numbers), latents)
+        yield from zip(numbers, to_pixels(shown), strict=True)
 
 
-def _decoded(
+def _codec_frames(
     folder: RunFolder, record: Record, film: Film, wanted: list[int]
 ) -> Iterator[tuple[int, Pixels]]:
-    codec = codec_of(record.model, record.options, film.size)
+    codec = build_codec(record.model, record.options, film.size)
     chosen = frozenset(wanted)
     stream = stream_path(folder, codec).read_bytes()
-    # Nothing is decoded after the last frame that is wanted.
+    # Decoding stops after the last wanted frame.
     frames = islice(codec.decode(stream), max(wanted, default=-1) + 1)
     for number, frame in enumerate(frames):
         if number in chosen:
@@ -111,7 +111,7 @@ KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenFrame:
     """One frame of a film."""
 
     frame: int
@@ -119,37 +119,37 @@ class Chosen:
     kind: Literal["typical", "best", "worst"]
 
 
-def chosen_frames(
+def choose_all_frames(
     workspace: Workspace,
     records: Sequence[Record],
     films: Sequence[Film],
     metric: MetricInfo | None,
-) -> dict[str, list[Chosen]]:
-    """The frames of every film that are shown, by its name; `metric` decides what is good.
+) -> dict[str, list[ChosenFrame]]:
+    """The frames to show of every film, by its name; `metric` decides which is best.
 
-    The records that `drawn_records` names are asked. Without a metric no frame is chosen.
+    Only the records of `shown_records` count. Without a metric no frame is chosen.
     """
     if metric is None:
         return {film.name: [] for film in films}
-    shown = [records[place] for place in drawn_records(records)]
-    return {film.name: choose(workspace, shown, film, metric) for film in films}
+    shown = [records[index] for index in shown_records(records)]
+    return {film.name: choose_frames(workspace, shown, film, metric) for film in films}
 
 
-def choose(
+def choose_frames(
     workspace: Workspace, records: Sequence[Record], film: Film, metric: MetricInfo
-) -> list[Chosen]:
-    """Frames of a film by the median over its models, or over all rows where no model got through.
+) -> list[ChosenFrame]:
+    """Choose frames by the median score over models, or over all rows if all models failed.
 
-    Of each part the frame at the median, the best and the worst; no frame twice.
+    The typical, best and worst frame of each part of the film; no frame twice.
     """
     own = [record for record in records if record.evaluated_on == film.name]
-    judges = [record for record in own if record.role == "model"] or own
-    scores = [frame_scores(workspace, record, metric.name) for record in judges]
+    rows = [record for record in own if record.role == "model"] or own
+    scores = [frame_scores(workspace, record, metric.name) for record in rows]
     known = [values for values in scores if values is not None]
     if not known:
         return []
     middle = np.median(known, axis=0)
-    chosen: list[Chosen] = []
+    chosen: list[ChosenFrame] = []
     for part, frames in parts_of(film, film.name).items():
         ordered = _from_best(middle, frames, metric)
         places = {"typical": len(ordered) // 2, "best": 0, "worst": len(ordered) - 1}
@@ -157,17 +157,17 @@ def choose(
             if len(ordered):
                 frame = int(ordered[places[kind]])
                 if all(frame != other.frame for other in chosen):
-                    chosen.append(Chosen(frame, part, kind))
+                    chosen.append(ChosenFrame(frame, part, kind))
     return chosen
 
 
 def frame_scores(
     workspace: Workspace, record: Record, metric: str
 ) -> npt.NDArray[np.float64] | None:
-    """A metric of every frame, (N,), as a good record's run keeps it; None if it has it not."""
+    """A metric of every frame, (N,), from the run of a good record; None if it was not measured."""
     assert record.run is not None, "a good record has a run"
-    place = RunFolder(workspace.root / record.run).evaluation(record.evaluated_on) / SCORES
-    return read_arrays(place, [metric]).get(metric)
+    path = RunFolder(workspace.root / record.run).evaluation(record.evaluated_on) / SCORES
+    return read_arrays(path, [metric]).get(metric)
 
 
 def _from_best(values: npt.NDArray[np.float64], frames: Frames, metric: MetricInfo) -> Frames:
@@ -179,16 +179,16 @@ def _from_best(values: npt.NDArray[np.float64], frames: Frames, metric: MetricIn
     return frames[np.argsort(key, kind="stable")]
 
 
-LONGEST = 120.0
-"""Seconds of a film that are kept as a video; all of it is scored all the same."""
+VIDEO_SECONDS = 120.0
+"""Seconds of a film in its videos; all of it is scored."""
 
 
-class Stepping(EncoderSettings):
-    """H.264 that a player steps through quickly, forwards and backwards, to the very frame."""
+class SeekableCoding(EncoderSettings):
+    """H.264 in which players seek quickly and exactly, forwards and backwards."""
 
     @property
     def options(self) -> dict[str, str]:
-        """Half a second from one key frame to the next, and no frame that waits for a later one."""
+        """A key frame every half second, and no B-frames."""
         return {**super().options, "g": "12", "bf": "0"}
 
 
@@ -197,68 +197,68 @@ def with_pictures_and_videos(
     films: Sequence[Film],
     described: Sequence[FilmInfo],
     records: Sequence[Record],
-    chosen: Mapping[str, Sequence[Chosen]],
+    chosen: Mapping[str, Sequence[ChosenFrame]],
     results: Path,
     device: torch.device,
-    longest: float = LONGEST,
+    longest: float = VIDEO_SECONDS,
 ) -> tuple[list[FilmInfo], list[Record]]:
-    """Draw every film's chosen frames, and its first `longest` seconds, into a new results folder.
+    """Write pictures of chosen frames, and videos of `longest` seconds, into a new results folder.
 
-    The film itself is `original`; beside it lies what the records that `drawn_records` names made
-    of the film that they were trained on. Frame n of a video is shown from n / fps on, also where
-    the rate of the source varies. `chosen` is by the films' names. With a `longest` of 0 there are
-    no videos. Returns the films and the records with paths relative to the results' folder. Raises
-    ZooError where a run's latents or stream are gone.
+    The film itself is `original`; beside it are the reconstructions of the records that
+    `shown_records` selects. Frame n of a video is shown from n / fps on, also if the rate of the
+    source varies. `chosen` is by film name. With a `longest` of 0 there are no videos. Returns the
+    films and the records with paths relative to the results folder. Raises ZooError if a run's
+    latents or stream are gone.
     """
     stems = file_names(film.name for film in films)
-    sheets = {
-        film.name: _Sheet(film, chosen[film.name], _length(film, longest), stems[film.name])
+    plans = {
+        film.name: _FilmPictures(film, chosen[film.name], _length(film, longest), stems[film.name])
         for film in films
     }
     shown_films = []
     for film, info in zip(films, described, strict=True):
-        sheet = sheets[film.name]
-        frames = ((number, film.store.array[number]) for number in sheet.numbers)
-        sheet.write(results, ORIGINAL, frames)
-        shown_films.append(info.model_copy(update={"video": sheet.video(ORIGINAL)}))
+        plan = plans[film.name]
+        frames = ((number, film.store.array[number]) for number in plan.numbers)
+        plan.write(results, ORIGINAL, frames)
+        shown_films.append(info.model_copy(update={"video": plan.video(ORIGINAL)}))
     shown = list(records)
-    for place, name in drawn_records(records).items():
-        record = records[place]
-        sheet = sheets[record.evaluated_on]
-        drawn = drawn_frames(workspace, record, sheet.film, sheet.numbers, device)
-        sheet.write(results, name, drawn)
-        update = {"pictures": sheet.pictures(name), "video": sheet.video(name)}
-        shown[place] = record.model_copy(update=update)
+    for index, name in shown_records(records).items():
+        record = records[index]
+        plan = plans[record.evaluated_on]
+        decoded = reconstructed_frames(workspace, record, plan.film, plan.numbers, device)
+        plan.write(results, name, decoded)
+        update = {"pictures": plan.pictures(name), "video": plan.video(name)}
+        shown[index] = record.model_copy(update=update)
     return shown_films, shown
 
 
 @dataclass(frozen=True)
-class _Sheet:
-    """What is drawn of one film, by every model alike."""
+class _FilmPictures:
+    """Which pictures and videos there are of one film, the same for every model."""
 
     film: Film
-    chosen: Sequence[Chosen]
+    chosen: Sequence[ChosenFrame]
     """Frames that become pictures."""
     length: int
-    """Frames of the videos, from the first on; 0 where there are none."""
+    """Frames of the videos, from the first on; 0 for no videos."""
     stem: str
-    """What stands for the film in names of files."""
+    """The film in names of files."""
 
     @property
     def numbers(self) -> list[int]:
-        """The frames that have to be drawn, in rising order."""
+        """The frames to reconstruct, in ascending order."""
         return sorted({*range(self.length), *(each.frame for each in self.chosen)})
 
-    def write(self, results: Path, name: str, drawn: Iterable[tuple[int, Pixels]]) -> None:
-        """Write the pictures and the video of one model from the frames that it drew."""
+    def write(self, results: Path, name: str, frames: Iterable[tuple[int, Pixels]]) -> None:
+        """Write the pictures and the video of one model from its reconstructed frames."""
         wanted = {each.frame for each in self.chosen}
-        path, settings = self.video(name), Stepping(crf=16)
+        path, settings = self.video(name), SeekableCoding(crf=16)
         with ExitStack() as stack:
             rate = Fraction(self.film.fps)
             video = path and stack.enter_context(
                 video_file(results / path, self.film.size, rate, settings=settings)
             )
-            for number, pixels in drawn:
+            for number, pixels in frames:
                 if video and number < self.length:
                     video.write(pixels)
                 if number in wanted:
@@ -266,11 +266,11 @@ class _Sheet:
                         Image.fromarray(np.ascontiguousarray(pixels)).save(aside, format="PNG")
 
     def video(self, name: str) -> str | None:
-        """Where the video of a model lies; None where there are none."""
+        """The path of a model's video; None for no videos."""
         return str(PurePosixPath(VIDEOS, self.stem, f"{name}.mp4")) if self.length else None
 
     def pictures(self, name: str) -> list[Picture]:
-        """The pictures of a model, in the order in which they were chosen."""
+        """The pictures of a model, in the order of choice."""
         return [
             Picture(
                 frame=each.frame,

@@ -1,12 +1,12 @@
-"""Run folders kept at an address: s3://, gs://, a shared path, whatever fsspec can reach.
+"""A store of run folders at an address: s3://, gs://, a shared path, whatever fsspec can reach.
 
 A run is a manifest beside files that are named by their hashes. The manifest is written last, and
-files that an older one names stay until then: a reader sees the run before or after a change,
-never half of either, and what a killed writer left is only rubbish to be written over. What a model
-made of other films than its own is kept apart, film by film: several machines write it at once.
+the files of an older one stay until then: a reader sees the run before or after a change, never a
+mixture, and what a killed writer left is ignored and overwritten. Evaluations on other films are
+stored apart, film by film, because several machines write them at once.
 
-Neither side is the truth. A finished run is further than one that is being trained, more steps are
-further than fewer, and then the later one is: what is further stays as it is, here and there.
+Neither side is the truth. A finished run is ahead of one in training, more steps are ahead of
+fewer, and otherwise the later one is ahead: the copy that is ahead is never overwritten.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class _Manifest(pydantic.BaseModel):
     files: dict[str, _File]
     """By path in the run's folder, with slashes."""
     written: float = 0.0
-    """When the newest of them was written, in seconds since 1970; 0 if that is not known."""
+    """When the newest of them was written, in seconds since 1970; 0 if not known."""
     weights: str | None = None
-    """SHA-256 of the weights that saw another film; null for a run itself, or if not known."""
+    """SHA-256 of the weights evaluated on another film; null for a run itself, or if not known."""
 
     @pydantic.field_validator("files")
     @classmethod
@@ -68,7 +68,7 @@ class _Manifest(pydantic.BaseModel):
 
 
 class _Digest(pydantic.BaseModel):
-    """What a file's hash was, and by what it is seen that the file is still the same."""
+    """The hash of a file, with its size and time to detect a change."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -86,8 +86,8 @@ class _Digests(pydantic.BaseModel):
 
 
 @dataclass(frozen=True, order=True)
-class _Standing:
-    """How far a run is: the greater of two is further."""
+class _Progress:
+    """How far a run is; the greater of two is ahead."""
 
     finished: bool
     step: int
@@ -96,7 +96,7 @@ class _Standing:
 
 
 class RunStore:
-    """The runs at one address, of the workspace whose run folders they are."""
+    """The runs of a workspace at one address."""
 
     def __init__(self, address: str, workspace: Workspace) -> None:
         """Raises BadInput if fsspec cannot open the address, or lacks the package for it."""
@@ -107,139 +107,143 @@ class RunStore:
             raise BadInput(f"--runs {address}: {' '.join(str(error).split())}") from None
         self._root = root.rstrip("/")
         self._workspace = workspace
-        self._kept: dict[Path, tuple[int, int]] = {}
+        self._uploaded: dict[Path, tuple[int, int]] = {}
 
-    def fetch(self, folder: RunFolder, evaluated_on: str) -> None:
-        """Bring a run, and what its model made of a film, where what is kept is further.
+    def download(self, folder: RunFolder, evaluated_on: str) -> None:
+        """Download a run, and its evaluation on a film, if the stored copy is ahead.
 
-        A run that another process works on is left alone. Raises ZooError if what is kept is
-        damaged, or cannot be reached.
+        A run that another process uses is left alone. Raises ZooError if the stored copy is damaged
+        or cannot be reached.
         """
-        if not self._further(folder, evaluated_on):
+        if not self._ahead(folder, evaluated_on):
             return
         with suppress(Held), alone(folder.path / IN_FOLDER, str(folder.path), waiting=None):
-            for part, manifest in self._further(folder, evaluated_on):
-                self._bring_part(folder, part, manifest)
+            for part, manifest in self._ahead(folder, evaluated_on):
+                self._download_part(folder, part, manifest)
 
     @contextmanager
-    def seen(self, folder: RunFolder, evaluated_on: str) -> Iterator[Workspace | None]:
-        """Yield a workspace with the run as `fetch` would leave it; None if that changes nothing.
+    def preview(self, folder: RunFolder, evaluated_on: str) -> Iterator[Workspace | None]:
+        """Yield a temporary workspace as after `download`; None if that would change nothing.
 
-        Files are empty in it, but for descriptions and records. Nothing else is changed.
+        Its files are empty, but for JSON. Nothing else is changed.
         """
-        parts = self._further(folder, evaluated_on)
+        parts = self._ahead(folder, evaluated_on)
         if not parts:
             yield None
             return
-        with tempfile.TemporaryDirectory(prefix="film-zoo-") as place:
-            there = Workspace(Path(place))
-            held: dict[Path, bytes] = {}
+        with tempfile.TemporaryDirectory(prefix="film-zoo-") as temporary:
+            copy = Workspace(Path(temporary))
+            contents: dict[Path, bytes] = {}
             for path in folder.path.rglob("*"):
                 if path.is_file():
-                    held[path] = path.read_bytes() if path.suffix == ".json" else b""
+                    contents[path] = path.read_bytes() if path.suffix == ".json" else b""
             for part, manifest in parts:
                 for name, file in manifest.files.items():
-                    held[part / name] = self._text(part, file) if name.endswith(".json") else b""
-            for path, content in held.items():
-                copy = there.root / path.relative_to(self._workspace.root)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(content)
-            yield there
+                    contents[part / name] = (
+                        self._text(part, file) if name.endswith(".json") else b""
+                    )
+            for path, content in contents.items():
+                target = copy.root / path.relative_to(self._workspace.root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            yield copy
 
-    def keep(self, folder: RunFolder, evaluated_on: str) -> None:
-        """Keep what a model made of a film, and with its own film the run itself.
+    def upload(self, folder: RunFolder, evaluated_on: str) -> None:
+        """Upload an evaluation; if it is on the training film, with the run itself.
 
-        What is kept already stays where it is further, or where its model has other weights.
-        Raises ZooError if it cannot be written.
+        A stored copy stays if it is ahead, or if its model has other weights. Raises ZooError if it
+        cannot be written.
         """
-        kept = self._read(folder.path)
-        if evaluated_on == _film(folder):
-            if kept is None or self._standing_there(folder, kept) <= self._standing_here(folder):
-                self._keep(folder, folder.path, None)
+        stored = self._read(folder.path)
+        if evaluated_on == _training_film(folder):
+            if stored is None or self._stored_progress(folder, stored) <= self._local_progress(
+                folder
+            ):
+                self._upload_part(folder, folder.path, None)
             return
         weights = self._digest(folder, folder.weights)
-        if kept is None or _weights(kept) in (None, weights):
-            self._keep(folder, folder.evaluation(evaluated_on), weights)
+        if stored is None or _weights_digest(stored) in (None, weights):
+            self._upload_part(folder, folder.evaluation(evaluated_on), weights)
 
-    def keep_checkpoint(self, folder: RunFolder) -> None:
-        """Keep a run that is being trained, if its checkpoint is another than was kept last."""
+    def upload_checkpoint(self, folder: RunFolder) -> None:
+        """Upload a run in training, if its checkpoint has changed since the last upload."""
         if not folder.checkpoint.exists():
             return
         status = folder.checkpoint.stat()
         now = status.st_mtime_ns, status.st_size
-        if self._kept.get(folder.path) != now:
-            self.keep(folder, _film(folder))
-            self._kept[folder.path] = now
+        if self._uploaded.get(folder.path) != now:
+            self.upload(folder, _training_film(folder))
+            self._uploaded[folder.path] = now
 
-    def _further(self, folder: RunFolder, evaluated_on: str) -> list[tuple[Path, _Manifest]]:
-        """The parts of a run that are further than here where they are kept."""
+    def _ahead(self, folder: RunFolder, evaluated_on: str) -> list[tuple[Path, _Manifest]]:
+        """The parts of a run whose stored copy is ahead of the local one."""
         own = self._read(folder.path)
         if own is None:
             return []
         found = []
         weights = self._digest(folder, folder.weights)
-        if self._standing_there(folder, own) > self._standing_here(folder):
+        if self._stored_progress(folder, own) > self._local_progress(folder):
             found.append((folder.path, own))
-            weights = _weights(own)
-        if evaluated_on != _film(folder):
+            weights = _weights_digest(own)
+        if evaluated_on != _training_film(folder):
             part = folder.evaluation(evaluated_on)
-            made = self._read(part)
+            stored = self._read(part)
             if (
-                made is not None
-                and (made.weights or _weights(own)) == weights
-                and (found or made.written > _newest(_own_files(folder, part)))
+                stored is not None
+                and (stored.weights or _weights_digest(own)) == weights
+                and (found or stored.written > _newest(_part_files(folder, part)))
             ):
-                found.append((part, made))
+                found.append((part, stored))
         return found
 
-    def _standing_here(self, folder: RunFolder) -> _Standing:
-        written = _newest(_own_files(folder, folder.path))
+    def _local_progress(self, folder: RunFolder) -> _Progress:
+        written = _newest(_part_files(folder, folder.path))
         try:
             run = folder.read()
         except BadInput:
-            run = None  # damaged, and worth less than any that is not
+            run = None  # damaged: behind any that is not
         if run and run.state == "finished":
             if folder.weights.exists() or (folder.path / CODING).exists():
-                return _Standing(True, 0, written)
-            return _Standing(False, -1, written)
+                return _Progress(True, 0, written)
+            return _Progress(False, -1, written)
         try:
             with folder.checkpoint.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")
-                return _Standing(False, _step(file.read(min(size, LARGEST_HEADER))), written)
+                return _Progress(False, _step(file.read(min(size, LARGEST_HEADER))), written)
         except FileNotFoundError:
-            return _Standing(False, -1, written)
+            return _Progress(False, -1, written)
 
-    def _standing_there(self, folder: RunFolder, manifest: _Manifest) -> _Standing:
+    def _stored_progress(self, folder: RunFolder, manifest: _Manifest) -> _Progress:
         if run := manifest.files.get(RUN):
             with suppress(pydantic.ValidationError):
                 described = RunFile.model_validate_json(self._text(folder.path, run))
                 if described.state == "finished":
-                    return _Standing(True, 0, manifest.written)
+                    return _Progress(True, 0, manifest.written)
         checkpoint = manifest.files.get(CHECKPOINT)
         if checkpoint is None:
-            return _Standing(False, -1, manifest.written)
+            return _Progress(False, -1, manifest.written)
         blob = self._blob(folder.path, checkpoint.sha256)
         with self._reading(folder.path), self._files.open(blob, "rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            return _Standing(False, _step(file.read(min(size, LARGEST_HEADER))), manifest.written)
+            return _Progress(False, _step(file.read(min(size, LARGEST_HEADER))), manifest.written)
 
-    def _bring_part(self, folder: RunFolder, part: Path, manifest: _Manifest) -> None:
+    def _download_part(self, folder: RunFolder, part: Path, manifest: _Manifest) -> None:
         for name in manifest.files:
             confined((part / name).parent, self._workspace.runs)
         known = self._digests(part)
-        same_model = _weights(manifest) == self._digest(folder, folder.weights)
+        same_model = _weights_digest(manifest) == self._digest(folder, folder.weights)
         with self._reading(part), ExitStack() as stack:
-            # Files take their places when all of them have been read, the last that is begun first:
-            # what says that a run is finished comes last.
+            # Files take their places when all of them have been read, in reverse order: run.json,
+            # which says that a run is finished, comes last.
             for name, file in sorted(manifest.files.items(), key=lambda named: named[0] != RUN):
                 if not self._is(part, name, file, known):
                     aside = stack.enter_context(written_aside(part / name))
-                    self._bring(part, aside, file)
+                    self._download_file(part, aside, file)
                     if manifest.written:
                         os.utime(aside, (manifest.written, manifest.written))
-        own = _own_files(folder, part)
+        own = _part_files(folder, part)
         if part == folder.path and not same_model:
-            # What other weights made of other films.
+            # Evaluations of other weights on other films.
             foreign = confined(part / "evaluation", part)
             own += [p for p in foreign.rglob("*") if p.is_file() and not is_lock(p)]
         for path in own:
@@ -247,25 +251,25 @@ class RunStore:
                 path.unlink(missing_ok=True)
         self._remember(part, known, manifest.files)
 
-    def _keep(self, folder: RunFolder, part: Path, weights: str | None) -> None:
+    def _upload_part(self, folder: RunFolder, part: Path, weights: str | None) -> None:
         try:
             before = self._read(part)
             known, files = self._digests(part), {}
-            own = _own_files(folder, part)
+            own = _part_files(folder, part)
             for path in own:
                 name = path.relative_to(part).as_posix()
-                digest = _known(known, name, path) or _hash(path)
+                digest = _remembered(known, name, path) or _hash(path)
                 files[name] = _File(sha256=digest, size=path.stat().st_size)
                 self._send(part, path, files[name])
             manifest = _Manifest(files=files, written=_newest(own), weights=weights)
             text = manifest.model_dump_json().encode()
-            self._files.pipe_file(f"{self._place(part)}/{MANIFEST}", text)
+            self._files.pipe_file(f"{self._address(part)}/{MANIFEST}", text)
             if before:
                 still = {file.sha256 for file in files.values()}
                 for old in {file.sha256 for file in before.files.values()} - still:
                     self._files.rm_file(self._blob(part, old))
         except OSError as error:
-            raise ZooError(f"{self._place(part)} cannot be written: {error}") from None
+            raise ZooError(f"{self._address(part)} cannot be written: {error}") from None
         self._remember(part, known, files)
 
     @contextmanager
@@ -275,25 +279,25 @@ class RunStore:
         except OSError as error:
             if isinstance(error, ZooError):
                 raise
-            raise ZooError(f"{self._place(part)} cannot be read: {error}") from None
+            raise ZooError(f"{self._address(part)} cannot be read: {error}") from None
 
     def _digest(self, folder: RunFolder, path: Path) -> str | None:
-        """The hash of a file of a run itself, which is read only if it changed; None without it."""
+        """The hash of a file of a run, which is read only if it changed; None if there is none."""
         if not path.is_file():
             return None
         name = path.relative_to(folder.path).as_posix()
-        return _known(self._digests(folder.path), name, path) or _hash(path)
+        return _remembered(self._digests(folder.path), name, path) or _hash(path)
 
     def _is(self, part: Path, name: str, file: _File, known: dict[str, _Digest]) -> bool:
         path = part / name
         if not path.is_file() or path.stat().st_size != file.size:
             return False
-        return (_known(known, name, path) or _hash(path)) == file.sha256
+        return (_remembered(known, name, path) or _hash(path)) == file.sha256
 
     def _digests(self, part: Path) -> dict[str, _Digest]:
-        """Hashes of a part's files as they were when it was last brought or kept."""
+        """Hashes of a part's files as of its last download or upload."""
         with suppress(OSError, ValueError):
-            return _Digests.model_validate_json(self._notes(part).read_bytes()).files
+            return _Digests.model_validate_json(self._digests_path(part).read_bytes()).files
         return {}
 
     def _remember(self, part: Path, known: dict[str, _Digest], files: dict[str, _File]) -> None:
@@ -305,16 +309,16 @@ class RunStore:
                     size=status.st_size, changed=status.st_mtime_ns, sha256=file.sha256
                 )
         if digests != known:
-            with written_aside(self._notes(part)) as aside:
+            with written_aside(self._digests_path(part)) as aside:
                 aside.write_text(_Digests(files=digests).model_dump_json(), encoding="utf-8")
 
-    def _notes(self, part: Path) -> Path:
+    def _digests_path(self, part: Path) -> Path:
         top = self._workspace.root / ".zoo"
-        notes = top / "kept" / part.relative_to(self._workspace.runs)
-        return confined(notes, top) / "digests.json"
+        folder = top / "kept" / part.relative_to(self._workspace.runs)
+        return confined(folder, top) / "digests.json"
 
     def _read(self, part: Path) -> _Manifest | None:
-        path = f"{self._place(part)}/{MANIFEST}"
+        path = f"{self._address(part)}/{MANIFEST}"
         try:
             with self._reading(part):
                 text = self._files.cat_file(path)
@@ -328,25 +332,27 @@ class RunStore:
             first = error.errors()[0]["msg"]
             raise ZooError(f"{path} is damaged: {' '.join(first.split())}") from None
 
-    def _bring(self, part: Path, aside: Path, file: _File) -> None:
+    def _download_file(self, part: Path, aside: Path, file: _File) -> None:
         blob = self._blob(part, file.sha256)
-        with self._files.open(blob, "rb") as kept, aside.open("wb") as written:
-            # No more than was promised, whatever lies there.
-            _copy(kept, written, file.size)
+        with self._files.open(blob, "rb") as stored, aside.open("wb") as written:
+            # No more bytes than the manifest says, whatever is stored.
+            _copy(stored, written, file.size)
         if aside.stat().st_size != file.size or _hash(aside) != file.sha256:
             raise self._damaged(part, blob)
 
     def _text(self, part: Path, file: _File) -> bytes:
-        """A small file, as it was promised."""
+        """The content of a small file, checked."""
         blob = self._blob(part, file.sha256)
-        with self._reading(part), self._files.open(blob, "rb") as kept:
-            text: bytes = kept.read(file.size)
+        with self._reading(part), self._files.open(blob, "rb") as stored:
+            text: bytes = stored.read(file.size)
         if hashlib.sha256(text).hexdigest() != file.sha256:
             raise self._damaged(part, blob)
         return text
 
     def _damaged(self, part: Path, blob: str) -> ZooError:
-        return ZooError(f"{blob} is damaged; remove {self._place(part)} and run the command again")
+        return ZooError(
+            f"{blob} is damaged; remove {self._address(part)} and run the command again"
+        )
 
     def _send(self, part: Path, path: Path, file: _File) -> None:
         blob = self._blob(part, file.sha256)
@@ -358,22 +364,22 @@ class RunStore:
         with path.open("rb") as read, self._files.open(blob, "wb") as written:
             shutil.copyfileobj(read, written, BLOCK)
 
-    def _place(self, part: Path) -> str:
+    def _address(self, part: Path) -> str:
         return f"{self._root}/{part.relative_to(self._workspace.runs).as_posix()}"
 
     def _blob(self, part: Path, digest: str) -> str:
-        return f"{self._place(part)}/files/{digest}"
+        return f"{self._address(part)}/files/{digest}"
 
 
-def _film(folder: RunFolder) -> str:
-    """The film that a run was trained on: `<film>/<model>/<id>`."""
+def _training_film(folder: RunFolder) -> str:
+    """The film that a run is trained on: `<film>/<model>/<id>`."""
     return folder.path.parts[-3]
 
 
-def _own_files(folder: RunFolder, part: Path) -> list[Path]:
-    """A part's files that mean something elsewhere: no lock, and nothing that is half written."""
+def _part_files(folder: RunFolder, part: Path) -> list[Path]:
+    """The files of a part that are stored: no locks, and nothing half written."""
     foreign = folder.path / "evaluation"
-    own = foreign / _film(folder)
+    own = foreign / _training_film(folder)
     return [
         path
         for path in sorted(part.rglob("*"))
@@ -394,15 +400,15 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _known(known: dict[str, _Digest], name: str, path: Path) -> str | None:
-    """A file's hash as it was remembered, if the file is still the same."""
+def _remembered(known: dict[str, _Digest], name: str, path: Path) -> str | None:
+    """The remembered hash of a file, if the file has not changed."""
     digest, status = known.get(name), path.stat()
     if digest and (digest.size, digest.changed) == (status.st_size, status.st_mtime_ns):
         return digest.sha256
     return None
 
 
-def _weights(manifest: _Manifest) -> str | None:
+def _weights_digest(manifest: _Manifest) -> str | None:
     file = manifest.files.get(WEIGHTS)
     return file.sha256 if file else None
 
@@ -413,7 +419,7 @@ def _newest(paths: list[Path]) -> float:
 
 
 def _step(header: bytes) -> int:
-    """The step at which a checkpoint was written, by its header; -1 if that is not told."""
+    """The step of a checkpoint, from its header; -1 if it has none."""
     with suppress(ValueError, KeyError, TypeError, OverflowError):
         return int(parse_json(parse_json(header.decode())["__metadata__"]["progress"])["step"])
     return -1

@@ -1,7 +1,7 @@
-"""The pieces of work that a comparison is made of, as plain data for whichever process does them.
+"""The tasks of a comparison, as plain data: run a cell, measure costs.
 
-Films are named by their entries and opened there; models are found there by name. So any machine
-that has film-zoo, the same plugins and the files can do them.
+Films are given by their entries and opened where the task runs; models are found there by name. So
+any machine that has film-zoo, the same plugins and the files can run them.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from zoo.base.records import Cost, Environment, Record
 from zoo.base.text import error_line, one_line
 from zoo.base.workspace import Workspace, written_aside
 from zoo.compare.cells import Cell, config_of
-from zoo.compare.costs import costs_of
-from zoo.compare.executors import Tell
+from zoo.compare.costs import load_or_measure_costs
+from zoo.compare.executors import Notify
 from zoo.compare.run_store import RunStore
-from zoo.evaluation.codec_runs import ensure_coded, evaluate_coding
+from zoo.evaluation.codec_runs import ensure_encoded, evaluate_codec
 from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import line_of_plugin
@@ -42,46 +42,48 @@ from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.watching import Interrupted, Moment
 
-LONGEST = 500
+LONGEST_REASON = 500
 
 
 def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseException | str) -> Record:
     """The record of a cell that failed, with the reason in one line.
 
-    `error` is a string where the process that did the work is no more: whoever writes the record
-    then is elsewhere, and does not know on which machine it was.
+    `error` is a string if the process that ran the task has died: the record is then written by
+    another process, which does not know the machine.
     """
     if isinstance(error, str):
-        reason, where = error, _elsewhere(cell, config)
+        reason, where = error, _environment_of_dead(cell, config)
     else:
-        told = isinstance(error, ZooError)
-        reason = one_line(str(error), LONGEST) if told else error_line(error, LONGEST)
-        if not told and (line := line_of_plugin(error)):
-            reason = f"{one_line(reason, LONGEST - 100)} ({line})"
-        where = _here(cell, config)
+        expected = isinstance(error, ZooError)
+        reason = (
+            one_line(str(error), LONGEST_REASON) if expected else error_line(error, LONGEST_REASON)
+        )
+        if not expected and (line := line_of_plugin(error)):
+            reason = f"{one_line(reason, LONGEST_REASON - 100)} ({line})"
+        where = _environment_here(cell, config)
     return Record(
         model=cell.architecture.name,
         summary=cell.architecture.summary,
         role=cell.architecture.role,
         kind="codec" if issubclass(cell.architecture, FilmCodec) else "autoencoder",
         origin=registry().origins[cell.architecture.name],
-        trained_on=cell.film.name,
+        trained_on=cell.trained_on.name,
         evaluated_on=cell.evaluated_on.name,
         evaluation_fingerprint=cell.evaluated_on.fingerprint,
         seed=cell.settings.seed,
         options=config.options if config else {},
         status="failed",
-        reason=reason[:LONGEST],
+        reason=reason[:LONGEST_REASON],
         environment=where,
     )
 
 
-def _here(cell: Cell, config: TrainingConfig | None) -> Environment:
+def _environment_here(cell: Cell, config: TrainingConfig | None) -> Environment:
     compiled = config.compile if config else "none"
     return environment.describe(cell.settings.device, cell.settings.precision, compiled)
 
 
-def _elsewhere(cell: Cell, config: TrainingConfig | None) -> Environment:
+def _environment_of_dead(cell: Cell, config: TrainingConfig | None) -> Environment:
     described = environment.describe(environment.choose_device("cpu"), cell.settings.precision)
     return described.model_copy(
         update={
@@ -97,39 +99,39 @@ FAILURE = "failure.txt"
 
 
 @dataclass(frozen=True)
-class Evaluating:
-    """Told when a cell's training is done and its model begins to watch."""
+class EvaluationStarted:
+    """Message: a cell's training is done and its evaluation starts."""
 
 
 @dataclass(frozen=True)
-class Coding:
-    """What a codec says of how far it is."""
+class EncodingProgress:
+    """Message: the progress of a codec."""
 
     line: str
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """Told when the costs of so many models begin to be measured."""
+class CostMeasurementStarted:
+    """Message: the measurement of the costs of so many models starts."""
 
     models: int
 
 
 @dataclass(frozen=True)
-class FilmToOpen:
-    """A film, as whoever opens it must know it."""
+class FilmReference:
+    """What is needed to open a film on any machine."""
 
     entry: FilmEntry
     size: FrameSize
     holdout: float
     fingerprint: str
-    """What it must turn out to be."""
+    """The fingerprint that it must have."""
 
     def open(self, workspace: Workspace) -> Film:
-        """Open it, ingesting it first where that was not done; raises ZooError if it is another."""
+        """Open it, ingesting it first if needed; raises ZooError if its fingerprint differs."""
         entry = self.entry
         if not all(path.exists() for path in entry.files):
-            # Films that plugins bring lie somewhere else on every machine.
+            # The files of films from plugins have another path on every machine.
             entry = registry().films.get(entry.name, entry)
         film = _opened(entry, self.size, workspace, self.holdout)
         if film.fingerprint != self.fingerprint:
@@ -139,8 +141,8 @@ class FilmToOpen:
         return film
 
 
-def scratch(store: str) -> Path:
-    """A folder on this machine for films and runs of which `store` has all that matters."""
+def scratch_folder(store: str) -> Path:
+    """A local folder for films and runs whose permanent place is `store`."""
     digest = hashlib.sha256(store.encode()).hexdigest()[:12]
     return Path(platformdirs.user_cache_dir("film-zoo")) / "nodes" / digest
 
@@ -151,39 +153,39 @@ def _opened(entry: FilmEntry, size: FrameSize, workspace: Workspace, holdout: fl
 
 
 @functools.lru_cache(maxsize=1)
-def ready_judges(device: torch.device, metrics: str) -> Judges:
-    """Metrics with their networks, which take longer to load than a small cell takes."""
-    return Judges.open(device, metrics)
+def load_metrics(device: torch.device, metrics: str) -> MetricSet:
+    """The metrics, kept loaded: their networks take longer to load than a small cell takes."""
+    return MetricSet.load(device, metrics)
 
 
 @dataclass(frozen=True)
-class CellWork:
-    """Train a model where that was not done, and have it watch a film."""
+class CellTask:
+    """Train a model unless it is trained already, and evaluate it on a film."""
 
     root: Path | None
-    """Of the workspace; None for a folder of this machine's own, to which `store` is then all."""
+    """Of the workspace; None for a local scratch folder, with everything kept in `store`."""
     store: str | None
-    """Address of the place that run folders are fetched from and kept in, beside the workspace."""
-    film: FilmToOpen
-    evaluated_on: FilmToOpen
+    """Address that run folders are downloaded from and uploaded to, beside the workspace."""
+    trained_on: FilmReference
+    evaluated_on: FilmReference
     model: str
     settings: Settings
     metrics: str
     overwrite: bool
     measure_peak: bool
-    """Whether somebody watches how near training comes to the device's peak."""
+    """Whether training measures the device's peak, to show its share of it."""
 
     @property
     def gpu(self) -> bool:
         """Whether it computes on a GPU."""
         return self.settings.device.type == "cuda"
 
-    def __call__(self, tell: Tell) -> Record:
-        """Its record, good or failed. Raises Interrupted where training was stopped."""
-        # A plugin is a stranger's code: whatever goes wrong in its cell, memory running out or a
-        # call of sys.exit included, costs this cell and no other. What it was is kept in full.
+    def __call__(self, notify: Notify) -> Record:
+        """Run the cell; returns its record, good or failed. Raises Interrupted when stopped."""
+        # A plugin may do anything: whatever fails in its cell, running out of memory or a call of
+        # sys.exit included, costs this cell and no other. The whole traceback is kept.
         config = folder = None
-        workspace = Workspace(self.root or scratch(str(self.store)))
+        workspace = Workspace(self.root or scratch_folder(str(self.store)))
         self.settings.pin_threads()
         cell = self.opened(workspace)
         try:
@@ -191,32 +193,33 @@ class CellWork:
             folder = RunFolder.of(workspace, config)
             store = RunStore(self.store, workspace) if self.store else None
             if store:
-                store.fetch(folder, cell.evaluated_on.name)
-            self._train(cell, config, workspace, store, tell)
-            tell(Evaluating())
+                store.download(folder, cell.evaluated_on.name)
+            self._train(cell, config, workspace, store, notify)
+            notify(EvaluationStarted())
             record = self._evaluate(cell, config, workspace, folder)
             (folder.path / FAILURE).unlink(missing_ok=True)
             if store:
-                store.keep(folder, cell.evaluated_on.name)
+                store.upload(folder, cell.evaluated_on.name)
             return record.model_copy(update={"seed": self.settings.seed})
         except Interrupted:
             raise
         except (Exception, SystemExit) as error:
             if folder:
-                _keep_traceback(folder)
+                _write_traceback(folder)
             return failed_record(cell, config, error)
 
-    def spoils(self, result: Any) -> bool:
-        """A process in which a cell failed may be left in any state."""
+    def taints_process(self, result: Any) -> bool:
+        """After a failed cell a process may be in any state."""
         return bool(result.status == "failed")
 
     def opened(self, workspace: Workspace) -> Cell:
-        """The cell itself; raises ZooError where this machine has not what it needs."""
+        """The cell, with its films opened; raises ZooError if this machine lacks what it needs."""
         codec = registry().codecs.get(self.model)
         architecture = codec or registry().architecture(self.model)
-        film = self.film.open(workspace)
-        evaluated_on = film if self.evaluated_on == self.film else self.evaluated_on.open(workspace)
-        return Cell(film, architecture, self.settings, evaluated_on)
+        training = self.trained_on.open(workspace)
+        same = self.evaluated_on == self.trained_on
+        evaluation = training if same else self.evaluated_on.open(workspace)
+        return Cell(training, architecture, self.settings, evaluation)
 
     def _train(
         self,
@@ -224,32 +227,32 @@ class CellWork:
         config: TrainingConfig,
         workspace: Workspace,
         store: RunStore | None,
-        tell: Tell,
+        notify: Notify,
     ) -> None:
         if not cell.own:
             # Trained and evaluated on its own film by an earlier cell of this comparison.
             return
         if issubclass(cell.architecture, FilmCodec):
-            ensure_coded(
+            ensure_encoded(
                 workspace,
                 config,
-                cell.film,
+                cell.trained_on,
                 self.overwrite,
                 device=self.settings.device,
-                told=lambda line: tell(Coding(line)),
+                notify=lambda line: notify(EncodingProgress(line)),
             )
             return
         folder = RunFolder.of(workspace, config)
 
         def watch(moment: Moment) -> None:
-            tell(moment)
+            notify(moment)
             if store:
-                store.keep_checkpoint(folder)
+                store.upload_checkpoint(folder)
 
         ensure_trained(
             workspace,
             config,
-            cell.film,
+            cell.trained_on,
             self.settings.device,
             watch=watch,
             overwrite=self.overwrite,
@@ -260,28 +263,28 @@ class CellWork:
         self, cell: Cell, config: TrainingConfig, workspace: Workspace, folder: RunFolder
     ) -> Record:
         codec = issubclass(cell.architecture, FilmCodec)
-        evaluate_ = evaluate_coding if codec else evaluate
+        evaluate_one = evaluate_codec if codec else evaluate
         device = self.settings.device
-        return evaluate_(workspace, folder, config, cell.evaluated_on, self.judges(), device)
+        return evaluate_one(workspace, folder, config, cell.evaluated_on, self.metric_set(), device)
 
-    def judges(self) -> Judges:
+    def metric_set(self) -> MetricSet:
         """The metrics, made ready on the cell's device."""
-        return ready_judges(self.settings.device, self.metrics)
+        return load_metrics(self.settings.device, self.metrics)
 
 
-def _keep_traceback(folder: RunFolder) -> None:
-    """Write the error that is being handled into the run's folder, if that can be written."""
-    # Where it cannot, the disk may be the very reason of the failure, which the record tells.
+def _write_traceback(folder: RunFolder) -> None:
+    """Write the traceback of the current error into the run's folder, if possible."""
+    # If not, the disk may be the reason of the failure, which the record has.
     with suppress(OSError), written_aside(folder.path / FAILURE) as aside:
         aside.write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @dataclass(frozen=True)
-class CostWork:
-    """Measure what models cost, one after another, with nothing beside it."""
+class CostTask:
+    """Measure the costs of models, one after another, with nothing beside it."""
 
     root: Path | None
-    """Of the workspace, where passes are kept; None for a folder of this machine's own."""
+    """Of the workspace, where measurements are kept; None for a local scratch folder."""
     subjects: Sequence[CostSubject]
     device: torch.device
     threads: int | None
@@ -292,23 +295,23 @@ class CostWork:
         """Whether it computes on a GPU."""
         return self.device.type == "cuda"
 
-    def __call__(self, tell: Tell) -> dict[str, Cost]:
+    def __call__(self, notify: Notify) -> dict[str, Cost]:
         """Costs by `CostSubject.key`."""
         if self.threads:
             torch.set_num_threads(self.threads)
 
-        def watch(subject: CostSubject, number: int, count: int) -> None:
+        def on_subject(subject: CostSubject, number: int, count: int) -> None:
             if number == 1:
-                tell(Measuring(count))
+                notify(CostMeasurementStarted(count))
 
-        return costs_of(
-            Workspace(self.root or scratch("costs")),
+        return load_or_measure_costs(
+            Workspace(self.root or scratch_folder("costs")),
             self.subjects,
             self.device,
             overwrite=self.overwrite,
-            watch=watch,
+            on_subject=on_subject,
         )
 
-    def spoils(self, result: Any) -> bool:
-        """A model that failed here may leave anything behind, but nothing follows."""
+    def taints_process(self, result: Any) -> bool:
+        """No: nothing follows a measurement of costs."""
         return False

@@ -1,8 +1,8 @@
-"""A short trial of a model: the work of a cell itself, on a few frames, timed.
+"""A short trial of a model: the task of a cell itself, on a few frames, timed.
 
-What a cell takes is a part that is always the same and a part for every frame, which two trials on
-excerpts of different lengths tell apart. A trial ends when its time is up, and says what it did not
-come to: that is guessed from what it did.
+The time of a cell has a fixed part and a part per frame, which are separated by trials on two
+excerpts of different lengths. A trial ends when its time is up, and reports what it did not get to:
+that is guessed from the rest.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
-from zoo.compare.executors import Tell
-from zoo.compare.tasks import CellWork, scratch
-from zoo.evaluation.codec_runs import ensure_coded, evaluate_coding
+from zoo.compare.executors import Notify
+from zoo.compare.tasks import CellTask, scratch_folder
+from zoo.evaluation.codec_runs import ensure_encoded, evaluate_codec
 from zoo.evaluation.cost import HALFWAY, training_step
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.inference import sample_batch, samples_of
-from zoo.evaluation.metrics import Judges
-from zoo.evaluation.profiling import hand_back, most_held
+from zoo.evaluation.metrics import MetricSet
+from zoo.evaluation.profiling import peak_memory, release_memory
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
 from zoo.plugins.registry import registry
@@ -46,119 +46,119 @@ from zoo.training.jobs import ensure_trained
 from zoo.training.run_folder import RunFolder
 from zoo.training.watching import Interrupted, Moment
 
-SHORT, LONG = 32, 128
+SHORT_FRAMES, LONG_FRAMES = 32, 128
 """Frames of the excerpts."""
-FEW, MORE = 2, 6
-"""Frames of the small steps that are tried before whole ones."""
+FEW_FRAMES, MORE_FRAMES = 2, 6
+"""Frames of the small training steps that are timed before whole ones."""
 STEPS = 24
-FIRST = 4
-"""Steps that are not timed: what is compiled or loaded late is in them."""
-LONGEST = 8.0
-"""Seconds of processor time in training after which a trial has seen enough."""
-CEILING = 5
-"""Seconds of the clock that a trial may last for each that it may compute."""
+WARM_UP_STEPS = 4
+"""Steps that are not timed: they include late compilation and loading."""
+LONGEST_TRAINING = 8.0
+"""Seconds of CPU time in training after which a trial stops."""
+CLOCK_FACTOR = 5
+"""Wall-clock seconds that a trial may last for each second of its CPU time."""
 
 Figure = Literal["training", "evaluating", "disk"]
 
 
 @dataclass(frozen=True)
-class Line:
-    """Seconds, or bytes, that something takes: a part for itself and a part for each frame."""
+class LinearCost:
+    """A cost in seconds or bytes: a fixed part, and a part per frame."""
 
     fixed: float
-    a_frame: float
+    per_frame: float
 
     @classmethod
-    def through(cls, few: tuple[int, float], many: tuple[int, float]) -> Line:
-        """The line through two trials, each frames and what they took; no part is negative."""
+    def through(cls, few: tuple[int, float], many: tuple[int, float]) -> LinearCost:
+        """The line through two measurements, each (frames, cost); no part is negative."""
         (n, a), (m, b) = few, many
         slope = max(0.0, (b - a) / (m - n)) if m > n else 0.0
         return cls(max(0.0, a - n * slope), slope)
 
     def at(self, frames: float) -> float:
-        """What so many frames take."""
-        return self.fixed + frames * self.a_frame
+        """The cost of so many frames."""
+        return self.fixed + frames * self.per_frame
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a model was seen to take, in seconds and bytes."""
+class TrialResult:
+    """The measured costs of a model, in seconds and bytes."""
 
     took: float
-    """Processor time of the trial, in seconds."""
-    start: Line
-    """Seconds before and after training, or to fit or code a film, by the frames of the film."""
+    """CPU time of the trial, in seconds."""
+    start: LinearCost
+    """Seconds before and after training, or to fit or encode a film, by its number of frames."""
     step: float
-    """Seconds of a training frame; 0 for what is fitted or coded."""
-    own: Line | None
-    """Seconds to evaluate it on its own film; None if the trial did not come to that."""
-    other: Line | None
+    """Seconds per training frame; 0 for references that are fitted, and for codecs."""
+    own: LinearCost | None
+    """Seconds to evaluate it on its own film; None if the trial did not get to it."""
+    other: LinearCost | None
     """Seconds to evaluate it on another film; None for a codec, too."""
-    drawing: float
-    """Seconds of a frame that is encoded and drawn; 0 where it was not timed by itself."""
-    disk: Line
+    reconstruction: float
+    """Seconds to encode and decode a frame; 0 if that was not timed by itself."""
+    disk: LinearCost
     """Bytes that a run leaves."""
     memory: int | None
-    """The most bytes that the process held, on a GPU those of the device; None if not known."""
+    """Peak bytes of the process, on a GPU those of the device; None if not known."""
     guessed: frozenset[Figure]
-    """What was not measured, or on the short excerpt alone."""
+    """What was not measured, or only on the short excerpt."""
 
 
 @dataclass(frozen=True)
-class ProbeWork:
-    """Try a cell's work, far from its workspace."""
+class TrialTask:
+    """Try the task of a cell, in a temporary workspace."""
 
-    cell: CellWork
+    cell: CellTask
     seconds: float
-    """Processor time for the trial, as `_time_limit` counts it; what is cut short is a guess."""
+    """CPU time for the trial, as `_time_limit` counts it."""
 
     @property
     def gpu(self) -> bool:
         """Whether it computes on a GPU."""
         return self.cell.gpu
 
-    def __call__(self, tell: Tell) -> Probe | None:
-        """What this process sees; None if time was up too early. Raises what the model raises."""
+    def __call__(self, notify: Notify) -> TrialResult | None:
+        """Run the trial; None if time was up too early. Raises what the model raises."""
         self.cell.settings.pin_threads()
-        cell = self.cell.opened(Workspace(self.cell.root or scratch(str(self.cell.store))))
-        judges = self.cell.judges()
+        cell = self.cell.opened(Workspace(self.cell.root or scratch_folder(str(self.cell.store))))
+        metric_set = self.cell.metric_set()
         began = time.thread_time()
         device = cell.settings.device
         with tempfile.TemporaryDirectory(prefix="film-zoo-") as folder:
-            trial = _Trial(Workspace(Path(folder)), judges)
+            trial = _Trial(Workspace(Path(folder)), metric_set)
             memory, done = None, False
 
             def once() -> None:
-                # What is measured is called several times, for the sake of steadier figures.
+                # `peak_memory` calls it several times, which is not needed here.
                 nonlocal done
                 if not done:
                     done = True
                     with _time_limit(self.seconds):
-                        trial.of(cell)
+                        trial.run(cell)
 
             with suppress(Unavailable):
-                held = most_held(device, once)
-                memory = held.allocated or held.reserved
+                peak = peak_memory(device, once)
+                memory = peak.allocated or peak.reserved
             once()
-        hand_back(device)
-        return trial.probe(time.thread_time() - began, memory)
+        release_memory(device)
+        return trial.result(time.thread_time() - began, memory)
 
-    def spoils(self, result: Any) -> bool:
-        """What was tried is thrown away."""
+    def taints_process(self, result: Any) -> bool:
+        """No: a trial that fails raises."""
         return False
 
 
 class _OutOfTime(BaseException):
-    """The time of a trial is up; no error, which a model's code might handle."""
+    """The time of a trial is up; not an Exception, which a model's code might catch."""
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """End the block after so many seconds of processor time, between two calls of native code.
+    """End the block after so many seconds of CPU time, between two calls of native code.
 
-    The main thread's time counts, so that a trial sees as much of a model on a busy machine as on
-    an idle one. The block never lasts longer than `CEILING` times as many seconds of the clock.
-    Where the system has no such timer, or outside the main thread, it is run to its end.
+    The CPU time of the main thread counts, so that a trial gets as far on a busy machine as on an
+    idle one. The block never lasts longer than `CLOCK_FACTOR` times as many wall-clock seconds. If
+    the system has no such timer, or outside the main thread, there is no limit.
     """
     if not hasattr(signal, "setitimer") or (
         threading.current_thread() is not threading.main_thread()
@@ -166,26 +166,26 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    computed, began = time.thread_time(), time.monotonic()
+    cpu_start, clock_start = time.thread_time(), time.monotonic()
 
     def left() -> float:
         return min(
-            seconds - (time.thread_time() - computed),
-            CEILING * seconds - (time.monotonic() - began),
+            seconds - (time.thread_time() - cpu_start),
+            CLOCK_FACTOR * seconds - (time.monotonic() - clock_start),
         )
 
-    def look(number: int, frame: FrameType | None) -> None:
-        again()
+    def on_alarm(number: int, frame: FrameType | None) -> None:
+        set_alarm()
         if left() <= 0:
             raise _OutOfTime
 
-    def again() -> None:
-        # Beyond the end as well: an error raised within a callback of a library may be lost.
+    def set_alarm() -> None:
+        # Past the end as well: an error raised within a callback of a library may be lost.
         signal.setitimer(signal.ITIMER_REAL, remaining if (remaining := left()) > 0 else 1.0)
 
-    before = signal.signal(signal.SIGALRM, look)
+    before = signal.signal(signal.SIGALRM, on_alarm)
     try:
-        again()
+        set_alarm()
         yield
     except _OutOfTime:
         pass
@@ -194,8 +194,8 @@ def _time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class _Clock(StopRequest):
-    """Asks to stop once the trial has lasted long enough, but not before its third step."""
+class _StopClock(StopRequest):
+    """Asks training to stop once it has lasted long enough, but not before its third step."""
 
     def __init__(self) -> None:
         self.began = time.thread_time()
@@ -203,55 +203,56 @@ class _Clock(StopRequest):
 
     @property
     def asked(self) -> bool:  # type: ignore[override]
-        return self.steps > 2 and time.thread_time() - self.began > LONGEST
+        return self.steps > 2 and time.thread_time() - self.began > LONGEST_TRAINING
 
 
 Samples = dict[int, float]
-"""What so many frames took."""
+"""Costs by number of frames."""
 
 
 @dataclass
 class _Trial:
-    """A trial as it goes: what it has seen so far, the coarse figures before the fine ones."""
+    """A trial in progress: its measurements so far, the coarse ones before the fine ones."""
 
     workspace: Workspace
-    judges: Judges
+    metric_set: MetricSet
     cell: Cell | None = None
     built: float = 0.0
     weights: float = 0.0
     """Bytes."""
     small: Samples = field(default_factory=dict)
     steady: float | None = None
-    drawing: float = 0.0
+    reconstruction: float = 0.0
     starts: Samples = field(default_factory=dict)
     own: Samples = field(default_factory=dict)
     other: Samples = field(default_factory=dict)
     disk: Samples = field(default_factory=dict)
 
-    def of(self, cell: Cell) -> None:
-        """Try a cell until it is done, or the time limit around it ends it."""
+    def run(self, cell: Cell) -> None:
+        """Try a cell until it is done, or the time limit around this call ends it."""
         self.cell = cell
         short, long = _lengths(cell)
         pair = _excerpt(cell, short), _excerpt(cell, long)
-        coding = issubclass(cell.architecture, FilmCodec)
+        is_codec = issubclass(cell.architecture, FilmCodec)
         steps = self._trains()
         if steps:
             self._small_steps(pair[0])
-        start = self._code if coding else self._start
-        # What is loaded late is loaded once, and not in every cell of a comparison: what the short
-        # excerpt took first is replaced by what it takes afterwards.
-        for number, each in enumerate(pair if coding else (pair[0], *pair)):
-            frames = len(each.film)
+        start = self._encode if is_codec else self._start
+        # Late loading happens once, not in every cell of a comparison: the first figures of the
+        # short excerpt are replaced by those of a second time.
+        for number, each in enumerate(pair if is_codec else (pair[0], *pair)):
+            frames = len(each.trained_on)
             self.starts[frames] = start(each)
-            self.own[frames] = self._watch(each, each.film)
+            self.own[frames] = self._evaluate(each, each.trained_on)
             self.disk[frames] = _size(self._folder(each).path)
-            if not coding:
-                self.other[frames] = self._watch(each, replace(each.film, name="another"))
+            if not is_codec:
+                another = replace(each.trained_on, name="another")
+                self.other[frames] = self._evaluate(each, another)
             if steps and number == 0:
                 self.steady = self._step(pair[1])
 
-    def probe(self, took: float, memory: int | None) -> Probe | None:
-        """What was seen, and guesses for the rest; None where nothing says how long it takes."""
+    def result(self, took: float, memory: int | None) -> TrialResult | None:
+        """The measurements, with guesses for the rest; None if there is no time at all."""
         trains = self._trains()
         if not self.starts and not (trains and self.small):
             return None
@@ -262,15 +263,15 @@ class _Trial:
             guessed.add("evaluating")
         if not self.disk:
             guessed.add("disk")
-        return Probe(
+        return TrialResult(
             took=took,
-            start=_through(self.starts, alike=trains) or Line(self.built, 0.0),
+            start=_fit_line(self.starts, fixed=trains) or LinearCost(self.built, 0.0),
             step=self._step_time() if trains else 0.0,
             own=self._own(),
-            other=_through(self.other),
-            drawing=self.drawing,
-            disk=_through(self.disk, alike=trains) or Line(self.weights, 0.0),
-            # The most that is held is held in whole steps and in evaluations.
+            other=_fit_line(self.other),
+            reconstruction=self.reconstruction,
+            disk=_fit_line(self.disk, fixed=trains) or LinearCost(self.weights, 0.0),
+            # The peak is in whole steps and in evaluations.
             memory=memory if self.own else None,
             guessed=frozenset(guessed),
         )
@@ -282,24 +283,24 @@ class _Trial:
         return not fits_directly(architecture)
 
     def _step_time(self) -> float:
-        """Seconds of a training frame in a whole batch."""
+        """Seconds per training frame in a whole batch."""
         if self.steady is not None:
             return self.steady
         assert self.cell is not None
         batch = self.cell.settings.batch
-        line = _through(self.small)
+        line = _fit_line(self.small)
         assert line is not None
         return line.at(batch) / batch
 
-    def _own(self) -> Line | None:
-        """Evaluating it on its own film, which takes more, but only for so many frames."""
-        if len(self.own) == 1 and (other := _through(self.other)):
+    def _own(self) -> LinearCost | None:
+        """The cost of an evaluation on its own film, which has a larger fixed part."""
+        if len(self.own) == 1 and (other := _fit_line(self.other)):
             (frames, seconds), *_ = self.own.items()
-            return Line(max(0.0, seconds - other.at(frames)), other.a_frame)
-        return _through(self.own)
+            return LinearCost(max(0.0, seconds - other.at(frames)), other.per_frame)
+        return _fit_line(self.own)
 
     def _small_steps(self, cell: Cell) -> None:
-        """Time steps of a few frames: a whole one may take longer than there is time."""
+        """Time training steps of a few frames: a whole one may take too long."""
         device = cell.settings.device
         config = config_of(cell)
         began = time.perf_counter()
@@ -309,11 +310,11 @@ class _Trial:
         self.built = time.perf_counter() - began
         self.weights = float(sum(each.nbytes for each in kept_state(model).values()))
         with torch.inference_mode():
-            frames, count = self._few(cell, model, FEW)
+            frames, count = self._few(cell, model, FEW_FRAMES)
             model.eval().decode(model.encode(frames))
-            self.drawing = _timed(lambda: model.decode(model.encode(frames))) / count
+            self.reconstruction = _timed(lambda: model.decode(model.encode(frames))) / count
         model.train()
-        for wanted in (FEW, MORE):
+        for wanted in (FEW_FRAMES, MORE_FRAMES):
             frames, count = self._few(cell, model, wanted)
             batch = Batch.numbered(frames, model.window)
             step = training_step(model, batch, config.precision, "none", config.recipe)
@@ -322,73 +323,76 @@ class _Trial:
 
     @staticmethod
     def _few(cell: Cell, model: Autoencoder, wanted: int) -> tuple[Tensor, int]:
-        """The first samples of a film, of about so many frames, and how many frames they draw."""
-        samples = samples_of(cell.film, model)
+        """The first samples of a film, about so many frames, and their exact number of frames."""
+        samples = samples_of(cell.trained_on, model)
         count = min(len(samples), -(-wanted // model.window))
         device = cell.settings.device
-        return sample_batch(cell.film, samples, slice(0, count), device), count * model.window
+        return sample_batch(cell.trained_on, samples, slice(0, count), device), count * model.window
 
     def _folder(self, cell: Cell) -> RunFolder:
         return RunFolder.of(self.workspace, config_of(cell))
 
     def _start(self, cell: Cell) -> float:
-        """Seconds of a training of a single step, or of a fit."""
+        """Seconds to train for a single step, or to fit."""
         began = time.perf_counter()
         device = cell.settings.device
-        ensure_trained(self.workspace, config_of(cell), cell.film, device, overwrite=True)
+        ensure_trained(self.workspace, config_of(cell), cell.trained_on, device, overwrite=True)
         return time.perf_counter() - began
 
-    def _code(self, cell: Cell) -> float:
+    def _encode(self, cell: Cell) -> float:
+        """Seconds to encode a film."""
         began = time.perf_counter()
-        ensure_coded(self.workspace, config_of(cell), cell.film, overwrite=True)
+        ensure_encoded(self.workspace, config_of(cell), cell.trained_on, overwrite=True)
         return time.perf_counter() - began
 
-    def _watch(self, cell: Cell, film: Film) -> float:
-        """Seconds of an evaluation."""
+    def _evaluate(self, cell: Cell, film: Film) -> float:
+        """Seconds to evaluate a model or codec on a film."""
         began = time.perf_counter()
-        coding = issubclass(cell.architecture, FilmCodec)
-        evaluate_ = evaluate_coding if coding else evaluate
+        is_codec = issubclass(cell.architecture, FilmCodec)
+        evaluate_one = evaluate_codec if is_codec else evaluate
         device = cell.settings.device
-        evaluate_(self.workspace, self._folder(cell), config_of(cell), film, self.judges, device)
+        evaluate_one(
+            self.workspace, self._folder(cell), config_of(cell), film, self.metric_set, device
+        )
         return time.perf_counter() - began
 
     def _step(self, cell: Cell) -> float:
-        """Seconds of a training frame, once training runs steadily."""
+        """Seconds per training frame, once training runs steadily."""
         longer = replace(
             cell, settings=replace(cell.settings, budget=Budget.parse(f"{STEPS}steps"))
         )
-        clock, moments = _Clock(), list[Moment]()
+        clock, moments = _StopClock(), list[Moment]()
 
         def watch(moment: Moment) -> None:
             clock.steps = moment.step
             moments.append(moment)
 
-        # Where it is slow, it is stopped when it has been seen for long enough.
+        # Slow training is stopped after `LONGEST_TRAINING`.
         with suppress(Interrupted):
             ensure_trained(
                 self.workspace,
                 config_of(longer),
-                cell.film,
+                cell.trained_on,
                 cell.settings.device,
                 watch=watch,
                 stop=clock,
             )
-        steady = moments[FIRST:] or moments[-1:]
+        steady = moments[WARM_UP_STEPS:] or moments[-1:]
         return statistics.median(1 / moment.frames_per_second for moment in steady)
 
 
 def _lengths(cell: Cell) -> tuple[int, int]:
-    """Frames of the excerpts: what is fitted needs more of them than a latent has numbers."""
+    """Frames of the excerpts: a reference is fitted on more frames than a latent has numbers."""
     architecture = cell.architecture
     if issubclass(architecture, FilmCodec) or not fits_directly(architecture):
-        return SHORT, LONG
-    short = max(SHORT, cell.settings.latent * 3 // 2)
-    return short, max(LONG, 2 * short)
+        return SHORT_FRAMES, LONG_FRAMES
+    short = max(SHORT_FRAMES, cell.settings.latent * 3 // 2)
+    return short, max(LONG_FRAMES, 2 * short)
 
 
 def _excerpt(cell: Cell, frames: int) -> Cell:
-    """The cell on the first frames of its film, with the shortest of trainings."""
-    film = cell.film
+    """The cell on the first frames of its film, trained for one step."""
+    film = cell.trained_on
     frames = min(frames, len(film))
     cuts = [shot.start for shot in film.shots if 0 < shot.start < frames]
     short = film_from_frames(film.store.array[:frames], name=film.name, fps=film.fps, cuts=cuts)
@@ -396,17 +400,17 @@ def _excerpt(cell: Cell, frames: int) -> Cell:
     return Cell(short, cell.architecture, settings, short)
 
 
-def _through(samples: Samples, alike: bool = False) -> Line | None:
-    """The line through what two numbers of frames took; None without any.
+def _fit_line(samples: Samples, fixed: bool = False) -> LinearCost | None:
+    """The line through costs at two numbers of frames; None without any.
 
-    Of one number, all is taken to be for the frames, or with `alike` for any number of them.
+    A single cost is taken to be per frame, or with `fixed` to be the same for all films.
     """
     if not samples:
         return None
     *fewer, most = sorted(samples.items())
-    if alike and not fewer:
-        return Line(most[1], 0.0)
-    return Line.through(fewer[0] if fewer else (0, 0.0), most)
+    if fixed and not fewer:
+        return LinearCost(most[1], 0.0)
+    return LinearCost.through(fewer[0] if fewer else (0, 0.0), most)
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -28,7 +28,7 @@ from zoo.base.records import (
     Summary,
 )
 from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
-from zoo.evaluation.codec_runs import check_coded, checked_frames
+from zoo.evaluation.codec_runs import check_coded_film, decoded_frames
 from zoo.films.film import Film
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
@@ -58,7 +58,7 @@ class CodecSubject:
     def decoded(self) -> npt.NDArray[np.uint8]:
         """The frames of that stream, decoded by a new instance."""
         stream = bytes(bytearray(self.coded().stream))
-        return np.stack(list(checked_frames(self.fresh(), stream, film())))
+        return np.stack(list(decoded_frames(self.fresh(), stream, film())))
 
 
 def film() -> Film:
@@ -74,7 +74,7 @@ def terms_of(codec: type[FilmCodec]) -> CodingTerms:
 @functools.lru_cache(maxsize=1)
 def _coded(codec: Any) -> CodedFilm:
     try:
-        return check_coded(codec, made(codec, CODEC_SIZE, {}).code(film(), terms_of(codec)))
+        return check_coded_film(codec, made(codec, CODEC_SIZE, {}).code(film(), terms_of(codec)))
     except ZooError as reason:
         raise CannotTell(f"it does not code here: {reason}") from None
 

@@ -1,1 +1,1 @@
-"""Evaluation: a trained model watches a film, frame by frame, and a record is made of it."""
+"""Evaluation: reconstruct every frame of a film, score it, and write a record."""

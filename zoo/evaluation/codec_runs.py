@@ -1,8 +1,9 @@
-"""A codec codes a film as a whole: the run it leaves, and the record of it.
+"""Codec runs: encode a film with a codec, and evaluate the decoded stream.
 
-The run's folder has, beside what every evaluation leaves, `run.json` and the stream itself, which
-plays as it is: `film.h264`, say. It is coded again only for another film, size, number of bytes or
-options, or by another version of the codec or of its source; `coding.log` has what it said.
+Beside the files of every evaluation, the run's folder has `run.json` and the stream itself, which
+players can open: `film.h264`, for instance. A film is encoded again only for another film, size,
+number of bytes or options, or by another version of the codec or its libraries; `coding.log` has
+the codec's messages.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Thro
 from zoo.base.text import named, one_line
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace, written_aside
-from zoo.evaluation.film_scores import Kept, judge
-from zoo.evaluation.metrics import Judges
+from zoo.evaluation.film_scores import ScoreCache, score_film
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
@@ -40,38 +41,38 @@ from zoo.training.budget import Budget
 from zoo.training.jobs import Settings, empty
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 
-ASKED = "bytes_per_frame"
-"""The option of a codec's cell and run that says how many bytes it may spend."""
-CODING, LOG = "coding.json", "coding.log"
+BYTES_OPTION = "bytes_per_frame"
+"""The option of a codec's cell and run that sets its number of bytes per frame."""
+ENCODING, LOG = "coding.json", "coding.log"
 
 
-class Coding(pydantic.BaseModel):
-    """`coding.json`: what the codec said of the stream beside it."""
+class Encoding(pydantic.BaseModel):
+    """`coding.json`: what the codec reported about the stream beside it."""
 
     seconds: Number
     note: str
 
 
-def bytes_for(settings: Settings) -> int:
-    """What a codec may spend on a frame: what its settings say.
+def target_bytes(settings: Settings) -> int:
+    """Bytes per frame for a codec, from its settings.
 
-    Else the bytes of a latent of as many numbers as they say, with each in 8 bits.
+    By default those of a latent of the size in the settings, at 8 bits per number.
     """
-    return int(settings.options.get(ASKED) or max(1, settings.latent * BITS // 8))
+    return int(settings.options.get(BYTES_OPTION) or max(1, settings.latent * BITS // 8))
 
 
-def coding_config(codec: type[FilmCodec], film: Film, settings: Settings) -> TrainingConfig:
-    """What decides a coding; raises BadInput on bad options.
+def codec_config(codec: type[FilmCodec], film: Film, settings: Settings) -> TrainingConfig:
+    """The configuration of a codec's run; raises BadInput on bad options.
 
-    Where a codec does not train, no seed and no budget of training does: they read the same.
+    For a codec that does not train, seed and budget are constant.
     """
-    wanted = bytes_for(settings)
+    wanted = target_bytes(settings)
     options = codec_options(codec, settings).model_dump(mode="json")
     return TrainingConfig(
         model=codec.name,
         origin=registry().origins[codec.name],
         source=source_digest(codec),
-        options={ASKED: wanted, **options},
+        options={BYTES_OPTION: wanted, **options},
         film=film.name,
         film_fingerprint=film.fingerprint,
         size=str(film.size),
@@ -83,73 +84,73 @@ def coding_config(codec: type[FilmCodec], film: Film, settings: Settings) -> Tra
 
 
 def codec_options(codec: type[FilmCodec], settings: Settings) -> CodecOptions:
-    """A codec's options; those that it does not have are meant for others.
+    """A codec's options; settings that it does not have are ignored.
 
-    Raises BadInput on a value that one of them cannot have.
+    Raises BadInput on an invalid value.
     """
-    known = codec.Options.model_fields
-    own = {name: value for name, value in settings.options.items() if name in known}
+    fields = codec.Options.model_fields
+    own = {name: value for name, value in settings.options.items() if name in fields}
     return validated(codec.name, codec.Options, own)
 
 
-def codec_of(name: str, options: Mapping[str, Any], size: FrameSize) -> FilmCodec:
-    """A codec with the options that a run or a record has of it.
+def build_codec(name: str, options: Mapping[str, Any], size: FrameSize) -> FilmCodec:
+    """Build a codec with the options of a run or a record.
 
-    Raises BadInput if no plugin brings it, or it has other options now.
+    Raises BadInput if no plugin provides it, or its options have changed.
     """
     codec = registry().codecs.get(name)
     if codec is None:
         raise BadInput(f"no plugin brings the codec {name}")
-    return made(codec, size, {key: value for key, value in options.items() if key != ASKED})
+    return made(codec, size, {key: value for key, value in options.items() if key != BYTES_OPTION})
 
 
-def ensure_coded(
+def ensure_encoded(
     workspace: Workspace,
     config: TrainingConfig,
     film: Film,
     overwrite: bool = False,
     waiting: Waiting | None = say,
     device: torch.device | None = None,
-    told: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> RunFolder:
-    """Return the finished run of `config`, coding the film where that is needed.
+    """Return the finished run of `config`, encoding the film if needed.
 
-    `overwrite` throws away what an earlier coding left. `waiting` is `ensure_trained`'s. What the
-    codec says on the way is in `coding.log`, and is told.
+    `overwrite` deletes an earlier run. `waiting` is as in `ensure_trained`. Messages of the codec
+    are written to `coding.log` and passed to `notify`.
     """
     folder = RunFolder.of(workspace, config)
-    here = _processor()
+    here = _cpu_environment()
     with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
-        if not overwrite and _still_holds(folder, here):
+        if not overwrite and _is_valid(folder, here):
             return folder
         empty(folder)
-        codec = codec_of(config.model, config.options, film.size)
+        codec = build_codec(config.model, config.options, film.size)
         with usual_priority(), (folder.path / LOG).open("w", encoding="utf-8") as log:
 
             def note(line: str) -> None:
                 log.write(f"{one_line(line)}\n")
                 log.flush()
-                if told:
-                    told(one_line(line))
+                if notify:
+                    notify(one_line(line))
 
-            # Built-in codecs see to their priority frame by frame; a stranger's may not.
-            coded = codec.code(film, _terms(config, codec, device, note))
-        _keep(folder, codec, check_coded(type(codec), coded))
+            # Built-in codecs set their priority frame by frame; those of plugins may not.
+            coded = codec.code(film, _coding_terms(config, codec, device, note))
+        _write_stream(folder, codec, check_coded_film(type(codec), coded))
         folder.write(RunFile(state="finished", config=config, environment=here))
     return folder
 
 
-def _terms(
+def _coding_terms(
     config: TrainingConfig,
     codec: FilmCodec,
     device: torch.device | None,
     note: Callable[[str], None],
 ) -> CodingTerms:
-    asked = config.options[ASKED]
+    wanted = config.options[BYTES_OPTION]
     if not codec.trains:
-        return CodingTerms(asked, device=torch.device("cpu"), say=note)
+        return CodingTerms(wanted, device=torch.device("cpu"), say=note)
     return CodingTerms(
-        asked,
+        wanted,
         seed=config.seed,
         budget=Budget.parse(config.budget),
         batch=config.batch,
@@ -158,8 +159,8 @@ def _terms(
     )
 
 
-def check_coded(codec: type[FilmCodec], coded: object) -> CodedFilm:
-    """What a codec returned, if it is a coded film; raises ZooError naming what it is instead."""
+def check_coded_film(codec: type[FilmCodec], coded: object) -> CodedFilm:
+    """Check that a codec returned a valid CodedFilm; raises ZooError if not."""
     if not isinstance(coded, CodedFilm):
         raise ZooError(f"{codec.name}: code returned {named(coded)}; it is to be a zoo.CodedFilm")
     for field_name, kind in (("stream", bytes), ("note", str)):
@@ -173,14 +174,14 @@ def check_coded(codec: type[FilmCodec], coded: object) -> CodedFilm:
     return coded
 
 
-def _processor() -> Environment:
-    """Where codecs run, whatever device the models use."""
+def _cpu_environment() -> Environment:
+    """The environment of codecs, which run on the CPU whatever device the models use."""
     processor = torch.device("cpu")
     return environment.describe(processor, environment.default_precision(processor))
 
 
-def _still_holds(folder: RunFolder, here: Environment) -> bool:
-    """Whether a coding is there that these versions of the libraries made."""
+def _is_valid(folder: RunFolder, here: Environment) -> bool:
+    """Whether there is a finished run by the installed versions of the libraries."""
     run = folder.read()
     if run is None or run.state != "finished":
         return False
@@ -189,39 +190,39 @@ def _still_holds(folder: RunFolder, here: Environment) -> bool:
 
 
 def stream_path(folder: RunFolder, codec: FilmCodec) -> Path:
-    """Where a coding's stream lies; it plays as it is."""
+    """The path of a run's stream."""
     return folder.path / f"film.{codec.suffix}"
 
 
-def _keep(folder: RunFolder, codec: FilmCodec, coded: CodedFilm) -> None:
+def _write_stream(folder: RunFolder, codec: FilmCodec, coded: CodedFilm) -> None:
     with written_aside(stream_path(folder, codec)) as aside:
         aside.write_bytes(coded.stream)
-    write_json(folder.path / CODING, Coding(seconds=coded.seconds, note=coded.note))
+    write_json(folder.path / ENCODING, Encoding(seconds=coded.seconds, note=coded.note))
 
 
-def evaluate_coding(
+def evaluate_codec(
     workspace: Workspace,
     folder: RunFolder,
     config: TrainingConfig,
     film: Film,
-    judges: Judges,
+    metric_set: MetricSet,
     device: torch.device,
 ) -> Record:
-    """Judge the film that a codec draws from its stream as models are judged, frame by frame.
+    """Evaluate the decoded stream of a codec's run, frame by frame as models are evaluated.
 
-    Leaves what `evaluate` leaves for a model. Raises ZooError if the stream gives other frames
-    than the film has.
+    Writes what `evaluate` writes for a model. Raises ZooError if the stream has other frames than
+    the film.
     """
-    codec = codec_of(config.model, config.options, film.size)
+    codec = build_codec(config.model, config.options, film.size)
     stream = stream_path(folder, codec).read_bytes()
-    coding = read_json(folder.path / CODING, Coding)
+    encoding = read_json(folder.path / ENCODING, Encoding)
     decode_seconds = _time_to_decode(codec, stream)
 
     out = folder.evaluation(film.name)
-    here = _processor()
-    kept = Kept.of(out, film, here)
-    drawn = _batches(checked_frames(codec, stream, film), device)
-    judged = judge(film, drawn, film.name, kept.still_to_measure(judges), device)
+    here = _cpu_environment()
+    cache = ScoreCache.load(out, film, here)
+    frames = _tensor_batches(decoded_frames(codec, stream, film), device)
+    film_scores = score_film(film, frames, film.name, cache.missing(metric_set), device)
     record = Record(
         model=config.model,
         summary=codec.summary,
@@ -234,28 +235,28 @@ def evaluate_coding(
         seed=config.seed,
         options=config.options,
         status="ok",
-        note=_off_target(len(stream) / len(film), config.options[ASKED], coding.note),
+        note=_off_target(len(stream) / len(film), config.options[BYTES_OPTION], encoding.note),
         run=folder.path.relative_to(workspace.root).as_posix(),
         latent=LatentInfo(
             numbers=None, bits=None, coded_bytes=len(stream) / len(film), decoder_bytes=None
         ),
-        scores=judged.summaries,
-        failure_analysis=judged.failure_analysis(film, film.name),
+        scores=film_scores.summaries,
+        failure_analysis=film_scores.failure_analysis(film, film.name),
         cost=Cost(
             batch=None,
-            encode=_once(len(film), coding.seconds),
-            decode=_once(len(film), decode_seconds),
+            encode=_single_timing(len(film), encoding.seconds),
+            decode=_single_timing(len(film), decode_seconds),
         ),
         environment=here,
     )
-    return kept.write(out, judged, record)
+    return cache.write(out, film_scores, record)
 
 
-def _off_target(spent: float, asked: float, reason: str) -> str | None:
-    """What the record says where a stream is further from its target than the tolerance."""
-    if abs(spent / asked - 1) <= TOLERANCE:
+def _off_target(spent: float, target: float, reason: str) -> str | None:
+    """The note of a record whose stream misses its target by more than the tolerance."""
+    if abs(spent / target - 1) <= TOLERANCE:
         return None
-    return f"{reason or f'{spent:.1f} bytes a frame'}; {asked:g} were asked for"
+    return f"{reason or f'{spent:.1f} bytes a frame'}; {target:g} were asked for"
 
 
 def _time_to_decode(codec: FilmCodec, stream: bytes) -> float:
@@ -265,15 +266,15 @@ def _time_to_decode(codec: FilmCodec, stream: bytes) -> float:
     return time.perf_counter() - began
 
 
-def _once(frames: int, seconds: float | None) -> Throughput | None:
-    """A throughput that was timed once: it has no quartiles."""
+def _single_timing(frames: int, seconds: float | None) -> Throughput | None:
+    """A throughput that was measured once: it has no quartiles."""
     if not seconds:
         return None
     return Throughput(median=frames / seconds, lower_quartile=None, upper_quartile=None, repeats=1)
 
 
-def checked_frames(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.NDArray[np.uint8]]:
-    """The decoded frames; ZooError if they are not as many or as large as the film's."""
+def decoded_frames(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.NDArray[np.uint8]]:
+    """Decode a stream; ZooError if its frames differ in number or size from the film's."""
     shape = (film.size.height, film.size.width, 3)
     count = 0
     for frame in codec.decode(stream):
@@ -290,7 +291,9 @@ def checked_frames(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.
         raise ZooError(f"{codec.name} gave back {count:,} frames of {len(film):,}")
 
 
-def _batches(frames: Iterator[npt.NDArray[np.uint8]], device: torch.device) -> Iterator[Tensor]:
-    """Frames in the batches that metrics get, float (B, 3, H, W)."""
+def _tensor_batches(
+    frames: Iterator[npt.NDArray[np.uint8]], device: torch.device
+) -> Iterator[Tensor]:
+    """Batches of frames as metrics take them, float (B, 3, H, W)."""
     while batch := list(itertools.islice(frames, BATCH)):
         yield torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2).float() / 255

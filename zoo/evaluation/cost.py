@@ -1,8 +1,8 @@
-"""What a model costs to run: speed, memory, arithmetic and energy.
+"""The cost of a model: speed, memory, arithmetic and energy of training and inference.
 
-All of it depends on the architecture and its options, the size and number of frames, and the
-machine; on no film and on no weights. Untrained models work on frames of noise here, one model at a
-time. `zoo.compare.costs` measures several in one pass.
+Costs depend on the architecture and its options, the size and number of frames, and the machine,
+but on no film and no weights: untrained models are measured on noise, one at a time.
+`zoo.compare.costs` measures several in one pass.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Memory, Throughput
 from zoo.base.text import error_line, one_line
-from zoo.evaluation.model_summary import anatomy
+from zoo.evaluation.model_summary import summarise_model
 from zoo.evaluation.profiling import (
-    CALLS,
-    beyond,
+    FEWEST_CALLS,
     energy_meter,
-    hand_back,
-    held,
     joules_per_frame,
-    most_held,
-    throughput,
-    waiter,
+    measure_throughput,
+    memory_above,
+    memory_in_use,
+    peak_memory,
+    release_memory,
+    synchroniser,
 )
 from zoo.plugins.model_building import build, build_to_train, fits_directly, parse_options
 from zoo.plugins.registry import registry
@@ -48,24 +48,24 @@ from zoo.training.step import TrainingStep
 LONGEST_REASON = 500
 
 
-class Figures:
-    """What came out, by the names of `Cost`, and why the rest did not."""
+class Measurements:
+    """Measured values by the names of `Cost`, and reasons for the missing ones."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self.values: dict[str, Any] = {}
         self.unavailable: dict[str, str] = {}
 
-    def asked(self, *names: str) -> _Asked:
-        """A `with` block in which whatever goes wrong costs these figures and no others."""
-        return _Asked(self, names)
+    def guarded(self, *names: str) -> _Guard:
+        """A `with` block in which any error costs these values and no others."""
+        return _Guard(self, names)
 
 
-class _Asked:
-    """Notes why figures are missing that a block of work did not get to, and goes on after it."""
+class _Guard:
+    """Records the reason for values that a block did not get to, and suppresses its error."""
 
-    def __init__(self, figures: Figures, names: tuple[str, ...]) -> None:
-        self.figures = figures
+    def __init__(self, measurements: Measurements, names: tuple[str, ...]) -> None:
+        self.measurements = measurements
         self.names = names
 
     def __enter__(self) -> None:
@@ -77,33 +77,33 @@ class _Asked:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        # A plugin is a stranger's code: a call of sys.exit counts as a failure of its own.
+        # A plugin may do anything: a call of sys.exit counts as its failure.
         if not isinstance(error, Exception | SystemExit):
             return False
-        # Its traceback would keep the tensors of the failed work alive.
+        # The traceback would keep the tensors of the failed block alive.
         error.__traceback__ = None
-        figures = self.figures
-        batch = 1 if self.names[0].endswith("_one") else figures.batch
+        measurements = self.measurements
+        batch = 1 if self.names[0].endswith("_one") else measurements.batch
         reason = _reason(error, batch)
         for name in self.names:
-            if name not in figures.values:
-                figures.unavailable.setdefault(name, reason)
+            if name not in measurements.values:
+                measurements.unavailable.setdefault(name, reason)
         return True
 
 
 def _reason(error: BaseException, batch: int) -> str:
-    """Why a figure is missing, in one line."""
+    """Why a value is missing, in one line."""
     if isinstance(error, ZooError | Unavailable):
-        said = str(error)
+        text = str(error)
     elif is_out_of_memory(error):
-        said = f"memory ran out with a batch of {batch}"
+        text = f"memory ran out with a batch of {batch}"
     else:
         return error_line(error, LONGEST_REASON)
-    return one_line(said, LONGEST_REASON)
+    return one_line(text, LONGEST_REASON)
 
 
 class CostSubject(pydantic.BaseModel):
-    """All that a cost depends on, beside the machine."""
+    """The model whose cost is measured: all that a cost depends on beside the machine."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -122,43 +122,43 @@ class CostSubject(pydantic.BaseModel):
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Self:
-        """What is measured for a training; trainings on other films or seeds cost the same."""
+        """The subject of a training; trainings on other films or with other seeds cost the same."""
         return cls.model_validate(config.model_dump(include=set(cls.model_fields)))
 
     @property
     def key(self) -> str:
-        """A name of its own for each subject."""
+        """A unique name."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
     def architecture(self) -> type[Autoencoder]:
-        """What is measured; raises BadInput if no plugin brings it."""
+        """Its architecture; raises BadInput if no plugin provides it."""
         return registry().architecture(self.model)
 
     def build(self, device: torch.device) -> Autoencoder:
-        """An untrained instance, laid out as in evaluation."""
+        """An untrained instance, in the memory layout of evaluation."""
         model = build(self.architecture, FrameSize.parse(self.size), self.options)
         return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def build_to_train(self, device: torch.device) -> Autoencoder:
-        """An untrained instance with what only training needs, laid out as in training."""
+        """An untrained instance with what only training needs, in the memory layout of training."""
         model = build_to_train(self.architecture, FrameSize.parse(self.size), self.options)
         return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def sampling(self) -> Sampling:
-        """How it looks at a film."""
+        """How it samples a film: single frames, or windows."""
         return Sampling.of(self.architecture)
 
     def samples(self, device: torch.device, batch: int | None = None) -> Tensor:
-        """Samples of noise in a batch of frames, the subject's own if none is given."""
+        """A batch of noise of so many frames, by default the batch of the subject."""
         width, height = FrameSize.parse(self.size)
         count = self.sampling.samples_in(self.batch if batch is None else batch)
         return noise(count, self.sampling, width, height, device)
 
     def training(self) -> TrainingConfig:
-        """A training of it, on no film, for what is counted by training."""
+        """The configuration of a training on no film, for counting its operations."""
         return TrainingConfig(
             **self.model_dump(), film="none", film_fingerprint="", budget="1steps", seed=0
         )
@@ -166,144 +166,152 @@ class CostSubject(pydantic.BaseModel):
 
 PEAK_SECONDS = 1.0
 HALFWAY = 0.5
-"""Of its training, where a step is timed."""
+"""The progress of training at which a step is timed."""
 
 
-class Machine:
-    """The device that is measured on, and what it could do at most."""
+class Profiler:
+    """Measures calls on a device, and the device's peak arithmetic rate."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.wait = waiter(device)
+        self.wait = synchroniser(device)
         self._rates: dict[torch.dtype, float] = {}
 
     def time(self, call: Callable[[], object], frames: int) -> Throughput:
-        """Time a call that works on `frames` frames."""
-        return throughput(call, frames, self.wait, CALLS[self.device.type])
+        """Throughput of a call on `frames` frames."""
+        return measure_throughput(call, frames, self.wait, FEWEST_CALLS[self.device.type])
 
     def joules(self, call: Callable[[], object], frames: int, speed: Throughput) -> float:
-        """Energy a frame of a call that was timed; raises Unavailable where none is metered."""
+        """Energy per frame of a timed call; raises Unavailable without a meter."""
         meter = energy_meter(self.device)
         return joules_per_frame(meter, call, frames, speed.median or 1.0, self.wait)
 
     def peak(self, kind: torch.dtype) -> float:
-        """Operations a second of a large matrix product, measured once for each type."""
+        """Operations per second of a large matrix product, measured once per type."""
         if kind not in self._rates:
             before = torch.get_float32_matmul_precision()
-            # On a GPU convolutions in 32 bits may round to TF32 unasked, and products may not. The
-            # peak must be that of the faster, or a network could be above it.
+            # By default, 32-bit convolutions on a GPU may use TF32 and matrix products may not. The
+            # peak must be that of the faster, or a network could exceed it.
             if self.device.type == "cuda":
                 torch.set_float32_matmul_precision("high")
             try:
                 self._rates[kind] = matmul_rate(self.device, kind, PEAK_SECONDS)
             finally:
                 torch.set_float32_matmul_precision(before)
-            hand_back(self.device)
+            release_memory(self.device)
         return self._rates[kind]
 
 
-def measure_cost(subject: CostSubject, machine: Machine) -> Cost:
-    """Measure one model; what could not be is null, with its reason in `unavailable`.
+def measure_cost(subject: CostSubject, profiler: Profiler) -> Cost:
+    """Measure one model; what cannot be measured is null, with the reason in `unavailable`.
 
     Nothing else should run on the machine meanwhile. A reference that is fitted directly has no
-    figures of training. Nothing that a model raises gets out of here.
+    costs of training. Errors of a model are never raised.
     """
-    figures = Figures(subject.batch)
-    _measure_inference(subject, machine, figures)
+    measurements = Measurements(subject.batch)
+    _measure_inference(subject, profiler, measurements)
     trains = False
-    with figures.asked("train"):
+    with measurements.guarded("train"):
         trains = not fits_directly(subject.architecture)
     if trains:
-        _measure_training(subject, machine, figures)
-    _count(subject, machine, figures)
-    return Cost(batch=subject.batch, **figures.values, unavailable=figures.unavailable)
+        _measure_training(subject, profiler, measurements)
+    _count(subject, profiler, measurements)
+    return Cost(batch=subject.batch, **measurements.values, unavailable=measurements.unavailable)
 
 
-def _measure_inference(subject: CostSubject, machine: Machine, figures: Figures) -> None:
-    with figures.asked(
+def _measure_inference(
+    subject: CostSubject, profiler: Profiler, measurements: Measurements
+) -> None:
+    with measurements.guarded(
         *("encode", "decode", "round_trip", "encode_one", "decode_one", "round_trip_one"),
         *("round_trip_memory", "round_trip_joules"),
     ):
-        most = _infer(subject, machine, figures)
-        if most:
-            figures.values["round_trip_memory"] = beyond(most, held(machine.device))
+        peak = _inference_memory(subject, profiler, measurements)
+        if peak:
+            measurements.values["round_trip_memory"] = memory_above(
+                peak, memory_in_use(profiler.device)
+            )
 
 
-def _infer(subject: CostSubject, machine: Machine, figures: Figures) -> Memory | None:
-    """Returns the most memory that was held; the model and its frames are gone by then."""
-    model = subject.build(machine.device).eval()
+def _inference_memory(
+    subject: CostSubject, profiler: Profiler, measurements: Measurements
+) -> Memory | None:
+    """Returns the peak memory; the model and its frames are freed by then."""
+    model = subject.build(profiler.device).eval()
     with torch.inference_mode():
-        return _time_inference(model, subject.samples(machine.device), machine, figures)
+        return _time_inference(model, subject.samples(profiler.device), profiler, measurements)
 
 
 def _time_inference(
-    model: Autoencoder, frames: Tensor, machine: Machine, figures: Figures
+    model: Autoencoder, frames: Tensor, profiler: Profiler, measurements: Measurements
 ) -> Memory | None:
     def round_trip() -> Tensor:
         return model.decode(model.encode(frames))
 
     one, window = frames[:1], model.window
-    _time_halves(model, frames, "", machine, figures)
-    _time_halves(model, one, "_one", machine, figures)
-    with figures.asked("round_trip_one"):
-        figures.values["round_trip_one"] = machine.time(
+    _time_encode_decode(model, frames, "", profiler, measurements)
+    _time_encode_decode(model, one, "_one", profiler, measurements)
+    with measurements.guarded("round_trip_one"):
+        measurements.values["round_trip_one"] = profiler.time(
             lambda: model.decode(model.encode(one)), window
         )
     count = len(frames) * window
-    with figures.asked("round_trip", "round_trip_memory", "round_trip_joules"):
-        speed = figures.values["round_trip"] = machine.time(round_trip, count)
-        with figures.asked("round_trip_joules"):
-            figures.values["round_trip_joules"] = machine.joules(round_trip, count, speed)
-        return most_held(machine.device, round_trip)
+    with measurements.guarded("round_trip", "round_trip_memory", "round_trip_joules"):
+        speed = measurements.values["round_trip"] = profiler.time(round_trip, count)
+        with measurements.guarded("round_trip_joules"):
+            measurements.values["round_trip_joules"] = profiler.joules(round_trip, count, speed)
+        return peak_memory(profiler.device, round_trip)
     return None
 
 
-def _time_halves(
-    model: Autoencoder, frames: Tensor, suffix: str, machine: Machine, figures: Figures
+def _time_encode_decode(
+    model: Autoencoder, frames: Tensor, suffix: str, profiler: Profiler, measurements: Measurements
 ) -> None:
     encode, decode = "encode" + suffix, "decode" + suffix
-    with figures.asked(encode, decode):
+    with measurements.guarded(encode, decode):
         latent = model.encode(frames)
         count = len(frames) * model.window
-        figures.values[encode] = machine.time(lambda: model.encode(frames), count)
-        figures.values[decode] = machine.time(lambda: model.decode(latent), count)
+        measurements.values[encode] = profiler.time(lambda: model.encode(frames), count)
+        measurements.values[decode] = profiler.time(lambda: model.decode(latent), count)
 
 
-def _measure_training(subject: CostSubject, machine: Machine, figures: Figures) -> None:
-    with figures.asked("train", "train_memory", "train_joules"):
-        most = _train(subject, machine, figures)
+def _measure_training(subject: CostSubject, profiler: Profiler, measurements: Measurements) -> None:
+    with measurements.guarded("train", "train_memory", "train_joules"):
+        peak = _training_memory(subject, profiler, measurements)
         if subject.compile != "none":
-            # Compiled code keeps memory of its own.
+            # Compiled code holds memory of its own.
             torch.compiler.reset()
-        if most:
-            figures.values["train_memory"] = beyond(most, held(machine.device))
+        if peak:
+            measurements.values["train_memory"] = memory_above(peak, memory_in_use(profiler.device))
 
 
-def _train(subject: CostSubject, machine: Machine, figures: Figures) -> Memory | None:
-    """Returns the most memory that was held; the model and its frames are gone by then."""
-    model = subject.build_to_train(machine.device).train()
-    batch = Batch.numbered(subject.samples(machine.device), model.window)
+def _training_memory(
+    subject: CostSubject, profiler: Profiler, measurements: Measurements
+) -> Memory | None:
+    """Returns the peak memory; the model and its frames are freed by then."""
+    model = subject.build_to_train(profiler.device).train()
+    batch = Batch.numbered(subject.samples(profiler.device), model.window)
     count = len(batch) * model.window
-    most = None
+    peak = None
     step = training_step(model, batch, subject.precision, subject.compile, subject.recipe)
 
     def take() -> None:
         step(batch, HALFWAY)
-        # Read now and then in training; here a row would be kept for every call.
+        # Training reads it at every report; here it would grow with every call.
         step.tally.clear()
 
     try:
-        speed = figures.values["train"] = machine.time(take, count)
-        with figures.asked("train_joules"):
-            figures.values["train_joules"] = machine.joules(take, count, speed)
-        with figures.asked("train_memory"):
-            most = most_held(machine.device, take)
+        speed = measurements.values["train"] = profiler.time(take, count)
+        with measurements.guarded("train_joules"):
+            measurements.values["train_joules"] = profiler.joules(take, count, speed)
+        with measurements.guarded("train_memory"):
+            peak = peak_memory(profiler.device, take)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None
         raise ZooError(out_of_memory(step, batch)) from None
-    return most
+    return peak
 
 
 def training_step(
@@ -313,39 +321,41 @@ def training_step(
     compiled: CompileMode,
     recipe: Recipe | None = None,
 ) -> TrainingStep:
-    """The step that training takes, for one batch that lies on the device.
+    """The training step, for one batch on the device.
 
-    It moves `model`. What training does between steps, such as writing its log, is no part of it.
+    It updates `model`. What training does between steps, such as writing its log, is not included.
     """
     fabric = launch(batch.frames.device, precision, len(batch))
     return TrainingStep(model, fabric, compile_mode=compiled, recipe=recipe)
 
 
-def _count(subject: CostSubject, machine: Machine, figures: Figures) -> None:
-    """Count operations on instances of their own, and hold speeds to the device's peak."""
-    with figures.asked("encode_multiply_adds", "decode_multiply_adds", "round_trip_share_of_peak"):
+def _count(subject: CostSubject, profiler: Profiler, measurements: Measurements) -> None:
+    """Count operations on new instances, and compare speeds with the device's peak."""
+    with measurements.guarded(
+        "encode_multiply_adds", "decode_multiply_adds", "round_trip_share_of_peak"
+    ):
         architecture = subject.architecture
         options = parse_options(architecture, subject.options)
-        found = anatomy(architecture, FrameSize.parse(subject.size), options)
-        figures.values["encode_multiply_adds"] = found.encode
-        figures.values["decode_multiply_adds"] = found.decode
-        speed = _median(figures, "round_trip")
-        figures.values["round_trip_share_of_peak"] = (
-            speed * 2 * (found.encode + found.decode) / machine.peak(torch.float32)
+        found = summarise_model(architecture, FrameSize.parse(subject.size), options)
+        measurements.values["encode_multiply_adds"] = found.encode
+        measurements.values["decode_multiply_adds"] = found.decode
+        speed = _median(measurements, "round_trip")
+        measurements.values["round_trip_share_of_peak"] = (
+            speed * 2 * (found.encode + found.decode) / profiler.peak(torch.float32)
         )
-    if "train" in figures.values or "train" in figures.unavailable:
-        with figures.asked("train_share_of_peak"):
-            figures.values["train_share_of_peak"] = (
-                _median(figures, "train")
-                * operations_per_frame(subject.training(), machine.device)
-                / machine.peak(number_type(subject.precision))
+    if "train" in measurements.values or "train" in measurements.unavailable:
+        with measurements.guarded("train_share_of_peak"):
+            measurements.values["train_share_of_peak"] = (
+                _median(measurements, "train")
+                * operations_per_frame(subject.training(), profiler.device)
+                / profiler.peak(number_type(subject.precision))
             )
-    hand_back(machine.device)
+    release_memory(profiler.device)
 
 
-def _median(figures: Figures, name: str) -> float:
-    """A speed that was measured; raises Unavailable with the reason why it was not."""
-    timed: Throughput | None = figures.values.get(name)
+def _median(measurements: Measurements, name: str) -> float:
+    """The median of a measured speed; raises Unavailable with the reason if there is none."""
+    timed: Throughput | None = measurements.values.get(name)
     if timed is None or timed.median is None:
-        raise Unavailable(figures.unavailable.get(name, "no speed was measured"))
+        raise Unavailable(measurements.unavailable.get(name, "no speed was measured"))
     return timed.median

@@ -1,4 +1,4 @@
-"""From a finished run to a record: quality by part of the film, size, weaknesses, pictures."""
+"""Evaluate a finished run on a film: scores, latent size, rate and distortion, failures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from zoo.base import environment
 from zoo.base.records import LatentInfo, RatePoint, Record
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
-from zoo.evaluation.failure_slices import batch_dependence, plain_frames
-from zoo.evaluation.film_scores import LATENTS, Kept, judge
-from zoo.evaluation.inference import batches, draw_frames, encode_film, samples_of
+from zoo.evaluation.failure_slices import batch_dependence, score_plain_frames
+from zoo.evaluation.film_scores import LATENTS, ScoreCache, score_film
+from zoo.evaluation.inference import batch_slices, encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Latents, Quantiser
-from zoo.evaluation.metrics import Judges, parts_of
+from zoo.evaluation.metrics import MetricSet, parts_of
 from zoo.evaluation.model_summary import decoder_bytes
-from zoo.evaluation.rate_distortion import coarser, rate_points
+from zoo.evaluation.rate_distortion import coarser_latents, rate_points
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry
@@ -31,16 +31,16 @@ def evaluate(
     folder: RunFolder,
     config: TrainingConfig,
     film: Film,
-    judges: Judges,
+    metric_set: MetricSet,
     device: torch.device,
 ) -> Record:
-    """Have a run's model watch a film, its own or another, and write what came of it.
+    """Evaluate a run's model on a film, its training film or another, and return the record.
 
-    Its own comes first: the scales of its latents are those of the film it was trained on.
-    Leaves `record.json`, `scores.npz` (every metric of every frame), `metrics.json` (the sources
-    of the metrics), `pdq.npz` (hashes of the frames) and `latents.safetensors` in the run's
-    `evaluation` folder; the record is also returned. Metrics of which an earlier evaluation on this
-    machine is there are not measured again, unless their source has changed.
+    The training film must come first: its latents determine the scale of quantisation. Writes
+    `record.json`, `scores.npz` (every metric of every frame), `metrics.json` (the sources of the
+    metrics), `pdq.npz` (hashes of the frames) and `latents.safetensors` into the run's
+    `evaluation` folder. Metrics of an earlier evaluation on this machine are not measured again,
+    unless their source has changed.
     """
     architecture = registry().architecture(config.model)
     model = load_model(folder, config, device)
@@ -49,36 +49,40 @@ def evaluate(
     own = film.name == config.film
     out = folder.evaluation(film.name)
     here = environment.describe(device, config.precision, config.compile)
-    kept = Kept.of(out, film, here)
-    judges = kept.still_to_measure(judges)
+    cache = ScoreCache.load(out, film, here)
+    metric_set = cache.missing(metric_set)
 
     encoded = encode_film(model, film, device)
     quantiser = (
         Quantiser.of(latent_spec(model), encoded.numbers)
         if own
-        else _trained_latents(folder, config, device).quantiser
+        else _training_latents(folder, config, device).quantiser
     )
     latents = encoded.quantised(quantiser)
     latents_file.save_latents(out / LATENTS, latents, film.fingerprint)
 
-    every = [latents, *(coarser(encoded, latents) if own else [])]
+    all_latents = [latents, *(coarser_latents(encoded, latents) if own else [])]
     rate: list[RatePoint] = []
     failure_analysis = None
-    # Lossless coding takes long, and needs neither Python nor the device: it goes on meanwhile.
+    # Lossless coding is slow, and needs neither Python nor the device: it runs beside the scores.
     with ThreadPoolExecutor(torch.get_num_threads()) as coders:
-        sizes = coders.map(_bytes_per_frame, every)
+        sizes = coders.map(_bytes_per_frame, all_latents)
         with torch.inference_mode():
             samples = samples_of(film, model)
-            drawn = (draw_frames(model, samples, frames, latents) for frames in batches(film))
-            judged = judge(film, drawn, config.film, judges, device)
-        coded = zip(every, sizes, strict=True)
-        # What is asked of a model once is asked where it watches its own film.
+            reconstructed = (
+                reconstruct_frames(model, samples, frames, latents) for frames in batch_slices(film)
+            )
+            film_scores = score_film(film, reconstructed, config.film, metric_set, device)
+        coded = zip(all_latents, sizes, strict=True)
+        # Tests that are made once per model are made on its training film.
         if own:
             parts = parts_of(film, config.film)
-            rate = rate_points(model, film, coded, judged.scores, parts, judges.metrics, device)
-            plain = plain_frames(model, quantiser, judges.metrics, device)
-            company = batch_dependence(model, film, quantiser, device)
-            failure_analysis = judged.failure_analysis(film, config.film, plain, company)
+            rate = rate_points(
+                model, film, coded, film_scores.scores, parts, metric_set.metrics, device
+            )
+            plain = score_plain_frames(model, quantiser, metric_set.metrics, device)
+            dependence = batch_dependence(model, film, quantiser, device)
+            failure_analysis = film_scores.failure_analysis(film, config.film, plain, dependence)
     record = Record(
         model=config.model,
         summary=architecture.summary,
@@ -97,15 +101,15 @@ def evaluate(
         training=run.training,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         latent=_latent_info(model, latents),
-        scores=judged.summaries,
+        scores=film_scores.summaries,
         rate=rate,
         failure_analysis=failure_analysis,
         environment=here,
     )
-    return kept.write(out, judged, record)
+    return cache.write(out, film_scores, record)
 
 
-def _trained_latents(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Latents:
+def _training_latents(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Latents:
     path: Path = folder.evaluation(config.film) / LATENTS
     return latents_file.load_latents(path, config.film_fingerprint, device)
 
@@ -125,5 +129,5 @@ def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
 
 
 def _whole(number: float) -> int | float:
-    """A number without a fraction where it has none."""
+    """The number as an int if it is whole."""
     return int(number) if number == int(number) else number

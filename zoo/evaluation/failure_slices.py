@@ -1,4 +1,7 @@
-"""Where a model fails: scores by frame property, collapse within shots, plain frames, batches."""
+"""Where a model fails: slices of frames, collapse within shots, plain frames, batch dependence.
+
+Slices are fifths of a film by brightness, contrast, motion and shot length.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.sampling import Sampling, middle_frames
 from zoo.base.records import BatchDependence, PlainFrame, Slice, SpreadWithinShots
 from zoo.evaluation.inference import (
-    as_shown,
-    decoded,
+    checked_decode,
     encode_samples,
     film_batch,
+    round_to_8_bits,
     sample_batch,
-    samples_at_once,
     samples_of,
+    samples_per_batch,
 )
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import Frames, Values, mean_of, score_pairs
 from zoo.films.film import Film, Shot
 from zoo.plugins.model_building import latent_spec
 
-SLICES = 5
-CHUNK = 64
+FIFTHS = 5
+FRAMES_AT_ONCE = 64
 LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. ITU-R BT.709, on display values."""
 
 
-def traits_of(film: Film) -> dict[str, Values]:
-    """Traits of every frame, (N,) each.
+def frame_properties(film: Film) -> dict[str, Values]:
+    """Properties of every frame, (N,) each.
 
     - brightness: mean luma, 0 to 255
     - contrast: standard deviation of luma over the frame, in levels
@@ -44,15 +47,15 @@ def traits_of(film: Film) -> dict[str, Values]:
     """
     frames = len(film)
     brightness, contrast, motion = np.empty((3, frames))
-    before = None
-    for start in range(0, frames, CHUNK):
-        chunk = slice(start, min(start + CHUNK, frames))
+    last = None
+    for start in range(0, frames, FRAMES_AT_ONCE):
+        chunk = slice(start, min(start + FRAMES_AT_ONCE, frames))
         luma = np.asarray(film.store.array[chunk]).astype(np.float32) @ LUMA
         brightness[chunk] = luma.mean(axis=(1, 2))
         contrast[chunk] = luma.std(axis=(1, 2))
-        change = np.diff(luma, axis=0, prepend=luma[:1] if before is None else before)
+        change = np.diff(luma, axis=0, prepend=luma[:1] if last is None else last)
         motion[chunk] = np.sqrt(np.square(change).mean(axis=(1, 2)))
-        before = luma[-1:]
+        last = luma[-1:]
     lengths = np.empty(frames)
     for shot in film.shots:
         motion[shot.start] = np.nan
@@ -65,20 +68,20 @@ def traits_of(film: Film) -> dict[str, Values]:
     }
 
 
-def slices(
-    traits: Mapping[str, Values],
+def slice_scores(
+    properties: Mapping[str, Values],
     scores: Mapping[str, Values],
     frames: Frames,
     ratios: Container[str] = (),
 ) -> list[Slice]:
-    """Scores of some frames by fifths of each trait; `ratios` are metrics with geometric means.
+    """Scores of some frames by fifths of each property; `ratios` are metrics with geometric means.
 
-    The fifths are those of the whole film, so that seen and held-out frames are cut alike; a fifth
-    that holds none of the frames is left out, as is a trait that is the same everywhere.
+    The fifths are those of the whole film, so that seen and held-out frames are sliced alike. A
+    fifth without any of the frames is left out, as is a property that is the same everywhere.
     """
     found = []
-    for trait, values in traits.items():
-        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, SLICES + 1)))
+    for name, values in properties.items():
+        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, FIFTHS + 1)))
         if len(edges) < 2:
             continue
         at = values[frames]
@@ -90,28 +93,28 @@ def slices(
             if len(inside):
                 found.append(
                     Slice(
-                        by=trait,
+                        by=name,
                         lowest=float(values[inside].min()),
                         highest=float(values[inside].max()),
                         frames=len(inside),
                         scores={
-                            name: mean_of(all_[inside], name in ratios)
-                            for name, all_ in scores.items()
+                            metric: mean_of(all_[inside], metric in ratios)
+                            for metric, all_ in scores.items()
                         },
                     )
                 )
     return found
 
 
-STILL = 4
+STILL_QUARTER = 4
 """The quarter of the shots that change least are the still ones."""
 
 
 class ShotSpread:
-    """How much frames change within each shot, in the film and as it was drawn.
+    """How much frames change within each shot, in the film and in its reconstruction.
 
-    For each shot the standard deviation over its frames, averaged over samples, in 8-bit levels.
-    Frames go by in order, and only one shot's sums are held.
+    For each shot the standard deviation over its frames, averaged over pixels and channels, in
+    8-bit levels. Frames are added in order, and only the sums of one shot are held.
     """
 
     def __init__(self, film: Film, device: torch.device) -> None:
@@ -121,42 +124,44 @@ class ShotSpread:
         self._sums = _Sums(), _Sums()
         self._spreads: list[tuple[int, float, float]] = []
 
-    def see(self, indices: slice, drawn: Tensor) -> None:
+    def add(self, indices: slice, reconstructed: Tensor) -> None:
         """Add frames to the sums of their shots."""
         originals = film_batch(self._film, indices, self._device)
         start = indices.start
         while start < indices.stop:
             stop = min(indices.stop, self._shot.stop)
             inside = slice(start - indices.start, stop - indices.start)
-            for sums, frames in zip(self._sums, (originals, drawn), strict=True):
+            for sums, frames in zip(self._sums, (originals, reconstructed), strict=True):
                 sums.add(frames[inside] * 255)
             if stop == self._shot.stop:
-                source, redrawn = (sums.spread() for sums in self._sums)
-                self._spreads.append((len(self._shot), source, redrawn))
+                source, decoded = (sums.spread() for sums in self._sums)
+                self._spreads.append((len(self._shot), source, decoded))
                 self._sums = _Sums(), _Sums()
                 self._shot = next(self._shots, self._shot)
             start = stop
 
     def collapse(self, only_still: bool) -> SpreadWithinShots | None:
-        """The spreads of all shots of several frames, or of the stillest quarter; None of none."""
+        """Mean spreads of all shots with several frames, or of the stillest quarter of them."""
         spreads = sorted(
-            (source, drawn) for frames, source, drawn in self._spreads if frames > 1 and source > 0
+            (source, decoded)
+            for frames, source, decoded in self._spreads
+            if frames > 1 and source > 0
         )
         if only_still:
-            spreads = spreads[: -(-len(spreads) // STILL)]
+            spreads = spreads[: -(-len(spreads) // STILL_QUARTER)]
         if not spreads:
             return None
-        source, drawn = np.mean(spreads, axis=0).tolist()
+        source, decoded = np.mean(spreads, axis=0).tolist()
         return SpreadWithinShots(
             shots=len(spreads),
             source_spread=source,
-            reconstructed_spread=drawn,
-            ratio=drawn / source,
+            reconstructed_spread=decoded,
+            ratio=decoded / source,
         )
 
 
 class _Sums:
-    """Running mean and sum of squared deviations of frames, sample by sample (Welford, 1962)."""
+    """Running mean and sum of squared deviations of frames, per pixel (Welford, 1962)."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -178,27 +183,29 @@ class _Sums:
         return float((self._squares / self._count).sqrt().mean())
 
 
-LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
-ALONE = 8
-"""Frames that are encoded alone as well."""
+PLAIN_LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
+FRAMES_ALONE = 8
+"""Frames that are also encoded alone."""
 
 
 @torch.inference_mode()
-def plain_frames(
+def score_plain_frames(
     model: Autoencoder, quantiser: Quantiser, metrics: Sequence[Metric], device: torch.device
 ) -> list[PlainFrame]:
-    """Have a model draw a black, a grey and a white frame, each alone."""
+    """Reconstruct a black, a grey and a white frame, each alone, and score them."""
     found = []
-    for name, level in LEVELS.items():
+    for name, level in PLAIN_LEVELS.items():
         sampling = Sampling.of(model)
         shape = sampling.frames, 3, model.size.height, model.size.width
         frames = torch.full(shape, level / 255, device=device)
-        drawn = as_shown(middle_frames(_round_trip(model, sampling.shaped(frames), quantiser)))
+        decoded = round_to_8_bits(
+            middle_frames(_round_trip(model, sampling.shaped(frames), quantiser))
+        )
         frame = frames[:1]
-        levels = drawn[0].flatten(1) * 255
+        levels = decoded[0].flatten(1) * 255
         red, green, blue = levels.mean(dim=1).tolist()
         still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
-        scores = score_pairs([(frame, drawn)], [0], still)
+        scores = score_pairs([(frame, decoded)], [0], still)
         found.append(
             PlainFrame(
                 name=name,
@@ -213,35 +220,35 @@ def plain_frames(
 
 def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
     flat = quantiser.round_trip(encode_samples(model, frames))
-    return decoded(model, flat.unflatten(1, latent_spec(model).shape))
+    return checked_decode(model, flat.unflatten(1, latent_spec(model).shape))
 
 
 @torch.inference_mode()
 def batch_dependence(
     model: Autoencoder, film: Film, quantiser: Quantiser, device: torch.device
 ) -> BatchDependence:
-    """Encode and decode frames of a film beside others and alone, and compare."""
+    """Encode and decode frames of a film in a batch and alone, and compare."""
     samples = samples_of(film, model)
-    count = min(samples_at_once(samples.sampling), len(samples))
-    # Spread over the film: neighbours would be poor company.
+    count = min(samples_per_batch(samples.sampling), len(samples))
+    # Spread over the film: neighbours are too similar.
     spread = np.arange(count) * len(samples) // count
     together = sample_batch(film, samples, spread, device)
     codes = model.encode(together)
-    drawn = as_shown(model.decode(codes))
-    apart, levels, differing, values = 0.0, 0, 0, 0
-    # A dimension that is the same all over the film has no range; the widest stands in for it.
+    decoded = round_to_8_bits(model.decode(codes))
+    largest, levels, differing, values = 0.0, 0, 0, 0
+    # A dimension that is constant over the film has no range; the widest is used for it.
     ranges = quantiser.step * (2**quantiser.bits - 1)
     ranges = torch.where(ranges > 0, ranges, ranges.max()) if len(ranges) else ranges
-    alone = min(ALONE, count)
+    alone = min(FRAMES_ALONE, count)
     for index in range(alone):
         code = model.encode(together[index : index + 1])
         change = (code - codes[index : index + 1]).float().flatten(1).abs()
         relative = torch.where(change > 0, change / ranges.clamp_min(1e-12), change)
-        apart = max(apart, float(relative.max()) if relative.numel() else 0.0)
-        off = (as_shown(model.decode(code)) - drawn[index : index + 1]).abs() * 255
+        largest = max(largest, float(relative.max()) if relative.numel() else 0.0)
+        off = (round_to_8_bits(model.decode(code)) - decoded[index : index + 1]).abs() * 255
         levels = max(levels, round(float(off.max())))
         differing += int((off > 1.5).sum())
         values += off.numel()
     return BatchDependence(
-        frames=alone, latent_difference=apart, levels=levels, differing=differing / values
+        frames=alone, latent_difference=largest, levels=levels, differing=differing / values
     )

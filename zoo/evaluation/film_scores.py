@@ -32,9 +32,9 @@ from zoo.base.records import (
 )
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import written_aside
-from zoo.evaluation.failure_slices import ShotSpread, slices, traits_of
-from zoo.evaluation.inference import batches
-from zoo.evaluation.metrics import Judges, Values, parts_of, score_drawn, summarise
+from zoo.evaluation.failure_slices import ShotSpread, frame_properties, slice_scores
+from zoo.evaluation.inference import batch_slices
+from zoo.evaluation.metrics import MetricSet, Values, parts_of, score_reconstruction, summarise
 from zoo.films.film import Film
 from zoo.matching.pdq import HashBuffer, Hashes, pdq
 from zoo.plugins.registry import registry
@@ -44,17 +44,17 @@ SCORES, HASHES = "scores.npz", "pdq.npz"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What one pass over a drawn film found."""
+class FilmScores:
+    """The scores of a reconstructed film, and the statistics gathered in the same pass."""
 
     scores: dict[str, Values]
-    """Every metric of every frame, (N,)."""
+    """Each metric of every frame, (N,)."""
     ratios: frozenset[str]
     """The metrics that are ratios."""
     summaries: dict[str, dict[Part, Summary]]
     spread: ShotSpread
     hashes: Hashes
-    """Of every frame as it was drawn."""
+    """Of every reconstructed frame."""
 
     def failure_analysis(
         self,
@@ -63,11 +63,11 @@ class Judged:
         plain: list[PlainFrame] | None = None,
         batch_dependence: BatchDependence | None = None,
     ) -> FailureAnalysis:
-        """Where the drawing fails, with what else was asked of the one who drew."""
-        traits = traits_of(film)
+        """Where the reconstruction fails, with the results of separate tests of the model."""
+        properties = frame_properties(film)
         return FailureAnalysis(
             slices={
-                part: slices(traits, self.scores, frames, self.ratios)
+                part: slice_scores(properties, self.scores, frames, self.ratios)
                 for part, frames in parts_of(film, trained_on).items()
             },
             plain=plain or [],
@@ -77,40 +77,40 @@ class Judged:
         )
 
 
-def judge(
+def score_film(
     film: Film,
-    batches_drawn: Iterable[Tensor],
+    reconstructed_batches: Iterable[Tensor],
     trained_on: str,
-    judges: Judges,
+    metric_set: MetricSet,
     device: torch.device,
-) -> Judged:
-    """Measure everything that needs the drawn frames, while they go by once.
+) -> FilmScores:
+    """Measure everything that needs the reconstructed frames, in one pass.
 
-    `batches_drawn` are the film's batches in order, as they would be shown: (B, 3, H, W).
+    `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
     """
-    spread, hasher = ShotSpread(film, device), Hasher(device)
-    drawn = observed(film, batches_drawn, [spread, hasher])
-    scores = score_drawn(film, drawn, judges.metrics, device)
+    spread, hasher = ShotSpread(film, device), FrameHasher(device)
+    frames = accumulated(film, reconstructed_batches, [spread, hasher])
+    scores = score_reconstruction(film, frames, metric_set.metrics, device)
     parts = parts_of(film, trained_on)
-    ratios = frozenset(metric.name for metric in judges.metrics if metric.better == "one")
+    ratios = frozenset(metric.name for metric in metric_set.metrics if metric.better == "one")
     summaries: dict[str, dict[Part, Summary]] = {}
     for name, values in scores.items():
         found = {
             part: summarise(values, frames, film, name in ratios) for part, frames in parts.items()
         }
         summaries[name] = {part: summary for part, summary in found.items() if summary}
-    return Judged(scores, ratios, summaries, spread, hasher.hashes)
+    return FilmScores(scores, ratios, summaries, spread, hasher.hashes)
 
 
-def write_frames(out: Path, judged: Judged) -> None:
-    """Keep what is known of every frame.
+def write_frame_scores(out: Path, film_scores: FilmScores) -> None:
+    """Write the scores and hashes of every frame.
 
-    `scores.npz` has float64 (N,) a metric, NaN where it has no value; `pdq.npz` the hashes of the
-    drawn frames, `bits`, uint8 (N, 32), and `quality`, uint8 (N,).
+    `scores.npz` has float64 (N,) per metric, NaN where it has no value; `pdq.npz` the hashes of the
+    reconstructed frames, `bits`, uint8 (N, 32), and `quality`, uint8 (N,).
     """
-    bits, quality = judged.hashes.packed()
+    bits, quality = film_scores.hashes.packed()
     for name, arrays in (
-        (SCORES, judged.scores),
+        (SCORES, film_scores.scores),
         (HASHES, {"bits": bits, "quality": quality}),
     ):
         with written_aside(out / name) as aside, aside.open("wb") as file:
@@ -122,7 +122,7 @@ RECORD, SOURCES = "record.json", "metrics.json"
 
 
 class MetricSources(pydantic.BaseModel):
-    """`metrics.json`: by what source each metric beside it was measured."""
+    """`metrics.json`: the source of each metric in the scores beside it."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -131,34 +131,34 @@ class MetricSources(pydantic.BaseModel):
     """`zoo.plugins.source_digest.source_digest` by the metric's name."""
 
 
-def earlier_record(out: Path, film: Film) -> Record | None:
-    """The record in an evaluation's folder, where it holds for these frames and this film-zoo.
+def valid_record(out: Path, film: Film) -> Record | None:
+    """The record in an evaluation's folder, if it is valid for these frames and this film-zoo.
 
-    Of its metrics some may be stale: `stale_metrics`.
+    Some of its metrics may be stale: `stale_metrics`.
     """
     try:
         record = read_json(out / RECORD, Record)
     except BadInput:
-        # Written by another version: the evaluation is made again, the training is kept.
+        # Written by another version: the evaluation is repeated, the training is kept.
         return None
-    holds = (
+    valid = (
         record.evaluation_fingerprint == film.fingerprint
         and record.environment.film_zoo == importlib.metadata.version("film-zoo")
         and _same_codec(record)
         and (out / HASHES).is_file()
         and (record.kind == "codec" or (out / LATENTS).is_file())
     )
-    return record if holds else None
+    return record if valid else None
 
 
 def _same_codec(record: Record) -> bool:
-    """Whether what a codec made would come out the same: other libraries code otherwise."""
+    """Whether a codec would give the same stream: other libraries encode differently."""
     here = (av.__version__, av.ffmpeg_version_info)
     return record.kind != "codec" or here == (record.environment.pyav, record.environment.ffmpeg)
 
 
 def stale_metrics(out: Path, record: Record) -> set[str]:
-    """Metrics of a record whose source is not what it was when they were measured."""
+    """Metrics of a record whose source has changed since they were measured."""
     try:
         then = read_json(out / SOURCES, MetricSources).sources
     except BadInput:
@@ -170,25 +170,25 @@ def stale_metrics(out: Path, record: Record) -> set[str]:
 
 
 def without_metrics(record: Record, names: Collection[str]) -> Record:
-    """A record without what it says of some metrics."""
+    """A record without some metrics."""
     if not names:
         return record
-    return Record.model_validate(_left_out(record.model_dump(), names))
+    return Record.model_validate(_without_scores(record.model_dump(), names))
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What an earlier evaluation measured by metrics that are the same today."""
+class ScoreCache:
+    """The scores of an earlier evaluation by metrics that have not changed."""
 
     record: Record | None = None
-    """With these metrics only; None where nothing is kept."""
+    """With these metrics only; None without a valid one."""
     scores: Mapping[str, Values] = field(default_factory=dict)
     """Of every frame, (N,), by metric."""
 
     @classmethod
-    def of(cls, out: Path, film: Film, here: Environment) -> Kept:
-        """Look into an evaluation's folder; nothing is kept of what another machine measured."""
-        record = earlier_record(out, film)
+    def load(cls, out: Path, film: Film, here: Environment) -> ScoreCache:
+        """Load the scores in an evaluation's folder; empty if they are of another machine."""
+        record = valid_record(out, film)
         if record is None or _machine(record.environment) != _machine(here):
             return cls()
         record = without_metrics(record, stale_metrics(out, record))
@@ -199,19 +199,19 @@ class Kept:
             return cls()
         return cls(record, scores) if scores else cls()
 
-    def still_to_measure(self, judges: Judges) -> Judges:
-        """The metrics that are not kept."""
-        rest = [metric for metric in judges.metrics if metric.name not in self.scores]
-        return replace(judges, metrics=rest)
+    def missing(self, metric_set: MetricSet) -> MetricSet:
+        """The metrics that have to be measured."""
+        rest = [metric for metric in metric_set.metrics if metric.name not in self.scores]
+        return replace(metric_set, metrics=rest)
 
-    def write(self, out: Path, judged: Judged, record: Record) -> Record:
-        """Write what was measured now and what is kept; return the record of both.
+    def write(self, out: Path, film_scores: FilmScores, record: Record) -> Record:
+        """Write new scores with the cached ones; return the record of both.
 
-        Leaves `scores.npz`, `pdq.npz`, `metrics.json` and, last, `record.json`.
+        Writes `scores.npz`, `pdq.npz`, `metrics.json` and, last, `record.json`.
         """
-        write_frames(out, replace(judged, scores={**self.scores, **judged.scores}))
+        write_frame_scores(out, replace(film_scores, scores={**self.scores, **film_scores.scores}))
         if self.record is not None:
-            record = _joined(record, self.record)
+            record = _merged(record, self.record)
         now = registry().metrics
         sources = {name: source_digest(now[name]) for name in record.scores if name in now}
         write_json(out / SOURCES, MetricSources(sources=sources))
@@ -220,7 +220,7 @@ class Kept:
 
 
 def _machine(environment: Environment) -> tuple[object, ...]:
-    """What has to be the same for numbers to be equal to the bit."""
+    """The fields that must match for numbers to be equal to the bit."""
     return (
         environment.device,
         environment.device_name,
@@ -230,74 +230,74 @@ def _machine(environment: Environment) -> tuple[object, ...]:
     )
 
 
-def _joined(new: Record, old: Record) -> Record:
-    """A record with the scores of both; what is of no metric is the new one's."""
+def _merged(new: Record, old: Record) -> Record:
+    """A record with the scores of both, and all else of the new one."""
     order = [*registry().metrics]
-    return Record.model_validate(_added(new.model_dump(), old.model_dump(), order))
+    return Record.model_validate(_merged_scores(new.model_dump(), old.model_dump(), order))
 
 
-def _added(new: Any, old: Any, order: Sequence[str]) -> Any:
-    """Dumped records, joined: wherever scores by metric stand, those of `old` come to the others'.
+def _merged_scores(new: Any, old: Any, order: Sequence[str]) -> Any:
+    """Dumped records, merged: wherever there are scores by metric, those of `old` are added.
 
-    Frames, rates and slices of one film come in the same order whenever they are looked at.
+    Lists of frames, rates and slices of a film always have the same order.
     """
     if isinstance(new, dict) and isinstance(old, dict):
-        joined = {}
+        merged = {}
         for key, value in new.items():
             if key == "scores":
                 both = {**old.get(key, {}), **value}
-                # Metrics that are no more come last.
+                # Metrics that are not installed come last.
                 names = [name for name in order if name in both]
-                joined[key] = {name: both[name] for name in dict.fromkeys([*names, *both])}
+                merged[key] = {name: both[name] for name in dict.fromkeys([*names, *both])}
             else:
-                joined[key] = _added(value, old.get(key), order)
-        return joined
+                merged[key] = _merged_scores(value, old.get(key), order)
+        return merged
     if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        return [_added(one, other, order) for one, other in zip(new, old, strict=True)]
+        return [_merged_scores(one, other, order) for one, other in zip(new, old, strict=True)]
     return new
 
 
-def _left_out(value: Any, names: Collection[str]) -> Any:
-    """A dumped record without the scores by some metrics, wherever they stand."""
+def _without_scores(value: Any, names: Collection[str]) -> Any:
+    """A dumped record without the scores of some metrics, at any depth."""
     if isinstance(value, dict):
         return {
             key: {name: one for name, one in each.items() if name not in names}
             if key == "scores"
-            else _left_out(each, names)
+            else _without_scores(each, names)
             for key, each in value.items()
         }
-    return [_left_out(each, names) for each in value] if isinstance(value, list) else value
+    return [_without_scores(each, names) for each in value] if isinstance(value, list) else value
 
 
-class Observer(Protocol):
-    """Something that looks at every batch of a film as it was drawn."""
+class Accumulator(Protocol):
+    """Gathers statistics of a film's reconstruction, batch by batch."""
 
-    def see(self, indices: slice, drawn: Tensor) -> None:
-        """Look at frames `indices`, as they would be shown: (B, 3, H, W) in [0, 1]."""
+    def add(self, indices: slice, frames: Tensor) -> None:
+        """Add the reconstruction of frames `indices`: (B, 3, H, W) in [0, 1], rounded to 8 bits."""
 
 
-def observed(
-    film: Film, batches_drawn: Iterable[Tensor], observers: Sequence[Observer]
+def accumulated(
+    film: Film, reconstructed_batches: Iterable[Tensor], accumulators: Sequence[Accumulator]
 ) -> Iterator[Tensor]:
-    """Hand on a film's batches while the observers look at them."""
-    for indices, drawn in zip(batches(film), batches_drawn, strict=True):
-        for observer in observers:
-            observer.see(indices, drawn)
-        yield drawn
+    """Pass on a film's reconstructed batches while accumulators see them."""
+    for indices, frames in zip(batch_slices(film), reconstructed_batches, strict=True):
+        for accumulator in accumulators:
+            accumulator.add(indices, frames)
+        yield frames
 
 
-class Hasher:
-    """Hashes every frame as a content-matching system would."""
+class FrameHasher:
+    """Hashes every frame with PDQ, as a content-matching system would."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._gathered = HashBuffer()
+        self._buffer = HashBuffer()
 
-    def see(self, indices: slice, drawn: Tensor) -> None:
+    def add(self, indices: slice, frames: Tensor) -> None:
         """Hash a batch."""
-        self._gathered.add(pdq(drawn))
+        self._buffer.add(pdq(frames))
 
     @property
     def hashes(self) -> Hashes:
-        """The hashes of all frames that went by."""
-        return self._gathered.hashes(self._device)
+        """The hashes of all frames so far."""
+        return self._buffer.hashes(self._device)

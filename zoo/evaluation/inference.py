@@ -27,14 +27,14 @@ def film_batch(
     return frames.to(device).permute(0, 3, 1, 2).float() / 255
 
 
-def batches(film: Film) -> Iterator[slice]:
-    """The whole film in order, a batch at a time."""
+def batch_slices(film: Film) -> Iterator[slice]:
+    """The frame numbers of the whole film in order, one slice per batch."""
     for start in range(0, len(film), BATCH):
         yield slice(start, min(start + BATCH, len(film)))
 
 
 def samples_of(film: Film, model: Autoencoder) -> FilmSamples:
-    """The samples that a model makes of a film."""
+    """The samples of a film for a model: single frames, or windows."""
     return FilmSamples.of(Sampling.of(model), map(len, film.shots))
 
 
@@ -46,22 +46,22 @@ def sample_batch(
     return samples.sampling.shaped(frames)
 
 
-def sample_batches(samples: FilmSamples) -> Iterator[slice]:
-    """All samples of a film in order, about 32 frames at a time."""
-    count = samples_at_once(samples.sampling)
+def sample_slices(samples: FilmSamples) -> Iterator[slice]:
+    """All samples of a film in order, in slices of about 32 frames."""
+    count = samples_per_batch(samples.sampling)
     for start in range(0, len(samples), count):
         yield slice(start, min(start + count, len(samples)))
 
 
-def samples_at_once(sampling: Sampling) -> int:
-    """How many samples have about 32 frames: one at least."""
+def samples_per_batch(sampling: Sampling) -> int:
+    """How many samples have about 32 frames; at least one."""
     return max(1, BATCH // sampling.frames)
 
 
 def check_latents(model: Autoencoder, latent: Tensor, samples: int) -> Tensor:
-    """Flat latents (B, L), float32, of the latents (B, ...) that `encode` gave of B samples.
+    """Check the latents (B, ...) that `encode` returned for B samples; returns (B, L), float32.
 
-    Raises BadInput if they are not what the model's `latent_spec` declares, or not finite.
+    Raises BadInput if they differ from the model's `latent_spec`, or are not finite.
     """
     spec = latent_spec(model)
     given = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
@@ -100,71 +100,72 @@ def encode_batches(
     Raises BadInput if a latent is not what the model declares.
     """
     samples = samples_of(film, model)
-    for which in sample_batches(samples):
+    for which in sample_slices(samples):
         numbers = encode_samples(model, sample_batch(film, samples, which, device))
         yield min(len(film), int(samples.indices[which][-1].max()) + 1), numbers
 
 
 @torch.inference_mode()
 def encode_film(model: Autoencoder, film: Film, device: torch.device) -> EncodedFilm:
-    """Encode every frame; raises BadInput if a latent is not what the model declares."""
+    """Encode every frame; raises BadInput if a latent differs from what the model declares."""
     parts = [numbers for _, numbers in encode_batches(model, film, device)]
     return EncodedFilm(torch.cat(parts), latent_spec(model).shape, len(film))
 
 
 @torch.inference_mode()
-def draw_frames(
+def reconstruct_frames(
     model: Autoencoder, samples: FilmSamples, frames: slice | Indices, latents: Latents
 ) -> Tensor:
-    """Some frames of a film, in ascending order, from the latents of all of its samples.
+    """Some frames of a film, in ascending order, decoded from the latents of all of its samples.
 
-    As they would be shown: float (B, 3, H, W) in [0, 1]. No more samples are drawn at once than
-    draw 32 frames.
+    Rounded to 8 bits: float (B, 3, H, W) in [0, 1]. Samples are decoded in batches of at most 32
+    frames.
     """
     parts = []
     for which, wanted in samples.drawing(frames):
-        drawn = flat_frames(decoded(model, latents.dequantised(torch.from_numpy(which))))
-        parts.append(as_shown(chosen(drawn, wanted)))
+        decoded = flat_frames(checked_decode(model, latents.dequantised(torch.from_numpy(which))))
+        parts.append(round_to_8_bits(select_frames(decoded, wanted)))
     return torch.cat(parts)
 
 
-def chosen(drawn: Tensor, wanted: Indices) -> Tensor:
-    """Of frames that were drawn one after another those that are wanted, in ascending order."""
-    if len(wanted) == len(drawn):
-        return drawn
-    return drawn[torch.from_numpy(wanted).to(drawn.device)]
+def select_frames(frames: Tensor, wanted: Indices) -> Tensor:
+    """The wanted ones of consecutive frames, in ascending order."""
+    if len(wanted) == len(frames):
+        return frames
+    return frames[torch.from_numpy(wanted).to(frames.device)]
 
 
-def decoded(model: Autoencoder, latents: Tensor) -> Tensor:
-    """What a model draws from latents (B, ...): float (B, 3, H, W), or (B, T, 3, H, W).
+def checked_decode(model: Autoencoder, latents: Tensor) -> Tensor:
+    """Decode latents (B, ...) and check the frames: float (B, 3, H, W), or (B, T, 3, H, W).
 
-    Raises BadInput if those are no such frames.
+    Raises BadInput if `decode` returns anything else.
     """
-    drawn = model.decode(latents)
+    frames = model.decode(latents)
     window = (model.window,) if model.window > 1 else ()
-    due = (len(latents), *window, 3, model.size.height, model.size.width)
-    given = tuple(drawn.shape) if isinstance(drawn, Tensor) else type(drawn).__name__
-    if given != due:
-        raise BadInput(f"{model.name}: decode gave {given}; of {len(latents)} latents it is {due}")
-    return drawn
+    expected = (len(latents), *window, 3, model.size.height, model.size.width)
+    given = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
+    if given != expected:
+        raise BadInput(
+            f"{model.name}: decode gave {given}; of {len(latents)} latents it is {expected}"
+        )
+    return frames
 
 
-def as_shown(drawn: Tensor) -> Tensor:
-    """Clamp to [0, 1] and round to 8 bits: what a screen would show, as floats."""
-    return (drawn.float().clamp(0, 1) * 255).round() / 255
+def round_to_8_bits(frames: Tensor) -> Tensor:
+    """Clamp to [0, 1] and round to 8 bits, as a screen would show it; floats."""
+    return (frames.float().clamp(0, 1) * 255).round() / 255
 
 
 @torch.inference_mode()
-def drawn(model: Autoencoder, latents: Tensor, *, middle: bool = False) -> Pixels:
-    """What a model draws from latents (N, ...), as it would be shown: uint8 (N, H, W, 3), RGB.
+def decode_to_pixels(model: Autoencoder, latents: Tensor, *, middle: bool = False) -> Pixels:
+    """Decode latents (N, ...) to pixels: uint8 (N, H, W, 3), RGB.
 
-    With a window of T there are T frames of each latent, one after another, or with `middle` the
-    one in the middle.
+    With a window of T each latent gives T consecutive frames, or with `middle` only the middle one.
     """
-    frames = (middle_frames if middle else flat_frames)(decoded(model, latents))
-    return as_pixels(as_shown(frames))
+    frames = (middle_frames if middle else flat_frames)(checked_decode(model, latents))
+    return to_pixels(round_to_8_bits(frames))
 
 
-def as_pixels(shown: Tensor) -> Pixels:
-    """Frames as they would be shown, float (B, 3, H, W), as uint8 (B, H, W, 3)."""
-    return (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+def to_pixels(frames: Tensor) -> Pixels:
+    """Frames rounded to 8 bits, float (B, 3, H, W), as uint8 (B, H, W, 3)."""
+    return (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -21,7 +21,7 @@ from zoo.api.metric import Metric, TemporalMetric, Unavailable, one_batch, ready
 from zoo.base.errors import BadInput
 from zoo.base.records import MIN_SHOTS, Part, Summary
 from zoo.base.text import error_line, named
-from zoo.evaluation.inference import batches, film_batch
+from zoo.evaluation.inference import batch_slices, film_batch
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 
@@ -30,48 +30,49 @@ from zoo.plugins.registry import registry
 def score_pairs(
     pairs: Iterable[tuple[Tensor, Tensor]], firsts: Sequence[int], metrics: Sequence[Metric]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Every metric on every frame: float64 (N,) a metric, NaN where it is not defined.
+    """Every metric on every frame: float64 (N,) per metric, NaN where it is not defined.
 
     `pairs` are batches of originals and reconstructions in the film's order, float (B, 3, H, W)
-    in [0, 1]; `firsts` are the first frames of its shots. Raises ValueError if a batch has other
-    reconstructions than originals, or a metric another shape than it should.
+    in [0, 1]; `firsts` are the first frames of its shots. Raises ValueError if a batch has
+    reconstructions of another shape than the originals, or a metric returns another shape.
     """
     found: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
     temporal = any(isinstance(metric, TemporalMetric) for metric in metrics)
     last: tuple[Tensor, ...] = ()
-    for originals, drawn in pairs:
-        if originals.shape != drawn.shape:
+    for originals, reconstructions in pairs:
+        if originals.shape != reconstructions.shape:
             raise ValueError(
-                f"reconstructions {tuple(drawn.shape)} against originals {tuple(originals.shape)}"
+                f"reconstructions {tuple(reconstructions.shape)} against originals "
+                f"{tuple(originals.shape)}"
             )
-        # One layout for both: sums and differences of two layouts are slow, and so is LPIPS in
-        # any but this one.
-        frames = tuple(f.contiguous(memory_format=torch.channels_last) for f in (originals, drawn))
+        # Arithmetic on two memory layouts is slow, and so is LPIPS in any but this one.
+        both = originals, reconstructions
+        frames = tuple(f.contiguous(memory_format=torch.channels_last) for f in both)
         if temporal:
             last = last or tuple(f[:1] for f in frames)
-            earlier = tuple(torch.cat([b, f[:-1]]) for b, f in zip(last, frames, strict=True))
+            previous = tuple(torch.cat([b, f[:-1]]) for b, f in zip(last, frames, strict=True))
             last = tuple(f[-1:] for f in frames)
         with one_batch():
             for metric in metrics:
-                here = (*frames, *earlier) if isinstance(metric, TemporalMetric) else frames
-                values = metric(*here)
-                _check(metric, values, (len(originals), *metric.frame_shape))
+                arguments = (*frames, *previous) if isinstance(metric, TemporalMetric) else frames
+                values = metric(*arguments)
+                _check_values(metric, values, (len(originals), *metric.frame_shape))
                 found[metric.name].append(values)
-    return {metric.name: _whole(metric, found[metric.name], firsts) for metric in metrics}
+    return {metric.name: _over_film(metric, found[metric.name], firsts) for metric in metrics}
 
 
-def _whole(
+def _over_film(
     metric: Metric, parts: Sequence[Tensor], firsts: Sequence[int]
 ) -> npt.NDArray[np.float64]:
     values = torch.cat(list(parts))
     if isinstance(metric, TemporalMetric):
         values[list(firsts)] = float("nan")
     one_a_frame = metric.over_film(values)
-    _check(metric, one_a_frame, (len(values),))
+    _check_values(metric, one_a_frame, (len(values),))
     return one_a_frame.double().cpu().numpy()
 
 
-def _check(metric: Metric, values: object, expected: tuple[int, ...]) -> None:
+def _check_values(metric: Metric, values: object, expected: tuple[int, ...]) -> None:
     if not isinstance(values, Tensor):
         raise ValueError(
             f"the metric {metric.name} gave {named(values)}; it gives a tensor of shape {expected}"
@@ -90,9 +91,9 @@ Values = npt.NDArray[np.float64]
 
 
 def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
-    """The frames of each part that a film has for a model: those of another film are all `other`.
+    """The frames of each part of a film for a model; on another film all frames are `other`.
 
-    What lies in the gaps between seen and held-out frames is in no part.
+    Frames in the gaps between seen and held-out ones are in no part.
     """
     if film.name != trained_on:
         return {"other": np.arange(len(film), dtype=np.int64)}
@@ -101,10 +102,10 @@ def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
 
 
 def summarise(values: Values, frames: Frames, film: Film, ratio: bool = False) -> Summary | None:
-    """Summarise a metric's values (N,) over some frames; None where none of these has a value.
+    """Summarise a metric's values (N,) over some frames; None if none of them has a value.
 
-    The mean of a `ratio`, and its interval, are geometric: a half and a double are as far from 1.
-    There is no interval for fewer than `MIN_SHOTS` shots.
+    The mean of a `ratio`, and its interval, are geometric: a half and a double average to 1. There
+    is no interval for fewer than `MIN_SHOTS` shots.
     """
     frames = frames[np.isfinite(values[frames])]
     if not len(frames):
@@ -127,7 +128,7 @@ def summarise(values: Values, frames: Frames, film: Film, ratio: bool = False) -
 
 
 def mean_of(values: Values, ratio: bool = False) -> float | None:
-    """The mean of what is finite, geometric for a ratio; None where nothing is."""
+    """The mean of the finite values, geometric for a ratio; None if there are none."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
@@ -137,16 +138,16 @@ def mean_of(values: Values, ratio: bool = False) -> float | None:
 
 
 def shot_numbers(film: Film) -> npt.NDArray[np.int64]:
-    """Which shot each frame belongs to: (N,), from 0."""
+    """The number of each frame's shot: (N,), from 0."""
     return np.repeat(np.arange(len(film.shots)), [len(shot) for shot in film.shots])
 
 
 def _interval(values: Values, shots: npt.NDArray[np.int64]) -> tuple[float, float] | None:
-    """The t interval of a mean over frames, from the means of shots; None of too few shots.
+    """The t interval of a mean over frames, from the means of shots; None for too few shots.
 
-    Shots weigh by their frames. The variance is the unbiased one of a weighted mean (CR2), and the
-    degrees of freedom are fewer where a few long shots hold most frames (Bell and McCaffrey, Survey
-    Methodology 28(2), 2002, for a mean).
+    Shots are weighted by their frames. The variance is the unbiased one of a weighted mean (CR2),
+    and there are fewer degrees of freedom if a few long shots have most frames (Bell and McCaffrey,
+    Survey Methodology 28(2), 2002, for a mean).
     """
     _, shot = np.unique(shots, return_inverse=True)
     counts = np.bincount(shot).astype(np.float64)
@@ -167,49 +168,52 @@ def _interval(values: Values, shots: npt.NDArray[np.int64]) -> tuple[float, floa
 
 
 @torch.inference_mode()
-def score_drawn(
-    film: Film, batches_drawn: Iterable[Tensor], metrics: Sequence[Metric], device: torch.device
+def score_reconstruction(
+    film: Film,
+    reconstructed_batches: Iterable[Tensor],
+    metrics: Sequence[Metric],
+    device: torch.device,
 ) -> dict[str, np.ndarray]:
-    """Every metric on every frame: float64 (N,) a metric, NaN where it is not defined.
+    """Every metric on every frame of a film: float64 (N,) per metric, NaN where not defined.
 
-    `batches_drawn` are the film's `batches` in order, as they would be shown: (B, 3, H, W).
+    `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
     """
-    originals = (film_batch(film, indices, device) for indices in batches(film))
+    originals = (film_batch(film, indices, device) for indices in batch_slices(film))
     firsts = [shot.start for shot in film.shots]
-    return score_pairs(zip(originals, batches_drawn, strict=True), firsts, metrics)
+    return score_pairs(zip(originals, reconstructed_batches, strict=True), firsts, metrics)
 
 
 @dataclass(frozen=True)
-class Judges:
-    """The metrics of this installation: those that can be measured here, and why others cannot."""
+class MetricSet:
+    """Requested metrics: those that can be measured here, and why the others cannot."""
 
     metrics: list[Metric]
     unavailable: dict[str, str]
     """The reason by the metric's name."""
-    asked: list[type[Metric]]
-    """Both: every metric that was asked for."""
+    requested: list[type[Metric]]
+    """Both: every metric that was requested."""
 
     @classmethod
-    def open(cls, device: torch.device, metrics: str = "default") -> Judges:
-        """Make metrics ready on the device: `default`, `all`, or names between commas.
+    def load(cls, device: torch.device, metrics: str = "default") -> MetricSet:
+        """Load metrics onto the device: `default`, `all`, or names separated by commas.
 
-        Raises BadInput on a name that no metric has, or on none.
+        Raises BadInput on an unknown name, or on none.
         """
-        found: list[Metric] = []
+        loaded: list[Metric] = []
         unavailable = {}
-        asked = _asked(metrics)
-        for name, metric in asked.items():
+        requested = _requested(metrics)
+        for name, metric in requested.items():
             try:
-                found.append(ready(metric, device))
+                loaded.append(ready(metric, device))
             except Unavailable as reason:
                 unavailable[name] = str(reason)
             except (Exception, SystemExit) as error:
-                # A stranger's metric that fails costs its own column and no other.
+                # A plugin's metric that fails costs its own column and no other.
                 unavailable[name] = error_line(error)
-        return cls(found, unavailable, list(asked.values()))
+        return cls(loaded, unavailable, list(requested.values()))
 
 
-def _asked(text: str) -> dict[str, type[Metric]]:
+def _requested(text: str) -> dict[str, type[Metric]]:
     """Metrics by name, in the order of the registry."""
     known = registry().metrics
     words = {word.strip() for word in text.split(",") if word.strip()}

@@ -26,7 +26,7 @@ from zoo.plugins.model_building import add_training_modules, constructed, fits_d
 
 
 class _Decoding(torch.nn.Module):
-    """A model seen as its decoder alone."""
+    """A model's decoder as a module of its own."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -36,8 +36,8 @@ class _Decoding(torch.nn.Module):
         return self.model.decode(latent)
 
 
-class _BatchNormByHand(TorchFunctionMode):
-    """Batch norm in evaluation as plain arithmetic: autograd refuses its running statistics."""
+class _PlainBatchNorm(TorchFunctionMode):
+    """Batch norm in evaluation as plain arithmetic: autograd does not track running statistics."""
 
     def __torch_function__(
         self,
@@ -47,11 +47,11 @@ class _BatchNormByHand(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is functional.batch_norm:
-            return _normalised(*args, **(kwargs or {}))
+            return _batch_norm_by_hand(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _normalised(
+def _batch_norm_by_hand(
     values: Tensor,
     mean: Tensor | None,
     variance: Tensor | None,
@@ -64,37 +64,37 @@ def _normalised(
     if training or mean is None or variance is None:
         return torch.batch_norm(values, weight, bias, None, None, True, momentum, eps, False)
     shape = (1, -1) + (1,) * (values.dim() - 2)
-    drawn = (values - mean.view(shape)) * (variance.view(shape) + eps).rsqrt()
-    drawn = drawn if weight is None else drawn * weight.view(shape)
-    return drawn if bias is None else drawn + bias.view(shape)
+    normalised = (values - mean.view(shape)) * (variance.view(shape) + eps).rsqrt()
+    normalised = normalised if weight is None else normalised * weight.view(shape)
+    return normalised if bias is None else normalised + bias.view(shape)
 
 
 def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
-    """Bytes, at the precision held, of the parameters and buffers that `decode` draws from."""
+    """Bytes of the parameters and buffers that `decode` uses, at their own precision."""
     reached = decoder_tensors(model, latent)
     return sum(tensor.numel() * tensor.element_size() for tensor in reached.values())
 
 
 def decoder_tensors(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
-    """The parameters and buffers that `decode` draws from, by their names in the model.
+    """The parameters and buffers that `decode` uses, by their names in the model.
 
-    Found by asking autograd which of them the reconstruction of `latent`, (1, ...), depends on,
-    so that no model has to declare it. Where autograd cannot follow `decode`, all of the model
-    counts: too much rather than too little.
+    Autograd tells which of them the reconstruction of `latent`, (1, ...), depends on, so that no
+    model has to declare it. If autograd cannot follow `decode`, the whole model counts: too much
+    rather than too little.
     """
     decoding = _Decoding(model.eval())
-    held = {**dict(decoding.named_parameters()), **dict(decoding.named_buffers())}
+    tensors = {**dict(decoding.named_parameters()), **dict(decoding.named_buffers())}
     tracked = {
         name: tensor.detach().requires_grad_()
-        for name, tensor in held.items()
+        for name, tensor in tensors.items()
         if tensor.is_floating_point()
     }
-    with torch.enable_grad(), _BatchNormByHand():
-        drawn = functional_call(decoding, tracked, (latent,))
-        if not drawn.requires_grad:
-            return {name.removeprefix("model."): tensor for name, tensor in held.items()}
+    with torch.enable_grad(), _PlainBatchNorm():
+        frames = functional_call(decoding, tracked, (latent,))
+        if not frames.requires_grad:
+            return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
         reached = torch.autograd.grad(
-            drawn.sum(), list(tracked.values()), allow_unused=True, materialize_grads=False
+            frames.sum(), list(tracked.values()), allow_unused=True, materialize_grads=False
         )
     return {
         name.removeprefix("model."): tensor
@@ -104,51 +104,53 @@ def decoder_tensors(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """A model at one frame size, for one frame."""
+class ModelSummary:
+    """The shapes and costs of a model at one frame size."""
 
     latent: LatentSpec
     """Of one sample."""
     window: int
-    """Frames that share a latent."""
+    """Frames per latent."""
     parameters: int
-    """Trained ones of the model that is kept, without what only training needs."""
+    """Trained parameters of the saved model, without what only training needs."""
     players: dict[str, int]
-    """Parameters of each player; none where the model fits directly."""
+    """Parameters of each player; empty for a model that fits directly."""
     optimizers: dict[str, Optimizer]
-    """How each player learns."""
+    """The optimizer of each player."""
     decoder_bytes: int
-    """What a reconstruction is drawn from, at 32 bits a number."""
+    """Bytes that a reconstruction needs, at 32 bits per number."""
     encode: int
-    """Multiply-adds to encode a frame: those of convolutions, matrix products and attention."""
+    """Multiply-adds to encode a frame, in convolutions, matrix products and attention."""
     decode: int
     """Multiply-adds to decode a frame, counted alike."""
     device: Literal["meta", "cpu"]
     """Where they were counted."""
 
 
-def anatomy(architecture: type[Autoencoder], size: FrameSize, options: Options) -> Anatomy:
-    """Count an instance of its own, in 32 bits; whatever the model raises on the CPU is raised."""
+def summarise_model(
+    architecture: type[Autoencoder], size: FrameSize, options: Options
+) -> ModelSummary:
+    """Summarise a new instance, in 32 bits; raises what the model raises on the CPU."""
     try:
-        return _counted(architecture, size, options, "meta")
+        return _count_on(architecture, size, options, "meta")
     except Exception:
-        # Without storage nothing can be read back or handed to NumPy; a model may need either.
-        # A true fault shows again on the CPU.
-        return _counted(architecture, size, options, "cpu")
+        # Without storage no value can be read; a model may need one. A real error comes up again
+        # on the CPU.
+        return _count_on(architecture, size, options, "cpu")
 
 
-def _counted(
+def _count_on(
     architecture: type[Autoencoder],
     size: FrameSize,
     options: Options,
     device: Literal["meta", "cpu"],
-) -> Anatomy:
+) -> ModelSummary:
     with torch.device(device), warnings.catch_warnings():
         if device == "meta":
-            # Pretrained weights have nowhere to go, of which torch warns tensor by tensor.
+            # Pretrained weights are not loaded, of which torch warns tensor by tensor.
             warnings.simplefilter("ignore", UserWarning)
         model = constructed(architecture, size, options)
-        kept = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         add_training_modules(model)
         sampling = Sampling.of(model)
         sample = sampling.shaped(torch.zeros(sampling.frames, 3, size.height, size.width))
@@ -159,14 +161,14 @@ def _counted(
         latent = model.encode(sample)
     with torch.no_grad(), FlopCounterMode(display=False) as decoding:
         model.decode(latent)
-    return Anatomy(
+    return ModelSummary(
         latent=latent_spec(model),
         window=sampling.window,
-        parameters=kept,
+        parameters=parameters,
         players=counts,
         optimizers={player: model.optimizer(player) for player in players},
         decoder_bytes=decoder_bytes(model, latent),
-        # The counter takes a multiply-add for two operations.
+        # The counter counts a multiply-add as two operations.
         encode=encoding.get_total_flops() // 2 // sampling.window,
         decode=decoding.get_total_flops() // 2 // sampling.window,
         device=device,

@@ -27,41 +27,43 @@ from zoo.api.metric import Unavailable
 from zoo.base.records import Memory, Throughput
 
 WARM_UP = 3
-"""Calls before the first that counts; the first compiles and loads what libraries load late."""
-LONGEST_WARM_UP = 5.0
-"""Seconds after the first call from which no further one warms up."""
+"""Calls before the first that counts; the first includes late compilation and loading."""
+WARM_UP_SECONDS = 5.0
+"""After the first call, no further call warms up after this time."""
 FEWEST_REPEATS = 5
 MOST_REPEATS = 9
-SECONDS = 20.0
-"""From here on there are no more repeats than the fewest."""
-BLOCK = 0.05
-"""Seconds that a block of calls takes at least: what else a machine does is seconds apart."""
-CALLS = {"cuda": 10, "cpu": 1}
-"""The fewest calls in a block: on a GPU a single one would time its launch."""
+LONG_SECONDS = 20.0
+"""After this time there are no more repeats than the fewest."""
+BLOCK_SECONDS = 0.05
+"""The shortest block of calls, to average over what else the machine does."""
+FEWEST_CALLS = {"cuda": 10, "cpu": 1}
+"""The fewest calls in a block, by device: on a GPU a single call would time its launch."""
 MOST_CALLS = 10_000
 
-Work = Callable[[], object]
+Call = Callable[[], object]
 
 
-def waiter(device: torch.device) -> Callable[[], None]:
-    """A function that returns when the device has done all that was asked of it."""
+def synchroniser(device: torch.device) -> Callable[[], None]:
+    """A function that waits until the device has finished all its work."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
 
 
-def throughput(
-    call: Work, frames: int, wait: Callable[[], None], fewest_calls: int = 1
+def measure_throughput(
+    call: Call, frames: int, wait: Callable[[], None], fewest_calls: int = 1
 ) -> Throughput:
-    """Time a call that works on `frames` frames; `wait` is for the device, as `waiter` has it.
+    """Time a call that processes `frames` frames; `wait` is the device's `synchroniser`.
 
-    It is waited for before and after each block of at least `fewest_calls` calls, never between.
+    It waits before and after each block of at least `fewest_calls` calls, never in between.
     """
-    calls = max(fewest_calls, min(MOST_CALLS, math.ceil(BLOCK / max(_warm(call, wait), 1e-9))))
+    calls = max(
+        fewest_calls, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / max(_warm_up(call, wait), 1e-9)))
+    )
     rates: list[float] = []
     began = time.perf_counter()
     while len(rates) < FEWEST_REPEATS or (
-        len(rates) < MOST_REPEATS and time.perf_counter() - began < SECONDS
+        len(rates) < MOST_REPEATS and time.perf_counter() - began < LONG_SECONDS
     ):
         wait()
         start = time.perf_counter()
@@ -78,13 +80,13 @@ def throughput(
     )
 
 
-def _warm(call: Work, wait: Callable[[], None]) -> float:
-    """Warm a call up; returns the seconds that one takes then."""
+def _warm_up(call: Call, wait: Callable[[], None]) -> float:
+    """Warm up; returns the seconds of a call afterwards."""
     call()
     wait()
     began = time.perf_counter()
     done = 0
-    while not done or (done < WARM_UP - 1 and time.perf_counter() - began < LONGEST_WARM_UP):
+    while not done or (done < WARM_UP - 1 and time.perf_counter() - began < WARM_UP_SECONDS):
         call()
         wait()
         done += 1
@@ -92,43 +94,43 @@ def _warm(call: Work, wait: Callable[[], None]) -> float:
 
 
 ROUNDS = 2
-"""Times that the work is done: what the first leaves behind for reuse counts in the second."""
+"""Calls whose peak is measured: buffers that the first leaves for reuse count in the second."""
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _PEAK_IS_NOW = "5"
 
 
-def hand_back(device: torch.device) -> bool:
-    """Give freed memory back to the device and to the system; False where the system takes none."""
+def release_memory(device: torch.device) -> bool:
+    """Return freed memory to the device and the system; False if the C library cannot."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except (AttributeError, OSError, TypeError):
-        return False  # another C library, which keeps no such blocks or keeps them for good
+        return False  # another C library, without malloc_trim
 
 
-def held(device: torch.device) -> Memory:
-    """What is held now, in bytes, after all that is free was handed back.
+def memory_in_use(device: torch.device) -> Memory:
+    """Memory in use now, in bytes, after freed memory was released.
 
-    Raises Unavailable where the system does not tell.
+    Raises Unavailable if the system does not report it.
     """
-    hand_back(device)
+    release_memory(device)
     if device.type == "cuda":
         return Memory(
             allocated=torch.cuda.memory_allocated(device),
             reserved=torch.cuda.memory_reserved(device),
         )
-    return Memory(allocated=None, reserved=_resident("VmRSS"))
+    return Memory(allocated=None, reserved=_process_memory("VmRSS"))
 
 
-def most_held(device: torch.device, work: Callable[[], object]) -> Memory:
-    """The most that is held while `work` is done over and over, in bytes.
+def peak_memory(device: torch.device, work: Callable[[], object]) -> Memory:
+    """Peak memory during repeated calls of `work`, in bytes.
 
-    Raises Unavailable where the system does not tell.
+    Raises Unavailable if the system does not report it.
     """
-    hand_back(device)
+    release_memory(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -144,23 +146,23 @@ def most_held(device: torch.device, work: Callable[[], object]) -> Memory:
             allocated=torch.cuda.max_memory_allocated(device),
             reserved=torch.cuda.max_memory_reserved(device),
         )
-    return Memory(allocated=None, reserved=_resident("VmHWM"))
+    return Memory(allocated=None, reserved=_process_memory("VmHWM"))
 
 
-def beyond(most: Memory, without: Memory) -> Memory:
-    """What the most is above what was held without the model and its work."""
+def memory_above(peak: Memory, baseline: Memory) -> Memory:
+    """The peak above a baseline without the model and its work."""
     return Memory(
-        allocated=_above(most.allocated, without.allocated),
-        reserved=_above(most.reserved, without.reserved) or 0,
+        allocated=_difference(peak.allocated, baseline.allocated),
+        reserved=_difference(peak.reserved, baseline.reserved) or 0,
     )
 
 
-def _above(most: int | None, without: int | None) -> int | None:
-    return None if most is None or without is None else max(0, most - without)
+def _difference(peak: int | None, baseline: int | None) -> int | None:
+    return None if peak is None or baseline is None else max(0, peak - baseline)
 
 
-def _resident(figure: str) -> int:
-    """A line of the process's status, in bytes."""
+def _process_memory(figure: str) -> int:
+    """A line of the status of this process, in bytes."""
     try:
         lines = _STATUS.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -173,20 +175,19 @@ def _resident(figure: str) -> int:
 
 
 METERED_SECONDS = 2.0
-"""What is metered lasts that long at least: meters are read by the device some ten times a second.
-"""
+"""The shortest metered work: devices update their meters about ten times per second."""
 PACKAGE = "nvidia-ml-py"
 
 
 class EnergyMeter(Protocol):
-    """Counts what a device uses up."""
+    """Meters the energy that a device uses."""
 
     def joules(self) -> float:
-        """Energy used since some moment in the past."""
+        """Energy used since a fixed moment in the past."""
 
 
 def energy_meter(device: torch.device) -> EnergyMeter:
-    """The meter of a device; raises Unavailable with the reason where there is none."""
+    """The meter of a device; raises Unavailable with the reason if there is none."""
     if device.type != "cuda":
         raise Unavailable("a CPU has no meter that is read here")
     try:
@@ -202,7 +203,7 @@ def energy_meter(device: torch.device) -> EnergyMeter:
 class NvmlMeter:
     """NVML's total energy of a whole GPU since its driver was loaded; Volta and later have it.
 
-    `nvml` is the module `pynvml`; `uuid` tells which GPU, however devices are numbered.
+    `nvml` is the module `pynvml`; `uuid` identifies the GPU, however devices are numbered.
     """
 
     def __init__(self, nvml: Any, uuid: str) -> None:
@@ -212,7 +213,7 @@ class NvmlMeter:
         self.joules()
 
     def joules(self) -> float:
-        """Energy used, idle current and whatever else ran there included."""
+        """Energy used, including idle power and other processes."""
         return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1000
 
 
@@ -223,9 +224,9 @@ def joules_per_frame(
     rate: float,
     wait: Callable[[], None],
 ) -> float:
-    """Energy for each frame of a warm call that works on `frames` of them, about `rate` a second.
+    """Energy per frame of a warm call on `frames` frames, at about `rate` frames per second.
 
-    Raises Unavailable if the meter stood still.
+    Raises Unavailable if the meter did not advance.
     """
     calls = max(1, math.ceil(METERED_SECONDS * rate / frames))
     wait()

@@ -1,4 +1,4 @@
-"""Rate and distortion: what fewer bits a latent number save, and what they cost in quality."""
+"""Rate and distortion: scores at fewer bits per latent number."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.sampling import BATCH, FilmSamples
 from zoo.base.records import Part, RatePoint
-from zoo.evaluation.inference import draw_frames, film_batch, samples_of
+from zoo.evaluation.inference import film_batch, reconstruct_frames, samples_of
 from zoo.evaluation.latents import EncodedFilm, Latents, Quantiser
 from zoo.evaluation.metrics import Frames, Values, mean_of, score_pairs
 from zoo.films.film import Film
 
-DEPTHS = (6, 5, 4, 3)
-"""Bits a number beside the 8 of all other scores."""
+BIT_DEPTHS = (6, 5, 4, 3)
+"""Bits per number beside the 8 of all other scores."""
 MOST_FRAMES = 128
-"""Of a part that each depth is scored on: a long film is sampled evenly."""
+"""The most frames of a part that are scored at each depth, evenly sampled."""
 
 
 def rate_points(
@@ -33,7 +33,7 @@ def rate_points(
 ) -> list[RatePoint]:
     """Score the film at several numbers of bits.
 
-    `coded` are its latents with their bytes per frame, those that `scores` are of first. All points
+    `coded` are its latents with their bytes per frame; the first are those of `scores`. All points
     are of the same frames; temporal metrics, which need neighbours, are left out.
     """
     still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
@@ -44,7 +44,7 @@ def rate_points(
         found: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in still}
         for part, frames in sampled.items():
             if points:
-                values = _scored(model, film, samples, frames, latents, still, device)
+                values = _score_frames(model, film, samples, frames, latents, still, device)
             else:
                 values = {metric.name: scores[metric.name][frames] for metric in still}
             for metric in still:
@@ -61,11 +61,11 @@ def rate_points(
     return points
 
 
-def coarser(encoded: EncodedFilm, stored: Latents) -> list[Latents]:
-    """A film's latents in fewer bits; none of codes, which would become other codes."""
+def coarser_latents(encoded: EncodedFilm, stored: Latents) -> list[Latents]:
+    """A film's latents in fewer bits; none for codes, which would become other codes."""
     if stored.quantiser.codes is not None:
         return []
-    return [encoded.quantised(Quantiser.spanning(encoded.numbers, bits)) for bits in DEPTHS]
+    return [encoded.quantised(Quantiser.spanning(encoded.numbers, bits)) for bits in BIT_DEPTHS]
 
 
 def _sample(frames: Frames) -> Frames:
@@ -75,7 +75,7 @@ def _sample(frames: Frames) -> Frames:
 
 
 @torch.inference_mode()
-def _scored(
+def _score_frames(
     model: Autoencoder,
     film: Film,
     samples: FilmSamples,
@@ -84,10 +84,10 @@ def _scored(
     metrics: Sequence[Metric],
     device: torch.device,
 ) -> dict[str, Values]:
-    """Scores (F,) of frames drawn from the film's latents, by metric."""
+    """Scores (F,) of frames decoded from the film's latents, by metric."""
 
     def pair(some: Frames) -> tuple[torch.Tensor, torch.Tensor]:
-        return film_batch(film, some, device), draw_frames(model, samples, some, latents)
+        return film_batch(film, some, device), reconstruct_frames(model, samples, some, latents)
 
     chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
     return score_pairs(map(pair, chunks), [0], metrics)

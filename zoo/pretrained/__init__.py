@@ -1,9 +1,7 @@
-"""Weights that others trained: found by name, checked by sha256, never replaced by a stand-in.
+"""Pretrained weights: found by name, checked by sha256, never replaced by a substitute.
 
-`weights` says which there are and what they must be, `resolution` finds them (our cache, the torch
-hub cache, a fetch), `fetch` brings them, `array_pickle` reads one foreign format safely,
-`efficientnet` reads those that an installed package carries, and `backbone` makes feature
-extractors of timm's networks. `docs/pretrained.md` has the whole.
+`weights` lists them with their hashes, `lookup` finds them (our cache, the torch hub cache, a
+fetch), `fetch` downloads them, and `networks` builds feature extractors. See `docs/pretrained.md`.
 """
 
 from zoo.pretrained.lookup import alexnet_features_state, resolve, vgg16_features_state

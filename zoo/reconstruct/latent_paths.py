@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import BATCH
 from zoo.base.time_code import FrameTimes
-from zoo.evaluation.inference import drawn
+from zoo.evaluation.inference import decode_to_pixels
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.frame_grid import write_strip
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
@@ -169,7 +169,7 @@ def write_path_video(
         count = max(1, BATCH // model.window)
         for start in range(0, len(path), count):
             some = path[start : start + count].unflatten(1, shape)
-            for number, frame in enumerate(drawn(model, some, middle=True), start):
+            for number, frame in enumerate(decode_to_pixels(model, some, middle=True), start):
                 if number in shown:
                     on_strip[number] = np.array(frame)
                 enlarged = scale(frame)

@@ -31,7 +31,7 @@ from zoo.base.environment import choose_device
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.evaluation.inference import drawn, encode_samples, sample_batches
+from zoo.evaluation.inference import decode_to_pixels, encode_samples, sample_slices
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
@@ -131,7 +131,7 @@ class Loaded:
         if given.dim() < 2 or not len(given) or given[0].numel() != wanted:
             raise ValueError(f"latents are (N, ...), {wanted} numbers each; not {given.shape}")
         count = max(1, BATCH // self.network.window)
-        return np.concatenate([drawn(self.network, some) for some in given.split(count)])
+        return np.concatenate([decode_to_pixels(self.network, some) for some in given.split(count)])
 
     def reconstruct(self, frames: Frames) -> Pixels:
         """Frames encoded, quantised and decoded: uint8 (N, H, W, 3)."""
@@ -175,7 +175,7 @@ class Loaded:
         if not len(given):
             raise ValueError("there are no frames")
         samples = FilmSamples.of(Sampling.of(self.network), [len(given)])
-        for which in sample_batches(samples):
+        for which in sample_slices(samples):
             some = given[torch.from_numpy(samples.indices[which].reshape(-1))]
             if is_bytes:
                 floats = some.to(self.device).permute(0, 3, 1, 2).float() / 255

@@ -17,7 +17,7 @@ from zoo.base.errors import BadInput, CannotWrite, reason
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code
-from zoo.evaluation.inference import batches, sample_batch, samples_of
+from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
 from zoo.films.film import Film
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.trained_model import TrainedModel
@@ -98,7 +98,7 @@ def stream_frames(
     batches of a panel are in memory at once. Models get the film in the batches in which it is
     scored: the last bit of a frame can depend on the frames beside it.
     """
-    spans = [s for s in batches(panels[0].film) if s.start < stop and s.stop > start]
+    spans = [s for s in batch_slices(panels[0].film) if s.start < stop and s.stop > start]
     reading = _read_batches(panels, spans)
     with (
         closing(reading),

@@ -17,13 +17,13 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.film_scores import LATENTS
 from zoo.evaluation.inference import (
-    as_pixels,
-    draw_frames,
-    drawn,
+    decode_to_pixels,
     encode_batches,
     encode_film,
     encode_samples,
-    samples_at_once,
+    reconstruct_frames,
+    samples_per_batch,
+    to_pixels,
 )
 from zoo.evaluation.latents import (
     EncodedFilm,
@@ -64,7 +64,7 @@ class TrainedModel:
         About 32 frames are encoded at a time. Raises BadInput if a latent is not what the model
         declares.
         """
-        pieces = samples.split(samples_at_once(Sampling.of(self.model)))
+        pieces = samples.split(samples_per_batch(Sampling.of(self.model)))
         numbers = torch.cat([encode_samples(self.model, some) for some in pieces])
         shape, frames = latent_spec(self.model).shape, len(numbers) * self.model.window
         return EncodedFilm(numbers, shape, frames).quantised(self.quantiser)
@@ -72,11 +72,11 @@ class TrainedModel:
     @torch.inference_mode()
     def decode(self, latents: Latents) -> Pixels:
         """All frames of these latents, rounded to 8 bits: uint8 (B, H, W, 3), RGB."""
-        return drawn(self.model, latents.dequantised(slice(None)))
+        return decode_to_pixels(self.model, latents.dequantised(slice(None)))
 
     def decode_frames(self, samples: FilmSamples, frames: slice, latents: Latents) -> Pixels:
         """Some frames of a film from the latents of all its samples: uint8 (B, H, W, 3), RGB."""
-        return as_pixels(draw_frames(self.model, samples, frames, latents))
+        return to_pixels(reconstruct_frames(self.model, samples, frames, latents))
 
     def saved_latents(self, film: Film) -> Latents | None:
         """The latents of a film that an evaluation saved; None if there are none of its frames.

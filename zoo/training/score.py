@@ -19,8 +19,8 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
 from zoo.base.offline import without_network
-from zoo.evaluation.inference import as_shown, check_latents, decoded, film_batch
-from zoo.evaluation.metrics import Judges, score_pairs
+from zoo.evaluation.inference import check_latents, checked_decode, film_batch, round_to_8_bits
+from zoo.evaluation.metrics import MetricSet, score_pairs
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.preview import COLUMNS
@@ -76,9 +76,9 @@ class Scorer:
             return
         self._tried_lpips = True
         with untouched_generators(self.device), without_network("nothing is fetched meanwhile"):
-            judges = _ready(PERCEPTUAL, self.device)
-        self._metrics += judges.metrics
-        self.unavailable = judges.unavailable.get(PERCEPTUAL)
+            metric_set = _ready(PERCEPTUAL, self.device)
+        self._metrics += metric_set.metrics
+        self.unavailable = metric_set.unavailable.get(PERCEPTUAL)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, step: int) -> tuple[Score, Strip]:
@@ -89,7 +89,7 @@ class Scorer:
             for name, part in self.parts.items():
                 latents = model.encode(part.samples)
                 check_latents(model, latents, len(part.samples))
-                reconstructed = as_shown(decoded(model, latents))
+                reconstructed = round_to_8_bits(checked_decode(model, latents))
                 values[name] = self._scored(part.originals, flat_frames(reconstructed))
                 some = _spread(len(part.middles), COLUMNS // len(self.parts))
                 originals.append(part.middles[some])
@@ -108,7 +108,7 @@ class Scorer:
         some = film.split.seen[_spread(len(film.split.seen), MEAN_OF)]
         pixels = film.store.array[some].mean(axis=0, dtype=np.float64) / 255
         mean = torch.from_numpy(pixels).to(self.device, torch.float32).permute(2, 0, 1)
-        return self._scored(part.originals, as_shown(mean.expand_as(part.originals)))
+        return self._scored(part.originals, round_to_8_bits(mean.expand_as(part.originals)))
 
     def _scored(self, originals: Tensor, drawn: Tensor) -> Values:
         found = score_pairs([(originals, drawn)], [0], self._metrics)
@@ -196,6 +196,6 @@ def _part(film: Film, indices: Indices, sampling: Sampling, device: torch.device
     return Part(samples, sampling.frames_drawn(samples), sampling.frame_drawn(samples))
 
 
-def _ready(metric: str, device: torch.device) -> Judges:
+def _ready(metric: str, device: torch.device) -> MetricSet:
     """A metric made ready, or why it is not; nothing of one that no plugin brings."""
-    return Judges.open(device, metric) if metric in registry().metrics else Judges([], {}, [])
+    return MetricSet.load(device, metric) if metric in registry().metrics else MetricSet([], {}, [])

@@ -10,69 +10,69 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-Tell = Callable[[Any], None]
-"""Called by work with whatever may interest those who watch; it must survive pickling."""
+Notify = Callable[[Any], None]
+"""Called by a task with a message about its progress; the message must survive pickling."""
 
 
-class Work(Protocol):
-    """Something to be done, as plain data: it is pickled, and carried out in another process."""
+class Task(Protocol):
+    """A piece of work as plain data: it is pickled and run in another process."""
 
     @property
     def gpu(self) -> bool:
         """Whether it computes on a GPU."""
 
-    def __call__(self, tell: Tell) -> Any:
-        """Do it, and return what came of it."""
+    def __call__(self, notify: Notify) -> Any:
+        """Run it and return its result."""
 
-    def spoils(self, result: Any) -> bool:
-        """Whether the process that came to this result should not be used for other work."""
+    def taints_process(self, result: Any) -> bool:
+        """Whether the process that returned this result should run no other task."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What work told while it was done."""
+class Message:
+    """Something that a task reported while it ran."""
 
     number: int
-    what: Any
+    content: Any
 
 
 @dataclass(frozen=True)
-class Ended:
-    """Work that came to an end, one way or the other."""
+class TaskEnd:
+    """The end of a task: with a result, lost, or interrupted."""
 
     number: int
     result: Any = None
     lost: str | None = None
-    """Why there is no result, in one line: its process died, or it raised what it never should."""
+    """Why there is no result, in one line: its process died, or it raised an error."""
     interrupted: bool = False
 
 
-Hear = Callable[[Told | Ended], None]
+OnEvent = Callable[[Message | TaskEnd], None]
 
 
-class Place(Protocol):
-    """Where work is done. To be entered before, and left after.
+class Executor(Protocol):
+    """Runs tasks; a context manager.
 
-    Left by an error, KeyboardInterrupt included, it asks what is at work to save and to stop.
+    When it is left by an error, KeyboardInterrupt included, it asks running tasks to save and stop.
     """
 
     capacity: int
-    """How many pieces of work may be handed over at once; not all of them need be begun."""
+    """How many tasks may be submitted at once; not all of them need run already."""
 
-    def at_once(self, gpu: bool | None = None) -> int:
-        """How many pieces of work are done beside one another; 0 if there is room for none.
+    def parallelism(self, gpu: bool | None = None) -> int:
+        """How many tasks run in parallel; 0 if there is room for none.
 
-        Of work that computes on a GPU, or of work that does not; with None of both together.
+        `gpu` selects tasks that compute on a GPU, or those that do not; None counts both together.
         """
 
     def has_room(self, gpu: bool) -> bool:
-        """Whether work of that kind may be handed over now."""
+        """Whether a task of that kind may be submitted now."""
 
-    def start(self, number: int, work: Work) -> None:
-        """Begin work that is called `number` from here on; there is room for it."""
+    def submit(self, number: int, task: Task) -> None:
+        """Start a task under this number; there must be room for it."""
 
-    def wait(self, hear: Hear) -> None:
-        """Wait a moment, or until something has happened, and tell of it."""
+    def poll(self, on_event: OnEvent) -> None:
+        """Wait briefly for events, and pass each on."""
 
     def __enter__(self) -> Self: ...
 
@@ -84,17 +84,17 @@ class Place(Protocol):
     ) -> None: ...
 
 
-def carried_out(place: Place, work: Work, tell: Tell) -> Ended:
-    """Have one piece of work done and nothing beside it."""
-    ends: list[Ended] = []
+def run_task(executor: Executor, task: Task, notify: Notify) -> TaskEnd:
+    """Run a single task with nothing beside it."""
+    ends: list[TaskEnd] = []
 
-    def hear(event: Told | Ended) -> None:
-        if isinstance(event, Ended):
+    def on_event(event: Message | TaskEnd) -> None:
+        if isinstance(event, TaskEnd):
             ends.append(event)
         else:
-            tell(event.what)
+            notify(event.content)
 
-    place.start(0, work)
+    executor.submit(0, task)
     while not ends:
-        place.wait(hear)
+        executor.poll(on_event)
     return ends[0]

@@ -1,45 +1,45 @@
-"""Work in this very process: for debuggers, which cannot look into another one."""
+"""Run tasks in this process: for debuggers, which cannot look into another one."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import Self
 
-from zoo.compare.executors import Ended, Hear, Told, Work
+from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
 from zoo.training.watching import Interrupted
 
 
-class Inline:
-    """Does one piece of work at a time, here; one that ends this process ends everything."""
+class InlineExecutor:
+    """Runs one task at a time, in this process; a task that ends the process ends everything."""
 
     capacity = 1
 
     def __init__(self) -> None:
-        self._begun: tuple[int, Work] | None = None
+        self._waiting: tuple[int, Task] | None = None
 
-    def at_once(self, gpu: bool | None = None) -> int:
+    def parallelism(self, gpu: bool | None = None) -> int:
         """One."""
         return 1
 
     def has_room(self, gpu: bool) -> bool:
-        """Whether there is no work yet."""
-        return self._begun is None
+        """Whether no task is waiting."""
+        return self._waiting is None
 
-    def start(self, number: int, work: Work) -> None:
-        """Remember the work: it is done while it is waited for."""
-        self._begun = number, work
+    def submit(self, number: int, task: Task) -> None:
+        """Keep the task: `poll` runs it."""
+        self._waiting = number, task
 
-    def wait(self, hear: Hear) -> None:
-        """Do it."""
-        if self._begun is None:
+    def poll(self, on_event: OnEvent) -> None:
+        """Run the task that waits."""
+        if self._waiting is None:
             return
-        (number, work), self._begun = self._begun, None
+        (number, task), self._waiting = self._waiting, None
         try:
-            result = work(lambda what: hear(Told(number, what)))
+            result = task(lambda content: on_event(Message(number, content)))
         except Interrupted:
-            hear(Ended(number, interrupted=True))
+            on_event(TaskEnd(number, interrupted=True))
         else:
-            hear(Ended(number, result))
+            on_event(TaskEnd(number, result))
 
     def __enter__(self) -> Self:
         return self
@@ -50,4 +50,4 @@ class Inline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """There is nothing to put away."""
+        """There is nothing to clean up."""

@@ -1,9 +1,9 @@
-"""Work in processes on this machine, one piece in each: what kills one costs nothing else.
+"""Run tasks in processes on this machine, one task per process: a crash costs that task alone.
 
-A machine with several GPUs has a lane for each, and one without a GPU for what needs none.
+A machine with several GPUs has a slot for each, and one without a GPU for tasks that need none.
 
-A process is kept for the next piece, because importing torch takes seconds, but not after a piece
-that failed: a GPU, for one, is of no more use to a process in which a kernel has failed.
+A process is reused for the next task, because importing torch takes seconds, but not after a task
+that failed: once a kernel has failed, a process can no longer use its GPU.
 """
 
 from __future__ import annotations
@@ -25,176 +25,176 @@ from typing import Any, Self, cast
 from zoo.base import interrupts
 from zoo.base.environment import VISIBLE
 from zoo.base.text import error_line
-from zoo.compare.executors import Ended, Hear, Told, Work
+from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
 from zoo.training.watching import Interrupted
 
-LOOK = 0.2
-"""Seconds after which a wait ends."""
-FAREWELL = 5.0
-"""Seconds that a process without work may take to end."""
-PATIENCE = 1.5
-"""Seconds that work may take to stop; a process that saves is waited for."""
+POLL_SECONDS = 0.2
+"""The longest wait for events."""
+EXIT_SECONDS = 5.0
+"""How long an idle process may take to exit."""
+STOP_SECONDS = 1.5
+"""How long a task may take to stop; a process that saves is waited for."""
 _STOP = getattr(signal, "SIGUSR1", None)
-"""What asks a process to stop its work; None where there is no such signal, as on Windows."""
+"""Asks a process to stop its task; None where there is no such signal, as on Windows."""
 
 
 @dataclass(frozen=True)
-class Lane:
-    """What one process at a time computes with."""
+class Slot:
+    """The devices of one process at a time."""
 
     visible: str | None = None
-    """The GPU that it sees, as CUDA_VISIBLE_DEVICES names it, or nothing for none; None leaves
-    that as it is."""
+    """The GPU that it sees, as in CUDA_VISIBLE_DEVICES; empty for none. None leaves the variable as
+    it is."""
 
     def serves(self, gpu: bool) -> bool:
-        """Whether work of that kind is done here."""
+        """Whether tasks of that kind run here."""
         return self.visible is None or bool(self.visible) == gpu
 
 
-def lanes(gpus: Sequence[str], at_once: int | None = None) -> list[Lane]:
-    """The lanes of a machine with these GPUs, by their names in CUDA_VISIBLE_DEVICES.
+def device_slots(gpus: Sequence[str], parallel: int | None = None) -> list[Slot]:
+    """The slots of a machine with these GPUs, by their names in CUDA_VISIBLE_DEVICES.
 
-    One a GPU, or `at_once` of them, spread evenly; and one that sees no GPU. Without any GPU there
-    are `at_once` lanes, or one.
+    One per GPU, or `parallel` of them, spread evenly; and one that sees no GPU. Without any GPU
+    there are `parallel` slots, or one.
     """
     if not gpus:
-        return [Lane()] * (at_once or 1)
-    count = at_once or len(gpus)
-    return [*(Lane(gpus[number % len(gpus)]) for number in range(count)), Lane("")]
+        return [Slot()] * (parallel or 1)
+    count = parallel or len(gpus)
+    return [*(Slot(gpus[number % len(gpus)]) for number in range(count)), Slot("")]
 
 
 @dataclass(eq=False)
 class _Worker:
     process: BaseProcess
     pipe: Connection
-    lane: int
-    """The number of its lane."""
+    slot: int
+    """The number of its slot."""
     number: int | None = None
-    """The work it is at."""
-    work: Work | None = None
-    """The same work, until the process says that it has begun."""
+    """Of the task that it runs."""
+    task: Task | None = None
+    """The same task, until the process reports that it has started."""
     used: bool = False
-    """Whether it has done other work before."""
+    """Whether it has run another task before."""
     saving: bool = False
 
 
-class Processes:
-    """Does work in up to `capacity` processes, which are started as they are needed.
+class ProcessExecutor:
+    """Runs tasks in up to `capacity` processes, which are started as they are needed.
 
-    Every lane has one of them at a time; `capacity` may be less than the number of lanes.
+    Every slot has one of them at a time; `capacity` may be less than the number of slots.
     """
 
-    def __init__(self, capacity: int | None = None, of: Sequence[Lane] | None = None) -> None:
-        self._lanes = list(of) if of else lanes((), capacity)
-        self.capacity = min(capacity or len(self._lanes), len(self._lanes))
+    def __init__(self, capacity: int | None = None, slots: Sequence[Slot] | None = None) -> None:
+        self._slots = list(slots) if slots else device_slots((), capacity)
+        self.capacity = min(capacity or len(self._slots), len(self._slots))
         self._workers: list[_Worker] = []
-        self._lost: list[Ended] = []
+        self._lost: list[TaskEnd] = []
 
-    def at_once(self, gpu: bool | None = None) -> int:
-        """How many lanes there are for work of a kind."""
-        found = [lane for lane in self._lanes if gpu is None or lane.serves(gpu)]
+    def parallelism(self, gpu: bool | None = None) -> int:
+        """How many slots there are for tasks of a kind."""
+        found = [slot for slot in self._slots if gpu is None or slot.serves(gpu)]
         return min(len(found), self.capacity)
 
     def has_room(self, gpu: bool) -> bool:
-        """Whether a lane for work of that kind is free."""
+        """Whether a slot for tasks of that kind is free."""
         busy = sum(worker.number is not None for worker in self._workers)
         return busy < self.capacity and bool(self._free(gpu))
 
     def _free(self, gpu: bool) -> list[int]:
-        """Lanes without work, those that have a process already first."""
-        at_work = {worker.lane: worker.number is not None for worker in self._workers}
+        """Idle slots, those that have a process already first."""
+        busy = {worker.slot: worker.number is not None for worker in self._workers}
         found = [
             number
-            for number, lane in enumerate(self._lanes)
-            if lane.serves(gpu) and not at_work.get(number, False)
+            for number, slot in enumerate(self._slots)
+            if slot.serves(gpu) and not busy.get(number, False)
         ]
-        return sorted(found, key=lambda number: number not in at_work)
+        return sorted(found, key=lambda number: number not in busy)
 
-    def start(self, number: int, work: Work) -> None:
-        """Hand work to a process of a free lane; there must be one.
+    def submit(self, number: int, task: Task) -> None:
+        """Send a task to a process of a free slot; there must be one.
 
-        A process that died since its last work is replaced. Where a fresh one cannot be reached
-        either, `wait` tells that the work is lost.
+        A process that died since its last task is replaced. Where a fresh one cannot be reached
+        either, `poll` reports that the task is lost.
         """
-        lane = self._free(work.gpu)[0]
-        for worker in [w for w in self._workers if w.lane == lane]:
-            if self._hand_over(worker, number, work):
+        slot = self._free(task.gpu)[0]
+        for worker in [w for w in self._workers if w.slot == slot]:
+            if self._send_task(worker, number, task):
                 return
-        worker = self._hire(lane)
-        if not self._hand_over(worker, number, work):
-            self._lost.append(Ended(number, lost=_death(worker.process.exitcode)))
+        worker = self._spawn(slot)
+        if not self._send_task(worker, number, task):
+            self._lost.append(TaskEnd(number, lost=_exit_reason(worker.process.exitcode)))
 
-    def wait(self, hear: Hear) -> None:
-        """Listen to the processes that are at work."""
+    def poll(self, on_event: OnEvent) -> None:
+        """Receive messages of the busy processes."""
         while self._lost:
-            hear(self._lost.pop())
+            on_event(self._lost.pop())
         busy = [worker for worker in self._workers if worker.number is not None]
         # A process that dies closes its end of the pipe, which is then ready as well.
-        ready = wait([worker.pipe for worker in busy], timeout=LOOK)
+        ready = wait([worker.pipe for worker in busy], timeout=POLL_SECONDS)
         for worker in busy:
             if worker.pipe in ready:
-                self._listen(worker, hear)
+                self._receive(worker, on_event)
 
-    def _hand_over(self, worker: _Worker, number: int, work: Work) -> bool:
-        """Give a process its work; False if it is no more, and it is then forgotten."""
+    def _send_task(self, worker: _Worker, number: int, task: Task) -> bool:
+        """Send a process its task; False if it has died, and it is then removed."""
         try:
-            worker.pipe.send(work)
+            worker.pipe.send(task)
         except OSError:
-            self._forget(worker)
+            self._remove(worker)
             return False
-        worker.number, worker.work = number, work
+        worker.number, worker.task = number, task
         return True
 
-    def _listen(self, worker: _Worker, hear: Hear) -> None:
+    def _receive(self, worker: _Worker, on_event: OnEvent) -> None:
         assert worker.number is not None
         try:
-            kind, what, spoilt = worker.pipe.recv()
+            kind, content, tainted = worker.pipe.recv()
         except (EOFError, OSError):
-            self._forget(worker)
-            if worker.work is not None and worker.used:
-                # It died before it began: the work has nothing to do with that.
-                self.start(worker.number, worker.work)
+            self._remove(worker)
+            if worker.task is not None and worker.used:
+                # It died before the task started, so the task is not to blame.
+                self.submit(worker.number, worker.task)
             else:
-                hear(Ended(worker.number, lost=_death(worker.process.exitcode)))
+                on_event(TaskEnd(worker.number, lost=_exit_reason(worker.process.exitcode)))
             return
         match kind:
-            case "begun":
-                worker.work = None
+            case "started":
+                worker.task = None
                 return
-            case "told":
-                hear(Told(worker.number, what))
+            case "message":
+                on_event(Message(worker.number, content))
                 return
             case "saving":
-                worker.saving = what
+                worker.saving = content
                 return
         number, worker.number, worker.used = worker.number, None, True
-        if spoilt:
-            self._dismiss(worker)
+        if tainted:
+            self._end(worker)
         match kind:
             case "interrupted":
-                hear(Ended(number, interrupted=True))
+                on_event(TaskEnd(number, interrupted=True))
             case "raised":
-                hear(Ended(number, lost=what))
+                on_event(TaskEnd(number, lost=content))
             case _:
-                hear(Ended(number, what))
+                on_event(TaskEnd(number, content))
 
-    def _hire(self, lane: int) -> _Worker:
+    def _spawn(self, slot: int) -> _Worker:
         spawn = multiprocessing.get_context("spawn")
-        # Begun by itself, it would let signals through to the process that is started next.
+        # If it were started on demand, it would let signals through to the process started next.
         if hasattr(multiprocessing.resource_tracker, "ensure_running"):
             multiprocessing.resource_tracker.ensure_running()
         with interrupts.deferred_stop():
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
-            with interrupts.held_back(), _seeing(self._lanes[lane].visible):
+            with interrupts.held_back(), _visible_devices(self._slots[slot].visible):
                 process.start()
             theirs.close()
-            worker = _Worker(process, ours, lane)
+            worker = _Worker(process, ours, slot)
             self._workers.append(worker)
         return worker
 
-    def _dismiss(self, worker: _Worker, seconds: float = FAREWELL) -> None:
-        """End a process: by itself where it has no work, at once otherwise."""
+    def _end(self, worker: _Worker, seconds: float = EXIT_SECONDS) -> None:
+        """End a process: an idle one exits by itself, a busy one is killed."""
         if worker.number is not None:
             worker.process.kill()
         worker.pipe.close()
@@ -204,9 +204,9 @@ class Processes:
             worker.process.join()
         self._workers.remove(worker)
 
-    def _forget(self, worker: _Worker) -> None:
-        """Put away what is left of a process that can no longer be reached."""
-        worker.process.join(FAREWELL)
+    def _remove(self, worker: _Worker) -> None:
+        """Clean up after a process that can no longer be reached."""
+        worker.process.join(EXIT_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
@@ -214,23 +214,23 @@ class Processes:
         self._workers.remove(worker)
 
     def _stop_all(self) -> None:
-        """Ask all work to stop and give it time to; a process that saves is waited for."""
+        """Ask all tasks to stop and give them time to; a process that saves is waited for."""
         busy = [worker for worker in self._workers if worker.number is not None]
         for worker in busy:
             if _STOP is not None and worker.process.is_alive():
                 assert worker.process.pid is not None
                 with suppress(OSError):
                     os.kill(worker.process.pid, _STOP)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STOP_SECONDS
         while busy and (left := end - time.monotonic()) > 0:
             self._await(busy, left)
         if any(worker.saving for worker in busy):
             with interrupts.saving():
                 while busy := [worker for worker in busy if worker.saving]:
-                    self._await(busy, LOOK)
+                    self._await(busy, POLL_SECONDS)
 
     def _await(self, busy: list[_Worker], seconds: float) -> None:
-        """Listen for so long, and take those that have stopped out of `busy`."""
+        """Receive messages for so long, and remove those that have stopped from `busy`."""
         ready = wait([worker.pipe for worker in busy], timeout=seconds)
         for worker in [worker for worker in busy if worker.pipe in ready]:
             if not self._still_busy(worker):
@@ -239,12 +239,12 @@ class Processes:
     def _still_busy(self, worker: _Worker) -> bool:
         """Read one message of a process that was asked to stop; False if it has stopped."""
         try:
-            kind, what, _ = worker.pipe.recv()
+            kind, content, _ = worker.pipe.recv()
         except (EOFError, OSError):
             return False
         if kind == "saving":
-            worker.saving = what
-        return kind in ("begun", "told", "saving")
+            worker.saving = content
+        return kind in ("started", "message", "saving")
 
     def __enter__(self) -> Self:
         return self
@@ -258,13 +258,13 @@ class Processes:
         if kind is not None:
             self._stop_all()
         for worker in list(self._workers):
-            # Where something went wrong nobody waits for a process to put itself away.
-            self._dismiss(worker, FAREWELL if kind is None else 0.0)
+            # After an error, processes are not given time to exit by themselves.
+            self._end(worker, EXIT_SECONDS if kind is None else 0.0)
 
 
 @contextmanager
-def _seeing(visible: str | None) -> Iterator[None]:
-    """Let processes that are started in the block see these GPUs; None changes nothing."""
+def _visible_devices(visible: str | None) -> Iterator[None]:
+    """Set CUDA_VISIBLE_DEVICES for processes started in the block; None changes nothing."""
     if visible is None:
         yield
         return
@@ -279,8 +279,8 @@ def _seeing(visible: str | None) -> Iterator[None]:
             os.environ[VISIBLE] = before
 
 
-def _death(code: int | None) -> str:
-    """How a process ended that should not have."""
+def _exit_reason(code: int | None) -> str:
+    """How a process ended unexpectedly."""
     if code is None or code >= 0:
         return f"its process ended by itself with code {code}, before it was done"
     try:
@@ -296,9 +296,9 @@ def _death(code: int | None) -> str:
 
 
 def _serve(pipe: Connection) -> None:
-    """What such a process does: work that comes through the pipe, until it is closed."""
-    # Ctrl-C in a terminal, and the end of a job on a cluster, reach every process of a group; the
-    # one that gives the work decides, and asks this one by a signal of its own.
+    """The main function of a worker: run tasks that come through the pipe until it is closed."""
+    # Ctrl-C in a terminal, and the end of a job on a cluster, signal every process of a group; the
+    # parent decides, and stops this one by a signal of its own.
     for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if _STOP is not None:
@@ -309,41 +309,37 @@ def _serve(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            work = cast(Work, pipe.recv())
+            task = cast(Task, pipe.recv())
         except (EOFError, OSError, KeyboardInterrupt):
             return
         except Exception as error:
-            _send(pipe, ("raised", f"its work cannot be read here: {_told(error)}", True))
+            _send(pipe, ("raised", f"its task cannot be read here: {error_line(error)}", True))
             return
-        _do(work, pipe)
+        _run(task, pipe)
 
 
-def _do(work: Work, pipe: Connection) -> None:
+def _run(task: Task, pipe: Connection) -> None:
     try:
-        _send(pipe, ("begun", None, False))
-        result = work(lambda what: _send(pipe, ("told", what, False)))
-        message = ("ended", result, work.spoils(result))
+        _send(pipe, ("started", None, False))
+        result = task(lambda content: _send(pipe, ("message", content, False)))
+        message = ("ended", result, task.taints_process(result))
     except (Interrupted, KeyboardInterrupt):
         message = ("interrupted", None, True)
     except (Exception, SystemExit) as error:
-        message = ("raised", _told(error), True)
+        message = ("raised", error_line(error), True)
     _send(pipe, message)
-
-
-def _told(error: BaseException) -> str:
-    return error_line(error)
 
 
 def _send(pipe: Connection, message: Any) -> None:
     try:
         pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
-        # Nobody is at the other end: whoever listens there finds that out when it reads.
+        # The other end is closed; whoever reads from this pipe will notice.
         return
 
 
 def _end_with_parent() -> None:
-    """End at once when the process that gives the work is no more: nobody waits for results."""
+    """Exit at once when the parent process has died: nobody waits for results."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

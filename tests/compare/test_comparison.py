@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from zoo.api.metric import Metric, Unavailable
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
-from zoo.compare.tasks import ready_judges
-from zoo.evaluation.metrics import Judges
+from zoo.compare.tasks import load_metrics
+from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.registry import registry
 
 WORDS = (
@@ -52,11 +52,11 @@ class Raises(Constant):
 @pytest.fixture(autouse=True)
 def only_these_metrics(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     known = dict(registry().metrics)
-    ready_judges.cache_clear()
+    load_metrics.cache_clear()
     registry().metrics.clear()
     registry().metrics.update({"psnr": known["psnr"], "constant": Constant})
     yield
-    ready_judges.cache_clear()
+    load_metrics.cache_clear()
     registry().metrics.clear()
     registry().metrics.update(known)
 
@@ -68,10 +68,10 @@ def record_of(workspace: Path, model: str) -> tuple[Path, Record]:
 
 def test_a_metric_that_cannot_be_made_costs_its_own_column() -> None:
     registry().metrics["raises"] = Raises
-    judges = Judges.open(torch.device("cpu"))
-    assert [metric.name for metric in judges.metrics] == ["psnr", "constant"]
-    assert judges.unavailable == {"raises": "FileNotFoundError: no weights here"}
-    assert [metric.name for metric in judges.asked] == ["psnr", "constant", "raises"]
+    metric_set = MetricSet.load(torch.device("cpu"))
+    assert [metric.name for metric in metric_set.metrics] == ["psnr", "constant"]
+    assert metric_set.unavailable == {"raises": "FileNotFoundError: no weights here"}
+    assert [metric.name for metric in metric_set.requested] == ["psnr", "constant", "raises"]
 
 
 def test_the_latent_is_for_models_and_references_alike(zoo: Callable, workspace: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_new_metric_or_a_lost_file_evaluates_again_and_trains_nothing(
     assert "constant" not in before.scores
 
     monkeypatch.setattr(Constant, "here", True)
-    ready_judges.cache_clear()
+    load_metrics.cache_clear()
     assert zoo(*WORDS).code == 0
     assert "constant" in record_of(workspace, "ae")[1].scores
 
@@ -142,7 +142,7 @@ def results_of(workspace: Path) -> Results:
     return read_json(workspace / "results" / "results.json", Results)
 
 
-def test_every_model_watches_every_film(zoo: Callable, workspace: Path) -> None:
+def test_every_model_is_evaluated_on_every_film(zoo: Callable, workspace: Path) -> None:
     words = [word if word != "carphone" else "carphone,bigbuckbunny" for word in WORDS]
     assert zoo(*words).code == 0
     results = results_of(workspace)
@@ -180,7 +180,7 @@ def test_another_films_latents_are_on_the_training_films_scale(
     assert not torch.equal(own["levels"][:50], other["levels"][:50])
 
 
-def test_a_model_that_failed_on_its_own_film_watches_no_other(
+def test_a_model_that_failed_on_its_own_film_is_evaluated_on_no_other(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def losses(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Means with intervals by shot, traits of frames, and scores by fifths of a trait."""
+"""Means with intervals by shot, properties of frames, and scores by fifths of a trait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.base.records import Summary
-from zoo.evaluation.failure_slices import slices, traits_of
+from zoo.evaluation.failure_slices import frame_properties, slice_scores
 from zoo.evaluation.metrics import _interval, parts_of, summarise
 from zoo.films.film import film_from_frames
 
@@ -67,35 +67,37 @@ def test_a_ratio_has_a_geometric_mean() -> None:
     summary = summarise(values, np.arange(40), film, ratio=True)
     assert summary is not None and (summary.mean, summary.interval) == (0.0, None)
     every_other = np.arange(0, 40, 20)
-    (found,) = slices({"brightness": np.array([1.0, 2.0] * 20)}, {"x": values}, every_other, {"x"})
+    (found,) = slice_scores(
+        {"brightness": np.array([1.0, 2.0] * 20)}, {"x": values}, every_other, {"x"}
+    )
     assert found.scores["x"] == pytest.approx(1)
 
 
-def test_traits_of_known_frames() -> None:
+def test_properties_of_known_frames() -> None:
     frames = np.array(still_frames([0, 0, 100, 100, 30, 30]))
     frames[3, :, ::2] = 200  # Half the columns white, half grey.
     film = film_from_frames(frames, cuts=[4], fps=2.0, holdout=0)
-    traits = traits_of(film)
-    assert traits["brightness"] == pytest.approx([0, 0, 100, 150, 30, 30], abs=1e-3)
-    assert traits["contrast"] == pytest.approx([0, 0, 0, 50, 0, 0], abs=1e-3)
-    assert traits["motion"][[1, 2, 5]] == pytest.approx([0, 100, 0], abs=1e-3)
-    assert traits["motion"][3] == pytest.approx(100 / np.sqrt(2), abs=1e-3)
-    assert np.isnan(traits["motion"][[0, 4]]).all()
-    assert traits["shot length"].tolist() == [2.0] * 4 + [1.0] * 2
+    properties = frame_properties(film)
+    assert properties["brightness"] == pytest.approx([0, 0, 100, 150, 30, 30], abs=1e-3)
+    assert properties["contrast"] == pytest.approx([0, 0, 0, 50, 0, 0], abs=1e-3)
+    assert properties["motion"][[1, 2, 5]] == pytest.approx([0, 100, 0], abs=1e-3)
+    assert properties["motion"][3] == pytest.approx(100 / np.sqrt(2), abs=1e-3)
+    assert np.isnan(properties["motion"][[0, 4]]).all()
+    assert properties["shot length"].tolist() == [2.0] * 4 + [1.0] * 2
 
 
-def test_traits_do_not_depend_on_where_chunks_end() -> None:
+def test_properties_do_not_depend_on_where_chunks_end() -> None:
     frames = np.random.default_rng(0).integers(0, 255, (130, 8, 12, 3)).astype(np.uint8)
-    traits = traits_of(film_from_frames(frames, holdout=0))
+    properties = frame_properties(film_from_frames(frames, holdout=0))
     luma = frames.astype(np.float64) @ [0.2126, 0.7152, 0.0722]
     wanted = np.sqrt(np.square(np.diff(luma, axis=0)).mean(axis=(1, 2)))
-    np.testing.assert_allclose(traits["motion"][1:], wanted, rtol=1e-4)
+    np.testing.assert_allclose(properties["motion"][1:], wanted, rtol=1e-4)
 
 
 def test_slices_find_the_dark_frames_that_fail() -> None:
     values = np.arange(100.0)
     scores = {"psnr": np.where(values < 20, 10.0, 30.0)}
-    found = slices({"brightness": values}, scores, np.arange(100))
+    found = slice_scores({"brightness": values}, scores, np.arange(100))
     assert [part.frames for part in found] == [20] * 5
     assert [part.scores["psnr"] for part in found] == [10.0, 30.0, 30.0, 30.0, 30.0]
     assert (found[0].lowest, found[-1].highest) == (0, 99)
@@ -103,14 +105,14 @@ def test_slices_find_the_dark_frames_that_fail() -> None:
 
 def test_slices_cut_every_part_at_the_same_edges() -> None:
     values = np.arange(100.0)
-    some = slices({"motion": values}, {"psnr": values}, np.array([3, 5, 97]))
+    some = slice_scores({"motion": values}, {"psnr": values}, np.array([3, 5, 97]))
     assert [(part.lowest, part.highest, part.frames) for part in some] == [(3, 5, 2), (97, 97, 1)]
 
 
-def test_a_trait_that_is_the_same_everywhere_or_unknown_gives_no_slices() -> None:
-    assert slices({"shot length": np.full(9, 4.0)}, {}, np.arange(9)) == []
+def test_a_property_that_is_constant_or_unknown_gives_no_slices() -> None:
+    assert slice_scores({"shot length": np.full(9, 4.0)}, {}, np.arange(9)) == []
     unknown = np.array([np.nan, 1.0, 2.0, 3.0])
-    found = slices({"motion": unknown}, {"psnr": np.arange(4.0)}, np.arange(4))
+    found = slice_scores({"motion": unknown}, {"psnr": np.arange(4.0)}, np.arange(4))
     assert sum(part.frames for part in found) == 3
 
 

@@ -11,7 +11,7 @@ from torch import nn
 import zoo as the_zoo
 from zoo.api.latent_spec import LatentSpec
 from zoo.base.frame_size import FrameSize
-from zoo.evaluation.model_summary import anatomy
+from zoo.evaluation.model_summary import summarise_model
 
 SIZE = FrameSize(64, 36)
 
@@ -54,7 +54,7 @@ class Huge(Counted):
 
 @pytest.mark.parametrize(("model", "device"), [(Counted, "meta"), (ReadsBack, "cpu")])
 def test_a_small_model_is_counted_as_by_hand(model: type[Counted], device: str) -> None:
-    found = anatomy(model, SIZE, the_zoo.Options(latent=7))
+    found = summarise_model(model, SIZE, the_zoo.Options(latent=7))
     values = 3 * 64 * 36
     assert found.device == device
     assert found.latent == LatentSpec((7,))
@@ -65,7 +65,7 @@ def test_a_small_model_is_counted_as_by_hand(model: type[Counted], device: str) 
 
 
 def test_a_model_that_no_machine_holds_is_counted() -> None:
-    found = anatomy(Huge, SIZE, the_zoo.Options(latent=7))
+    found = summarise_model(Huge, SIZE, the_zoo.Options(latent=7))
     assert found.device == "meta"
     assert found.players["autoencoder"] > 10**12
 
@@ -76,7 +76,7 @@ def test_a_model_that_fails_says_how() -> None:
             raise ArithmeticError("not enough")
 
     with pytest.raises(ArithmeticError, match="not enough"):
-        anatomy(Fails, SIZE, the_zoo.Options(latent=7))
+        summarise_model(Fails, SIZE, the_zoo.Options(latent=7))
 
 
 def test_show_prints_what_is_counted(zoo: Callable) -> None:

@@ -15,11 +15,11 @@ from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import _share
-from zoo.compare.executors.inline import Inline
-from zoo.compare.tasks import ready_judges
-from zoo.compare.trial import Line, Probe
-from zoo.evaluation.metrics import Judges
+from zoo.compare.estimate import _model_estimate
+from zoo.compare.executors.inline import InlineExecutor
+from zoo.compare.tasks import load_metrics
+from zoo.compare.trial import LinearCost, TrialResult
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
@@ -39,14 +39,14 @@ class Mine(zoo.Metric):
 """
 
 
-class Nobody:
-    """Watches a comparison and says nothing."""
+class NoProgress:
+    """Progress callbacks that do nothing."""
 
-    shows_pace = False
+    shows_throughput = False
 
-    def ignore(self, *told: object) -> None: ...
+    def ignore(self, *_: object) -> None: ...
 
-    started = trained = evaluating = skipped = finished = ignore
+    started = training = encoding = evaluating = skipped = finished = ignore
 
 
 class Author:
@@ -65,13 +65,13 @@ class Author:
 
     def forget(self) -> None:
         registry.cache_clear()
-        ready_judges.cache_clear()
+        load_metrics.cache_clear()
         for name, module in [*sys.modules.items()]:
             if str(getattr(module, "__file__", "")).startswith(str(self.workspace)):
                 del sys.modules[name]
 
     def compare(self, metrics: str = "psnr,mine", overwrite: bool = False) -> list[Record]:
-        """Train a model on one film, have it and a reference watch two; return the records."""
+        """Train a model on one film, evaluate it and a reference on two; return the records."""
         self.calls.clear()
         known = registry()
         # Codecs and references of the installation would only take their time.
@@ -95,19 +95,29 @@ class Author:
             [open_film(entry, settings.size, workspace, holdout=0.1) for entry in entries],
             [known.models["ae"]],
             [settings],
-            Judges.open(settings.device, metrics),
+            MetricSet.load(settings.device, metrics),
             metrics,
             0.1,
             overwrite=overwrite,
         )
         self.to_train = [c for c in comparison.cells if not comparison.is_trained(c)]
-        probe = Probe(0, Line(1, 0), 1, Line(1, 0), Line(1, 0), 0, Line(0, 0), None, frozenset())
+        trial = TrialResult(
+            0,
+            LinearCost(1, 0),
+            1,
+            LinearCost(1, 0),
+            LinearCost(1, 0),
+            0,
+            LinearCost(0, 0),
+            None,
+            frozenset(),
+        )
         trained = {*comparison.cells} - {*self.to_train}
-        self.seconds = _share("", comparison.cells, probe, trained).training
-        with Inline() as place:
-            records = comparison.run(place, Nobody())
+        self.seconds = _model_estimate("", comparison.cells, trial, trained).training
+        with InlineExecutor() as executor:
+            records = comparison.run(executor, NoProgress())
         assert [record.reason for record in records if record.status == "failed"] == []
-        ready_judges.cache_clear()
+        load_metrics.cache_clear()
         return records
 
     def _count(self, metric: type[Metric]) -> None:

@@ -12,8 +12,8 @@ import pytest
 from tests.report.synthetic_results import METRICS, comparison
 from zoo.base.errors import BadInput
 from zoo.base.records import Results, write_results
-from zoo.compare.cells import config_of, plan, variants
-from zoo.compare.existing_results import refuse_another
+from zoo.compare.cells import config_of, plan_cells, sweep_settings
+from zoo.compare.existing_results import refuse_other_comparison
 from zoo.compare.tasks import failed_record
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
@@ -49,11 +49,11 @@ class Asked:
     @property
     def cells(self) -> list:
         models = [registry().models[name] for name in self.models]
-        sweep = variants(self.settings, self.latents, self.seeds, {"width": self.widths})
-        return plan(self.films, models, sweep, self.others)
+        sweep = sweep_settings(self.settings, self.latents, self.seeds, {"width": self.widths})
+        return plan_cells(self.films, models, sweep, self.others)
 
     def refuse(self, folder: Path) -> None:
-        refuse_another(folder, self.films, self.cells, self.settings, self.metrics)
+        refuse_other_comparison(folder, self.films, self.cells, self.settings, self.metrics)
 
     def results(self) -> Results:
         return Results(

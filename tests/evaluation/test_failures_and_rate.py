@@ -1,4 +1,4 @@
-"""What is gathered while a film goes by, and what models make of frames that are put to them."""
+"""Statistics gathered in one pass, plain frames, batch dependence, rate and distortion."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 import zoo
 from zoo.api.metric import Metric
 from zoo.base.frame_size import FrameSize
-from zoo.evaluation.failure_slices import ShotSpread, batch_dependence, plain_frames
-from zoo.evaluation.film_scores import Hasher, observed
+from zoo.evaluation.failure_slices import ShotSpread, batch_dependence, score_plain_frames
+from zoo.evaluation.film_scores import FrameHasher, accumulated
 from zoo.evaluation.inference import (
-    as_shown,
-    batches,
-    draw_frames,
+    batch_slices,
     encode_film,
     film_batch,
+    reconstruct_frames,
+    round_to_8_bits,
     samples_of,
 )
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.metrics import parts_of, score_drawn
-from zoo.evaluation.rate_distortion import DEPTHS, coarser, rate_points
+from zoo.evaluation.metrics import parts_of, score_reconstruction
+from zoo.evaluation.rate_distortion import BIT_DEPTHS, coarser_latents, rate_points
 from zoo.films.film import Film, film_from_frames
 from zoo.matching.pdq import pdq
 
@@ -69,23 +69,25 @@ def model(skew: float = 0.0) -> Thumbnail:
     return made
 
 
-def pass_by(film: Film, change: object, observer: object) -> None:
-    drawn = (change(film_batch(film, indices, CPU), indices) for indices in batches(film))  # type: ignore[operator]
-    for _ in observed(film, drawn, [observer]):  # type: ignore[list-item]
+def accumulate(film: Film, change: object, accumulator: object) -> None:
+    reconstructed = (
+        change(film_batch(film, indices, CPU), indices) for indices in batch_slices(film)
+    )  # type: ignore[operator]
+    for _ in accumulated(film, reconstructed, [accumulator]):  # type: ignore[list-item]
         pass
 
 
-def test_hashes_are_those_of_the_drawn_frames_in_order() -> None:
-    film, hasher = a_film(), Hasher(CPU)
-    pass_by(film, lambda frames, _: 1 - frames, hasher)
-    drawn = 1 - film_batch(film, slice(0, len(film)), CPU)
+def test_hashes_are_those_of_the_reconstructed_frames_in_order() -> None:
+    film, hasher = a_film(), FrameHasher(CPU)
+    accumulate(film, lambda frames, _: 1 - frames, hasher)
+    reconstructed = 1 - film_batch(film, slice(0, len(film)), CPU)
     # Batches of another size may round otherwise, at the threshold of a bit.
-    assert (hasher.hashes.bits != pdq(drawn).bits).sum(dim=1).max() <= 2
+    assert (hasher.hashes.bits != pdq(reconstructed).bits).sum(dim=1).max() <= 2
 
 
 def test_spread_within_shots_is_that_of_numpy() -> None:
     film, spread = a_film(), ShotSpread(a_film(), CPU)
-    pass_by(film, lambda frames, _: frames * 0.5, spread)
+    accumulate(film, lambda frames, _: frames * 0.5, spread)
     every = spread.collapse(only_still=False)
     assert every is not None and every.shots == 3
     wanted = np.mean(
@@ -107,7 +109,7 @@ def test_a_still_shot_that_has_become_one_picture_shows() -> None:
         return batch
 
     spread = ShotSpread(film, CPU)
-    pass_by(film, frozen, spread)
+    accumulate(film, frozen, spread)
     still, every = spread.collapse(only_still=True), spread.collapse(only_still=False)
     assert still is not None and every is not None
     assert still.shots == 1 and still.ratio < 0.01
@@ -118,13 +120,13 @@ def test_a_still_shot_that_has_become_one_picture_shows() -> None:
 def test_a_film_in_which_nothing_ever_moves_has_no_spread() -> None:
     film = film_from_frames(np.full((40, 8, 12, 3), 7, np.uint8), cuts=[20], holdout=0)
     spread = ShotSpread(film, CPU)
-    pass_by(film, lambda frames, _: frames, spread)
+    accumulate(film, lambda frames, _: frames, spread)
     assert spread.collapse(only_still=False) is None
 
 
-def test_plain_frames_come_back_as_the_model_draws_them() -> None:
+def test_plain_frames_come_back_as_the_model_reconstructs_them() -> None:
     quantiser = Quantiser.spanning(torch.stack([torch.zeros(18), torch.full((18,), 0.5)]))
-    black, grey, white = plain_frames(model(), quantiser, [MeanError(CPU)], CPU)
+    black, grey, white = score_plain_frames(model(), quantiser, [MeanError(CPU)], CPU)
     assert (black.name, black.reconstructed, black.reconstructed_sd) == ("black", (0, 0, 0), 0)
     assert grey.reconstructed == pytest.approx((128, 128, 128), abs=1)
     # The training film was never brighter than one half: white cannot be stored.
@@ -132,14 +134,14 @@ def test_plain_frames_come_back_as_the_model_draws_them() -> None:
     assert white.scores["error"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_invariance_is_exact_for_a_model_that_keeps_frames_apart() -> None:
+def test_a_model_that_treats_frames_alone_has_no_batch_dependence() -> None:
     film = a_film()
     quantiser = Quantiser.spanning(encode_film(model(), film, CPU).numbers)
     found = batch_dependence(model(), film, quantiser, CPU)
     assert (found.latent_difference, found.levels, found.differing) == (0, 0, 0)
 
 
-def test_a_model_that_leans_on_its_batch_is_found_out() -> None:
+def test_batch_dependence_is_measured() -> None:
     film = a_film()
     quantiser = Quantiser.spanning(encode_film(model(), film, CPU).numbers)
     found = batch_dependence(model(skew=0.5), film, quantiser, CPU)
@@ -149,17 +151,19 @@ def test_a_model_that_leans_on_its_batch_is_found_out() -> None:
 
 
 def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
-    film, judges = a_film(), [MeanError(CPU)]
+    film, metrics = a_film(), [MeanError(CPU)]
     encoded = encode_film(model(), film, CPU)
     latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
     network = model()
     samples = samples_of(film, network)
-    pictures = (draw_frames(network, samples, frames, latents) for frames in batches(film))
-    scores = score_drawn(film, pictures, judges, latents.levels.device)
+    pictures = (
+        reconstruct_frames(network, samples, frames, latents) for frames in batch_slices(film)
+    )
+    scores = score_reconstruction(film, pictures, metrics, latents.levels.device)
     parts = parts_of(film, film.name)
-    coded = [(each, each.bytes_per_frame) for each in (latents, *coarser(encoded, latents))]
-    points = rate_points(model(), film, coded, scores, parts, judges, CPU)
-    assert [point.bits for point in points] == [8, *DEPTHS]
+    coded = [(each, each.bytes_per_frame) for each in (latents, *coarser_latents(encoded, latents))]
+    points = rate_points(model(), film, coded, scores, parts, metrics, CPU)
+    assert [point.bits for point in points] == [8, *BIT_DEPTHS]
     sizes = [point.coded_bytes for point in points]
     errors = [point.scores["error"]["held_out"] for point in points]
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
@@ -177,6 +181,6 @@ def test_a_latent_that_is_not_finite_is_an_error() -> None:
         encode_film(broken, a_film(), CPU)
 
 
-def test_what_is_shown_is_whole_levels() -> None:
-    shown = as_shown(torch.tensor([-1.0, 0.5, 2.0])) * 255
+def test_frames_are_rounded_to_whole_levels() -> None:
+    shown = round_to_8_bits(torch.tensor([-1.0, 0.5, 2.0])) * 255
     assert shown.tolist() == pytest.approx([0, 128, 255])

@@ -1,4 +1,4 @@
-"""Pieces of work for the processes that do a comparison's, which import them from here."""
+"""Tasks for the tests of executors, importable from other processes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from zoo.base.interrupts import deferred_stop, saving
-from zoo.compare.executors import Tell
-from zoo.compare.executors.processes import PATIENCE
+from zoo.compare.executors import Notify
+from zoo.compare.executors.processes import STOP_SECONDS
 from zoo.training.watching import Interrupted
 
 
 @dataclass(frozen=True)
-class Deed:
-    """Does what it is called."""
+class SampleTask:
+    """Does what its name says."""
 
     what: str
     path: Path | None = None
-    spoilt: bool = False
+    taints: bool = False
     gpu: bool = False
 
-    def __call__(self, tell: Tell) -> Any:
+    def __call__(self, notify: Notify) -> Any:
         match self.what:
             case "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -36,16 +36,16 @@ class Deed:
             case "raise":
                 raise ArithmeticError("no\nnumber")
             case "wait":
-                tell("waiting")
+                notify("waiting")
                 time.sleep(600)
             case "save":
                 assert self.path is not None
                 with deferred_stop() as stop:
-                    tell("waiting")
+                    notify("waiting")
                     while not stop.asked:
                         time.sleep(0.01)
                     with saving():
-                        time.sleep(PATIENCE + 1)
+                        time.sleep(STOP_SECONDS + 1)
                         self.path.touch()
                     raise Interrupted("saved")
             case "meet":
@@ -57,8 +57,8 @@ class Deed:
                 return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
             case "tell":
                 for number in range(3):
-                    tell(number)
+                    notify(number)
         return os.getpid()
 
-    def spoils(self, result: Any) -> bool:
-        return self.spoilt
+    def taints_process(self, result: Any) -> bool:
+        return self.taints

@@ -25,9 +25,16 @@ from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.cli.bench_table import bench_table
 from zoo.compare import costs
-from zoo.compare.costs import Bench, BenchRow, costs_of, measure_all, subjects_of, with_costs
+from zoo.compare.costs import (
+    Bench,
+    BenchRow,
+    cost_subjects,
+    load_or_measure_costs,
+    measure_all,
+    with_costs,
+)
 from zoo.evaluation import cost, profiling
-from zoo.evaluation.cost import CostSubject, Machine, measure_cost
+from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
 from zoo.plugins.registry import registry
 from zoo.training.heap import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
@@ -39,8 +46,8 @@ NAP = 0.003
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "BLOCK", 0.0)
-    monkeypatch.setattr(profiling, "SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "LONG_SECONDS", 0.0)
     monkeypatch.setattr(cost, "PEAK_SECONDS", 0.0)
     monkeypatch.setattr(profiling, "METERED_SECONDS", 0.0)
 
@@ -120,7 +127,7 @@ def subject(model: str = "sleepy", **changes: Any) -> CostSubject:
 
 
 def test_a_call_that_sleeps_ten_milliseconds_is_made_a_hundred_times_a_second() -> None:
-    found = profiling.throughput(lambda: time.sleep(0.01), 4, lambda: None)
+    found = profiling.measure_throughput(lambda: time.sleep(0.01), 4, lambda: None)
     assert found.median is not None and found.lower_quartile is not None
     assert 4 * 25 < found.median <= 4 * 100
     assert found.lower_quartile <= found.median <= (found.upper_quartile or 0)
@@ -129,9 +136,9 @@ def test_a_call_that_sleeps_ten_milliseconds_is_made_a_hundred_times_a_second() 
 def test_the_device_is_waited_for_around_a_block_and_not_inside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(profiling, "SECONDS", 60.0)
+    monkeypatch.setattr(profiling, "LONG_SECONDS", 60.0)
     events: list[str] = []
-    found = profiling.throughput(
+    found = profiling.measure_throughput(
         lambda: events.append("call"), 1, lambda: events.append("wait"), fewest_calls=10
     )
     warm_up = ["call", "wait"] * profiling.WARM_UP
@@ -143,18 +150,20 @@ def test_the_device_is_waited_for_around_a_block_and_not_inside(
 def test_a_slow_call_is_repeated_five_times_and_warmed_up_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(profiling, "LONGEST_WARM_UP", 0.0)
+    monkeypatch.setattr(profiling, "WARM_UP_SECONDS", 0.0)
     calls: list[int] = []
-    assert profiling.throughput(lambda: calls.append(1), 1, lambda: None).repeats == 5
+    assert profiling.measure_throughput(lambda: calls.append(1), 1, lambda: None).repeats == 5
     assert len(calls) == 2 + 5
 
 
 def test_a_fast_call_is_repeated_until_a_block_can_be_timed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(profiling, "BLOCK", 0.02)
+    monkeypatch.setattr(profiling, "BLOCK_SECONDS", 0.02)
     calls: list[int] = []
-    found = profiling.throughput(lambda: calls.append(1) or time.sleep(0.001), 1, lambda: None)
+    found = profiling.measure_throughput(
+        lambda: calls.append(1) or time.sleep(0.001), 1, lambda: None
+    )
     assert 5 * 3 < len(calls) < 5 * 21
     assert found.repeats == 5
 
@@ -163,8 +172,8 @@ def test_a_fast_call_is_repeated_until_a_block_can_be_timed(
 
 
 def megabytes_of(work: Callable[[], object]) -> float:
-    most = profiling.most_held(CPU, work)
-    return profiling.beyond(most, profiling.held(CPU)).reserved / 1e6
+    most = profiling.peak_memory(CPU, work)
+    return profiling.memory_above(most, profiling.memory_in_use(CPU)).reserved / 1e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory anew")
@@ -180,7 +189,7 @@ def test_memory_that_the_system_does_not_count_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(profiling, "_CLEAR", tmp_path / "none" / "clear_refs")
-    found = measure_cost(subject(), Machine(CPU))
+    found = measure_cost(subject(), Profiler(CPU))
     assert found.train_memory is None and found.train is not None
     assert "clear_refs: No such file" in found.unavailable["train_memory"]
     assert "clear_refs: No such file" in found.unavailable["round_trip_memory"]
@@ -188,9 +197,9 @@ def test_memory_that_the_system_does_not_count_is_unavailable(
 
 def test_memory_above_what_is_held_anyway_is_never_negative() -> None:
     most, without = Memory(allocated=900, reserved=4096), Memory(allocated=1000, reserved=1024)
-    assert profiling.beyond(most, without) == Memory(allocated=0, reserved=3072)
+    assert profiling.memory_above(most, without) == Memory(allocated=0, reserved=3072)
     on_a_cpu = Memory(allocated=None, reserved=1024)
-    assert profiling.beyond(on_a_cpu, on_a_cpu) == Memory(allocated=None, reserved=0)
+    assert profiling.memory_above(on_a_cpu, on_a_cpu) == Memory(allocated=None, reserved=0)
 
 
 # Energy
@@ -236,7 +245,7 @@ def test_energy_stands_in_the_cost_where_there_is_a_meter(monkeypatch: pytest.Mo
             return 50 * time.perf_counter()  # fifty watts
 
     monkeypatch.setattr(cost, "energy_meter", lambda device: Clock())
-    found = measure_cost(subject(), Machine(CPU))
+    found = measure_cost(subject(), Profiler(CPU))
     assert found.round_trip_joules is not None and not found.unavailable
     assert 50 * 3 * NAP / 8 <= found.round_trip_joules < 4 * 50 * 3 * NAP / 8
 
@@ -245,7 +254,7 @@ def test_energy_stands_in_the_cost_where_there_is_a_meter(monkeypatch: pytest.Mo
 
 
 def test_a_model_of_known_cost() -> None:
-    found = measure_cost(subject(), Machine(CPU))
+    found = measure_cost(subject(), Profiler(CPU))
     naps = {"encode": 1, "decode": 2, "round_trip": 3, "train": 3}
     for timing_name, count in naps.items():
         for name, frames in ((timing_name, 8), (timing_name + "_one", 1)):
@@ -267,14 +276,14 @@ def test_a_model_of_known_cost() -> None:
 
 def test_a_reference_has_no_figures_of_training_and_needs_no_film() -> None:
     origin = registry().origins["pca"]
-    found = measure_cost(subject("pca", origin=origin), Machine(CPU))
+    found = measure_cost(subject("pca", origin=origin), Profiler(CPU))
     assert found.encode is not None and found.round_trip_one is not None
     assert found.train is None and found.train_memory is None
     assert not [name for name in found.unavailable if name.startswith("train")]
 
 
 def test_what_fails_in_training_costs_the_figures_of_training_alone() -> None:
-    found = measure_cost(subject("forgetful"), Machine(CPU))
+    found = measure_cost(subject("forgetful"), Profiler(CPU))
     assert found.round_trip is not None and found.round_trip_memory is not None
     why = "ArithmeticError: not | enough of it"
     for figure in ("train", "train_memory", "train_joules", "train_share_of_peak"):
@@ -283,7 +292,7 @@ def test_what_fails_in_training_costs_the_figures_of_training_alone() -> None:
 
 
 def test_memory_that_runs_out_is_the_reason_and_no_smaller_batch_is_taken() -> None:
-    found = measure_cost(subject("large"), Machine(CPU))
+    found = measure_cost(subject("large"), Profiler(CPU))
     assert found.batch == 8
     assert found.encode is None and found.train is None
     assert found.unavailable["encode"] == "memory ran out with a batch of 8"
@@ -301,7 +310,7 @@ def test_training_is_timed_as_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None
         asked.append(mode)
 
     monkeypatch.setattr("zoo.training.step.compile_modules", compiled)
-    measure_cost(subject(compile="default"), Machine(CPU))
+    measure_cost(subject(compile="default"), Profiler(CPU))
     assert asked == ["default"]
 
     model = Sleepy(FrameSize(32, 32), Options(latent=4))
@@ -322,7 +331,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models that were measured, for what they cost is given."""
     done: list[str] = []
 
-    def measure(of: CostSubject, machine: Machine) -> Cost:
+    def measure(of: CostSubject, machine: Profiler) -> Cost:
         done.append(of.model)
         if of.model == "quits":
             return Cost(batch=of.batch, unavailable={"encode": "SystemExit: no"})
@@ -340,7 +349,7 @@ def test_a_pass_measures_each_subject_once_in_order(measured: list[str]) -> None
     found = measure_all(
         [subject(), subject("large"), subject(), subject(batch=4)],
         CPU,
-        watch=lambda of, number, count: told.append((of.model, number, count)),
+        on_subject=lambda of, number, count: told.append((of.model, number, count)),
     )
     assert measured == ["sleepy", "large", "sleepy"]
     assert told == [("sleepy", 1, 3), ("large", 2, 3), ("sleepy", 3, 3)]
@@ -352,7 +361,7 @@ def test_a_pass_measures_each_subject_once_in_order(measured: list[str]) -> None
 def test_threads_stay_pinned_whatever_a_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def measure(of: CostSubject, machine: Machine) -> Cost:
+    def measure(of: CostSubject, machine: Profiler) -> Cost:
         seen.append(torch.get_num_threads())
         torch.set_num_threads(seen[0] + 1)
         return Cost(batch=8)
@@ -378,24 +387,24 @@ def test_trainings_that_differ_by_film_seed_and_budget_are_one_subject() -> None
     assert subject(options={"latent": 5}).key != subject().key
 
 
-def test_a_pass_is_found_again_and_measured_as_a_whole_for_more_models(
+def test_a_saved_pass_is_reused_and_measured_as_a_whole_for_more_models(
     tmp_path: Path, measured: list[str]
 ) -> None:
     workspace = Workspace(tmp_path)
     two = [subject(), subject("large")]
-    first = costs_of(workspace, two, CPU)
-    assert costs_of(workspace, reversed(two), CPU) == first
+    first = load_or_measure_costs(workspace, two, CPU)
+    assert load_or_measure_costs(workspace, reversed(two), CPU) == first
     assert measured == ["sleepy", "large"]
     (path,) = (tmp_path / ".zoo" / "costs").iterdir()
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     assert first[two[0].key].encode.lower_quartile is None  # type: ignore[union-attr]
 
-    costs_of(workspace, two, CPU, overwrite=True)
+    load_or_measure_costs(workspace, two, CPU, overwrite=True)
     assert measured[2:] == ["sleepy", "large"]
     path.write_text("{}")
-    costs_of(workspace, two, CPU)
+    load_or_measure_costs(workspace, two, CPU)
     assert measured[4:] == ["sleepy", "large"]
-    costs_of(workspace, [*two, subject("forgetful")], CPU)
+    load_or_measure_costs(workspace, [*two, subject("forgetful")], CPU)
     assert measured[6:] == ["sleepy", "large", "forgetful"]
 
 
@@ -404,21 +413,23 @@ def test_some_of_the_models_of_a_pass_are_not_measured_again(
 ) -> None:
     workspace = Workspace(tmp_path)
     three = [subject(), subject("large"), subject("forgetful")]
-    every = costs_of(workspace, three, CPU)
+    every = load_or_measure_costs(workspace, three, CPU)
     for some in (three[:1], three[1:], [three[2], three[0]]):
-        assert costs_of(workspace, some, CPU) == {one.key: every[one.key] for one in some}
+        assert load_or_measure_costs(workspace, some, CPU) == {
+            one.key: every[one.key] for one in some
+        }
     assert measured == ["sleepy", "large", "forgetful"]
     # At another size it is another subject.
-    costs_of(workspace, [subject(size="64x64")], CPU)
+    load_or_measure_costs(workspace, [subject(size="64x64")], CPU)
     assert measured[3:] == ["sleepy"]
 
 
 def test_another_number_of_threads_is_another_pass(tmp_path: Path, measured: list[str]) -> None:
     workspace, before = Workspace(tmp_path), torch.get_num_threads()
     try:
-        costs_of(workspace, [subject()], CPU)
+        load_or_measure_costs(workspace, [subject()], CPU)
         torch.set_num_threads(before + 1)
-        costs_of(workspace, [subject()], CPU)
+        load_or_measure_costs(workspace, [subject()], CPU)
     finally:
         torch.set_num_threads(before)
     assert measured == ["sleepy", "sleepy"]
@@ -426,7 +437,7 @@ def test_another_number_of_threads_is_another_pass(tmp_path: Path, measured: lis
 
 def test_a_pass_with_a_failed_model_is_not_kept(tmp_path: Path, measured: list[str]) -> None:
     for _ in range(2):
-        found = costs_of(Workspace(tmp_path), [subject("quits"), subject()], CPU)
+        found = load_or_measure_costs(Workspace(tmp_path), [subject("quits"), subject()], CPU)
     assert measured == ["quits", "sleepy"] * 2
     assert found[subject("quits").key].unavailable == {"encode": "SystemExit: no"}
 
@@ -440,7 +451,9 @@ def test_a_pass_that_is_interrupted_ends_at_once_and_is_not_kept(
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            costs_of(Workspace(tmp_path), [subject(), subject("large")], CPU, watch=watch)
+            load_or_measure_costs(
+                Workspace(tmp_path), [subject(), subject("large")], CPU, on_subject=watch
+            )
     assert measured == ["sleepy", "sleepy"]
     with pytest.raises(BadInput):
         measure_all([], CPU)
@@ -486,15 +499,15 @@ def test_every_good_record_of_its_own_film_gets_its_cost_and_no_other(
         record(workspace, "sleepy", kind="codec", cost=coded),
         record(workspace, "forgetful", status="failed", reason="it did"),
     ]
-    subjects = subjects_of(workspace, records)
-    found = with_costs(records, subjects, costs_of(workspace, subjects.values(), CPU))
+    subjects = cost_subjects(workspace, records)
+    found = with_costs(records, subjects, load_or_measure_costs(workspace, subjects.values(), CPU))
     assert measured == ["sleepy", "large"]
     assert [row.cost and row.cost.encode and row.cost.encode.median for row in found] == [
         *(10.0, 10.0, 20.0),
         *(None, None, None),
     ]
     assert found[3].cost is None and found[4].cost == coded and found[5].cost is None
-    assert subjects_of(workspace, []) == costs_of(workspace, [], CPU) == {}
+    assert cost_subjects(workspace, []) == load_or_measure_costs(workspace, [], CPU) == {}
 
 
 # The verb

@@ -21,8 +21,8 @@ from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.cli.options import read_sweep
-from zoo.compare.cells import check_options, config_of, plan, variants
-from zoo.evaluation.codec_runs import coding_config, ensure_coded
+from zoo.compare.cells import check_options, config_of, plan_cells, sweep_settings
+from zoo.evaluation.codec_runs import codec_config, ensure_encoded
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.jobs import Settings
@@ -186,7 +186,7 @@ def record_of(workspace: Path, model: str) -> Record:
     return record
 
 
-def test_a_codec_is_judged_as_models_are(zoo: Callable, workspace: Path, whole: type) -> None:
+def test_a_codec_is_evaluated_as_models_are(zoo: Callable, workspace: Path, whole: type) -> None:
     assert zoo(*WORDS).code == 0
     record = record_of(workspace, "whole")
     assert (record.kind, record.role, record.status) == ("codec", "reference", "ok")
@@ -212,7 +212,7 @@ def test_a_codec_is_judged_as_models_are(zoo: Callable, workspace: Path, whole: 
 
 
 @pytest.mark.slow
-def test_a_coding_is_found_again_whatever_the_seed_and_budget(
+def test_an_encoded_film_is_reused_whatever_the_seed_and_budget(
     zoo: Callable, workspace: Path, whole: type[Whole], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert zoo(*WORDS).code == 0
@@ -285,13 +285,13 @@ def cells(models: str, *words: str, seeds: int = 1) -> list[tuple[str, dict[str,
     """The rows of a comparison: names, options that were set, and seeds."""
     single, several = read_sweep(list(words))
     chosen = Settings.choose("quick", device="cpu", budget="6steps", options=single)
-    sweep = variants(chosen, None, seeds, several)
+    sweep = sweep_settings(chosen, None, seeds, several)
     named = registry().choose(models)
     check_options(named, sweep)
     film = film_from_frames(np.zeros((4, 54, 96, 3), np.uint8))
     return [
         (cell.architecture.name, config_of(cell).options, config_of(cell).seed)
-        for cell in plan([film], named, sweep)
+        for cell in plan_cells([film], named, sweep)
     ]
 
 
@@ -337,7 +337,7 @@ def coded(workspace: Path, codec: type[FilmCodec], **settings: Any) -> Path:
     chosen = Settings.choose("quick", device="cpu", budget="6steps", **settings)
     film = moving(4)
     place = Workspace(workspace)
-    return ensure_coded(place, coding_config(codec, film, chosen), film).path
+    return ensure_encoded(place, codec_config(codec, film, chosen), film).path
 
 
 def test_a_codec_that_trains_is_given_seed_budget_and_a_place_to_log(
@@ -385,7 +385,7 @@ def test_a_comparison_of_codecs_alone_succeeds(
 
 
 def test_the_codec_in_the_docs_works() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "references.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "references.md").read_text(encoding="utf-8")
     [code] = [part.split("```")[0] for part in page.split("```python\n")[1:]]
     namespace: dict[str, Any] = {"__name__": "codec_in_the_docs"}
     exec(code, namespace)

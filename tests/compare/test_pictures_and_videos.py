@@ -1,4 +1,4 @@
-"""The pictures and videos of a comparison: which there are, and that each frame is drawn once."""
+"""The pictures and videos of a comparison: which there are, and that each frame is decoded once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.api.codec import FilmCodec
 from zoo.base.records import FilmInfo, Record
 from zoo.base.workspace import Workspace
 from zoo.compare import pictures_and_videos
-from zoo.compare.pictures_and_videos import Chosen, drawn_records, with_pictures_and_videos
+from zoo.compare.pictures_and_videos import ChosenFrame, shown_records, with_pictures_and_videos
 from zoo.evaluation.inference import Pixels
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
@@ -33,10 +33,10 @@ def film() -> Film:
 
 @pytest.fixture
 def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Frames that models drew: each draws the film upside down in brightness."""
+    """Numbers of reconstructed frames; every model inverts the brightness of the film."""
     numbers: list[int] = []
 
-    def drawn(
+    def reconstructed(
         workspace: Workspace,
         of: Record,
         evaluated_on: Film,
@@ -47,12 +47,16 @@ def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             numbers.append(number)
             yield number, 255 - film.store.array[number]
 
-    monkeypatch.setattr(pictures_and_videos, "drawn_frames", drawn)
+    monkeypatch.setattr(pictures_and_videos, "reconstructed_frames", reconstructed)
     return numbers
 
 
 def run(
-    film: Film, records: list[Record], folder: Path, longest: float, chosen: Sequence[Chosen] = ()
+    film: Film,
+    records: list[Record],
+    folder: Path,
+    longest: float,
+    chosen: Sequence[ChosenFrame] = (),
 ) -> tuple[list[FilmInfo], list[Record]]:
     return with_pictures_and_videos(
         Workspace(folder),
@@ -75,7 +79,9 @@ def read(path: Path) -> tuple[list[float], list[int], list[bool]]:
     return at, levels, [frame.key_frame for frame in frames]
 
 
-def test_the_lowest_seed_that_worked_is_drawn(film: Film, asked: list[int], tmp_path: Path) -> None:
+def test_the_lowest_seed_that_did_not_fail_is_shown(
+    film: Film, asked: list[int], tmp_path: Path
+) -> None:
     wide = record("sharp", "alpha", seed=1).model_copy(update={"options": {"width": 32}})
     records = [
         record("sharp", "alpha"),
@@ -103,7 +109,7 @@ def test_the_lowest_seed_that_worked_is_drawn(film: Film, asked: list[int], tmp_
     assert levels == pytest.approx([255 - 6 * n for n in range(40)], abs=2)
 
 
-def test_a_long_film_is_cut_and_no_frame_more_is_drawn(
+def test_a_long_film_is_cut_and_no_further_frame_is_decoded(
     film: Film, asked: list[int], tmp_path: Path
 ) -> None:
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0.5)
@@ -112,9 +118,7 @@ def test_a_long_film_is_cut_and_no_frame_more_is_drawn(
         assert len(read(tmp_path / "results" / str(name))[0]) == 15
 
 
-def test_none_are_drawn_where_none_are_asked_for(
-    film: Film, asked: list[int], tmp_path: Path
-) -> None:
+def test_there_are_no_videos_of_no_length(film: Film, asked: list[int], tmp_path: Path) -> None:
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0)
     assert info.video is None and shown.video is None
     assert not (tmp_path / "results" / "videos").exists()
@@ -123,10 +127,10 @@ def test_none_are_drawn_where_none_are_asked_for(
 @pytest.mark.parametrize(
     ("longest", "needed"), [(0.5, [*range(15), 30]), (60, [*range(40)]), (0, [7, 30])]
 )
-def test_a_frame_of_a_picture_and_of_the_video_is_drawn_once(
+def test_a_frame_of_a_picture_and_of_the_video_is_decoded_once(
     film: Film, asked: list[int], tmp_path: Path, longest: float, needed: list[int]
 ) -> None:
-    chosen = [Chosen(30, "seen", "typical"), Chosen(7, "held_out", "worst")]
+    chosen = [ChosenFrame(30, "seen", "typical"), ChosenFrame(7, "held_out", "worst")]
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, longest, chosen)
     assert asked == needed
     assert [(each.frame, each.part, each.kind) for each in shown.pictures] == [
@@ -146,7 +150,7 @@ def test_a_frame_of_a_picture_and_of_the_video_is_drawn_once(
         assert levels == pytest.approx(wanted[: len(levels)], abs=2)
 
 
-def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
+def test_a_codec_decodes_no_further_than_the_last_wanted_frame(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
@@ -166,7 +170,7 @@ def test_a_codec_decodes_no_further_than_the_last_frame_that_is_wanted(
     )
     coded = record("sharp", "alpha").model_copy(update={"kind": "codec", "model": "x264"})
     coded = coded.model_copy(update={"run": "runs/x", "options": {"bytes_per_frame": 16}})
-    found = pictures_and_videos.drawn_frames(
+    found = pictures_and_videos.reconstructed_frames(
         Workspace(tmp_path), coded, film, [3, 1], torch.device("cpu")
     )
     assert [number for number, _ in found] == [1, 3]
@@ -182,7 +186,7 @@ def test_names_of_pictures_and_videos_are_distinct_on_any_disk() -> None:
         *(one("ae", 8), one("ae", 16), one("ae-2", 8), one("AE", 8), one("original", 8)),
         *(one("con", 8), one("late", 8, 0, "failed"), one("late", 8, 2), one("late", 8, 1)),
     ]
-    names = drawn_records(records)
+    names = shown_records(records)
     assert list(names.values()) == [
         *("ae", "ae-2", "ae-2-2", "AE-3", "original-2", "_con", "late"),
     ]
