@@ -29,8 +29,9 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings, ensure_trained
 from zoo.training.run_folder import RunFolder
+from zoo.training.settings import Settings
+from zoo.training.trained_models import ensure_trained
 
 INTENDED, PUBLISHED = "broad2016", "broad2016_published"
 PRESET = "quick"

@@ -26,8 +26,8 @@ from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings
-from zoo.training.watching import Moment
+from zoo.training.callbacks import Moment
+from zoo.training.settings import Settings
 
 WORKERS = 2
 ELSEWHERE = {"cost", "training", "environment"}

@@ -29,9 +29,9 @@ from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
+from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted
 
 SIZE = FrameSize(64, 64)
 LATENT = 64

@@ -31,14 +31,14 @@ from zoo.base.interrupts import StopRequest
 from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
-from zoo.training.average import WeightAverage
+from zoo.training.batches import FrameFeed
+from zoo.training.callbacks import Interrupted
+from zoo.training.ema import WeightAverage
 from zoo.training.engine import train
-from zoo.training.feed import FrameFeed
 from zoo.training.players import Player
 from zoo.training.run_folder import Log, RunFolder, TrainingConfig
-from zoo.training.scribe import Scribe
-from zoo.training.tally import Tally
-from zoo.training.watching import Interrupted
+from zoo.training.run_writer import Scribe
+from zoo.training.step import Tally
 
 NETWORK = ("forward", "backward", "clipping", "optimiser")
 """Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""

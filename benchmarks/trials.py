@@ -37,7 +37,8 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings, ensure_trained, load_model
+from zoo.training.settings import Settings
+from zoo.training.trained_models import ensure_trained, load_model
 
 PARTS: tuple[Part, ...] = ("seen", "held_out")
 CLIPS = ("bikes", "bigbuckbunny", "carphone")

@@ -17,7 +17,7 @@ from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.rate_distortion import rate_points
 from zoo.films.film import Film, film_from_frames
-from zoo.training.feed import FrameFeed
+from zoo.training.batches import FrameFeed
 
 CPU = torch.device("cpu")
 LENGTHS = [1, 2, 3, 4, 5, 9]

@@ -33,7 +33,7 @@ from zoo.reconstruct.reconstruct_film import (
 )
 from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.mp4_writer import EncoderSettings
-from zoo.training.jobs import ensure_trained
+from zoo.training.trained_models import ensure_trained
 
 MODELS = ("vaegan", "perceptual", "best")
 FILM_SECONDS = {False: 60.0, True: 1.5}

@@ -18,8 +18,9 @@ from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 from zoo.plugins.registry import registry
 from zoo.reconstruct.trained_model import TrainedModel
-from zoo.training.jobs import Settings, load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.settings import Settings
+from zoo.training.trained_models import load_model
 
 TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
 MAIN = ("vaegan", "perceptual", "best", "broad2016", "vae")

@@ -32,12 +32,12 @@ from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
+from zoo.training.batches import FrameFeed
+from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.distributed import launch
 from zoo.training.engine import train
-from zoo.training.feed import FrameFeed
-from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.step import TrainingStep
-from zoo.training.watching import Interrupted, Moment
 
 SECONDS = 3.0
 """Of the film that is tried on."""

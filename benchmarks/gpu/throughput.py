@@ -18,8 +18,8 @@ from zoo.base.gpu_records import Item, ThroughputResult
 from zoo.evaluation.cost import HALFWAY, CostSubject, training_step
 from zoo.evaluation.profiling import synchroniser
 from zoo.plugins.registry import registry
-from zoo.training.compiling import choose_mode
-from zoo.training.peak import matmul_rate, number_type, operations_per_frame
+from zoo.training.settings import choose_mode
+from zoo.training.throughput import matmul_rate, number_type, operations_per_frame
 
 BATCHES = (32, 128, 512)
 TINY_BATCHES = (2, 4)

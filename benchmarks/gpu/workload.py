@@ -17,10 +17,10 @@ from zoo.base.gpu_records import Item, WorkloadResult
 from zoo.base.interrupts import StopRequest
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.compiling import choose_mode
+from zoo.training.callbacks import Interrupted, Moment
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted, Moment
+from zoo.training.settings import choose_mode
 
 MODEL = "broad2016"
 WAYS = ((32, False), (128, False), (128, True), (512, False), (512, True), (12, False))

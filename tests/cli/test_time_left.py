@@ -9,7 +9,7 @@ from zoo.cli.comparison_display import TimeLeft
 from zoo.compare.cells import plan_cells, sweep_settings
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 
 def test_a_waiting_cell_lasts_as_long_as_those_of_its_model() -> None:

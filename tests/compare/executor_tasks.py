@@ -13,7 +13,7 @@ from typing import Any
 from zoo.base.interrupts import deferred_stop, saving
 from zoo.compare.executors import Notify
 from zoo.compare.executors.processes import STOP_SECONDS
-from zoo.training.watching import Interrupted
+from zoo.training.callbacks import Interrupted
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from zoo.compare.costs import (
 from zoo.evaluation import cost, profiling
 from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
 from zoo.plugins.registry import registry
-from zoo.training.heap import keep_freed_memory
+from zoo.training.memory import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from zoo.compare.existing_results import refuse_other_comparison
 from zoo.compare.tasks import failed_record
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 
 def film(name: str, level: int = 0) -> Film:

@@ -24,7 +24,7 @@ from zoo.compare.cells import (
 )
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 QUICK = Settings.choose("quick")
 

@@ -25,7 +25,7 @@ from zoo.compare.cells import check_options, config_of, plan_cells, sweep_settin
 from zoo.evaluation.codec_runs import codec_config, ensure_encoded
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 CODECS = pytest.mark.parametrize("codec", [X264, X265, SvtAv1], ids=lambda codec: codec.name)
 COLOURS = [

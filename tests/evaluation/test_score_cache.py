@@ -23,7 +23,7 @@ from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 METRIC = """
 import zoo

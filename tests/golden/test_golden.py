@@ -27,7 +27,7 @@ from zoo.films.frame_store import FrameStore, Manifest
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
 from zoo.reconstruct.loading import Loaded, load
 from zoo.training.checkpoint import load_checkpoint
-from zoo.training.ranks import launch
+from zoo.training.distributed import launch
 from zoo.training.run_folder import RunFile
 from zoo.training.step import TrainingStep
 

@@ -35,7 +35,8 @@ from zoo.reconstruct.hub import SCALE, load_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
-from zoo.training.curves import draw_curves, last_entry, read_log
+from zoo.training.curves import draw_curves
+from zoo.training.run_folder import last_entry, read_log
 from zoo.training.runs import find_runs
 
 CPU = torch.device("cpu")

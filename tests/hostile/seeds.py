@@ -24,7 +24,7 @@ from zoo.reconstruct.archive.container import Content, write_container
 from zoo.reconstruct.archive.decoder_weights import decoder_tensors_of, weights_fingerprint
 from zoo.reconstruct.archive.description import Description, FilmPart, LatentPart, ModelPart
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
-from zoo.training.ranks import launch
+from zoo.training.distributed import launch
 from zoo.training.run_folder import RunFile, TrainingConfig
 from zoo.training.step import TrainingStep
 

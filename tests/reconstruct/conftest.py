@@ -16,7 +16,8 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings, ensure_trained
+from zoo.training.settings import Settings
+from zoo.training.trained_models import ensure_trained
 
 TIMES = [n / 25 for n in range(75)]
 FLASHES = [0.4, 1.6, 2.6]

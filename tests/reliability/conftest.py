@@ -40,9 +40,9 @@ BEFORE: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """What is run before it."""
 HURRIED = {
-    "zoo.training.scribe.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
-    "zoo.training.scribe.SECONDS_BETWEEN_PREVIEWS": 0.4,
-    "zoo.training.scribe.LARGEST_SHARE": 1.0,
+    "zoo.training.run_writer.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
+    "zoo.training.run_writer.SECONDS_BETWEEN_PREVIEWS": 0.4,
+    "zoo.training.run_writer.LARGEST_SHARE": 1.0,
     "zoo.evaluation.profiling.BLOCK_SECONDS": 0.001,
     "zoo.evaluation.profiling.MOST_REPEATS": 5,
 }

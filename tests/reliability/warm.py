@@ -25,7 +25,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WARMED = (
-    *("zoo.cli.progress", "zoo.films.ingest", "zoo.training.jobs", "zoo.compare.comparison"),
+    *(
+        "zoo.cli.progress",
+        "zoo.films.ingest",
+        "zoo.training.trained_models",
+        "zoo.compare.comparison",
+    ),
     *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
     *("zoo.reconstruct.reconstruct_film", "zoo.reconstruct.archive.encode"),
     *("zoo.cli.comparison_display"),
@@ -76,7 +81,7 @@ class Warm:
 
         Files may not grow beyond `file_size` bytes; with `torn_at` the process dies, with SIGXFSZ
         and no time for anything, within the first write that goes beyond so many.
-        `settings` are values for names in modules, such as `zoo.training.scribe.SECONDS_…`.
+        `settings` are values for names in modules, such as `zoo.training.run_writer.SECONDS_…`.
         """
         told = self.told / f"{next(self.count):04d}"
         for suffix in (".out", ".err", ".steps"):

@@ -37,7 +37,7 @@ from zoo.plugins.registry import registry
 from zoo.reconstruct.archive import container
 from zoo.report.merge import merge
 from zoo.report.results_folder import within_size_limit
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 LONG = -1.2345678901234567e-100
 """A number that takes as many letters as any."""

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from zoo.base.errors import BadInput
-from zoo.base.presets import PRESETS, Preset
-from zoo.training.budget import Budget
-from zoo.training.jobs import Settings
+from zoo.base.presets import PRESETS, Budget, Preset
+from zoo.training.settings import Settings
 
 
 @pytest.mark.parametrize(

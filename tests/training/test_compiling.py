@@ -20,12 +20,12 @@ from zoo.conformance.fixtures import take_step
 from zoo.films.film import Film
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.compiling import CACHE_TAG, choose_mode, compile_modules
+from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
-from zoo.training.jobs import Settings
 from zoo.training.players import Players
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted
+from zoo.training.settings import Settings, choose_mode
+from zoo.training.step import CACHE_TAG, compile_modules
 
 CPU = torch.device("cpu")
 

@@ -28,10 +28,10 @@ from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
+from zoo.training.distributed import launch
 from zoo.training.engine import train
-from zoo.training.jobs import Settings
-from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.settings import Settings
 from zoo.training.step import TrainingStep
 
 CPU = torch.device("cpu")

@@ -18,11 +18,10 @@ from zoo.base.errors import BadInput
 from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
 from zoo.training import curves
-from zoo.training.curves import draw_curves, last_entry, read_log, spread
+from zoo.training.callbacks import Interrupted, Moment, scalars, together
+from zoo.training.curves import draw_curves, spread
 from zoo.training.engine import train
-from zoo.training.run_folder import RunFolder
-from zoo.training.tensorboard import scalars, together
-from zoo.training.watching import Interrupted, Moment
+from zoo.training.run_folder import RunFolder, last_entry, read_log
 
 CPU = torch.device("cpu")
 

@@ -23,9 +23,9 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
+from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted
 
 CPU = torch.device("cpu")
 

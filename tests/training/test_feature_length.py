@@ -10,8 +10,7 @@ import pytest
 from benchmarks.long_film import draw_film
 from benchmarks.watched import evaluated_on
 from zoo.base.frame_size import FrameSize
-from zoo.training.curves import read_log
-from zoo.training.run_folder import RunFolder
+from zoo.training.run_folder import RunFolder, read_log
 
 FRAMES = 170_000
 SIZE = FrameSize(32, 32)

@@ -18,12 +18,12 @@ from zoo.base.interrupts import StopRequest
 from zoo.conformance.fixtures import Subject, scene
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
+from zoo.training.callbacks import Interrupted
+from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.memory import batch_that_fits
-from zoo.training.ranks import launch
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
-from zoo.training.watching import Interrupted
 
 CPU = torch.device("cpu")
 

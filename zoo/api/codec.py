@@ -21,8 +21,8 @@ from zoo.base.frame_size import FrameSize
 if TYPE_CHECKING:
     import torch
 
+    from zoo.base.presets import Budget
     from zoo.films.film import Film
-    from zoo.training.budget import Budget
 
 TOLERANCE = 0.03
 """How far a stream's length may lie from what was asked before the report says so."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
@@ -17,7 +20,7 @@ class Preset:
     size: FrameSize
     latent: int
     budget: str
-    """As `zoo.training.budget.Budget` reads it; a user's own budget takes its place whole."""
+    """As `zoo.base.presets.Budget` reads it; a user's own budget takes its place whole."""
     batch: int
     threads: int | None
     """Threads a process computes with on a CPU; None leaves it to torch."""
@@ -48,3 +51,73 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise BadInput(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+Unit = Literal["epochs", "steps", "frames", "seconds"]
+_UNITS: dict[str, Unit] = {
+    **dict.fromkeys(("epoch", "epochs", "e"), "epochs"),
+    **dict.fromkeys(("step", "steps"), "steps"),
+    **dict.fromkeys(("frame", "frames"), "frames"),
+    **dict.fromkeys(("s", "second", "seconds"), "seconds"),
+}
+_FORM = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([a-z]+)(?:-min ?(\d{1,12}) ?steps?)?")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An amount of training. All but seconds are known in steps before training starts."""
+
+    amount: float
+    unit: Unit
+    least_steps: int = 0
+    """Steps that are taken at least, however few frames an epoch has; of epochs only."""
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read `6epochs`, `2000steps`, `9000frames`, `90s` or `6epochs-min20000steps`.
+
+        Raises BadInput on anything else.
+        """
+        match = _FORM.fullmatch(text.strip().lower())
+        unit = _UNITS.get(match[2]) if match else None
+        if not match or not unit or float(match[1]) <= 0:
+            raise BadInput(
+                "a budget is written 6epochs, 2000steps, 9000frames, 90s or "
+                f"6epochs-min20000steps; not {text!r}"
+            )
+        if match[3] and (unit != "epochs" or not int(match[3])):
+            raise BadInput(f"a budget in epochs may have a floor of steps, from 1 up; not {text!r}")
+        if unit in ("steps", "frames") and "." in match[1]:
+            raise BadInput(f"a budget in {unit} is a whole number; not {text!r}")
+        return cls(float(match[1]), unit, int(match[3] or 0))
+
+    def steps(self, frames_in_epoch: int, batch: int) -> int | None:
+        """Steps to take, rounded up to whole steps; None if the clock decides."""
+        match self.unit:
+            case "epochs":
+                steps = math.ceil(self.amount * frames_in_epoch / batch)
+                return max(1, steps, self.least_steps)
+            case "frames":
+                return max(1, math.ceil(self.amount / batch))
+            case "steps":
+                return int(self.amount)
+            case "seconds":
+                return None
+
+    def __str__(self) -> str:
+        """As `parse` reads it; part of the names of runs."""
+        floor = f"-min{self.least_steps}steps" if self.least_steps else ""
+        unit = "s" if self.unit == "seconds" else self.unit
+        return f"{_plain(self.amount)}{unit}{floor}"
+
+    @property
+    def in_words(self) -> str:
+        """For people: `6 epochs, at least 20,000 steps`."""
+        unit = self.unit.removesuffix("s") if self.amount == 1 else self.unit
+        floor = f", at least {self.least_steps:,} steps" if self.least_steps else ""
+        return f"{_plain(self.amount, ',')} {unit}{floor}"
+
+
+def _plain(amount: float, thousands: str = "") -> str:
+    """A number without an exponent, and without zeros at its end."""
+    return f"{amount:{thousands}.6f}".rstrip("0").rstrip(".")

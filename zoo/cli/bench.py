@@ -11,7 +11,7 @@ from zoo.cli import options as opt
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.evaluation.cost import CostSubject
-    from zoo.training.jobs import Settings
+    from zoo.training.settings import Settings
 
 ORDERS = ("name", "speed")
 
@@ -52,7 +52,7 @@ def bench(
     from zoo.compare.costs import measure_all
     from zoo.plugins.registry import registry
     from zoo.report.results_folder import check_folder
-    from zoo.training.jobs import Settings
+    from zoo.training.settings import Settings
 
     if sort not in ORDERS:
         raise BadInput(f"--sort takes {' or '.join(ORDERS)}; not {sort!r}")

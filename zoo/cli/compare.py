@@ -122,7 +122,7 @@ def compare(
     from zoo.report.results_folder import check_folder, new_report, replace_report
     from zoo.report.terminal import summary
     from zoo.report.write import build_report
-    from zoo.training.jobs import MOST_THREADS, Settings, whole_number
+    from zoo.training.settings import MOST_THREADS, Settings, whole_number
 
     if not 0 <= videos < math.inf:
         raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")

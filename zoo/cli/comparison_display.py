@@ -25,7 +25,7 @@ from zoo.compare.estimate import FEWEST_SECONDS, TRIAL_SECONDS, Estimate, ModelE
 from zoo.compare.executors import Executor
 from zoo.compare.trial import CLOCK_FACTOR, LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
-from zoo.training.watching import Moment
+from zoo.training.callbacks import Moment
 
 SHOWN = 4
 """Trainings whose losses are shown at once."""

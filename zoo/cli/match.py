@@ -47,7 +47,7 @@ def match(
     from zoo.films.catalogue import Catalogue
     from zoo.films.video_file import VideoFile
     from zoo.matching.search import search
-    from zoo.training.jobs import whole_number
+    from zoo.training.settings import whole_number
 
     whole_number(every, "--every")
     chosen = choose_device(device)

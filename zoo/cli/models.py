@@ -169,7 +169,7 @@ def new(
     ] = Path(),
 ) -> None:
     """Write an installable package with a small model to begin from, and its test."""
-    from zoo.scaffold.package import write_package
+    from zoo.scaffold import write_package
 
     folder = write_package(name, into)
     typer.echo(f"wrote {folder}; what to do next is in {folder / 'README.md'}")

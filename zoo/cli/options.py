@@ -179,7 +179,7 @@ def set_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
 
-        from zoo.training.jobs import whole_number
+        from zoo.training.settings import whole_number
 
         torch.set_num_threads(whole_number(threads, "--threads"))
 

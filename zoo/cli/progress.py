@@ -29,7 +29,7 @@ from zoo.cli.console import LONGEST, escaped
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.pipeline import IngestProgress
-from zoo.training.watching import PARTS, Moment, Score, in_words
+from zoo.training.callbacks import PARTS, Moment, Score, in_words
 
 T = TypeVar("T")
 

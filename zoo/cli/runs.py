@@ -64,9 +64,9 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     from zoo.base.numbers import scaled, significant, whole
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.training.curves import last_entry
+    from zoo.training.callbacks import PARTS, in_words
+    from zoo.training.run_folder import last_entry
     from zoo.training.runs import choose_run, files_of, find_runs
-    from zoo.training.watching import PARTS, in_words
 
     workspace = Workspace.here()
     run = choose_run(find_runs(workspace), word, workspace)

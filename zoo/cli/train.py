@@ -56,11 +56,11 @@ def train(
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.model_building import fits_directly
     from zoo.plugins.registry import registry
-    from zoo.training.jobs import Settings, ensure_trained
-    from zoo.training.ranks import rank
+    from zoo.training.callbacks import nobody, require_tensorboard, scalars, together
+    from zoo.training.distributed import rank
     from zoo.training.run_folder import RunFolder
-    from zoo.training.tensorboard import require_tensorboard, scalars, together
-    from zoo.training.watching import nobody
+    from zoo.training.settings import Settings
+    from zoo.training.trained_models import ensure_trained
 
     console = Console(quiet=rank() > 0)
     workspace = Workspace.here()
@@ -83,7 +83,7 @@ def train(
     )
     chosen.options_of(architecture)
     if init_from is not None:
-        from zoo.training.warm_start import warm_start
+        from zoo.training.trained_models import warm_start
 
         start = warm_start(init_from, architecture, chosen, workspace)
         chosen = replace(chosen, start=start)
@@ -130,8 +130,8 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     """What will be done, before it is begun."""
     from zoo.api.sampling import Sampling
     from zoo.base.numbers import counted
+    from zoo.base.presets import Budget
     from zoo.plugins.registry import registry
-    from zoo.training.budget import Budget
 
     budget = Budget.parse(config.budget)
     seen, held_out = len(film.split.seen), len(film.split.held_out)
@@ -153,7 +153,7 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
 
 def _outcome(description: RunFile) -> list[str]:
     """What a few frames scored in the end, the mean frame in the place of held-out ones too."""
-    from zoo.training.watching import PARTS, in_words
+    from zoo.training.callbacks import PARTS, in_words
 
     score = description.score or {}
     mean = score.get("mean_frame")

@@ -27,8 +27,8 @@ from zoo.plugins.model_building import (
     option_class,
 )
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings, whole_number
 from zoo.training.run_folder import TrainingConfig
+from zoo.training.settings import Settings, whole_number
 
 MOST_SEEDS = 100
 MOST_SETTINGS = 1000

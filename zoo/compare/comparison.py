@@ -30,9 +30,9 @@ from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.film_scores import stale_metrics, valid_record, without_metrics
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
-from zoo.training.jobs import Settings
+from zoo.training.callbacks import Interrupted, Moment
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted, Moment
+from zoo.training.settings import Settings
 
 
 def finished_record(workspace: Workspace, cell: Cell, metric_set: MetricSet) -> Record | None:

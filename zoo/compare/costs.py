@@ -27,7 +27,7 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
 from zoo.evaluation.model_summary import summarise_model
 from zoo.plugins.model_building import parse_options
-from zoo.training.heap import keep_freed_memory
+from zoo.training.memory import keep_freed_memory
 from zoo.training.run_folder import RunFolder
 
 BENCH_VERSION: Literal[1] = 1

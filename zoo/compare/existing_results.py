@@ -13,7 +13,7 @@ from zoo.base.text import one_line
 from zoo.compare.cells import Cell, config_of
 from zoo.films.film import Film
 from zoo.report.results_folder import MERGE_MARKER, RESULTS, TEXTS, read_results
-from zoo.training.jobs import Settings
+from zoo.training.settings import Settings
 
 _NAMED = 4
 _OWN, _OWN_OF_A_METRIC, _OWN_OF_A_FILM = 10_000, 3_400, 60

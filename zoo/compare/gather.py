@@ -43,8 +43,8 @@ from zoo.matching.pdq import MATCHES_WITHIN, Hashes, nearest_distances
 from zoo.matching.takedown import takedown
 from zoo.plugins.registry import registry
 from zoo.report.results_folder import FIGURES, SERIES, within_size_limit
-from zoo.training.jobs import Settings
 from zoo.training.run_folder import RunFolder
+from zoo.training.settings import Settings
 
 SEARCHED_FRAMES = 6000
 """The most frames of a film that are searched: searching all pairs takes the square of it."""

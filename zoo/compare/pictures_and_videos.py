@@ -35,8 +35,8 @@ from zoo.evaluation.metrics import Frames, parts_of
 from zoo.films.film import Film
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 from zoo.report.results_folder import FRAMES, VIDEOS
-from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
+from zoo.training.trained_models import load_model
 
 ORIGINAL = "original"
 """The name of the film itself, among those of models."""

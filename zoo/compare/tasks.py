@@ -38,9 +38,10 @@ from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import line_of_plugin
 from zoo.plugins.registry import registry
-from zoo.training.jobs import Settings, ensure_trained
+from zoo.training.callbacks import Interrupted, Moment
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.watching import Interrupted, Moment
+from zoo.training.settings import Settings
+from zoo.training.trained_models import ensure_trained
 
 LONGEST_REASON = 500
 

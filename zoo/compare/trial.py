@@ -28,6 +28,7 @@ from zoo.api.codec import FilmCodec
 from zoo.api.metric import Unavailable
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
+from zoo.base.presets import Budget
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.executors import Notify
@@ -41,10 +42,9 @@ from zoo.evaluation.profiling import peak_memory, release_memory
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
 from zoo.plugins.registry import registry
-from zoo.training.budget import Budget
-from zoo.training.jobs import ensure_trained
+from zoo.training.callbacks import Interrupted, Moment
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Interrupted, Moment
+from zoo.training.trained_models import ensure_trained
 
 SHORT_FRAMES, LONG_FRAMES = 32, 128
 """Frames of the excerpts."""

@@ -18,6 +18,7 @@ from zoo.api.film_entry import FilmEntry, parse_fit
 from zoo.api.report_section import ReportSection, check_text
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
+from zoo.base.presets import Budget
 from zoo.base.records import (
     Environment,
     FilmInfo,
@@ -32,7 +33,6 @@ from zoo.evaluation.codec_runs import check_coded_film, decoded_frames
 from zoo.films.film import Film
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
-from zoo.training.budget import Budget
 
 CODEC_SIZE = FrameSize(64, 36)
 FRAMES, BYTES = 12, 300

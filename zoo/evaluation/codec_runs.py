@@ -28,6 +28,7 @@ from zoo.base.environment import usual_priority
 from zoo.base.errors import BadInput, ZooError, validated
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import IN_FOLDER, Waiting, alone, say
+from zoo.base.presets import Budget
 from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput, write_json
 from zoo.base.text import named, one_line
 from zoo.base.untrusted_files import read_json
@@ -37,9 +38,9 @@ from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
-from zoo.training.budget import Budget
-from zoo.training.jobs import Settings, empty
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
+from zoo.training.settings import Settings
+from zoo.training.trained_models import empty
 
 BYTES_OPTION = "bytes_per_frame"
 """The option of a codec's cell and run that sets its number of bytes per frame."""

@@ -39,11 +39,11 @@ from zoo.evaluation.profiling import (
 )
 from zoo.plugins.model_building import build, build_to_train, fits_directly, parse_options
 from zoo.plugins.registry import registry
+from zoo.training.distributed import launch
 from zoo.training.memory import out_of_memory
-from zoo.training.peak import matmul_rate, number_type, operations_per_frame
-from zoo.training.ranks import launch
 from zoo.training.run_folder import CompileMode, TrainingConfig
 from zoo.training.step import TrainingStep
+from zoo.training.throughput import matmul_rate, number_type, operations_per_frame
 
 LONGEST_REASON = 500
 

@@ -22,8 +22,8 @@ from zoo.evaluation.rate_distortion import coarser_latents, rate_points
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry
-from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
+from zoo.training.trained_models import load_model
 
 
 def evaluate(

@@ -21,9 +21,9 @@ from zoo.base.records import Record
 from zoo.base.untrusted_files import check_regular, check_tensors
 from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata
 from zoo.reconstruct.trained_model import TrainedModel
-from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run
+from zoo.training.trained_models import load_model
 
 SCALE = "scale.safetensors"
 """The quantiser of the latents: `lowest` and `step`, float32 (L,), and `bits` in the metadata, and

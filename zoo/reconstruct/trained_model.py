@@ -37,9 +37,9 @@ from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run
+from zoo.training.trained_models import load_model
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,23 @@ seen frames scored has one for each metric.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zoo.base.errors import BadInput
-from zoo.base.untrusted_files import check_regular, parse_json
 from zoo.base.workspace import written_aside
-from zoo.training.watching import METRICS, PARTS, Score
+from zoo.training.callbacks import METRICS, PARTS
+from zoo.training.run_folder import LogEntry, read_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+
 CURVES = "curves.png"
 """The picture's name in a run's folder."""
-
-LONGEST_LINE = 1 << 20
-"""Bytes of a line in a log; ours take some hundreds."""
-MOST_ENTRIES = 50_000
-
 GROUND = "#14171c"
 PANEL = "#1c2028"
 RULE = "#3a414d"
@@ -48,97 +42,8 @@ NUMBERS_IN_A_DECADE = (
     (3.0, (1.0, 3.0)),
 )
 """What a logarithmic axis shows that spans fewer decades than the first number."""
-
 Looks = Mapping[str, tuple[str, str]]
 """By term: colour and dashes."""
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One line of a run's log."""
-
-    step: int
-    frames: int
-    seconds: float
-    losses: Mapping[str, Mapping[str, float]]
-    """By player and term: means since the line before."""
-    logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By player and name, what the model logs beside its losses: means as well."""
-    score: Score | None = None
-    """Of a few frames, where there was one since the line before."""
-
-
-def read_log(path: Path) -> list[LogEntry]:
-    """Read a `log.jsonl`; a last line that is cut short or still being written is left out.
-
-    Of a log of very many lines, evenly spaced ones are read. A file that is not there is an empty
-    log. Raises BadInput if a line is not one of a log.
-    """
-    entries: list[LogEntry] = []
-    every = 1
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            for number in itertools.count():
-                line = file.readline(LONGEST_LINE)
-                if not line.endswith(b"\n"):
-                    if len(line) == LONGEST_LINE:
-                        raise BadInput(f"{path} is damaged at line {number + 1}")
-                    break
-                if number % every == 0:
-                    entries.append(_entry(line, f"{path} is damaged at line {number + 1}"))
-                if len(entries) > MOST_ENTRIES:
-                    entries, every = entries[::2], 2 * every
-    except FileNotFoundError:
-        return []
-    return entries
-
-
-def last_entry(path: Path) -> LogEntry | None:
-    """Read the last whole line of a log, however long the log is; raises BadInput as `read_log`."""
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 65_536))
-            lines = file.read().splitlines(keepends=True)
-    except FileNotFoundError:
-        return None
-    whole = [line for line in lines if line.endswith(b"\n")]
-    if not whole:
-        return None
-    return _entry(whole[-1], f"{path} is damaged at its end")
-
-
-def _entry(line: bytes, complaint: str) -> LogEntry:
-    try:
-        found = parse_json(line)
-        score = found.get("score")
-        entry = LogEntry(
-            step=int(found["step"]),
-            frames=int(found["frames"]),
-            seconds=float(found["seconds"]),
-            losses=_numbers(found["losses"]),
-            logged=_numbers(found.get("logged", {})),
-            score=None if score is None else Score(int(score.pop("step")), _numbers(score)),
-        )
-    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
-        raise BadInput(complaint) from None
-    counts = [entry.step, entry.frames, entry.score.step if entry.score else 0]
-    if not math.isfinite(entry.seconds) or not all(0 <= c < 1 << 62 for c in counts):
-        raise BadInput(complaint)
-    return entry
-
-
-def _numbers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Numbers by two names; raises ValueError where one is not finite, or what is no such thing."""
-    numbers = {
-        str(group): {str(name): float(value) for name, value in values.items()}
-        for group, values in found.items()
-    }
-    if not all(math.isfinite(value) for group in numbers.values() for value in group.values()):
-        raise ValueError
-    return numbers
 
 
 @dataclass

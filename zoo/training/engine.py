@@ -16,21 +16,20 @@ from zoo.api.sampling import Sampling
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest, deferred_stop, saving
+from zoo.base.presets import Budget
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.budget import Budget
+from zoo.training.batches import FrameFeed
+from zoo.training.callbacks import Interrupted, Moment, Watcher, nobody
 from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
-from zoo.training.feed import FrameFeed
-from zoo.training.heap import keep_freed_memory
-from zoo.training.memory import out_of_memory
-from zoo.training.pace import Pace, Speed
-from zoo.training.ranks import agree, launch, share_weights
+from zoo.training.distributed import agree, launch, share_weights
+from zoo.training.memory import keep_freed_memory, out_of_memory
 from zoo.training.run_folder import Log, RunFolder, Start, TrainingConfig
-from zoo.training.scribe import Scribe
+from zoo.training.run_writer import Scribe
 from zoo.training.step import TrainingStep, parts_of
-from zoo.training.watching import Interrupted, Moment, Watcher, nobody
+from zoo.training.throughput import Pace, Speed
 
 CALIBRATED = 16
 """Batches of training frames on which a model may settle after training."""

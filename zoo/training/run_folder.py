@@ -13,10 +13,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
@@ -27,13 +30,15 @@ from zoo.base.errors import BadInput, told
 from zoo.base.records import Environment, TrainingReceived, write_json
 from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
-from zoo.training.watching import Moment
+from zoo.training.callbacks import Moment, Score
+
+if TYPE_CHECKING:
+    pass
+
 
 State = Literal["new", "training", "interrupted", "finished"]
 CompileMode = Literal["none", "default"]
 """Not compiled, or by torch.compile in its default mode."""
-
-
 FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Part of a path: `zoo.base.workspace.check_name` keeps files from leading out of a folder."""
 
@@ -220,3 +225,96 @@ def _step(line: str, path: Path) -> int:
         return int(parse_json(line)["step"])
     except (ValueError, OverflowError, KeyError, TypeError):
         raise BadInput(f"{path} is damaged; delete it and try again") from None
+
+
+LONGEST_LINE = 1 << 20
+"""Bytes of a line in a log; ours take some hundreds."""
+MOST_ENTRIES = 50_000
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of a run's log."""
+
+    step: int
+    frames: int
+    seconds: float
+    losses: Mapping[str, Mapping[str, float]]
+    """By player and term: means since the line before."""
+    logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By player and name, what the model logs beside its losses: means as well."""
+    score: Score | None = None
+    """Of a few frames, where there was one since the line before."""
+
+
+def read_log(path: Path) -> list[LogEntry]:
+    """Read a `log.jsonl`; a last line that is cut short or still being written is left out.
+
+    Of a log of very many lines, evenly spaced ones are read. A file that is not there is an empty
+    log. Raises BadInput if a line is not one of a log.
+    """
+    entries: list[LogEntry] = []
+    every = 1
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            for number in itertools.count():
+                line = file.readline(LONGEST_LINE)
+                if not line.endswith(b"\n"):
+                    if len(line) == LONGEST_LINE:
+                        raise BadInput(f"{path} is damaged at line {number + 1}")
+                    break
+                if number % every == 0:
+                    entries.append(_entry(line, f"{path} is damaged at line {number + 1}"))
+                if len(entries) > MOST_ENTRIES:
+                    entries, every = entries[::2], 2 * every
+    except FileNotFoundError:
+        return []
+    return entries
+
+
+def last_entry(path: Path) -> LogEntry | None:
+    """Read the last whole line of a log, however long the log is; raises BadInput as `read_log`."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 65_536))
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return None
+    whole = [line for line in lines if line.endswith(b"\n")]
+    if not whole:
+        return None
+    return _entry(whole[-1], f"{path} is damaged at its end")
+
+
+def _entry(line: bytes, complaint: str) -> LogEntry:
+    try:
+        found = parse_json(line)
+        score = found.get("score")
+        entry = LogEntry(
+            step=int(found["step"]),
+            frames=int(found["frames"]),
+            seconds=float(found["seconds"]),
+            losses=_numbers(found["losses"]),
+            logged=_numbers(found.get("logged", {})),
+            score=None if score is None else Score(int(score.pop("step")), _numbers(score)),
+        )
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
+        raise BadInput(complaint) from None
+    counts = [entry.step, entry.frames, entry.score.step if entry.score else 0]
+    if not math.isfinite(entry.seconds) or not all(0 <= c < 1 << 62 for c in counts):
+        raise BadInput(complaint)
+    return entry
+
+
+def _numbers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Numbers by two names; raises ValueError where one is not finite, or what is no such thing."""
+    numbers = {
+        str(group): {str(name): float(value) for name, value in values.items()}
+        for group, values in found.items()
+    }
+    if not all(math.isfinite(value) for group in numbers.values() for value in group.values()):
+        raise ValueError
+    return numbers

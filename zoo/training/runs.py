@@ -21,8 +21,7 @@ from zoo.base.locks import IN_FOLDER, alone, holder, is_lock
 from zoo.base.records import Record
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
-from zoo.training.curves import last_entry
-from zoo.training.run_folder import RunFile, RunFolder
+from zoo.training.run_folder import RunFile, RunFolder, last_entry
 
 SHORTEST_DIGEST = 4
 CANDIDATES_NAMED = 6

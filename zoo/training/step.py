@@ -6,21 +6,21 @@ step, so that what is measured is what training does.
 
 from __future__ import annotations
 
-import math
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.recipe import Recipe
-from zoo.training.average import WeightAverage
-from zoo.training.compiling import compile_modules
-from zoo.training.players import Players
-from zoo.training.ranks import SharedBuffers, average_over_ranks
+from zoo.training.distributed import SharedBuffers, average_over_ranks
+from zoo.training.ema import WeightAverage, average_decay
+from zoo.training.players import Players, Reduce
 from zoo.training.run_folder import CompileMode
-from zoo.training.tally import Tally
 
 
 class TrainingStep:
@@ -140,16 +140,145 @@ def parts_of(samples: int, accumulate: int) -> int:
     return next(parts for parts in range(min(accumulate, samples), 0, -1) if samples % parts == 0)
 
 
-LONGEST_AVERAGE = 0.9999
-"""The decay of an average, at most."""
-
-
-def average_decay(share: float, steps: int | None) -> float:
-    """The averaging factor whose memory is a share of so many steps; 0 keeps the last weights."""
-    if not share:
-        return 0.0
-    return min(LONGEST_AVERAGE, math.exp(-1 / max(1.0, share * (steps or 20_000))))
-
-
 def _word(sequence: np.random.SeedSequence) -> int:
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Means over some steps, by player and name."""
+
+    losses: dict[str, dict[str, float]] = field(default_factory=dict)
+    logged: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What is logged beside the losses."""
+
+
+class Tally:
+    """Every term of every step since they were last read.
+
+    Nothing here waits for the device until `means` or `first_fault` is asked, and a step costs
+    one small operation. The loop asks often enough for the rows to stay few.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.names: list[tuple[str, str]] = []
+        """Player and name of each column: terms of losses, then what is logged."""
+        self.terms = 0
+        """How many columns are terms."""
+        self.rows: list[Tensor] = []
+        self.steps: list[int] = []
+        """The step of each row."""
+
+    def add(self, losses: Losses, step: int) -> None:
+        """Add the losses of one step; steps come one after another."""
+        terms = [(p, t, v) for p, loss in losses.items() for t, v in loss.terms.items()]
+        logged = [(p, t, v) for p, loss in losses.items() for t, v in loss.logged.items()]
+        if not self.names:
+            self.names = [(player, name) for player, name, _ in [*terms, *logged]]
+            self.terms = len(terms)
+        self.rows.append(torch.stack([v.detach().float() for _, _, v in [*terms, *logged]]))
+        self.steps.append(step)
+
+    def means(self, reduce: Reduce | None = None) -> Means:
+        """Means since they were last read; starts again from nothing.
+
+        `reduce` averages over the ranks, each of which saw its own part of the batches.
+        """
+        found = Means()
+        if not self.rows:
+            return found
+        means = torch.stack(self.rows).mean(dim=0)
+        means = reduce(means) if reduce else means
+        for column, ((player, name), mean) in enumerate(
+            zip(self.names, means.tolist(), strict=True)
+        ):
+            place = found.losses if column < self.terms else found.logged
+            place.setdefault(player, {})[name] = mean
+        self.clear()
+        return found
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.rows, self.steps = [], []
+
+    def first_fault(self) -> tuple[int, str, str] | None:
+        """The first step with a loss that was not finite, its player and its term.
+
+        Only steps since `means` was last read are known.
+        """
+        if not self.rows:
+            return None
+        wrong = ~torch.stack(self.rows)[:, : self.terms].isfinite()
+        if not wrong.any():
+            return None
+        row, term = wrong.nonzero()[0].tolist()
+        return self.steps[row], *self.names[term]
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        if not self.rows:
+            return {}
+        names = json.dumps([self.names, self.terms]).encode()
+        return {
+            "tally.rows": torch.stack(self.rows),
+            "tally.steps": torch.tensor(self.steps),
+            "tally.names": torch.tensor(list(names), dtype=torch.uint8),
+        }
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint."""
+        rows = state.get("tally.rows")
+        self.rows = [] if rows is None else list(rows.to(self.device))
+        self.steps = [] if rows is None else state["tally.steps"].tolist()
+        if rows is not None:
+            names, self.terms = json.loads(bytes(state["tally.names"].tolist()))
+            self.names = [(player, name) for player, name in names]
+
+
+CACHE_TAG = "film-zoo, no buffers donated"
+
+
+def compile_modules(model: Autoencoder, mode: CompileMode) -> None:
+    """Compile each of the modules that the model consists of, in place, unless `mode` is `none`.
+
+    Encoder, decoder and discriminator are compiled apart, and what `losses` does between them is
+    not: a player's gradient then runs back through the modules that it needs and no others. Same
+    results to rounding: floats are added up in another order. Compiling takes place in the first
+    step, and once: batches are all of one size. Copies of the model are not compiled.
+    """
+    if mode == "none":
+        return
+    # Imported here, because it takes seconds.
+    import torch._dynamo
+
+    # torch compiles a function anew only so often and then leaves it as it is without a word,
+    # and models share functions: what was trained before in this process must not count.
+    torch._dynamo.reset()
+    _keep_what_backward_reads()
+    for module in _called(model):
+        module.compile(mode=mode, dynamic=False)
+
+
+def _called(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules right below this one, and those in lists of modules."""
+    for child in module.children():
+        if type(child).forward is nn.Module.forward:
+            yield from _called(child)
+        else:
+            yield child
+
+
+def _keep_what_backward_reads() -> None:
+    """Forbid compiled backward passes to write over what the forward pass left for them.
+
+    Every player's gradient is taken through the same forward pass, so the next one reads it too.
+    """
+    import torch._functorch.config
+    import torch.compiler.config
+
+    torch._functorch.config.donated_buffer = False
+    # torch's cache on disk does not ask how that was set: it would bring back code that another
+    # program compiled without, and gradients after the first would be wrong in silence.
+    if CACHE_TAG not in torch.compiler.config.cache_key_tag:
+        torch.compiler.config.cache_key_tag += CACHE_TAG

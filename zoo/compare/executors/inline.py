@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
-from zoo.training.watching import Interrupted
+from zoo.training.callbacks import Interrupted
 
 
 class InlineExecutor:

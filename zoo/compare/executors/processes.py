@@ -26,7 +26,7 @@ from zoo.base import interrupts
 from zoo.base.environment import VISIBLE
 from zoo.base.text import error_line
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
-from zoo.training.watching import Interrupted
+from zoo.training.callbacks import Interrupted
 
 POLL_SECONDS = 0.2
 """The longest wait for events."""

@@ -19,7 +19,7 @@ from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import error_line, one_line
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
-from zoo.training.watching import Interrupted
+from zoo.training.callbacks import Interrupted
 
 POLL_SECONDS = 0.5
 """The longest wait for events."""

@@ -26,9 +26,9 @@ from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, video_file
 from zoo.reconstruct.video.sound_file import SoundFile
 from zoo.reconstruct.video.write_sound import Sound
-from zoo.training.jobs import load_model
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import find_runs
+from zoo.training.trained_models import load_model
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,34 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
 from zoo.base.offline import without_network
+from zoo.base.workspace import written_aside
 from zoo.evaluation.inference import check_latents, checked_decode, film_batch, round_to_8_bits
 from zoo.evaluation.metrics import MetricSet, score_pairs
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
-from zoo.training.preview import COLUMNS
-from zoo.training.watching import METRICS, Score, Values
+from zoo.training.callbacks import METRICS, Score, Values
+
+COLUMNS = 6
+"""Frames side by side: half of them seen, half held out, where there are held-out frames."""
+
+
+def write_preview(path: Path, originals: Tensor, drawn: Tensor) -> None:
+    """Write frames over what became of them, (N, 3, H, W) in [0, 1] each, as one PNG."""
+    rows = [torch.cat(list(batch), dim=2) for batch in (originals, drawn)]
+    picture = (torch.cat(rows, dim=1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    with written_aside(path) as aside:
+        Image.fromarray(picture).save(aside, format="PNG")
+
 
 FRAMES = 8
 """Frames of each part that are scored; of a film that has fewer, all."""
@@ -37,8 +51,6 @@ WORSE_BY = {DISTORTION: 0.2, PERCEPTUAL: 0.01}
 """How far below the best a score is worse, in the metric's own unit."""
 WORSE_FOR = 4
 """Scores in a row that are worse than the best before it is said."""
-
-
 Strip = tuple[Tensor, Tensor]
 """Frames and their reconstructions, (N, 3, H, W) each: seen ones, then held-out ones."""
 

@@ -17,11 +17,11 @@ from zoo.base.frame_size import FrameSize
 from zoo.cli.progress import losses_table
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
+from zoo.training.batches import FrameFeed
+from zoo.training.callbacks import Moment, Score
 from zoo.training.engine import train
-from zoo.training.feed import FrameFeed
-from zoo.training.peak import matmul_rate, number_type, operations_per_frame
 from zoo.training.run_folder import RunFolder
-from zoo.training.watching import Moment, Score
+from zoo.training.throughput import matmul_rate, number_type, operations_per_frame
 
 CPU = torch.device("cpu")
 

@@ -18,20 +18,20 @@ from tests.training.small import config_of
 from zoo.base.errors import CannotWrite
 from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
-from zoo.training import checkpoint, scribe
+from zoo.training import checkpoint, run_writer
+from zoo.training.callbacks import Interrupted, Moment
 from zoo.training.checkpoint import CheckpointWriter, Progress
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.scribe import Rhythm
-from zoo.training.watching import Interrupted, Moment
+from zoo.training.run_writer import Rhythm
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def as_often_as_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scribe, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(scribe, "LARGEST_SHARE", 1e9)
+    monkeypatch.setattr(run_writer, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(run_writer, "LARGEST_SHARE", 1e9)
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +180,8 @@ def test_what_is_done_now_and_then_takes_a_hundredth_of_the_time(
     cost: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(scribe, "LARGEST_SHARE", 0.01)
-    monkeypatch.setattr(scribe.time, "monotonic", lambda: now)
+    monkeypatch.setattr(run_writer, "LARGEST_SHARE", 0.01)
+    monkeypatch.setattr(run_writer.time, "monotonic", lambda: now)
     rhythm, times = Rhythm(), []
     while now < 20_000:
         now += 0.7  # a step

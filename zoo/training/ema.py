@@ -1,6 +1,8 @@
-"""The average of a model's weights over the last part of its training."""
+"""Exponential moving average of a model's weights."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import nn
@@ -54,3 +56,14 @@ class WeightAverage:
     @staticmethod
     def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
         return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+LONGEST_AVERAGE = 0.9999
+"""The decay of an average, at most."""
+
+
+def average_decay(share: float, steps: int | None) -> float:
+    """The averaging factor whose memory is a share of so many steps; 0 keeps the last weights."""
+    if not share:
+        return 0.0
+    return min(LONGEST_AVERAGE, math.exp(-1 / max(1.0, share * (steps or 20_000))))

@@ -7,7 +7,7 @@ from timm.utils.model_ema import ModelEmaV3
 
 from zoo.conformance.fixtures import Subject
 from zoo.plugins.registry import registry
-from zoo.training.average import WeightAverage
+from zoo.training.ema import WeightAverage
 
 
 def test_the_average_of_trained_weights_is_that_of_timm() -> None:

@@ -15,13 +15,12 @@ from zoo.base.errors import ZooError
 from zoo.base.interrupts import saving
 from zoo.base.records import TrainingReceived
 from zoo.films.film import Film
+from zoo.training.callbacks import Score
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
-from zoo.training.curves import CURVES, draw_curves, read_log
-from zoo.training.preview import write_preview
-from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig
-from zoo.training.score import SECONDS_BEFORE_LPIPS, Decline, Scorer
+from zoo.training.curves import CURVES, draw_curves
+from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig, read_log
 from zoo.training.step import TrainingStep
-from zoo.training.watching import Score
+from zoo.training.validation import SECONDS_BEFORE_LPIPS, Decline, Scorer, write_preview
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0

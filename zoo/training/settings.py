@@ -1,38 +1,27 @@
-"""From what a user asks for to a finished run: choose the settings, train what is missing."""
+"""Training settings: what the user asked for, over a preset."""
 
 from __future__ import annotations
 
+import importlib.util
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.recipe import Recipe
-from zoo.api.sampling import Sampling
 from zoo.base import environment
-from zoo.base.atomic_files import remove
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
-from zoo.base.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
-from zoo.base.presets import preset_named
-from zoo.base.workspace import Workspace
+from zoo.base.presets import Budget, preset_named
 from zoo.films.film import Film
-from zoo.films.training_frames import TrainingFrames
-from zoo.plugins.model_building import build, check_fit, fits_directly, option_class, parse_options
+from zoo.plugins.model_building import check_fit, fits_directly, option_class, parse_options
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
-from zoo.training.budget import Budget
-from zoo.training.checkpoint import load_weights, save_weights
-from zoo.training.compiling import choose_mode
-from zoo.training.engine import train
-from zoo.training.preview import write_preview
-from zoo.training.ranks import from_first_rank, rank, ranks
-from zoo.training.run_folder import CompileMode, RunFile, RunFolder, Start, TrainingConfig
-from zoo.training.score import Scorer
-from zoo.training.watching import Interrupted, Watcher, nobody
+from zoo.training.run_folder import CompileMode, Start, TrainingConfig
 
 LARGEST_BATCH = 65_536
 LARGEST_NUMBER = 2**31 - 1
@@ -187,108 +176,25 @@ def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
     return number
 
 
-def ensure_trained(
-    workspace: Workspace,
-    config: TrainingConfig,
-    film: Film,
-    device: torch.device,
-    *,
-    watch: Watcher = nobody,
-    stop: StopRequest | None = None,
-    overwrite: bool = False,
-    measure_peak: bool = False,
-    waiting: Waiting | None = say,
-    start: Start | None = None,
-) -> RunFolder:
-    """Return the finished run of `config`, training it or going on with it where needed.
+def choose_mode(compiled: bool, device: torch.device) -> CompileMode:
+    """Read what the user asked for; raises BadInput where `device` cannot do it."""
+    if not compiled:
+        return "none"
+    _require_compiler(device)
+    return "default"
 
-    `overwrite` deletes an earlier training; `measure_peak` is `train`'s. Where another process is
-    training the same run, `waiting` is told who, and what it trains is waited for: nothing is
-    trained twice. With a `waiting` of None raises Held.
-    """
-    folder = RunFolder.of(workspace, config)
-    if rank() > 0:
-        # Rank 0 holds the lock for all of them, alone writes, and says whether there is work.
-        if from_first_rank(False, device, config.precision, config.batch):
-            _fit(folder, config, film, device, watch, stop, measure_peak, start)
-        return folder
-    several = ranks() > 1
-    finished = not overwrite and folder.state == "finished" and not folder.checkpoint.exists()
-    if finished and not several:
-        return folder
-    asked = (lambda: stop.asked) if stop else (lambda: False)
+
+def _require_compiler(device: torch.device) -> None:
+    """Raise BadInput if this machine lacks what torch.compile generates code for."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
     try:
-        with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
-            if overwrite:
-                empty(folder)
-            needed = folder.state != "finished"
-            if several:
-                # What is fitted directly is no work to share.
-                shared = needed and not fits_directly(registry().architecture(config.model))
-                from_first_rank(shared, device, config.precision, config.batch)
-            if needed:
-                _fit(folder, config, film, device, watch, stop, measure_peak, start)
-            # A kill right after the last word leaves it.
-            folder.checkpoint.unlink(missing_ok=True)
-    except GaveUp as error:
-        raise Interrupted(str(error)) from None
-    return folder
-
-
-def empty(folder: RunFolder) -> None:
-    """Remove all that a run's folder holds but its lock, which the caller holds."""
-    # First, so that a removal cut short leaves nothing that passes for a finished run.
-    folder.file.unlink(missing_ok=True)
-    for path in folder.path.iterdir():
-        if not is_lock(path):
-            remove(path)
-
-
-def _fit(
-    folder: RunFolder,
-    config: TrainingConfig,
-    film: Film,
-    device: torch.device,
-    watch: Watcher,
-    stop: StopRequest | None,
-    measure_peak: bool,
-    start: Start | None,
-) -> None:
-    architecture = registry().architecture(config.model)
-    if not fits_directly(architecture):
-        train(
-            folder,
-            config,
-            film,
-            device,
-            watch=watch,
-            stop=stop,
-            measure_peak=measure_peak,
-            start=start,
-        )
-        return
-    torch.manual_seed(config.seed)
-    model = build(architecture, FrameSize.parse(config.size), config.options).to(device)
-    model.fit(TrainingFrames(film))
-    save_weights(folder.weights, model)
-    scorer = Scorer(film, Sampling.of(model), device)
-    score, strip = scorer(model.eval(), 0)
-    write_preview(folder.preview, *strip)
-    folder.write(
-        RunFile(
-            state="finished",
-            config=config,
-            environment=environment.describe(device, config.precision),
-            frames_fingerprint=film.store.manifest.fingerprint,
-            score=scorer.final(score, film),
-        )
-    )
-
-
-def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Autoencoder:
-    """The trained model of a finished run, in evaluation mode on the device."""
-    architecture = registry().architecture(config.model)
-    model = build(architecture, FrameSize.parse(config.size), config.options)
-    load_weights(folder.weights, model)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval()
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise BadInput("--compile needs a C++ compiler, and none was found") from None
+    headers = Path(sysconfig.get_paths()["include"])
+    if not (headers / "Python.h").exists():
+        raise BadInput("--compile needs the headers of Python, which are not installed")
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise BadInput("--compile needs the package triton on a GPU, which is not installed")

@@ -1,16 +1,18 @@
-"""How fast training could go at most: the device's rate of multiplying matrices, measured.
+"""Throughput of a training, and what the device could reach at most.
 
-The share of that rate which a training reaches says how much of the device it uses. It is a
-ratio of two numbers from one process on one machine: no data sheet is asked.
+The share of its matrix multiplication rate that a training reaches says how much of the device it
+uses. It is a ratio of two numbers from one process on one machine: no data sheet is asked.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -19,8 +21,53 @@ from zoo.api.sampling import Sampling, noise
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
+from zoo.training.checkpoint import Progress
 from zoo.training.players import Players
 from zoo.training.run_folder import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the steps between two reports; `zoo.training.callbacks.Moment` says what each is."""
+
+    frames_per_second: float
+    data_stall: float
+    share_of_peak: float | None
+
+
+class Pace:
+    """Reads the clock at every report, and waits for no device."""
+
+    def __init__(
+        self, config: TrainingConfig, fabric: Fabric, measure_peak: bool, frames_per_step: int
+    ) -> None:
+        self.batch = frames_per_step
+        self.at_peak: float | None = None
+        if measure_peak and fabric.is_global_zero:
+            self.at_peak = frames_per_second_at_peak(config, fabric.device) * fabric.world_size
+
+    def begin(self, progress: Progress) -> None:
+        """Count from here."""
+        self.time = time.monotonic()
+        self.progress = replace(progress)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the last report, or since it began."""
+        return time.monotonic() - self.time
+
+    def since_last(self, progress: Progress) -> Speed:
+        """Speed since the last report, or since it began; counts anew from here."""
+        began, before = self.time, self.progress
+        self.begin(progress)
+        seconds = self.time - began
+        speed = (progress.step - before.step) * self.batch / seconds
+        return Speed(
+            frames_per_second=speed,
+            data_stall=(progress.waited - before.waited) / seconds,
+            share_of_peak=speed / self.at_peak if self.at_peak else None,
+        )
+
 
 SIDE = {"cuda": 8192, "cpu": 1024}
 """Of the square matrices that are multiplied."""
@@ -29,7 +76,6 @@ PRODUCTS = {"cuda": 20, "cpu": 1}
 FEWEST_BLOCKS = 3
 SECONDS = 0.25
 FRAMES_COUNTED = 2
-
 _TYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
 

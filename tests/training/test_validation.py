@@ -20,19 +20,19 @@ from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.pretrained import lookup
-from zoo.training import engine, scribe
+from zoo.training import engine, run_writer
+from zoo.training.callbacks import Moment, Score
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.score import FRAMES, WORSE_FOR, Decline, Scorer, spread_samples
-from zoo.training.watching import Moment, Score
+from zoo.training.validation import FRAMES, WORSE_FOR, Decline, Scorer, spread_samples
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scribe, "SECONDS_BETWEEN_PREVIEWS", 0.0)
-    monkeypatch.setattr(scribe, "LARGEST_SHARE", 1e9)
+    monkeypatch.setattr(run_writer, "SECONDS_BETWEEN_PREVIEWS", 0.0)
+    monkeypatch.setattr(run_writer, "LARGEST_SHARE", 1e9)
 
 
 def trained(film: Film, folder: Path, model: str = "ae", **changes: object) -> list[Moment]:
@@ -104,8 +104,8 @@ def test_scoring_changes_nothing_about_the_training(
     monkeypatch.setitem(registry().origins, "careless", "test 0")
     outcomes = []
     for name, seconds in (("never", 1e9), ("always", 0.0)):
-        monkeypatch.setattr(scribe, "SECONDS_BETWEEN_PREVIEWS", seconds)
-        monkeypatch.setattr(scribe, "LARGEST_SHARE", 1e9)
+        monkeypatch.setattr(run_writer, "SECONDS_BETWEEN_PREVIEWS", seconds)
+        monkeypatch.setattr(run_writer, "LARGEST_SHARE", 1e9)
         random.seed(3)
         np.random.seed(3)
         moments = trained(film, tmp_path / name, "careless")
@@ -192,7 +192,7 @@ def test_a_missing_lpips_is_said_once_and_nothing_is_fetched(
     monkeypatch.delenv("ZOO_OFFLINE", raising=False)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "none"))
     monkeypatch.setattr(lookup, "hub_folder", lambda: tmp_path / "none")
-    monkeypatch.setattr(scribe, "SECONDS_BEFORE_LPIPS", 0.0)
+    monkeypatch.setattr(run_writer, "SECONDS_BEFORE_LPIPS", 0.0)
     moments = trained(film, tmp_path / "run")
     (note,) = [note for moment in moments for note in moment.notes if "LPIPS" in note]
     assert note.startswith("LPIPS is not scored while training: no AlexNet weights (")

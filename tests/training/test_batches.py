@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from zoo.films.film import Film
-from zoo.training.feed import FrameFeed
-from zoo.training.prefetch import read_ahead
+from zoo.training.batches import FrameFeed, read_ahead
 
 CPU = torch.device("cpu")
 
