@@ -26,7 +26,7 @@ from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Moment
+from zoo.training.callbacks import TrainingEvent
 from zoo.training.settings import Settings
 
 WORKERS = 2
@@ -60,7 +60,7 @@ class NoProgress:
     def started(self, cell: Cell) -> None:
         """Nothing."""
 
-    def training(self, cell: Cell, moment: Moment) -> None:
+    def training(self, cell: Cell, moment: TrainingEvent) -> None:
         """Nothing."""
 
     def encoding(self, cell: Cell, line: str) -> None:

@@ -31,14 +31,14 @@ from zoo.base.interrupts import StopRequest
 from zoo.conformance.fixtures import scene_as_film
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
-from zoo.training.batches import FrameFeed
+from zoo.training.batches import BatchLoader
 from zoo.training.callbacks import Interrupted
-from zoo.training.ema import WeightAverage
+from zoo.training.ema import WeightEMA
 from zoo.training.engine import train
 from zoo.training.players import Player
-from zoo.training.run_folder import Log, RunFolder, TrainingConfig
-from zoo.training.run_writer import Scribe
-from zoo.training.step import Tally
+from zoo.training.run_folder import RunFolder, RunLog, TrainingConfig
+from zoo.training.run_writer import RunWriter
+from zoo.training.step import LossAverager
 
 NETWORK = ("forward", "backward", "clipping", "optimiser")
 """Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""
@@ -129,18 +129,18 @@ class Stopwatch:
 @contextlib.contextmanager
 def attached(watch: Stopwatch, architecture: type[Any]) -> Iterator[None]:
     """Put the stopwatch around what the training loop calls."""
-    feed_from = FrameFeed.from_step
+    load_from = BatchLoader.from_step
 
     @contextlib.contextmanager
-    def feed_timed(self: FrameFeed, first: int) -> Iterator[Callable[[int], torch.Tensor]]:
-        with feed_from(self, first) as batch_of:
-            timed = watch.around("feeding a batch", batch_of)
+    def load_timed(self: BatchLoader, first: int) -> Iterator[Callable[[int], torch.Tensor]]:
+        with load_from(self, first) as batch_at:
+            timed = watch.around("loading a batch", batch_at)
 
-            def begin_and_feed(step: int) -> torch.Tensor:
+            def begin_and_load(step: int) -> torch.Tensor:
                 watch.step_begins()
                 return timed(step)
 
-            yield begin_and_feed
+            yield begin_and_load
 
     parts: list[tuple[Any, str, str]] = [
         (architecture, "losses", "forward"),
@@ -148,14 +148,14 @@ def attached(watch: Stopwatch, architecture: type[Any]) -> Iterator[None]:
         (nn.utils, "clip_grad_norm_", "clipping"),
         (torch.optim.AdamW, "step", "optimiser"),
         (Player, "set_progress", "schedule"),
-        (WeightAverage, "update", "averaging weights"),
-        (Tally, "add", "tally"),
-        (Tally, "means", "log and watch"),
-        (Scribe, "refuse_faults", "log and watch"),
-        (Log, "add", "log and watch"),
+        (WeightEMA, "update", "averaging weights"),
+        (LossAverager, "add", "loss averages"),
+        (LossAverager, "means", "log and callbacks"),
+        (RunWriter, "check_finite", "log and callbacks"),
+        (RunLog, "add", "log and callbacks"),
     ]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(FrameFeed, "from_step", feed_timed))
+        stack.enter_context(mock.patch.object(BatchLoader, "from_step", load_timed))
         for owner, name, part in parts:
             timed = watch.around(part, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, timed))

@@ -20,7 +20,7 @@ from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
 from zoo.training.memory import keep_freed_memory
 from zoo.training.players import Players
-from zoo.training.settings import choose_mode
+from zoo.training.settings import choose_compile_mode
 from zoo.training.step import compile_modules
 
 ROUNDS = 9
@@ -131,7 +131,7 @@ def test_compiled_step_against_a_plain_one(
     if device.type == "cpu":
         keep_freed_memory()
     try:
-        mode = choose_mode(True, device)
+        mode = choose_compile_mode(True, device)
     except BadInput as error:
         pytest.skip(str(error))
     at: Setting = SETTINGS["quick"]

@@ -48,7 +48,7 @@ class Memory:
 
 
 @contextmanager
-def evaluated_on(
+def watch_memory(
     arguments: Sequence[str], **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], Memory]]:
     """Run Python with `arguments`; yields the process, past its imports, and its memory.

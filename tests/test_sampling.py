@@ -17,7 +17,7 @@ from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.rate_distortion import rate_points
 from zoo.films.film import Film, film_from_frames
-from zoo.training.batches import FrameFeed
+from zoo.training.batches import BatchLoader
 
 CPU = torch.device("cpu")
 LENGTHS = [1, 2, 3, 4, 5, 9]
@@ -127,7 +127,7 @@ def test_training_keeps_to_training_frames_of_one_shot(
     lengths = [*LENGTHS, 30, 1, 60]
     one = film(lengths, holdout)
     taken = taken and min(taken, len(one.split.seen))
-    feed = FrameFeed(one, 8, 0, CPU, taken=taken, sampling=sampling)
+    feed = BatchLoader(one, 8, 0, CPU, taken=taken, sampling=sampling)
     numbers = one.split.seen[:taken][feed.samples]
     shot_of = np.searchsorted(np.cumsum(lengths), numbers, side="right")
     assert (shot_of == shot_of[:, :1]).all(), "a sample reaches over a cut"
@@ -139,8 +139,8 @@ def test_training_keeps_to_training_frames_of_one_shot(
 @pytest.mark.parametrize("model", [Stored, Neighbours])
 def test_a_batch_says_which_frames_it_has(model: type[Stored]) -> None:
     one, sampling = film([5, 9, 2, 40], 0.1), Sampling.of(model)
-    whole = FrameFeed(one, 16, 3, CPU, sampling=sampling)
-    halves = [FrameFeed(one, 16, 3, CPU, rank, 2, sampling=sampling) for rank in (0, 1)]
+    whole = BatchLoader(one, 16, 3, CPU, sampling=sampling)
+    halves = [BatchLoader(one, 16, 3, CPU, rank, 2, sampling=sampling) for rank in (0, 1)]
     with whole.from_step(0) as batch_of:
         batches = [batch_of(step) for step in range(5)]
     parts = []

@@ -32,8 +32,8 @@ from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
-from zoo.training.batches import FrameFeed
-from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.batches import BatchLoader
+from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
@@ -136,19 +136,19 @@ def take_steps(trial: Trial, name: str) -> str | None:
     model = model.to(here.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.prepare(TrainingFrames(film))
     step = TrainingStep(model.train(), fabric, recipe=config.recipe)
-    feed = FrameFeed(film, config.batch, 0, here.device, sampling=Sampling.of(architecture))
-    with feed.from_step(0) as batch_of:
+    loader = BatchLoader(film, config.batch, 0, here.device, sampling=Sampling.of(architecture))
+    with loader.from_step(0) as batch_at:
         for number in range(WARM_STEPS):
-            step(batch_of(number), 0.5)
+            step(batch_at(number), 0.5)
 
         def settled() -> None:
             for number in range(WARM_STEPS, WARM_STEPS + STEPS):
-                step(batch_of(number), 0.5)
+                step(batch_at(number), 0.5)
 
         waits = what_waits(here.device, settled)
-    fault = step.tally.first_fault()
+    fault = step.loss_averager.first_non_finite()
     if fault:
-        raise ZooError("at step {}, {}'s loss {!r} was not a number".format(*fault))
+        raise ZooError("at step {}, {}'s loss {!r} was not finite".format(*fault))
     return waits
 
 
@@ -170,12 +170,12 @@ def train_once(
     run = RunFolder(Workspace(here.work).runs / film.name / name / folder)
     stop = StopRequest()
 
-    def watch(moment: Moment) -> None:
+    def watch(moment: TrainingEvent) -> None:
         stop.asked = moment.step == stop_at
 
     with deterministic():
         try:
-            train(run, config, film, here.device, watch=watch, stop=stop)
+            train(run, config, film, here.device, callback=watch, stop=stop)
         except Interrupted:
             train(run, config, film, here.device)
         else:

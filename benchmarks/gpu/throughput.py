@@ -18,8 +18,8 @@ from zoo.base.gpu_records import Item, ThroughputResult
 from zoo.evaluation.cost import HALFWAY, CostSubject, training_step
 from zoo.evaluation.profiling import synchroniser
 from zoo.plugins.registry import registry
-from zoo.training.settings import choose_mode
-from zoo.training.throughput import matmul_rate, number_type, operations_per_frame
+from zoo.training.settings import choose_compile_mode
+from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
 
 BATCHES = (32, 128, 512)
 TINY_BATCHES = (2, 4)
@@ -88,7 +88,7 @@ class Measure:
         def take() -> None:
             step(samples, HALFWAY)
             # Read now and then in training; here a row would be kept for every call.
-            step.tally.clear()
+            step.loss_averager.clear()
 
         began = time.perf_counter()
         take()
@@ -124,12 +124,12 @@ class Measure:
         """What is measured: a model at the `film` preset."""
         chosen = settings(self.here, "film", batch=batch)
         terms = chosen.terms(registry().architecture(name))
-        compile_mode = choose_mode(compiled, self.here.device)
+        compile_mode = choose_compile_mode(compiled, self.here.device)
         return CostSubject(**{**terms, "compile": compile_mode})
 
     def rate(self, precision: str) -> float:
         """Operations a second of a large matrix product in a precision."""
-        kind = number_type(precision)
+        kind = compute_dtype(precision)
         if kind not in self._rates:
             self._rates[kind] = matmul_rate(self.here.device, kind)
         return self._rates[kind]

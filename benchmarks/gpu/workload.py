@@ -17,10 +17,10 @@ from zoo.base.gpu_records import Item, WorkloadResult
 from zoo.base.interrupts import StopRequest
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.settings import choose_mode
+from zoo.training.settings import choose_compile_mode
 
 MODEL = "broad2016"
 WAYS = ((32, False), (128, False), (128, True), (512, False), (512, True), (12, False))
@@ -58,19 +58,19 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
     film = ingested(here, part_of(longest_film(here), FILM_SECONDS), chosen.size)
     architecture = registry().architecture(MODEL)
     config = chosen.config(architecture, film)
-    config = config.model_copy(update={"compile": choose_mode(compiled, here.device)})
+    config = config.model_copy(update={"compile": choose_compile_mode(compiled, here.device)})
     folder = RunFolder(here.work / "workload")
     shutil.rmtree(folder.path, ignore_errors=True)
     stop, moments = StopRequest(), []
 
-    def watch(moment: Moment) -> None:
+    def watch(moment: TrainingEvent) -> None:
         moments.append((time.monotonic(), moment))
         settled = moments[UNSETTLED:]
         stop.asked = bool(settled) and settled[-1][0] - settled[0][0] > SECONDS[here.tiny]
 
     try:
         with suppress(Interrupted):
-            train(folder, config, film, here.device, watch=watch, stop=stop)
+            train(folder, config, film, here.device, callback=watch, stop=stop)
     finally:
         if compiled:
             torch.compiler.reset()

@@ -63,8 +63,8 @@ class Tiny(zoo.Autoencoder):
 
     def losses(self, batch: zoo.Batch, step: zoo.Step) -> zoo.Losses:
         """One player and one term."""
-        drawn = self.decode(self.encode(batch.frames))
-        error = (drawn - batch.frames).square().mean()
+        reconstruction = self.decode(self.encode(batch.frames))
+        error = (reconstruction - batch.frames).square().mean()
         return {"autoencoder": zoo.Loss({"pixel": error})}
 
     def optimizer(self, player: str) -> zoo.Optimizer:

@@ -35,7 +35,7 @@ from zoo.reconstruct.hub import SCALE, load_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
-from zoo.training.curves import draw_curves
+from zoo.training.curves import plot_curves
 from zoo.training.run_folder import last_entry, read_log
 from zoo.training.runs import find_runs
 
@@ -68,7 +68,7 @@ def log(path: Path) -> object:
 
 
 def curves(path: Path) -> object:
-    return draw_curves(path, path.with_suffix(".png"))
+    return plot_curves(path, path.with_suffix(".png"))
 
 
 def runs(path: Path) -> object:

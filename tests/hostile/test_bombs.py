@@ -88,7 +88,7 @@ def test_a_file_of_gigabytes_is_refused_and_takes_no_memory(name: str, tmp_path:
 @pytest.mark.parametrize("name", ["weights", "checkpoint", "latents", "scale"])
 def test_tensors_of_half_a_gigabyte_that_do_not_fit_are_not_read(name: str, tmp_path: Path) -> None:
     """A header that is true, of a file that is as large as it says."""
-    wanted = {"weights": "down.0.weight", "checkpoint": "other.x", "latents": "levels"}
+    wanted = {"weights": "down.0.weight", "checkpoint": "losses.x", "latents": "levels"}
     kind, size = ("U8", HALF) if name == "latents" else ("F32", HALF // 4)
     said = {wanted.get(name, "lowest"): {"dtype": kind, "shape": [size], "data_offsets": [0, HALF]}}
     if name == "latents":

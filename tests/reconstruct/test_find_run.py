@@ -9,11 +9,11 @@ import pytest
 from zoo.base.errors import BadInput
 from zoo.reconstruct.find_run import finished_run
 from zoo.training.run_folder import RunFolder
-from zoo.training.runs import Run, Standing
+from zoo.training.runs import Run, RunStatus
 
 
-def run(name: str, frames: int | None, touched: float, standing: Standing = "finished") -> Run:
-    return Run(RunFolder(Path(name)), name, standing, frames=frames, touched=touched)
+def run(name: str, frames: int | None, modified: float, status: RunStatus = "finished") -> Run:
+    return Run(RunFolder(Path(name)), name, status, frames=frames, modified=modified)
 
 
 RUNS = [

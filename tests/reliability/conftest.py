@@ -1,4 +1,4 @@
-"""Small workspaces in which every verb has something to do, made once a process."""
+"""Small workspaces prepared for every verb, made once per test process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.reconstruct.flashing_film import flashing_film
-from tests.reliability.warm import Ended, Warm
+from tests.reliability.warm_process import Ended, WarmProcess
 
 TIMES = [n / 25 for n in range(40)]
 SMALL = ("--preset", "quick", "--latent", "4", "--device", "cpu", "--set", "width=8")
@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     ),
     "report": ("report",),
 }
-"""What is run, by the verb that it is about."""
+"""The command under test, by verb."""
 BEFORE: dict[str, tuple[tuple[str, ...], ...]] = {
     "ingest": (),
     "train": (VERBS["ingest"],),
@@ -38,28 +38,27 @@ BEFORE: dict[str, tuple[tuple[str, ...], ...]] = {
     "encode": (("train", "ae", "--film", "flash", *TINY, "--budget", "80frames"),),
     "report": (VERBS["compare"],),
 }
-"""What is run before it."""
-HURRIED = {
+"""The commands that are run before it."""
+QUICK_SETTINGS = {
     "zoo.training.run_writer.SECONDS_BETWEEN_CHECKPOINTS": 0.15,
     "zoo.training.run_writer.SECONDS_BETWEEN_PREVIEWS": 0.4,
     "zoo.training.run_writer.LARGEST_SHARE": 1.0,
     "zoo.evaluation.profiling.BLOCK_SECONDS": 0.001,
     "zoo.evaluation.profiling.MOST_REPEATS": 5,
 }
-"""A training of a second has checkpoints and previews as one of an hour has; costs are measured in
-a moment."""
+"""Settings that give a training of a second checkpoints and previews, and measure costs quickly."""
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    one = Warm(tmp_path_factory.mktemp("told"))
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
+    one = WarmProcess(tmp_path_factory.mktemp("outputs"))
     yield one
     one.close()
 
 
 @pytest.fixture(scope="session")
-def prepared(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A workspace by the verb that is to be run in it; to be copied and left as it is."""
+def prepared(warm: WarmProcess, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The prepared workspace for a verb; copy it, do not change it."""
     made: dict[object, Path] = {}
 
     def before(verb: str) -> Path:
@@ -69,7 +68,7 @@ def prepared(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
             flashing_film(root / "flash.mp4", [0.4, 1.0], times=TIMES)
             adding = ("films", "add", "flash", "flash.mp4", "--crop", "none")
             for words in (adding, *commands):
-                worked(warm.run(root, *words, settings=HURRIED))
+                succeeded(warm.run(root, *words, settings=QUICK_SETTINGS))
             made[commands] = root
         return made[commands]
 
@@ -78,7 +77,7 @@ def prepared(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 @pytest.fixture
 def workshop(prepared: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
-    """A copy of the workspace in which a verb is to be run, under a name."""
+    """A copy of the prepared workspace for a verb, under a name."""
 
     def copied(verb: str, name: str = "workspace") -> Path:
         return Path(shutil.copytree(prepared(verb), tmp_path / name))
@@ -86,14 +85,14 @@ def workshop(prepared: Callable[[str], Path], tmp_path: Path) -> Callable[..., P
     return copied
 
 
-def worked(ended: Ended) -> Ended:
-    """Raise with what was said unless the command did what it was to do."""
+def succeeded(ended: Ended) -> Ended:
+    """Raise with the command's output unless it succeeded."""
     assert ended.code == 0, f"{ended.code}: {ended.err[-3000:]}{ended.out[-1000:]}"
     return ended
 
 
 def one_line(ended: Ended, code: int = 1) -> str:
-    """The one line in which a command failed; raises if there is another one or a traceback."""
+    """The one error line of a failed command; raises on several lines or a traceback."""
     assert ended.code == code, f"{ended.code}: {ended.err[-3000:]}{ended.out[-1000:]}"
     assert "Traceback" not in ended.err + ended.out, ended.err
     lines = [line for line in ended.err.splitlines() if line.startswith("zoo: ")]

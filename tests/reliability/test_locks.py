@@ -1,4 +1,4 @@
-"""Who holds a lock is said; what dies lets go; nothing is left half written."""
+"""Locks name their holder and are released when it dies; files are written atomically."""
 
 from __future__ import annotations
 
@@ -13,18 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.reliability.lock_holder import HOLD_LOCK, start
 from zoo.base.atomic_files import replaced_folder, sweep, sweep_below, written_aside
 from zoo.base.errors import CannotWrite, ZooError
 from zoo.base.locks import GaveUp, Held, alone, holder
 
-HOLDS = """
-import sys
-from pathlib import Path
-from zoo.base.locks import alone
-with alone(Path(sys.argv[1]), "the thing", waiting=None):
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
 WRITES = """
 import sys
 from pathlib import Path
@@ -41,15 +34,8 @@ def running() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def run(code: str, *words: object) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, words)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        assert process.stdout and process.stdout.readline()
-        return process
+        started.append(start(code, *words))
+        return started[-1]
 
     yield run
     for process in started:
@@ -61,11 +47,11 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_who_holds_a_lock_is_said_with_its_age(tmp_path: Path, running: Callable) -> None:
+def test_the_holder_of_a_lock_is_named_with_its_age(tmp_path: Path, running: Callable) -> None:
     lock = tmp_path / ".lock"
     assert holder(lock) is None
     assert left_in(tmp_path) == []
-    process = running(HOLDS, lock)
+    process = running(HOLD_LOCK, lock)
     note = json.loads((tmp_path / ".owner.lock").read_text())
     note["since"] -= 150
     (tmp_path / ".owner.lock").write_text(json.dumps(note))
@@ -84,22 +70,22 @@ def test_who_holds_a_lock_is_said_with_its_age(tmp_path: Path, running: Callable
 def test_a_lock_is_waited_for_and_taken_when_its_holder_is_killed(
     tmp_path: Path, running: Callable
 ) -> None:
-    lock, told = tmp_path / "film.lock", []
-    process = running(HOLDS, lock)
+    lock, lines = tmp_path / "film.lock", []
+    process = running(HOLD_LOCK, lock)
 
-    def hear(line: str) -> None:
-        told.append(line)
+    def on_waiting(line: str) -> None:
+        lines.append(line)
         os.kill(process.pid, signal.SIGKILL)
 
-    with alone(lock, "the frames of x", waiting=hear):
+    with alone(lock, "the frames of x", waiting=on_waiting):
         assert str(os.getpid()) in (tmp_path / "film.owner.lock").read_text()
-    assert len(told) == 1
-    assert told[0].startswith(f"waiting for the frames of x, held by pid {process.pid} on ")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"waiting for the frames of x, held by pid {process.pid} on ")
     assert left_in(tmp_path) == ["film.lock"]
 
 
-def test_waiting_ends_when_it_is_asked_to(tmp_path: Path, running: Callable) -> None:
-    running(HOLDS, tmp_path / ".lock")
+def test_waiting_for_a_lock_can_be_stopped(tmp_path: Path, running: Callable) -> None:
+    running(HOLD_LOCK, tmp_path / ".lock")
     with (
         pytest.raises(GaveUp, match="stopped while waiting for it, held by pid"),
         alone(tmp_path / ".lock", "it", waiting=lambda line: None, stop=lambda: True),
@@ -110,22 +96,20 @@ def test_waiting_ends_when_it_is_asked_to(tmp_path: Path, running: Callable) -> 
 @pytest.mark.parametrize(
     "note", ["", "{", '{"pid": 1, "host": "a\\u001b[31m", "user": "u", "since": 0}', "x" * 100_000]
 )
-def test_a_note_that_nobody_wrote_is_not_repeated(
-    tmp_path: Path, running: Callable, note: str
-) -> None:
-    running(HOLDS, tmp_path / ".lock")
+def test_an_invalid_owner_note_is_not_printed(tmp_path: Path, running: Callable, note: str) -> None:
+    running(HOLD_LOCK, tmp_path / ".lock")
     (tmp_path / ".owner.lock").write_text(note)
     assert holder(tmp_path / ".lock") == "another process"
 
 
-def test_a_killed_writer_leaves_the_old_file_and_is_swept_away(
+def test_a_killed_writer_leaves_the_old_file_and_its_temporary_file_is_removed(
     tmp_path: Path, running: Callable
 ) -> None:
     path = tmp_path / "record.json"
     path.write_text("old")
     process = running(WRITES, path)
     sweep(tmp_path)
-    assert len(left_in(tmp_path)) == 2, "who is still writing is left alone"
+    assert len(left_in(tmp_path)) == 2, "a process that is still writing is left alone"
     process.kill()
     process.wait(timeout=30)
     assert path.read_text() == "old"
@@ -157,7 +141,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["results"]
 
 
-def test_the_old_folder_stays_where_the_new_one_fails(tmp_path: Path) -> None:
+def test_the_old_folder_stays_if_writing_the_new_one_fails(tmp_path: Path) -> None:
     place = filled(tmp_path / "results", "old")
     with pytest.raises(ArithmeticError), replaced_folder(place) as new:
         filled(new, "new")
@@ -198,7 +182,7 @@ def test_a_kill_at_any_rename_leaves_the_old_folder_or_the_new(
     assert left_in(tmp_path) == ["results"]
 
 
-def test_where_the_new_folder_cannot_be_renamed_the_old_one_goes_back(
+def test_the_old_folder_is_restored_if_the_new_one_cannot_be_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = filled(tmp_path / "results", "old")
@@ -221,7 +205,7 @@ def test_a_lock_in_a_folder_stays_held_while_the_folder_is_replaced(
     tmp_path: Path, running: Callable, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     place = tmp_path / "run"
-    process = running(HOLDS, place / ".lock")
+    process = running(HOLD_LOCK, place / ".lock")
     if not links:
 
         def refused(*paths: object) -> None:
@@ -246,7 +230,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert (disk / "deep" / "a.txt").read_text() == "new"
 
 
-def test_what_is_left_deep_below_is_swept_as_well(tmp_path: Path, running: Callable) -> None:
+def test_temporary_files_in_subfolders_are_removed_too(tmp_path: Path, running: Callable) -> None:
     place = tmp_path / "runs" / "a" / "b"
     process = running(WRITES, place / "x.json")
     process.kill()
@@ -267,14 +251,14 @@ def test_an_error_of_the_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["a.txt"]
 
 
-def test_errors_of_other_files_speak_for_themselves(tmp_path: Path) -> None:
+def test_errors_of_other_files_are_not_rewritten(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), written_aside(tmp_path / "a.txt"):
         (tmp_path / "missing.txt").read_text()
     with pytest.raises(ConnectionResetError), written_aside(tmp_path / "a.txt"):
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
-def test_a_folder_in_the_way_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     with (
         pytest.raises(CannotWrite, match=r"a\.txt cannot be written: Is a directory"),

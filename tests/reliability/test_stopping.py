@@ -1,4 +1,4 @@
-"""Asked to stop, every verb stops, says so once, and goes on when it is given again."""
+"""Every verb stops on a signal, says so once, and resumes when it is run again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import pytest
 
 from tests.reconstruct.flashing_film import flashing_film
 from tests.reliability.conftest import SMALL, TIMES
-from tests.reliability.warm import ROOT
+from tests.reliability.warm_process import ROOT
 
 PATIENCE = 120.0
-"""Seconds for anything at all; how soon a verb ends is measured in benchmarks."""
+"""Seconds, a generous limit; benchmarks measure how soon a verb ends."""
 BEGIN = """
 import signal, sys, time
 from zoo.base import interrupts
@@ -48,7 +48,7 @@ SAVES = """with interrupts.deferred_stop() as stop:
 SAVES_FOR_EVER = SAVES.replace("time.sleep(2)", "time.sleep(60)")
 
 
-def begun(body: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
+def start(body: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", BEGIN.format(body=body)],
         cwd=ROOT,
@@ -70,8 +70,8 @@ def begun(body: str, before: Callable[[], object] | None = None) -> subprocess.P
     ],
 )
 def test_one_signal_stops_with_its_own_code_and_one_line(number: int, code: int, word: str) -> None:
-    # Whoever runs the tests may ignore it, as `nohup` does, and children inherit that.
-    process = begun(SLEEPS, lambda: signal.signal(number, signal.SIG_DFL))
+    # The test runner may ignore the signal, as under `nohup`, and children inherit that.
+    process = start(SLEEPS, lambda: signal.signal(number, signal.SIG_DFL))
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
@@ -79,16 +79,16 @@ def test_one_signal_stops_with_its_own_code_and_one_line(number: int, code: int,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_what_is_ignored_from_the_start_stays_ignored(number: int) -> None:
-    process = begun(SLEEPS, lambda: signal.signal(number, signal.SIG_IGN))
+def test_a_signal_ignored_at_start_stays_ignored(number: int) -> None:
+    process = start(SLEEPS, lambda: signal.signal(number, signal.SIG_IGN))
     process.send_signal(number)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
 
 
-def test_a_process_that_does_not_stop_is_ended_and_says_so() -> None:
-    process = begun(DEAF)
+def test_a_process_that_does_not_stop_is_ended() -> None:
+    process = start(DEAF)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "deaf\n")
@@ -96,8 +96,8 @@ def test_a_process_that_does_not_stop_is_ended_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("body", [DEAF, SAVES_FOR_EVER])
-def test_a_second_signal_ends_at_once_and_says_so(body: str) -> None:
-    process = begun(body)
+def test_a_second_signal_ends_at_once(body: str) -> None:
+    process = start(body)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # as `timeout` does: the same request
     while process.poll() is None:
@@ -108,8 +108,8 @@ def test_a_second_signal_ends_at_once_and_says_so(body: str) -> None:
     assert "zoo: ended at once" in err
 
 
-def test_what_saves_is_waited_for() -> None:
-    process = begun(SAVES)
+def test_saving_is_waited_for() -> None:
+    process = start(SAVES)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (143, "saved\n")
@@ -117,9 +117,9 @@ def test_what_saves_is_waited_for() -> None:
 
 
 def in_terminal(
-    folder: Path, words: tuple[str, ...], moment: Callable[[int, str], bool] | None
+    folder: Path, words: tuple[str, ...], when: Callable[[int, str], bool] | None
 ) -> tuple[int, str]:
-    """Run `zoo` in a terminal and press Ctrl-C at a moment, by its process and what it printed."""
+    """Run `zoo` in a terminal and press Ctrl-C when `when` holds for its process and output."""
     pid, terminal = pty.fork()
     if not pid:
         os.chdir(folder)
@@ -136,7 +136,7 @@ def in_terminal(
             if not more:
                 break
             said += more
-        if moment and not pressed and moment(pid, said.decode(errors="replace")):
+        if when and not pressed and when(pid, said.decode(errors="replace")):
             os.write(terminal, b"\x03")
             pressed = True
     else:
@@ -144,7 +144,7 @@ def in_terminal(
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
-    assert pressed or not moment, text
+    assert pressed or not when, text
     return os.waitstatus_to_exitcode(status), text
 
 
@@ -172,9 +172,9 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
     flashing_film(tmp_path / "flash.mp4", [0.4, 1.0], times=TIMES)
     words = ("compare", "--films", "./flash.mp4", "--models", "ae", *SMALL, "--size", "128x64")
     words = (*words, "--budget", "4000frames", "--metrics", "psnr")
-    moments = [loads_torch, prints("0/"), prints("training"), prints("measuring")]
-    for moment in [*moments, prints("drawing the report")]:
-        check_interrupted(in_terminal(tmp_path, words, moment))
+    stages = [loads_torch, prints("0/"), prints("training"), prints("measuring")]
+    for when in [*stages, prints("drawing the report")]:
+        check_interrupted(in_terminal(tmp_path, words, when))
         assert not list(tmp_path.rglob(".aside-*"))
     code, said = in_terminal(tmp_path, words, None)
     assert code == 0 and "report:" in said, said
@@ -188,7 +188,7 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
-    ("words", "moment"),
+    ("words", "when"),
     [
         (("bench", "--models", "ae", "--preset", "quick"), prints("1/1")),
         (("train", "ae", "--film", "carphone", "--preset", "quick"), prints("step")),
@@ -197,7 +197,7 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
     ],
 )
 def test_ctrl_c_in_a_terminal_ends_a_verb(
-    words: tuple[str, ...], moment: Callable[[int, str], bool], tmp_path: Path
+    words: tuple[str, ...], when: Callable[[int, str], bool], tmp_path: Path
 ) -> None:
     flashing_film(tmp_path / "long.mp4", [0.4, 1.0], times=[n / 25 for n in range(1500)])
-    check_interrupted(in_terminal(tmp_path, words, moment))
+    check_interrupted(in_terminal(tmp_path, words, when))

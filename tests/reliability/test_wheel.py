@@ -1,4 +1,4 @@
-"""What is published: built from the sources, it has all it needs and works without them."""
+"""The published wheel has every file it needs and works without the checkout."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FOLDERS = ("zoo/report/templates/", "zoo/report/viewer/static/", "zoo/scaffold/t
 pytestmark = pytest.mark.slow
 
 
-def said(*words: object, cwd: Path, **environment: str) -> str:
-    """What a command prints; raises with it where it fails."""
+def output_of(*words: object, cwd: Path, **environment: str) -> str:
+    """The output of a command; raises with it if the command fails."""
     done = subprocess.run(
         [str(word) for word in words],
         cwd=cwd,
@@ -43,7 +43,7 @@ def said(*words: object, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the checkout that git has or would take, and nothing that a build left."""
+    """The files of the checkout that git tracks or would add, without build outputs."""
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=ROOT, capture_output=True)
     if listed.returncode:
@@ -62,8 +62,10 @@ def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """The source archive, the wheel made from it, and the wheel made from the checkout."""
     pytest.importorskip("build", reason="the extra `dev` brings it")
     through, direct = tmp_path_factory.mktemp("through"), tmp_path_factory.mktemp("direct")
-    said(sys.executable, "-P", "-m", "build", "--outdir", through, sources, cwd=through)
-    said(sys.executable, "-P", "-m", "build", "--wheel", "--outdir", direct, sources, cwd=direct)
+    output_of(sys.executable, "-P", "-m", "build", "--outdir", through, sources, cwd=through)
+    output_of(
+        sys.executable, "-P", "-m", "build", "--wheel", "--outdir", direct, sources, cwd=direct
+    )
     (archive,), (wheel,), (other,) = (
         list(folder.glob(kind))
         for folder, kind in ((through, "*.tar.gz"), (through, "*.whl"), (direct, "*.whl"))
@@ -73,10 +75,10 @@ def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def installed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel in it and nothing else."""
+    """A folder with only the wheel installed."""
     folder = tmp_path_factory.mktemp("installed")
     words = ("-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, built["wheel"])
-    said(sys.executable, *words, cwd=folder)
+    output_of(sys.executable, *words, cwd=folder)
     return folder
 
 
@@ -85,11 +87,11 @@ def names(wheel: Path) -> list[str]:
         return sorted(file.namelist())
 
 
-def test_the_wheel_from_the_archive_is_that_from_the_checkout(built: dict[str, Path]) -> None:
+def test_the_wheel_from_the_archive_equals_that_from_the_checkout(built: dict[str, Path]) -> None:
     assert names(built["wheel"]) == names(built["direct"])
 
 
-def test_the_wheel_has_what_is_needed_and_no_large_file(built: dict[str, Path]) -> None:
+def test_the_wheel_has_every_needed_file_and_no_large_one(built: dict[str, Path]) -> None:
     held = names(built["wheel"])
     assert [name for name in NEEDED if name not in held] == []
     assert [name for name in held if name.endswith(".dist-info/licenses/LICENSE")]
@@ -105,12 +107,12 @@ def test_the_wheel_has_what_is_needed_and_no_large_file(built: dict[str, Path]) 
 
 def test_the_installed_wheel_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     def zoo(*words: str) -> str:
-        return said(
+        return output_of(
             sys.executable, "-P", "-m", "zoo", *words, cwd=tmp_path, PYTHONPATH=str(installed)
         )
 
     where = "import zoo, zoo_plugins.architectures.ae as ae; print(zoo.__file__, ae.__file__)"
-    found = said(sys.executable, "-P", "-c", where, cwd=tmp_path, PYTHONPATH=str(installed))
+    found = output_of(sys.executable, "-P", "-c", where, cwd=tmp_path, PYTHONPATH=str(installed))
     assert all(str(installed) in path for path in found.split())
     assert "compare" in zoo("--help")
     assert "vaegan" in zoo("models")

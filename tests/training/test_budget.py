@@ -34,7 +34,7 @@ def test_budgets_in_steps_of_eight_over_a_hundred_frames(text: str, steps: int |
         *("90s-min100steps", "9000frames-min100steps", "10steps-min100steps"),
     ],
 )
-def test_anything_else_is_refused(text: str) -> None:
+def test_other_budgets_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="a budget"):
         Budget.parse(text)
 
@@ -46,11 +46,11 @@ def test_anything_else_is_refused(text: str) -> None:
         *("6epochs-min20000steps", "1.25epochs-min7steps"),
     ],
 )
-def test_a_budget_is_written_as_it_is_read(text: str) -> None:
+def test_a_budget_is_formatted_as_it_is_parsed(text: str) -> None:
     assert str(Budget.parse(text)) == text
 
 
-def test_a_budget_is_said_in_words() -> None:
+def test_a_budget_in_words() -> None:
     assert Budget.parse("6epochs-min20000steps").in_words == "6 epochs, at least 20,000 steps"
     assert Budget.parse("1epoch").in_words == "1 epoch"
     assert Budget.parse("90s").in_words == "90 seconds"
@@ -58,13 +58,13 @@ def test_a_budget_is_said_in_words() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 @pytest.mark.parametrize("frames", [1, 48, 240, 170_000])
-def test_no_preset_ends_before_a_network_has_learnt_anything(preset: Preset, frames: int) -> None:
+def test_every_preset_takes_at_least_500_steps(preset: Preset, frames: int) -> None:
     steps = Budget.parse(preset.budget).steps(frames, preset.batch)
     assert steps is not None
     assert steps >= 500
 
 
-def test_a_budget_of_the_user_is_taken_exactly() -> None:
+def test_a_users_budget_replaces_the_presets() -> None:
     chosen = Settings.choose("film", budget="6epochs", device="cpu")
     assert chosen.budget.steps(240, 32) == 45
     assert Settings.choose("film", device="cpu").budget.steps(240, 32) == 20_000

@@ -1,4 +1,4 @@
-"""Checkpoints are written beside the training: nothing waits, nothing is lost, little time goes."""
+"""Checkpoints are written in a thread: training goes on, nothing is lost, little time is spent."""
 
 from __future__ import annotations
 
@@ -11,25 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors import safe_open
 
-from tests.training.small import config_of
+from tests.training.tiny_runs import CPU, config_of
 from zoo.base.errors import CannotWrite
 from zoo.base.interrupts import StopRequest
 from zoo.films.film import Film
 from zoo.training import checkpoint, run_writer
-from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.checkpoint import CheckpointWriter, Progress
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.run_writer import Rhythm
-
-CPU = torch.device("cpu")
+from zoo.training.run_writer import Throttle
 
 
 @pytest.fixture(autouse=True)
-def as_often_as_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_often_as_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_writer, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(run_writer, "LARGEST_SHARE", 1e9)
 
@@ -42,27 +39,27 @@ def undisturbed(film: Film, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 class SlowDisk:
-    """Takes five further steps of the training for each checkpoint, and keeps a copy of each."""
+    """Delays each checkpoint until five further steps are taken, and keeps a copy of it."""
 
     def __init__(self, kept: Path) -> None:
         self.kept = kept
         self.step = 0
         self.stepped = threading.Condition()
-        self.now = self.most = 0
+        self.writing = self.most_writing = 0
         self.steps_during: list[int] = []
         self.save = checkpoint.save_file
 
-    def watch(self, moment: Moment) -> None:
+    def callback(self, event: TrainingEvent) -> None:
         with self.stepped:
-            self.step = moment.step
+            self.step = event.step
             self.stepped.notify_all()
 
     def __call__(self, tensors: Any, path: Any, metadata: dict[str, str]) -> None:
         if not metadata:  # the final weights
             self.save(tensors, path, metadata)
             return
-        self.now += 1
-        self.most = max(self.most, self.now)
+        self.writing += 1
+        self.most_writing = max(self.most_writing, self.writing)
         with self.stepped:
             began = self.step
             # Towards the end there are no five steps left.
@@ -70,24 +67,24 @@ class SlowDisk:
             self.steps_during.append(self.step - began)
         self.save(tensors, path, metadata)
         shutil.copy(path, self.kept / f"{len(self.steps_during)}.safetensors")
-        self.now -= 1
+        self.writing -= 1
 
 
-def test_steps_are_taken_while_one_checkpoint_at_a_time_is_written(
+def test_training_continues_while_one_checkpoint_at_a_time_is_written(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: bytes
 ) -> None:
     disk = SlowDisk(tmp_path)
     monkeypatch.setattr(checkpoint, "save_file", disk)
     folder = RunFolder(tmp_path / "run")
     config = config_of("ae", film)
-    train(folder, config, film, CPU, watch=disk.watch)
-    assert disk.most == 1
+    train(folder, config, film, CPU, callback=disk.callback)
+    assert disk.most_writing == 1
     assert len(disk.steps_during) >= 2
     assert disk.steps_during[0] >= 5
     assert folder.weights.read_bytes() == undisturbed
-    assert not folder.checkpoint.exists(), "one that was late came back"
+    assert not folder.checkpoint.exists(), "a late checkpoint reappeared"
 
-    # What was written is where the training stood when it was begun, five steps before.
+    # A checkpoint has the state at which it was begun, five steps earlier.
     monkeypatch.setattr(checkpoint, "save_file", disk.save)
     resumed = RunFolder(tmp_path / "resumed")
     resumed.path.mkdir()
@@ -115,12 +112,12 @@ def test_an_interrupt_waits_until_its_own_checkpoint_is_on_disk(
     monkeypatch.setattr(checkpoint, "save_file", slow)
     stop = StopRequest()
 
-    def watch(moment: Moment) -> None:
-        stop.asked = moment.step >= stop_at
+    def callback(event: TrainingEvent) -> None:
+        stop.asked = event.step >= stop_at
 
     folder = RunFolder(tmp_path)
     with pytest.raises(Interrupted, match=f"stopped at step {stop_at} "):
-        train(folder, config_of("ae", film), film, CPU, watch=watch, stop=stop)
+        train(folder, config_of("ae", film), film, CPU, callback=callback, stop=stop)
     assert saved_step(folder.checkpoint) == stop_at
     assert folder.state == "interrupted"
     assert not [path for path in folder.path.iterdir() if path.name.startswith(".aside")]
@@ -137,21 +134,21 @@ def test_a_full_disk_ends_the_training_in_one_line_and_keeps_the_last_good_check
         save(tensors, path, metadata)
         written.append(json.loads(metadata["progress"])["step"])
 
-    def watch(moment: Moment) -> None:
-        steps.append(moment.step)
+    def callback(event: TrainingEvent) -> None:
+        steps.append(event.step)
         time.sleep(0.01)
 
     monkeypatch.setattr(checkpoint, "save_file", fills)
     folder = RunFolder(tmp_path)
     with pytest.raises(CannotWrite, match=r"checkpoint\.safetensors cannot be written: ") as caught:
-        train(folder, config_of("ae", film, budget="400steps"), film, CPU, watch=watch)
+        train(folder, config_of("ae", film, budget="400steps"), film, CPU, callback=callback)
     assert "\n" not in str(caught.value)
     assert len(written) == 2
     assert saved_step(folder.checkpoint) == written[-1]
-    assert 400 not in steps, "it is said when it happens, and not at the end"
+    assert 400 not in steps, "the error is raised at once, not at the end"
 
 
-def test_the_copies_on_the_host_are_made_once_and_are_no_ones_but_the_checkpoint_s(
+def test_the_host_copies_of_checkpoints_are_allocated_once(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where: list[set[int]] = []
@@ -164,7 +161,7 @@ def test_the_copies_on_the_host_are_made_once_and_are_no_ones_but_the_checkpoint
 
     def saved(tensors: Any, path: Any, metadata: dict[str, str]) -> None:
         if metadata:
-            where.append({t.data_ptr() for k, t in tensors.items() if not k.startswith("other.")})
+            where.append({t.data_ptr() for k, t in tensors.items() if not k.startswith("losses.")})
         save(tensors, path, metadata)
 
     monkeypatch.setattr(CheckpointWriter, "begin", noted)
@@ -176,22 +173,22 @@ def test_the_copies_on_the_host_are_made_once_and_are_no_ones_but_the_checkpoint
 
 
 @pytest.mark.parametrize("cost", [0.001, 0.05, 0.5, 20.0])
-def test_what_is_done_now_and_then_takes_a_hundredth_of_the_time(
+def test_throttled_work_takes_one_percent_of_the_time(
     cost: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
     monkeypatch.setattr(run_writer, "LARGEST_SHARE", 0.01)
-    monkeypatch.setattr(run_writer.time, "monotonic", lambda: now)
-    rhythm, times = Rhythm(), []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    throttle, times = Throttle(), []
     while now < 20_000:
         now += 0.7  # a step
-        if rhythm.due(30.0):
+        if throttle.due(30.0):
             now += cost
             times.append(now)
-            rhythm.done(cost)
+            throttle.done(cost)
     assert 30 <= times[0] < 32 + cost
     assert len(times) * cost <= 0.0101 * now + cost
     if cost < 0.3:
-        assert len(times) > 600, "as often as it may be"
+        assert len(times) > 600, "as often as possible"
     else:
-        assert len(times) * cost > 0.009 * now, "what there is time for is used"
+        assert len(times) * cost > 0.009 * now, "the share of time is used up"

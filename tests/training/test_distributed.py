@@ -1,4 +1,4 @@
-"""Several processes train as one does."""
+"""Training on several ranks gives the loss curve of one process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = (
-    *("--film", "carphone", "--preset", "quick", "--device", "cpu"),
-    *("--size", "32x32", "--latent", "4", "--set", "width=8", "--batch", "8"),
-    *("--budget", "30steps"),
-)
+from tests.training.tiny_runs import TINY
 
 
 def losses(workspace: Path) -> list[float]:
@@ -26,13 +22,25 @@ def losses(workspace: Path) -> list[float]:
 def run(workspace: Path, model: str, *launcher: str) -> list[float]:
     workspace.mkdir()
     done = subprocess.run(
-        [sys.executable, *launcher, "-m", "zoo", "train", model, *WORDS],
+        [
+            sys.executable,
+            *launcher,
+            "-m",
+            "zoo",
+            "train",
+            model,
+            *TINY,
+            "--batch",
+            "8",
+            "--budget",
+            "30steps",
+        ],
         cwd=workspace,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("run: ") == 1, "rank 0 alone speaks"
+    assert done.stdout.count("run: ") == 1, "only rank 0 prints"
     return losses(workspace)
 
 
@@ -42,6 +50,6 @@ def test_two_ranks_have_the_loss_curve_of_one_process(model: str, tmp_path: Path
     alone = run(tmp_path / "alone", model)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     together = run(tmp_path / "together", model, *torchrun)
-    # Sums run in another order; all else is the same, noise included.
+    # Sums are added in another order; everything else is the same, noise included.
     assert together == pytest.approx(alone, rel=2e-3)
     assert alone[-1] < 0.8 * alone[0]

@@ -1,4 +1,4 @@
-"""The average of trained weights is timm's; all else is copied."""
+"""The EMA of trained weights equals timm's; everything else is copied."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from timm.utils.model_ema import ModelEmaV3
 
 from zoo.conformance.fixtures import Subject
 from zoo.plugins.registry import registry
-from zoo.training.ema import WeightAverage
+from zoo.training.ema import WeightEMA
 
 
-def test_the_average_of_trained_weights_is_that_of_timm() -> None:
+def test_the_ema_of_trained_weights_equals_timms() -> None:
     model = Subject(registry().models["vaegan"]).to_train()
-    ours, theirs = WeightAverage(model, 0.9), ModelEmaV3(model, decay=0.9, use_warmup=True)
+    ours, theirs = WeightEMA(model, 0.9), ModelEmaV3(model, decay=0.9, use_warmup=True)
     for step in range(40):
         with torch.no_grad():
             for parameter in model.parameters():
@@ -24,25 +24,25 @@ def test_the_average_of_trained_weights_is_that_of_timm() -> None:
         torch.testing.assert_close(tensor.detach(), expected[name], rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_not_trained_has_the_values_that_belong_together() -> None:
-    """A codebook that a model moves by itself, its counts, and a buffer that it replaces."""
+def test_buffers_and_frozen_parameters_are_copied() -> None:
+    """A codebook that a model updates itself, its counts, and a buffer that it replaces."""
     model = Subject(registry().models["ae"]).to_train()
     codebook = torch.nn.Parameter(torch.zeros(4, 2), requires_grad=False)
     model.register_parameter("codebook", codebook)
     model.register_buffer("sums", torch.zeros(4, 2))
     model.register_buffer("uses", torch.zeros(4, dtype=torch.int64))
     model.register_buffer("replaced", torch.zeros(3))
-    average = WeightAverage(model, 0.999)
+    ema = WeightEMA(model, 0.999)
     for step in range(100):
         model.uses += 1
         model.sums += 3.0
         with torch.no_grad():
             codebook.copy_(model.sums / model.uses[:, None])
         model.replaced = torch.full((3,), float(step))
-        average.update(step)
-    kept = average.with_buffers().state_dict()
+        ema.update(step)
+    kept = ema.with_latest_buffers().state_dict()
     assert kept["uses"].tolist() == [100] * 4
     assert torch.equal(kept["codebook"], kept["sums"] / kept["uses"][:, None])
     assert kept["replaced"].tolist() == [99.0] * 3
-    assert not any(p.requires_grad for p in average.module.parameters())
-    assert not average.module.training
+    assert not any(p.requires_grad for p in ema.module.parameters())
+    assert not ema.module.training

@@ -1,4 +1,4 @@
-"""What training promises: exactness, resuming, and a clear end when something is wrong."""
+"""Training is exact and resumable, and ends with a clear error if something is wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.small import config_of
+from tests.training.tiny_runs import CPU, StopAtStep, breaking_ae, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
@@ -27,8 +28,6 @@ from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
-CPU = torch.device("cpu")
-
 
 def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
     return load_file(folder.weights)
@@ -36,10 +35,10 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 
 def log(folder: RunFolder) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
-    # Previews, and with them scores, come by the clock; the last line has one in any case.
+    # Previews and their scores come by the clock; only the last line always has a score.
     times = ("seconds", "data_stall", "score")
-    told = [{k: v for k, v in line.items() if k not in times} for line in lines]
-    return [*told, lines[-1].get("score")]
+    exact = [{k: v for k, v in line.items() if k not in times} for line in lines]
+    return [*exact, lines[-1].get("score")]
 
 
 def assert_same_outcome(one: RunFolder, other: RunFolder) -> None:
@@ -71,26 +70,15 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(
 
 
 @pytest.mark.parametrize("stop_at", [1, 9, 10, 23])
-def test_stopped_and_resumed_is_as_never_stopped(
+def test_a_stopped_and_resumed_training_equals_an_undisturbed_one(
     stop_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
 ) -> None:
-    # 36 training frames in batches of 4: step 9 is an epoch's edge.
+    # 36 training frames in batches of 4: step 9 begins an epoch.
     folder = RunFolder(tmp_path)
-    stop = StopRequest()
-
-    class StopAt(StopRequest):
-        @property
-        def asked(self) -> bool:  # type: ignore[override]
-            self.looks += 1
-            return self.looks > stop_at
-
-        def __init__(self) -> None:
-            self.looks = 0
-
     with pytest.raises(Interrupted, match=f"stopped at step {stop_at} "):
-        train(folder, config, film, CPU, stop=StopAt())
+        train(folder, config, film, CPU, stop=StopAtStep(stop_at))
     assert folder.state == "interrupted"
-    train(folder, config, film, CPU, stop=stop)
+    train(folder, config, film, CPU, stop=StopRequest())
     assert folder.state == "finished"
     assert not folder.checkpoint.exists()
     assert_same_outcome(folder, undisturbed)
@@ -101,13 +89,13 @@ import os, signal, sys
 from pathlib import Path
 import torch
 import zoo.training.checkpoint as checkpoint
-from tests.training.small import SIZE, config_of
+from tests.training.tiny_runs import SIZE, config_of
 from zoo.conformance.fixtures import scene_as_film
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 film = scene_as_film(SIZE, count=40)
-def watch(moment):
-    print(moment.step, flush=True)
+def callback(event):
+    print(event.step, flush=True)
     sys.stdin.readline()
 writes, write = [], checkpoint.save_file
 def write_half(tensors, path, metadata):
@@ -119,12 +107,12 @@ def write_half(tensors, path, metadata):
         os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.save_file = write_half
 train(RunFolder(Path(sys.argv[1])), config_of("vaegan", film), film, torch.device("cpu"),
-      watch=watch, checkpoint_every=3)
+      callback=callback, checkpoint_every=3)
 """
 
 
 def train_and_kill(folder: Path, at_step: int = 0, in_write: int = 0) -> None:
-    """Train in another process, with a checkpoint every three steps, and kill it."""
+    """Train in another process with a checkpoint every three steps, and kill it."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(KILLED), str(folder), str(in_write)],
         stdin=subprocess.PIPE,
@@ -144,7 +132,7 @@ def train_and_kill(folder: Path, at_step: int = 0, in_write: int = 0) -> None:
 
 
 @pytest.mark.parametrize("kill_at", [2, 8, 9, 17])
-def test_killed_and_resumed_is_as_never_killed(
+def test_a_killed_and_resumed_training_equals_an_undisturbed_one(
     kill_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
 ) -> None:
     train_and_kill(tmp_path, at_step=kill_at)
@@ -156,7 +144,7 @@ def test_killed_and_resumed_is_as_never_killed(
 
 
 @pytest.mark.parametrize("write", [1, 4])
-def test_killed_inside_a_checkpoint_write_the_last_good_one_survives(
+def test_a_kill_during_a_checkpoint_write_keeps_the_last_good_one(
     write: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
 ) -> None:
     train_and_kill(tmp_path, in_write=write)
@@ -175,42 +163,30 @@ def test_a_damaged_checkpoint_is_refused_by_name(
         train(folder, config, film, CPU)
 
 
-def test_a_loss_that_is_no_number_stops_with_step_player_and_term(
-    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_non_finite_loss_stops_training_and_names_step_player_and_term(
+    film: Film, tmp_path: Path, register: Callable
 ) -> None:
-    plain = registry().models["ae"]
-
-    class Breaks(plain):  # type: ignore[misc, valid-type]
-        name = "breaks"
-
-        def losses(self, batch, step):
-            losses = super().losses(batch, step)
-            if step.progress >= 0.5:
-                losses["autoencoder"].terms["pixel"].data.fill_(torch.nan)
-            return losses
-
-    monkeypatch.setitem(registry().models, "breaks", Breaks)
-    monkeypatch.setitem(registry().origins, "breaks", "test 0")
+    register(breaking_ae(from_step=12))
     folder = RunFolder(tmp_path)
     with pytest.raises(ZooError) as caught:
         train(folder, config_of("breaks", film), film, CPU, checkpoint_every=4)
     message = str(caught.value)
-    assert "'pixel' of the player 'autoencoder' was not a number at step 12" in message
+    assert "'pixel' of the player 'autoencoder' was not finite at step 12" in message
     assert f"the last good checkpoint is {folder.checkpoint}" in message
     saved = load_file(folder.checkpoint)
     assert all(bool(tensor.isfinite().all()) for tensor in saved.values())
 
 
 def test_training_lowers_the_loss_and_reports_it(film: Film, tmp_path: Path) -> None:
-    moments = []
+    events = []
     folder = RunFolder(tmp_path)
     config = config_of("ae", film, budget="120steps")
-    train(folder, config, film, CPU, watch=moments.append)
-    losses = [moment.losses["autoencoder"]["pixel"] for moment in moments]
+    train(folder, config, film, CPU, callback=events.append)
+    losses = [event.losses["autoencoder"]["pixel"] for event in events]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    assert moments[-1].step == moments[-1].steps == 120
-    assert moments[-1].progress == 1
-    assert moments[-1].frames == 120 * config.batch
+    assert events[-1].step == events[-1].steps == 120
+    assert events[-1].progress == 1
+    assert events[-1].frames == 120 * config.batch
     description = folder.read()
     assert description is not None and description.training is not None
     assert description.training.frames == 480
@@ -226,12 +202,10 @@ def test_a_budget_in_seconds_is_kept(film: Film, tmp_path: Path) -> None:
     assert (description.training.seconds or 0) >= 1.5
 
 
-def test_out_of_memory_says_what_would_fit_and_changes_nothing(
-    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_out_of_memory_reports_the_batch_that_would_fit(
+    film: Film, tmp_path: Path, register: Callable
 ) -> None:
-    plain = registry().models["ae"]
-
-    class Hungry(plain):  # type: ignore[misc, valid-type]
+    class Hungry(registry().models["ae"]):  # type: ignore[misc]
         name = "hungry"
 
         def losses(self, batch, step):
@@ -240,20 +214,19 @@ def test_out_of_memory_says_what_would_fit_and_changes_nothing(
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
             return super().losses(batch, step)
 
-    monkeypatch.setitem(registry().models, "hungry", Hungry)
-    monkeypatch.setitem(registry().origins, "hungry", "test 0")
+    register(Hungry)
     config = config_of("hungry", film, batch=16)
     with pytest.raises(ZooError, match="with a batch of 16; --batch 4 would"):
         train(RunFolder(tmp_path), config, film, CPU)
 
 
 class Choosy(Autoencoder):
-    """Is trained on the first ten frames only, and remembers what it was shown."""
+    """Is trained on the first ten frames only, and keeps the frames of its batches."""
 
     name = "choosy"
     summary = "takes ten frames"
     taken: ClassVar[int] = 10
-    shown: ClassVar[list[torch.Tensor]] = []
+    trained_on: ClassVar[list[torch.Tensor]] = []
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
@@ -263,46 +236,46 @@ class Choosy(Autoencoder):
         return frames.mean(dim=(1, 2, 3))[:, None].expand(-1, self.options.latent)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
-        drawn = (latent[:, :1] + self.brightness).clamp(0, 1)[:, :, None, None]
-        return drawn.expand(-1, 3, self.size.height, self.size.width)
+        grey = (latent[:, :1] + self.brightness).clamp(0, 1)[:, :, None, None]
+        return grey.expand(-1, 3, self.size.height, self.size.width)
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         frames = batch.frames
-        self.shown.append(frames.detach().clone())
+        self.trained_on.append(frames.detach().clone())
         return {"autoencoder": Loss({"pixel": (self.brightness - frames.mean()).square().sum()})}
 
     def frames_taken(self, seen: int) -> int:
         return self.taken
 
 
-def choosy(film: Film, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry().models, "choosy", Choosy)
-    monkeypatch.setitem(registry().origins, "choosy", "test 0")
+@pytest.fixture
+def train_choosy(film: Film, tmp_path: Path, register: Callable) -> Callable[[], None]:
+    register(Choosy)
     config = config_of("choosy", film, options={"latent": 4})
-    train(RunFolder(folder), config, film, CPU)
+    return lambda: train(RunFolder(tmp_path), config, film, CPU)
 
 
-def test_a_model_is_shown_the_frames_that_it_takes_and_no_others(
-    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_is_trained_on_the_frames_that_it_takes(
+    film: Film, train_choosy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Choosy, "shown", [])
-    choosy(film, tmp_path, monkeypatch)
+    monkeypatch.setattr(Choosy, "trained_on", [])
+    train_choosy()
     seen = torch.from_numpy(film.store.array[film.split.seen]).permute(0, 3, 1, 2) / 255
-    shown = torch.cat(Choosy.shown)
-    which = {int((seen - frame).abs().sum(dim=(1, 2, 3)).argmin()) for frame in shown}
-    assert which == set(range(10))
+    frames = torch.cat(Choosy.trained_on)
+    indices = {int((seen - frame).abs().sum(dim=(1, 2, 3)).argmin()) for frame in frames}
+    assert indices == set(range(10))
 
 
 @pytest.mark.parametrize("taken", [0, -3, 41])
-def test_a_model_that_takes_frames_which_are_not_there_is_told_so(
-    taken: int, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_taking_more_frames_than_there_are_is_refused(
+    taken: int, train_choosy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Choosy, "taken", taken)
-    with pytest.raises(ZooError, match=f"choosy takes {taken} frames of scene"):
-        choosy(film, tmp_path, monkeypatch)
+    with pytest.raises(ZooError, match=f"choosy takes {taken} training frames of scene"):
+        train_choosy()
 
 
-def test_a_run_killed_after_its_last_line_does_not_tell_it_twice(
+def test_a_run_killed_after_its_last_report_does_not_repeat_it(
     film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
 ) -> None:
     train_and_kill(tmp_path, at_step=24)

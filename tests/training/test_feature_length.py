@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.long_film import draw_film
-from benchmarks.watched import evaluated_on
+from benchmarks.watched import watch_memory
 from zoo.base.frame_size import FrameSize
 from zoo.training.run_folder import RunFolder, read_log
 
@@ -49,7 +49,7 @@ config = TrainingConfig(
     precision="32-true",
 )
 train(RunFolder(home / "run"), config, film, torch.device("cpu"), checkpoint_every=100,
-      watch=lambda moment: print(moment.step, flush=True))
+      callback=lambda event: print(event.step, flush=True))
 """
 
 
@@ -61,18 +61,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
+def test_a_feature_film_is_trained_on_killed_and_resumed_in_flat_memory(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(home / "run")
     steps: list[int] = []
 
-    with evaluated_on(["-c", INGEST, str(home)], OMP_NUM_THREADS="1") as (process, ingesting):
+    with watch_memory(["-c", INGEST, str(home)], OMP_NUM_THREADS="1") as (process, ingesting):
         assert process.stdout
         assert int(process.stdout.read()) == FRAMES
     assert process.wait() == 0
 
-    with evaluated_on(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, until_killed):
+    with watch_memory(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, until_killed):
         assert process.stdout
         for line in process.stdout:
             if int(line) > 800:
@@ -81,7 +81,7 @@ def test_a_feature_is_ingested_trained_on_killed_and_resumed_in_flat_memory(
     assert folder.state == "training"
     assert folder.checkpoint.exists()
 
-    with evaluated_on(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, resumed):
+    with watch_memory(["-c", TRAIN, str(home)], OMP_NUM_THREADS="1") as (process, resumed):
         assert process.stdout
         steps = [int(line) for line in process.stdout]
     assert process.wait() == 0

@@ -1,4 +1,4 @@
-"""The player rule, held to separate forward passes in double precision."""
+"""The player rule, compared with separate forward passes in double precision."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", registry().models)
-def test_each_gradient_is_that_of_the_players_own_loss_alone(name: str) -> None:
+def test_each_gradient_is_of_the_players_own_loss_alone(name: str) -> None:
     model = Subject(registry().models[name]).to_train().double()
     frames = Subject(registry().models[name]).samples(4).double()
     twins = {player: copy.deepcopy(model) for player, _ in PlayerParameters.of(model)}
@@ -37,17 +37,17 @@ def test_each_gradient_is_that_of_the_players_own_loss_alone(name: str) -> None:
     found = Players(model).gradients(take_step(model, frames))
 
     for player, twin in twins.items():
-        # By hand: a forward pass of its own, and backward from this loss only.
+        # A separate forward pass, and backward from this loss only.
         take_step(twin, frames)[player].total.backward()
-        for mine, theirs in zip(
+        for ours, theirs in zip(
             found[player], dict(PlayerParameters.of(twin))[player], strict=True
         ):
             expected = torch.zeros_like(theirs) if theirs.grad is None else theirs.grad
-            torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 class TwoPlayers(Autoencoder):
-    """Two players whose losses pull the other's weight too: the rule must not let them."""
+    """Two players whose losses depend on each other's weights."""
 
     name = "two"
     summary = "for this test"
@@ -56,7 +56,7 @@ class TwoPlayers(Autoencoder):
         super().__init__(size, options)
         self.left = nn.Parameter(torch.tensor([1.0, 2.0]))
         self.right = nn.Parameter(torch.tensor([3.0, 4.0]))
-        self.right_plays: Tensor | None = torch.tensor(True)
+        self.right_active: Tensor | None = torch.tensor(True)
 
     def players(self):
         return {"left": [self.left], "right": [self.right]}
@@ -68,7 +68,7 @@ class TwoPlayers(Autoencoder):
         product = (self.left * self.right).sum()
         return {
             "left": Loss({"down": product}),
-            "right": Loss({"up": -product}, active=self.right_plays),
+            "right": Loss({"up": -product}, active=self.right_active),
         }
 
 
@@ -76,7 +76,7 @@ def two_players() -> TwoPlayers:
     return TwoPlayers(FrameSize(32, 32), Options())
 
 
-def test_opposed_players_move_at_the_same_point_in_opposite_directions() -> None:
+def test_opposed_players_move_in_opposite_directions_from_the_same_point() -> None:
     model = two_players()
     players = Players(model)
     players.step(take_step(model, torch.zeros(1, 3, 32, 32)), progress=0.5)
@@ -84,7 +84,7 @@ def test_opposed_players_move_at_the_same_point_in_opposite_directions() -> None
     assert (model.right > torch.tensor([3.0, 4.0])).all()
 
 
-def test_a_player_that_sits_out_keeps_weights_moments_and_step_count() -> None:
+def test_a_player_that_skips_a_step_keeps_weights_moments_and_step_count() -> None:
     model = two_players()
     players = Players(model)
     right = next(p for p in players.players if p.name == "right")
@@ -93,7 +93,7 @@ def test_a_player_that_sits_out_keeps_weights_moments_and_step_count() -> None:
     before = weights(model)
     state = {k: v.clone() for k, v in right.optimizer.state[model.right].items()}
 
-    model.right_plays = torch.tensor(False)
+    model.right_active = torch.tensor(False)
     players.step(take_step(model, frames), progress=0.5)
 
     assert torch.equal(model.right, before["right"])
@@ -101,15 +101,15 @@ def test_a_player_that_sits_out_keeps_weights_moments_and_step_count() -> None:
     for key, value in right.optimizer.state[model.right].items():
         assert torch.equal(value, state[key]), key
 
-    for plays in (torch.tensor(True), None):
+    for active in (torch.tensor(True), None):
         before = weights(model)
-        model.right_plays = plays
+        model.right_active = active
         players.step(take_step(model, frames), progress=0.5)
-        assert not torch.equal(model.right, before["right"]), plays
+        assert not torch.equal(model.right, before["right"]), active
     assert int(right.optimizer.state[model.right]["step"]) == 3
 
 
-def test_a_gated_step_moves_the_others_exactly_as_it_would_have() -> None:
+def test_a_skipping_player_does_not_change_how_the_others_move() -> None:
     plain = registry().models["vaegan"]
 
     class Gated(plain):  # type: ignore[misc, valid-type]
@@ -126,8 +126,8 @@ def test_a_gated_step_moves_the_others_exactly_as_it_would_have() -> None:
         Players(each).step(take_step(each, frames), progress=0.5)
     after, ungated = weights(model), weights(twin)
     for name, tensor in after.items():
-        sits_out = name.startswith("discriminator")
-        assert torch.equal(tensor, before[name] if sits_out else ungated[name]), name
+        skips = name.startswith("discriminator")
+        assert torch.equal(tensor, before[name] if skips else ungated[name]), name
         assert not torch.equal(ungated[name], before[name]), name
 
 

@@ -1,9 +1,11 @@
-"""One training step: what it leaves behind, where its chance comes from, and who takes it."""
+"""One training step: its memory, its randomness, and the batch that fits."""
 
 from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.training.small import SIZE, config_of
+from tests.training.tiny_runs import CPU, SIZE, StopAtStep, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
-from zoo.base.interrupts import StopRequest
 from zoo.conformance.fixtures import Subject, scene
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
@@ -25,13 +26,11 @@ from zoo.training.memory import batch_that_fits
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
 
-CPU = torch.device("cpu")
 
+class Noisy(Autoencoder):
+    """Uses every random generator: dropout, `torch.rand` and the step's noise."""
 
-class Chancy(Autoencoder):
-    """Draws on every source of chance that torch has: dropout, `torch.rand` and the step's."""
-
-    name, summary = "chancy", "for this test"
+    name, summary = "noisy", "for this test"
 
     def __init__(self, size, options) -> None:
         super().__init__(size, options)
@@ -58,13 +57,13 @@ def step_of(model: Autoencoder, precision: str = "32-true", **settings: Any) -> 
 
 
 def live_tensors() -> int:
-    """Tensors that Python code holds: as attributes, in lists, in what a module remembers."""
+    """The number of tensors that Python objects hold."""
     gc.collect()
     return sum(issubclass(type(each), Tensor) for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("name", sorted(registry().models))
-def test_a_step_leaves_nothing_of_itself_in_memory(name: str) -> None:
+def test_a_step_keeps_no_activations_in_memory(name: str) -> None:
     subject = Subject(registry().models[name])
     step, batch = step_of(subject.to_train()), subject.batch(4)
     saved: list[weakref.ref[Any]] = []
@@ -79,20 +78,20 @@ def test_a_step_leaves_nothing_of_itself_in_memory(name: str) -> None:
         saved.append(weakref.ref(held))
         return held
 
-    # What the backward pass needs is held by the graph, which Python code does not see.
+    # Activations for the backward pass are held by the graph, which Python cannot see.
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
         step(batch, 0.1)
     assert len(saved) > 5
     assert not [one for one in saved if one() is not None]
-    # What Python code holds: one row of losses a step, until they are read.
+    # Python objects hold one row of losses per step, until they are averaged.
     step(batch, 0.2)
     before = live_tensors()
     step(batch, 0.3)
     assert live_tensors() <= before + 1
 
 
-def test_what_a_model_remembers_of_a_step_is_counted() -> None:
-    class Remembers(Chancy):
+def test_tensors_that_a_model_keeps_are_counted() -> None:
+    class Remembers(Noisy):
         def losses(self, batch: Batch, step: Step) -> Losses:
             self.__dict__.setdefault("past", []).append(batch.frames + 0)
             return super().losses(batch, step)
@@ -105,8 +104,8 @@ def test_what_a_model_remembers_of_a_step_is_counted() -> None:
     assert live_tensors() == before + 2, "the row of losses, and what the model keeps"
 
 
-class Copies(TorchDispatchMode):
-    """Counts tensors that are made from numbers on the host: on a GPU each is a copy that waits."""
+class HostCopies(TorchDispatchMode):
+    """Counts tensors made from numbers on the host: on a GPU each is a copy that waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,14 +118,14 @@ class Copies(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", sorted(registry().models))
-def test_no_step_makes_a_tensor_from_numbers_of_the_host(name: str) -> None:
+def test_a_step_copies_no_number_from_the_host(name: str) -> None:
     subject = Subject(registry().models[name])
     step, batch = step_of(subject.to_train()), subject.batch(4)
     step(batch, 0.1)
-    with Copies() as copies:
+    with HostCopies() as copies:
         step(batch, 0.2)
     assert not copies.made
-    with Copies() as copies:
+    with HostCopies() as copies:
         torch.tensor(0.5)
     assert copies.made, "the counter counts nothing"
 
@@ -137,10 +136,10 @@ def outcome(step: TrainingStep, frames: Tensor, steps: int) -> dict[str, Tensor]
     return {name: t.clone() for name, t in step.model.state_dict().items()}
 
 
-def test_chance_follows_from_the_seed_and_the_step_alone() -> None:
-    def fresh() -> Chancy:
+def test_randomness_depends_on_seed_and_step_alone() -> None:
+    def fresh() -> Noisy:
         torch.manual_seed(0)
-        return Chancy(SIZE, Options(latent=4))
+        return Noisy(SIZE, Options(latent=4))
 
     frames = scene(4, SIZE)
     expected = outcome(step_of(fresh(), seed=7), frames, 5)
@@ -154,52 +153,41 @@ def test_chance_follows_from_the_seed_and_the_step_alone() -> None:
     assert not torch.equal(other["inward.weight"], expected["inward.weight"])
 
 
-def test_no_two_steps_have_the_same_noise() -> None:
-    drawn: list[Tensor] = []
+def test_every_step_has_its_own_noise() -> None:
+    draws: list[Tensor] = []
 
-    class Noted(Chancy):
+    class Noted(Noisy):
         def losses(self, batch: Batch, step: Step) -> Losses:
             frames = batch.frames
-            drawn.append(torch.cat([step.randn_like(frames).flatten(), torch.rand(5)]))
+            draws.append(torch.cat([step.randn_like(frames).flatten(), torch.rand(5)]))
             return super().losses(batch, step)
 
     step = step_of(Noted(SIZE, Options(latent=4)), seed=3)
     for number in range(20):
         step(Batch.numbered(scene(2, SIZE)), number / 20)
-    assert len({float(noise[0]) for noise in drawn}) == 20
-    assert len({float(noise[-1]) for noise in drawn}) == 20
+    assert len({float(noise[0]) for noise in draws}) == 20
+    assert len({float(noise[-1]) for noise in draws}) == 20
 
 
 def test_a_model_with_dropout_resumes_to_the_bit(
-    film: Film, tmp_path, monkeypatch: pytest.MonkeyPatch
+    film: Film, tmp_path: Path, register: Callable
 ) -> None:
-    monkeypatch.setitem(registry().models, "chancy", Chancy)
-    monkeypatch.setitem(registry().origins, "chancy", "test 0")
-    config = config_of("chancy", film, options={"latent": 4})
+    register(Noisy)
+    config = config_of("noisy", film, options={"latent": 4})
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     train(whole, config, film, CPU)
 
-    class StopAt(StopRequest):
-        looks = 0
-
-        @property
-        def asked(self) -> bool:  # type: ignore[override]
-            self.looks += 1
-            return self.looks > 7
-
-        def __init__(self) -> None: ...
-
     with pytest.raises(Interrupted):
-        train(parts, config, film, CPU, stop=StopAt())
+        train(parts, config, film, CPU, stop=StopAtStep(7))
     torch.rand(1234)
     train(parts, config, film, CPU)
     assert whole.weights.read_bytes() == parts.weights.read_bytes()
 
 
-def test_the_batch_that_fits_is_searched_in_the_precision_of_the_training() -> None:
+def test_the_batch_that_fits_is_searched_in_the_training_precision() -> None:
     types: list[tuple[int, torch.dtype]] = []
 
-    class Hungry(Chancy):
+    class Hungry(Noisy):
         def losses(self, batch: Batch, step: Step) -> Losses:
             frames = batch.frames
             latent = self.encode(frames)
@@ -213,19 +201,20 @@ def test_the_batch_that_fits_is_searched_in_the_precision_of_the_training() -> N
     assert types == [(8, torch.bfloat16), (4, torch.bfloat16), (2, torch.bfloat16)]
 
 
-def test_what_a_model_settles_after_training_is_in_its_weights(
-    film: Film, tmp_path, monkeypatch: pytest.MonkeyPatch
+def test_calibration_is_in_the_final_weights(
+    film: Film, tmp_path: Path, register: Callable
 ) -> None:
-    class Settled(Chancy):
+    class Calibrated(Noisy):
+        name = "calibrated"
+
         def __init__(self, size, options) -> None:
             super().__init__(size, options)
-            self.register_buffer("settled", torch.zeros(()))
+            self.register_buffer("frames", torch.zeros(()))
 
         def calibrate(self, batches) -> None:
-            self.settled.fill_(sum(len(batch) for batch in batches))
+            self.frames.fill_(sum(len(batch) for batch in batches))
 
-    monkeypatch.setitem(registry().models, "settled", Settled)
-    monkeypatch.setitem(registry().origins, "settled", "test 0")
+    register(Calibrated)
     folder = RunFolder(tmp_path)
-    train(folder, config_of("settled", film, options={"latent": 4}), film, CPU)
-    assert float(load_file(folder.weights)["settled"]) == 16 * 4
+    train(folder, config_of("calibrated", film, options={"latent": 4}), film, CPU)
+    assert float(load_file(folder.weights)["frames"]) == 16 * 4

@@ -1,4 +1,4 @@
-"""How fast training goes, what of that is waiting, and what share of the device it uses."""
+"""Throughput of a training: frames/s, data stall and share of the device's peak."""
 
 from __future__ import annotations
 
@@ -11,47 +11,45 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.training.small import config_of
+from tests.training.tiny_runs import CPU, config_of
 from zoo.api.autoencoder import Autoencoder, Loss, Options
 from zoo.base.frame_size import FrameSize
 from zoo.cli.progress import losses_table
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
-from zoo.training.batches import FrameFeed
-from zoo.training.callbacks import Moment, Score
+from zoo.training.batches import BatchLoader
+from zoo.training.callbacks import Score, TrainingEvent
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.throughput import matmul_rate, number_type, operations_per_frame
-
-CPU = torch.device("cpu")
+from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
 
 
-def test_waiting_for_frames_is_told_and_recorded(
+def test_data_stall_is_reported_and_recorded(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = FrameFeed.read
+    read = BatchLoader.read
 
-    def slow(self: FrameFeed, step: int) -> tuple[torch.Tensor, ...]:
+    def slow(self: BatchLoader, step: int) -> tuple[torch.Tensor, ...]:
         time.sleep(0.02)
         return read(self, step)
 
-    moments: list[Moment] = []
+    events: list[TrainingEvent] = []
     folder = RunFolder(tmp_path / "plain")
-    train(folder, config_of("ae", film), film, CPU, watch=moments.append)
-    monkeypatch.setattr(FrameFeed, "read", slow)
+    train(folder, config_of("ae", film), film, CPU, callback=events.append)
+    monkeypatch.setattr(BatchLoader, "read", slow)
     starved = RunFolder(tmp_path / "starved")
-    late: list[Moment] = []
-    train(starved, config_of("ae", film), film, CPU, watch=late.append)
+    starved_events: list[TrainingEvent] = []
+    train(starved, config_of("ae", film), film, CPU, callback=starved_events.append)
 
-    assert all(0 < moment.data_stall < 1 for moment in moments + late)
+    assert all(0 < event.data_stall < 1 for event in events + starved_events)
     shares = []
-    for run, told in ((folder, moments), (starved, late)):
+    for run, reported in ((folder, events), (starved, starved_events)):
         lines = [json.loads(line) for line in run.log.read_text().splitlines()]
-        assert [line["data_stall"] for line in lines] == [round(m.data_stall, 4) for m in told]
+        assert [line["data_stall"] for line in lines] == [round(m.data_stall, 4) for m in reported]
         description = run.read()
         assert description is not None and description.data_stall is not None
         shares.append(description.data_stall)
-    seconds = late[-1].seconds
+    seconds = starved_events[-1].seconds
     assert shares[1] * seconds > 24 * 0.02 * 0.99, "24 batches came 20 ms late"
     assert shares[1] > shares[0]
 
@@ -71,51 +69,47 @@ class OneProduct(Autoencoder):
         return {"autoencoder": Loss({"any": (frames.flatten(1) @ self.weight).square().mean()})}
 
 
-def test_operations_are_those_of_forward_and_backward(
-    film: Film, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_operations_count_forward_and_backward(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry().models, "one-product", OneProduct)
     config = config_of("one-product", film, options={})
     once = 2 * 3 * 32 * 32 * 7
-    # Backward, the weight's gradient is as much again; the frames need none.
+    # The backward pass computes the weight's gradient, and none for the frames.
     assert operations_per_frame(config, CPU) == 2 * once
     assert operations_per_frame(config.model_copy(update={"batch": 1}), CPU) == 2 * once
 
 
-def test_the_rate_of_a_product_is_in_operations_per_second() -> None:
-    assert number_type("bf16-mixed") == torch.bfloat16
-    assert number_type("32-true") == torch.float32
+def test_the_matmul_rate_is_in_operations_per_second() -> None:
+    assert compute_dtype("bf16-mixed") == torch.bfloat16
+    assert compute_dtype("32-true") == torch.float32
     # From far below one core of an old laptop to far above a large server.
     assert 1e8 < matmul_rate(CPU, torch.float32) < 1e14
 
 
-def test_share_of_peak_is_told_where_it_is_asked_for_and_changes_nothing(
-    film: Film, tmp_path: Path
-) -> None:
+def test_share_of_peak_is_reported_if_asked_and_changes_nothing(film: Film, tmp_path: Path) -> None:
     config = config_of("vaegan", film, budget="4steps")
     without, asked = RunFolder(tmp_path / "without"), RunFolder(tmp_path / "asked")
-    moments: list[Moment] = []
-    train(without, config, film, CPU, watch=moments.append)
-    assert {moment.share_of_peak for moment in moments} == {None}
-    moments.clear()
-    train(asked, config, film, CPU, watch=moments.append, measure_peak=True)
-    for moment in moments:
-        assert moment.share_of_peak is not None
-        assert 0 < moment.share_of_peak < 1.5
-    ratios = [m.share_of_peak / m.frames_per_second for m in moments if m.share_of_peak]
+    events: list[TrainingEvent] = []
+    train(without, config, film, CPU, callback=events.append)
+    assert {event.share_of_peak for event in events} == {None}
+    events.clear()
+    train(asked, config, film, CPU, callback=events.append, measure_peak=True)
+    for event in events:
+        assert event.share_of_peak is not None
+        assert 0 < event.share_of_peak < 1.5
+    ratios = [m.share_of_peak / m.frames_per_second for m in events if m.share_of_peak]
     assert ratios == pytest.approx([ratios[0]] * len(ratios))
     assert asked.weights.read_bytes() == without.weights.read_bytes()
 
 
-def test_the_display_says_how_fast_and_what_it_does_not_know() -> None:
+def test_the_display_shows_throughput_scores_and_logged_values() -> None:
     def shown(share: float | None, score: Score | None = None, **logged: float) -> str:
         out = io.StringIO()
         losses = {"one": {"term": 2.0}}
-        moment = Moment(
+        event = TrainingEvent(
             *(5, 100, 0.05, 40, 2.0, 123.4, 0.0312, share, losses),
             logged={"one": logged} if logged else {},
         )
-        Console(file=out, width=80).print(losses_table(moment, score))
+        Console(file=out, width=80).print(losses_table(event, score))
         return " ".join(out.getvalue().split())
 
     assert shown(0.37) == (

@@ -1,4 +1,4 @@
-"""Scores of a few fixed frames while a model trains: of which frames, told where, at what cost."""
+"""Scores of a few fixed frames while a model trains, and reports of overfitting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.small import SIZE, config_of
+from tests.training.tiny_runs import CPU, SIZE, TINY, breaking_ae, config_of
 from zoo.api.sampling import STILLS, Sampling
 from zoo.base.errors import ZooError
 from zoo.conformance.fixtures import scene_as_film
@@ -21,12 +21,10 @@ from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.pretrained import lookup
 from zoo.training import engine, run_writer
-from zoo.training.callbacks import Moment, Score
+from zoo.training.callbacks import Score, TrainingEvent
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.validation import FRAMES, WORSE_FOR, Decline, Scorer, spread_samples
-
-CPU = torch.device("cpu")
+from zoo.training.validation import FRAMES, WORSE_FOR, OverfittingMonitor, Scorer, spread_samples
 
 
 @pytest.fixture
@@ -35,16 +33,18 @@ def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_writer, "LARGEST_SHARE", 1e9)
 
 
-def trained(film: Film, folder: Path, model: str = "ae", **changes: object) -> list[Moment]:
-    moments: list[Moment] = []
-    train(RunFolder(folder), config_of(model, film, **changes), film, CPU, watch=moments.append)
-    return moments
+def trained(film: Film, folder: Path, model: str = "ae", **changes: object) -> list[TrainingEvent]:
+    events: list[TrainingEvent] = []
+    train(RunFolder(folder), config_of(model, film, **changes), film, CPU, callback=events.append)
+    return events
 
 
-def test_scores_are_told_logged_and_kept(film: Film, tmp_path: Path, at_every_step: None) -> None:
-    moments = trained(film, tmp_path)
-    steps = [moment.score.step for moment in moments if moment.score]
-    # Each is told with the report after it; the last report has that of the final weights.
+def test_scores_are_reported_logged_and_recorded(
+    film: Film, tmp_path: Path, at_every_step: None
+) -> None:
+    events = trained(film, tmp_path)
+    steps = [event.score.step for event in events if event.score]
+    # Each score is in the next report; the last report has the score of the final weights.
     assert steps == [*range(1, 23), 24]
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["score"]["step"] for line in lines if "score" in line] == steps
@@ -56,7 +56,7 @@ def test_scores_are_told_logged_and_kept(film: Film, tmp_path: Path, at_every_st
     assert description.score["mean_frame"].keys() == {"psnr"}
 
 
-def test_the_final_score_is_that_of_the_weights_that_are_kept(film: Film, tmp_path: Path) -> None:
+def test_the_final_score_is_of_the_final_weights(film: Film, tmp_path: Path) -> None:
     trained(film, tmp_path, budget="60steps")
     folder = RunFolder(tmp_path)
     description = folder.read()
@@ -68,48 +68,42 @@ def test_the_final_score_is_that_of_the_weights_that_are_kept(film: Film, tmp_pa
         assert set(chosen.tolist()) <= set(indices.tolist())
         pixels = torch.from_numpy(film.store.array[chosen]).permute(0, 3, 1, 2).double()
         with torch.no_grad():
-            drawn = model.decode(model.encode(pixels.float() / 255)).clamp(0, 1) * 255
-        error = (drawn.round().double() - pixels).square().mean(dim=(1, 2, 3))
+            reconstructed = model.decode(model.encode(pixels.float() / 255)).clamp(0, 1) * 255
+        error = (reconstructed.round().double() - pixels).square().mean(dim=(1, 2, 3))
         expected = float((10 * torch.log10(255**2 / error)).mean())
         assert description.score[part]["psnr"] == pytest.approx(expected, abs=1e-3)
 
 
-class Careless:
-    """Draws on every generator there is, in evaluation too."""
+class Random(registry().models["ae"]):  # type: ignore[misc]
+    """Uses every random generator, in evaluation too."""
 
-    @staticmethod
-    def made_of(architecture: type) -> type:
-        class Drawing(architecture):  # type: ignore[misc, valid-type]
-            name = "careless"
+    name = "random"
 
-            def encode(self, frames):
-                random.random()
-                np.random.rand()
-                torch.rand(3)
-                return super().encode(frames)
+    def encode(self, frames):
+        random.random()
+        np.random.rand()
+        torch.rand(3)
+        return super().encode(frames)
 
-            def losses(self, batch, step):
-                losses = super().losses(batch, step)
-                factor = 1 + 0.1 * random.random() + 0.1 * np.random.rand()
-                losses["autoencoder"].terms["pixel"] *= factor
-                return losses
-
-        return Drawing
+    def losses(self, batch, step):
+        losses = super().losses(batch, step)
+        factor = 1 + 0.1 * random.random() + 0.1 * np.random.rand()
+        losses["autoencoder"].terms["pixel"] *= factor
+        return losses
 
 
-def test_scoring_changes_nothing_about_the_training(
-    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_scoring_does_not_change_training(
+    film: Film, tmp_path: Path, register: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry().models, "careless", Careless.made_of(registry().models["ae"]))
-    monkeypatch.setitem(registry().origins, "careless", "test 0")
+    register(Random)
     outcomes = []
     for name, seconds in (("never", 1e9), ("always", 0.0)):
         monkeypatch.setattr(run_writer, "SECONDS_BETWEEN_PREVIEWS", seconds)
         monkeypatch.setattr(run_writer, "LARGEST_SHARE", 1e9)
         random.seed(3)
         np.random.seed(3)
-        moments = trained(film, tmp_path / name, "careless")
-        assert sum(bool(moment.score) for moment in moments) == (1 if name == "never" else 23)
+        events = trained(film, tmp_path / name, "random")
+        assert sum(bool(event.score) for event in events) == (1 if name == "never" else 23)
         outcomes.append(RunFolder(tmp_path / name).weights.read_bytes())
     assert outcomes[0] == outcomes[1]
 
@@ -118,7 +112,7 @@ def test_scoring_changes_nothing_about_the_training(
     "sampling", [STILLS, Sampling(window=4), Sampling(before=1, after=2)], ids=str
 )
 @pytest.mark.parametrize("cuts", [[], [3, 17, 18, 40]])
-def test_samples_keep_to_their_part_and_to_one_shot(sampling: Sampling, cuts: list[int]) -> None:
+def test_samples_stay_in_their_part_and_in_one_shot(sampling: Sampling, cuts: list[int]) -> None:
     pixels = np.zeros((60, 8, 8, 3), np.uint8)
     film = film_from_frames(pixels, name="cut", fps=25.0, cuts=cuts)
     shots = [set(shot) for shot in (range(s.start, s.stop) for s in film.shots)]
@@ -131,31 +125,31 @@ def test_samples_keep_to_their_part_and_to_one_shot(sampling: Sampling, cuts: li
     assert np.ptp(spread_samples(film, film.split.seen, sampling, FRAMES)) > 20, "spread"
 
 
-def test_a_film_without_held_out_frames_is_scored_on_those_it_has(tmp_path: Path) -> None:
+def test_a_film_without_held_out_frames_is_scored_on_seen_ones(tmp_path: Path) -> None:
     film = scene_as_film(SIZE, count=12)
     film = film_from_frames(film.store.array, name="whole", fps=25.0, cuts=[], holdout=0.0)
-    (moment,) = [moment for moment in trained(film, tmp_path) if moment.score]
-    assert moment.score and set(moment.score.values) == {"seen"}
+    (event,) = [event for event in trained(film, tmp_path) if event.score]
+    assert event.score and set(event.score.values) == {"seen"}
 
 
 def scores(*values: float, metric: str = "psnr", start: int = 1) -> list[Score]:
     return [Score(100 * n, {"held_out": {metric: value}}) for n, value in enumerate(values, start)]
 
 
-def lines(decline: Decline, told: list[Score]) -> list[str]:
-    return [line for line in map(decline.line, told) if line]
+def messages(monitor: OverfittingMonitor, scores: list[Score]) -> list[str]:
+    return [message for message in map(monitor.add, scores) if message]
 
 
-def test_a_decline_is_said_once_with_the_step_of_the_best() -> None:
+def test_overfitting_is_reported_once_with_the_best_step() -> None:
     falling = scores(20, 24, 25, 24.5, 24.4, 24.2, 24.0, 23.0, 22.0)
-    (line,) = lines(Decline(), falling)
-    assert "since step 300: PSNR was 25.00 dB there and is 24.00 dB at step 700" in line
-    # Resumed, what was said before is not said again, and what was seen before counts.
-    assert not lines(Decline(falling[:7]), falling[7:])
-    assert lines(Decline(falling[:5]), falling[5:]) == [line]
+    (message,) = messages(OverfittingMonitor(), falling)
+    assert "since step 300: PSNR was 25.00 dB there and is 24.00 dB at step 700" in message
+    # After resuming, a message is not repeated, and earlier scores count.
+    assert not messages(OverfittingMonitor(falling[:7]), falling[7:])
+    assert messages(OverfittingMonitor(falling[:5]), falling[5:]) == [message]
     # After a new best there may be another.
     again = scores(26, 25, 25, 25, 25, start=10)
-    assert len(lines(Decline(falling), again)) == 1
+    assert len(messages(OverfittingMonitor(falling), again)) == 1
 
 
 @pytest.mark.parametrize(
@@ -166,22 +160,22 @@ def test_a_decline_is_said_once_with_the_step_of_the_best() -> None:
         (25, *([24] * (WORSE_FOR - 1)), 26, *([25] * (WORSE_FOR - 1)), 27),
     ],
 )
-def test_what_is_no_decline_is_not_called_one(values: tuple[float, ...]) -> None:
-    assert not lines(Decline(), scores(*values))
+def test_small_or_short_declines_are_not_reported(values: tuple[float, ...]) -> None:
+    assert not messages(OverfittingMonitor(), scores(*values))
 
 
-def test_lpips_decides_where_it_is_scored() -> None:
+def test_lpips_decides_if_it_is_scored() -> None:
     falling, better = scores(25, 24, 23, 22, 21, 20), scores(*[0.3] * 6, metric="lpips")
     both = [
         Score(p.step, {"held_out": {**p.values["held_out"], **b.values["held_out"]}})
         for p, b in zip(falling, better, strict=True)
     ]
-    assert not lines(Decline(), both)
-    (line,) = lines(Decline(), scores(0.2, 0.3, 0.3, 0.3, 0.3, metric="lpips"))
-    assert "LPIPS was 0.200 there and is 0.300" in line
+    assert not messages(OverfittingMonitor(), both)
+    (message,) = messages(OverfittingMonitor(), scores(0.2, 0.3, 0.3, 0.3, 0.3, metric="lpips"))
+    assert "LPIPS was 0.200 there and is 0.300" in message
 
 
-def test_a_missing_lpips_is_said_once_and_nothing_is_fetched(
+def test_missing_lpips_is_reported_once_and_nothing_is_downloaded(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_every_step: None
 ) -> None:
     def fetch(*_: object) -> None:
@@ -193,71 +187,58 @@ def test_a_missing_lpips_is_said_once_and_nothing_is_fetched(
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "none"))
     monkeypatch.setattr(lookup, "hub_folder", lambda: tmp_path / "none")
     monkeypatch.setattr(run_writer, "SECONDS_BEFORE_LPIPS", 0.0)
-    moments = trained(film, tmp_path / "run")
-    (note,) = [note for moment in moments for note in moment.notes if "LPIPS" in note]
+    events = trained(film, tmp_path / "run")
+    (note,) = [note for event in events for note in event.notes if "LPIPS" in note]
     assert note.startswith("LPIPS is not scored while training: no AlexNet weights (")
-    assert all("lpips" not in m.score.values["seen"] for m in moments if m.score)
+    assert all("lpips" not in m.score.values["seen"] for m in events if m.score)
 
 
 @pytest.mark.parametrize("budget", ["0.8s", "3000steps"])
-def test_where_steps_are_slow_reports_come_by_the_clock_and_once_at_the_end(
+def test_slow_steps_are_reported_by_the_clock_and_at_the_end(
     budget: str, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "SECONDS_BETWEEN_REPORTS", 0.1)
-    moments: list[Moment] = []
-    stopped = engine.StopRequest()
+    events: list[TrainingEvent] = []
+    stop = engine.StopRequest()
 
-    def watch(moment: Moment) -> None:
-        moments.append(moment)
-        stopped.asked = budget.endswith("steps") and len(moments) == 3
+    def callback(event: TrainingEvent) -> None:
+        events.append(event)
+        stop.asked = budget.endswith("steps") and len(events) == 3
 
     folder = RunFolder(tmp_path)
     try:
-        train(folder, config_of("ae", film, budget=budget), film, CPU, watch=watch, stop=stopped)
+        train(folder, config_of("ae", film, budget=budget), film, CPU, callback=callback, stop=stop)
     except ZooError:
-        assert [moment.step % 50 == 0 for moment in moments] != [True] * 3
+        assert [event.step % 50 == 0 for event in events] != [True] * 3
         return
-    assert len(moments) >= 3
-    assert any(moment.step % 25 for moment in moments[:-1])
+    assert len(events) >= 3
+    assert any(event.step % 25 for event in events[:-1])
     description = folder.read()
     assert description is not None and description.training is not None
-    assert moments[-1].step == description.training.steps
-    assert moments[-1].progress == 1
+    assert events[-1].step == description.training.steps
+    assert events[-1].progress == 1
 
 
-def test_a_loss_that_is_no_number_is_seen_by_the_clock_too(
-    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_non_finite_loss_is_found_by_the_clock_too(
+    film: Film, tmp_path: Path, register: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = registry().models["ae"]
-
-    class Breaks(plain):  # type: ignore[misc, valid-type]
-        name = "breaks"
-
-        def losses(self, batch, step):
-            losses = super().losses(batch, step)
-            if step.number >= 2:
-                losses["autoencoder"].terms["pixel"].data.fill_(torch.nan)
-            return losses
-
-    monkeypatch.setitem(registry().models, "breaks", Breaks)
-    monkeypatch.setitem(registry().origins, "breaks", "test 0")
+    register(breaking_ae(from_step=2))
     monkeypatch.setattr(engine, "SECONDS_BETWEEN_REPORTS", 0.0)
-    with pytest.raises(ZooError, match="was not a number at step 2; there is no checkpoint yet"):
+    with pytest.raises(ZooError, match="was not finite at step 2; there is no checkpoint yet"):
         train(RunFolder(tmp_path), config_of("breaks", film, budget="3000steps"), film, CPU)
 
 
-def test_train_says_the_budget_and_the_scores(zoo: Callable, workspace: Path) -> None:
-    words = ("train", "ae", "--film", "carphone", "--preset", "quick", "--size", "32x32")
-    tiny = ("--latent", "4", "--device", "cpu", "--set", "width=8", "--budget", "1epochs-min9steps")
-    said = zoo(*words, *tiny)
-    assert said.code == 0, said.err
-    out = " ".join(said.out.split())
+def test_train_prints_budget_and_scores(zoo: Callable, workspace: Path) -> None:
+    train = ("train", "ae", *TINY, "--budget", "1epochs-min9steps")
+    result = zoo(*train)
+    assert result.code == 0, result.err
+    out = " ".join(result.out.split())
     assert "32x32, 4 numbers a frame; 1 epoch, at least 9 steps: " in out
     assert "held out: PSNR " in out and " dB (the mean frame in their place: PSNR " in out
     assert "no frame is held out" not in out
-    again = zoo(*words, *tiny)
+    again = zoo(*train)
     assert "was trained already" in again.out and "held out: PSNR" in again.out
-    whole = zoo(*words, *tiny, "--holdout", "0")
+    whole = zoo(*train, "--holdout", "0")
     assert whole.code == 0, whole.err
     assert "no frame is held out (--holdout 0)" in " ".join(whole.out.split())
     assert "held out: PSNR" not in whole.out
@@ -266,13 +247,13 @@ def test_train_says_the_budget_and_the_scores(zoo: Callable, workspace: Path) ->
     assert "waiting for frames" in shown.out and "read in batches" in shown.out
 
 
-def test_a_scorer_scores_a_film_of_one_frame() -> None:
+def test_a_film_of_one_frame_is_scored() -> None:
     film = film_from_frames(
         np.full((1, 32, 32, 3), 90, np.uint8), name="one", fps=25.0, cuts=[], holdout=0
     )
     scorer = Scorer(film, STILLS, CPU)
     model = build(registry().models["ae"], SIZE, {"latent": 4, "width": 8}).eval()
-    found, (originals, drawn) = scorer(model, 3)
-    assert found.step == 3
-    assert originals.shape == drawn.shape == (1, 3, 32, 32)
-    assert scorer.final(found, film)["mean_frame"]["psnr"] == 60.0, "the frame is its own mean"
+    score, (originals, reconstructions) = scorer(model, 3)
+    assert score.step == 3
+    assert originals.shape == reconstructions.shape == (1, 3, 32, 32)
+    assert scorer.final(score, film)["mean_frame"]["psnr"] == 60.0, "the frame is its own mean"

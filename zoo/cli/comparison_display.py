@@ -25,7 +25,7 @@ from zoo.compare.estimate import FEWEST_SECONDS, TRIAL_SECONDS, Estimate, ModelE
 from zoo.compare.executors import Executor
 from zoo.compare.trial import CLOCK_FACTOR, LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
-from zoo.training.callbacks import Moment
+from zoo.training.callbacks import TrainingEvent
 
 SHOWN = 4
 """Trainings whose losses are shown at once."""
@@ -51,7 +51,7 @@ class MatrixDisplay(LiveDisplay):
         self.done = 0
         self.task = self.bar.add_task("cells", total=len(cells), of=f"0/{len(cells)}", left="")
         self.time_left = TimeLeft(cells)
-        self.moments: dict[Cell, Moment] = {}
+        self.moments: dict[Cell, TrainingEvent] = {}
         self.live = Live(console=console, transient=True, refresh_per_second=4)
 
     def started(self, cell: Cell) -> None:
@@ -59,7 +59,7 @@ class MatrixDisplay(LiveDisplay):
         self.time_left.started(cell)
         self._set(cell, "…" if cell.own else f"watching {cell.evaluated_on.name}")
 
-    def training(self, cell: Cell, moment: Moment) -> None:
+    def training(self, cell: Cell, moment: TrainingEvent) -> None:
         """The progress of a cell's training."""
         self.moments[cell] = moment
         self.time_left.heard(cell)

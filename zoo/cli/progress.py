@@ -29,7 +29,7 @@ from zoo.cli.console import LONGEST, escaped
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.pipeline import IngestProgress
-from zoo.training.callbacks import PARTS, Moment, Score, in_words
+from zoo.training.callbacks import PART_LABELS, Score, TrainingEvent, format_scores
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class TrainingDisplay(LiveDisplay):
         self.task = self.bar.add_task(title, total=1.0)
         self.live = Live(self.bar, console=console, transient=True, refresh_per_second=4)
 
-    def watch(self, moment: Moment) -> None:
+    def watch(self, moment: TrainingEvent) -> None:
         """Show a moment of training."""
         self.moments += 1
         self.score = moment.score or self.score
@@ -165,7 +165,7 @@ class TrainingDisplay(LiveDisplay):
             self.console.print(escaped(f"{self.title}: {note}"), soft_wrap=True, highlight=False)
 
 
-def losses_table(moment: Moment, score: Score | None = None) -> RenderableType:
+def losses_table(moment: TrainingEvent, score: Score | None = None) -> RenderableType:
     """How fast training goes, over one line a player, its terms, and one for each score."""
     table = Table.grid(padding=(0, 2))
     steps = f"/{moment.steps}" if moment.steps else ""
@@ -181,7 +181,9 @@ def losses_table(moment: Moment, score: Score | None = None) -> RenderableType:
         for player, values in moment.logged.items():
             line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             table.add_row(escaped(f"{player}, logged"), escaped(line))
-    for part, name in PARTS.items():
+    for part, name in PART_LABELS.items():
         if score and part in score.values:
-            table.add_row(name, escaped(f"{in_words(score.values[part])} at step {score.step}"))
+            table.add_row(
+                name, escaped(f"{format_scores(score.values[part])} at step {score.step}")
+            )
     return table

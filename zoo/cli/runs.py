@@ -64,7 +64,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     from zoo.base.numbers import scaled, significant, whole
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.training.callbacks import PARTS, in_words
+    from zoo.training.callbacks import PART_LABELS, format_scores
     from zoo.training.run_folder import last_entry
     from zoo.training.runs import choose_run, files_of, find_runs
 
@@ -72,9 +72,9 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     run = choose_run(find_runs(workspace), word, workspace)
     sections = {
         run.name: [
-            ("state", run.standing),
+            ("state", run.status),
             *([("damaged", run.problem)] if run.problem else []),
-            ("last touched", _when(run.touched)),
+            ("last touched", _when(run.modified)),
         ]
     }
     if run.description:
@@ -90,7 +90,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
             for key, value in machine.items()
         ]
         sections["training"] = [("frames", whole(run.frames)), ("seconds", whole(run.seconds))]
-        if run.standing in ("finished", "interrupted") and (training := run.description.training):
+        if run.status in ("finished", "interrupted") and (training := run.description.training):
             sections["training"] += [("steps", whole(training.steps))]
             sections["training"] += [("epochs", significant(training.epochs))]
         sections["training"] += _waiting(run.description)
@@ -106,7 +106,7 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
                 for term, value in terms.items()
             ]
         sections["a few frames, with the final weights"] = [
-            (PARTS.get(part, part), in_words(values))
+            (PART_LABELS.get(part, part), format_scores(values))
             for part, values in (run.description.score or {}).items()
         ]
     if run.record:
@@ -133,21 +133,21 @@ def remove(
     from zoo.base.numbers import counted, scaled
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.training.runs import choose_run, files_of, find_runs, refuse_to_remove, remove_run
+    from zoo.training.runs import check_removable, choose_run, files_of, find_runs, remove_run
 
     workspace = Workspace.here()
     found = find_runs(workspace)
     # All are looked at before the first is touched: one that is refused leaves them all.
     chosen = {run.name: run for run in (choose_run(found, word, workspace) for word in words)}
     for run in chosen.values():
-        refuse_to_remove(run, workspace)
+        check_removable(run, workspace)
     console = Console()
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("there is no terminal to ask; --yes removes without asking")
         for run in chosen.values():
             size = scaled(sum(files_of(run).values()), "B")
-            console.print(_escaped(f"{run.name} ({run.standing}, {size})"), soft_wrap=True)
+            console.print(_escaped(f"{run.name} ({run.status}, {size})"), soft_wrap=True)
         if not typer.confirm(f"Remove {counted(len(chosen), 'run')}?"):
             typer.echo("nothing is removed")
             raise typer.Exit(1)
@@ -164,7 +164,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "film": run.film or None,
         "model": run.model or None,
         "id": run.id,
-        "state": run.standing,
+        "state": run.status,
         "problem": run.problem or run.record_problem or None,
         "frames": run.frames,
         "seconds": run.seconds,
@@ -172,7 +172,7 @@ def _as_json(run: Run) -> dict[str, Any]:
             metric: {part: summary.mean for part, summary in parts.items()}
             for metric, parts in scores.items()
         },
-        "last_touched": run.touched,
+        "last_touched": run.modified,
     }
 
 
@@ -198,7 +198,7 @@ def _stacked(runs: Sequence[Run]) -> Text:
     for run in runs:
         where = f"{run.film}/{run.model}/{digests[run.name]}" if run.film else run.name
         score = f", {_heading(judged_by)}: {_score(run, judged_by)}" if judged_by else ""
-        lines += [one_line(where), f"  {run.standing}{one_line(score)}"]
+        lines += [one_line(where), f"  {run.status}{one_line(score)}"]
     return Text("\n".join(lines), overflow="fold")
 
 
@@ -234,11 +234,11 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
             _escaped(run.film),
             _escaped(run.model),
             _escaped(shown),
-            run.standing,
+            run.status,
             NOT_APPLICABLE if run.frames is None else whole(run.frames),
             NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
             _score(run, judged_by),
-            _when(run.touched, narrow),
+            _when(run.modified, narrow),
         )
         cells = zip(headings, row, strict=True)
         table.add_row(*(cell for heading, cell in cells if heading not in left_out))

@@ -56,7 +56,12 @@ def train(
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.model_building import fits_directly
     from zoo.plugins.registry import registry
-    from zoo.training.callbacks import nobody, require_tensorboard, scalars, together
+    from zoo.training.callbacks import (
+        call_all,
+        ignore_event,
+        require_tensorboard,
+        tensorboard_callback,
+    )
     from zoo.training.distributed import rank
     from zoo.training.run_folder import RunFolder
     from zoo.training.settings import Settings
@@ -85,9 +90,9 @@ def train(
     if init_from is not None:
         from zoo.training.trained_models import warm_start
 
-        start = warm_start(init_from, architecture, chosen, workspace)
-        chosen = replace(chosen, start=start)
-        console.print(escape(f"begins with the weights of {start.run}"), soft_wrap=True)
+        initial_weights = warm_start(init_from, architecture, chosen, workspace)
+        chosen = replace(chosen, initial_weights=initial_weights)
+        console.print(escape(f"begins with the weights of {initial_weights.run}"), soft_wrap=True)
     chosen.pin_threads()
     entries = Catalogue.open(workspace).choose(film)
     if len(entries) != 1:
@@ -101,17 +106,17 @@ def train(
     if rank() == 0 and not fits_directly(architecture) and (overwrite or not done):
         for line in _plan(config, the_film, preset, chosen.device.type):
             console.print(escape(line), soft_wrap=True, highlight=False)
-    writing = scalars(folder.tensorboard) if tensorboard else nullcontext(nobody)
+    writing = tensorboard_callback(folder.tensorboard) if tensorboard else nullcontext(ignore_event)
     with TrainingDisplay(console, title) as display, writing as write:
         folder = ensure_trained(
             workspace,
             config,
             the_film,
             chosen.device,
-            watch=together(display.watch, write),
+            callback=call_all(display.watch, write),
             overwrite=overwrite,
             measure_peak=console.is_terminal,
-            start=chosen.start,
+            initial_weights=chosen.initial_weights,
         )
     if done and not overwrite:
         console.print(f"{title} was trained already; --overwrite trains it again")
@@ -153,13 +158,15 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
 
 def _outcome(description: RunFile) -> list[str]:
     """What a few frames scored in the end, the mean frame in the place of held-out ones too."""
-    from zoo.training.callbacks import PARTS, in_words
+    from zoo.training.callbacks import PART_LABELS, format_scores
 
     score = description.score or {}
     mean = score.get("mean_frame")
-    beside = f" (the mean frame in their place: {in_words(mean)})" if mean else ""
+    beside = f" (the mean frame in their place: {format_scores(mean)})" if mean else ""
     lines = [
-        f"{PARTS[part]}: {in_words(score[part])}" for part in ("held_out", "seen") if part in score
+        f"{PART_LABELS[part]}: {format_scores(score[part])}"
+        for part in ("held_out", "seen")
+        if part in score
     ]
     if lines:
         lines[0] += beside

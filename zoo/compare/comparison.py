@@ -30,7 +30,7 @@ from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.film_scores import stale_metrics, valid_record, without_metrics
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
-from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings
 
@@ -69,7 +69,7 @@ class CompareProgress(Protocol):
     def started(self, cell: Cell) -> None:
         """A cell starts, or is queued by the executor."""
 
-    def training(self, cell: Cell, moment: Moment) -> None:
+    def training(self, cell: Cell, moment: TrainingEvent) -> None:
         """The progress of a cell's training."""
 
     def encoding(self, cell: Cell, line: str) -> None:
@@ -105,7 +105,7 @@ def run_cells(
         nonlocal interrupted
         cell = cells[event.number]
         if isinstance(event, Message):
-            if isinstance(event.content, Moment):
+            if isinstance(event.content, TrainingEvent):
                 progress.training(cell, event.content)
             elif isinstance(event.content, EncodingProgress):
                 progress.encoding(cell, event.content.line)

@@ -38,7 +38,7 @@ from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import line_of_plugin
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained
@@ -245,7 +245,7 @@ class CellTask:
             return
         folder = RunFolder.of(workspace, config)
 
-        def watch(moment: Moment) -> None:
+        def watch(moment: TrainingEvent) -> None:
             notify(moment)
             if store:
                 store.upload_checkpoint(folder)
@@ -255,7 +255,7 @@ class CellTask:
             config,
             cell.trained_on,
             self.settings.device,
-            watch=watch,
+            callback=watch,
             overwrite=self.overwrite,
             measure_peak=self.measure_peak,
         )

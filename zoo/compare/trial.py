@@ -42,7 +42,7 @@ from zoo.evaluation.profiling import peak_memory, release_memory
 from zoo.films.film import Film, film_from_frames
 from zoo.plugins.model_building import build_to_train, fits_directly, kept_state
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted, Moment
+from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder
 from zoo.training.trained_models import ensure_trained
 
@@ -361,9 +361,9 @@ class _Trial:
         longer = replace(
             cell, settings=replace(cell.settings, budget=Budget.parse(f"{STEPS}steps"))
         )
-        clock, moments = _StopClock(), list[Moment]()
+        clock, moments = _StopClock(), list[TrainingEvent]()
 
-        def watch(moment: Moment) -> None:
+        def watch(moment: TrainingEvent) -> None:
             clock.steps = moment.step
             moments.append(moment)
 
@@ -374,7 +374,7 @@ class _Trial:
                 config_of(longer),
                 cell.trained_on,
                 cell.settings.device,
-                watch=watch,
+                callback=watch,
                 stop=clock,
             )
         steady = moments[WARM_UP_STEPS:] or moments[-1:]

@@ -40,7 +40,6 @@ from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 from zoo.training.settings import Settings
-from zoo.training.trained_models import empty
 
 BYTES_OPTION = "bytes_per_frame"
 """The option of a codec's cell and run that sets its number of bytes per frame."""
@@ -124,7 +123,7 @@ def ensure_encoded(
     with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
         if not overwrite and _is_valid(folder, here):
             return folder
-        empty(folder)
+        folder.clear()
         codec = build_codec(config.model, config.options, film.size)
         with usual_priority(), (folder.path / LOG).open("w", encoding="utf-8") as log:
 

@@ -43,7 +43,7 @@ from zoo.training.distributed import launch
 from zoo.training.memory import out_of_memory
 from zoo.training.run_folder import CompileMode, TrainingConfig
 from zoo.training.step import TrainingStep
-from zoo.training.throughput import matmul_rate, number_type, operations_per_frame
+from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
 
 LONGEST_REASON = 500
 
@@ -298,7 +298,7 @@ def _training_memory(
     def take() -> None:
         step(batch, HALFWAY)
         # Training reads it at every report; here it would grow with every call.
-        step.tally.clear()
+        step.loss_averager.clear()
 
     try:
         speed = measurements.values["train"] = profiler.time(take, count)
@@ -348,7 +348,7 @@ def _count(subject: CostSubject, profiler: Profiler, measurements: Measurements)
             measurements.values["train_share_of_peak"] = (
                 _median(measurements, "train")
                 * operations_per_frame(subject.training(), profiler.device)
-                / profiler.peak(number_type(subject.precision))
+                / profiler.peak(compute_dtype(subject.precision))
             )
     release_memory(profiler.device)
 

@@ -117,13 +117,13 @@ def finished_run(
     """
     trained_name = trained_on or film
     training = f"zoo train {model} --film {word or trained_name}"
-    finished = [run for run in runs if run.standing == "finished" and run.model == model]
+    finished = [run for run in runs if run.status == "finished" and run.model == model]
     by_frames = {run.name: trained_on_film(run) for run in finished}
     named = [run for run in finished if run.film == trained_name]
     matching = [run for run in finished if by_frames[run.name]]
     matching = matching or [run for run in named if by_frames[run.name] is None]
     if matching:
-        return max(matching, key=lambda run: (run.frames or 0, run.touched or 0.0))
+        return max(matching, key=lambda run: (run.frames or 0, run.modified or 0.0))
     if named:
         raise BadInput(
             f"{named[0].name} was trained on other frames than {trained_name} has now: its files, "
@@ -134,7 +134,7 @@ def finished_run(
     if unfinished:
         raise BadInput(
             f"no run of {model} on {trained_name} is finished: {unfinished[0].name} is "
-            f"{unfinished[0].standing}; {training} continues it"
+            f"{unfinished[0].status}; {training} continues it"
         )
     others = _films(finished)
     if others and trained_on is None:
@@ -154,8 +154,8 @@ def finished_run_named(
     Raises BadInput also if it names none or several, or one that is not finished.
     """
     run = choose_run(runs, word, workspace)
-    if run.standing != "finished":
-        raise BadInput(f"{run.name} is {run.standing}; only a finished run reconstructs a film")
+    if run.status != "finished":
+        raise BadInput(f"{run.name} is {run.status}; only a finished run reconstructs a film")
     if model is not None and run.model != model:
         raise BadInput(f"{run.name} is a run of {run.model}, not of {model}")
     return run

@@ -22,8 +22,8 @@ def write_package(name: str, into: Path) -> Path:
     """Write the package of a new model into a new folder below `into`, and return that folder.
 
     For `tiny` the folder and the distribution are called `zoo-plugin-tiny`, the module
-    `zoo_plugin_tiny`. Raises BadInput if the name can be no model's or no module's, if it is
-    taken, or if there is such a folder; nothing is written then.
+    `zoo_plugin_tiny`. Raises BadInput, and writes nothing, if the name is not valid for a model and
+    a module, if it is taken, or if the folder exists.
     """
     _check_new(name)
     distribution, module = f"zoo-plugin-{name.replace('_', '-')}", _module(name)
@@ -31,7 +31,7 @@ def write_package(name: str, into: Path) -> Path:
         loader=jinja2.PackageLoader("zoo.scaffold"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        # What is written is no HTML; the only values are names, which are checked.
+        # The output is not HTML, and the only values are names, which are checked.
         autoescape=False,
     )
     files = {
@@ -63,8 +63,8 @@ def _check_new(name: str) -> None:
     check_name(name, "model")
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(_class_name(name)):
         raise BadInput(
-            "a new model's name is a Python module's and a class's too: letters, digits and '_', "
-            f"a letter first; not {name!r}"
+            "a new model's name is also that of a Python module and class: letters, digits and "
+            f"'_', a letter first; not {name!r}"
         )
     if name == "all":
         raise BadInput("'all' means every model; choose another name")

@@ -1,4 +1,4 @@
-"""Batches of a film's training frames: the same frames in the same order for every model."""
+"""Batches of a film's training frames, prefetched: the same order for every model."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames, as_floats
 
 LARGEST_SHARE_OF_MEMORY = 0.5
-"""A film lies on the device if it takes no more than this share of the memory that is free."""
+"""A film is kept on the device if it takes no more than this share of the free memory."""
+PREFETCHED_BATCHES = 4
+
+Read = Callable[[int], tuple[Tensor, ...]]
+"""Reads the batch of a step into tensors on the host."""
 
 
-class FrameFeed:
-    """A film's training samples in an order fixed by the seed, each once a round.
+class BatchLoader:
+    """Loads a film's training samples, shuffled by the seed, each once per epoch.
 
-    Batches are cut from the endless sequence of shuffled rounds, so that all are full and the
-    batch of a step depends on nothing but the seed and the step's number: nothing has to be
-    saved to resume. `rank` of `ranks` gets its slice of each batch. Of the training frames the
-    first `taken` are used, if that is given.
+    Batches are cut from the endless sequence of shuffled epochs, so all are full, and the batch of
+    a step depends on the seed and the step number alone: nothing has to be saved to resume. Each
+    rank gets its slice of every batch. Only the first `taken` training frames are used, if given.
     """
 
     def __init__(
@@ -37,13 +40,13 @@ class FrameFeed:
         seed: int,
         device: torch.device,
         rank: int = 0,
-        ranks: int = 1,
+        world_size: int = 1,
         taken: int | None = None,
         sampling: Sampling = STILLS,
     ) -> None:
-        """`batch` counts frames that are drawn in a step, by all ranks together.
+        """`batch` counts the frames reconstructed in a step, by all ranks together.
 
-        Raises BadInput where the ranks cannot share the samples of a batch equally.
+        Raises BadInput if the samples of a batch cannot be divided equally among the ranks.
         """
         self.frames = TrainingFrames(film, taken)
         self.sampling = sampling
@@ -55,27 +58,28 @@ class FrameFeed:
         """Positions among the training frames of each sample, (M, K)."""
         self.count = sampling.samples_in(batch)
         """Samples in a batch, of all ranks together."""
-        if self.count % ranks:
+        if self.count % world_size:
             raise BadInput(
-                f"a batch of {self.count} samples cannot be shared equally by {ranks} processes"
+                f"a batch of {self.count} samples cannot be shared equally by {world_size} "
+                "processes"
             )
         self.seed = seed
         self.device = device
-        self.slice = slice(rank * self.count // ranks, (rank + 1) * self.count // ranks)
+        self.slice = slice(rank * self.count // world_size, (rank + 1) * self.count // world_size)
         self._order: tuple[int, Indices] = (-1, self.frames.index)
         self._seconds = self.frames.seconds.astype(np.float32)
         self._resident = self._place_on_device()
 
     @property
     def resident(self) -> bool:
-        """Whether all training frames lie on the accelerator."""
+        """Whether all training frames are kept on the GPU."""
         return self._resident is not None
 
     def _place_on_device(self) -> Tensor | None:
-        """The training frames on an accelerator if they fit there, else None."""
+        """The training frames on the GPU if they fit there, else None."""
         if self.device.type != "cuda":
             return None
-        # What earlier work in this process left in torch's cache is free, too.
+        # Blocks that earlier work left in torch's cache would count as taken.
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.device)
         width, height = self.frames.size
@@ -89,115 +93,112 @@ class FrameFeed:
         return resident
 
     def positions(self, step: int) -> Indices:
-        """Positions among the training frames of this rank's part of a step's batch: (B, K)."""
+        """Positions among the training frames of this rank's slice of a batch: (B, K)."""
         count = len(self.samples)
         at, stop = step * self.count + self.slice.start, step * self.count + self.slice.stop
         parts = []
         while at < stop:
-            turn, begin = divmod(at, count)
-            parts.append(self._shuffled(turn)[begin : begin + stop - at])
+            epoch, begin = divmod(at, count)
+            parts.append(self._shuffled(epoch)[begin : begin + stop - at])
             at += len(parts[-1])
         return self.samples[np.concatenate(parts)]
 
-    def _shuffled(self, turn: int) -> Indices:
-        if self._order[0] != turn:
-            order = np.random.default_rng((self.seed, turn)).permutation(len(self.samples))
-            self._order = (turn, order)
+    def _shuffled(self, epoch: int) -> Indices:
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.samples))
+            self._order = (epoch, order)
         return self._order[1]
 
     @contextmanager
     def from_step(self, first: int) -> Iterator[Callable[[int], Batch]]:
-        """Yield a function from a step to its batch, to be asked for `first` and then in order.
+        """Yield a function from a step to its batch; steps are asked for in order from `first`.
 
-        It lies on the device, channels last.
+        Batches are on the device, channels last.
         """
         resident = self._resident
         read = self._without_pixels if resident is not None else self.read
-        with read_ahead(read, first, self.device) as parts_of:
+        with prefetch(read, first, self.device) as parts_of:
 
-            def batch_of(step: int) -> Batch:
+            def batch_at(step: int) -> Batch:
                 positions, index, seconds, *pixels = (
                     part.to(self.device, non_blocking=True) for part in parts_of(step)
                 )
                 held = pixels[0] if resident is None else resident[positions]
                 return Batch(self.sampling.shaped(as_floats(held)), index, seconds)
 
-            yield batch_of
+            yield batch_at
 
     def _without_pixels(self, step: int) -> tuple[Tensor, ...]:
-        """On the host: positions (B * K,), numbers (B,) or (B, T), and seconds like them."""
+        """On the host: positions (B * K,), frame numbers (B,) or (B, T), and their seconds."""
         positions = self.positions(step)
-        told = positions
+        reconstructed = positions
         if self.sampling.window == 1:
-            told = positions[:, self.sampling.before]
-        arrays = positions.reshape(-1), self.frames.index[told], self._seconds[told]
+            reconstructed = positions[:, self.sampling.before]
+        index, seconds = self.frames.index[reconstructed], self._seconds[reconstructed]
+        arrays = positions.reshape(-1), index, seconds
         return tuple(torch.from_numpy(array) for array in arrays)
 
     def read(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of `step` on the host: positions, numbers, seconds and pixels.
+        """The batch of `step` on the host: as `_without_pixels`, then pixels.
 
-        The last are the frames as they lie on disk, uint8 (B * K, H, W, 3); the others are as in
-        `_without_pixels`.
+        Pixels are as on disk, uint8 (B * K, H, W, 3).
         """
         parts = self._without_pixels(step)
         return *parts, torch.from_numpy(self.frames[parts[0].numpy()])
 
 
-AHEAD = 4
-"""Batches that are read before they are asked for."""
-Read = Callable[[int], tuple[Tensor, ...]]
-
-
-class _Reader:
+class _Prefetcher:
     """A thread that reads the batches of consecutive steps into pinned memory."""
 
     def __init__(self, read: Read, first: int) -> None:
         self.read = read
         self.next = first
-        self.ready: queue.Queue[tuple[Tensor, ...] | BaseException] = queue.Queue(AHEAD)
+        self.ready: queue.Queue[tuple[Tensor, ...] | BaseException] = queue.Queue(
+            PREFETCHED_BATCHES
+        )
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(first,), daemon=True)
         self.thread.start()
 
     def _run(self, step: int) -> None:
         while not self.stopped.is_set():
-            found: tuple[Tensor, ...] | BaseException
+            batch: tuple[Tensor, ...] | BaseException
             try:
-                found = tuple(part.pin_memory() for part in self.read(step))
-            except Exception as error:  # handed on to the step that wanted the batch
-                found = error
+                batch = tuple(part.pin_memory() for part in self.read(step))
+            except Exception as error:  # raised when this batch is asked for
+                batch = error
             while not self.stopped.is_set():
                 try:
-                    self.ready.put(found, timeout=0.2)
+                    self.ready.put(batch, timeout=0.2)
                     break
                 except queue.Full:
                     continue
-            if isinstance(found, BaseException):
+            if isinstance(batch, BaseException):
                 return
             step += 1
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of `step`, which has to be the one after the last that was asked for."""
+        """The batch of `step`, which must follow the step asked for before."""
         assert step == self.next, f"batch {step} was asked for after {self.next - 1}"
-        found = self.ready.get()
-        if isinstance(found, BaseException):
-            raise found
+        batch = self.ready.get()
+        if isinstance(batch, BaseException):
+            raise batch
         self.next += 1
-        return found
+        return batch
 
 
 @contextmanager
-def read_ahead(read: Read, first: int, device: torch.device) -> Iterator[Read]:
-    """Yield a function like `read` that has read ahead from step `first`, for a GPU.
+def prefetch(read: Read, first: int, device: torch.device) -> Iterator[Read]:
+    """Yield a function like `read` that prefetches from step `first` on, for a GPU.
 
-    On a CPU there is nothing to overlap with, and `read` itself is yielded.
+    On a CPU there is nothing to overlap with: `read` itself is yielded.
     """
     if device.type != "cuda":
         yield read
         return
-    reader = _Reader(read, first)
+    prefetcher = _Prefetcher(read, first)
     try:
-        yield reader
+        yield prefetcher
     finally:
-        reader.stopped.set()
-        reader.thread.join()
+        prefetcher.stopped.set()
+        prefetcher.thread.join()

@@ -1,4 +1,7 @@
-"""What training tells those who watch it."""
+"""Training events and the callbacks that receive them, TensorBoard among them.
+
+Nothing here imports torch until TensorBoard is asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,20 @@ from typing import Any
 
 from zoo.base.errors import BadInput, ZooError
 
-
-class Interrupted(ZooError):
-    """Training was asked to stop, and saved where it was."""
-
-    exit_code = 130
-
+PART_LABELS = {"held_out": "held out", "seen": "seen", "mean_frame": "mean frame"}
+"""Labels of the frames that are scored while a model trains."""
+METRIC_FORMATS = {"psnr": ("PSNR", ".2f", " dB"), "lpips": ("LPIPS", ".3f", "")}
+"""Label, number format and unit of the metrics they are scored by."""
+SECONDS_BETWEEN_WRITES = 10
 
 Values = Mapping[str, float]
-"""By metric: the mean over some frames."""
-PARTS = {"held_out": "held out", "seen": "seen", "mean_frame": "mean frame"}
-"""What the frames are called that are scored while a model trains."""
-METRICS = {"psnr": ("PSNR", ".2f", " dB"), "lpips": ("LPIPS", ".3f", "")}
-"""What they are scored by: label, form and unit. Named here, since nothing here needs torch."""
+"""Mean over some frames, by metric."""
 
 
-def in_words(values: Values) -> str:
-    """What some frames score: `PSNR 27.31 dB, LPIPS 0.213`."""
-    said = []
-    for metric, value in values.items():
-        label, form, unit = METRICS.get(metric, (metric, ".4g", ""))
-        said.append(f"{label} {value:{form}}{unit}")
-    return ", ".join(said)
+class Interrupted(ZooError):
+    """Training was asked to stop, and saved its progress."""
+
+    exit_code = 130
 
 
 @dataclass(frozen=True)
@@ -40,49 +35,65 @@ class Score:
 
     step: int
     values: Mapping[str, Values]
-    """By part of the film: `held_out`, where there are such frames, and `seen`."""
+    """By part of the film: `seen`, and `held_out` if frames are held out."""
+
+
+def format_scores(values: Values) -> str:
+    """Scores as text: `PSNR 27.31 dB, LPIPS 0.213`."""
+    texts = []
+    for metric, value in values.items():
+        label, form, unit = METRIC_FORMATS.get(metric, (metric, ".4g", ""))
+        texts.append(f"{label} {value:{form}}{unit}")
+    return ", ".join(texts)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Training at one moment."""
+class TrainingEvent:
+    """One report of a training."""
 
     step: int
     steps: int | None
-    """None if the clock decides."""
+    """None if the budget is in seconds."""
     progress: float
     """Share of the budget used, in [0, 1]."""
     frames: int
-    """Frames trained on, counted as often as they were seen."""
+    """Frames trained on; a frame counts each time it is used."""
     seconds: float
     frames_per_second: float
     data_stall: float
-    """Share of the time since the moment before that the loop waited for frames, in [0, 1]."""
+    """Share of the time since the last event spent waiting for frames, in [0, 1]."""
     share_of_peak: float | None
-    """Speed as a share of what the device's measured rate of multiplying matrices would allow;
-    None where nobody asked."""
+    """Throughput as a share of what the measured matrix product rate would allow; None if it was
+    not measured."""
     losses: Mapping[str, Mapping[str, float]]
-    """By player and term: means since the moment before."""
+    """Means since the last event, by player and term."""
     logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By player and name, what the model logs beside its losses: means as well."""
+    """Means of what the model logs beside its losses, by player and name."""
     score: Score | None = None
-    """The last one since the moment before, if there is one."""
+    """The latest score since the last event, if any."""
     notes: tuple[str, ...] = ()
-    """What is said once, such as that held-out frames have been getting worse."""
+    """Messages that are given once, such as that held-out frames are getting worse."""
 
 
-Watcher = Callable[[Moment], None]
+Callback = Callable[[TrainingEvent], None]
 
 
-def nobody(_: Moment) -> None:
-    """A watcher that looks away."""
+def ignore_event(_: TrainingEvent) -> None:
+    """A callback that does nothing."""
 
 
-SECONDS_BETWEEN_WRITES = 10
+def call_all(*callbacks: Callback) -> Callback:
+    """One callback that calls several in order."""
+
+    def call(event: TrainingEvent) -> None:
+        for callback in callbacks:
+            callback(event)
+
+    return call
 
 
 def require_tensorboard() -> type[Any]:
-    """Return TensorBoard's writer; raises BadInput where the package is not installed."""
+    """Return TensorBoard's writer; raises BadInput if the package is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -93,46 +104,38 @@ def require_tensorboard() -> type[Any]:
 
 
 @contextmanager
-def scalars(folder: Path) -> Iterator[Watcher]:
-    """Yield a watcher that writes losses, what is logged, scores, frames/s and data stall.
+def tensorboard_callback(folder: Path) -> Iterator[Callback]:
+    """Yield a callback that writes losses, logged values, scores, frames/s and data stall.
 
-    What an earlier training wrote of the same steps is hidden, so that a run that was killed and
-    resumed has one curve. Raises BadInput as `require_tensorboard`.
+    Steps that an earlier training wrote again are hidden, so that a run that was killed and resumed
+    has one curve. Raises BadInput as `require_tensorboard`.
     """
-    kind = require_tensorboard()
+    writer_class = require_tensorboard()
     writer: Any = None
 
-    def watch(moment: Moment) -> None:
+    def write(event: TrainingEvent) -> None:
         nonlocal writer
         if writer is None:
-            # Not before training tells something: `--overwrite` empties the run's folder first, and
-            # the first step told is the first that an earlier training may have told already.
-            writer = kind(str(folder), purge_step=moment.step, flush_secs=SECONDS_BETWEEN_WRITES)
-        for player, terms in moment.losses.items():
+            # Opened at the first event: only then is the run's folder cleared, and the first step
+            # known that an earlier training may have written already.
+            writer = writer_class(
+                str(folder), purge_step=event.step, flush_secs=SECONDS_BETWEEN_WRITES
+            )
+        for player, terms in event.losses.items():
             for term, value in terms.items():
-                writer.add_scalar(f"loss/{player}/{term}", value, moment.step)
-        for player, terms in moment.logged.items():
+                writer.add_scalar(f"loss/{player}/{term}", value, event.step)
+        for player, terms in event.logged.items():
             for name, value in terms.items():
-                writer.add_scalar(f"logged/{player}/{name}", value, moment.step)
-        if moment.score:
-            for part, values in moment.score.values.items():
+                writer.add_scalar(f"logged/{player}/{name}", value, event.step)
+        if event.score:
+            for part, values in event.score.values.items():
                 for metric, value in values.items():
-                    writer.add_scalar(f"score/{metric}/{part}", value, moment.step)
-        writer.add_scalar("frames per second", moment.frames_per_second, moment.step)
-        writer.add_scalar("data stall", moment.data_stall, moment.step)
+                    writer.add_scalar(f"score/{metric}/{part}", value, event.step)
+        writer.add_scalar("frames per second", event.frames_per_second, event.step)
+        writer.add_scalar("data stall", event.data_stall, event.step)
 
     try:
-        yield watch
+        yield write
     finally:
         if writer is not None:
             writer.close()
-
-
-def together(*watchers: Watcher) -> Watcher:
-    """One watcher that tells several, in their order."""
-
-    def watch(moment: Moment) -> None:
-        for watcher in watchers:
-            watcher(moment)
-
-    return watch

@@ -1,4 +1,4 @@
-"""Everything a training needs to go on, in one safetensors file; nothing in it can run code."""
+"""Weights and checkpoints as safetensors files, which cannot run code."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ from zoo.base.workspace import written_aside
 from zoo.plugins.model_building import kept_state
 from zoo.training.step import TrainingStep
 
-_TIMES_AS_LARGE, _BESIDE = 16, 64 << 20
-"""What a checkpoint may take: a model, its average and its moments are four times the model."""
+FORMAT = "film-zoo checkpoint 4"
+
+_MOST_TIMES_MODEL, _MOST_BESIDE = 16, 64 << 20
+"""Limits on a checkpoint's bytes: model, EMA and two moments are four times the model."""
 _NAMED = 3
-"""Tensors that do not fit, in a message."""
-FORMAT = "film-zoo checkpoint 3"
+"""Tensors that a message names."""
 
 
 @dataclass
 class Progress:
-    """Where training stands: plain numbers, saved beside the tensors."""
+    """How far a training is: plain numbers, saved beside the tensors."""
 
     step: int = 0
     seconds: float = 0.0
     waited: float = 0.0
-    """Seconds of those in which the loop waited for frames."""
+    """Seconds spent waiting for frames."""
 
 
 def save_weights(path: Path, model: Autoencoder) -> None:
-    """Write the parameters and buffers that are kept as safetensors, whole or not at all."""
-    # Copies, since some tensors of a model may share their memory.
+    """Write the parameters and buffers to keep, atomically."""
+    # Copied, since tensors of a model may share memory.
     kept = kept_state(model).items()
     _save(path, {k: t.detach().to("cpu", copy=True).contiguous() for k, t in kept}, {})
 
 
 def load_weights(path: Path, model: Autoencoder) -> None:
-    """Read weights into a model of the same shape; raises BadInput if they do not fit it.
+    """Read weights into a model; raises BadInput if their names or shapes do not fit it.
 
-    Modules that only training needs stay as they are.
+    Modules that only training needs are left as they are.
     """
     tensors, _ = _read(path, model)
     with torch.no_grad():
@@ -58,27 +59,26 @@ def load_weights(path: Path, model: Autoencoder) -> None:
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of one training in a thread beside it, one at a time.
+    """Writes a training's checkpoints in a thread, one at a time, each atomically.
 
-    A training is held up while its tensors are copied to the host; on a GPU the copies are put on
-    the device's stream, and the thread waits for them. The host's copies are kept and used again,
-    so that there is one set of them. A file is there whole or not at all.
+    Training waits only while tensors are copied to the host; on a GPU the copies are queued on the
+    device's stream, and the thread waits for them. The copies on the host are reused.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[float] | None = None
-        self._held: dict[str, Tensor] = {}
+        self._copies: dict[str, Tensor] = {}
 
     def begin(self, progress: Progress, step: TrainingStep) -> None:
-        """Copy weights, their average, optimisers, progress and losses; begin to write them.
+        """Copy weights, EMA, optimisers, progress and losses, and begin to write them.
 
-        `wait` comes before: the copies of what is being written are used again.
+        Call `wait` first: the copies that are being written are reused.
         """
         assert self._writing is None
-        tensors, plain = _everything(step)
-        here = self._copied(tensors)
+        tensors, plain = _state_of(step)
+        copies = self._copied(tensors)
         copied: torch.cuda.Event | None = None
         if step.device.type == "cuda":
             copied = torch.cuda.Event()
@@ -87,7 +87,7 @@ class CheckpointWriter:
             "format": FORMAT,
             "progress": json.dumps({**asdict(progress), "plain": plain}),
         }
-        self._writing = self._thread.submit(self._write, here, metadata, copied)
+        self._writing = self._thread.submit(self._write, copies, metadata, copied)
 
     @property
     def busy(self) -> bool:
@@ -95,34 +95,33 @@ class CheckpointWriter:
         return self._writing is not None and not self._writing.done()
 
     def wait(self) -> float:
-        """Wait until nothing is being written; return the processor time that the thread took.
+        """Wait until the checkpoint is written; return the CPU seconds that writing it took.
 
-        That is of what was begun since it was last asked, in seconds. Raises CannotWrite where it
-        could not be written.
+        Raises CannotWrite if it could not be written.
         """
         writing, self._writing = self._writing, None
         return writing.result() if writing else 0.0
 
     def close(self) -> None:
-        """Wait until nothing is being written, however that ends, and end the thread."""
+        """Wait for the thread to end; errors of a last checkpoint are ignored."""
         self._writing = None
         self._thread.shutdown(wait=True)
 
     def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Contiguous copies on the host, as safetensors asks; on a GPU they are not awaited."""
-        found = {}
+        """Contiguous copies on the host, as safetensors needs; from a GPU without waiting."""
+        copies = {}
         for name, tensor in tensors.items():
-            here = self._held.get(name)
-            if here is None or here.shape != tensor.shape or here.dtype != tensor.dtype:
-                here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-                self._held[name] = here
-            found[name] = here.copy_(tensor.detach(), non_blocking=True)
-        return found
+            copy = self._copies.get(name)
+            if copy is None or copy.shape != tensor.shape or copy.dtype != tensor.dtype:
+                copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+                self._copies[name] = copy
+            copies[name] = copy.copy_(tensor.detach(), non_blocking=True)
+        return copies
 
     def _write(
         self, tensors: dict[str, Tensor], metadata: dict[str, str], copied: torch.cuda.Event | None
     ) -> float:
-        """Write the file once the copies are made; returns the processor time of this thread."""
+        """Write the file once the copies are complete; returns this thread's CPU seconds."""
         began = time.thread_time()
         if copied is not None:
             copied.synchronize()
@@ -130,44 +129,44 @@ class CheckpointWriter:
         return time.thread_time() - began
 
 
-def _everything(step: TrainingStep) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All tensors that a training has, by name, and its optimisers' other numbers."""
+def _state_of(step: TrainingStep) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of a training by name, and the optimisers' plain numbers."""
     tensors = {f"model.{k}": v for k, v in step.model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in step.average.with_buffers().state_dict().items()}
-    tensors |= {f"other.{k}": v for k, v in step.tally.state().items()}
+    tensors |= {f"ema.{k}": v for k, v in step.ema.with_latest_buffers().state_dict().items()}
+    tensors |= {f"losses.{k}": v for k, v in step.loss_averager.state().items()}
     plain: dict[str, Any] = {}
     for player in step.players.players:
         for index, state in player.optimizer.state_dict()["state"].items():
             for key, value in state.items():
-                where = f"optimizer.{player.name}.{index}.{key}"
+                name = f"optimizer.{player.name}.{index}.{key}"
                 if isinstance(value, Tensor):
-                    tensors[where] = value
+                    tensors[name] = value
                 else:
-                    plain[where] = value
+                    plain[name] = value
     return tensors, plain
 
 
 def load_checkpoint(path: Path, step: TrainingStep) -> Progress:
-    """Put back what a `CheckpointWriter` wrote; returns where training stands.
+    """Restore a training from a checkpoint; returns its progress.
 
-    Raises BadInput if the file is damaged, foreign or of another model.
+    Raises BadInput if the file is damaged, of another format or of another model.
     """
-    held = sum(tensor.nbytes for tensor in step.model.state_dict().values())
-    tensors, metadata = _read(path, most=_TIMES_AS_LARGE * held + _BESIDE)
+    model_bytes = sum(tensor.nbytes for tensor in step.model.state_dict().values())
+    tensors, metadata = _read(path, most=_MOST_TIMES_MODEL * model_bytes + _MOST_BESIDE)
     if metadata.get("format") != FORMAT:
-        said = str(metadata.get("format", "no checkpoint"))[:40]
+        found = str(metadata.get("format", "no checkpoint"))[:40]
         raise BadInput(
-            f"{path} is a {said!r}; this film-zoo reads {FORMAT!r}: delete it to begin again, or "
+            f"{path} is a {found!r}; this film-zoo reads {FORMAT!r}: delete it to start over, or "
             "use the film-zoo that wrote it"
         )
     try:
-        return _put_back(path, tensors, metadata, step)
+        return _restore(path, tensors, metadata, step)
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadInput(f"{path} is damaged: {why}; delete it to begin again") from None
+        raise BadInput(f"{path} is damaged: {why}; delete it to start over") from None
 
 
-def _put_back(
+def _restore(
     path: Path,
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str],
@@ -175,12 +174,12 @@ def _put_back(
 ) -> Progress:
     described = parse_json(metadata["progress"])
     groups: dict[str, dict[str, Tensor]]
-    groups = {name: {} for name in ("model", "average", "other", "optimizer")}
+    groups = {name: {} for name in ("model", "ema", "losses", "optimizer")}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
-    _fill(step.model, groups["model"], path)
-    _fill(step.average.module, groups["average"], path)
+    _load_state(step.model, groups["model"], path)
+    _load_state(step.ema.module, groups["ema"], path)
     plain = {k.partition(".")[2]: v for k, v in described["plain"].items()}
     for player in step.players.players:
         prefix = f"{player.name}."
@@ -189,20 +188,19 @@ def _put_back(
             if name.startswith(prefix):
                 index, _, key = name[len(prefix) :].partition(".")
                 states.setdefault(int(index), {})[key] = value
-        whole = player.optimizer.state_dict()
-        player.optimizer.load_state_dict({**whole, "state": states})
-        # Files hold tensors in one layout only; moments go back into that of their parameter,
-        # because fused optimisers walk both through memory side by side.
+        player.optimizer.load_state_dict({**player.optimizer.state_dict(), "state": states})
+        # The file holds contiguous tensors, but fused optimisers need moments in the memory layout
+        # of their parameter.
         for parameter, state in player.optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[key] = torch.empty_like(parameter).copy_(value)
-    step.tally.load(groups["other"])
+    step.loss_averager.load(groups["losses"])
     step.number = int(described["step"])
     return Progress(step.number, float(described["seconds"]), float(described["waited"]))
 
 
-def _fill(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _load_state(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -218,9 +216,9 @@ def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
 def _read(
     path: Path, fits: Autoencoder | None = None, most: int | None = None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata; where they are to fit a model, that is seen before they are read.
+    """Read tensors and metadata of a file of at most `most` bytes.
 
-    `most` are the bytes that such a file can have.
+    Shapes are checked against the model `fits` before tensors are read.
     """
     try:
         check_regular(path, most)
@@ -237,7 +235,7 @@ def _read(
 
 
 def check_fit(path: Path, model: Autoencoder) -> None:
-    """Raise BadInput where a file of weights does not fit a model; only its header is read."""
+    """Raise BadInput if a file of weights does not fit a model; reads only its header."""
     try:
         check_regular(path)
         check_tensors(path)

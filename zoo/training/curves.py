@@ -1,7 +1,7 @@
-"""Learning curves: a run's log as a picture, a panel for each player and a line for each term.
+"""Learning curves: a run's log as a picture, with one panel per player and one line per loss term.
 
-What a model logs beside its losses has a panel for each player as well, and what a few held-out and
-seen frames scored has one for each metric.
+What a model logs beside its losses has a panel per player too, and the scores of a few frames have
+one per metric.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.base.workspace import written_aside
-from zoo.training.callbacks import METRICS, PARTS
+from zoo.training.callbacks import METRIC_FORMATS, PART_LABELS
 from zoo.training.run_folder import LogEntry, read_log
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 CURVES = "curves.png"
-"""The picture's name in a run's folder."""
-GROUND = "#14171c"
+"""Name of the picture in a run's folder."""
+
+BACKGROUND = "#14171c"
 PANEL = "#1c2028"
-RULE = "#3a414d"
+GRID = "#3a414d"
 TEXT = "#f0ede6"
-QUIET = "#a9b0bb"
+MUTED = "#a9b0bb"
 LINES = ("#8fb8de", "#f2a65a", "#9ad08f", "#e58fb1", "#c9b1f0", "#e8d76b", "#7fd3d0", "#d99a7c")
 DASHES = ("-", "--", ":")
 WIDTH, PANEL_HEIGHT, REST_HEIGHT = 9.0, 2.5, 0.75
@@ -36,19 +37,20 @@ LABEL_SIZE = 9
 LABEL_GAP = 0.095
 """Of a panel's height."""
 LONGEST_LABEL, LONGEST_TITLE = 28, 60
-NUMBERS_IN_A_DECADE = (
+TICKS_PER_DECADE = (
     (0.6, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)),
     (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
     (3.0, (1.0, 3.0)),
 )
-"""What a logarithmic axis shows that spans fewer decades than the first number."""
-Looks = Mapping[str, tuple[str, str]]
-"""By term: colour and dashes."""
+"""Tick multiples of a logarithmic axis that spans fewer decades than the first number."""
+
+Styles = Mapping[str, tuple[str, str]]
+"""Colour and dashes by term."""
 
 
 @dataclass
 class Panel:
-    """What is drawn over one another: values over frames trained on, by the name of the line."""
+    """Lines of one plot: values over frames trained on, by name."""
 
     title: str
     may_be_logarithmic: bool = True
@@ -78,40 +80,39 @@ def _panels(entries: Sequence[LogEntry]) -> list[Panel]:
             frames = entry.frames * entry.score.step / entry.step
             for part, values in entry.score.values.items():
                 for metric, value in values.items():
-                    label, _, unit = METRICS.get(metric, (metric, "", ""))
+                    label, _, unit = METRIC_FORMATS.get(metric, (metric, "", ""))
                     title = f"{label} of a few frames" + (f",{unit}" if unit else "")
                     panel = scores.setdefault(metric, Panel(title, may_be_logarithmic=False))
-                    panel.add(PARTS.get(part, part), frames, value)
-    # A short training has one score, its last: that is no curve.
+                    panel.add(PART_LABELS.get(part, part), frames, value)
+    # A short training has only its final score, which makes no curve.
     curves = [p for p in scores.values() if any(len(at) > 1 for at, _ in p.lines.values())]
     return [*losses.values(), *logged.values(), *curves]
 
 
-def draw_curves(log: Path, path: Path) -> None:
-    """Draw a run's log as a PNG: losses and scores over frames trained on.
+def plot_curves(log: Path, path: Path) -> None:
+    """Plot a run's log as a PNG: losses and scores over frames trained on.
 
-    An axis is logarithmic where all of a panel's losses are positive. Writes nothing while the
-    log is empty; raises BadInput if it is damaged.
+    A panel of losses has a logarithmic axis if all are positive. Writes nothing if the log is
+    empty; raises BadInput if it is damaged.
     """
     panels = _panels(read_log(log))
-    # A term that several players have looks the same in all panels; more terms than colours are
-    # told apart by their dashes.
-    looks = {
+    # A term looks the same in all panels; terms beyond the number of colours differ in dashes.
+    styles = {
         name: (LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)])
         for index, name in enumerate(dict.fromkeys(n for panel in panels for n in panel.lines))
     }
-    if not looks:
+    if not styles:
         return
-    # Imported late and without pyplot: training needs none of it until there is a picture to draw.
-    # It tells in five lines of a home that cannot be written, and does without.
+    # Imported late and without pyplot, since training needs matplotlib only at its end. matplotlib
+    # logs five lines if the home folder cannot be written, and works without it.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     height = REST_HEIGHT + PANEL_HEIGHT * len(panels)
-    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=GROUND)
+    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    # Margins in inches: a layout engine would draw everything twice to find them.
+    # Margins in inches, because a layout engine draws everything twice to find them.
     figure.subplots_adjust(
         left=0.85 / WIDTH,
         right=1 - 2.3 / WIDTH,
@@ -119,23 +120,24 @@ def draw_curves(log: Path, path: Path) -> None:
         top=1 - 0.4 / height,
         hspace=0.3,
     )
-    places = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, panel in zip(places, panels, strict=True):
-        _draw(axes, panel, looks)
-    places[-1].set_xlabel("frames trained on", color=QUIET, fontsize=LABEL_SIZE)
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        _plot_panel(axes, panel, styles)
+    all_axes[-1].set_xlabel("frames trained on", color=MUTED, fontsize=LABEL_SIZE)
     with written_aside(path) as aside:
-        # Without the writer's version the same log gives the same bytes.
-        figure.savefig(aside, format="png", facecolor=GROUND, metadata={"Software": None})
+        # Without matplotlib's version, so that the same log gives the same bytes.
+        figure.savefig(aside, format="png", facecolor=BACKGROUND, metadata={"Software": None})
 
 
-def _draw(axes: Axes, panel: Panel, looks: Looks) -> None:
+def _plot_panel(axes: Axes, panel: Panel, styles: Styles) -> None:
+    """Plot one panel with its title, grid, lines and labels."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_facecolor(PANEL)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.tick_params(which="both", colors=QUIET, labelsize=LABEL_SIZE, length=0)
-    axes.grid(color=RULE, linewidth=0.5)
+    axes.tick_params(which="both", colors=MUTED, labelsize=LABEL_SIZE, length=0)
+    axes.grid(color=GRID, linewidth=0.5)
     axes.set_axisbelow(True)
     title = axes.set_title(
         _short(panel.title, LONGEST_TITLE), loc="left", color=TEXT, fontsize=11, fontweight="bold"
@@ -144,43 +146,43 @@ def _draw(axes: Axes, panel: Panel, looks: Looks) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda frames, _: f"{frames:,.0f}"))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for name, (frames, values) in panel.lines.items():
-        colour, dashes = looks[name]
-        # A single point has no line to be seen.
+        colour, dashes = styles[name]
+        # A single point has no visible line.
         marker = "o" if len(values) == 1 else ""
         axes.plot(frames, values, dashes, marker=marker, color=colour, linewidth=1.6)
     axes.margins(x=0.01, y=0.08)
     if panel.may_be_logarithmic:
-        _scale(axes, [value for _, values in panel.lines.values() for value in values])
-    _label_ends(axes, {name: values[-1] for name, (_, values) in panel.lines.items()}, looks)
+        _set_log_scale(axes, [value for _, values in panel.lines.values() for value in values])
+    _label_ends(axes, {name: values[-1] for name, (_, values) in panel.lines.items()}, styles)
 
 
-def _scale(panel: Axes, values: list[float]) -> None:
-    """Make the axis logarithmic where all values are positive, with numbers one can read."""
+def _set_log_scale(axes: Axes, values: list[float]) -> None:
+    """Make the axis logarithmic if all values are positive, with readable tick labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     if min(values) <= 0:
         return
-    panel.set_yscale("log")
+    axes.set_yscale("log")
     if min(values) == max(values):
-        panel.set_ylim(min(values) / 2, max(values) * 2)
-    # Within a decade or two powers of ten alone would leave the axis without a number.
+        axes.set_ylim(min(values) / 2, max(values) * 2)
+    # Within a decade or two an axis with powers of ten alone could have no label.
     decades = math.log10(max(values) / min(values))
-    subs = next((subs for most, subs in NUMBERS_IN_A_DECADE if decades < most), (1.0,))
-    panel.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panel.yaxis.set_minor_formatter(NullFormatter())
+    subs = next((subs for most, subs in TICKS_PER_DECADE if decades < most), (1.0,))
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _label_ends(panel: Axes, ends: Mapping[str, float], looks: Looks) -> None:
+def _label_ends(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
     """Write each term's name and last value beside the end of its line, outside the panel."""
-    panel.autoscale_view()  # matplotlib puts this off, and the heights below depend on it
-    to_panel = panel.transData + panel.transAxes.inverted()
-    heights = [float(to_panel.transform((0, value))[1]) for value in ends.values()]
+    axes.autoscale_view()  # matplotlib delays this, and the heights below depend on it
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_axes.transform((0, value))[1]) for value in ends.values()]
     for (term, value), end, height in zip(
-        ends.items(), heights, spread(heights, LABEL_GAP), strict=True
+        ends.items(), heights, spread_labels(heights, LABEL_GAP), strict=True
     ):
-        colour, _ = looks[term]
-        panel.annotate(
+        colour, _ = styles[term]
+        axes.annotate(
             f"{_short(term)}  {value:.3g}",
             xy=(1.0, end),
             xytext=(1.035, height),
@@ -201,8 +203,8 @@ def _label_ends(panel: Axes, ends: Mapping[str, float], looks: Looks) -> None:
         )
 
 
-def spread(heights: list[float], gap: float) -> list[float]:
-    """Move heights in [0, 1] apart until neighbours are `gap` apart, keeping their order."""
+def spread_labels(heights: list[float], gap: float) -> list[float]:
+    """Move heights in [0, 1] until neighbours are at least `gap` apart, keeping their order."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     placed = list(heights)
     for before, index in zip([None, *order], order, strict=False):

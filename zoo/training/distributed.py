@@ -1,4 +1,4 @@
-"""Device, precision and ranks, by Lightning Fabric; one process unless torchrun started more."""
+"""Device, precision and ranks by Lightning Fabric; several ranks if torchrun started them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from zoo.base.errors import BadInput
 
 
 def rank() -> int:
-    """The rank that torchrun gave this process; 0 where it was started alone."""
+    """This process's rank under torchrun; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
-def ranks() -> int:
-    """How many processes torchrun started; 1 where this one was started alone."""
+def world_size() -> int:
+    """How many processes torchrun started; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def launch(device: torch.device, precision: str, batch: int) -> Fabric:
-    """A launched Fabric for `device`; several ranks where torchrun's variables say so.
+    """Launch a Fabric for `device`, with the ranks of torchrun's environment variables.
 
-    Raises BadInput if the batch cannot be cut into equal parts, one a rank.
+    Raises BadInput if the batch cannot be divided equally among the ranks.
     """
-    world = ranks()
+    world = world_size()
     if batch % world:
         raise BadInput(f"a batch of {batch} cannot be shared equally by {world} processes")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -39,43 +39,44 @@ def launch(device: torch.device, precision: str, batch: int) -> Fabric:
         precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
-    # What rank 0 tidied up before the launch is tidy for all after this.
+    # No rank goes on before rank 0 has cleared the run's folder.
     fabric.barrier()
     return fabric
 
 
-def share_weights(fabric: Fabric, model: nn.Module) -> None:
+def broadcast_weights(fabric: Fabric, model: nn.Module) -> None:
     """Give all ranks the parameters and buffers of rank 0.
 
-    Each rank prepares its model by itself, and some sums on a GPU come in another order every time.
+    Each rank prepares its own model, and some sums on a GPU are added in a different order each
+    time.
     """
     if fabric.world_size > 1:
         with torch.no_grad():
             for tensor in [*model.parameters(), *model.buffers()]:
-                # Over a contiguous copy: a kernel may lie channels last.
-                held = tensor.detach().contiguous()
-                torch.distributed.broadcast(held, src=0)
-                tensor.copy_(held)
+                # Through a contiguous copy: kernels may be channels last.
+                contiguous = tensor.detach().contiguous()
+                torch.distributed.broadcast(contiguous, src=0)
+                tensor.copy_(contiguous)
 
 
-def from_first_rank(said: bool, device: torch.device, precision: str, batch: int) -> bool:
-    """What rank 0 says, on all ranks: they do the same whatever each sees on the disk."""
-    return bool(launch(device, precision, batch).broadcast(said))
+def broadcast_from_rank_zero(value: bool, device: torch.device, precision: str, batch: int) -> bool:
+    """Rank 0's value, on all ranks, so that they do the same whatever each sees on disk."""
+    return bool(launch(device, precision, batch).broadcast(value))
 
 
-def agree(fabric: Fabric, used: float, stop: bool) -> tuple[float, bool]:
-    """What rank 0 holds of the share used and of a request to stop: one clock for all ranks."""
+def broadcast_progress(fabric: Fabric, progress: float, stop: bool) -> tuple[float, bool]:
+    """Rank 0's share of the budget and request to stop, on all ranks: one clock for all."""
     if fabric.world_size == 1:
-        return used, stop
-    said = fabric.broadcast((used, stop))
-    return float(said[0]), bool(said[1])
+        return progress, stop
+    progress, stop = fabric.broadcast((progress, stop))
+    return float(progress), bool(stop)
 
 
-def average_over_ranks(fabric: Fabric) -> Callable[[Tensor], Tensor] | None:
-    """A function that averages a tensor over the ranks; None where there is one rank.
+def mean_over_ranks(fabric: Fabric) -> Callable[[Tensor], Tensor] | None:
+    """A function that averages a tensor over the ranks; None if there is one rank.
 
-    Gradients come from `torch.autograd.grad`, which the hooks of DDP do not see, so they are
-    reduced explicitly.
+    Gradients come from `torch.autograd.grad`, which DDP's hooks do not see, so they are reduced
+    explicitly.
     """
     if fabric.world_size == 1:
         return None
@@ -88,25 +89,25 @@ def average_over_ranks(fabric: Fabric) -> Callable[[Tensor], Tensor] | None:
     return reduce
 
 
-class SharedBuffers:
-    """Keeps what a model gathers in buffers, such as a codebook, equal on all ranks.
+class BufferSync:
+    """Keeps a model's buffers, such as a codebook, equal on all ranks.
 
     Each rank sees its own part of a batch. Floating-point buffers that a step changed are averaged;
-    those of whole numbers count alike on every rank.
+    integer buffers count the same on every rank.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._seen = self._versions()
+        self._known_versions = self._versions()
 
     def _versions(self) -> dict[str, tuple[int, int]]:
         return {name: (id(b), b._version) for name, b in self._model.named_buffers()}
 
     @torch.no_grad()
-    def equalise(self, reduce: Callable[[Tensor], Tensor]) -> None:
-        """Average what was changed since the last time."""
+    def sync(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Average the buffers that changed since the last call."""
         for name, buffer in self._model.named_buffers():
-            changed = self._seen.get(name) != (id(buffer), buffer._version)
+            changed = self._known_versions.get(name) != (id(buffer), buffer._version)
             if changed and buffer.is_floating_point():
                 buffer.copy_(reduce(buffer.contiguous()))
-        self._seen = self._versions()
+        self._known_versions = self._versions()

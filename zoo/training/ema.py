@@ -1,4 +1,4 @@
-"""Exponential moving average of a model's weights."""
+"""Exponential moving average (EMA) of a model's weights."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.plugins.model_building import copy_to_keep
 
 WARM_UP_POWER = 2 / 3
-"""How fast the memory of the average grows at first: after n steps the decay is 1 - n^-power."""
+"""After n steps the decay is at most 1 - n^-power, so that early weights are soon forgotten."""
+LARGEST_EMA_DECAY = 0.9999
 
 
-class WeightAverage:
-    """An exponential moving average of trained parameters; all else is copied by `with_buffers`.
+class WeightEMA:
+    """EMA of trained parameters; buffers and frozen parameters are copied.
 
-    Buffers and frozen parameters that a model changes by itself (statistics, a codebook) keep the
-    values that belong together: they are copied, not averaged. torch's `AveragedModel` walks
-    frozen pretrained networks in every step, too, which costs as much as averaging the model.
-    Modules that only training needs have no average.
+    What a model changes by itself (batch statistics, a codebook) consists of values that belong
+    together, so it is never averaged. Modules that only training needs have no average.
+
+    torch's `AveragedModel` is not used: it would average frozen networks in every step, which
+    costs as much as averaging the model, and copy the modules that only training needs.
     """
 
     def __init__(self, model: Autoencoder, decay: float) -> None:
         self._model = model
         self._decay = decay
         self.module = copy_to_keep(model).eval().requires_grad_(False)
-        """What is kept of the model, with averaged weights, in evaluation mode."""
+        """The model to keep, with averaged weights, in evaluation mode."""
         kept = dict(self.module.named_parameters())
         trained = [
             (name, p) for name, p in model.named_parameters() if p.requires_grad and name in kept
@@ -41,16 +43,16 @@ class WeightAverage:
         torch._foreach_lerp_(self._averaged, self._trained, weight=1 - self.decay(step))
 
     def decay(self, step: int) -> float:
-        """The share of the average that stays in `step`: it rises to its final value."""
+        """The decay at `step`: it rises to its final value."""
         return min(self._decay, 1 - max(1, step) ** -WARM_UP_POWER)
 
     @torch.no_grad()
-    def with_buffers(self) -> Autoencoder:
-        """The averaged model, after everything that is not trained was copied into it."""
-        mine = self._tensors(self.module)
-        for name, theirs in self._tensors(self._model).items():
-            if name in mine and name not in self._names:
-                mine[name].copy_(theirs)
+    def with_latest_buffers(self) -> Autoencoder:
+        """The averaged model, after copying buffers and frozen parameters into it."""
+        averaged = self._tensors(self.module)
+        for name, tensor in self._tensors(self._model).items():
+            if name in averaged and name not in self._names:
+                averaged[name].copy_(tensor)
         return self.module
 
     @staticmethod
@@ -58,12 +60,8 @@ class WeightAverage:
         return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-LONGEST_AVERAGE = 0.9999
-"""The decay of an average, at most."""
-
-
-def average_decay(share: float, steps: int | None) -> float:
-    """The averaging factor whose memory is a share of so many steps; 0 keeps the last weights."""
+def ema_decay(share: float, steps: int | None) -> float:
+    """The decay whose memory is a share of so many steps; 0 keeps the last weights."""
     if not share:
         return 0.0
-    return min(LONGEST_AVERAGE, math.exp(-1 / max(1.0, share * (steps or 20_000))))
+    return min(LARGEST_EMA_DECAY, math.exp(-1 / max(1.0, share * (steps or 20_000))))

@@ -1,4 +1,4 @@
-"""Memory of a training: keep what a step frees, and find the batch that fits."""
+"""Memory: keep freed blocks between steps, and find a batch that fits after out-of-memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell the C library to hold on to freed blocks, however large; False where it cannot.
+    """Tell the C library to keep freed blocks of any size; False if it cannot.
 
-    A step on a CPU allocates and frees the same activations as the one before. By default glibc
-    hands large blocks back to the system, which then has to fetch and clear every page of them
-    again in each step: measured at a tenth of a step's time (docs/training.md). Held memory stays
-    at what one step needs at most.
+    Each step on a CPU allocates and frees the same activations. By default glibc returns large
+    blocks to the system, which clears their pages again in every step: a tenth of a step's time
+    (docs/training.md). The process keeps at most what one step needs.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -31,10 +30,10 @@ def keep_freed_memory() -> bool:
 
 
 def out_of_memory(step: TrainingStep, batch: Batch) -> str:
-    """What to tell a user whose batch did not fit into this step.
+    """The error message for a batch that did not fit, with the batch size that would fit.
 
-    The step is used up by finding out. The caller has let go of the failed step's error: its
-    traceback holds activations.
+    The search uses up the step. The caller must have dropped the traceback of the failed step's
+    error, which holds activations.
     """
     window = step.model.window
     fits = batch_that_fits(step, batch)
@@ -44,11 +43,11 @@ def out_of_memory(step: TrainingStep, batch: Batch) -> str:
 
 
 def batch_that_fits(step: TrainingStep, whole: Batch) -> int | None:
-    """The samples in the largest half, quarter, ... of a batch for which `step` fits, or None.
+    """Samples in the largest half, quarter, ... of a batch for which `step` fits; None if none.
 
-    It is the very step that training takes, in its precision and with its optimiser's moments.
+    The step is training's own, with its precision and its optimiser's moments.
     """
-    step.take_alone()
+    step.use_one_process()
     for parameter in step.model.parameters():
         parameter.grad = None
     batch = len(whole) // 2

@@ -1,7 +1,7 @@
-"""The player rule: each player is moved by the gradient of its own loss, and by nothing else.
+"""Players: each is moved by the gradient of its own loss, and by nothing else.
 
-All gradients are taken at the same point, before any player moves. A model cannot get this
-wrong, because it never touches an optimiser.
+All gradients are taken at the same point, before any player moves. A model cannot break this rule,
+because it never touches an optimiser.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 class Player:
-    """Groups of parameters with their optimiser and their learning rates."""
+    """Parameter groups with their optimiser and learning rates."""
 
     def __init__(self, name: str, groups: list[Group], settings: Optimizer, recipe: Recipe) -> None:
         self.name = name
@@ -29,10 +29,10 @@ class Player:
         if recipe.clip != "declared":
             self.clip = None if recipe.clip == "none" else recipe.clip
         self.recipe = recipe
-        # Fused updates are the fastest, and the only ones that can be told on the device, without
-        # asking the host, to leave everything as it is.
+        # Fused updates are the fastest, and the only ones that can be skipped by a tensor on the
+        # device, without synchronising.
         fused = settings.name.lower() in ("adam", "adamw")
-        chosen = {"eps": settings.eps, "betas": settings.betas, "fused": fused or None}
+        declared = {"eps": settings.eps, "betas": settings.betas, "fused": fused or None}
         self.optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
             [
                 {
@@ -46,32 +46,33 @@ class Player:
             lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            **{key: value for key, value in chosen.items() if value is not None},
+            **{key: value for key, value in declared.items() if value is not None},
         )
-        self.highest: list[float] = [group["lr"] for group in self.optimizer.param_groups]
-        """The highest learning rate of each group."""
-        self.can_sit_out = fused
+        self.base_rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
+        """The learning rate of each group that the schedule scales."""
+        self.can_skip_steps = fused
 
     def set_progress(self, progress: float) -> None:
-        """Set the learning rates for how far training is, in [0, 1]."""
-        share = self.recipe.learning_rate(progress)
-        for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
-            group["lr"] = highest * share
+        """Set the learning rates for the progress of the training, in [0, 1]."""
+        scale = self.recipe.learning_rate(progress)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * scale
 
     def move(self, gradients: list[Tensor], active: Tensor | None) -> None:
-        """Take one optimiser step along `gradients`, unless `active` says to sit it out."""
+        """Take one optimiser step along `gradients`, unless `active` is false."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        if active is not None and not self.can_sit_out:
+        if active is not None and not self.can_skip_steps:
             raise ValueError(
-                f"the player {self.name!r} may sit steps out, which needs the optimiser "
+                f"the player {self.name!r} may skip steps, which needs the optimiser "
                 f"adam or adamw, not {type(self.optimizer).__name__}"
             )
-        # Set in every step: what one step said must not hold for the next.
-        sits_out = None if active is None else 1 - active.detach().reshape(()).float()
-        self.optimizer.found_inf = sits_out  # type: ignore[attr-defined]
+        # Set in every step, since the optimiser would keep it for the next. Fused optimisers skip a
+        # step whose `found_inf` is not zero.
+        skip = None if active is None else 1 - active.detach().reshape(()).float()
+        self.optimizer.found_inf = skip  # type: ignore[attr-defined]
         self.optimizer.step()
         for parameter in self.parameters:
             parameter.grad = None
@@ -85,15 +86,15 @@ class Players:
     """All players of one model."""
 
     def __init__(self, model: Autoencoder, recipe: Recipe | None = None) -> None:
-        """Raises ValueError where the model's players or their optimisers break the contract."""
+        """Raises ValueError if the model's players or their optimisers break the contract."""
         self.model = model
         self.players = [
-            _made(model, name, groups, recipe or model.recipe)
+            _build_player(model, name, groups, recipe or model.recipe)
             for name, groups in PlayerParameters.of(model).by_player.items()
         ]
 
     def check(self, losses: Losses) -> None:
-        """Raise ValueError if the losses are not one for each player, of scalar terms."""
+        """Raise ValueError unless there is one loss per player, of scalar terms."""
         if not isinstance(losses, Mapping):
             raise ValueError(
                 f"{self.model.name}: losses gave a {type(losses).__name__}; it gives a zoo.Loss "
@@ -124,11 +125,11 @@ class Players:
                     )
 
     def gradients(self, losses: Losses) -> dict[str, list[Tensor]]:
-        """The gradient of each player's own loss with respect to its own parameters alone.
+        """The gradients of each player's own loss with respect to its own parameters.
 
         A parameter that its player's loss does not reach gets zeros.
         """
-        found = {}
+        by_player = {}
         for player in self.players:
             last = player is self.players[-1]
             gradients = torch.autograd.grad(
@@ -137,16 +138,16 @@ class Players:
                 retain_graph=not last,
                 allow_unused=True,
             )
-            found[player.name] = [
-                _laid_out_like(parameter, gradient)
+            by_player[player.name] = [
+                _with_strides_of(parameter, gradient)
                 for parameter, gradient in zip(player.parameters, gradients, strict=True)
             ]
-        return found
+        return by_player
 
     def step(self, losses: Losses, progress: float, reduce: Reduce | None = None) -> None:
-        """Take every player's gradient at this point, then move them all.
+        """Take all players' gradients at this point, then move them all.
 
-        `reduce` averages a flat tensor over the ranks; None where there is one rank.
+        `reduce` averages a flat tensor over the ranks; None if there is one rank.
         """
         active = {name: loss.active for name, loss in losses.items()}
         self.move(self.gradients(losses), active, progress, reduce)
@@ -158,27 +159,27 @@ class Players:
         progress: float,
         reduce: Reduce | None = None,
     ) -> None:
-        """Move every player along its gradients; `active` says, by player, whether it moves."""
+        """Move every player along its gradients, unless its `active` is false."""
         for player in self.players:
-            plays = active[player.name]
-            mine = gradients[player.name]
+            moves = active[player.name]
             if reduce:
-                _average(mine, reduce)
-                if plays is not None:
-                    # A player sits out only where the ranks agree on the whole batch.
-                    plays = reduce(plays.detach().float()) >= 0.5
+                _average(gradients[player.name], reduce)
+                if moves is not None:
+                    # All ranks move or skip together, by majority.
+                    moves = reduce(moves.detach().float()) >= 0.5
             player.set_progress(progress)
-            player.move(mine, plays)
+            player.move(gradients[player.name], moves)
 
 
-def _made(model: Autoencoder, name: str, groups: list[Group], recipe: Recipe) -> Player:
+def _build_player(model: Autoencoder, name: str, groups: list[Group], recipe: Recipe) -> Player:
     declared = _declared(model, name)
     try:
         return Player(name, groups, declared, recipe)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        why = error_line(error)
-        said = f"optimizer({name!r}) gave {declared}, which timm refuses"
-        raise ValueError(f"{model.name}: {said}: {why}") from error
+        raise ValueError(
+            f"{model.name}: optimizer({name!r}) gave {declared}, which timm refuses: "
+            f"{error_line(error)}"
+        ) from error
 
 
 def _declared(model: Autoencoder, player: str) -> Optimizer:
@@ -191,11 +192,11 @@ def _declared(model: Autoencoder, player: str) -> Optimizer:
     return declared
 
 
-def _laid_out_like(parameter: Tensor, gradient: Tensor | None) -> Tensor:
-    """A gradient with the very strides of its parameter; zeros where there is none.
+def _with_strides_of(parameter: Tensor, gradient: Tensor | None) -> Tensor:
+    """A gradient with the strides of its parameter; zeros if there is none.
 
-    Fused optimisers walk both through memory side by side. `backward()` would see to the layout,
-    `autograd.grad` does not, and a gradient laid out otherwise moves the wrong weights in silence.
+    Fused optimisers assume equal strides. `backward()` ensures them and `autograd.grad` does not; a
+    gradient with other strides would silently move the wrong weights.
     """
     if gradient is None:
         return torch.zeros_like(parameter)

@@ -1,13 +1,15 @@
-"""The folder a training leaves: `runs/<film>/<model>/<id>/`.
+"""A run's folder, `runs/<film>/<model>/<id>/`: its configuration, description and log.
 
-- run.json: what was asked for, what came of it, on which machine
-- weights.safetensors: the weights to use, averaged over the last part of training
-- checkpoint.safetensors: everything needed to go on; removed when training is finished
-- log.jsonl: losses by player, and scores of a few frames, as training went
-- preview.png: originals over reconstructions, refreshed while it trains
-- curves.png: losses and scores of the log, drawn when training ends
-- tensorboard/: the same for TensorBoard, where it was asked for
-- .lock, and .owner.lock while somebody trains it
+- run.json: configuration, state, scores and environment
+- weights.safetensors: the final weights (EMA)
+- checkpoint.safetensors: everything needed to resume; removed when training has finished
+- log.jsonl: losses by player, and scores of a few frames, over the training
+- preview.png: originals over reconstructions, refreshed during training
+- curves.png: losses and scores of the log, plotted when training ends
+- tensorboard/: the same for TensorBoard, with --tensorboard
+- .lock, and .owner.lock while a process trains it
+
+Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -19,28 +21,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from zoo.api.film_entry import is_film_name
 from zoo.api.recipe import Recipe
-from zoo.base.atomic_files import confined, sync, written_aside
+from zoo.base.atomic_files import confined, remove, sync, written_aside
 from zoo.base.errors import BadInput, told
+from zoo.base.locks import is_lock
 from zoo.base.records import Environment, TrainingReceived, write_json
 from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
-from zoo.training.callbacks import Moment, Score
+from zoo.training.callbacks import Score, TrainingEvent
 
-if TYPE_CHECKING:
-    pass
+LONGEST_LINE = 1 << 20
+"""Bytes of a line in a log; ours have some hundreds."""
+MOST_ENTRIES = 50_000
 
-
-State = Literal["new", "training", "interrupted", "finished"]
+RunState = Literal["new", "training", "interrupted", "finished"]
 CompileMode = Literal["none", "default"]
 """Not compiled, or by torch.compile in its default mode."""
 FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-"""Part of a path: `zoo.base.workspace.check_name` keeps files from leading out of a folder."""
+"""Part of a path, by the rule of `zoo.base.workspace.check_name`."""
 
 
 def _film_name(name: str) -> str:
@@ -50,74 +53,74 @@ def _film_name(name: str) -> str:
 
 
 FilmName = Annotated[str, pydantic.AfterValidator(_film_name)]
-"""Part of a path as well: as `zoo.api.film_entry.is_film_name` has it."""
+"""Part of a path, by the rule of `zoo.api.film_entry.is_film_name`."""
 
 
 class TrainingConfig(pydantic.BaseModel):
-    """Everything that decides what a training comes to; its hash names the run."""
+    """Everything that decides the result of a training; its hash names the run."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     model: FolderName
     origin: str
-    """Package and version that brought the model: another version is another training."""
+    """Package and version that provide the model: another version is another training."""
     options: dict[str, Any]
     film: FilmName
     film_fingerprint: str
-    """What the film's frames are, and which of them are held out."""
+    """Identifies the film's frames, and which of them are held out."""
     size: str
     budget: str
     batch: int
     seed: int
     precision: str
     compile: CompileMode = "none"
-    """Compiled, floats are added up in another order: the weights come out otherwise."""
+    """Part of the identity: compiled code adds floats in another order, so weights differ."""
     source: str = ""
-    """Digest of the source that defines the model: an edited model is another one."""
+    """Digest of the source that defines the model: an edited model is another model."""
     recipe: Recipe = Recipe()
-    """As the model declares it and the user set it."""
+    """The model's recipe with the user's settings."""
     init_from: str | None = None
-    """SHA-256 of the weights that training began with; null where it began anew."""
+    """SHA-256 of the initial weights; null for a new model."""
 
     @property
     def id(self) -> str:
-        """A name that tells people the seed and size, and machines everything."""
+        """The run's name: size, budget and seed, then a digest of everything."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
         return f"{self.size}-{self.budget}-seed{self.seed}-{digest}"
 
 
 @dataclass(frozen=True)
-class Start:
-    """Weights to begin with, in place of new ones."""
+class InitialWeights:
+    """Weights of another run that a training starts from."""
 
     run: str
-    """The run that left them, for people."""
+    """That run's name."""
     weights: Path
     digest: str
     """SHA-256 of the file."""
 
 
 class RunFile(pydantic.BaseModel):
-    """`run.json`: strict and versioned."""
+    """The contents of `run.json`, strict and versioned."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    schema_version: Literal[3] = 3
-    state: State
+    schema_version: Literal[2] = 2
+    state: RunState
     config: TrainingConfig
     environment: Environment
     training: TrainingReceived | None = None
     frames_fingerprint: str | None = None
-    """What all frames of the film are, whichever are held out."""
+    """Identifies all frames of the film, whichever are held out."""
     data_stall: float | None = None
-    """Share of the training's time spent waiting for frames; null where nothing was trained."""
+    """Share of the training's time spent waiting for frames; null if nothing was trained."""
     started_from: str | None = None
-    """The run whose weights it began with."""
+    """The run whose weights it started from."""
     film_on_device: bool | None = None
-    """Whether all training frames lay on the GPU, or came batch by batch; null where unknown."""
+    """Whether all training frames were on the GPU, or loaded batch by batch; null if unknown."""
     score: dict[str, dict[str, float]] | None = None
-    """What a few fixed frames scored with the final weights, by part (`held_out`, `seen`, and
+    """Scores of a few fixed frames with the final weights, by part (`held_out`, `seen`, and
     `mean_frame`: the mean of training frames in place of each) and metric; null before."""
 
 
@@ -129,9 +132,9 @@ class RunFolder:
 
     @classmethod
     def of(cls, workspace: Workspace, config: TrainingConfig) -> RunFolder:
-        """Where the run of this configuration lies, whether or not it is there yet.
+        """The folder of this configuration's run, whether or not it exists yet.
 
-        Raises BadInput where a folder below `runs` on the way there is a link.
+        Raises BadInput if a folder on the way there, below `runs`, is a link.
         """
         path = workspace.runs / config.film / config.model / config.id
         return cls(confined(path, workspace.runs))
@@ -148,12 +151,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """State to go on from."""
+        """Everything needed to resume."""
         return self.path / "checkpoint.safetensors"
 
     @property
     def log(self) -> Path:
-        """Losses, one JSON object a line."""
+        """Losses and scores, one JSON object per line."""
         return self.path / "log.jsonl"
 
     @property
@@ -161,13 +164,13 @@ class RunFolder:
         """Originals over reconstructions."""
         return self.path / "preview.png"
 
-    def evaluation(self, evaluated_on: str) -> Path:
-        """The folder of what the model made of a film; raises BadInput where it is a link."""
-        return confined(self.path / "evaluation" / evaluated_on, self.path)
+    def evaluation(self, film: str) -> Path:
+        """The folder of the evaluation on a film; raises BadInput if it is a link."""
+        return confined(self.path / "evaluation" / film, self.path)
 
     @property
     def tensorboard(self) -> Path:
-        """The folder of scalars for TensorBoard; raises BadInput where it is a link."""
+        """The folder of scalars for TensorBoard; raises BadInput if it is a link."""
         return confined(self.path / "tensorboard", self.path)
 
     def read(self) -> RunFile | None:
@@ -175,20 +178,28 @@ class RunFolder:
         return read_json(self.file, RunFile) if self.file.exists() else None
 
     def write(self, description: RunFile) -> None:
-        """Write the run's description, whole or not at all, once what it speaks of is on disk."""
+        """Write run.json atomically, after everything else in the folder is on disk."""
         if self.path.exists():
             sync(self.path)
         write_json(self.file, description)
 
     @property
-    def state(self) -> State:
-        """How far the run is."""
+    def state(self) -> RunState:
+        """The state in run.json; `new` if there is none."""
         description = self.read()
         return description.state if description else "new"
 
+    def clear(self) -> None:
+        """Remove everything but the folder's locks; the caller holds the lock."""
+        # run.json first, so that a partial removal leaves nothing that passes for a finished run.
+        self.file.unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if not is_lock(path):
+                remove(path)
 
-class Log:
-    """The log of a run: lines are added as training goes, and cut back on resuming."""
+
+class RunLog:
+    """Appends lines to a run's log; lines after the resumed step are cut off first."""
 
     def __init__(self, path: Path, keep_up_to_step: int) -> None:
         self.path = path
@@ -196,26 +207,26 @@ class Log:
         if path.exists():
             check_regular(path)
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        # A last line that was cut short by a kill is left out.
+        # A kill may have cut the last line short.
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if _step(line, path) <= keep_up_to_step]
-        # Also where all are kept: if a link is there, lines are not added to what it points to.
+        # Rewritten even if all lines are kept: a link is replaced, not followed.
         with written_aside(path) as aside:
             aside.write_text("".join(kept), encoding="utf-8")
 
-    def add(self, moment: Moment) -> None:
-        """Add one line and hand it to the operating system at once."""
+    def add(self, event: TrainingEvent) -> None:
+        """Append one line and flush it to the operating system."""
         entry: dict[str, Any] = {
-            "step": moment.step,
-            "frames": moment.frames,
-            "losses": moment.losses,
-            "seconds": round(moment.seconds, 3),
-            "data_stall": round(moment.data_stall, 4),
+            "step": event.step,
+            "frames": event.frames,
+            "losses": event.losses,
+            "seconds": round(event.seconds, 3),
+            "data_stall": round(event.data_stall, 4),
         }
-        if moment.logged:
-            entry["logged"] = moment.logged
-        if moment.score:
-            entry["score"] = {"step": moment.score.step, **moment.score.values}
+        if event.logged:
+            entry["logged"] = event.logged
+        if event.score:
+            entry["score"] = {"step": event.score.step, **event.score.values}
         with told(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
 
@@ -227,11 +238,6 @@ def _step(line: str, path: Path) -> int:
         raise BadInput(f"{path} is damaged; delete it and try again") from None
 
 
-LONGEST_LINE = 1 << 20
-"""Bytes of a line in a log; ours take some hundreds."""
-MOST_ENTRIES = 50_000
-
-
 @dataclass(frozen=True)
 class LogEntry:
     """One line of a run's log."""
@@ -240,18 +246,18 @@ class LogEntry:
     frames: int
     seconds: float
     losses: Mapping[str, Mapping[str, float]]
-    """By player and term: means since the line before."""
+    """Means since the line before, by player and term."""
     logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By player and name, what the model logs beside its losses: means as well."""
+    """Means of what the model logs beside its losses, by player and name."""
     score: Score | None = None
-    """Of a few frames, where there was one since the line before."""
+    """The score of a few frames, if there was one since the line before."""
 
 
 def read_log(path: Path) -> list[LogEntry]:
-    """Read a `log.jsonl`; a last line that is cut short or still being written is left out.
+    """Read a `log.jsonl`; skips a last line that is cut short or still being written.
 
-    Of a log of very many lines, evenly spaced ones are read. A file that is not there is an empty
-    log. Raises BadInput if a line is not one of a log.
+    Of a very long log evenly spaced lines are read. A missing file is an empty log. Raises BadInput
+    if a line is damaged.
     """
     entries: list[LogEntry] = []
     every = 1
@@ -290,15 +296,16 @@ def last_entry(path: Path) -> LogEntry | None:
 
 
 def _entry(line: bytes, complaint: str) -> LogEntry:
+    """Read a line of a log; raises BadInput with `complaint`."""
     try:
-        found = parse_json(line)
-        score = found.get("score")
+        fields = parse_json(line)
+        score = fields.get("score")
         entry = LogEntry(
-            step=int(found["step"]),
-            frames=int(found["frames"]),
-            seconds=float(found["seconds"]),
-            losses=_numbers(found["losses"]),
-            logged=_numbers(found.get("logged", {})),
+            step=int(fields["step"]),
+            frames=int(fields["frames"]),
+            seconds=float(fields["seconds"]),
+            losses=_numbers(fields["losses"]),
+            logged=_numbers(fields.get("logged", {})),
             score=None if score is None else Score(int(score.pop("step")), _numbers(score)),
         )
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
@@ -309,11 +316,11 @@ def _entry(line: bytes, complaint: str) -> LogEntry:
     return entry
 
 
-def _numbers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Numbers by two names; raises ValueError where one is not finite, or what is no such thing."""
+def _numbers(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Read numbers by group and name; raises ValueError if one is not finite or no number."""
     numbers = {
         str(group): {str(name): float(value) for name, value in values.items()}
-        for group, values in found.items()
+        for group, values in fields.items()
     }
     if not all(math.isfinite(value) for group in numbers.values() for value in group.values()):
         raise ValueError

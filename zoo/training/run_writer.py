@@ -1,4 +1,4 @@
-"""The files that a training writes as it goes."""
+"""Writes a run's files while it trains: checkpoints, previews, scores, run.json, weights."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from zoo.base.records import TrainingReceived
 from zoo.films.film import Film
 from zoo.training.callbacks import Score
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
-from zoo.training.curves import CURVES, draw_curves
-from zoo.training.run_folder import RunFile, RunFolder, State, TrainingConfig, read_log
+from zoo.training.curves import CURVES, plot_curves
+from zoo.training.run_folder import RunFile, RunFolder, RunState, TrainingConfig, read_log
 from zoo.training.step import TrainingStep
-from zoo.training.validation import SECONDS_BEFORE_LPIPS, Decline, Scorer, write_preview
+from zoo.training.validation import SECONDS_BEFORE_LPIPS, OverfittingMonitor, Scorer, write_preview
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0
-"""At least; more where they would cost more than `LARGEST_SHARE` of the time."""
+"""At least; more where they would take more than `LARGEST_SHARE` of the time."""
 LARGEST_SHARE = 0.01
-"""Of a training's time that goes into its checkpoints, and as much again into its previews."""
+"""Of the training time for checkpoints, and as much again for previews."""
 
 
-class Rhythm:
-    """When something that takes time is due again, so that it takes a small share of the time."""
+class Throttle:
+    """Says when something slow is due again, so that it takes a small share of the time."""
 
     def __init__(self) -> None:
         self._began = self._last = time.monotonic()
         self.spent = 0.0
-        """Seconds that it took from the training so far."""
+        """Seconds of training time that it has taken."""
 
     def due(self, least: float) -> bool:
-        """Whether `least` seconds are over since it was last done, and the share allows it."""
+        """Whether `least` seconds have passed since the last time, and the share allows it."""
         now = time.monotonic()
         return now - self._last >= least and self.spent <= LARGEST_SHARE * (now - self._began)
 
     def done(self, seconds: float) -> None:
-        """It was done just now, and held the training up for so long."""
+        """Record that it has just been done, and took `seconds` of training time."""
         self._last = time.monotonic()
         self.spent += seconds
 
 
-class Scribe:
-    """Writes a run's files while it trains; on rank 0 alone.
+class RunWriter:
+    """Writes a run's files while it trains, on rank 0 only.
 
-    Used in a `with` block: what is still being written when the block ends is waited for.
+    Use it in a `with` block, whose end waits for a checkpoint that is still being written.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Scribe:
         resident: bool,
         started_from: str | None = None,
     ) -> None:
-        """`resident` says whether the film's frames lie on the device; `started_from` names the
-        run whose weights it began with."""
+        """`resident`: whether the film's frames are on the device; `started_from`: the run whose
+        weights the training started from."""
         self.folder = folder
         self.config = config
         self.film = film
@@ -77,16 +77,16 @@ class Scribe:
         if self.writes:
             self.scorer = Scorer(film, sampling, step.device)
             logged = (entry.score for entry in read_log(folder.log))
-            self.decline = Decline([score for score in logged if score])
+            self.overfitting = OverfittingMonitor([score for score in logged if score])
         self.score: Score | None = None
-        """The last one that was not yet told."""
+        """The latest score that has not been reported."""
         self.notes: list[str] = []
-        """What was not yet told."""
+        """Messages that have not been reported."""
         self.final: dict[str, dict[str, float]] | None = None
         self.environment = environment.describe(step.device, config.precision, config.compile)
         self.checkpoints = CheckpointWriter(folder.checkpoint)
         self.checkpointed_step: int | None = None
-        self.checkpoint_rhythm, self.preview_rhythm = Rhythm(), Rhythm()
+        self.checkpoint_throttle, self.preview_throttle = Throttle(), Throttle()
 
     def __enter__(self) -> Self:
         return self
@@ -99,20 +99,20 @@ class Scribe:
     ) -> None:
         self.checkpoints.close()
 
-    def describe(self, state: State, progress: Progress) -> None:
-        """Write the run's description and, once training rests, its learning curves."""
+    def write_description(self, state: RunState, progress: Progress) -> None:
+        """Write run.json and, when training has ended or stopped, the learning curves."""
         if not self.writes:
             return
-        # A drawing takes about half a second: too much to repeat while training goes on. It comes
-        # first where nothing is done to the run any more, and last where somebody waits.
+        # Plotting takes about half a second, too long to repeat during training. When training has
+        # finished, run.json comes last; when it was interrupted, somebody waits for run.json.
         if state == "finished":
-            draw_curves(self.folder.log, self.folder.path / CURVES)
+            plot_curves(self.folder.log, self.folder.path / CURVES)
         self.folder.write(
             RunFile(
                 state=state,
                 config=self.config,
                 environment=self.environment,
-                training=self._spent(progress),
+                training=self._received(progress),
                 started_from=self.started_from,
                 frames_fingerprint=self.film.store.manifest.fingerprint,
                 data_stall=progress.waited / progress.seconds if progress.seconds else None,
@@ -121,35 +121,35 @@ class Scribe:
             )
         )
         if state == "interrupted":
-            draw_curves(self.folder.log, self.folder.path / CURVES)
+            plot_curves(self.folder.log, self.folder.path / CURVES)
 
-    def refuse_faults(self, progress: Progress) -> None:
+    def check_finite(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""
-        fault = self.step.tally.first_fault()
-        if fault:
-            step, player, term = fault
+        non_finite = self.step.loss_averager.first_non_finite()
+        if non_finite:
+            step, player_name, term = non_finite
             raise ZooError(
-                f"{self.config.model}: the loss {term!r} of the player {player!r} was not a "
-                f"number at step {step}; {self._what_is_saved()}"
+                f"{self.config.model}: the loss {term!r} of the player {player_name!r} was not "
+                f"finite at step {step}; {self._last_checkpoint()}"
             )
-        for player_ in self.step.players.players:
-            # The largest of all, so that the device is waited for once.
+        for player in self.step.players.players:
+            # One norm over all parameters, so that the host waits for the device once.
             with torch.no_grad():
-                largest = nn.utils.get_total_norm(player_.parameters, torch.inf)
+                largest = nn.utils.get_total_norm(player.parameters, torch.inf)
             if not bool(largest.isfinite()):
                 raise ZooError(
-                    f"{self.config.model}: weights of the player {player_.name!r} were not "
-                    f"numbers after step {progress.step}; {self._what_is_saved()}"
+                    f"{self.config.model}: weights of the player {player.name!r} were not finite "
+                    f"after step {progress.step}; {self._last_checkpoint()}"
                 )
 
-    def _what_is_saved(self) -> str:
+    def _last_checkpoint(self) -> str:
         self.checkpoints.close()
         if self.folder.checkpoint.exists():
             return f"the last good checkpoint is {self.folder.checkpoint}"
         return "there is no checkpoint yet"
 
     def save(self, progress: Progress) -> None:
-        """Write all that is needed to go on, and wait until it is on disk."""
+        """Write a checkpoint and wait until it is on disk."""
         if not self.writes:
             return
         with saving():
@@ -157,54 +157,54 @@ class Scribe:
             self._await_checkpoint()
 
     def _begin_checkpoint(self, progress: Progress) -> None:
-        """Begin to write a checkpoint; nothing is written once a number is wrong."""
+        """Begin to write a checkpoint, unless a loss or weight is not finite."""
         if progress.step == self.checkpointed_step:
             return
         self._await_checkpoint()
         began = time.monotonic()
-        self.refuse_faults(progress)
+        self.check_finite(progress)
         self.checkpoints.begin(progress, self.step)
         self.checkpointed_step = progress.step
-        self.checkpoint_rhythm.done(time.monotonic() - began)
+        self.checkpoint_throttle.done(time.monotonic() - began)
 
     def _await_checkpoint(self) -> None:
-        """Wait for the checkpoint that is being written; raises what went wrong with it."""
+        """Wait for the checkpoint that is being written; raises its error if it failed."""
         used = self.checkpoints.wait()
-        # A GPU goes on meanwhile; on a processor the thread takes time from the training.
+        # A GPU trains meanwhile; on a CPU the thread takes time from the training.
         if self.step.device.type == "cpu":
-            self.checkpoint_rhythm.spent += used
+            self.checkpoint_throttle.spent += used
 
-    def between_steps(self, progress: Progress, checkpoint_every: int | None) -> None:
-        """Refresh checkpoint and preview when they are due.
+    def after_step(self, progress: Progress, checkpoint_every: int | None) -> None:
+        """Write a checkpoint and a preview when they are due.
 
-        `checkpoint_every` counts steps; without it the clock decides. Raises what went wrong with
-        the checkpoint that was being written.
+        Checkpoints are due every `checkpoint_every` steps, or by the clock if that is None. Raises
+        the error of an earlier checkpoint that could not be written.
         """
         if not self.writes:
             return
         if not self.checkpoints.busy:
-            self._await_checkpoint()  # what failed is said at once
+            self._await_checkpoint()  # an error is raised at once
         if checkpoint_every:
             due = progress.step % checkpoint_every == 0
         else:
-            due = not self.checkpoints.busy and self.checkpoint_rhythm.due(
+            due = not self.checkpoints.busy and self.checkpoint_throttle.due(
                 SECONDS_BETWEEN_CHECKPOINTS
             )
         if due:
             self._begin_checkpoint(progress)
-        if self.preview_rhythm.due(SECONDS_BETWEEN_PREVIEWS):
+        if self.preview_throttle.due(SECONDS_BETWEEN_PREVIEWS):
             began = time.monotonic()
             self._preview(progress)
-            self.preview_rhythm.done(time.monotonic() - began)
+            self.preview_throttle.done(time.monotonic() - began)
 
     def _preview(self, progress: Progress) -> None:
-        """Score a few frames, and write a strip of them."""
+        """Score a few frames and write preview.png."""
         if progress.seconds >= SECONDS_BEFORE_LPIPS:
             self._add_lpips()
-        self.score, strip = self.scorer(self.step.average.with_buffers(), progress.step)
+        self.score, strip = self.scorer(self.step.ema.with_latest_buffers(), progress.step)
         write_preview(self.folder.preview, *strip)
-        if line := self.decline.line(self.score):
-            self.notes.append(line)
+        if message := self.overfitting.add(self.score):
+            self.notes.append(message)
 
     def _add_lpips(self) -> None:
         before = self.scorer.unavailable
@@ -212,35 +212,35 @@ class Scribe:
         if self.scorer.unavailable != before:
             self.notes.append(f"LPIPS is not scored while training: {self.scorer.unavailable}")
 
-    def told(self) -> tuple[Score | None, tuple[str, ...]]:
-        """The score and the notes since this was last asked."""
-        found = self.score, tuple(self.notes)
+    def pop_news(self) -> tuple[Score | None, tuple[str, ...]]:
+        """Return the score and notes that have not been reported, and clear them."""
+        news = self.score, tuple(self.notes)
         self.score, self.notes = None, []
-        return found
+        return news
 
     def score_final(self, progress: Progress) -> None:
-        """Score what is kept of the model, and the mean frame beside it."""
+        """Score the averaged model, and the mean frame beside it."""
         if not self.writes:
             return
-        self.score, strip = self.scorer(self.step.average.module, progress.step)
+        self.score, strip = self.scorer(self.step.ema.module, progress.step)
         write_preview(self.folder.preview, *strip)
         self.final = self.scorer.final(self.score, self.film)
 
     def finish(self, progress: Progress) -> None:
-        """Write the final weights and say that the run is finished."""
+        """Write the final weights and mark the run as finished."""
         if not self.writes:
             return
-        self.refuse_faults(progress)
+        self.check_finite(progress)
         with saving():
-            # An earlier checkpoint that could not be written is needed no more; one that is still
-            # being written would come back after it was removed.
+            # Waits without raising: a failed checkpoint is no longer needed, but one still being
+            # written would reappear after its removal below.
             self.checkpoints.close()
-            save_weights(self.folder.weights, self.step.average.module)
-            self.describe("finished", progress)
+            save_weights(self.folder.weights, self.step.ema.module)
+            self.write_description("finished", progress)
             self.folder.checkpoint.unlink(missing_ok=True)
 
-    def _spent(self, progress: Progress) -> TrainingReceived:
-        """What training has had so far."""
+    def _received(self, progress: Progress) -> TrainingReceived:
+        """The amount of training so far."""
         frames = progress.step * self.frames_per_step
         return TrainingReceived(
             frames=frames,

@@ -1,7 +1,7 @@
-"""The runs of a workspace: found, named as a user names them, and removed.
+"""The runs of a workspace: find them, choose one by name, remove them.
 
-Nothing here needs torch. Whatever lies in `runs/` is looked at and never trusted: a folder that
-is no run, or no longer one, is found with the reason.
+Nothing here needs torch. Nothing in `runs/` is trusted: a folder that is not a valid run is listed
+as damaged, with the reason.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ SHORTEST_DIGEST = 4
 CANDIDATES_NAMED = 6
 _DIGEST = re.compile(r".+-([0-9a-f]{10})")
 
-Standing = Literal["training", "stopped", "interrupted", "finished", "damaged"]
-"""`stopped`: its description says that it is being trained, but nobody trains it."""
+RunStatus = Literal["training", "stopped", "interrupted", "finished", "damaged"]
+"""`stopped`: run.json says `training`, but no process is training it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One folder of `runs/` as it was found."""
+    """One folder of `runs/`."""
 
     folder: RunFolder
     name: str
     """Its path below `runs/`, with slashes: `<film>/<model>/<id>`."""
-    standing: Standing
+    status: RunStatus
     problem: str | None = None
     """Why it is damaged, in one line."""
     description: RunFile | None = None
-    """None where it could not be read, or is not written yet."""
+    """None if it could not be read, or is not written yet."""
     frames: int | None = None
-    """Frames trained on so far; None where nobody counted, as for a reference."""
+    """Frames trained on so far; None if unknown, as for a reference."""
     seconds: float | None = None
     record: Record | None = None
-    """What came of evaluating it on its own film."""
+    """Its evaluation on its own film."""
     record_problem: str | None = None
-    touched: float | None = None
-    """When a file of it was last written, in seconds since 1970."""
+    modified: float | None = None
+    """Latest modification time of its files, in seconds since 1970."""
 
     @property
     def film(self) -> str:
-        """The film's name, as the folder has it."""
+        """The film's name, from the folder."""
         return self._part(0)
 
     @property
     def model(self) -> str:
-        """The model's name, as the folder has it."""
+        """The model's name, from the folder."""
         return self._part(1)
 
     @property
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """The part of the id that no other run has: its end, or all of one we did not make."""
+        """The unique end of the id; the whole id if it does not end in a digest."""
         parts = _DIGEST.fullmatch(self.id)
         return parts[1] if parts else self.id
 
@@ -79,33 +79,33 @@ class Run:
 
 
 def find_runs(workspace: Workspace) -> list[Run]:
-    """Look at every run of a workspace, in the order of their names."""
+    """Every run of a workspace, sorted by name."""
     root = workspace.runs
     if not root.is_dir():
         return []
-    return [_look_at(path, _name(path, root)) for path in _folders(root, depth=3)]
+    return [_inspect(path, _name(path, root)) for path in _folders(root, depth=3)]
 
 
-def choose_run(runs: Sequence[Run], word: str, workspace: Workspace) -> Run:
-    """Return the one run that a user's word means.
+def choose_run(runs: Sequence[Run], name: str, workspace: Workspace) -> Run:
+    """Return the one run that the user names.
 
-    A word is a run's path or name, its id, a film's and model's name, or the beginning of a name,
-    an id or an id's digest. Raises BadInput with the candidates if it means none or several.
+    `name` is a run's path, name or id, a film's and model's name, or the beginning of a name, an id
+    or an id's digest. Raises BadInput with the candidates if it matches none or several.
     """
-    wanted = _below(workspace.runs, word)
-    for meant in _readings(runs, wanted) if wanted else ():
-        if len(meant) == 1:
-            return meant[0]
-        if meant:
-            raise BadInput(f"{word!r} may be {_named(meant)}")
+    wanted = _relative_name(workspace.runs, name)
+    for matches in _matches(runs, wanted) if wanted else ():
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise BadInput(f"{name!r} may be {_listed(matches)}")
     there_are = (
-        f"there are {_named(runs)}" if runs else f"there are no runs here{workspace.is_above}"
+        f"there are {_listed(runs)}" if runs else f"there are no runs here{workspace.is_above}"
     )
-    raise BadInput(f"no run is called {word!r}; {there_are}")
+    raise BadInput(f"no run is called {name!r}; {there_are}")
 
 
-def _readings(runs: Sequence[Run], wanted: str) -> Iterator[list[Run]]:
-    """What a word may mean, the narrowest reading first."""
+def _matches(runs: Sequence[Run], wanted: str) -> Iterator[list[Run]]:
+    """The runs that a name matches, by the strictest rule first."""
     yield [run for run in runs if wanted in (run.name, run.id)]
     yield [run for run in runs if run.name.startswith(wanted + "/")]
     yield [
@@ -116,7 +116,7 @@ def _readings(runs: Sequence[Run], wanted: str) -> Iterator[list[Run]]:
 
 
 def short_digests(runs: Sequence[Run]) -> dict[str, str]:
-    """By name: the shortest beginnings of the ids' digests that tell the runs apart."""
+    """The shortest unique beginning of each run's digest, by the run's name."""
     digests = [run.digest for run in runs]
     short = {run.name: run.digest for run in runs}
     for run in runs:
@@ -129,9 +129,9 @@ def short_digests(runs: Sequence[Run]) -> dict[str, str]:
     return short
 
 
-def refuse_to_remove(run: Run, workspace: Workspace) -> None:
-    """Raise BadInput if removing this run would be wrong: it is in use, or lies elsewhere."""
-    if run.folder.path == workspace.runs:  # found so where it cannot be listed
+def check_removable(run: Run, workspace: Workspace) -> None:
+    """Raise BadInput if this run may not be removed: it is in use, or outside the workspace."""
+    if run.folder.path == workspace.runs:  # if `runs/` itself cannot be listed
         raise BadInput(f"{run.folder.path} holds all runs, and cannot be read")
     confined(run.folder.path, workspace.runs)
     if who := holder(run.folder.path / IN_FOLDER):
@@ -139,28 +139,28 @@ def refuse_to_remove(run: Run, workspace: Workspace) -> None:
 
 
 def remove_run(run: Run, workspace: Workspace) -> None:
-    """Delete a run's folder, and those above it that this leaves empty.
+    """Delete a run's folder, and the folders above it that are then empty.
 
-    Raises BadInput as `refuse_to_remove`, and ZooError if files could not be deleted.
+    Raises BadInput as `check_removable`, and ZooError if files cannot be deleted.
     """
-    refuse_to_remove(run, workspace)
+    check_removable(run, workspace)
     path = run.folder.path
     try:
         with alone(path / IN_FOLDER, run.name, waiting=None):
-            # First, so that a removal cut short leaves nothing that passes for a finished run.
+            # run.json first, so that a partial removal leaves nothing that passes for a run.
             run.folder.file.unlink(missing_ok=True)
             shutil.rmtree(path)
     except OSError as error:
         raise ZooError(f"{error.filename or path}: {error.strerror}") from None
-    above = path.parent
-    while above != workspace.runs:
+    parent = path.parent
+    while parent != workspace.runs:
         with suppress(OSError):  # not empty
-            above.rmdir()
-        above = above.parent
+            parent.rmdir()
+        parent = parent.parent
 
 
 def files_of(run: Run) -> dict[str, int]:
-    """Sizes in bytes of a run's files, by their path in its folder."""
+    """Sizes in bytes of a run's files, by path in its folder."""
     return {
         path.relative_to(run.folder.path).as_posix(): status.st_size
         for path, status in _files(run.folder.path)
@@ -168,7 +168,7 @@ def files_of(run: Run) -> dict[str, int]:
 
 
 def _folders(path: Path, depth: int) -> Iterator[Path]:
-    """Folders that are runs by their place, `depth` below, or by holding a description."""
+    """Folders `depth` levels below, and folders above them that contain a run.json."""
     try:
         children = [child for child in sorted(path.iterdir()) if child.is_dir()]
     except OSError:
@@ -186,34 +186,34 @@ def _folders(path: Path, depth: int) -> Iterator[Path]:
 def _holds_run(folder: Path) -> bool:
     try:
         return (folder / "run.json").exists()
-    except OSError:  # what may not be read is found so when it is listed
+    except OSError:  # reported when it is listed
         return False
 
 
 def _name(path: Path, root: Path) -> str:
-    """A run's path below `runs/`; that of `runs/` itself where it cannot be read."""
+    """A run's path below `runs/`; the name of `runs/` itself if it cannot be read."""
     return root.name if path == root else path.relative_to(root).as_posix()
 
 
-def _look_at(path: Path, name: str) -> Run:
+def _inspect(path: Path, name: str) -> Run:
     folder = RunFolder(path)
-    touched = max((status.st_mtime for _, status in _files(path)), default=None)
+    modified = max((status.st_mtime for _, status in _files(path)), default=None)
     try:
-        return _read(folder, name, touched)
+        return _read(folder, name, modified)
     except (BadInput, OSError) as error:
-        said = str(error)
+        problem = str(error)
         if not isinstance(error, BadInput):
-            said = f"this folder cannot be read: {error.strerror or error}"
-        reason = said.removeprefix(f"{path}{os.sep}")
-        return Run(folder, name, "damaged", problem=reason, touched=touched)
+            problem = f"this folder cannot be read: {error.strerror or error}"
+        problem = problem.removeprefix(f"{path}{os.sep}")
+        return Run(folder, name, "damaged", problem=problem, modified=modified)
 
 
-def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
-    """Read a run; raises BadInput or OSError with what is wrong."""
+def _read(folder: RunFolder, name: str, modified: float | None) -> Run:
+    """Read a run; raises BadInput or OSError if it is damaged."""
     description = folder.read()
     if description is None:
-        if holder(folder.path / IN_FOLDER):  # a training that has just begun
-            return Run(folder, name, "training", touched=touched)
+        if holder(folder.path / IN_FOLDER):  # training has just begun
+            return Run(folder, name, "training", modified=modified)
         failed = (folder.path / "failure.txt").exists()
         raise BadInput("there is no run.json" + ("; failure.txt says why" if failed else ""))
     config = description.config
@@ -221,20 +221,20 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
     if name != expected:
         raise BadInput(f"its run.json belongs in {expected}")
 
-    standing: Standing
+    status: RunStatus
     match description.state:
         case "finished":
-            standing = "finished"
+            status = "finished"
         case _ if holder(folder.path / IN_FOLDER):
-            standing = "training"
+            status = "training"
         case "interrupted":
-            standing = "interrupted"
+            status = "interrupted"
         case _:
-            standing = "stopped"
+            status = "stopped"
     frames = description.training.frames if description.training else None
     seconds = description.training.seconds if description.training else None
-    # A description is written when training begins and when it ends; in between the log knows.
-    if standing in ("training", "stopped") and (last := last_entry(folder.log)):
+    # run.json is written when training begins and ends; in between, the log is up to date.
+    if status in ("training", "stopped") and (last := last_entry(folder.log)):
         frames, seconds = last.frames, last.seconds
 
     record, record_problem = None, None
@@ -247,18 +247,18 @@ def _read(folder: RunFolder, name: str, touched: float | None) -> Run:
     return Run(
         folder,
         name,
-        standing,
+        status,
         description=description,
         frames=frames,
         seconds=seconds,
         record=record,
         record_problem=record_problem,
-        touched=touched,
+        modified=modified,
     )
 
 
 def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Files below a folder but its locks; one that is gone by now is passed over."""
+    """Files below a folder except locks; skips files that have just disappeared."""
     for folder, _, names in os.walk(path):
         for name in sorted(names):
             if not is_lock(Path(name)):
@@ -267,19 +267,19 @@ def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
                     yield file, file.lstat()
 
 
-def _below(root: Path, word: str) -> str:
-    """A word as a name below `root`, where it is a path that leads there."""
-    if "\0" in word:  # no path has one
-        return word
-    # As it is written first, for a run that is itself a link; then with all links followed.
-    for follow in (os.path.abspath, os.path.realpath):
-        place, top = Path(follow(word)), Path(follow(root))
-        if top in place.parents:
-            return place.relative_to(top).as_posix()
-    return word.strip("/")
+def _relative_name(root: Path, name: str) -> str:
+    """The name below `root` if `name` is a path that leads there, else `name`."""
+    if "\0" in name:  # not allowed in paths
+        return name
+    # First as written, for a run that is itself a link; then with all links resolved.
+    for resolve in (os.path.abspath, os.path.realpath):
+        path, top = Path(resolve(name)), Path(resolve(root))
+        if top in path.parents:
+            return path.relative_to(top).as_posix()
+    return name.strip("/")
 
 
-def _named(runs: Sequence[Run]) -> str:
+def _listed(runs: Sequence[Run]) -> str:
     names = [run.name for run in runs[:CANDIDATES_NAMED]]
     more = len(runs) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")

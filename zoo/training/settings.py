@@ -1,4 +1,4 @@
-"""Training settings: what the user asked for, over a preset."""
+"""Training settings: what the user set, over a preset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.films.film import Film
 from zoo.plugins.model_building import check_fit, fits_directly, option_class, parse_options
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
-from zoo.training.run_folder import CompileMode, Start, TrainingConfig
+from zoo.training.run_folder import CompileMode, InitialWeights, TrainingConfig
 
 LARGEST_BATCH = 65_536
 LARGEST_NUMBER = 2**31 - 1
@@ -30,7 +30,7 @@ MOST_THREADS = 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """How models are trained: what the user set, over the preset."""
+    """How models are trained: what the user set, over a preset."""
 
     preset: str
     size: FrameSize
@@ -44,12 +44,12 @@ class Settings:
     compile: CompileMode = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """What the user set of every model's recipe."""
+    """Settings that the user made to every model's recipe."""
     batch_given: bool = False
-    """Whether the user said how large batches are, so that a model's recipe does not."""
+    """Whether the user set the batch size, which then overrides a model's recipe."""
     precision_given: bool = False
-    """Whether the user chose a precision."""
-    start: Start | None = None
+    """Whether the user set the precision."""
+    initial_weights: InitialWeights | None = None
 
     @classmethod
     def choose(
@@ -67,16 +67,16 @@ class Settings:
         compiled: bool = False,
         options: Mapping[str, Any] | None = None,
         recipe: Mapping[str, Any] | None = None,
-        start: Start | None = None,
+        initial_weights: InitialWeights | None = None,
     ) -> Settings:
-        """Read a user's words over a preset; raises BadInput on the first that is wrong.
+        """Read the user's settings over a preset; raises BadInput on the first that is wrong.
 
-        A device that is no word is not looked for: it is another machine's.
+        A `torch.device` is taken as it is: it may be on another machine.
         """
         base = preset_named(preset)
         chosen = environment.choose_device(device) if isinstance(device, str) else device
         options = dict(options or {})
-        # The latent's size is for models and references alike, however it is given.
+        # The latent size applies to models and references, by either option.
         set_latent = options.pop("latent", None)
         if set_latent is not None:
             if latent is not None:
@@ -100,25 +100,25 @@ class Settings:
             seed=seed,
             device=chosen,
             precision=environment.choose_precision(precision, chosen),
-            compile=choose_mode(compiled, chosen),
+            compile=choose_compile_mode(compiled, chosen),
             options=options,
             recipe=Recipe.check_names(recipe or {}),
             batch_given=batch_given,
             precision_given=precision != "auto",
-            start=start,
+            initial_weights=initial_weights,
         )
 
     def pin_threads(self) -> None:
-        """Compute with as many threads as these settings say, in this process from now on."""
+        """Set this process's number of threads."""
         if self.threads:
             torch.set_num_threads(self.threads)
 
     def options_of(self, architecture: type[Autoencoder]) -> Options:
-        """The options of one architecture; raises BadInput on one that it does not have."""
+        """The options of one architecture; raises BadInput on an option it does not have."""
         set_by_user = self.options
         if architecture.role == "reference":
-            # References stand beside models in every comparison: options of those that a
-            # reference does not have are not meant for it.
+            # A comparison has models and references: options that a reference does not have are
+            # meant for the models.
             known = option_class(architecture).model_fields
             set_by_user = {name: v for name, v in self.options.items() if name in known}
         own = architecture.presets.get(self.preset, {})
@@ -127,23 +127,23 @@ class Settings:
         return options
 
     def recipe_of(self, architecture: type[Autoencoder]) -> Recipe:
-        """An architecture's recipe with what the user set; raises BadInput on a wrong setting."""
+        """An architecture's recipe with the user's settings; raises BadInput on a wrong one."""
         return architecture.recipe.with_settings(self.recipe, architecture.name)
 
     def config(self, architecture: type[Autoencoder], film: Film) -> TrainingConfig:
-        """What decides a run of this architecture on this film; raises BadInput on bad options."""
-        directly = fits_directly(architecture)
+        """The configuration of a run of this architecture; raises BadInput on bad options."""
+        initial = None if fits_directly(architecture) else self.initial_weights
         return TrainingConfig(
             **self.terms(architecture),
             film=film.name,
             film_fingerprint=film.fingerprint,
             budget=str(self.budget),
             seed=self.seed,
-            init_from=self.start.digest if self.start and not directly else None,
+            init_from=initial.digest if initial else None,
         )
 
     def terms(self, architecture: type[Autoencoder]) -> dict[str, Any]:
-        """What decides a training step of this architecture, by the names of `TrainingConfig`."""
+        """The fields of `TrainingConfig` that decide a training step of this architecture."""
         recipe = self.recipe_of(architecture)
         precision, batch = self.precision, self.batch
         if not self.precision_given and recipe.precision != "auto":
@@ -159,14 +159,14 @@ class Settings:
             "size": str(self.size),
             "batch": batch,
             "precision": precision,
-            # What is fitted directly takes no steps.
+            # A model that is fitted directly takes no steps.
             "compile": "none" if directly else self.compile,
             "recipe": Recipe() if directly else recipe,
         }
 
 
 def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
-    """Read a whole number from 1 to `most`; raises BadInput naming what it is of."""
+    """Read a whole number from 1 to `most`; raises BadInput that names `what`."""
     try:
         number = int(value)
     except ValueError:
@@ -176,8 +176,8 @@ def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
     return number
 
 
-def choose_mode(compiled: bool, device: torch.device) -> CompileMode:
-    """Read what the user asked for; raises BadInput where `device` cannot do it."""
+def choose_compile_mode(compiled: bool, device: torch.device) -> CompileMode:
+    """The mode for --compile; raises BadInput if `device` cannot compile."""
     if not compiled:
         return "none"
     _require_compiler(device)
@@ -185,7 +185,7 @@ def choose_mode(compiled: bool, device: torch.device) -> CompileMode:
 
 
 def _require_compiler(device: torch.device) -> None:
-    """Raise BadInput if this machine lacks what torch.compile generates code for."""
+    """Raise BadInput if this machine lacks what torch.compile needs."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 

@@ -1,7 +1,7 @@
-"""One training step: losses, each player's gradient and move, the averages of weights and losses.
+"""One training step: losses, gradients, optimiser updates, EMA and loss averages.
 
-The engine, the cost measurement, the search for a batch that fits and the benchmarks all take this
-step, so that what is measured is what training does.
+The engine, the cost measurement, the search for a batch that fits and the benchmarks all use it, so
+what is measured is what training does.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.recipe import Recipe
-from zoo.training.distributed import SharedBuffers, average_over_ranks
-from zoo.training.ema import WeightAverage, average_decay
+from zoo.training.distributed import BufferSync, mean_over_ranks
+from zoo.training.ema import WeightEMA, ema_decay
 from zoo.training.players import Players, Reduce
 from zoo.training.run_folder import CompileMode
 
+CACHE_TAG = "film-zoo, no buffers donated"
+"""Added to the key of torch's compile cache."""
+
 
 class TrainingStep:
-    """Takes the steps of one training on the device of `fabric`, one after another.
+    """Takes the steps of one training, one after another, on the device of `fabric`.
 
-    All chance in a step follows from the seed and the step's number, that of torch's default
-    generators (dropout, `torch.rand`) included: a training that is resumed at a step goes on as
-    it would have, and no generator's state has to be saved. A batch is cut into as many parts as
-    the recipe accumulates; what is drawn for each is its own part of one draw.
+    All randomness in a step follows from the seed and the step number, torch's default generators
+    (dropout, `torch.rand`) included: a resumed training continues exactly, and no generator state
+    has to be saved. With gradient accumulation a batch is cut into equal parts, and each part gets
+    its rows of the whole batch's noise.
     """
 
     def __init__(
@@ -42,10 +45,9 @@ class TrainingStep:
         recipe: Recipe | None = None,
         steps: int | None = None,
     ) -> None:
-        """`model` lies on the fabric's device; `recipe` is its own where none is given.
+        """`model` is on the fabric's device; `recipe` replaces the model's own.
 
-        `steps` is how long the training is, for the average of its weights; None where the clock
-        decides.
+        `steps` is the length of the training, for its EMA; None if the budget is in seconds.
         """
         self.model = model
         self.fabric = fabric
@@ -53,36 +55,35 @@ class TrainingStep:
         self.seed = seed
         self.recipe = model.recipe if recipe is None else recipe
         self.players = Players(model, self.recipe)
-        self.average = WeightAverage(model, average_decay(self.recipe.average, steps))
-        self.tally = Tally(self.device)
+        self.ema = WeightEMA(model, ema_decay(self.recipe.average, steps))
+        self.loss_averager = LossAverager(self.device)
         self.number = 0
-        """The step that is taken next."""
-        self.reduce = average_over_ranks(fabric)
+        """The number of the next step."""
+        self.reduce = mean_over_ranks(fabric)
         self._generator = torch.Generator(self.device)
         compile_modules(model, compile_mode)
-        self._buffers = SharedBuffers(model) if self.reduce else None
+        self._buffers = BufferSync(model) if self.reduce else None
         self._checked = False
 
     def __call__(self, batch: Batch, progress: float) -> None:
-        """Take a step on a batch that lies on the device.
+        """Take a step on a batch on the device.
 
-        `progress` is the share of the training that is over. Waits for no device; on return
-        nothing holds the step's activations. Raises ValueError if the model's losses break the
-        contract.
+        `progress` is the share of the training that is over. Does not synchronise with the device;
+        on return nothing keeps the step's activations alive. Raises ValueError if the model's
+        losses break the contract.
         """
-        # Filled on the device: a tensor made from a number on the host would be copied, and a
-        # copy waits for the GPU.
+        # Filled on the device: copying a number from the host would wait for the GPU.
         done = torch.full((), progress, device=self.device)
         parts = parts_of(len(batch), self.recipe.accumulate)
         if parts == 1:
             losses = self._losses(batch, done, 0, 1)
             self.players.step(losses, progress, self.reduce)
-            self.tally.add(losses, self.number)
+            self.loss_averager.add(losses, self.number)
         else:
             self._accumulate(batch, done, progress, parts)
         if self.reduce and self._buffers:
-            self._buffers.equalise(self.reduce)
-        self.average.update(step=self.number)
+            self._buffers.sync(self.reduce)
+        self.ema.update(step=self.number)
         self.number += 1
 
     def _losses(self, batch: Batch, done: Tensor, part: int, parts: int) -> Losses:
@@ -102,7 +103,7 @@ class TrainingStep:
     def _accumulate(self, batch: Batch, done: Tensor, progress: float, parts: int) -> None:
         """Average the gradients of a batch's parts, then move the players once."""
         sums: dict[str, list[Tensor]] = {}
-        plays: dict[str, list[Tensor]] = {}
+        votes: dict[str, list[Tensor]] = {}
         for number in range(parts):
             losses = self._losses(batch.part(number, parts), done, number, parts)
             for name, gradients in self.players.gradients(losses).items():
@@ -112,23 +113,23 @@ class TrainingStep:
                     sums[name] = gradients
             for name, loss in losses.items():
                 if loss.active is not None:
-                    plays.setdefault(name, []).append(loss.active.detach().float())
-            self.tally.add(losses, self.number)
+                    votes.setdefault(name, []).append(loss.active.detach().float())
+            self.loss_averager.add(losses, self.number)
             del losses
         for gradients in sums.values():
             torch._foreach_div_(gradients, parts)
-        # A player sits out where most parts say so.
+        # A player skips the step if most parts say so.
         active = {
-            name: torch.stack(plays[name]).mean() >= 0.5 if name in plays else None for name in sums
+            name: torch.stack(votes[name]).mean() >= 0.5 if name in votes else None for name in sums
         }
         self.players.move(sums, active, progress, self.reduce)
 
-    def take_alone(self) -> None:
-        """Take further steps in this process alone, whatever other ranks do."""
+    def use_one_process(self) -> None:
+        """Take further steps without the other ranks."""
         self.reduce = None
 
     def _seed_generators(self, part: int) -> None:
-        """Seed the step's noise, equal in all parts, and torch's own generators, one a part."""
+        """Seed the step's noise, the same for all parts, and torch's generators, for this part."""
         shared, own = np.random.SeedSequence((self.seed, self.number)).spawn(2)
         self._generator.manual_seed(_word(shared))
         own_of_part = own.generate_state(1 + part, np.uint64)
@@ -136,7 +137,7 @@ class TrainingStep:
 
 
 def parts_of(samples: int, accumulate: int) -> int:
-    """Into how many equal parts a batch is cut: as many as asked for, or fewer that fit."""
+    """The number of equal parts a batch is cut into: at most `accumulate`."""
     return next(parts for parts in range(min(accumulate, samples), 0, -1) if samples % parts == 0)
 
 
@@ -145,33 +146,33 @@ def _word(sequence: np.random.SeedSequence) -> int:
 
 
 @dataclass(frozen=True)
-class Means:
+class LossMeans:
     """Means over some steps, by player and name."""
 
     losses: dict[str, dict[str, float]] = field(default_factory=dict)
     logged: dict[str, dict[str, float]] = field(default_factory=dict)
-    """What is logged beside the losses."""
+    """What the model logs beside its losses."""
 
 
-class Tally:
-    """Every term of every step since they were last read.
+class LossAverager:
+    """Averages the loss terms of the steps between two reports.
 
-    Nothing here waits for the device until `means` or `first_fault` is asked, and a step costs
-    one small operation. The loop asks often enough for the rows to stay few.
+    A step costs one small operation. Only `means` and `first_non_finite` synchronise with the
+    device.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.names: list[tuple[str, str]] = []
-        """Player and name of each column: terms of losses, then what is logged."""
+        """Player and name of each column: loss terms, then logged values."""
         self.terms = 0
-        """How many columns are terms."""
+        """The number of columns that are loss terms."""
         self.rows: list[Tensor] = []
         self.steps: list[int] = []
         """The step of each row."""
 
     def add(self, losses: Losses, step: int) -> None:
-        """Add the losses of one step; steps come one after another."""
+        """Add the losses of one step."""
         terms = [(p, t, v) for p, loss in losses.items() for t, v in loss.terms.items()]
         logged = [(p, t, v) for p, loss in losses.items() for t, v in loss.logged.items()]
         if not self.names:
@@ -180,105 +181,96 @@ class Tally:
         self.rows.append(torch.stack([v.detach().float() for _, _, v in [*terms, *logged]]))
         self.steps.append(step)
 
-    def means(self, reduce: Reduce | None = None) -> Means:
-        """Means since they were last read; starts again from nothing.
-
-        `reduce` averages over the ranks, each of which saw its own part of the batches.
-        """
-        found = Means()
+    def means(self, reduce: Reduce | None = None) -> LossMeans:
+        """Return the means of all rows and clear them; `reduce` averages over the ranks."""
+        result = LossMeans()
         if not self.rows:
-            return found
+            return result
         means = torch.stack(self.rows).mean(dim=0)
         means = reduce(means) if reduce else means
         for column, ((player, name), mean) in enumerate(
             zip(self.names, means.tolist(), strict=True)
         ):
-            place = found.losses if column < self.terms else found.logged
-            place.setdefault(player, {})[name] = mean
+            group = result.losses if column < self.terms else result.logged
+            group.setdefault(player, {})[name] = mean
         self.clear()
-        return found
+        return result
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Drop all rows."""
         self.rows, self.steps = [], []
 
-    def first_fault(self) -> tuple[int, str, str] | None:
-        """The first step with a loss that was not finite, its player and its term.
-
-        Only steps since `means` was last read are known.
-        """
+    def first_non_finite(self) -> tuple[int, str, str] | None:
+        """The step, player and term of the first non-finite loss since the last `means`."""
         if not self.rows:
             return None
-        wrong = ~torch.stack(self.rows)[:, : self.terms].isfinite()
-        if not wrong.any():
+        non_finite = ~torch.stack(self.rows)[:, : self.terms].isfinite()
+        if not non_finite.any():
             return None
-        row, term = wrong.nonzero()[0].tolist()
+        row, term = non_finite.nonzero()[0].tolist()
         return self.steps[row], *self.names[term]
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Tensors for a checkpoint."""
         if not self.rows:
             return {}
         names = json.dumps([self.names, self.terms]).encode()
         return {
-            "tally.rows": torch.stack(self.rows),
-            "tally.steps": torch.tensor(self.steps),
-            "tally.names": torch.tensor(list(names), dtype=torch.uint8),
+            "rows": torch.stack(self.rows),
+            "steps": torch.tensor(self.steps),
+            "names": torch.tensor(list(names), dtype=torch.uint8),
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint."""
-        rows = state.get("tally.rows")
+        """Restore from a checkpoint's tensors."""
+        rows = state.get("rows")
         self.rows = [] if rows is None else list(rows.to(self.device))
-        self.steps = [] if rows is None else state["tally.steps"].tolist()
+        self.steps = [] if rows is None else state["steps"].tolist()
         if rows is not None:
-            names, self.terms = json.loads(bytes(state["tally.names"].tolist()))
+            names, self.terms = json.loads(bytes(state["names"].tolist()))
             self.names = [(player, name) for player, name in names]
 
 
-CACHE_TAG = "film-zoo, no buffers donated"
-
-
 def compile_modules(model: Autoencoder, mode: CompileMode) -> None:
-    """Compile each of the modules that the model consists of, in place, unless `mode` is `none`.
+    """Compile each of the model's top modules in place, unless `mode` is `none`.
 
-    Encoder, decoder and discriminator are compiled apart, and what `losses` does between them is
-    not: a player's gradient then runs back through the modules that it needs and no others. Same
-    results to rounding: floats are added up in another order. Compiling takes place in the first
-    step, and once: batches are all of one size. Copies of the model are not compiled.
+    Encoder, decoder and discriminator are compiled separately, and what `losses` does between them
+    is not compiled: a player's backward pass then runs only through the modules it needs. Results
+    are the same up to rounding. Compilation happens once, in the first step, since all batches have
+    one size. Copies of the model are not compiled.
     """
     if mode == "none":
         return
     # Imported here, because it takes seconds.
     import torch._dynamo
 
-    # torch compiles a function anew only so often and then leaves it as it is without a word,
-    # and models share functions: what was trained before in this process must not count.
+    # torch recompiles a function a limited number of times and then silently runs it uncompiled.
+    # Models share functions, so earlier trainings in this process must not count.
     torch._dynamo.reset()
-    _keep_what_backward_reads()
-    for module in _called(model):
+    _keep_buffers_for_backward()
+    for module in _modules_called(model):
         module.compile(mode=mode, dynamic=False)
 
 
-def _called(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules right below this one, and those in lists of modules."""
+def _modules_called(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules right below this one, looking into containers that have no `forward`."""
     for child in module.children():
         if type(child).forward is nn.Module.forward:
-            yield from _called(child)
+            yield from _modules_called(child)
         else:
             yield child
 
 
-def _keep_what_backward_reads() -> None:
-    """Forbid compiled backward passes to write over what the forward pass left for them.
+def _keep_buffers_for_backward() -> None:
+    """Keep compiled backward passes from overwriting what the forward pass saved.
 
-    Every player's gradient is taken through the same forward pass, so the next one reads it too.
+    Every player's gradient is taken through the same forward pass, so the next one reads it again.
     """
     import torch._functorch.config
     import torch.compiler.config
 
     torch._functorch.config.donated_buffer = False
-    # torch's cache on disk does not ask how that was set: it would bring back code that another
-    # program compiled without, and gradients after the first would be wrong in silence.
+    # torch's cache on disk ignores this setting: code that another program compiled without it
+    # would silently give wrong gradients after the first player's.
     if CACHE_TAG not in torch.compiler.config.cache_key_tag:
         torch.compiler.config.cache_key_tag += CACHE_TAG

@@ -1,7 +1,7 @@
-"""Throughput of a training, and what the device could reach at most.
+"""Training throughput: frames/s, data stall, and the share of the device's measured peak.
 
-The share of its matrix multiplication rate that a training reaches says how much of the device it
-uses. It is a ratio of two numbers from one process on one machine: no data sheet is asked.
+The peak is the rate of a large matrix product, measured in the same process on the same machine,
+not taken from a data sheet.
 """
 
 from __future__ import annotations
@@ -25,81 +25,81 @@ from zoo.training.checkpoint import Progress
 from zoo.training.players import Players
 from zoo.training.run_folder import TrainingConfig
 
+MATRIX_SIDE = {"cuda": 8192, "cpu": 1024}
+PRODUCTS_PER_BLOCK = {"cuda": 20, "cpu": 1}
+"""On a GPU a single product would time its launch."""
+FEWEST_BLOCKS = 3
+SECONDS = 0.25
+FRAMES_COUNTED = 2
+
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
+
 
 @dataclass(frozen=True)
-class Speed:
-    """Of the steps between two reports; `zoo.training.callbacks.Moment` says what each is."""
+class Throughput:
+    """Throughput between two reports, with the fields of `zoo.training.callbacks.TrainingEvent`."""
 
     frames_per_second: float
     data_stall: float
     share_of_peak: float | None
 
 
-class Pace:
-    """Reads the clock at every report, and waits for no device."""
+class ThroughputMeter:
+    """Measures throughput from report to report, without synchronising with the device."""
 
     def __init__(
         self, config: TrainingConfig, fabric: Fabric, measure_peak: bool, frames_per_step: int
     ) -> None:
-        self.batch = frames_per_step
-        self.at_peak: float | None = None
+        self.frames_per_step = frames_per_step
+        self.peak: float | None = None
+        """Frames/s at the device's measured peak."""
         if measure_peak and fabric.is_global_zero:
-            self.at_peak = frames_per_second_at_peak(config, fabric.device) * fabric.world_size
+            self.peak = peak_frames_per_second(config, fabric.device) * fabric.world_size
 
     def begin(self, progress: Progress) -> None:
-        """Count from here."""
+        """Start measuring from here."""
         self.time = time.monotonic()
         self.progress = replace(progress)
 
     @property
     def seconds(self) -> float:
-        """Seconds since the last report, or since it began."""
+        """Seconds since the last report, or since `begin`."""
         return time.monotonic() - self.time
 
-    def since_last(self, progress: Progress) -> Speed:
-        """Speed since the last report, or since it began; counts anew from here."""
+    def since_last(self, progress: Progress) -> Throughput:
+        """Throughput since the last report, or since `begin`; the next one starts from here."""
         began, before = self.time, self.progress
         self.begin(progress)
         seconds = self.time - began
-        speed = (progress.step - before.step) * self.batch / seconds
-        return Speed(
-            frames_per_second=speed,
+        rate = (progress.step - before.step) * self.frames_per_step / seconds
+        return Throughput(
+            frames_per_second=rate,
             data_stall=(progress.waited - before.waited) / seconds,
-            share_of_peak=speed / self.at_peak if self.at_peak else None,
+            share_of_peak=rate / self.peak if self.peak else None,
         )
 
 
-SIDE = {"cuda": 8192, "cpu": 1024}
-"""Of the square matrices that are multiplied."""
-PRODUCTS = {"cuda": 20, "cpu": 1}
-"""In one timed block: on a GPU a single one would time its launch."""
-FEWEST_BLOCKS = 3
-SECONDS = 0.25
-FRAMES_COUNTED = 2
-_TYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
+def compute_dtype(precision: str) -> torch.dtype:
+    """The type that networks multiply in at one of Fabric's precisions."""
+    return _DTYPES.get(precision.partition("-")[0], torch.float32)
 
 
-def number_type(precision: str) -> torch.dtype:
-    """What networks multiply in at a precision, one of Fabric's names."""
-    return _TYPES.get(precision.partition("-")[0], torch.float32)
-
-
-def frames_per_second_at_peak(config: TrainingConfig, device: torch.device) -> float:
-    """Frames a second if a training step were nothing but matrix products at the measured rate."""
-    rate = matmul_rate(device, number_type(config.precision))
-    found = rate / operations_per_frame(config, device)
+def peak_frames_per_second(config: TrainingConfig, device: torch.device) -> float:
+    """Frames/s if a training step were only matrix products at the measured rate."""
+    rate = matmul_rate(device, compute_dtype(config.precision))
+    peak = rate / operations_per_frame(config, device)
     if device.type == "cuda":
-        # What is held here would count as taken when the film asks whether it fits.
+        # Cached blocks would count as taken when the batch loader asks whether the film fits.
         torch.cuda.empty_cache()
-    return found
+    return peak
 
 
 def matmul_rate(device: torch.device, kind: torch.dtype, seconds: float = SECONDS) -> float:
-    """Additions and multiplications a second of a large matrix product.
+    """Additions and multiplications per second of a large matrix product, on all torch threads.
 
-    The median of blocks that take about `seconds` together, on as many threads as torch has.
+    The median of blocks that take about `seconds` together.
     """
-    side, times = SIDE[device.type], PRODUCTS[device.type]
+    side, times = MATRIX_SIDE[device.type], PRODUCTS_PER_BLOCK[device.type]
     one, other = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
     out = torch.empty_like(one)
 
@@ -119,10 +119,9 @@ def matmul_rate(device: torch.device, kind: torch.dtype, seconds: float = SECOND
 
 
 def operations_per_frame(config: TrainingConfig, device: torch.device) -> float:
-    """Additions and multiplications of a training step by frame, forward and backward.
+    """Additions and multiplications per frame of a training step, forward and backward.
 
-    Counted on a model of its own, of which nothing is left. The random numbers of torch are
-    used up by this: it belongs before seeds are set, or after all is done.
+    Counted on a model built for it. This uses torch's random generator: call it before seeding.
     """
     architecture = registry().architecture(config.model)
     model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
@@ -138,8 +137,11 @@ def operations_per_frame(config: TrainingConfig, device: torch.device) -> float:
 
 
 class _OperationCounter(TorchDispatchMode):
-    """Sums torch's own formulas. Its `FlopCounterMode` tracks modules too, by hooks that fail
-    where gradients are taken of some parameters only."""
+    """Sums torch's formulas for operations.
+
+    torch's `FlopCounterMode` tracks modules too, by hooks that fail where gradients are taken of
+    some parameters only.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

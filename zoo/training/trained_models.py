@@ -1,4 +1,4 @@
-"""The trained model of a configuration: train or resume its run, load it, start from it."""
+"""Trained models: train or resume the run of a configuration, load it, start from it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import torch
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Sampling
 from zoo.base import environment
-from zoo.base.atomic_files import remove
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
-from zoo.base.locks import IN_FOLDER, GaveUp, Waiting, alone, is_lock, say
+from zoo.base.locks import IN_FOLDER, GaveUp, Waiting, alone, say
 from zoo.base.workspace import Workspace
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, fits_directly
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted, Watcher, nobody
+from zoo.training.callbacks import Callback, Interrupted, ignore_event
 from zoo.training.checkpoint import check_fit, load_weights, save_weights
-from zoo.training.distributed import from_first_rank, rank, ranks
+from zoo.training.distributed import broadcast_from_rank_zero, rank, world_size
 from zoo.training.engine import train
-from zoo.training.run_folder import RunFile, RunFolder, Start, TrainingConfig
+from zoo.training.run_folder import InitialWeights, RunFile, RunFolder, TrainingConfig
 from zoo.training.runs import Run, choose_run, find_runs
 from zoo.training.settings import Settings
 from zoo.training.validation import Scorer, write_preview
@@ -36,67 +35,59 @@ def ensure_trained(
     film: Film,
     device: torch.device,
     *,
-    watch: Watcher = nobody,
+    callback: Callback = ignore_event,
     stop: StopRequest | None = None,
     overwrite: bool = False,
     measure_peak: bool = False,
     waiting: Waiting | None = say,
-    start: Start | None = None,
+    initial_weights: InitialWeights | None = None,
 ) -> RunFolder:
-    """Return the finished run of `config`, training it or going on with it where needed.
+    """Return the finished run of `config`; trains or resumes it if needed.
 
-    `overwrite` deletes an earlier training; `measure_peak` is `train`'s. Where another process is
-    training the same run, `waiting` is told who, and what it trains is waited for: nothing is
-    trained twice. With a `waiting` of None raises Held.
+    `overwrite` deletes an earlier training; `measure_peak` is passed to `train`. If another process
+    is training the same run, `waiting` is called with its holder, and the run is waited for, so
+    nothing is trained twice; if `waiting` is None, raises Held.
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
-        # Rank 0 holds the lock for all of them, alone writes, and says whether there is work.
-        if from_first_rank(False, device, config.precision, config.batch):
-            _fit(folder, config, film, device, watch, stop, measure_peak, start)
+        # Rank 0 holds the lock for all ranks, decides whether to train, and alone writes.
+        if broadcast_from_rank_zero(False, device, config.precision, config.batch):
+            _train(folder, config, film, device, callback, stop, measure_peak, initial_weights)
         return folder
-    several = ranks() > 1
+    distributed = world_size() > 1
     finished = not overwrite and folder.state == "finished" and not folder.checkpoint.exists()
-    if finished and not several:
+    if finished and not distributed:
         return folder
     asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
         with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
             if overwrite:
-                empty(folder)
+                folder.clear()
             needed = folder.state != "finished"
-            if several:
-                # What is fitted directly is no work to share.
+            if distributed:
+                # A model that is fitted directly is fitted by rank 0 alone.
                 shared = needed and not fits_directly(registry().architecture(config.model))
-                from_first_rank(shared, device, config.precision, config.batch)
+                broadcast_from_rank_zero(shared, device, config.precision, config.batch)
             if needed:
-                _fit(folder, config, film, device, watch, stop, measure_peak, start)
-            # A kill right after the last word leaves it.
+                _train(folder, config, film, device, callback, stop, measure_peak, initial_weights)
+            # A process killed right after the final run.json leaves it behind.
             folder.checkpoint.unlink(missing_ok=True)
     except GaveUp as error:
         raise Interrupted(str(error)) from None
     return folder
 
 
-def empty(folder: RunFolder) -> None:
-    """Remove all that a run's folder holds but its lock, which the caller holds."""
-    # First, so that a removal cut short leaves nothing that passes for a finished run.
-    folder.file.unlink(missing_ok=True)
-    for path in folder.path.iterdir():
-        if not is_lock(path):
-            remove(path)
-
-
-def _fit(
+def _train(
     folder: RunFolder,
     config: TrainingConfig,
     film: Film,
     device: torch.device,
-    watch: Watcher,
+    callback: Callback,
     stop: StopRequest | None,
     measure_peak: bool,
-    start: Start | None,
+    initial_weights: InitialWeights | None,
 ) -> None:
+    """Train, or fit directly, and write the run's files."""
     architecture = registry().architecture(config.model)
     if not fits_directly(architecture):
         train(
@@ -104,10 +95,10 @@ def _fit(
             config,
             film,
             device,
-            watch=watch,
+            callback=callback,
             stop=stop,
             measure_peak=measure_peak,
-            start=start,
+            initial_weights=initial_weights,
         )
         return
     torch.manual_seed(config.seed)
@@ -137,70 +128,66 @@ def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) 
     return model.eval()
 
 
-_CHUNK = 1 << 20
-
-
 def warm_start(
-    word: str, architecture: type[Autoencoder], settings: Settings, workspace: Workspace
-) -> Start:
-    """The weights of a finished run that a user names, for a training of an architecture.
+    name: str, architecture: type[Autoencoder], settings: Settings, workspace: Workspace
+) -> InitialWeights:
+    """The weights of a finished run that the user names, to start a training from.
 
-    A word is a run's, as `zoo runs` has it, or that of a film on which this model was trained: of
-    several such runs at this frame size the one that was trained on most frames. Raises BadInput
-    where there is none, or where its weights do not fit.
+    `name` is a run's, as in `zoo runs`, or a film's: then the run of this architecture at this
+    frame size that was trained on most frames. Raises BadInput if there is no such run, or if its
+    weights do not fit.
     """
-    name = architecture.name
+    model = architecture.name
     if fits_directly(architecture):
-        raise BadInput(f"{name} is fitted directly, and begins with no weights")
-    run = _meant(word, name, settings, workspace)
+        raise BadInput(f"{model} is fitted directly, and takes no initial weights")
+    run = _named_run(name, model, settings, workspace)
     config = run.description.config if run.description else None
-    if run.standing != "finished" or config is None:
-        raise BadInput(f"{run.name} is {run.standing}; --init-from takes a finished run")
-    if config.model != name:
-        raise BadInput(f"{run.name} is a run of {config.model}; --init-from needs one of {name}")
+    if run.status != "finished" or config is None:
+        raise BadInput(f"{run.name} is {run.status}; --init-from takes a finished run")
+    if config.model != model:
+        raise BadInput(f"{run.name} is a run of {config.model}; --init-from needs one of {model}")
     if config.size != str(settings.size):
         raise BadInput(
             f"{run.name} was trained at {config.size}, and this training is at {settings.size}: "
             f"--size {config.size}"
         )
     options = settings.options_of(architecture).model_dump(mode="json")
-    other = [f"{key}={value}" for key, value in config.options.items() if options.get(key) != value]
+    differing = [
+        f"{key}={value}" for key, value in config.options.items() if options.get(key) != value
+    ]
     try:
-        check_fit(run.folder.weights, _shape_of(architecture, settings, options))
+        check_fit(run.folder.weights, _untrained(architecture, settings, options))
     except BadInput as error:
-        hint = f"; it was trained with {', '.join(other)}" if other else ""
-        raise BadInput(f"--init-from {word}: {error}{hint}") from None
-    return Start(run.name, run.folder.weights, _digest(run))
+        hint = f"; it was trained with {', '.join(differing)}" if differing else ""
+        raise BadInput(f"--init-from {name}: {error}{hint}") from None
+    with run.folder.weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return InitialWeights(run.name, run.folder.weights, digest)
 
 
-def _meant(word: str, model: str, settings: Settings, workspace: Workspace) -> Run:
+def _named_run(name: str, model: str, settings: Settings, workspace: Workspace) -> Run:
     runs = find_runs(workspace)
     on_film = [
-        run
-        for run in runs
-        if (run.film, run.model, run.standing) == (word, model, "finished") and run.description
+        run for run in runs if (run.film, run.model, run.status) == (name, model, "finished")
     ]
-    same = [run for run in on_film if run.description.config.size == str(settings.size)]  # type: ignore[union-attr]
+    same_size = [
+        run
+        for run in on_film
+        if run.description and run.description.config.size == str(settings.size)
+    ]
     if on_film:
-        return max(same or on_film, key=lambda run: (run.frames or 0, run.touched or 0.0))
-    return choose_run(runs, word, workspace)
+        return max(same_size or on_film, key=lambda run: (run.frames or 0, run.modified or 0.0))
+    return choose_run(runs, name, workspace)
 
 
-def _shape_of(
+def _untrained(
     architecture: type[Autoencoder], settings: Settings, options: dict[str, object]
 ) -> Autoencoder:
+    """A model with the shapes of the architecture's parameters, without memory if possible."""
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             return build(architecture, settings.size, options)
     except (RuntimeError, NotImplementedError):
-        # Some networks read their own numbers while they are built.
+        # Some networks read the values of their parameters while they are built.
         return build(architecture, settings.size, options)
-
-
-def _digest(run: Run) -> str:
-    hashed = hashlib.sha256()
-    with run.folder.weights.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            hashed.update(chunk)
-    return hashed.hexdigest()

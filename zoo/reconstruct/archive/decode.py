@@ -128,7 +128,7 @@ def _find_run_folder(description: Description, workspace: Workspace, path: Path)
     # The run of that name first: fingerprints of weights take a while.
     for run in sorted(same_model, key=lambda run: run.name != wanted.run):
         its = run.description.config if run.description else None
-        if run.standing != "finished" or its is None:
+        if run.status != "finished" or its is None:
             continue
         if (its.options, its.size) != (config.options, config.size):
             continue

@@ -1,7 +1,7 @@
-"""What commands leave in a workspace: whether every file of it is whole, and all that is in it.
+"""The contents of a workspace: check that every file is whole, and compare two workspaces.
 
-Two outcomes are equal when they have the same files, and these hold the same but for times: dates,
-seconds, measured speeds, and what is drawn from them.
+Two workspaces are equal if they have the same files with the same contents, except for times:
+dates, seconds, measured speeds, and plots of these.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from zoo.reconstruct.archive.container import open_container
 from zoo.training.run_folder import RunFile
 
 TIMES = {"created", "seconds", "data_stall", "cost", "gpu_seconds", "wall_seconds"}
-"""Entries of a JSON object that say when, or how long."""
-DRAWN_FROM_TIMES = {"figures/trade.png"}
-"""Of the results' folder; curves of a run are drawn from scores, which come by the clock."""
-TOLD_WITH_TIMES = {"report.md", "report.html", "results.csv"}
+"""Entries of a JSON object that are dates or durations."""
+PLOTS_OF_TIMES = {"figures/trade.png"}
+"""In the results folder; a run's curves show scores, which come by the clock."""
+TEXTS_WITH_TIMES = {"report.md", "report.html", "results.csv"}
 
 
 def files_of(root: Path) -> Iterator[Path]:
-    """Every file but locks, which stay."""
+    """Every file except locks, which are never deleted."""
     return (path for path in sorted(root.rglob("*")) if path.is_file() and not is_lock(path))
 
 
-def strays(root: Path) -> list[str]:
-    """What a killed process left half written."""
+def leftovers(root: Path) -> list[str]:
+    """Temporary files of killed processes."""
     return [
         str(path.relative_to(root))
         for path in sorted(root.rglob("*"))
@@ -46,10 +46,10 @@ def strays(root: Path) -> list[str]:
 
 
 def check_whole(root: Path) -> None:
-    """Raise unless everything that has its final name can be read to its end."""
+    """Raise unless every file with its final name can be read to its end."""
     for path in files_of(root):
         if any(part.startswith(".") and part != ".zoo" for part in path.relative_to(root).parts):
-            continue  # not yet in its place
+            continue  # temporary
         try:
             _READERS.get(path.suffix, Path.read_bytes)(path)
         except Exception as error:
@@ -65,8 +65,8 @@ def check_whole(root: Path) -> None:
         assert held == described["frames"] * width * height * 3, manifest
 
 
-def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
-    """All that a workspace holds, by path; `with_times` compares reports as well."""
+def contents_of(root: Path, *, with_times: bool = False) -> dict[str, Any]:
+    """The contents of all files, by path; `with_times` includes reports."""
     found: dict[str, Any] = {}
     for path in files_of(root):
         name = path.relative_to(root).as_posix()
@@ -74,9 +74,9 @@ def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
         if name.startswith(".zoo/costs/"):
             found[".zoo/costs"] = "a pass"
         elif path.name == "curves.png" or (
-            not with_times and below in DRAWN_FROM_TIMES | TOLD_WITH_TIMES
+            not with_times and below in PLOTS_OF_TIMES | TEXTS_WITH_TIMES
         ):
-            found[name] = "told or drawn from times"
+            found[name] = "depends on times"
         elif path.suffix == ".json":
             found[name] = _without_times(json.loads(path.read_text()))
         elif path.suffix == ".jsonl":
@@ -84,7 +84,7 @@ def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
             lines = (json.loads(line) for line in path.open())
             found[name] = [_without_times({**line, "score": None}) for line in lines]
         elif path.suffix == ".mp4":
-            found[name] = _played(path)
+            found[name] = _decoded(path)
         elif path.suffix == ".safetensors":
             found[name] = _tensors(path)
         else:
@@ -93,28 +93,28 @@ def outcome(root: Path, *, with_times: bool = False) -> dict[str, Any]:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Names of what is not the same in two outcomes."""
+    """Files whose contents differ, with the first difference in each."""
     return [
-        f"{name}{_apart(one.get(name), other.get(name))}"
+        f"{name}{_first_difference(one.get(name), other.get(name))}"
         for name in sorted(one.keys() | other.keys())
         if one.get(name) != other.get(name)
     ]
 
 
-def _apart(one: Any, other: Any, where: str = "") -> str:
-    """Where two values first differ, and what is there."""
+def _first_difference(one: Any, other: Any, where: str = "") -> str:
+    """Where two values first differ, and the values there."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *other]:
             if one.get(key) != other.get(key):
-                return _apart(one.get(key), other.get(key), f"{where}.{key}")
+                return _first_difference(one.get(key), other.get(key), f"{where}.{key}")
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for number, (mine, theirs) in enumerate(zip(one, other, strict=True)):
-            if mine != theirs:
-                return _apart(mine, theirs, f"{where}[{number}]")
-    return f"{where}: {_shown(one)} against {_shown(other)}"
+        for number, (left, right) in enumerate(zip(one, other, strict=True)):
+            if left != right:
+                return _first_difference(left, right, f"{where}[{number}]")
+    return f"{where}: {_abridged(one)} against {_abridged(other)}"
 
 
-def _shown(value: Any) -> str:
+def _abridged(value: Any) -> str:
     return "nothing" if value is None else str(value)[:300]
 
 
@@ -124,9 +124,9 @@ def _without_times(value: Any) -> Any:
     return [_without_times(v) for v in value] if isinstance(value, list) else value
 
 
-def _played(path: Path) -> dict[str, str]:
-    """What a video shows and what is heard, by stream: hashes of pictures with their times."""
-    played = {}
+def _decoded(path: Path) -> dict[str, str]:
+    """Hashes of a video's decoded frames with their times, by stream."""
+    streams = {}
     with av.open(str(path)) as container:
         for stream in container.streams:
             hashed = hashlib.sha256()
@@ -134,13 +134,13 @@ def _played(path: Path) -> dict[str, str]:
             for frame in container.decode(stream):
                 hashed.update(f"{frame.pts} {frame.time_base}".encode())
                 hashed.update(np.ascontiguousarray(frame.to_ndarray()))  # type: ignore[union-attr]
-            played[f"{stream.index} {stream.type}"] = hashed.hexdigest()
-    assert played
-    return played
+            streams[f"{stream.index} {stream.type}"] = hashed.hexdigest()
+    assert streams
+    return streams
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    """What a file of tensors holds; its header may list that in any order."""
+    """The tensors and metadata of a file, in whatever order its header lists them."""
     with safe_open(path, "numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         held = {
@@ -166,7 +166,7 @@ def _records(path: Path) -> None:
 
 
 def _log(path: Path) -> None:
-    # The last line may be cut: whoever reads a log knows it.
+    # Readers accept a last line that is cut short.
     for line in path.read_text().splitlines(keepends=True):
         if line.endswith("\n"):
             json.loads(line)
@@ -190,7 +190,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".jsonl": _log,
     ".png": _picture,
     ".webp": _picture,
-    ".mp4": _played,
+    ".mp4": _decoded,
     ".md": _text,
     ".html": _text,
     ".csv": _text,

@@ -1,4 +1,4 @@
-"""A small disk and a read-only one, where this user may make them."""
+"""Small and read-only disks, if this user may mount them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def why_not() -> str | None:
-    """Why no disk can be mounted here; None if one can."""
+def why_no_disk() -> str | None:
+    """Why no disk can be mounted; None if one can."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "only root may mount a disk"
     if not shutil.which("mount"):
@@ -21,7 +21,7 @@ def why_not() -> str | None:
 
 @contextmanager
 def disk(place: Path, megabytes: int) -> Iterator[Path | None]:
-    """Mount an empty disk in memory at `place`; yields None where that is refused."""
+    """Mount an empty disk in memory at `place`; yields None if that is refused."""
     place.mkdir(parents=True)
     words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
     if subprocess.run(words, capture_output=True).returncode:
@@ -34,13 +34,13 @@ def disk(place: Path, megabytes: int) -> Iterator[Path | None]:
 
 
 def make_read_only(place: Path, read_only: bool = True) -> None:
-    """Mount a disk again so that nothing can be written to it, or so that it can."""
+    """Remount a disk read-only, or writable again."""
     how = "remount,ro" if read_only else "remount,rw"
     subprocess.run(["mount", "-o", how, str(place)], check=True)
 
 
 def fill(place: Path, leave: int) -> Path:
-    """Fill a disk until `leave` bytes are free, and return the file that does."""
+    """Fill a disk until `leave` bytes are free; returns the filler file."""
     path = place / "filler"
     free = shutil.disk_usage(place).free - leave
     with path.open("wb") as file:

@@ -1,8 +1,9 @@
-"""What a model may declare of its training, and what becomes of it."""
+"""What a model may declare about its training: recipe, parameter groups, training modules."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pydantic
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tests.training.small import SIZE, config_of
+from tests.training.tiny_runs import CPU, SIZE, config_of
 from zoo.api.autoencoder import (
     Autoencoder,
     Batch,
@@ -34,8 +35,6 @@ from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.settings import Settings
 from zoo.training.step import TrainingStep
 
-CPU = torch.device("cpu")
-
 
 class Line(Autoencoder):
     """A matrix down and one up, a frozen network to compare with, and a number to be logged."""
@@ -48,7 +47,7 @@ class Line(Autoencoder):
         self.up = nn.Linear(options.latent, size.pixels * 3)
 
     def training_modules(self):
-        return {"judge": nn.Linear(3, 1).requires_grad_(False), "critic": nn.Linear(3, 1)}
+        return {"frozen": nn.Linear(3, 1).requires_grad_(False), "critic": nn.Linear(3, 1)}
 
     def players(self) -> Players:
         own = [Group(self.down.parameters(), lr=0.0), Group(self.up.parameters())]
@@ -67,15 +66,15 @@ class Line(Autoencoder):
     def losses(self, batch: Batch, step: Step) -> Losses:
         noisy = self.encode(batch.frames + 0.1 * step.rand_like(batch.frames))
         error = (self.decode(noisy) - batch.frames).square().mean()
-        judged = self.critic(self.judge.weight * error.detach()).square().sum()
+        cost = self.critic(self.frozen.weight * error.detach()).square().sum()
         number = torch.tensor(float(step.number))
         return {
             "autoencoder": Loss({"pixel": error}, logged={"number": number}),
-            "critic": Loss({"cost": judged}),
+            "critic": Loss({"cost": cost}),
         }
 
 
-def made() -> Line:
+def build_line() -> Line:
     from zoo.plugins.model_building import add_training_modules
 
     torch.manual_seed(0)
@@ -84,28 +83,22 @@ def made() -> Line:
     return model.train()
 
 
-def moved(recipe: Recipe, steps: int = 3) -> dict[str, Tensor]:
-    step = TrainingStep(made(), launch(CPU, "32-true", 4), recipe=recipe, steps=steps)
+def weights_after(recipe: Recipe, steps: int = 3) -> dict[str, Tensor]:
+    step = TrainingStep(build_line(), launch(CPU, "32-true", 4), recipe=recipe, steps=steps)
     for number in range(steps):
         step(Batch.numbered(scene(4, SIZE)), number / steps)
     return dict(step.model.state_dict())
 
 
-@pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry().models, "line", Line)
-    monkeypatch.setitem(registry().origins, "line", "this test 1")
-
-
-def test_a_batch_in_parts_moves_a_model_as_the_whole_does() -> None:
-    whole, parts = moved(Recipe()), moved(Recipe(accumulate=4))
-    assert not torch.equal(whole["up.weight"], made().state_dict()["up.weight"])
+def test_gradient_accumulation_gives_the_step_of_the_whole_batch() -> None:
+    whole, parts = weights_after(Recipe()), weights_after(Recipe(accumulate=4))
+    assert not torch.equal(whole["up.weight"], build_line().state_dict()["up.weight"])
     for name, tensor in whole.items():
         torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-6)
 
 
-def test_a_group_learns_at_its_own_rate() -> None:
-    before, after = made().state_dict(), moved(Recipe())
+def test_a_parameter_group_has_its_own_learning_rate() -> None:
+    before, after = build_line().state_dict(), weights_after(Recipe())
     assert torch.equal(before["down.weight"], after["down.weight"])
     assert not torch.equal(before["up.weight"], after["up.weight"])
 
@@ -118,13 +111,13 @@ def test_a_group_learns_at_its_own_rate() -> None:
         (Recipe(warm_up=0.0, schedule="constant", lr=0.5), [0.5] * 4),
     ],
 )
-def test_rates_follow_the_recipe(recipe: Recipe, rates: list[float]) -> None:
+def test_learning_rates_follow_the_recipe(recipe: Recipe, rates: list[float]) -> None:
     found = [recipe.learning_rate(progress) for progress in (0.0, 0.1, 0.9, 1.0)]
     assert found == pytest.approx(rates, abs=0.02)
     assert found[3] == pytest.approx(rates[3], abs=1e-9)
 
 
-def test_a_recipe_names_the_run_and_bad_ones_are_refused(film: Film) -> None:
+def test_a_recipe_changes_the_run_id_and_bad_ones_are_refused(film: Film) -> None:
     ae = registry().models["ae"]
 
     def config(**recipe: str) -> TrainingConfig:
@@ -141,7 +134,10 @@ def test_a_recipe_names_the_run_and_bad_ones_are_refused(film: Film) -> None:
         Recipe(accumulate=0)
 
 
-def test_what_only_training_needs_is_not_kept(film: Film, tmp_path: Path, line: None) -> None:
+def test_training_only_modules_are_not_in_the_final_weights(
+    film: Film, tmp_path: Path, register: Callable
+) -> None:
+    register(Line)
     folder = RunFolder(tmp_path)
     train(folder, config_of("line", film, options={"latent": 4}), film, CPU)
     assert sorted(load_file(folder.weights)) == ["down.bias", "down.weight", "up.bias", "up.weight"]
@@ -150,7 +146,7 @@ def test_what_only_training_needs_is_not_kept(film: Film, tmp_path: Path, line: 
     assert "number" not in entries[-1]["losses"]["autoencoder"]
 
 
-def test_a_module_for_training_may_not_take_a_name_that_is_there() -> None:
+def test_a_training_module_may_not_reuse_an_attribute_name() -> None:
     from zoo.plugins.model_building import add_training_modules
 
     class Taken(Line):
@@ -161,7 +157,7 @@ def test_a_module_for_training_may_not_take_a_name_that_is_there() -> None:
         add_training_modules(Taken(SIZE, Options(latent=4)))
 
 
-def test_noise_of_a_part_is_its_rows_of_the_whole() -> None:
+def test_the_noise_of_a_part_is_its_rows_of_the_whole_noise() -> None:
     def step(part: int = 0, parts: int = 1) -> Step:
         return Step(torch.tensor(0.5), 3, torch.Generator().manual_seed(1), part, parts)
 

@@ -1,8 +1,8 @@
-"""A process that has torch and the zoo imported, and forks a child for each command.
+"""A process that has torch and zoo imported, and forks a child for each command.
 
-A command then begins in milliseconds instead of seconds, so that tests can run, kill and run again
-dozens of them. Each child leads a process group of its own; it may be told to kill its group at its
-n-th step: right before it makes, opens for writing, renames or removes something in its folder.
+A command then starts in milliseconds instead of seconds, so that tests can run and kill dozens of
+them. Each child leads its own process group; it can be made to kill the group at its n-th step:
+right before it creates, opens for writing, renames or removes something in its folder.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ WARMED = (
     ),
     *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
     *("zoo.reconstruct.reconstruct_film", "zoo.reconstruct.archive.encode"),
-    *("zoo.cli.comparison_display"),
+    "zoo.cli.comparison_display",
 )
 STEPS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate"}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, what it printed, and what it took."""
+    """A command's exit code, output, duration and number of steps."""
 
     code: int
     """Negative where a signal ended it."""
@@ -48,25 +48,25 @@ class Ended:
     err: str
     seconds: float
     steps: int | None
-    """How often it changed something in its folder; None where it was killed."""
+    """How often it changed something in its folder; None if it was killed."""
 
 
-class Warm:
-    """The warm process, seen from a test. All its children end with it."""
+class WarmProcess:
+    """The warm process, as a test uses it. All its children end with it."""
 
-    def __init__(self, told: Path) -> None:
-        self.told = told
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
         self.count = itertools.count()
         self.children: dict[int, Path] = {}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.warm"],
+            [sys.executable, "-m", "tests.reliability.warm_process"],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._ask({})  # answered once everything is imported
+        self._ask({})  # answered when everything is imported
 
     def start(
         self,
@@ -77,46 +77,46 @@ class Warm:
         torn_at: int | None = None,
         settings: dict[str, Any] | None = None,
     ) -> int:
-        """Begin `zoo` with the given words and return its process id.
+        """Start `zoo` with the given words and return its process id.
 
-        Files may not grow beyond `file_size` bytes; with `torn_at` the process dies, with SIGXFSZ
-        and no time for anything, within the first write that goes beyond so many.
-        `settings` are values for names in modules, such as `zoo.training.run_writer.SECONDS_…`.
+        Files may not grow beyond `file_size` bytes; with `torn_at` the process is killed by SIGXFSZ
+        within the first write that goes beyond so many bytes.
+        `settings` are values for module attributes, such as `zoo.training.run_writer.SECONDS_…`.
         """
-        told = self.told / f"{next(self.count):04d}"
+        base = self.outputs / f"{next(self.count):04d}"
         for suffix in (".out", ".err", ".steps"):
-            told.with_suffix(suffix).touch()  # one that is killed at once has made none
+            base.with_suffix(suffix).touch()  # a process killed at once creates none
         pid = self._ask(
             {
                 "words": [str(word) for word in words],
                 "cwd": str(cwd),
-                "told": str(told),
+                "outputs": str(base),
                 "kill_at_step": kill_at_step,
                 "file_size": file_size,
                 "torn_at": torn_at,
                 "settings": settings or {},
             }
         )
-        self.children[pid] = told
+        self.children[pid] = base
         return pid
 
     def wait(self, pid: int, kill_after: float | None = None) -> Ended:
-        """Wait until a command ends; its group is killed `kill_after` seconds from its start."""
-        told = self.children.pop(pid)
+        """Wait for a command to end; kill its group `kill_after` seconds after its start."""
+        base = self.children.pop(pid)
         code, took = self._ask({"wait": pid, "until": kill_after})
-        steps = told.with_suffix(".steps")
+        steps = base.with_suffix(".steps")
         return Ended(
             code,
-            told.with_suffix(".out").read_text(errors="replace"),
-            told.with_suffix(".err").read_text(errors="replace"),
+            base.with_suffix(".out").read_text(errors="replace"),
+            base.with_suffix(".err").read_text(errors="replace"),
             took,
             int(steps.read_text() or 0) or None,
         )
 
-    def said(self, pid: int) -> str:
-        """What a command has printed so far."""
-        told = self.children[pid]
-        files = (told.with_suffix(".out"), told.with_suffix(".err"))
+    def output(self, pid: int) -> str:
+        """The output of a command so far."""
+        base = self.children[pid]
+        files = (base.with_suffix(".out"), base.with_suffix(".err"))
         return "".join(file.read_text(errors="replace") for file in files if file.exists())
 
     def run(self, cwd: Path, *words: object, kill_after: float | None = None, **how: Any) -> Ended:
@@ -175,15 +175,15 @@ def _waited(pid: int, began: float, until: float | None) -> tuple[int, float]:
 
 
 def _command(request: dict[str, Any]) -> None:
-    """Be the command; never returns."""
+    """Run the command in this child; never returns."""
     code = 70
     try:
         os.setsid()
-        told = Path(request["told"])
+        base = Path(request["outputs"])
         for number, suffix in ((0, None), (1, ".out"), (2, ".err")):
-            path = told.with_suffix(suffix) if suffix else Path(os.devnull)
+            path = base.with_suffix(suffix) if suffix else Path(os.devnull)
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), number)
-        steps = os.open(told.with_suffix(".steps"), os.O_WRONLY | os.O_CREAT, 0o666)
+        steps = os.open(base.with_suffix(".steps"), os.O_WRONLY | os.O_CREAT, 0o666)
         for name, value in request["settings"].items():
             module, _, what = name.rpartition(".")
             setattr(importlib.import_module(module), what, value)
@@ -217,7 +217,7 @@ def _main() -> int:
 
 
 def _count_steps(cwd: str, kill_at: int | None) -> list[int]:
-    """Count changes in a folder from now on, and end the process group at one of them."""
+    """Count changes in a folder from now on, and kill the process group at one of them."""
     counted = [0]
 
     def hook(event: str, given: Sequence[Any]) -> None:

@@ -1,5 +1,4 @@
-"""Disks without `flock`, without modes, links or times to set: everything works, or one line says
-what is wrong with which folder."""
+"""Disks without `flock`, modes, links or times: everything works, or one line names the folder."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.films.making import drifting, encode, opened
+from tests.reliability.lock_holder import HOLD_LOCK, start
 from zoo.base.atomic_files import replaced_folder, sweep, written_aside
 from zoo.base.errors import CannotWrite, ZooError
 from zoo.base.locks import CannotLock, Held, alone, holder
@@ -28,14 +28,6 @@ import errno, fcntl, os
 def flock(file, operation):
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 fcntl.flock = flock
-"""
-HOLDS = """
-import sys
-from pathlib import Path
-from zoo.base.locks import alone
-with alone(Path(sys.argv[1]), "it", waiting=None):
-    print("held", flush=True)
-    sys.stdin.readline()
 """
 LEFT = """
 import os, sys
@@ -56,7 +48,7 @@ def refusing(number: int) -> Callable[..., None]:
 
 @pytest.fixture
 def no_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither this process nor those that it starts have `flock`."""
+    """This process and those that it starts have no `flock`."""
     (tmp_path / "shim").mkdir()
     (tmp_path / "shim" / "sitecustomize.py").write_text(NO_FLOCK)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'shim'}:{ROOT}:{ROOT / 'plugins'}")
@@ -68,20 +60,14 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_without_flock_a_lock_is_held_all_the_same(
+def test_without_flock_locks_still_exclude_others(
     tmp_path: Path, no_flock: None, left: bool
 ) -> None:
     place = tmp_path / "place"
     place.mkdir()
     if left:  # by a process on a disk that had flock
         (place / ".lock").touch()
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(place / ".lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout and process.stdout.readline() == "held\n"
+    process = start(HOLD_LOCK, place / ".lock")
     with (
         pytest.raises(Held, match=f"by pid {process.pid} "),
         alone(place / ".lock", "it", waiting=None),
@@ -97,7 +83,7 @@ def test_without_flock_a_lock_is_held_all_the_same(
     assert holder(place / ".lock") is None
 
 
-def test_without_flock_files_and_folders_are_written_and_swept(
+def test_without_flock_files_and_folders_are_written_atomically(
     tmp_path: Path, no_flock: None
 ) -> None:
     place = tmp_path / "place"
@@ -135,7 +121,7 @@ COURTESIES = ["chmod", "fchmod", "lchmod", "chown", "utime", "link", "symlink", 
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_disk_without_modes_links_and_times_is_as_good(
+def test_a_disk_without_modes_links_and_times_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     clip = encode(tmp_path / "clip.mp4", drifting(64, 36, 30))
@@ -164,11 +150,11 @@ def test_a_disk_without_modes_links_and_times_is_as_good(
 
 
 @pytest.mark.parametrize("module", ["zoo.base.picture_style", "zoo.training.curves"])
-def test_a_home_that_cannot_be_written_is_no_matter(tmp_path: Path, module: str) -> None:
+def test_an_unwritable_home_folder_is_ignored(tmp_path: Path, module: str) -> None:
     draws = (
         f"import sys, pathlib, {module}, zoo.training.curves as curves\n"
         "log = pathlib.Path(sys.argv[1])\n"
-        "curves.draw_curves(log, log.with_suffix('.png'))\n"
+        "curves.plot_curves(log, log.with_suffix('.png'))\n"
     )
     log = tmp_path / "log.jsonl"
     entry = '{"step": %d, "frames": %d, "losses": {"a": {"b": 1.0}}, "seconds": 1, "data_stall": 0}'
@@ -185,7 +171,7 @@ def test_a_home_that_cannot_be_written_is_no_matter(tmp_path: Path, module: str)
     assert log.with_suffix(".png").exists()
 
 
-def test_windows_syncs_only_what_is_open_for_writing(
+def test_windows_syncs_only_files_open_for_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync, synced = os.fsync, []
@@ -219,7 +205,7 @@ def test_a_sync_that_loses_data_leaves_the_old_file(
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM])
-def test_what_cannot_be_written_is_named_and_not_the_temporary_folder(
+def test_errors_name_the_target_and_not_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     make = os.mkdir
@@ -242,7 +228,7 @@ def test_what_cannot_be_written_is_named_and_not_the_temporary_folder(
 
 
 @pytest.mark.parametrize("place", ["/proc", "/proc/self", "file/folder"])
-def test_a_place_that_takes_no_files_is_refused_before_any_work(
+def test_an_unwritable_output_folder_is_refused_before_any_work(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A compiled training step: the same to rounding, asked for in words that hold, recorded."""
+"""Compiled training steps: the same up to rounding, refused early if impossible, recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.small import config_of
+from tests.training.tiny_runs import CPU, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.api.sampling import Sampling, noise
 from zoo.base.errors import BadInput
@@ -24,20 +24,18 @@ from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
 from zoo.training.players import Players
 from zoo.training.run_folder import RunFolder, TrainingConfig
-from zoo.training.settings import Settings, choose_mode
+from zoo.training.settings import Settings, choose_compile_mode
 from zoo.training.step import CACHE_TAG, compile_modules
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What torch.compile needs, with nothing found in a cache, and torch as it was afterwards."""
+    """A compiler with an empty cache; torch's settings are restored afterwards."""
     import torch._functorch.config as functorch
     import torch.compiler.config as compiler_config
 
     try:
-        choose_mode(True, CPU)
+        choose_compile_mode(True, CPU)
     except BadInput as error:
         pytest.skip(str(error))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
@@ -55,14 +53,14 @@ class Exp(nn.Module):
 
 
 class Rivals(Autoencoder):
-    """Two players whose gradients run back through one forward pass, noise in it."""
+    """Two players whose gradients run through one forward pass with noise in it."""
 
     name = "rivals"
     summary = "for this test"
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        # What is between the layers is kept for the backward pass, which may write over it.
+        # Values between layers are saved for the backward pass, which may overwrite them.
         self.first = nn.Sequential(nn.Linear(48, 32), nn.Tanh(), Exp())
         self.second = nn.Sequential(nn.Linear(32, 48), nn.Tanh(), Exp())
 
@@ -73,20 +71,19 @@ class Rivals(Autoencoder):
         frames = batch.frames
         values = frames.flatten(1)
         latent = self.first(values) + step.randn_like(values[:, :32])
-        drawn = self.second(torch.sin(latent))
-        error = (drawn - values).square().mean()
+        output = self.second(torch.sin(latent))
+        error = (output - values).square().mean()
         return {
             "first": Loss({"error": error, "size": latent.square().mean()}),
-            "second": Loss({"error": error * step.progress, "other": torch.cos(drawn).mean()}),
+            "second": Loss({"error": error * step.progress, "other": torch.cos(output).mean()}),
         }
 
 
 def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
-    """Compare loss and gradients, compiled and not, over two steps with noise of their own.
+    """Compare losses and gradients, compiled and not, over two steps with different noise.
 
-    In double precision, where rounding is told from being wrong: in single, a value beside the
-    kink of a leaky rectifier may fall to the other side of it. The tolerance is that of the
-    constants that a library keeps in single precision.
+    In double precision: in single precision rounding may move a value across the kink of a leaky
+    ReLU. The tolerance allows for constants that a library keeps in single precision.
     """
     model, frames = model.double(), frames.double()
     twin = copy.deepcopy(model)
@@ -101,9 +98,9 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
             )
         plain, compiled = Players(model).gradients(expected), Players(twin).gradients(found)
         for player, gradients in plain.items():
-            for mine, theirs in zip(compiled[player], gradients, strict=True):
-                # A gradient that is zero but for rounding has other rounding.
-                assert (mine - theirs).norm() <= 1e-7 * theirs.norm() + 1e-12, player
+            for ours, theirs in zip(compiled[player], gradients, strict=True):
+                # Gradients that are zero up to rounding are rounded differently.
+                assert (ours - theirs).norm() <= 1e-7 * theirs.norm() + 1e-12, player
 
 
 def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> None:
@@ -112,9 +109,9 @@ def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> No
 
 
 @pytest.mark.slow
-def test_code_that_others_left_in_the_cache_is_not_taken(compiler: None) -> None:
-    # Compiled as any program does it, backward passes write over what they have read; the code
-    # lies in torch's cache, and nothing but the tag keeps it apart from ours.
+def test_cached_code_of_other_programs_is_not_used(compiler: None) -> None:
+    # In other programs compiled backward passes overwrite what they have read. Their code is in
+    # torch's cache, and only the tag keeps it apart from ours.
     torch.manual_seed(0)
     model = Rivals(FrameSize(4, 4), Options()).double().train()
     frames = torch.rand(64, 3, 4, 4).double()
@@ -130,7 +127,7 @@ def test_code_that_others_left_in_the_cache_is_not_taken(compiler: None) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(registry().models))
-def test_a_compiled_step_of_a_model_of_ours(name: str, compiler: None) -> None:
+def test_a_compiled_step_of_each_built_in_model(name: str, compiler: None) -> None:
     torch.manual_seed(0)
     architecture = registry().models[name]
     options = {**architecture.presets.get("quick", {}), "latent": 4}
@@ -139,7 +136,7 @@ def test_a_compiled_step_of_a_model_of_ours(name: str, compiler: None) -> None:
     assert_same_step(model, noise(4, Sampling.of(model), 32, 32, CPU))
 
 
-def test_a_copy_is_not_compiled_and_lists_of_modules_are() -> None:
+def test_module_lists_are_compiled_and_copies_are_not() -> None:
     model = Rivals(FrameSize(4, 4), Options())
     model.second = nn.ModuleList([nn.Linear(2, 2)])
     compile_modules(model, "default")
@@ -155,7 +152,7 @@ def test_compiled_training_resumes_to_the_bit(film: Film, tmp_path: Path, compil
 
     stop = StopRequest()
     with pytest.raises(Interrupted):
-        train(parts, config, film, CPU, stop=stop, watch=lambda _: setattr(stop, "asked", True))
+        train(parts, config, film, CPU, stop=stop, callback=lambda _: setattr(stop, "asked", True))
     train(parts, config, film, CPU)
 
     assert parts.weights.read_bytes() == whole.weights.read_bytes()
@@ -164,20 +161,20 @@ def test_compiled_training_resumes_to_the_bit(film: Film, tmp_path: Path, compil
     assert description.environment.compile == "default"
 
 
-def test_what_cannot_be_compiled_is_said_before_anything_starts(
+def test_a_missing_compiler_is_reported_before_anything_starts(
     zoo: Callable, workspace: Path
 ) -> None:
     import torch._inductor.config
 
     words = ("train", "ae", "--film", "carphone", "--preset", "quick", "--device", "cpu")
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
-        said = zoo(*words, "--compile")
-    assert said.code == 2
-    assert said.err.strip() == "zoo: --compile needs a C++ compiler, and none was found"
+        result = zoo(*words, "--compile")
+    assert result.code == 2
+    assert result.err.strip() == "zoo: --compile needs a C++ compiler, and none was found"
     assert not list(workspace.iterdir())
 
 
-def test_compiling_makes_another_run_and_only_where_steps_are_taken(
+def test_compiling_changes_the_run_id_of_models_that_take_steps(
     film: Film, config: TrainingConfig, compiler: None
 ) -> None:
     compiled = config.model_copy(update={"compile": "default"})

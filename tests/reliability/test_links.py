@@ -1,4 +1,4 @@
-"""Links in folders from elsewhere: nothing is written, removed or sent through one."""
+"""Links in untrusted folders: nothing is written, removed or sent through one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.conftest import HURRIED, VERBS, one_line, worked
-from tests.reliability.outcome import differences, outcome
-from tests.reliability.warm import Warm
+from tests.reliability.conftest import QUICK_SETTINGS, VERBS, one_line, succeeded
+from tests.reliability.warm_process import WarmProcess
+from tests.reliability.workspace_contents import contents_of, differences
 from zoo.base.atomic_files import confined, is_abandoned, remove
 from zoo.base.errors import BadInput
 
@@ -46,12 +46,12 @@ LEFT_ALONE = [
     (STORE, ("films", "clean", "--all", "--yes")),
     (STORE, ("films", "remove", "flash")),
 ]
-"""The same, where the link is removed or has nothing to do with what is asked for."""
-SAID = {
+"""The same, where the command removes the link or does not use it."""
+WORDS_IN_IDS = {
     *("train", "compare", "reconstruct", "encode", "report", "runs", "films", "ingest", "remove"),
     *("clean", "--overwrite", "--tensorboard", "32x32"),
 }
-"""Words of a command that its test is called by."""
+"""Words of a command that appear in its test's id."""
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -61,8 +61,8 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def led_away(workspace: Path, pattern: str, victim: Path) -> Path:
-    """Move a folder elsewhere and leave a link to it, so that all is found through the link."""
+def replace_by_link(workspace: Path, pattern: str, victim: Path) -> Path:
+    """Move a folder elsewhere and leave a link to it."""
     found = [path for path in workspace.glob(pattern) if path.is_dir()]
     place = found[0] if found else next(workspace.glob(str(Path(pattern).parent))) / "tensorboard"
     if found:
@@ -76,46 +76,49 @@ def led_away(workspace: Path, pattern: str, victim: Path) -> Path:
     return place
 
 
-def named(value: str | tuple[str, ...]) -> str:
-    words = [value] if isinstance(value, str) else [word for word in value if word in SAID]
+def id_of(value: str | tuple[str, ...]) -> str:
+    words = [value] if isinstance(value, str) else [word for word in value if word in WORDS_IN_IDS]
     return " ".join(words).replace("/", ":")
 
 
-@pytest.mark.parametrize(("pattern", "words"), REFUSED, ids=named)
+@pytest.mark.parametrize(("pattern", "words"), REFUSED, ids=id_of)
 def test_nothing_is_written_or_removed_through_a_link(
-    warm: Warm,
+    warm: WarmProcess,
     workshop: Callable[..., Path],
     tmp_path: Path,
     pattern: str,
     words: tuple[str, ...],
 ) -> None:
     workspace = workshop("report")
-    place = led_away(workspace, pattern, tmp_path / "victim")
+    place = replace_by_link(workspace, pattern, tmp_path / "victim")
     before = contents(tmp_path / "victim")
-    said = one_line(warm.run(workspace, *words, settings=HURRIED), code=2)
+    said = one_line(warm.run(workspace, *words, settings=QUICK_SETTINGS), code=2)
     assert f"{place.relative_to(workspace)} is a link" in said
     assert contents(tmp_path / "victim") == before
     assert place.is_symlink()
 
 
-@pytest.mark.parametrize(("pattern", "words"), LEFT_ALONE, ids=named)
+@pytest.mark.parametrize(("pattern", "words"), LEFT_ALONE, ids=id_of)
 def test_what_a_link_points_to_is_left_alone(
-    warm: Warm,
+    warm: WarmProcess,
     workshop: Callable[..., Path],
     tmp_path: Path,
     pattern: str,
     words: tuple[str, ...],
 ) -> None:
     workspace = workshop("report")
-    led_away(workspace, pattern, tmp_path / "victim")
+    replace_by_link(workspace, pattern, tmp_path / "victim")
     before = contents(tmp_path / "victim")
-    worked(warm.run(workspace, *words, settings=HURRIED))
+    succeeded(warm.run(workspace, *words, settings=QUICK_SETTINGS))
     assert contents(tmp_path / "victim") == before
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
 def test_files_that_are_links_are_replaced(
-    warm: Warm, workshop: Callable[..., Path], tmp_path: Path, link: Callable[[Path, Path], None]
+    warm: WarmProcess,
+    workshop: Callable[..., Path],
+    tmp_path: Path,
+    link: Callable[[Path, Path], None],
 ) -> None:
     workspace, victim = workshop("report"), tmp_path / "victim"
     (run,) = workspace.glob(RUN)
@@ -134,14 +137,14 @@ def test_files_that_are_links_are_replaced(
         path.rename(target)
         link(target, path)
     before = contents(victim)
-    # Trained, judged and drawn again, over what is there.
-    worked(warm.run(workspace, *COMPARE, "--overwrite-runs", settings=HURRIED))
-    worked(warm.run(workspace, "report"))
+    # Trains, evaluates and reports again, over the linked files.
+    succeeded(warm.run(workspace, *COMPARE, "--overwrite-runs", settings=QUICK_SETTINGS))
+    succeeded(warm.run(workspace, "report"))
     assert contents(victim) == before
 
 
 def test_a_log_that_is_a_link_is_not_added_to(
-    warm: Warm, workshop: Callable[..., Path], tmp_path: Path
+    warm: WarmProcess, workshop: Callable[..., Path], tmp_path: Path
 ) -> None:
     workspace = workshop("report")
     (run,) = workspace.glob(RUN)
@@ -151,17 +154,17 @@ def test_a_log_that_is_a_link_is_not_added_to(
     (run / "log.jsonl").unlink()
     (run / "log.jsonl").symlink_to(tmp_path / "victim")
     before = (tmp_path / "victim").read_bytes()
-    worked(warm.run(workspace, *TRAIN, settings=HURRIED))
+    succeeded(warm.run(workspace, *TRAIN, settings=QUICK_SETTINGS))
     assert (tmp_path / "victim").read_bytes() == before
     assert (run / "log.jsonl").read_bytes().count(b"\n") > 0
 
 
 @pytest.mark.parametrize("places", [("runs", ".zoo", "results"), (".zoo/films",)])
-def test_ones_own_folders_may_be_links_to_other_disks(
-    warm: Warm, workshop: Callable[..., Path], tmp_path: Path, places: tuple[str, ...]
+def test_top_folders_may_be_links_to_other_disks(
+    warm: WarmProcess, workshop: Callable[..., Path], tmp_path: Path, places: tuple[str, ...]
 ) -> None:
     workspace = workshop("report")
-    before = outcome(workspace)
+    before = contents_of(workspace)
     for name in places:
         disk = tmp_path / "disk" / name
         disk.parent.mkdir(parents=True, exist_ok=True)
@@ -169,28 +172,28 @@ def test_ones_own_folders_may_be_links_to_other_disks(
         (workspace / name).symlink_to(disk)
         for made in disk.iterdir():
             remove(made)
-    worked(warm.run(workspace, *COMPARE, settings=HURRIED))
-    worked(warm.run(workspace, "report"))
+    succeeded(warm.run(workspace, *COMPARE, settings=QUICK_SETTINGS))
+    succeeded(warm.run(workspace, "report"))
     assert all((workspace / name).is_symlink() for name in places)
     for name in places:  # compared where they lie
         (workspace / name).unlink()
         (tmp_path / "disk" / name).rename(workspace / name)
-    assert differences(before, outcome(workspace)) == []
+    assert differences(before, contents_of(workspace)) == []
 
 
-def test_a_link_in_one_run_costs_no_other(
-    warm: Warm, workshop: Callable[..., Path], tmp_path: Path
+def test_a_link_in_one_run_fails_no_other(
+    warm: WarmProcess, workshop: Callable[..., Path], tmp_path: Path
 ) -> None:
     workspace = workshop("report")
-    led_away(workspace, f"{RUN}/evaluation", tmp_path / "victim")
+    replace_by_link(workspace, f"{RUN}/evaluation", tmp_path / "victim")
     before = contents(tmp_path / "victim")
-    ended = warm.run(workspace, *COMPARE, settings=HURRIED)
+    ended = warm.run(workspace, *COMPARE, settings=QUICK_SETTINGS)
     assert ended.code == 1 and "evaluation is a link" in ended.out
     assert ended.out.count("failed") == 1
     assert contents(tmp_path / "victim") == before
 
 
-def test_what_lies_below_is_confined_and_what_lies_above_is_not(tmp_path: Path) -> None:
+def test_confined_refuses_links_below_the_root_only(tmp_path: Path) -> None:
     (tmp_path / "disk" / "below").mkdir(parents=True)
     top = tmp_path / "top"
     top.symlink_to(tmp_path / "disk")
@@ -201,7 +204,7 @@ def test_what_lies_below_is_confined_and_what_lies_above_is_not(tmp_path: Path) 
         confined(top / "below" / "dangling" / "new", top)
 
 
-def test_remove_takes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
+def test_remove_deletes_a_link_and_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
     (tmp_path / ".aside-0").symlink_to(tmp_path / "victim")
     assert not is_abandoned(tmp_path / ".aside-0")
