@@ -1,4 +1,4 @@
-"""Films whose picture flashes when their sound clicks, and how far apart the two are in a file."""
+"""Films that flash when their sound clicks, and how far apart the two are in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapters as a source has them: in any order, over one another, with holes."""
+"""Chapters of source files: in any order, overlapping, with gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encoder may not keep the machine to itself."""
+"""A video encoder leaves threads at their usual priority."""
 
 from __future__ import annotations
 

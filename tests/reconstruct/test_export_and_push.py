@@ -1,4 +1,4 @@
-"""Networks for other programs, and the folder that would be pushed."""
+"""Models exported as graphs, and published on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_dry_run_writes_what_would_be_pushed(
     assert str(workspace) not in "".join(p.read_text("latin-1") for p in Path("hub").iterdir())
 
 
-def test_what_was_published_draws_the_same(zoo: Callable, film: Path) -> None:
+def test_what_was_published_reconstructs_the_same(zoo: Callable, film: Path) -> None:
     zoo("push", "vae", "--film", film, "--repo", "me/flash", "--dry-run", "-o", "hub")
     here, there = package.load("vae", film=film), package.load(folder="hub")
     frames = np.array(here.film.store.array[:40])
@@ -137,7 +137,7 @@ def test_a_repository_that_cannot_be(repo: str, zoo: Callable, film: Path) -> No
     assert done.code == 2 and done.err.count("\n") == 1
 
 
-def test_a_hub_that_refuses_is_told_in_a_line(
+def test_a_hub_that_refuses_is_reported_in_a_line(
     zoo: Callable, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refusing:

@@ -1,4 +1,4 @@
-"""Which run draws a film, where a model and a film are named."""
+"""Finding the run that a user means by a model and a film."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_most_trained_and_of_equals_the_newest(
         ({"f/ae/short": False, "f/ae/long": False}, None),
     ],
 )
-def test_what_a_run_was_trained_on_counts_more_than_what_that_is_called(
+def test_the_frames_a_run_was_trained_on_matter_more_than_the_film_s_name(
     same: dict[str, bool | None], chosen: str | None
 ) -> None:
     def trained_on_film(run: Run) -> bool | None:
@@ -67,13 +67,13 @@ def test_what_a_run_was_trained_on_counts_more_than_what_that_is_called(
         finished_run(RUNS, "ae", "f", trained_on_film=trained_on_film)
 
 
-def test_a_film_that_is_called_otherwise_by_now_is_still_known() -> None:
+def test_a_renamed_film_still_finds_its_run() -> None:
     found = finished_run(RUNS, "vae", "renamed", trained_on_film=lambda run: run.film == "g")
     assert found.name == "g/vae/a"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("vae", "f"), "there is one on g, h: --trained-on g uses it for f"),
         (("vae", "f"), "or zoo train vae --film f"),
@@ -83,7 +83,7 @@ def test_a_film_that_is_called_otherwise_by_now_is_still_known() -> None:
         (("best", "f", None, "./f.mp4"), "zoo train best --film ./f.mp4"),
     ],
 )
-def test_what_there_is_instead(words: tuple[str, ...], told: str) -> None:
+def test_the_error_says_which_runs_there_are(words: tuple[str, ...], expected: str) -> None:
     with pytest.raises(BadInput) as refused:
         finished_run(RUNS, *words)
-    assert told in str(refused.value)
+    assert expected in str(refused.value)

@@ -79,7 +79,7 @@ def test_interpolate_refuses_what_is_not_there(zoo: Callable, film: Path) -> Non
     assert not list(film.parent.glob("*interpolate*"))
 
 
-def test_sample_draws_from_the_prior(zoo: Callable, film: Path) -> None:
+def test_sample_samples_the_prior(zoo: Callable, film: Path) -> None:
     words = ("--count", "6", "--hold", "0.2", "--scale", "2")
     done = zoo("sample", "vae", "--film", film, *words)
     assert done.code == 0, done.err

@@ -1,4 +1,4 @@
-"""Ways through latent space: where they begin, how they turn, and what they are drawn from."""
+"""Paths through latent space: where they start, how they turn, and their distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MP4 that is written: times, colours, tags, and nothing left where it failed."""
+"""The MP4 writer: times, colours, tags, and no file left after a failure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_shortest_films_are_written(codec: str, count: int, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("rate", [24, Fraction(24000, 1001), Fraction(30000, 1001), 12.5])
-def test_without_times_pictures_follow_at_the_rate(rate: Fraction | float, tmp_path: Path) -> None:
+def test_without_times_frames_follow_at_the_rate(rate: Fraction | float, tmp_path: Path) -> None:
     with video_file(tmp_path / "a.mp4", SIZE, rate) as video:
         for number in range(30):
             video.write(texture(*SIZE, seed=number))
@@ -79,7 +79,7 @@ def test_without_times_pictures_follow_at_the_rate(rate: Fraction | float, tmp_p
 
 @pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
 @pytest.mark.parametrize("ends", [4.02, 9.0, 64.5])
-def test_the_last_picture_is_shown_until_the_end(codec: str, ends: float, tmp_path: Path) -> None:
+def test_the_last_frame_is_shown_until_the_end(codec: str, ends: float, tmp_path: Path) -> None:
     """After a long still, whatever the mean rate is."""
     times = [0.0, 0.04, 0.08, 0.12, 3.92, 3.96, 4.0]
     with video_file(
@@ -103,8 +103,10 @@ def test_the_file_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
             video.write(texture(*SIZE, seed=number))
     with av.open(str(path)) as container:
         assert tags.items() <= container.metadata.items()
-        told = [(c["start"] * c["time_base"], c["metadata"]["title"]) for c in container.chapters()]
-        assert told == [(0, "one"), (Fraction(1, 2), "zwei: ü")]
+        read_back = [
+            (c["start"] * c["time_base"], c["metadata"]["title"]) for c in container.chapters()
+        ]
+        assert read_back == [(0, "one"), (Fraction(1, 2), "zwei: ü")]
         context = container.streams.video[0].codec_context
         assert (context.name, context.profile, context.pix_fmt) == ("h264", "High", "yuv420p")
         colours = (context.colorspace, context.color_range, context.color_primaries,
@@ -114,14 +116,14 @@ def test_the_file_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
     assert written.find(b"moov") < written.find(b"mdat")
 
 
-def test_h265_has_the_name_that_quicktime_knows(tmp_path: Path) -> None:
+def test_h265_has_the_tag_that_quicktime_needs(tmp_path: Path) -> None:
     with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings("libx265")) as video:
         video.write(texture(*SIZE))
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
-def test_a_soft_picture_loses_little(tmp_path: Path) -> None:
+def test_a_soft_frame_loses_little(tmp_path: Path) -> None:
     down, across = np.mgrid[:48, :64]
     picture = np.stack([across * 4, down * 5, 255 - across * 2 - down], -1).astype(np.uint8)
     with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(crf=1)) as video:
@@ -189,7 +191,7 @@ def test_times_that_do_not_ascend_are_refused(tmp_path: Path) -> None:
         (("libsvtav1", None, "slow"), "no preset 'slow'; it has: 0, 1"),
     ],
 )
-def test_wrong_codings_are_told(wrong: tuple, said: str) -> None:
+def test_wrong_encoder_settings_are_refused(wrong: tuple, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         EncoderSettings(*wrong)
 
@@ -224,7 +226,7 @@ def test_chapters_begin_where_they_begin(chapters: list, tmp_path: Path) -> None
     assert found == [pytest.approx(one, abs=1e-4) for one in chapters]
 
 
-def test_a_fault_of_what_is_read_is_not_told_as_one_of_the_disk(tmp_path: Path) -> None:
+def test_an_error_in_reading_is_not_reported_as_one_in_writing(tmp_path: Path) -> None:
     with (
         pytest.raises(av.error.ArgumentError),
         video_file(tmp_path / "a.mp4", SIZE, 25) as video,

@@ -149,7 +149,7 @@ def test_a_film_that_changed_is_reconstructed_as_another(zoo: Verb, studio: Work
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("ae", "--film", "third"), "no film is called 'third'"),
         (("a_e", "--film", "first"), "no model is called 'a_e' (did you mean 'ae'"),
@@ -172,12 +172,12 @@ def test_a_film_that_changed_is_reconstructed_as_another(zoo: Verb, studio: Work
         (("ae", "--film", "first", "--threads", "0"), "--threads is a whole number"),
     ],
 )
-def test_bad_input_is_told_in_a_line(
-    words: tuple[str, ...], told: str, zoo: Verb, studio: Workspace
+def test_bad_input_is_reported_in_a_line(
+    words: tuple[str, ...], expected: str, zoo: Verb, studio: Workspace
 ) -> None:
     said = zoo("reconstruct", *words)
     assert said.code == 2
-    assert told in said.err and said.err.count("\n") == 1
+    assert expected in said.err and said.err.count("\n") == 1
     assert not list(studio.root.glob("*-ae*.mp4"))
 
 

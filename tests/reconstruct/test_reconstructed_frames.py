@@ -1,4 +1,4 @@
-"""What is shown is what was scored, to the bit, and it is drawn while it is shown."""
+"""Reconstructed frames equal the scored ones to the bit, and are decoded ahead in a thread."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def scored(studio: Workspace, film: str, record: Record) -> Pixels:
 
 
 @pytest.mark.parametrize("film", ["first", "second"])
-def test_what_is_shown_is_what_was_scored(film: str, studio: Workspace) -> None:
+def test_the_reconstruction_is_what_was_scored(film: str, studio: Workspace) -> None:
     before = reconstructed(studio, film)
     evaluated(studio, "first")
     record = evaluated(studio, film)

@@ -1,4 +1,4 @@
-"""Pictures made larger and put side by side."""
+"""Frames scaled and laid out in a grid."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_another_shape_is_kept_between_black_bars() -> None:
     assert not larger[:, :32].any() and not larger[:, 96:].any()
 
 
-def test_an_unknown_filter_is_told() -> None:
+def test_an_unknown_filter_is_refused() -> None:
     with pytest.raises(BadInput, match="'sharp'; there are: nearest, bilinear"):
         Scaler(FrameSize(32, 32), FrameSize(64, 64), "sharp")
 

@@ -1,4 +1,4 @@
-"""Sound that is not what its header says: it never costs the picture, and a line says so."""
+"""Sound that is not what its header says: it never stops the video, and a line says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.reconstruct.flashing_film import flashing_film, seen_and_heard
-from tests.reconstruct.test_sound_in_step import FLASHES, FRAME, TIMES, in_step, written
+from tests.reconstruct.test_sound_sync import FLASHES, FRAME, TIMES, in_step, written
 
 PACKET = 188
 """Bytes of a transport stream's packet."""
@@ -30,7 +30,7 @@ def seconds_of_sound(path: Path) -> float:
 
 @pytest.mark.parametrize("audio", ["mp2", "aac", "ac3"])
 @pytest.mark.parametrize("clocks", [(1.0, 3601.0), (7000.0, 20.0), (1.0, 70_000.0)])
-def test_sound_is_joined_where_the_picture_is(
+def test_sound_is_joined_where_the_frames_are(
     audio: str, clocks: tuple[float, float], tmp_path: Path
 ) -> None:
     """At a leap of the clock, forwards or backwards, of sound that is copied or coded again."""
@@ -160,7 +160,7 @@ def test_sound_that_changes_in_mid_film_is_heard_to_its_end(
 
 
 @pytest.mark.parametrize(
-    ("layout", "kept", "told"),
+    ("layout", "kept", "expected"),
     [
         ("7.1", "7.1", "in MP4)"),
         ("5.1(side)", "5.1", "in MP4)"),
@@ -168,19 +168,19 @@ def test_sound_that_changes_in_mid_film_is_heard_to_its_end(
         ("32 channels", "stereo", "the first two of 32 channels"),
     ],
 )
-def test_many_channels(layout: str, kept: str, told: str, tmp_path: Path) -> None:
+def test_many_channels(layout: str, kept: str, expected: str, tmp_path: Path) -> None:
     source = flashing_film(
         tmp_path / "a.mkv", FLASHES, times=TIMES, audio="pcm_s16le", layout=layout
     )
     _, made = written(tmp_path, source)
-    assert told in made.sound.summary
+    assert expected in made.sound.summary
     with av.open(str(made.path)) as container:
         assert container.streams.audio[0].codec_context.layout.name == kept
     in_step(made.path, FLASHES)
 
 
 @pytest.mark.parametrize("failing", ["AacEncoder.encode", "AacEncoder.__init__"])
-def test_sound_that_cannot_be_coded_costs_no_picture(
+def test_sound_that_cannot_be_encoded_costs_no_frame(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
@@ -225,7 +225,7 @@ def two_programmes(path: Path, first: dict, second: dict) -> Path:
 
 @pytest.mark.parametrize("large_first", [False, True])
 @pytest.mark.parametrize("audio", ["mp2", "aac"])
-def test_sound_is_that_of_the_pictures_programme(
+def test_sound_is_that_of_the_video_s_program(
     large_first: bool, audio: str, tmp_path: Path
 ) -> None:
     small = {"flashes": [60 * FRAME], "times": TIMES, "audio": audio}

@@ -1,4 +1,4 @@
-"""A film into a film file and out again: what `zoo reconstruct` draws, to the bit."""
+"""A film encoded into a film file and decoded equals `zoo reconstruct`, to the bit."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ LONG = "a title, and on it goes " * 1000
         ({"title": "line\nbreak"}, [(n / 1000, (n + 1) / 1000, f"c{n}") for n in range(2900)]),
     ],
 )
-def test_words_of_any_length(
+def test_tags_and_chapters_of_any_length(
     tags: dict[str, str], chapters: list[tuple], zoo: Callable, workspace: Path
 ) -> None:
     film = flashing_film(
@@ -279,7 +279,7 @@ def test_words_of_any_length(
     assert done.code == 0, done.err
 
 
-def test_words_that_no_header_holds_are_refused_before_the_work(
+def test_a_description_too_long_for_the_header_is_refused_before_encoding(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film = film_in(workspace, audio=None)

@@ -259,7 +259,7 @@ def test_sound_that_is_none(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["noise", "cut", "another kind"])
-def test_damaged_sound_costs_no_picture(spoil: str, whole: Path, zoo: Callable) -> None:
+def test_damaged_sound_costs_no_frame(spoil: str, whole: Path, zoo: Callable) -> None:
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
         sound = tensors["sound"].numpy()
         if spoil == "noise":
@@ -325,7 +325,9 @@ def test_a_header_that_is_too_long(films: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("info",), ("decode",)])
-def test_what_is_said_of_what_is_no_film_file(words: tuple, zoo: Callable, workspace: Path) -> None:
+def test_files_that_are_not_film_files_are_refused_in_a_line(
+    words: tuple, zoo: Callable, workspace: Path
+) -> None:
     (workspace / "a.zoo").write_text("not a film")
     (workspace / "folder.zoo").mkdir()
     for name in ("a.zoo", "folder.zoo", "missing.zoo"):

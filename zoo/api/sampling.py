@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from zoo.base.errors import BadInput
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from zoo.api.autoencoder import Autoencoder
 
 Indices = npt.NDArray[np.int64]
@@ -185,5 +186,7 @@ def middle_frames(drawn: Tensor) -> Tensor:
 
 def noise(count: int, sampling: Sampling, width: int, height: int, device: torch.device) -> Tensor:
     """Samples of noise, as `encode` takes them and laid out as those of a film are."""
+    import torch
+
     frames = torch.rand(count * sampling.frames, height, width, 3, device=device)
     return sampling.shaped(frames.permute(0, 3, 1, 2))

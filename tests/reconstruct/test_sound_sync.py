@@ -1,4 +1,4 @@
-"""Pictures flash when the sound clicks: so they do in the film that is written from the store."""
+"""Sound in sync: frames flash when the sound clicks, in the source and in the written video."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_transport_stream_whose_sound_begins_first(audio: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("audio", ["aac", "pcm_s16le"])
-def test_sound_that_begins_after_the_picture(audio: str, tmp_path: Path) -> None:
+def test_sound_that_begins_after_the_first_frame(audio: str, tmp_path: Path) -> None:
     source = flashing_film(
         tmp_path / "a.mkv", FLASHES[1:], times=TIMES, audio=audio, sound_begins=0.5
     )
@@ -98,7 +98,7 @@ def test_sound_that_begins_after_the_picture(audio: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("audio", ["aac", "pcm_s16le"])
-def test_a_picture_that_begins_after_the_sound(audio: str, tmp_path: Path) -> None:
+def test_a_first_frame_that_comes_after_the_sound(audio: str, tmp_path: Path) -> None:
     source = flashing_film(tmp_path / "a.mkv", FLASHES[1:], times=TIMES[15:], audio=audio)
     film, made = written(tmp_path, source)
     assert film.frame_seconds[0] == pytest.approx(0.6, abs=0.001)
@@ -133,9 +133,9 @@ def test_a_range_far_into_a_film(audio: str, by_catalogue: bool, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("codecs", "told"), [(("aac", "aac"), "aac, copied"), (("aac", "mp2"), "parts differ")]
+    ("codecs", "expected"), [(("aac", "aac"), "aac, copied"), (("aac", "mp2"), "parts differ")]
 )
-def test_parts_follow_one_another(codecs: tuple[str, str], told: str, tmp_path: Path) -> None:
+def test_parts_follow_one_another(codecs: tuple[str, str], expected: str, tmp_path: Path) -> None:
     parts = [
         flashing_film(tmp_path / f"{n}.mkv", FLASHES, times=TIMES, audio=codec)
         for n, codec in enumerate(codecs)
@@ -143,7 +143,7 @@ def test_parts_follow_one_another(codecs: tuple[str, str], told: str, tmp_path: 
     film, made = written(tmp_path, *parts)
     second = film.store.manifest.parts[1].starts
     assert made.frames == 150
-    assert made.sound and told in made.sound.summary
+    assert made.sound and expected in made.sound.summary
     in_step(made.path, [*FLASHES, *(second + flash for flash in FLASHES)])
 
 
@@ -208,7 +208,7 @@ def _sound_bytes(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize(("end", "seconds"), [(None, 123.04), (60.0, 60.0), (1.02, 1.02)])
-def test_the_last_picture_of_a_film_with_a_long_still(
+def test_the_last_frame_of_a_film_with_a_long_still(
     end: float | None, seconds: float, tmp_path: Path
 ) -> None:
     """It is shown as long as most pictures are, or up to where the film is cut."""

@@ -1,4 +1,4 @@
-"""Decoded sound on its time line: wavering times leave it whole, gaps are silent."""
+"""Sound encoded as AAC: jitter leaves no gaps, gaps become silence."""
 
 from __future__ import annotations
 
