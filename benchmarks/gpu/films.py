@@ -24,6 +24,7 @@ from zoo.base.workspace import Workspace, written_aside
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
+from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import (
     Original,
     Panel,
@@ -31,7 +32,6 @@ from zoo.reconstruct.reconstruct_film import (
     film_range,
     reconstruct,
 )
-from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.mp4_writer import EncoderSettings
 from zoo.training.trained_models import ensure_trained
 

@@ -17,7 +17,7 @@ from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 from zoo.plugins.registry import registry
-from zoo.reconstruct.trained_model import TrainedModel
+from zoo.reconstruct.model_loader import TrainedModel
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.settings import Settings
 from zoo.training.trained_models import load_model

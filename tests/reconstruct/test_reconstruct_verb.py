@@ -270,6 +270,6 @@ def test_a_range_that_is_no_range_is_refused_before_the_work(
     assert said.code == 2 and "--from 2 is not before --to 1" in said.err
     assert not studio.stores.exists()
     # Whether a film is as long as that is known once it is ingested, before a model encodes it.
-    monkeypatch.setattr("zoo.reconstruct.trained_model.load_trained_model", None)
+    monkeypatch.setattr("zoo.reconstruct.model_loader.load_trained_model", None)
     said = zoo("reconstruct", "ae", "--film", "first", "--from", "9")
     assert said.code == 2 and "its frames are from" in said.err

@@ -24,8 +24,8 @@ from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film, film_from_frames
 from zoo.reconstruct.find_run import finished_run
+from zoo.reconstruct.model_loader import ModelLoader, TrainedModel
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
-from zoo.reconstruct.trained_model import ModelLoader, TrainedModel
 from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.training.runs import Run, find_runs
 
@@ -86,7 +86,7 @@ def test_latents_that_were_scored_are_not_encoded_again(
 ) -> None:
     evaluated(studio, "first")
     monkeypatch.setattr(
-        "zoo.reconstruct.trained_model.TrainedModel.encode", lambda *_: pytest.fail("encoded again")
+        "zoo.reconstruct.model_loader.TrainedModel.encode", lambda *_: pytest.fail("encoded again")
     )
     reconstructed(studio, "first")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):

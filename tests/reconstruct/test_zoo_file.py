@@ -285,7 +285,7 @@ def test_a_description_too_long_for_the_header_is_refused_before_encoding(
     film = film_in(workspace, audio=None)
     train(zoo, film)
     monkeypatch.setattr("zoo.reconstruct.archive.container.LARGEST_HEADER", 2000)
-    monkeypatch.setattr("zoo.reconstruct.trained_model.TrainedModel.film_latents", None)
+    monkeypatch.setattr("zoo.reconstruct.model_loader.TrainedModel.film_latents", None)
     done = zoo("encode", "vae", "--film", film, "-o", "a.zoo")
     assert done.code == 2 and "shorten them in the source" in done.err
     assert not Path("a.zoo").exists()

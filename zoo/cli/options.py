@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
     from zoo.films.film import Film
-    from zoo.reconstruct.trained_model import TrainedModel
+    from zoo.reconstruct.model_loader import TrainedModel
     from zoo.training.runs import Run
 
 # A film and a model that was trained.
@@ -218,7 +218,7 @@ def open_run(
     from zoo.base.workspace import Workspace
     from zoo.cli.progress import ingest_with_progress
     from zoo.reconstruct.find_run import find_run
-    from zoo.reconstruct.trained_model import ModelLoader
+    from zoo.reconstruct.model_loader import ModelLoader
 
     chosen = choose_device(device)
     workspace = Workspace.here()

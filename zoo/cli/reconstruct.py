@@ -52,6 +52,7 @@ def reconstruct(
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar, ingest_with_progress
     from zoo.reconstruct.find_run import find_run
+    from zoo.reconstruct.model_loader import ModelLoader, run_size
     from zoo.reconstruct.reconstruct_film import (
         Original,
         Panel,
@@ -61,7 +62,6 @@ def reconstruct(
         film_range,
     )
     from zoo.reconstruct.reconstruct_film import reconstruct as write
-    from zoo.reconstruct.trained_model import ModelLoader, run_size
     from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
     from zoo.reconstruct.video.mp4_writer import EncoderSettings
 

@@ -21,7 +21,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.base.atomic_files import written_aside
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
-from zoo.reconstruct.trained_model import TrainedModel
+from zoo.reconstruct.model_loader import TrainedModel
 
 Format = Literal["torch", "onnx"]
 FORMATS: tuple[Format, ...] = ("torch", "onnx")

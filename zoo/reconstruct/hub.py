@@ -20,7 +20,7 @@ from zoo.base.offline import refuse_offline
 from zoo.base.records import Record
 from zoo.base.untrusted_files import check_regular, check_tensors
 from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata
-from zoo.reconstruct.trained_model import TrainedModel
+from zoo.reconstruct.model_loader import TrainedModel
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run
 from zoo.training.trained_models import load_model

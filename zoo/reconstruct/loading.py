@@ -39,7 +39,7 @@ from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.find_run import find_run, one_film
 from zoo.reconstruct.hub import load_folder
-from zoo.reconstruct.trained_model import ModelLoader, TrainedModel
+from zoo.reconstruct.model_loader import ModelLoader, TrainedModel
 from zoo.training.run_folder import TrainingConfig
 from zoo.training.runs import Run
 

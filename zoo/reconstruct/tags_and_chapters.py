@@ -14,7 +14,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.text import one_line
 from zoo.films.film import Film
 from zoo.films.video_file import VideoFile
-from zoo.reconstruct.trained_model import TrainedModel
+from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.video.mp4_writer import Chapter
 
 MOST_TAGS, LONGEST_TAG_NAME, LONGEST_TAG = 80, 200, 5000

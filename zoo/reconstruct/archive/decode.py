@@ -20,8 +20,8 @@ from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
 from zoo.reconstruct.archive.decoder_weights import model_from_decoder, weights_fingerprint
 from zoo.reconstruct.archive.description import TICKS, Description, Ticks, ends_of, unpack_ticks
+from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import WrittenVideo
-from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, video_file
 from zoo.reconstruct.video.sound_file import SoundFile

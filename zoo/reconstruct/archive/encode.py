@@ -41,6 +41,7 @@ from zoo.reconstruct.archive.description import (
     SoundPart,
     pack_ticks,
 )
+from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import FilmRange, film_range, film_sound
 from zoo.reconstruct.tags_and_chapters import (
     LONGEST_TITLE,
@@ -49,7 +50,6 @@ from zoo.reconstruct.tags_and_chapters import (
     source_file_names,
     source_tags,
 )
-from zoo.reconstruct.trained_model import TrainedModel
 from zoo.reconstruct.video.write_sound import Sound
 
 
