@@ -14,7 +14,7 @@ import pytest
 import zoo.api.autoencoder
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
-from zoo.plugins.entry_points import installed, limit
+from zoo.plugins.entry_points import installed_entry_points, plugin_limit
 from zoo.plugins.model_building import parse_options
 from zoo.plugins.registry import Registry, registry
 
@@ -249,7 +249,7 @@ def test_no_plugin_takes_the_place_of_a_built_in_one(
 ) -> None:
     package(tmp_path, "aaa-early", ae=good("ae"), also=good("early"), measure=MEASURE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = Registry(installed("zoo"))
+    found = Registry(installed_entry_points("zoo"))
     assert found.models["ae"].__module__ == "zoo_plugins.architectures.ae"
     assert found.origins["ae"].startswith("film-zoo ")
     assert "early" in found.models and "ae" in found.metrics
@@ -277,7 +277,7 @@ def test_zoo_plugins_limits_what_loads(
     package(tmp_path, "our-package", one=good("one"), two=good("two"))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ZOO_PLUGINS", text)
-    found = Registry(installed("zoo"), limit())
+    found = Registry(installed_entry_points("zoo"), plugin_limit())
     assert set(found.models) == models
     assert set(found.references) == references
     added = {name for plugin in found.plugins for name in plugin.adds.get("zoo_models", [])}
@@ -291,13 +291,17 @@ def test_what_zoo_plugins_keeps_out_is_not_even_imported(
     package(tmp_path, "loud", loud="raise SystemExit('imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ZOO_PLUGINS", "ae")
-    (loud,) = (p for p in Registry(installed("zoo"), limit()).plugins if p.package == "loud")
+    (loud,) = (
+        p
+        for p in Registry(installed_entry_points("zoo"), plugin_limit()).plugins
+        if p.package == "loud"
+    )
     assert loud.left_out and not loud.errors
 
 
 def test_an_empty_zoo_plugins_limits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_PLUGINS", " ")
-    assert limit() is None
+    assert plugin_limit() is None
 
 
 def test_a_name_in_zoo_plugins_that_matches_nothing_is_said(
@@ -305,7 +309,7 @@ def test_a_name_in_zoo_plugins_that_matches_nothing_is_said(
 ) -> None:
     monkeypatch.setenv("ZOO_PLUGINS", "film-zoo,vaegam")
     with pytest.raises(BadInput, match=r"'vaegam'.*did you mean 'vaegan'\?.*there are: film-zoo"):
-        limit()
+        plugin_limit()
 
 
 def test_the_command_says_in_one_line_what_zoo_plugins_has_wrong(

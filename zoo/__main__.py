@@ -15,7 +15,7 @@ def main() -> None:
         command()
     except BaseException:
         # A process that was asked to stop does not wait for libraries to put themselves away.
-        if interrupts.asked():
+        if interrupts.stop_signal():
             interrupts.end()
         raise
 

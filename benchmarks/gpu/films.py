@@ -17,10 +17,11 @@ from benchmarks.gpu.material import (
 )
 from benchmarks.gpu.worker import Here, Work
 from zoo.api.film_entry import FilmEntry
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import FilmResult, Item
 from zoo.base.records import Record, write_json
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
@@ -130,8 +131,8 @@ def draw_strip(path: Path, film: Film, trained: TrainedModel) -> None:
     for panel in panels:
         frames = [panel.decode(panel.read(slice(at, at + 1)))[0] for at in chosen.tolist()]
         rows.append(np.concatenate(frames, axis=1))
-    with written_aside(path) as aside:
-        Image.fromarray(np.concatenate(rows)).save(aside, format="WEBP", quality=QUALITY)
+    with atomic_write(path) as temporary:
+        Image.fromarray(np.concatenate(rows)).save(temporary, format="WEBP", quality=QUALITY)
 
 
 def write_video(path: Path, entry: FilmEntry, film: Film, trained: TrainedModel) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.gpu.stages import STAGES, Setup, read_stage, stage_file
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.gpu_records import (
     SUMMARY,
     GpuSummary,
@@ -34,8 +34,8 @@ def write_summary(setup: Setup, began: str, minutes: float, seconds: float) -> G
         if stage_file(setup.out, name).exists():
             setattr(summary, name, read_stage(setup.out, name))
     write_json(setup.out / SUMMARY, summary)
-    with written_aside(setup.out / "summary.md") as aside:
-        aside.write_text(as_markdown(summary), encoding="utf-8")
+    with atomic_write(setup.out / "summary.md") as temporary:
+        temporary.write_text(as_markdown(summary), encoding="utf-8")
     return summary
 
 

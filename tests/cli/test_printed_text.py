@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.test_plugins import good, package
-from zoo.plugins.entry_points import installed
+from zoo.plugins.entry_points import installed_entry_points
 from zoo.plugins.isolation import _shared_state
 from zoo.plugins.registry import Registry
 
@@ -174,7 +174,7 @@ def test_what_a_plugin_changes_of_the_process_is_put_back_and_said(
     monkeypatch.delitem(sys.modules, "changing_of_changer", raising=False)
 
     before = {one.name: one.read() for one in _shared_state()}
-    found = Registry([point for point in installed("zoo") if point.name == "changing"])
+    found = Registry([point for point in installed_entry_points("zoo") if point.name == "changing"])
     assert {one.name: one.read() for one in _shared_state()} == before
     (plugin,) = found.plugins
     assert not plugin.errors and list(found.models) == ["changing"]
@@ -189,7 +189,7 @@ def test_defaults_are_put_back_though_the_plugin_imports_torch_first(tmp_path: P
     package(tmp_path, "aaa-first", first=source)
     code = (
         "import sys\nassert 'torch' not in sys.modules\n"
-        "from zoo.plugins.entry_points import installed, load\n"
+        "from zoo.plugins.entry_points import installed_entry_points, load_plugins\n"
         "points = [p for p in installed('zoo') if p.name == 'first']\n"
         "(plugin,) = load('zoo', points, lambda *_: None)\n"
         "import torch\n"

@@ -16,7 +16,7 @@ import torch
 
 from zoo.base import environment
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.locks import alone
+from zoo.base.locks import exclusive_lock
 from zoo.base.workspace import Workspace
 from zoo.compare import run_store
 from zoo.compare.run_store import RunStore
@@ -161,7 +161,7 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path, address: str)
     fill(folder, described("finished"))
     store.upload(folder, "bikes")
     fill(there, described("interrupted 3"))
-    with alone(there.path / ".lock", "it", waiting=None):
+    with exclusive_lock(there.path / ".lock", "it", waiting=None):
         other.download(there, "bikes")
         assert content(there) == described("interrupted 3") | {".lock": b""}
     other.download(there, "bikes")

@@ -15,7 +15,7 @@ import pytest
 from tests.films.making import drifting, encode, opened
 from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import Held
+from zoo.base.locks import LockHeld
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.cleanup import StoredFrames, check_not_in_use, find_stored_frames, remove_stores
@@ -92,10 +92,10 @@ def unneeded(found: list[StoredFrames]) -> list[str | None]:
 def test_frames_stay_while_a_process_uses_or_makes_them(user: str, catalogue: Catalogue) -> None:
     workspace = catalogue.workspace
     for attempt in (check_not_in_use, remove_stores):
-        with pytest.raises(Held, match="the frame store of film is in use by"):
+        with pytest.raises(LockHeld, match="the frame store of film is in use by"):
             attempt("film", workspace)
     for one in find_stored_frames(catalogue):
-        with pytest.raises(Held):
+        with pytest.raises(LockHeld):
             one.remove()
 
 
@@ -106,7 +106,7 @@ def test_frames_can_go_once_nobody_uses_them(tmp_path: Path, catalogue: Catalogu
     assert remove_stores("film", catalogue.workspace) > 60 * 64 * 36 * 3
     assert not (catalogue.workspace.stores / "film").exists()
     film = ingested(catalogue)
-    with pytest.raises(Held):
+    with pytest.raises(LockHeld):
         remove_stores("film", catalogue.workspace)
     del film
     remove_stores("film", catalogue.workspace)

@@ -355,7 +355,7 @@ def test_hashes_that_cannot_be_kept_or_read_are_made_again(
     def refuse(path: Path) -> Any:
         raise CannotWrite(f"{path} cannot be written: Permission denied")
 
-    monkeypatch.setattr("zoo.matching.film_hashes.written_aside", refuse)
+    monkeypatch.setattr("zoo.matching.film_hashes.atomic_write", refuse)
     again = hash_film(film, torch.device("cpu")).hashes.packed()[0]
     assert np.array_equal(again, hashes)
     assert "the hashes of film are not kept" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 import zoo.plugins.registry
-from zoo.plugins.entry_points import installed
+from zoo.plugins.entry_points import installed_entry_points
 from zoo.plugins.registry import ENTRY_POINT_GROUP, Registry
 from zoo.report.plugin_sections import GROUP, SectionRegistry
 
@@ -35,7 +35,9 @@ class Stranger:
 
 @pytest.fixture(scope="module")
 def built_in() -> list[EntryPoint]:
-    return [p for p in installed(ENTRY_POINT_GROUP) if p.dist and p.dist.name == "film-zoo"]
+    return [
+        p for p in installed_entry_points(ENTRY_POINT_GROUP) if p.dist and p.dist.name == "film-zoo"
+    ]
 
 
 def things(kind: str) -> list[Any]:
@@ -74,7 +76,7 @@ def test_a_name_that_is_taken_stays_and_the_refusal_names_both(
     zoo: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Whatever order they are found in: `installed` puts the built-in ones first.
+    # Whatever order they are found in: `installed_entry_points` puts the built-in ones first.
     registry = Registry([*built_in, Stranger("evil", **{hook: brings})])  # type: ignore[list-item]
     kinds = (registry.models, registry.references, registry.codecs, registry.metrics)
     found = {**kinds[0], **kinds[1], **kinds[2], **kinds[3], **registry.films}[name]

@@ -8,8 +8,8 @@ import sys
 HOLD_LOCK = """
 import sys
 from pathlib import Path
-from zoo.base.locks import alone
-with alone(Path(sys.argv[1]), "the thing", waiting=None):
+from zoo.base.locks import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "the thing", waiting=None):
     print("held", flush=True)
     sys.stdin.readline()
 """

@@ -69,8 +69,8 @@ def replace_by_link(workspace: Path, pattern: str, victim: Path) -> Path:
         place.rename(victim)
     else:
         victim.mkdir()
-    (victim / ".aside-0000").mkdir()
-    (victim / ".aside-0000" / "file").write_text("left by a process that was killed")
+    (victim / ".tmp-0000").mkdir()
+    (victim / ".tmp-0000" / "file").write_text("left by a process that was killed")
     (victim / "precious.js").write_text("precious")
     place.symlink_to(victim)
     return place
@@ -206,10 +206,10 @@ def test_confined_refuses_links_below_the_root_only(tmp_path: Path) -> None:
 
 def test_remove_deletes_a_link_and_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
-    (tmp_path / ".aside-0").symlink_to(tmp_path / "victim")
-    assert not is_abandoned(tmp_path / ".aside-0")
+    (tmp_path / ".tmp-0").symlink_to(tmp_path / "victim")
+    assert not is_abandoned(tmp_path / ".tmp-0")
     assert contents(tmp_path / "victim") == {}, "no lock is made there"
-    remove(tmp_path / ".aside-0")
+    remove(tmp_path / ".tmp-0")
     assert (tmp_path / "victim").is_dir()
     shutil.rmtree(tmp_path / "victim")
     remove(tmp_path / "victim")

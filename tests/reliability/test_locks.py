@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.lock_holder import HOLD_LOCK, start
-from zoo.base.atomic_files import replaced_folder, sweep, sweep_below, written_aside
+from zoo.base.atomic_files import atomic_write, replace_folder, sweep, sweep_below
 from zoo.base.errors import CannotWrite, ZooError
-from zoo.base.locks import GaveUp, Held, alone, holder
+from zoo.base.locks import LockHeld, WaitStopped, exclusive_lock, holder
 
 WRITES = """
 import sys
 from pathlib import Path
-from zoo.base.atomic_files import written_aside
-with written_aside(Path(sys.argv[1])) as aside:
-    aside.write_text("half")
+from zoo.base.atomic_files import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
     print("begun", flush=True)
     sys.stdin.readline()
 """
@@ -58,8 +58,8 @@ def test_the_holder_of_a_lock_is_named_with_its_age(tmp_path: Path, running: Cal
     said = holder(lock)
     assert said == f"pid {process.pid} on {note['host']} ({note['user']}) for 2 min"
     with (
-        pytest.raises(Held, match=f"the thing is in use by pid {process.pid} on .* for 2 min"),
-        alone(lock, "the thing", waiting=None),
+        pytest.raises(LockHeld, match=f"the thing is in use by pid {process.pid} on .* for 2 min"),
+        exclusive_lock(lock, "the thing", waiting=None),
     ):
         pass
     process.communicate("let go\n", timeout=30)
@@ -77,7 +77,7 @@ def test_a_lock_is_waited_for_and_taken_when_its_holder_is_killed(
         lines.append(line)
         os.kill(process.pid, signal.SIGKILL)
 
-    with alone(lock, "the frames of x", waiting=on_waiting):
+    with exclusive_lock(lock, "the frames of x", waiting=on_waiting):
         assert str(os.getpid()) in (tmp_path / "film.owner.lock").read_text()
     assert len(lines) == 1
     assert lines[0].startswith(f"waiting for the frames of x, held by pid {process.pid} on ")
@@ -87,8 +87,8 @@ def test_a_lock_is_waited_for_and_taken_when_its_holder_is_killed(
 def test_waiting_for_a_lock_can_be_stopped(tmp_path: Path, running: Callable) -> None:
     running(HOLD_LOCK, tmp_path / ".lock")
     with (
-        pytest.raises(GaveUp, match="stopped while waiting for it, held by pid"),
-        alone(tmp_path / ".lock", "it", waiting=lambda line: None, stop=lambda: True),
+        pytest.raises(WaitStopped, match="stopped while waiting for it, held by pid"),
+        exclusive_lock(tmp_path / ".lock", "it", waiting=lambda line: None, stop=lambda: True),
     ):
         pass
 
@@ -114,8 +114,8 @@ def test_a_killed_writer_leaves_the_old_file_and_its_temporary_file_is_removed(
     process.wait(timeout=30)
     assert path.read_text() == "old"
     assert len(left_in(tmp_path)) == 2
-    with written_aside(path) as aside:
-        aside.write_text("new")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
     assert left_in(tmp_path) == ["record.json"]
     assert path.read_text() == "new"
 
@@ -128,11 +128,11 @@ def filled(folder: Path, text: str) -> Path:
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     place = tmp_path / "results"
-    with replaced_folder(place) as new:
+    with replace_folder(place) as new:
         filled(new, "first")
         assert not place.exists()
     (place / "stale.txt").write_text("of the first")
-    with replaced_folder(place) as new:
+    with replace_folder(place) as new:
         filled(new, "second")
         assert (place / "deep" / "a.txt").read_text() == "first"
         assert (place / "stale.txt").exists()
@@ -143,7 +143,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_the_old_folder_stays_if_writing_the_new_one_fails(tmp_path: Path) -> None:
     place = filled(tmp_path / "results", "old")
-    with pytest.raises(ArithmeticError), replaced_folder(place) as new:
+    with pytest.raises(ArithmeticError), replace_folder(place) as new:
         filled(new, "new")
         raise ArithmeticError
     assert (place / "deep" / "a.txt").read_text() == "old"
@@ -163,7 +163,7 @@ def dying(self, target):
     renames -= 1
     return rename(self, target)
 Path.rename = dying
-with atomic_files.replaced_folder(Path(sys.argv[1])) as new:
+with atomic_files.replace_folder(Path(sys.argv[1])) as new:
     (new / "a.txt").write_text("new")
 """
 
@@ -194,7 +194,7 @@ def test_the_old_folder_is_restored_if_the_new_one_cannot_be_renamed(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refusing)
-    with pytest.raises(CannotWrite), replaced_folder(place) as new:
+    with pytest.raises(CannotWrite), replace_folder(place) as new:
         filled(new, "new")
     assert (place / "deep" / "a.txt").read_text() == "old"
     assert left_in(tmp_path) == ["results"]
@@ -212,7 +212,7 @@ def test_a_lock_in_a_folder_stays_held_while_the_folder_is_replaced(
             raise PermissionError(1, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", refused)
-    with replaced_folder(place) as new:
+    with replace_folder(place) as new:
         (new / "a.txt").write_text("new")
     assert left_in(place) == [".lock", ".owner.lock", "a.txt"]
     assert str(holder(place / ".lock")).startswith(f"pid {process.pid} on ")
@@ -224,7 +224,7 @@ def test_a_lock_in_a_folder_stays_held_while_the_folder_is_replaced(
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     disk = filled(tmp_path / "disk" / "results", "old")
     (tmp_path / "results").symlink_to(disk)
-    with replaced_folder(tmp_path / "results") as new:
+    with replace_folder(tmp_path / "results") as new:
         filled(new, "new")
     assert (tmp_path / "results").is_symlink()
     assert (disk / "deep" / "a.txt").read_text() == "new"
@@ -244,17 +244,17 @@ def test_temporary_files_in_subfolders_are_removed_too(tmp_path: Path, running: 
 def test_an_error_of_the_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ArithmeticError), written_aside(path) as aside:
-        aside.write_text("new")
+    with pytest.raises(ArithmeticError), atomic_write(path) as temporary:
+        temporary.write_text("new")
         raise ArithmeticError
     assert path.read_text() == "old"
     assert left_in(tmp_path) == ["a.txt"]
 
 
 def test_errors_of_other_files_are_not_rewritten(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), written_aside(tmp_path / "a.txt"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a.txt"):
         (tmp_path / "missing.txt").read_text()
-    with pytest.raises(ConnectionResetError), written_aside(tmp_path / "a.txt"):
+    with pytest.raises(ConnectionResetError), atomic_write(tmp_path / "a.txt"):
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
@@ -262,9 +262,9 @@ def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     with (
         pytest.raises(CannotWrite, match=r"a\.txt cannot be written: Is a directory"),
-        written_aside(tmp_path / "a.txt") as aside,
+        atomic_write(tmp_path / "a.txt") as temporary,
     ):
-        aside.write_text("new")
+        temporary.write_text("new")
     assert left_in(tmp_path) == ["a.txt"]
     assert issubclass(CannotWrite, ZooError)
 
@@ -273,10 +273,10 @@ def test_many_writers_of_one_file_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from zoo.base.atomic_files import written_aside\n"
+        "from zoo.base.atomic_files import atomic_write\n"
         "for turn in range(40):\n"
-        "    with written_aside(Path(sys.argv[1])) as aside:\n"
-        "        aside.write_text(sys.argv[2] * 50_000)\n"
+        "    with atomic_write(Path(sys.argv[1])) as temporary:\n"
+        "        temporary.write_text(sys.argv[2] * 50_000)\n"
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "one"), letter])

@@ -175,7 +175,7 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
     stages = [loads_torch, prints("0/"), prints("training"), prints("measuring")]
     for when in [*stages, prints("drawing the report")]:
         check_interrupted(in_terminal(tmp_path, words, when))
-        assert not list(tmp_path.rglob(".aside-*"))
+        assert not list(tmp_path.rglob(".tmp-*"))
     code, said = in_terminal(tmp_path, words, None)
     assert code == 0 and "report:" in said, said
     check_interrupted(

@@ -15,9 +15,9 @@ import pytest
 
 from tests.films.making import drifting, encode, opened
 from tests.reliability.lock_holder import HOLD_LOCK, start
-from zoo.base.atomic_files import replaced_folder, sweep, written_aside
+from zoo.base.atomic_files import atomic_write, replace_folder, sweep
 from zoo.base.errors import CannotWrite, ZooError
-from zoo.base.locks import CannotLock, Held, alone, holder
+from zoo.base.locks import CannotLock, LockHeld, exclusive_lock, holder
 from zoo.cli.console import check_folder, check_free
 from zoo.report.results_folder import check_folder as report_folder
 
@@ -32,9 +32,9 @@ fcntl.flock = flock
 LEFT = """
 import os, sys
 from pathlib import Path
-from zoo.base.atomic_files import written_aside
-with written_aside(Path(sys.argv[1])) as aside:
-    aside.write_text("half")
+from zoo.base.atomic_files import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
     os._exit(9)
 """
 
@@ -69,15 +69,15 @@ def test_without_flock_locks_still_exclude_others(
         (place / ".lock").touch()
     process = start(HOLD_LOCK, place / ".lock")
     with (
-        pytest.raises(Held, match=f"by pid {process.pid} "),
-        alone(place / ".lock", "it", waiting=None),
+        pytest.raises(LockHeld, match=f"by pid {process.pid} "),
+        exclusive_lock(place / ".lock", "it", waiting=None),
     ):
         pass
     process.kill()
     process.communicate(timeout=30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with alone(place / ".lock", "it", waiting=None):
+        with exclusive_lock(place / ".lock", "it", waiting=None):
             assert ".marker.lock" in names(place)
     assert names(place) == [".lock"]
     assert holder(place / ".lock") is None
@@ -87,15 +87,15 @@ def test_without_flock_files_and_folders_are_written_atomically(
     tmp_path: Path, no_flock: None
 ) -> None:
     place = tmp_path / "place"
-    with written_aside(place / "a.txt") as aside:
-        aside.write_text("a")
+    with atomic_write(place / "a.txt") as temporary:
+        temporary.write_text("a")
         sweep(place)
     code = [sys.executable, "-c", LEFT, str(place / "b.txt")]
     assert subprocess.run(code, check=False).returncode == 9
     assert len(names(place)) == 2
     sweep(place)
     assert names(place) == ["a.txt"]
-    with replaced_folder(place) as new:
+    with replace_folder(place) as new:
         (new / "c.txt").write_text("c")
     assert names(place) == ["c.txt"]
 
@@ -112,7 +112,7 @@ def test_a_disk_that_refuses_locks_is_named_in_one_line(
         said = str(raised.value)
         assert said.startswith(f"{tmp_path / 'workspace' / '.zoo' / 'films' / 'film'} is on a disk")
         assert os.strerror(number) in said and "flock" in said and "\n" not in said
-    with pytest.raises(CannotLock), written_aside(tmp_path / "a" / "b.txt"):
+    with pytest.raises(CannotLock), atomic_write(tmp_path / "a" / "b.txt"):
         pass
     assert names(tmp_path / "a") == []
 
@@ -139,13 +139,13 @@ def test_a_disk_without_modes_links_and_times_works(
     film = opened(clip, tmp_path, holdout=0.2)
     assert len(opened(clip, tmp_path, holdout=0.1)) == 30
     with (
-        alone(film.store.folder / ".lock", "it", waiting=None),
-        replaced_folder(film.store.folder) as new,
+        exclusive_lock(film.store.folder / ".lock", "it", waiting=None),
+        replace_folder(film.store.folder) as new,
     ):
         (new / "a.txt").write_text("a")
     private = tmp_path / "private"
-    with written_aside(private) as aside:
-        os.close(os.open(aside, os.O_CREAT | os.O_WRONLY, 0o600))
+    with atomic_write(private) as temporary:
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
     assert private.exists()
 
 
@@ -185,8 +185,8 @@ def test_windows_syncs_only_files_open_for_writing(
         sync(file)
 
     monkeypatch.setattr(os, "fsync", commit)
-    with written_aside(tmp_path / "a.txt") as aside:
-        aside.write_text("a")
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
     assert synced == ["a.txt"]
 
 
@@ -198,9 +198,9 @@ def test_a_sync_that_loses_data_leaves_the_old_file(
     monkeypatch.setattr(os, "fsync", refusing(number))
     with (
         pytest.raises(OSError, match="cannot be written"),
-        written_aside(tmp_path / "a.txt") as aside,
+        atomic_write(tmp_path / "a.txt") as temporary,
     ):
-        aside.write_text("new")
+        temporary.write_text("new")
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
@@ -211,7 +211,7 @@ def test_errors_name_the_target_and_not_the_temporary_folder(
     make = os.mkdir
 
     def refuse(path: object, *given: Any, **named: Any) -> None:
-        if Path(os.fsdecode(path)).name.startswith(".aside-"):  # type: ignore[arg-type]
+        if Path(os.fsdecode(path)).name.startswith(".tmp-"):  # type: ignore[arg-type]
             raise OSError(number, os.strerror(number), os.fsdecode(path))  # type: ignore[arg-type]
         make(path, *given, **named)  # type: ignore[arg-type]
 
@@ -219,10 +219,10 @@ def test_errors_name_the_target_and_not_the_temporary_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     for path in (Path("a.mp4"), tmp_path / "a.mp4"):
-        with pytest.raises(CannotWrite) as raised, written_aside(path):
+        with pytest.raises(CannotWrite) as raised, atomic_write(path):
             pass
         assert str(raised.value) == f"{path} cannot be written: {os.strerror(number)}"
-    with pytest.raises(CannotWrite) as raised, replaced_folder(tmp_path / "folder"):
+    with pytest.raises(CannotWrite) as raised, replace_folder(tmp_path / "folder"):
         pass
     assert str(raised.value).startswith(f"{tmp_path / 'folder'} cannot be written: ")
 
@@ -240,6 +240,6 @@ def test_an_unwritable_output_folder_is_refused_before_any_work(
     ):
         with pytest.raises(ZooError, match=r"(cannot|can) be written"):
             check()
-    with pytest.raises(ZooError), written_aside(Path(place, "a.mp4")):
+    with pytest.raises(ZooError), atomic_write(Path(place, "a.mp4")):
         pass
     assert names(tmp_path) == ["file"]

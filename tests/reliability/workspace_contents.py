@@ -40,8 +40,7 @@ def leftovers(root: Path) -> list[str]:
     return [
         str(path.relative_to(root))
         for path in sorted(root.rglob("*"))
-        if path.name.startswith((".aside-", ".tmp"))
-        or re.fullmatch(r"\.[0-9a-f]{16}\..*", path.name)
+        if path.name.startswith((".tmp-", ".tmp")) or re.fullmatch(r"\.[0-9a-f]{16}\..*", path.name)
     ]
 
 

@@ -11,7 +11,7 @@ from tests.report.synthetic_results import summary as summary_of
 from zoo.base import numbers
 from zoo.base.markdown import code_block, escape
 from zoo.base.records import LatentInfo, Results
-from zoo.base.text import file_names, one_line
+from zoo.base.text import one_line, safe_file_names
 from zoo.report.aggregate import ResultRow, Value, result_rows, score
 from zoo.report.figure import Point, label_points
 from zoo.report.findings import who_is_ahead
@@ -278,7 +278,7 @@ def test_text_is_put_on_one_line_without_tricks() -> None:
 
 
 def test_file_names_are_distinct_where_letters_have_no_case() -> None:
-    given = file_names(["Film", "film", "a/b", "", "плёнка"])
+    given = safe_file_names(["Film", "film", "a/b", "", "плёнка"])
     assert given["Film"] == "Film"
     assert len({name.lower() for name in given.values()}) == 5
     assert all(name and name.isascii() and "/" not in name for name in given.values())

@@ -217,7 +217,7 @@ def test_a_file_that_is_a_link_is_replaced_and_not_followed(
     assert not (earlier / name).is_symlink()
 
 
-@pytest.mark.parametrize("name", [".ready", ".new-0000", ".aside-0000"])
+@pytest.mark.parametrize("name", [".ready", ".new-0000", ".tmp-0000"])
 def test_temporary_folders_that_are_links_are_not_followed(
     earlier: Path, victim: Path, name: str
 ) -> None:
@@ -236,9 +236,9 @@ def test_links_in_a_temporary_folder_are_not_followed(
     earlier: Path, victim: Path, name: str
 ) -> None:
     (victim / "results").mkdir()
-    (earlier / ".aside-0000").mkdir()
+    (earlier / ".tmp-0000").mkdir()
     target = victim / "made-by-a-lock" if name == ".lock" else victim
-    (earlier / ".aside-0000" / name).symlink_to(target)
+    (earlier / ".tmp-0000" / name).symlink_to(target)
     before = sorted(victim.rglob("*"))
     sweep_below(earlier)
     assert sorted(victim.rglob("*")) == before

@@ -120,7 +120,7 @@ def test_an_interrupt_waits_until_its_own_checkpoint_is_on_disk(
         train(folder, config_of("ae", film), film, CPU, callback=callback, stop=stop)
     assert saved_step(folder.checkpoint) == stop_at
     assert folder.state == "interrupted"
-    assert not [path for path in folder.path.iterdir() if path.name.startswith(".aside")]
+    assert not [path for path in folder.path.iterdir() if path.name.startswith(".tmp-")]
 
 
 def test_a_full_disk_ends_the_training_in_one_line_and_keeps_the_last_good_checkpoint(

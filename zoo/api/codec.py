@@ -110,7 +110,7 @@ class FilmCodec:
         raise TypeError(f"{type(self).__name__} defines no decode(stream)")
 
 
-def made(codec: type[FilmCodec], size: FrameSize, options: Mapping[str, Any]) -> FilmCodec:
+def make_codec(codec: type[FilmCodec], size: FrameSize, options: Mapping[str, Any]) -> FilmCodec:
     """An instance with options as a user gives them; raises BadInput on a wrong one.
 
     A codec without options may be written with `__init__(self, size)`.

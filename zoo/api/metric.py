@@ -71,7 +71,7 @@ class Metric:
         return values
 
 
-def ready(metric: type[Metric], device: torch.device) -> Metric:
+def build_metric(metric: type[Metric], device: torch.device) -> Metric:
     """An instance of a metric on a device; raises whatever its constructor raises.
 
     The constructor is given the device where it takes one.
@@ -137,7 +137,7 @@ def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 @contextlib.contextmanager
-def one_batch() -> Iterator[None]:
+def sharing_results() -> Iterator[None]:
     """Within it, what is `shared` is done once."""
     token = _KNOWN.set({})
     try:

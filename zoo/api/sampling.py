@@ -109,13 +109,13 @@ class Sampling:
         """Frames of samples one after another, (M * K, 3, H, W), as `encode` takes them."""
         return frames if self.stills else frames.unflatten(0, (-1, self.frames))
 
-    def frame_drawn(self, samples: Tensor) -> Tensor:
+    def target_frame(self, samples: Tensor) -> Tensor:
         """Of samples as `encode` takes them, the frame in each that `middle_frames` shows drawn."""
         if self.stills:
             return samples
         return samples[:, self.window // 2 if self.window > 1 else self.before]
 
-    def frames_drawn(self, samples: Tensor) -> Tensor:
+    def target_frames(self, samples: Tensor) -> Tensor:
         """Of samples as `encode` takes them, the frames that are drawn: (B * window, 3, H, W)."""
         if self.stills:
             return samples

@@ -1,6 +1,6 @@
 """Atomic writes: files and folders that are there whole or not at all.
 
-Each is made in a temporary folder beside its place, `.aside-…`, and renamed into its place when it
+Each is made in a temporary folder beside its place, `.tmp-…`, and renamed into its place when it
 is whole. The writer holds a lock in that folder, so a folder whose lock is free was left by a
 process that was killed: `sweep` removes it.
 
@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.base.errors import _NO_ROOM, BadInput, CannotWrite, reason, told
+from zoo.base.errors import _NO_ROOM, BadInput, CannotWrite, disk_errors, write_error
 from zoo.base.locks import CannotLock, FileLock, try_lock
 
-_PREFIX = ".aside-"
+_PREFIX = ".tmp-"
 _LOCK = ".lock"
 _NEW, _OLD = "new", "old"
 """In a temporary folder: a folder that is being made, and the one that it replaces."""
@@ -64,31 +64,31 @@ def check_writable(folder: Path, what: Path | None = None) -> None:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        why = reason(error.errno, error.strerror)
+        why = write_error(error.errno, error.strerror)
         raise CannotWrite(f"{what or folder} cannot be written: {why}") from error
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path to write a file at; rename it to `path` if the block ends without an error.
 
     A reader sees the old file or the new one, never half of either, whatever kills the writer.
     What writers that were killed left in the same folder is removed. Raises CannotWrite, with the
     old file untouched, where the disk is full or the folder cannot be written to.
     """
-    with told(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_now_and_then(path.parent)
     with _temporary_folder(path) as (folder, mode):
-        aside = folder / path.name
-        yield aside
-        _set_mode(aside, mode)
-        sync(aside)
-        aside.replace(path)
+        temporary = folder / path.name
+        yield temporary
+        _set_mode(temporary, mode)
+        sync(temporary)
+        temporary.replace(path)
 
 
 @contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
+def replace_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; put it in the place of `folder` if the block ends well.
 
     `folder` need not exist. It stays as it is while the new one is filled, and is removed only when
@@ -103,7 +103,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     cannot be written to.
     """
     place = folder.resolve()
-    with told(folder, place.parent):
+    with disk_errors(folder, place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
         sweep(place.parent)
     with _temporary_folder(place) as (temporary, mode):
@@ -136,7 +136,7 @@ def remove_folder(folder: Path) -> None:
 
 
 @contextmanager
-def kept_if_possible(what: str) -> Iterator[None]:
+def best_effort(what: str) -> Iterator[None]:
     """Write a cache in the block: where it cannot be written, one line says so and work goes on.
 
     `what` names the cache in that line, such as "the hashes of its frames". The line is printed
@@ -158,7 +158,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
     Raises CannotWrite where the folder that `path` lies in cannot be written to.
     """
-    with told(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_folder(path) as (folder, _):
         yield folder
@@ -234,17 +234,17 @@ def sync(path: Path) -> None:
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[tuple[Path, int]]:
     """Yield a new folder beside `path`, locked, and the mode of files that are made there."""
-    with told(path, path.parent):
-        folder, lock = _own_folder(path.parent)
+    with disk_errors(path, path.parent):
+        folder, lock = _new_folder(path.parent)
     try:
-        with told(path, folder):
+        with disk_errors(path, folder):
             yield folder, _usual_mode(folder)
     finally:
         _remove(folder)
         lock.release()
 
 
-def _own_folder(parent: Path) -> tuple[Path, FileLock]:
+def _new_folder(parent: Path) -> tuple[Path, FileLock]:
     """A new folder and the lock in it, held."""
     while True:
         folder = parent / f"{_PREFIX}{secrets.token_hex(4)}"

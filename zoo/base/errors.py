@@ -69,7 +69,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def refusal(what: str, problem: Mapping[str, Any]) -> str:
+def option_error(what: str, problem: Mapping[str, Any]) -> str:
     """Say in plain words why pydantic refused a value; `problem` is one of its `errors()`.
 
     `what` names the option: `--latent takes a whole number; not 'x'`.
@@ -104,7 +104,7 @@ def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise BadInput(f"{name} has no option {where!r}; {listed(options)}") from None
-        raise BadInput(refusal(f"{name}, option {where}", first)) from None
+        raise BadInput(option_error(f"{name}, option {where}", first)) from None
 
 
 def listed(options: type[pydantic.BaseModel]) -> str:
@@ -129,7 +129,7 @@ def names_its_fields(kind: type[_T]) -> type[_T]:
     return kind
 
 
-def reason(number: int | None, otherwise: str | None = None) -> str:
+def write_error(number: int | None, otherwise: str | None = None) -> str:
     """Why something could not be written, by its errno, with the next step where there is one."""
     if number in _NO_ROOM:
         return "the disk is full; make room and give the same command again"
@@ -139,7 +139,7 @@ def reason(number: int | None, otherwise: str | None = None) -> str:
 
 
 @contextmanager
-def told(path: Path, below: Path | None = None) -> Iterator[None]:
+def disk_errors(path: Path, below: Path | None = None) -> Iterator[None]:
     """Turn an error of writing into CannotWrite: one line about `path`, which the user knows.
 
     Errors that name another file than `path` and none below `below` speak for themselves.
@@ -150,7 +150,7 @@ def told(path: Path, below: Path | None = None) -> Iterator[None]:
         number = re.search(r"\(os error (\d+)\)", str(error))
         if number is None:
             raise
-        raise CannotWrite(f"{path} cannot be written: {reason(int(number[1]))}") from error
+        raise CannotWrite(f"{path} cannot be written: {write_error(int(number[1]))}") from error
     except OSError as error:
         if isinstance(error, ZooError) or error.errno not in {*FULL, *_REFUSED}:
             raise
@@ -160,5 +160,5 @@ def told(path: Path, below: Path | None = None) -> Iterator[None]:
             if named not in path.parents and not {path, below} & {named, *named.parents}:
                 raise
         raise CannotWrite(
-            f"{path} cannot be written: {reason(error.errno, error.strerror)}"
+            f"{path} cannot be written: {write_error(error.errno, error.strerror)}"
         ) from error

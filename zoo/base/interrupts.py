@@ -50,7 +50,7 @@ class StopRequest:
         self.asked = False
 
 
-def asked() -> int | None:
+def stop_signal() -> int | None:
     """The signal by which this process was first asked to stop; None if it was not."""
     return _first
 
@@ -133,7 +133,7 @@ def saving() -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Hold signals back in this thread, and in the processes that it starts meanwhile.
 
     A process that begins so is not interrupted before it says what signals are to it.

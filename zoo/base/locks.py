@@ -27,7 +27,7 @@ from typing import Annotated
 import filelock
 import pydantic
 
-from zoo.base.errors import BadInput, ZooError, told
+from zoo.base.errors import BadInput, ZooError, disk_errors
 
 SUFFIX = ".lock"
 _MARKER = ".marker" + SUFFIX
@@ -102,7 +102,7 @@ def try_lock(path: Path) -> FileLock | None:
             return None
 
 
-def share(path: Path) -> FileLock | None:
+def try_shared(path: Path) -> FileLock | None:
     """Hold a file as one of many readers, which `try_exclusive` sees; None if that is in the way.
 
     Without effect on Windows, which removes no file that is open, and on disks without `flock`.
@@ -112,7 +112,7 @@ def share(path: Path) -> FileLock | None:
 
 
 def try_exclusive(path: Path) -> FileLock | None:
-    """Hold an existing file alone; None if a process holds it by `share`."""
+    """Hold an existing file alone; None if a process holds it by `try_shared`."""
     return _held(path, shared=False)
 
 
@@ -193,11 +193,11 @@ Waiting = Callable[[str], None]
 """Told in a line what is waited for, and who holds it."""
 
 
-class Held(ZooError):
+class LockHeld(ZooError):
     """Another process holds what was not to be waited for."""
 
 
-class GaveUp(ZooError):
+class WaitStopped(ZooError):
     """The user asked to stop while a lock was waited for."""
 
     exit_code = 130
@@ -230,7 +230,7 @@ class Owner(pydantic.BaseModel):
 
 
 @contextmanager
-def alone(
+def exclusive_lock(
     path: Path,
     what: str,
     *,
@@ -244,17 +244,17 @@ def alone(
     None raises Held at once. Raises CannotWrite where the folder cannot be written to, CannotLock
     where its disk has no locks.
     """
-    with told(path.parent, path.parent):
+    with disk_errors(path.parent, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = try_lock(path)
         if not lock:
             who = _holder(path)
             if waiting is None:
-                raise Held(f"{what} is in use by {who}; wait for it, or stop that first")
+                raise LockHeld(f"{what} is in use by {who}; wait for it, or stop that first")
             waiting(f"waiting for {what}, held by {who}")
         while not lock:
             if stop():
-                raise GaveUp(f"stopped while waiting for {what}, held by {_holder(path)}")
+                raise WaitStopped(f"stopped while waiting for {what}, held by {_holder(path)}")
             time.sleep(_POLL_SECONDS)
             lock = try_lock(path)
     note = _note(path)
@@ -287,16 +287,16 @@ def holder(path: Path) -> str | None:
     return _holder(path)
 
 
-def say(line: str) -> None:
+def print_waiting(line: str) -> None:
     """Print a line about waiting on standard error, beside whatever the command prints."""
     sys.stderr.write(f"zoo: {line}\n")
     sys.stderr.flush()
 
 
 @contextmanager
-def alone_in(folder: Path, *, waiting: Waiting | None = say) -> Iterator[None]:
-    """`alone` in a folder that one process writes at a time, as that of the results."""
-    with alone(folder / IN_FOLDER, str(folder), waiting=waiting):
+def folder_lock(folder: Path, *, waiting: Waiting | None = print_waiting) -> Iterator[None]:
+    """`exclusive_lock` in a folder that one process writes at a time, as that of the results."""
+    with exclusive_lock(folder / IN_FOLDER, str(folder), waiting=waiting):
         yield
 
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.untrusted_files import LARGEST_JSON
-from zoo.base.workspace import written_aside
 
 SCHEMA_VERSION: Literal[3] = 3
 
@@ -446,8 +446,8 @@ class Results(_Typed):
 
 def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -> None:
     """Write a record as strict JSON, whole or not at all; on one line without an `indent`."""
-    with written_aside(path) as aside:
-        aside.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -470,5 +470,5 @@ def write_results(path: Path, results: Results) -> None:
             f"{len(results.records):,} records take {len(content):,} bytes, and results of more "
             f"than {Results.largest:,} are not read: compare fewer films at once"
         )
-    with written_aside(path) as aside:
-        aside.write_bytes(content)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)

@@ -46,7 +46,7 @@ def error_line(error: BaseException, longest: int = 500) -> str:
     return one_line(said.removesuffix(": "), longest)
 
 
-def named(thing: object) -> str:
+def describe_value(thing: object) -> str:
     """What a thing is that should be another, for a message: its kind, and itself if short."""
     if thing is None or isinstance(thing, bool):
         return str(thing)
@@ -71,7 +71,7 @@ def _shown(letter: str) -> str:
     return "\N{REPLACEMENT CHARACTER}" if kind == "Cs" else letter
 
 
-def file_names(names: Iterable[str]) -> dict[str, str]:
+def safe_file_names(names: Iterable[str]) -> dict[str, str]:
     """Give each name a file's name: safe anywhere, and distinct where letters have no case."""
     given: dict[str, str] = {}
     taken: set[str] = set()
@@ -79,11 +79,11 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", name[:200])[:40].strip("-.")
         if not stem or stem != name:
             stem = f"{stem}-{index}".lstrip("-")
-        given[name] = new_name(stem, taken)
+        given[name] = unused_name(stem, taken)
     return given
 
 
-def new_name(name: str, taken: set[str]) -> str:
+def unused_name(name: str, taken: set[str]) -> str:
     """A file's name, `name` or `name-2` and so on, that is not `taken`; it is added to these.
 
     Names that differ only in their case are the same, as they are on many disks, and none is one

@@ -12,10 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.base.atomic_files import confined, sweep_below, written_aside
+from zoo.base.atomic_files import confined, sweep_below
 from zoo.base.errors import BadInput
-
-__all__ = ["Workspace", "check_name", "written_aside"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

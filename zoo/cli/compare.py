@@ -102,7 +102,7 @@ def compare(
     from dataclasses import replace
 
     from zoo.base.environment import cores
-    from zoo.base.locks import alone_in
+    from zoo.base.locks import folder_lock
     from zoo.base.numbers import counted
     from zoo.base.presets import preset_named
     from zoo.base.workspace import Workspace
@@ -216,7 +216,7 @@ def compare(
 
     command = shlex.join(["zoo", *sys.argv[1:]])
     # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
-    with alone_in(folder):
+    with folder_lock(folder):
         check_earlier()
         with new_report(folder) as new:
             with console.status("writing the report"):

@@ -16,7 +16,7 @@ from pathlib import Path
 import typer
 
 from zoo.base import interrupts
-from zoo.base.errors import BadInput, ZooError, is_out_of_memory, refusal
+from zoo.base.errors import BadInput, ZooError, is_out_of_memory, option_error
 from zoo.base.text import error_line, one_line
 
 DEBUG = "ZOO_DEBUG"
@@ -49,7 +49,7 @@ def end(error: BaseException, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     line, code = _told(error)
-    if interrupts.asked() and code != INTERRUPTED:
+    if interrupts.stop_signal() and code != INTERRUPTED:
         # What an interrupted library makes of it is no news.
         line, code = "", INTERRUPTED
     if debug:
@@ -110,7 +110,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UsageError):
         return _usage(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return "" if interrupts.asked() else "interrupted", INTERRUPTED
+        return "" if interrupts.stop_signal() else "interrupted", INTERRUPTED
     if is_out_of_memory(error):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
     if isinstance(error, OSError) and error.strerror:
@@ -129,7 +129,7 @@ def _told(error: BaseException) -> tuple[str, int]:
 def _line_of_plugin(error: BaseException) -> str | None:
     # Commands that load no plugin need not import what loads them.
     loader = sys.modules.get("zoo.plugins.entry_points")
-    return loader.line_of_plugin(error) if loader else None
+    return loader.line_in_plugin(error) if loader else None
 
 
 def _usage(error: Exception) -> tuple[str, int]:
@@ -152,4 +152,4 @@ def _refused(error: Exception) -> str | None:
     hint = getattr(getattr(error, "param", None), "opts", None)
     if not problems or not hint:
         return None
-    return refusal(hint[-1], problems()[0])
+    return option_error(hint[-1], problems()[0])

@@ -228,7 +228,7 @@ def clean(
     import sys
 
     from zoo.base.errors import BadInput
-    from zoo.base.locks import Held
+    from zoo.base.locks import LockHeld
     from zoo.base.numbers import scaled
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
@@ -258,7 +258,7 @@ def clean(
         try:
             one.remove()
             freed += one.bytes
-        except Held as held:
+        except LockHeld as held:
             typer.echo(f"kept: {held}")
     typer.echo(f"{scaled(freed, 'B')} are freed")
 
@@ -347,15 +347,15 @@ def sheet(
     ] = Path(),
 ) -> None:
     """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
-    from zoo.base.atomic_files import check_writable, written_aside
+    from zoo.base.atomic_files import atomic_write, check_writable
     from zoo.films.contact_sheet import barcode, contact_sheet
 
     check_writable(out)
     for film in _opened(name, size, holdout, None):
         for kind, picture in (("sheet", contact_sheet(film)), ("barcode", barcode(film))):
             path = out / f"{film.name}-{kind}.png"
-            with written_aside(path) as aside:
-                picture.save(aside, format="PNG")
+            with atomic_write(path) as temporary:
+                picture.save(temporary, format="PNG")
             typer.echo(f"wrote {path}")
 
 

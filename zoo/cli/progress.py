@@ -22,7 +22,7 @@ from rich.table import Table
 from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import say
+from zoo.base.locks import print_waiting
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
 from zoo.cli.console import LONGEST, escaped
@@ -111,7 +111,7 @@ def of_each(
             if len(entries) == 1 or error.exit_code not in (1, 2):  # asked to stop
                 raise
             failed.append(error)
-            say(one_line(str(error), LONGEST))
+            print_waiting(one_line(str(error), LONGEST))
             continue
         yield result
 

@@ -57,12 +57,12 @@ def report(
 
 def _again(folder: Path) -> tuple[Results, Path]:
     from zoo.base.atomic_files import sweep_below
-    from zoo.base.locks import alone_in
+    from zoo.base.locks import folder_lock
     from zoo.report.results_folder import read_results
     from zoo.report.write import write_report
 
     read_results(folder)  # before a lock is laid where no results are
-    with alone_in(folder):
+    with folder_lock(folder):
         sweep_below(folder)
         results = read_results(folder)
         return results, write_report(results, folder)

@@ -18,7 +18,7 @@ import pydantic
 import torch
 
 from zoo.base import environment
-from zoo.base.atomic_files import confined, kept_if_possible
+from zoo.base.atomic_files import best_effort, confined
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Environment, Record, write_json
@@ -136,7 +136,7 @@ def load_or_measure_costs(
     if bench is None:
         bench = measure_all(distinct, device, on_subject=on_subject)
         if not any(row.failure for row in bench.rows):
-            with kept_if_possible("measured costs"):
+            with best_effort("measured costs"):
                 write_json(_folder(workspace) / f"{_digest(wanted, here)}.json", bench)
     return {row.subject.key: row.cost for row in bench.rows if row.subject.key in wanted}
 

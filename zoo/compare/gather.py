@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from zoo.base.atomic_files import atomic_write
 from zoo.base.records import (
     FilmInfo,
     MetricInfo,
@@ -26,9 +27,9 @@ from zoo.base.records import (
     Takedown,
     write_json,
 )
-from zoo.base.text import file_names
+from zoo.base.text import safe_file_names
 from zoo.base.untrusted_files import read_arrays
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.compare.pictures_and_videos import (
     VIDEO_SECONDS,
     choose_all_frames,
@@ -147,7 +148,7 @@ def with_series(
     results: Path,
 ) -> list[FilmInfo]:
     """Write every film's barcode and series into a new results folder; returns their paths."""
-    stems = file_names(film.name for film in films)
+    stems = safe_file_names(film.name for film in films)
     described = []
     for film in films:
         barcode = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
@@ -197,8 +198,8 @@ def draw_barcode(film: Film, path: Path) -> None:
     at = np.linspace(0, len(film) - 1, columns).round().astype(int)
     squeezed = np.stack([film.store.array[i].mean(axis=1) for i in at], axis=1)
     picture = Image.fromarray(squeezed.round().astype(np.uint8))
-    with written_aside(path) as aside:
-        picture.resize((COLUMNS, ROWS), Image.Resampling.BILINEAR).save(aside, format="PNG")
+    with atomic_write(path) as temporary:
+        picture.resize((COLUMNS, ROWS), Image.Resampling.BILINEAR).save(temporary, format="PNG")
 
 
 CHOOSING_METRIC = "lpips"

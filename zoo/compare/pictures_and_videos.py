@@ -22,11 +22,12 @@ import torch
 from PIL import Image
 
 from zoo.api.sampling import BATCH
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.records import FilmInfo, MetricInfo, Part, Picture, Record
-from zoo.base.text import file_names, new_name
+from zoo.base.text import safe_file_names, unused_name
 from zoo.base.untrusted_files import read_arrays
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.codec_runs import build_codec, stream_path
 from zoo.evaluation.film_scores import LATENTS, SCORES
@@ -57,7 +58,7 @@ def shown_records(records: Sequence[Record]) -> dict[int, str]:
                 lowest[key] = index
     taken: dict[str, set[str]] = {}
     return {
-        index: new_name(
+        index: unused_name(
             records[index].model, taken.setdefault(records[index].evaluated_on, {ORIGINAL})
         )
         for index in sorted(lowest.values())
@@ -210,7 +211,7 @@ def with_pictures_and_videos(
     films and the records with paths relative to the results folder. Raises ZooError if a run's
     latents or stream are gone.
     """
-    stems = file_names(film.name for film in films)
+    stems = safe_file_names(film.name for film in films)
     plans = {
         film.name: _FilmPictures(film, chosen[film.name], _length(film, longest), stems[film.name])
         for film in films
@@ -262,8 +263,8 @@ class _FilmPictures:
                 if video and number < self.length:
                     video.write(pixels)
                 if number in wanted:
-                    with written_aside(results / self._picture(name, number)) as aside:
-                        Image.fromarray(np.ascontiguousarray(pixels)).save(aside, format="PNG")
+                    with atomic_write(results / self._picture(name, number)) as temporary:
+                        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
 
     def video(self, name: str) -> str | None:
         """The path of a model's video; None for no videos."""

@@ -24,11 +24,11 @@ from typing import Any, Literal
 import fsspec
 import pydantic
 
-from zoo.base.atomic_files import confined
+from zoo.base.atomic_files import atomic_write, confined
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.locks import IN_FOLDER, Held, alone, is_lock
+from zoo.base.locks import IN_FOLDER, LockHeld, exclusive_lock, is_lock
 from zoo.base.untrusted_files import parse_json
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder
 
 MANIFEST = "manifest.json"
@@ -117,7 +117,10 @@ class RunStore:
         """
         if not self._ahead(folder, evaluated_on):
             return
-        with suppress(Held), alone(folder.path / IN_FOLDER, str(folder.path), waiting=None):
+        with (
+            suppress(LockHeld),
+            exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=None),
+        ):
             for part, manifest in self._ahead(folder, evaluated_on):
                 self._download_part(folder, part, manifest)
 
@@ -237,10 +240,10 @@ class RunStore:
             # which says that a run is finished, comes last.
             for name, file in sorted(manifest.files.items(), key=lambda named: named[0] != RUN):
                 if not self._is(part, name, file, known):
-                    aside = stack.enter_context(written_aside(part / name))
-                    self._download_file(part, aside, file)
+                    temporary = stack.enter_context(atomic_write(part / name))
+                    self._download_file(part, temporary, file)
                     if manifest.written:
-                        os.utime(aside, (manifest.written, manifest.written))
+                        os.utime(temporary, (manifest.written, manifest.written))
         own = _part_files(folder, part)
         if part == folder.path and not same_model:
             # Evaluations of other weights on other films.
@@ -309,8 +312,8 @@ class RunStore:
                     size=status.st_size, changed=status.st_mtime_ns, sha256=file.sha256
                 )
         if digests != known:
-            with written_aside(self._digests_path(part)) as aside:
-                aside.write_text(_Digests(files=digests).model_dump_json(), encoding="utf-8")
+            with atomic_write(self._digests_path(part)) as temporary:
+                temporary.write_text(_Digests(files=digests).model_dump_json(), encoding="utf-8")
 
     def _digests_path(self, part: Path) -> Path:
         top = self._workspace.root / ".zoo"
@@ -332,12 +335,12 @@ class RunStore:
             first = error.errors()[0]["msg"]
             raise ZooError(f"{path} is damaged: {' '.join(first.split())}") from None
 
-    def _download_file(self, part: Path, aside: Path, file: _File) -> None:
+    def _download_file(self, part: Path, temporary: Path, file: _File) -> None:
         blob = self._blob(part, file.sha256)
-        with self._files.open(blob, "rb") as stored, aside.open("wb") as written:
+        with self._files.open(blob, "rb") as stored, temporary.open("wb") as written:
             # No more bytes than the manifest says, whatever is stored.
             _copy(stored, written, file.size)
-        if aside.stat().st_size != file.size or _hash(aside) != file.sha256:
+        if temporary.stat().st_size != file.size or _hash(temporary) != file.sha256:
             raise self._damaged(part, blob)
 
     def _text(self, part: Path, file: _File) -> bytes:

@@ -21,11 +21,12 @@ import torch
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
 from zoo.base import environment
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Environment, Record
 from zoo.base.text import error_line, one_line
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.costs import load_or_measure_costs
 from zoo.compare.executors import Notify
@@ -36,7 +37,7 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
-from zoo.plugins.entry_points import line_of_plugin
+from zoo.plugins.entry_points import line_in_plugin
 from zoo.plugins.registry import registry
 from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder, TrainingConfig
@@ -59,7 +60,7 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
         reason = (
             one_line(str(error), LONGEST_REASON) if expected else error_line(error, LONGEST_REASON)
         )
-        if not expected and (line := line_of_plugin(error)):
+        if not expected and (line := line_in_plugin(error)):
             reason = f"{one_line(reason, LONGEST_REASON - 100)} ({line})"
         where = _environment_here(cell, config)
     return Record(
@@ -276,8 +277,8 @@ class CellTask:
 def _write_traceback(folder: RunFolder) -> None:
     """Write the traceback of the current error into the run's folder, if possible."""
     # If not, the disk may be the reason of the failure, which the record has.
-    with suppress(OSError), written_aside(folder.path / FAILURE) as aside:
-        aside.write_text(traceback.format_exc(), encoding="utf-8")
+    with suppress(OSError), atomic_write(folder.path / FAILURE) as temporary:
+        temporary.write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, make_codec
 from zoo.api.film_entry import FilmEntry, parse_fit
 from zoo.api.report_section import ReportSection, check_text
 from zoo.base.errors import ZooError
@@ -48,7 +48,7 @@ class CodecSubject:
 
     def fresh(self) -> FilmCodec:
         """A new instance with its options as they are by default."""
-        return made(self.codec, CODEC_SIZE, {})
+        return make_codec(self.codec, CODEC_SIZE, {})
 
     def coded(self) -> CodedFilm:
         """The scene, coded once; CannotTell where the codec is not there."""
@@ -74,7 +74,9 @@ def terms_of(codec: type[FilmCodec]) -> CodingTerms:
 @functools.lru_cache(maxsize=1)
 def _coded(codec: Any) -> CodedFilm:
     try:
-        return check_coded_film(codec, made(codec, CODEC_SIZE, {}).code(film(), terms_of(codec)))
+        return check_coded_film(
+            codec, make_codec(codec, CODEC_SIZE, {}).code(film(), terms_of(codec))
+        )
     except ZooError as reason:
         raise CannotTell(f"it does not code here: {reason}") from None
 

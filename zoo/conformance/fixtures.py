@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
-from zoo.base.text import named
+from zoo.base.text import describe_value
 from zoo.films.film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, build_to_train, fits_directly
@@ -164,7 +164,9 @@ def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Lo
         halfway = torch.tensor(0.5, dtype=batch.frames.dtype)
         losses = model.losses(batch, Step(halfway, number, generator))
     if not isinstance(losses, Mapping):
-        raise ValueError(f"losses gave {named(losses)}; it gives a zoo.Loss for each player")
+        raise ValueError(
+            f"losses gave {describe_value(losses)}; it gives a zoo.Loss for each player"
+        )
     return losses
 
 

@@ -28,7 +28,7 @@ from zoo.base.text import one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
 from zoo.conformance.fixtures import Broken, CannotTell, Subject, expect
 from zoo.evaluation.inference import check_latents
-from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
+from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
 
 SECONDS = 2.0
 """Processor time that a module of one's own may take; classes and options take hundredths."""
@@ -190,7 +190,7 @@ def reloads_to_the_bit(subject: Subject) -> None:
     """Weights written and read into new instances give the very same reconstructions in each."""
     model = subject.after_training()
     frames = subject.samples(2)
-    stored = save({name: t.contiguous().clone() for name, t in kept_state(model).items()})
+    stored = save({name: t.contiguous().clone() for name, t in inference_state(model).items()})
     drawn = []
     for seed in (1, 2):
         again = subject.unfitted(seed=seed)
@@ -239,7 +239,7 @@ def draws_from_the_latent_alone(subject: Subject) -> None:
     latent = model.encode(frames[:2])
     drawn = model.decode(latent)
     stranger = subject.unfitted(seed=1)
-    stranger.load_state_dict(kept_state(model))
+    stranger.load_state_dict(inference_state(model))
     stranger.eval().encode(frames[6:])
     # The numbers alone: a tensor can carry more, as attributes or as a subclass of its own.
     numbers = torch.tensor(latent.tolist(), dtype=latent.dtype).reshape(latent.shape)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.api.metric import Metric, TemporalMetric, Unavailable, ready
+from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import CannotTell, expect, extremes, scene
 from zoo.evaluation.metrics import score_pairs
@@ -28,7 +28,7 @@ class MetricSubject:
     def made(self) -> Metric:
         """An instance on the processor; CannotTell where the metric is not available."""
         try:
-            return ready(self.metric, torch.device("cpu"))
+            return build_metric(self.metric, torch.device("cpu"))
         except Unavailable as reason:
             raise CannotTell(f"it is not available here: {reason}") from None
 

@@ -17,7 +17,7 @@ from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_a
 from zoo.evaluation.latents import Quantiser
 from zoo.films.film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
-from zoo.plugins.model_building import fits_directly, kept_state, latent_spec
+from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
 from zoo.training.players import Players
 
 NUDGE = 1e-3
@@ -188,7 +188,7 @@ def _prepared(subject: Subject, film: Film) -> dict[str, Tensor]:
         torch.manual_seed(0)
         frames = TrainingFrames(film)
         model.fit(frames) if fits_directly(subject.architecture) else model.prepare(frames)
-    return {name: tensor.clone() for name, tensor in kept_state(model).items()}
+    return {name: tensor.clone() for name, tensor in inference_state(model).items()}
 
 
 def fits_one_batch(subject: Subject) -> None:
@@ -199,7 +199,7 @@ def fits_one_batch(subject: Subject) -> None:
     if not latent_spec(model).numbers:
         # With no numbers to tell frames apart, the mean is all that can be drawn.
         return
-    drawn = subject.sampling.frames_drawn(frames)
+    drawn = subject.sampling.target_frames(frames)
     of_mean = float((drawn.mean(dim=0, keepdim=True) - drawn).square().mean())
     if directly:
         error = _error_as_stored(model, frames)
@@ -228,7 +228,7 @@ def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
     drawn = flat_frames(model.decode(stored))
     low, high = float(drawn.min()), float(drawn.max())
     expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")
-    return float((drawn - Sampling.of(model).frames_drawn(frames)).square().mean())
+    return float((drawn - Sampling.of(model).target_frames(frames)).square().mean())
 
 
 def _far_off(when: str, error: float, of_mean: float) -> str:

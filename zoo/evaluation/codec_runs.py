@@ -20,19 +20,20 @@ import pydantic
 import torch
 from torch import Tensor
 
-from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, made
+from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, make_codec
 from zoo.api.latent_spec import BITS
 from zoo.api.sampling import BATCH
 from zoo.base import environment
+from zoo.base.atomic_files import atomic_write
 from zoo.base.environment import usual_priority
 from zoo.base.errors import BadInput, ZooError, validated
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import IN_FOLDER, Waiting, alone, say
+from zoo.base.locks import IN_FOLDER, Waiting, exclusive_lock, print_waiting
 from zoo.base.presets import Budget
 from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput, write_json
-from zoo.base.text import named, one_line
+from zoo.base.text import describe_value, one_line
 from zoo.base.untrusted_files import read_json
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.evaluation.film_scores import ScoreCache, score_film
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
@@ -101,7 +102,9 @@ def build_codec(name: str, options: Mapping[str, Any], size: FrameSize) -> FilmC
     codec = registry().codecs.get(name)
     if codec is None:
         raise BadInput(f"no plugin brings the codec {name}")
-    return made(codec, size, {key: value for key, value in options.items() if key != BYTES_OPTION})
+    return make_codec(
+        codec, size, {key: value for key, value in options.items() if key != BYTES_OPTION}
+    )
 
 
 def ensure_encoded(
@@ -109,7 +112,7 @@ def ensure_encoded(
     config: TrainingConfig,
     film: Film,
     overwrite: bool = False,
-    waiting: Waiting | None = say,
+    waiting: Waiting | None = print_waiting,
     device: torch.device | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> RunFolder:
@@ -120,7 +123,7 @@ def ensure_encoded(
     """
     folder = RunFolder.of(workspace, config)
     here = _cpu_environment()
-    with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
+    with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
         if not overwrite and _is_valid(folder, here):
             return folder
         folder.clear()
@@ -162,12 +165,14 @@ def _coding_terms(
 def check_coded_film(codec: type[FilmCodec], coded: object) -> CodedFilm:
     """Check that a codec returned a valid CodedFilm; raises ZooError if not."""
     if not isinstance(coded, CodedFilm):
-        raise ZooError(f"{codec.name}: code returned {named(coded)}; it is to be a zoo.CodedFilm")
+        raise ZooError(
+            f"{codec.name}: code returned {describe_value(coded)}; it is to be a zoo.CodedFilm"
+        )
     for field_name, kind in (("stream", bytes), ("note", str)):
         if not isinstance(value := getattr(coded, field_name), kind):
             raise ZooError(
-                f"{codec.name}: the {field_name} of its zoo.CodedFilm is {named(value)}; it is to "
-                f"be {kind.__name__}"
+                f"{codec.name}: the {field_name} of its zoo.CodedFilm is {describe_value(value)}; "
+                f"it is to be {kind.__name__}"
             )
     if not coded.stream:
         raise ZooError(f"{codec.name}: the stream is empty")
@@ -195,8 +200,8 @@ def stream_path(folder: RunFolder, codec: FilmCodec) -> Path:
 
 
 def _write_stream(folder: RunFolder, codec: FilmCodec, coded: CodedFilm) -> None:
-    with written_aside(stream_path(folder, codec)) as aside:
-        aside.write_bytes(coded.stream)
+    with atomic_write(stream_path(folder, codec)) as temporary:
+        temporary.write_bytes(coded.stream)
     write_json(folder.path / ENCODING, Encoding(seconds=coded.seconds, note=coded.note))
 
 
@@ -279,7 +284,7 @@ def decoded_frames(codec: FilmCodec, stream: bytes, film: Film) -> Iterator[npt.
     count = 0
     for frame in codec.decode(stream):
         if not isinstance(frame, np.ndarray):
-            raise ZooError(f"{codec.name} gave {named(frame)} for a frame, not an array")
+            raise ZooError(f"{codec.name} gave {describe_value(frame)} for a frame, not an array")
         if frame.shape != shape or frame.dtype != np.uint8:
             raise ZooError(
                 f"{codec.name} gave a frame {frame.dtype} {frame.shape}, not uint8 {shape}"

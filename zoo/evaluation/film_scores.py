@@ -19,6 +19,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
 from zoo.base.records import (
     BatchDependence,
@@ -31,7 +32,6 @@ from zoo.base.records import (
     write_json,
 )
 from zoo.base.untrusted_files import read_json
-from zoo.base.workspace import written_aside
 from zoo.evaluation.failure_slices import ShotSpread, frame_properties, slice_scores
 from zoo.evaluation.inference import batch_slices
 from zoo.evaluation.metrics import MetricSet, Values, parts_of, score_reconstruction, summarise
@@ -113,7 +113,7 @@ def write_frame_scores(out: Path, film_scores: FilmScores) -> None:
         (SCORES, film_scores.scores),
         (HASHES, {"bits": bits, "quality": quality}),
     ):
-        with written_aside(out / name) as aside, aside.open("wb") as file:
+        with atomic_write(out / name) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.api.latent_spec import BITS, MOST_CODES, LatentSpec, code_bits
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.untrusted_files import check_tensors
 
@@ -194,8 +194,8 @@ def save_latents(path: Path, latents: Latents, film_fingerprint: str) -> None:
         "film": film_fingerprint,
         **bits_metadata(latents.quantiser),
     }
-    with written_aside(path) as aside:
-        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
+    with atomic_write(path) as temporary:
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
 
 
 def load_latents(path: Path, film_fingerprint: str, device: torch.device) -> Latents:

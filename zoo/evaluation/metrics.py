@@ -17,10 +17,10 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from zoo.api.metric import Metric, TemporalMetric, Unavailable, one_batch, ready
+from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric, sharing_results
 from zoo.base.errors import BadInput
 from zoo.base.records import MIN_SHOTS, Part, Summary
-from zoo.base.text import error_line, named
+from zoo.base.text import describe_value, error_line
 from zoo.evaluation.inference import batch_slices, film_batch
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
@@ -52,7 +52,7 @@ def score_pairs(
             last = last or tuple(f[:1] for f in frames)
             previous = tuple(torch.cat([b, f[:-1]]) for b, f in zip(last, frames, strict=True))
             last = tuple(f[-1:] for f in frames)
-        with one_batch():
+        with sharing_results():
             for metric in metrics:
                 arguments = (*frames, *previous) if isinstance(metric, TemporalMetric) else frames
                 values = metric(*arguments)
@@ -75,7 +75,8 @@ def _over_film(
 def _check_values(metric: Metric, values: object, expected: tuple[int, ...]) -> None:
     if not isinstance(values, Tensor):
         raise ValueError(
-            f"the metric {metric.name} gave {named(values)}; it gives a tensor of shape {expected}"
+            f"the metric {metric.name} gave {describe_value(values)}; "
+            f"it gives a tensor of shape {expected}"
         )
     if tuple(values.shape) != expected or not values.is_floating_point():
         shown = f"{values.dtype} {tuple(values.shape)}".removeprefix("torch.")
@@ -204,7 +205,7 @@ class MetricSet:
         requested = _requested(metrics)
         for name, metric in requested.items():
             try:
-                loaded.append(ready(metric, device))
+                loaded.append(build_metric(metric, device))
             except Unavailable as reason:
                 unavailable[name] = str(reason)
             except (Exception, SystemExit) as error:

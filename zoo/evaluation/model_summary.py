@@ -22,7 +22,7 @@ from zoo.api.autoencoder import Autoencoder, Optimizer, Options, PlayerParameter
 from zoo.api.latent_spec import LatentSpec
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
-from zoo.plugins.model_building import add_training_modules, constructed, fits_directly, latent_spec
+from zoo.plugins.model_building import add_training_modules, fits_directly, instantiate, latent_spec
 
 
 class _Decoding(torch.nn.Module):
@@ -149,7 +149,7 @@ def _count_on(
         if device == "meta":
             # Pretrained weights are not loaded, of which torch warns tensor by tensor.
             warnings.simplefilter("ignore", UserWarning)
-        model = constructed(architecture, size, options)
+        model = instantiate(architecture, size, options)
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         add_training_modules(model)
         sampling = Sampling.of(model)

@@ -22,11 +22,12 @@ from zoo.api.film_entry import (
     parse_fps,
     parse_seconds,
 )
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
-from zoo.base.locks import alone, say
+from zoo.base.locks import exclusive_lock, print_waiting
 from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_bytes
-from zoo.base.workspace import Workspace, written_aside
+from zoo.base.workspace import Workspace
 from zoo.films.files import (
     expand_home,
     is_file,
@@ -208,7 +209,7 @@ class Catalogue:
         """
         path = self.workspace.catalogue
         lock = self.workspace.root / ".zoo" / f"{path.name}.lock"
-        with alone(lock, path.name, waiting=say):
+        with exclusive_lock(lock, path.name, waiting=print_waiting):
             document = _document(path)
             self.own = _entries_of(_read_tables(path), self.workspace)
             if not document.body:
@@ -326,8 +327,8 @@ def _write(path: Path, document: tomlkit.TOMLDocument) -> None:
             f"{path.name} would take {len(content):,} bytes, and {LARGEST_CATALOGUE:,} are read: "
             "join the files of a film into fewer, or give films shorter paths"
         )
-    with written_aside(path) as aside:
-        aside.write_bytes(content)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:

@@ -26,10 +26,10 @@ import numpy.typing as npt
 import pydantic
 
 from zoo.api.film_entry import Fit
-from zoo.base.atomic_files import kept_if_possible, remove_folder
+from zoo.base.atomic_files import best_effort, remove_folder
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import SUFFIX, FileLock, Held, alone, share, try_exclusive
+from zoo.base.locks import SUFFIX, FileLock, LockHeld, exclusive_lock, try_exclusive, try_shared
 from zoo.base.records import Number, write_json
 from zoo.base.untrusted_files import OtherSchema, read_array, read_json
 
@@ -233,7 +233,7 @@ class FrameStore:
         film-zoo wrote it.
         """
         try:
-            in_use = share(folder / FRAMES)
+            in_use = try_shared(folder / FRAMES)
         except OSError:
             return None
         if in_use is None:  # it is being removed
@@ -294,7 +294,7 @@ class FrameStore:
 
     def _changed(self, fields: Mapping[str, Any]) -> FrameStore:
         manifest = self.manifest.model_copy(update=fields)
-        with kept_if_possible("changes to it"):
+        with best_effort("changes to it"):
             write_json(self.folder / MANIFEST, manifest)
         return dataclasses.replace(self, manifest=manifest)
 
@@ -323,11 +323,11 @@ def exclusive_use(folder: Path) -> Iterator[None]:
     Raises Held if a process uses or makes it.
     """
     what = f"the frame store of {folder.parent.name}"
-    with alone(store_lock(folder), what, waiting=None):
+    with exclusive_lock(store_lock(folder), what, waiting=None):
         frames = folder / FRAMES
         held = try_exclusive(frames) if frames.exists() else None
         if frames.exists() and held is None:
-            raise Held(f"{what} is in use by another process; wait for it, or stop that first")
+            raise LockHeld(f"{what} is in use by another process; wait for it, or stop that first")
         try:
             yield
         finally:

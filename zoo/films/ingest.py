@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import confined, kept_if_possible, replaced_folder
-from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, reason
+from zoo.base.atomic_files import best_effort, confined, replace_folder
+from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import alone, say
+from zoo.base.locks import exclusive_lock, print_waiting
 from zoo.base.records import write_json
 from zoo.base.text import one_line
 from zoo.base.time_code import JITTER_SECONDS, FrameTimes
@@ -109,7 +109,7 @@ def _make_store(
     for left in location.folder.parent.glob(f".{location.folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
     try:
-        with replaced_folder(location.folder) as new:
+        with replace_folder(location.folder) as new:
             write_store(
                 entry, location.settings, location.fingerprint, new, progress, hwaccel, threads
             )
@@ -120,7 +120,7 @@ def _make_store(
         full = error.__cause__ if isinstance(error, CannotWrite) else error
         if isinstance(full, OSError) and full.errno in FULL:
             raise ZooError(
-                f"{reason(full.errno)}: the frames did not fit into {location.folder.parent}; "
+                f"{write_error(full.errno)}: the frames did not fit into {location.folder.parent}; "
                 "nothing is kept. Make room or choose a smaller --size"
             ) from None
         raise
@@ -308,7 +308,7 @@ def _with_split(
     """Add a split to a store; on disk too, if it can be written."""
     splits = {**store.manifest.splits, key: record}
     manifest = store.manifest.model_copy(update={"splits": splits})
-    with kept_if_possible("its splits"), _locked(store.folder, entry, progress):
+    with best_effort("its splits"), _locked(store.folder, entry, progress):
         # Another process may have added one meanwhile.
         now = FrameStore.open(store.folder)
         manifest = now.with_split(key, record).manifest
@@ -328,7 +328,7 @@ def _locked(folder: Path, entry: FilmEntry, progress: Progress | None) -> Iterat
     def waiting(line: str) -> None:
         _print(entry, progress, line)
 
-    with alone(store_lock(folder), f"the frames of {entry.name}", waiting=waiting):
+    with exclusive_lock(store_lock(folder), f"the frames of {entry.name}", waiting=waiting):
         yield
 
 
@@ -336,7 +336,7 @@ def _print(entry: FilmEntry, progress: Progress | None, line: str) -> None:
     if progress:
         progress(IngestProgress(entry.name, 0, 0, line))
     else:
-        say(line)
+        print_waiting(line)
 
 
 def list_stores(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:

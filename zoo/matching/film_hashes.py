@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import kept_if_possible, written_aside
+from zoo.base.atomic_files import atomic_write, best_effort
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import LARGEST, SMALLEST, FrameSize
 from zoo.base.untrusted_files import read_arrays
@@ -90,9 +90,9 @@ def scene_times(
 def _write(film: Film, hashes: Hashes) -> None:
     bits, quality = hashes.packed()
     with (
-        kept_if_possible(f"the hashes of {film.name}"),
-        written_aside(film.store.folder / HASHES_FILE) as aside,
-        aside.open("wb") as file,
+        best_effort(f"the hashes of {film.name}"),
+        atomic_write(film.store.folder / HASHES_FILE) as temporary,
+        temporary.open("wb") as file,
     ):
         np.savez(file, allow_pickle=False, bits=bits, quality=quality)
 

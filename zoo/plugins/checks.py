@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
-from zoo.base.text import named
+from zoo.base.text import describe_value
 from zoo.base.workspace import check_name
 
 if TYPE_CHECKING:
@@ -94,13 +94,13 @@ def _is_of_contract_1(tree: ast.Module) -> bool:
     return False
 
 
-def check_brought(hook: str, thing: Any) -> None:
+def check_contribution(hook: str, thing: Any) -> None:
     """Raise ValueError if a thing that a hook returned is not of the hook's kind."""
     if hook == "zoo_films":
         from zoo.api.film_entry import FilmEntry
 
         if not isinstance(thing, FilmEntry):
-            refuse(f"{named(thing)} is not a zoo.FilmEntry")
+            refuse(f"{describe_value(thing)} is not a zoo.FilmEntry")
         _check_no_word(thing.name)
         return
 
@@ -115,7 +115,7 @@ def check_brought(hook: str, thing: Any) -> None:
     if not isinstance(thing, type) and isinstance(thing, base):
         refuse(f"an instance of {type(thing).__name__} is not a class: return the class itself")
     if not (isinstance(thing, type) and issubclass(thing, base)):
-        refuse(f"{named(thing)} is not a subclass of zoo.{base.__name__}")
+        refuse(f"{describe_value(thing)} is not a subclass of zoo.{base.__name__}")
     for attribute in ("name", "label", "source") if base is Metric else ("name", "summary"):
         if not isinstance(getattr(thing, attribute, None), str):
             refuse(f"{thing.__name__} has no {attribute}: it is text, set in the class")
@@ -170,14 +170,15 @@ def _check_fields(thing: type, fields: Mapping[str, tuple[str, Callable[[Any], b
     for name, (wanted, fits) in fields.items():
         value = getattr(thing, name)
         if not fits(value):
-            refuse(f"{thing.__name__}.{name} is {named(value)}; it is to be {wanted}")
+            refuse(f"{thing.__name__}.{name} is {describe_value(value)}; it is to be {wanted}")
 
 
 def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
     options = getattr(thing, "Options", base)
     if not (isinstance(options, type) and issubclass(options, base)):
         refuse(
-            f"{thing.name}: its Options are {named(options)}, no subclass of zoo.{base.__name__}"
+            f"{thing.name}: its Options are {describe_value(options)}, "
+            f"no subclass of zoo.{base.__name__}"
         )
     # `bytes_per_frame` is what every codec is asked for, and stands beside its options.
     if "bytes_per_frame" in options.model_fields:

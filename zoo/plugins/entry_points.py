@@ -30,9 +30,9 @@ import pluggy
 
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
-from zoo.base.text import named, one_line
+from zoo.base.text import describe_value, one_line
 from zoo.plugins.checks import Refused, check_contract, refuse
-from zoo.plugins.isolation import process_kept
+from zoo.plugins.isolation import process_state_restored
 
 BUILT_IN = "film-zoo"
 """The package whose plugins load first, so that no other can take their names."""
@@ -49,7 +49,7 @@ _KINDS = MappingProxyType(
     }
 )
 """The hook that a class comes through, by the base that it has."""
-_STRANGERS: set[str] = set()
+_THIRD_PARTY: set[str] = set()
 """Top-level packages from which plugins were loaded, but for the built-in ones."""
 _CLASSES = MappingProxyType({hook: base.rpartition(".")[2] for base, hook in _KINDS.items()})
 
@@ -134,18 +134,18 @@ class Plugin:
         return [f"plugin {self.name}{whose}: {error}" for error in self.errors]
 
 
-def installed(group: str) -> list[EntryPoint]:
+def installed_entry_points(group: str) -> list[EntryPoint]:
     """The entry points of a group: the built-in ones, then the others by package and name."""
     return sorted(importlib.metadata.entry_points(group=group), key=_turn)
 
 
-def found(group: str) -> list[Point]:
+def find_plugins(group: str) -> list[Point]:
     """All plugins of a group: those installed, then the files that ZOO_PLUGINS names.
 
     Raises BadInput if it names a file that is not there.
     """
     words = [PluginFile(plugin_file(word, LIMIT)) for word in _words() if is_file_name(word)]
-    return [*installed(group), *dict.fromkeys(words)]
+    return [*installed_entry_points(group), *dict.fromkeys(words)]
 
 
 def is_file_name(word: str) -> bool:
@@ -166,7 +166,7 @@ def plugin_file(word: str, said_by: str) -> Path:
     return path
 
 
-def limit() -> frozenset[str] | None:
+def plugin_limit() -> frozenset[str] | None:
     """What ZOO_PLUGINS names beside files, normalised; None where that is nothing: all load.
 
     Raises BadInput if a name in it is that of no installed plugin and of no package with one.
@@ -174,7 +174,7 @@ def limit() -> frozenset[str] | None:
     words = [word for word in _words() if not is_file_name(word)]
     if not words:
         return None
-    points = [point for group in hookspecs.GROUPS for point in installed(group)]
+    points = [point for group in hookspecs.GROUPS for point in installed_entry_points(group)]
     known = dict.fromkeys([_package(point) for point in points] + [point.name for point in points])
     normalised = {_normalise(name) for name in known}
     for word in words:
@@ -188,7 +188,7 @@ def limit() -> frozenset[str] | None:
     return frozenset(map(_normalise, words))
 
 
-def load(
+def load_plugins(
     group: str,
     points: Iterable[Point],
     add: Callable[[Plugin, str, Any], None],
@@ -198,7 +198,7 @@ def load(
 
     `add(plugin, hook, thing)` takes the thing or raises. Whatever a plugin raises, on import, from
     a hook or because of what it brings, becomes a line of its `errors` and costs only itself.
-    `only` is what `limit` gives: the rest of what is installed is listed as left out.
+    `only` is what `plugin_limit` gives: the rest of what is installed is listed as left out.
     """
     plugins = []
     for point in points:
@@ -211,24 +211,24 @@ def load(
         # A plugin is a stranger's code and may fail in any way; that it did is shown by
         # `zoo plugins` with the reason. SystemExit is caught too: a plugin cannot end the zoo.
         try:
-            with process_kept(plugin.changed):
+            with process_state_restored(plugin.changed):
                 hooks = _hooks(group, point)
         except (Exception, SystemExit) as error:
-            plugin.errors.append(in_one_line(error))
+            plugin.errors.append(error_in_one_line(error))
             continue
         for hook, call in hooks.items():
             try:
-                with process_kept(plugin.changed):
+                with process_state_restored(plugin.changed):
                     things = _things(call())
             except (Exception, SystemExit) as error:
-                plugin.errors.append(f"{hook}: {in_one_line(error)}")
+                plugin.errors.append(f"{hook}: {error_in_one_line(error)}")
                 continue
             for thing in things:
                 try:
                     add(plugin, hook, thing)
                     plugin.adds.setdefault(hook, []).append(thing.name)
                 except (Exception, SystemExit) as error:
-                    plugin.errors.append(f"{hook}: {in_one_line(error)}")
+                    plugin.errors.append(f"{hook}: {error_in_one_line(error)}")
     return plugins
 
 
@@ -240,19 +240,19 @@ def refuse_broken_files(plugins: Iterable[Plugin], points: Iterable[Point]) -> N
             raise BadInput(f"{plugin.name}: {plugin.errors[0]}")
 
 
-def line_of_plugin(error: BaseException) -> str | None:
+def line_in_plugin(error: BaseException) -> str | None:
     """Where in a plugin an error came from, as `mine.py, line 12`; None if in none, or in our own.
 
     It is the deepest line on the error's way in a package that a plugin was loaded from.
     """
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_globals.get("__name__", "").partition(".")[0] in _STRANGERS:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _THIRD_PARTY:
             found = f"{Path(frame.f_code.co_filename).name}, line {line}"
     return found
 
 
-def in_one_line(error: BaseException) -> str:
+def error_in_one_line(error: BaseException) -> str:
     """An error's kind and message on one line; the kind is left out where the message is ours."""
     kind = "" if isinstance(error, Refused | BadInput) else f"{type(error).__name__}: "
     return one_line(f"{kind}{error}", 1000)
@@ -265,14 +265,14 @@ def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
         check_contract(source, _file_name(point))
     module = point.load()
     if isinstance(point, PluginFile) or _normalise(_package(point)) != BUILT_IN:
-        _STRANGERS.add(module.__name__.partition(".")[0])
+        _THIRD_PARTY.add(module.__name__.partition(".")[0])
     manager = pluggy.PluginManager("zoo")
     manager.add_hookspecs(hookspecs)
     manager.register(module, point.name)
     manager.check_pending()
     hooks = [caller.name for caller in manager.get_hookcallers(module) or ()]
     if not hooks and isinstance(point, PluginFile):
-        brought = _brought(module)
+        brought = _contributions(module)
         return {
             hook: functools.partial(list, [brought[hook]])
             for hook in hookspecs.GROUPS[group]
@@ -287,7 +287,7 @@ def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
     return {hook: getattr(manager.hook, hook) for hook in hookspecs.GROUPS[group] if hook in hooks}
 
 
-def _brought(module: ModuleType) -> dict[str, list[Any]]:
+def _contributions(module: ModuleType) -> dict[str, list[Any]]:
     """What a file without hooks brings, by hook: the classes in it that have names, and films."""
     things: dict[str, list[Any]] = {}
     for value in vars(module).values():
@@ -318,15 +318,15 @@ def _things(returned: Sequence[Any]) -> list[Any]:
         if isinstance(one, type):
             refuse(f"it returned the class {one.__name__}, not a list: `return [{one.__name__}]`")
         if isinstance(one, str | bytes | Mapping) or not isinstance(one, Iterable):
-            refuse(f"it returned {named(one)}, not a list")
+            refuse(f"it returned {describe_value(one)}, not a list")
         things += one
     return things
 
 
-def may_fill(point: Point, hook: str) -> bool:
+def may_provide(point: Point, hook: str) -> bool:
     """Whether a plugin's module may fill a hook: its source names it, or cannot be read."""
     try:
-        with process_kept([]):
+        with process_state_restored([]):
             source = _source(point)
         if isinstance(point, PluginFile):
             # What it has of a class or a call is not told from its source: a word in it is enough.

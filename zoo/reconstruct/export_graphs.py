@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
 from zoo.reconstruct.model_loader import TrainedModel
@@ -101,11 +101,11 @@ def export_graphs(
     exported = []
     for name, network, inputs, expected, scale in parts:
         path = folder / f"{name}{SUFFIX[form]}"
-        with written_aside(path) as aside:
+        with atomic_write(path) as temporary:
             write = _write_torch if form == "torch" else _write_onnx
             try:
-                write(network.eval(), inputs, aside)
-                run = _read_torch(aside) if form == "torch" else _read_onnx(aside)
+                write(network.eval(), inputs, temporary)
+                run = _read_torch(temporary) if form == "torch" else _read_onnx(temporary)
                 error = _largest_error(run, inputs, expected)
             except Exception as failure:
                 why = one_line(str(failure))
@@ -213,7 +213,7 @@ def _write_description(
             "step": trained.quantiser.step.tolist(),
         },
     }
-    with written_aside(path) as aside:
-        aside.write_text(
+    with atomic_write(path) as temporary:
+        temporary.write_text(
             json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8"
         )

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.markdown import escape, grid
 from zoo.base.numbers import fixed, whole
@@ -81,16 +81,16 @@ def write_folder(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in (trained.folder.weights, trained.folder.file):
-        with written_aside(folder / file.name) as aside:
-            shutil.copyfile(file, aside)
-    with written_aside(folder / SCALE) as aside:
+        with atomic_write(folder / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+    with atomic_write(folder / SCALE) as temporary:
         scale = {
             "lowest": trained.quantiser.lowest.float().cpu().contiguous(),
             "step": trained.quantiser.step.float().cpu().contiguous(),
         }
-        save_file(scale, aside, bits_metadata(trained.quantiser))
-    with written_aside(folder / CARD) as aside:
-        aside.write_text(card(run, trained, entry, repo), encoding="utf-8")
+        save_file(scale, temporary, bits_metadata(trained.quantiser))
+    with atomic_write(folder / CARD) as temporary:
+        temporary.write_text(card(run, trained, entry, repo), encoding="utf-8")
     names = (trained.folder.weights.name, trained.folder.file.name, SCALE, CARD)
     return [folder / name for name in names]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import FilmSamples, Sampling
-from zoo.base.atomic_files import kept_if_possible
+from zoo.base.atomic_files import best_effort
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
@@ -131,7 +131,7 @@ def load_trained_model(
         on_message(f"{config.model} encodes {config.film}, to find the range of its latents")
         encoded = encode_film(model, film, device)
         quantiser = Quantiser.of(latent_spec(model), encoded.numbers)
-        with kept_if_possible("the latents of the film"):
+        with best_effort("the latents of the film"):
             save_latents(path, encoded.quantised(quantiser), config.film_fingerprint)
     return TrainedModel(model, quantiser, run.folder, config, device)
 

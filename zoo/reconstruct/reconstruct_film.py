@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import check_writable, temporary_folder
-from zoo.base.errors import BadInput, CannotWrite, reason
+from zoo.base.errors import BadInput, CannotWrite, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code
@@ -194,7 +194,7 @@ def film_sound(entry: FilmEntry, film: Film, span: FilmRange, path: Path) -> Ite
         try:
             sound = write_sound(parts, folder / "sound.mp4", span.start_seconds, span.stop_seconds)
         except av.error.FFmpegError as error:
-            why = reason(error.errno, error.strerror)
+            why = write_error(error.errno, error.strerror)
             raise CannotWrite(f"the sound of {path} cannot be written: {why}") from error
         yield sound
 

@@ -21,8 +21,8 @@ from PIL import Image
 
 from zoo.base import numbers
 from zoo.base import picture_style as style
+from zoo.base.atomic_files import atomic_write
 from zoo.base.records import MetricInfo, Part
-from zoo.base.workspace import written_aside
 from zoo.report.aggregate import ResultRow, bytes_per_frame
 from zoo.report.table import bracketed, mean_value
 
@@ -127,8 +127,8 @@ def save_figure(figure: Figure, path: Path, colours: int | None = COLOURS) -> No
     picture = Image.open(png).convert("RGB")
     if colours:
         picture = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    with written_aside(path) as aside:
-        picture.save(aside, format="PNG", optimize=True)
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
 
 
 Box = tuple[float, float, float, float]

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from zoo.base import numbers
 from zoo.base import picture_style as style
+from zoo.base.atomic_files import atomic_write
 from zoo.base.records import FilmInfo, Part, Picture, Record, Results
-from zoo.base.workspace import written_aside
 from zoo.report.aggregate import bytes_per_frame, result_rows
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import open_picture
@@ -162,10 +162,10 @@ def _shrunk(width: int, height: int, columns: int) -> tuple[int, int]:
 
 def _save(strip: Image.Image, path: Path) -> None:
     """Write the strip in the best quality that is small enough for a page."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as temporary:
         for quality in QUALITIES:
-            strip.save(aside, format="WEBP", quality=quality, method=4)
-            if aside.stat().st_size <= LARGEST:
+            strip.save(temporary, format="WEBP", quality=quality, method=4)
+            if temporary.stat().st_size <= LARGEST:
                 return
 
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.base.atomic_files import sweep_below, written_aside
+from zoo.base.atomic_files import atomic_write, sweep_below
 from zoo.base.errors import BadInput
-from zoo.base.locks import alone_in
+from zoo.base.locks import folder_lock
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow
 from zoo.base.untrusted_files import check_regular, read_json
 from zoo.report.aggregate import machine_key
@@ -61,14 +61,16 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
     sources = [_source(folder) for folder in folders]
     files = Files()
     results = _merged(sources, files)
-    with alone_in(into):
+    with folder_lock(into):
         _check_free(into)
         sweep_below(into)
         with new_report(into) as new:
             files.write(into, new)
             build_report(results, new, new)
-            with written_aside(new / MERGE_MARKER) as aside:
-                aside.write_text("zoo report --into overwrites this folder.\n", encoding="utf-8")
+            with atomic_write(new / MERGE_MARKER) as temporary:
+                temporary.write_text(
+                    "zoo report --into overwrites this folder.\n", encoding="utf-8"
+                )
             replace_report(new, into, results)
     return results, into / "report.md"
 
@@ -302,11 +304,11 @@ class Files:
         for name, content in self._held.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             if not _linked(into / name, out / name):
-                with written_aside(out / name) as aside:
+                with atomic_write(out / name) as temporary:
                     if isinstance(content, bytes):
-                        aside.write_bytes(content)
+                        temporary.write_bytes(content)
                     else:
-                        shutil.copyfile(content, aside)
+                        shutil.copyfile(content, temporary)
 
 
 def _linked(old: Path, new: Path) -> bool:

@@ -11,18 +11,18 @@ from typing import Any
 from zoo.api.report_section import ReportSection, check_text
 from zoo.base.markdown import Markdown
 from zoo.base.records import Results
-from zoo.base.text import named, one_line
+from zoo.base.text import describe_value, one_line
 from zoo.base.workspace import check_name
 from zoo.plugins.checks import refuse
 from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,
     Point,
-    found,
-    in_one_line,
-    limit,
-    load,
-    may_fill,
+    error_in_one_line,
+    find_plugins,
+    load_plugins,
+    may_provide,
+    plugin_limit,
     refuse_broken_files,
 )
 
@@ -51,13 +51,13 @@ class SectionRegistry:
 
     def add(self, points: Iterable[Point], only: frozenset[str] | None = None) -> list[Plugin]:
         """Load more plugins, and return them with what each adds or why it failed."""
-        added = load(GROUP, points, self._add, only)
+        added = load_plugins(GROUP, points, self._add, only)
         self.plugins += added
         return added
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
         if not (isinstance(thing, type) and issubclass(thing, ReportSection)):
-            refuse(f"{named(thing)} is not a subclass of zoo.ReportSection")
+            refuse(f"{describe_value(thing)} is not a subclass of zoo.ReportSection")
         for attribute in ("name", "heading"):
             if not isinstance(getattr(thing, attribute, None), str):
                 refuse(f"{thing.__name__} has no {attribute}: it is text, set in the class")
@@ -81,7 +81,7 @@ class SectionRegistry:
             try:
                 text = check_text(section().write(results.model_copy(deep=True)))
             except (Exception, SystemExit) as error:
-                problem = one_line(in_one_line(error), 500)
+                problem = one_line(error_in_one_line(error), 500)
                 written.append(WrittenSection(heading, origin, None, problem))
                 continue
             if text:
@@ -105,10 +105,10 @@ def section_registry() -> SectionRegistry:
     """
     points = [
         point
-        for point in found(GROUP)
-        if not isinstance(point, PluginFile) or may_fill(point, "zoo_report_sections")
+        for point in find_plugins(GROUP)
+        if not isinstance(point, PluginFile) or may_provide(point, "zoo_report_sections")
     ]
-    sections = SectionRegistry(points, limit())
+    sections = SectionRegistry(points, plugin_limit())
     refuse_broken_files(sections.plugins, points)
     return sections
 
@@ -121,7 +121,7 @@ def add_section_file(path: Path) -> list[Plugin]:
     point = PluginFile(path)
     sections = section_registry()
     there = [p for p in sections.plugins if (p.name, p.folder) == (path.name, str(path.parent))]
-    if there or not may_fill(point, "zoo_report_sections"):
+    if there or not may_provide(point, "zoo_report_sections"):
         return there
     added = sections.add([point])
     refuse_broken_files(added, [point])

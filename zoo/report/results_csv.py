@@ -10,8 +10,8 @@ import csv
 import json
 from pathlib import Path
 
+from zoo.base.atomic_files import atomic_write
 from zoo.base.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
-from zoo.base.workspace import written_aside
 from zoo.report.costs import TIMINGS
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
@@ -134,8 +134,8 @@ def write_csv(path: Path, results: Results) -> None:
     """Write the records as CSV, atomically."""
     names = columns(results)
     with (
-        written_aside(path) as aside,
-        aside.open("w", encoding="utf-8", newline="") as file,
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()

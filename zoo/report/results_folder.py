@@ -23,10 +23,10 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from zoo.base.atomic_files import check_writable, confined, remove, written_aside
-from zoo.base.errors import BadInput, CannotWrite, reason
+from zoo.base.atomic_files import atomic_write, check_writable, confined, remove
+from zoo.base.errors import BadInput, CannotWrite, write_error
 from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow
-from zoo.base.text import file_names, one_line
+from zoo.base.text import one_line, safe_file_names
 from zoo.base.untrusted_files import parse_json, read_bytes, read_json
 from zoo.report.aggregate import machine_key
 
@@ -67,7 +67,7 @@ def named(results: Results) -> Iterator[str]:
 
 def film_stems(results: Results) -> dict[str, str]:
     """The file name stem of each film, by the film's name."""
-    return file_names(film.name for film in results.films)
+    return safe_file_names(film.name for film in results.films)
 
 
 def report_files(results: Results) -> set[str]:
@@ -112,7 +112,7 @@ def new_report(folder: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, CannotWrite):
             raise
-        why = reason(error.errno, error.strerror)
+        why = write_error(error.errno, error.strerror)
         raise CannotWrite(f"{folder} cannot be written: {why}") from error
     try:
         yield new
@@ -135,8 +135,8 @@ def replace_report(new: Path, folder: Path, results: Results, keep: Iterable[str
         if (folder / name).is_dir() and not (folder / name).is_symlink():
             raise BadInput(f"{folder / name} is a folder; a file of the report has that name")
     kept = {*keep, *named(results), *(name.as_posix() for name in written)}
-    with written_aside(new / _STALE) as aside:
-        aside.write_text(json.dumps(sorted(_earlier(folder) - kept)), encoding="utf-8")
+    with atomic_write(new / _STALE) as temporary:
+        temporary.write_text(json.dumps(sorted(_earlier(folder) - kept)), encoding="utf-8")
     ready = folder / _READY
     remove(ready)
     new.rename(ready)

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from zoo.base import numbers
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
 from zoo.base.markdown import (
     Markdown,
@@ -22,7 +23,6 @@ from zoo.base.markdown import (
 )
 from zoo.base.records import MIN_SHOTS, FilmInfo, Results, write_results
 from zoo.base.text import one_line
-from zoo.base.workspace import written_aside
 from zoo.report.aggregate import (
     MIN_SEEDS,
     at_main_latent_size,
@@ -129,8 +129,8 @@ def build_report(results: Results, folder: Path, out: Path, gpu: Path | None = N
         plugins.write(results),
         plugins.failures(),
     )
-    with written_aside(out / "report.md") as aside:
-        aside.write_text(report, encoding="utf-8", newline="\n")
+    with atomic_write(out / "report.md") as temporary:
+        temporary.write_text(report, encoding="utf-8", newline="\n")
     write_page(results, main, films, out)
 
 

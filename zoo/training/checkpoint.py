@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
 from zoo.base.untrusted_files import check_regular, check_tensors, parse_json
-from zoo.base.workspace import written_aside
-from zoo.plugins.model_building import kept_state
+from zoo.plugins.model_building import inference_state
 from zoo.training.step import TrainingStep
 
 FORMAT = "film-zoo checkpoint 4"
@@ -43,7 +43,7 @@ class Progress:
 def save_weights(path: Path, model: Autoencoder) -> None:
     """Write the parameters and buffers to keep, atomically."""
     # Copied, since tensors of a model may share memory.
-    kept = kept_state(model).items()
+    kept = inference_state(model).items()
     _save(path, {k: t.detach().to("cpu", copy=True).contiguous() for k, t in kept}, {})
 
 
@@ -54,7 +54,7 @@ def load_weights(path: Path, model: Autoencoder) -> None:
     """
     tensors, _ = _read(path, model)
     with torch.no_grad():
-        for name, tensor in kept_state(model).items():
+        for name, tensor in inference_state(model).items():
             tensor.copy_(tensors[name])
 
 
@@ -209,8 +209,8 @@ def _load_state(model: Autoencoder, tensors: Mapping[str, Tensor], path: Path) -
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    with written_aside(path) as aside:
-        save_file(tensors, aside, metadata)
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata)
 
 
 def _read(
@@ -249,7 +249,7 @@ def check_fit(path: Path, model: Autoencoder) -> None:
 
 
 def _check_fit(model: Autoencoder, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
-    expected = {name: list(tensor.shape) for name, tensor in kept_state(model).items()}
+    expected = {name: list(tensor.shape) for name, tensor in inference_state(model).items()}
     wrong = [n for n in {**expected, **shapes} if expected.get(n) != shapes.get(n)]
     if wrong:
         named = "; ".join(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.base.workspace import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.training.callbacks import METRIC_FORMATS, PART_LABELS
 from zoo.training.run_folder import LogEntry, read_log
 
@@ -124,9 +124,9 @@ def plot_curves(log: Path, path: Path) -> None:
     for axes, panel in zip(all_axes, panels, strict=True):
         _plot_panel(axes, panel, styles)
     all_axes[-1].set_xlabel("frames trained on", color=MUTED, fontsize=LABEL_SIZE)
-    with written_aside(path) as aside:
+    with atomic_write(path) as temporary:
         # Without matplotlib's version, so that the same log gives the same bytes.
-        figure.savefig(aside, format="png", facecolor=BACKGROUND, metadata={"Software": None})
+        figure.savefig(temporary, format="png", facecolor=BACKGROUND, metadata={"Software": None})
 
 
 def _plot_panel(axes: Axes, panel: Panel, styles: Styles) -> None:

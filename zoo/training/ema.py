@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.plugins.model_building import copy_to_keep
+from zoo.plugins.model_building import inference_copy
 
 WARM_UP_POWER = 2 / 3
 """After n steps the decay is at most 1 - n^-power, so that early weights are soon forgotten."""
@@ -28,7 +28,7 @@ class WeightEMA:
     def __init__(self, model: Autoencoder, decay: float) -> None:
         self._model = model
         self._decay = decay
-        self.module = copy_to_keep(model).eval().requires_grad_(False)
+        self.module = inference_copy(model).eval().requires_grad_(False)
         """The model to keep, with averaged weights, in evaluation mode."""
         kept = dict(self.module.named_parameters())
         trained = [

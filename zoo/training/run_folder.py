@@ -27,8 +27,8 @@ import pydantic
 
 from zoo.api.film_entry import is_film_name
 from zoo.api.recipe import Recipe
-from zoo.base.atomic_files import confined, remove, sync, written_aside
-from zoo.base.errors import BadInput, told
+from zoo.base.atomic_files import atomic_write, confined, remove, sync
+from zoo.base.errors import BadInput, disk_errors
 from zoo.base.locks import is_lock
 from zoo.base.records import Environment, TrainingReceived, write_json
 from zoo.base.untrusted_files import check_regular, parse_json, read_json
@@ -211,8 +211,8 @@ class RunLog:
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if _step(line, path) <= keep_up_to_step]
         # Rewritten even if all lines are kept: a link is replaced, not followed.
-        with written_aside(path) as aside:
-            aside.write_text("".join(kept), encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
 
     def add(self, event: TrainingEvent) -> None:
         """Append one line and flush it to the operating system."""
@@ -227,7 +227,7 @@ class RunLog:
             entry["logged"] = event.logged
         if event.score:
             entry["score"] = {"step": event.score.step, **event.score.values}
-        with told(self.path), self.path.open("a", encoding="utf-8") as file:
+        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from zoo.base.atomic_files import confined
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.locks import IN_FOLDER, alone, holder, is_lock
+from zoo.base.locks import IN_FOLDER, exclusive_lock, holder, is_lock
 from zoo.base.records import Record
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
@@ -146,7 +146,7 @@ def remove_run(run: Run, workspace: Workspace) -> None:
     check_removable(run, workspace)
     path = run.folder.path
     try:
-        with alone(path / IN_FOLDER, run.name, waiting=None):
+        with exclusive_lock(path / IN_FOLDER, run.name, waiting=None):
             # run.json first, so that a partial removal leaves nothing that passes for a run.
             run.folder.file.unlink(missing_ok=True)
             shutil.rmtree(path)

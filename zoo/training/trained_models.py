@@ -13,7 +13,7 @@ from zoo.base import environment
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
-from zoo.base.locks import IN_FOLDER, GaveUp, Waiting, alone, say
+from zoo.base.locks import IN_FOLDER, Waiting, WaitStopped, exclusive_lock, print_waiting
 from zoo.base.workspace import Workspace
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
@@ -39,7 +39,7 @@ def ensure_trained(
     stop: StopRequest | None = None,
     overwrite: bool = False,
     measure_peak: bool = False,
-    waiting: Waiting | None = say,
+    waiting: Waiting | None = print_waiting,
     initial_weights: InitialWeights | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`; trains or resumes it if needed.
@@ -60,7 +60,7 @@ def ensure_trained(
         return folder
     asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
-        with alone(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
+        with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
             if overwrite:
                 folder.clear()
             needed = folder.state != "finished"
@@ -72,7 +72,7 @@ def ensure_trained(
                 _train(folder, config, film, device, callback, stop, measure_peak, initial_weights)
             # A process killed right after the final run.json leaves it behind.
             folder.checkpoint.unlink(missing_ok=True)
-    except GaveUp as error:
+    except WaitStopped as error:
         raise Interrupted(str(error)) from None
     return folder
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
+from zoo.base.atomic_files import atomic_write
 from zoo.base.offline import without_network
-from zoo.base.workspace import written_aside
 from zoo.evaluation.inference import check_latents, checked_decode, film_batch, round_to_8_bits
 from zoo.evaluation.metrics import MetricSet, score_pairs
 from zoo.films.film import Film
@@ -167,8 +167,8 @@ def write_preview(path: Path, originals: Tensor, reconstructions: Tensor) -> Non
     """Write originals over reconstructions, (N, 3, H, W) in [0, 1] each, as one PNG."""
     rows = [torch.cat(list(batch), dim=2) for batch in (originals, reconstructions)]
     picture = (torch.cat(rows, dim=1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    with written_aside(path) as aside:
-        Image.fromarray(picture).save(aside, format="PNG")
+    with atomic_write(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def _spread(count: int, wanted: int) -> Indices:
 def _part(film: Film, indices: Indices, sampling: Sampling, device: torch.device) -> Part:
     chosen = spread_samples(film, indices, sampling, FRAMES)
     samples = sampling.shaped(film_batch(film, chosen.reshape(-1), device))
-    return Part(samples, sampling.frames_drawn(samples), sampling.frame_drawn(samples))
+    return Part(samples, sampling.target_frames(samples), sampling.target_frame(samples))
 
 
 def _ready(metric: str, device: torch.device) -> MetricSet:

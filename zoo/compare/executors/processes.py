@@ -186,7 +186,7 @@ class ProcessExecutor:
         with interrupts.deferred_stop():
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
-            with interrupts.held_back(), _visible_devices(self._slots[slot].visible):
+            with interrupts.signals_blocked(), _visible_devices(self._slots[slot].visible):
                 process.start()
             theirs.close()
             worker = _Worker(process, ours, slot)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pydantic
 from safetensors import SafetensorError, safe_open
 
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import one_line
@@ -99,14 +99,14 @@ def write_container(
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
     metadata = _as_json(description)
-    with written_aside(path) as aside:
-        save_file(tensors, aside, {KEY: metadata})
-        with aside.open("rb") as file:
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, {KEY: metadata})
+        with temporary.open("rb") as file:
             if (length := int.from_bytes(file.read(8), "little")) > LARGEST_HEADER:
                 raise _too_long(path, f"its description takes {length:,} bytes")
-        header, place = _sealed_header(aside)
-        digest = _digest(aside, header, place)
-        with aside.open("r+b") as file:
+        header, place = _sealed_header(temporary)
+        digest = _digest(temporary, header, place)
+        with temporary.open("r+b") as file:
             file.seek(8 + place)
             file.write(digest.encode())
 

@@ -16,7 +16,7 @@ from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.untrusted_files import check_tensors
 from zoo.evaluation.model_summary import decoder_tensors
-from zoo.plugins.model_building import build, kept_state, parse_options
+from zoo.plugins.model_building import build, inference_state, parse_options
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig
 
@@ -53,7 +53,9 @@ def decoder_tensors_of(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
     `latent` are latents of some frames, (B, ...). The other tensors are checked to be unused: with
     NaN in all of them the model decodes the same. If it does not, all tensors are returned.
     """
-    whole = {name: t.detach().cpu().contiguous().clone() for name, t in kept_state(model).items()}
+    whole = {
+        name: t.detach().cpu().contiguous().clone() for name, t in inference_state(model).items()
+    }
     # Autograd does not cover integer tensors, such as a table of codes.
     reached = decoder_tensors(model, latent[:1].clone())
     needed = {n: t for n, t in whole.items() if n in reached or not t.is_floating_point()}

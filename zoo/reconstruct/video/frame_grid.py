@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.frame_size import FrameSize
 from zoo.base.picture_style import GROUND, QUIET, TEXT, fit_text, font
 from zoo.reconstruct.video.frame_conversion import Pixels
@@ -97,5 +97,5 @@ def write_strip(
             middle = (left + size[0] / 2, top + size[1] + caption / 2)
             words = fit_text(text, size[0], _LETTERS)
             pen.text(middle, words, fill=QUIET, font=font(_LETTERS), anchor="mm")
-    with written_aside(path) as aside:
-        strip.save(aside, format="PNG")
+    with atomic_write(path) as temporary:
+        strip.save(temporary, format="PNG")

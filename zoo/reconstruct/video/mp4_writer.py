@@ -20,9 +20,9 @@ from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from zoo.base.atomic_files import written_aside
+from zoo.base.atomic_files import atomic_write
 from zoo.base.environment import usual_priority
-from zoo.base.errors import BadInput, CannotWrite, ZooError, reason
+from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import Pixels, ToYuv
 
@@ -271,12 +271,12 @@ def video_file(
     if path.suffix.lower() != ".mp4":
         raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name}")
     rate = Fraction(rate).limit_denominator(1001)
-    with written_aside(path) as aside:
+    with atomic_write(path) as temporary:
         options = {"movflags": "+faststart"}
         with _write_errors(path):
             # An absolute path: FFmpeg takes a name such as `concat:x` for a protocol.
             opened = av.open(
-                f"file:{aside.absolute()}", "w", format="mp4", container_options=options
+                f"file:{temporary.absolute()}", "w", format="mp4", container_options=options
             )
         try:
             opened.metadata.update(tags or {})
@@ -324,5 +324,5 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except av.error.FFmpegError as error:
         raise CannotWrite(
-            f"{path} cannot be written: {reason(error.errno, error.strerror)}"
+            f"{path} cannot be written: {write_error(error.errno, error.strerror)}"
         ) from error

@@ -12,9 +12,9 @@ import jinja2
 import pydantic
 
 from zoo.base import numbers
+from zoo.base.atomic_files import atomic_write
 from zoo.base.records import FilmInfo, Results
 from zoo.base.text import one_line
-from zoo.base.workspace import written_aside
 from zoo.report.aggregate import machine_key, machines
 from zoo.report.findings import who_is_ahead
 from zoo.report.ranking import principal_metrics
@@ -142,5 +142,5 @@ def _hash(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8", newline="\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
