@@ -122,11 +122,11 @@ FAULTS = [
     (variant(Error, label=" "), "says what it is", "its label is"),
     (
         variant(Error, changed=lambda self, v: v[:, None]),
-        "gives one number a frame",
+        "gives one number per frame",
         "gave a tensor float32 (6, 1); it gives floats of shape (6,)",
     ),
-    (variant(Error, changed=lambda self, v: 3), "gives one number a frame", "gave 3 (int); it"),
-    (variant(Error, changed=lambda self, v: v / 0), "gives one number a frame", "the value inf"),
+    (variant(Error, changed=lambda self, v: 3), "gives one number per frame", "gave 3 (int); it"),
+    (variant(Error, changed=lambda self, v: v / 0), "gives one number per frame", "the value inf"),
     (
         variant(Error, changed=lambda self, v: v * float("nan")),
         "is defined for a film",
@@ -139,7 +139,7 @@ FAULTS = [
         "and then",
     ),
     (variant(Error, __call__=in_place), "leaves frames as they are", "changes the originals"),
-    (variant(Error, better="higher"), "tells better from worse", "where 'higher' is better"),
+    (variant(Error, better="higher"), "prefers originals to noise", "where 'higher' is better"),
     (variant(Raw, decode=dropping), "gives every frame back", "gave back 11 frames of 12"),
     (
         variant(Raw, decode=noise),
@@ -198,7 +198,7 @@ def test_one_fault_is_one_line() -> None:
     told = list(lines(examine(variant(Error, __call__=broken))))
     assert [line.split()[0] for line in told] == ["kept", "broken", "unknown"]
     assert "no such thing" in told[1]
-    assert "tells better from worse: it cannot be examined before" in told[2]
+    assert "prefers originals to noise: it cannot be examined before" in told[2]
 
 
 def test_a_metric_that_is_not_available_is_no_fault() -> None:
@@ -242,9 +242,9 @@ def test_pytest_gets_a_case_for_every_promise() -> None:
     test = conformance(Error, Raw)
     (mark,) = test.pytestmark  # type: ignore[attr-defined]
     cases = {case.id: case.values for case in mark.args[1]}
-    assert "error-tells_better_from_worse" in cases and "raw-codes_the_same_twice" in cases
+    assert "error-prefers_originals_to_noise" in cases and "raw-codes_the_same_twice" in cases
     with pytest.raises(AssertionError, match="where 'higher' is better"):
-        test(variant(Error, better="higher"), "tells better from worse")
+        test(variant(Error, better="higher"), "prefers originals to noise")
     with pytest.raises(AssertionError, match=r"error breaks the contract:\n.*its label is"):
         assert_conforms(variant(Error, label=""))
 

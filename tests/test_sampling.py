@@ -99,12 +99,12 @@ def test_frames_are_drawn_few_at_a_time(window: int) -> None:
     drawn = samples.indices.reshape(-1, window)
     for start, stop in ((0, 32), (5, 6), (20, 52), (64, 96), (0, 96)):
         found = []
-        for which, wanted in samples.drawing(slice(start, stop)):
+        for which, wanted in samples.decoding_batches(slice(start, stop)):
             assert len(which) * window <= max(32, window)
             found += drawn[which].reshape(-1)[wanted].tolist()
         assert found == list(range(start, stop))
     some = np.array([0, 3, 4, 23, 24, 50, 95])
-    parts = [drawn[which].reshape(-1)[wanted] for which, wanted in samples.drawing(some)]
+    parts = [drawn[which].reshape(-1)[wanted] for which, wanted in samples.decoding_batches(some)]
     assert np.array_equal(np.concatenate(parts), some)
 
 

@@ -192,10 +192,10 @@ class Autoencoder(nn.Module):
 
     window: ClassVar[int] = 1
     """T frames in a row of one shot share a latent: `encode` takes (B, T, 3, H, W), and `decode`
-    draws as many. A shot's last window is padded with its last frame."""
+    reconstructs as many. A shot's last window is padded with its last frame."""
     context: ClassVar[tuple[int, int]] = (0, 0)
     """How many frames before and after a frame `encode` looks at: it takes (B, K, 3, H, W), the
-    frame at `context[0]`, and `decode` draws one. Where a shot ends, its last frame is repeated."""
+    frame at `context[0]`, and `decode` gives one. Where a shot ends, its last frame is repeated."""
     side_multiple: ClassVar[int] = 1
     """Width and height of frames must be multiples of this."""
 

@@ -13,7 +13,7 @@ MOST_CODES = 1 << 24
 
 
 def code_bits(codes: int) -> int:
-    """Bits that tell so many codes apart; one at least."""
+    """Bits that so many codes need; one at least."""
     return max(1, (codes - 1).bit_length())
 
 
@@ -23,7 +23,7 @@ class LatentSpec:
     """What one latent is: its shape, and whether its numbers are quantities or codes.
 
     Real numbers are stored in 8 bits each, on a scale of their own dimension. Codes are whole
-    numbers from 0 to `codes` - 1 and are stored exactly, in as many bits as tell them apart.
+    numbers from 0 to `codes` - 1 and are stored exactly, in as many bits as they need.
     """
 
     shape: tuple[int, ...]

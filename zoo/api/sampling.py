@@ -25,7 +25,7 @@ Indices = npt.NDArray[np.int64]
 LARGEST = 256
 """Frames in a sample, at most."""
 BATCH = 32
-"""Frames of a film that a model is given, or draws, at once."""
+"""Frames of a film that a model encodes, or decodes, at once."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Sampling:
         return max(1, batch // self.window)
 
     def frames_in(self, batch: int) -> int:
-        """How many frames a batch of so many frames draws, cut into whole samples."""
+        """How many frames a batch of so many frames reconstructs, cut into whole samples."""
         return self.samples_in(batch) * self.window
 
     def samples(self, shots: Iterable[range]) -> Indices:
-        """The samples that draw every frame of some shots once: frame numbers (M, K), in order.
+        """The samples that cover every frame of some shots once: frame numbers (M, K), in order.
 
         A shot's last window repeats its last frame; a frame at the end of a shot stands in for
         the neighbours that it lacks.
@@ -110,13 +110,13 @@ class Sampling:
         return frames if self.stills else frames.unflatten(0, (-1, self.frames))
 
     def target_frame(self, samples: Tensor) -> Tensor:
-        """Of samples as `encode` takes them, the frame in each that `middle_frames` shows drawn."""
+        """Of samples as `encode` takes them, the frame in each that `middle_frames` gives."""
         if self.stills:
             return samples
         return samples[:, self.window // 2 if self.window > 1 else self.before]
 
     def target_frames(self, samples: Tensor) -> Tensor:
-        """Of samples as `encode` takes them, the frames that are drawn: (B * window, 3, H, W)."""
+        """Of samples as `encode` takes them, the frames to reconstruct: (B * window, 3, H, W)."""
         if self.stills:
             return samples
         return samples.flatten(0, 1) if self.window > 1 else samples[:, self.before]
@@ -128,13 +128,13 @@ STILLS = Sampling()
 
 @dataclass(frozen=True)
 class FilmSamples:
-    """A film's samples, and where each of its frames is drawn."""
+    """A film's samples, and where each of its frames is reconstructed."""
 
     sampling: Sampling
     indices: Indices
     """Numbers of the frames in each sample, (M, K)."""
     places: Indices
-    """Where each frame lies among all that the samples draw, (N,), ascending."""
+    """Where each frame lies among the reconstructions of all samples, (N,), ascending."""
 
     @classmethod
     def of(cls, sampling: Sampling, lengths: Iterable[int]) -> FilmSamples:
@@ -154,10 +154,10 @@ class FilmSamples:
         """How many samples there are."""
         return len(self.indices)
 
-    def drawing(self, frames: slice | Indices) -> Iterator[tuple[Indices, Indices]]:
-        """The samples that draw some frames, in ascending order, as many as draw 32 at a time.
+    def decoding_batches(self, frames: slice | Indices) -> Iterator[tuple[Indices, Indices]]:
+        """The samples that reconstruct some frames, in ascending order, in batches of 32 frames.
 
-        Of each few, their numbers, and where frames that are wanted lie among all that they draw.
+        For each batch, their numbers, and where the wanted frames lie among their reconstructions.
         """
         window = self.sampling.window
         owners, place_in_window = np.divmod(self.places[frames], window)
@@ -169,19 +169,19 @@ class FilmSamples:
             yield some, np.searchsorted(some, owners[here]) * window + place_in_window[here]
 
     def samples_of(self, frames: Indices) -> Indices:
-        """The sample that draws each of some frames, (F,)."""
+        """The sample that reconstructs each of some frames, (F,)."""
         found: Indices = self.places[frames] // self.sampling.window
         return found
 
 
-def flat_frames(drawn: Tensor) -> Tensor:
-    """Frames as `decode` draws them, (B, 3, H, W) or (B, T, 3, H, W), one after another."""
-    return drawn.flatten(0, 1) if drawn.dim() == 5 else drawn
+def flat_frames(decoded: Tensor) -> Tensor:
+    """Frames as `decode` gives them, (B, 3, H, W) or (B, T, 3, H, W), one after another."""
+    return decoded.flatten(0, 1) if decoded.dim() == 5 else decoded
 
 
-def middle_frames(drawn: Tensor) -> Tensor:
+def middle_frames(decoded: Tensor) -> Tensor:
     """One frame of each sample, (B, 3, H, W): that in the middle of a window."""
-    return drawn[:, drawn.shape[1] // 2] if drawn.dim() == 5 else drawn
+    return decoded[:, decoded.shape[1] // 2] if decoded.dim() == 5 else decoded
 
 
 def noise(count: int, sampling: Sampling, width: int, height: int, device: torch.device) -> Tensor:

@@ -174,7 +174,7 @@ def sweep(folder: Path) -> None:
     except FileNotFoundError:
         return
     for left in found:
-        # What a stranger's folder has in the place of one is not followed out of that folder.
+        # A link in an untrusted folder is not followed out of that folder.
         if left.is_symlink() or any(path.is_symlink() for path in left.glob("*")):
             continue
         # Another may be sweeping as well, or the folder is not ours to write in.
@@ -192,7 +192,7 @@ def is_temporary(path: Path) -> bool:
 
 def is_abandoned(temporary: Path) -> bool:
     """Whether the process that wrote in a temporary folder was killed."""
-    if temporary.is_symlink():  # a stranger's; a lock would be made where it leads
+    if temporary.is_symlink():  # untrusted; a lock would be made where it leads
         return False
     try:
         lock = try_lock(temporary / _LOCK)

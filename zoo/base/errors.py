@@ -53,7 +53,7 @@ _REFUSED = {
 
 
 class ZooError(Exception):
-    """A failure told to the user in one line, with the next step where there is one."""
+    """A failure that is reported in one line, with the next step where there is one."""
 
     exit_code = 1
 

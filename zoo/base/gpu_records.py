@@ -34,7 +34,7 @@ class MachineResult(_Typed):
     memory_bytes: int | None
     multiprocessors: int | None
     driver: str | None
-    """Null where nvidia-smi does not tell, as for the next two."""
+    """Null where nvidia-smi does not report it, as for the next two."""
     power_limit_watts: Number
     graphics_clock_mhz: Number
     """The highest that the device allows."""

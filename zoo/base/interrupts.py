@@ -38,7 +38,7 @@ on_saving: Callable[[bool], None] | None = None
 """Called when saving begins and ends, where another process waits for it."""
 
 _first: int | None = None
-_watched = _handled = False
+_supervised = _handled = False
 _deferred: list[StopRequest] = []
 _saving = 0
 
@@ -65,21 +65,23 @@ def handle_signals() -> None:
 
     SIGTERM and SIGHUP stay ignored where they are, as `nohup` wants it.
     """
-    global _watched
+    global _supervised
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     for number in SIGNALS:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    _watched = True
-    threading.Thread(target=_watch, args=(receiver, sender), name="signals", daemon=True).start()
+    _supervised = True
+    threading.Thread(
+        target=_supervise, args=(receiver, sender), name="signals", daemon=True
+    ).start()
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal in the main thread: raise KeyboardInterrupt, or set what defers it."""
     global _first, _handled
-    if _watched:
+    if _supervised:
         if _handled:
             return  # a second one, of which the thread takes care
         _handled, _first = True, _first or number
@@ -148,7 +150,7 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _watch(receiver: socket.socket, sender: socket.socket) -> None:
+def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
     """See to it that the process ends once it was asked to."""
     global _first
     began, deadline, waited = 0.0, None, False

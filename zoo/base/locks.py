@@ -132,7 +132,7 @@ def _held(path: Path, *, shared: bool) -> FileLock | None:
 
 def _opened(path: Path) -> int:
     try:
-        # Through a link, a folder from elsewhere would have files made outside of it.
+        # Through a link, an untrusted folder would have files made outside of it.
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -259,7 +259,7 @@ def exclusive_lock(
             lock = try_lock(path)
     note = _note(path)
     try:
-        # To be told apart is a courtesy: on a full disk the lock holds without a name.
+        # The note is optional: on a full disk the lock works without it.
         with suppress(OSError):
             note.unlink(missing_ok=True)  # a killed process's, perhaps another user's
             note.write_text(Owner.here().model_dump_json(), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Text from elsewhere made fit to show: on one line, of bounded length, with nothing but letters.
+"""Untrusted text made safe to print: on one line, of bounded length, visible characters only.
 
-Names, titles and reasons come from strangers' files. What stays of them here is what can be seen:
-no line breaks, no terminal sequences, nothing that turns the direction of writing around.
+Names, titles and reasons may come from untrusted files. Line breaks, terminal sequences and
+characters that change the direction of writing are removed.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def read_arrays(
             return {name: _member(archive, member) for name, member in chosen.items()}
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    # What a damaged archive makes the reader stumble over, told as one thing.
+    # Whatever a damaged archive makes the reader raise, reported alike.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BadInput(f"{path} is damaged: {_short(error)}") from None
     except ValueError as error:
@@ -181,7 +181,7 @@ class OtherSchema(BadInput):
 def refuse_other_schema(path: Path, content: bytes, kind: type[pydantic.BaseModel]) -> None:
     """Raise OtherSchema if JSON of this kind says that it was written with another schema.
 
-    The message says which release wrote it, where the file tells, and what to do.
+    The message says which release wrote it, if the file has that, and what to do.
     """
     field = next((name for name in FIELDS if name in kind.model_fields), None)
     try:

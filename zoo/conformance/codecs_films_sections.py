@@ -28,7 +28,7 @@ from zoo.base.records import (
     Results,
     Summary,
 )
-from zoo.conformance.fixtures import Broken, CannotTell, expect, scene_as_film
+from zoo.conformance.fixtures import Broken, Inconclusive, expect, scene_as_film
 from zoo.evaluation.codec_runs import check_coded_film, decoded_frames
 from zoo.films.film import Film
 from zoo.films.frame_store import IngestSettings
@@ -51,7 +51,7 @@ class CodecSubject:
         return make_codec(self.codec, CODEC_SIZE, {})
 
     def coded(self) -> CodedFilm:
-        """The scene, coded once; CannotTell where the codec is not there."""
+        """The scene, coded once; Inconclusive if the codec is not available."""
         codec: Any = self.codec
         return _coded(codec)
 
@@ -78,7 +78,7 @@ def _coded(codec: Any) -> CodedFilm:
             codec, make_codec(codec, CODEC_SIZE, {}).code(film(), terms_of(codec))
         )
     except ZooError as reason:
-        raise CannotTell(f"it does not code here: {reason}") from None
+        raise Inconclusive(f"it does not code here: {reason}") from None
 
 
 def gives_every_frame_back(subject: CodecSubject) -> None:
@@ -91,7 +91,7 @@ def gives_every_frame_back(subject: CodecSubject) -> None:
 
 
 def decodes_from_the_stream_alone(subject: CodecSubject) -> None:
-    """New instances draw the same film from the stream, each time, and it is the film's."""
+    """New instances decode the same film from the stream each time, and it resembles the film."""
     first, second = subject.decoded(), subject.decoded()
     expect(np.array_equal(first, second), "two instances decode one stream to other frames")
     original = film().store.array.astype(np.float32)
@@ -158,7 +158,7 @@ def files_are_a_film(entry: FilmEntry) -> None:
 def states_its_licence(entry: FilmEntry) -> None:
     """A licence is stated."""
     if not entry.licence:
-        raise CannotTell("no licence is stated: pictures of the film are for its owner's eyes")
+        raise Inconclusive("no licence is stated: pictures of the film cannot be published")
 
 
 FILM_CHECKS: tuple[Callable[[FilmEntry], None], ...] = (
@@ -169,7 +169,7 @@ FILM_CHECKS: tuple[Callable[[FilmEntry], None], ...] = (
 
 
 HOSTILE = "A|B <script>x</script> `tick` [link](javascript:x) # heading"
-"""A film's title, and a model's name, as strangers may write them."""
+"""A film's title, and a model's name, as an untrusted file may have them."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ def needs_no_torch(subject: SectionSubject) -> None:
     path = f"import sys; sys.path[:] = {sys.path!r}; "
     ended = subprocess.run([sys.executable, "-c", path + program], capture_output=True, text=True)
     if ended.returncode not in (0, 3):
-        raise CannotTell(f"another process does not import {name}")
+        raise Inconclusive(f"another process does not import {name}")
     expect(ended.returncode == 0, f"importing {name} imports torch")
 
 

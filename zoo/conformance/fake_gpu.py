@@ -66,7 +66,7 @@ def losses_on_gpu(model: Autoencoder) -> Losses:
     """The losses of a batch under bf16 autocast. The model is used up: its tensors are fake."""
     with moved(model.train()) as frames, autocast_bf16():
         halfway = torch.full((), 0.5, device=GPU)
-        # Fake tensors draw nothing; a generator of the GPU itself would need one.
+        # Fake tensors need no random numbers; a generator of the GPU itself would need a GPU.
         return model.losses(
             Batch.numbered(frames, model.window), Step(halfway, 0, torch.Generator())
         )

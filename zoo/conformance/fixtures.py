@@ -129,10 +129,10 @@ def scene(count: int, size: FrameSize) -> Tensor:
         torch.linspace(0, 1, size.height), torch.linspace(0, 1, size.width), indexing="ij"
     )
     frames = []
-    for moment in torch.linspace(0, 1, count):
-        disc = ((x - 0.2 - 0.6 * moment) ** 2 + (y - 0.3 - 0.4 * moment**2) ** 2 < 0.03).float()
+    for position in torch.linspace(0, 1, count):
+        disc = ((x - 0.2 - 0.6 * position) ** 2 + (y - 0.3 - 0.4 * position**2) ** 2 < 0.03).float()
         red = 0.2 + 0.6 * x * (1 - disc)
-        frames.append(torch.stack([red, 0.8 * disc + 0.1 * y, 0.5 * y * (1 - moment)]))
+        frames.append(torch.stack([red, 0.8 * disc + 0.1 * y, 0.5 * y * (1 - position)]))
     pixels = (torch.stack(frames) * 255).round().clamp(0, 255) / 255
     return pixels.contiguous(memory_format=torch.channels_last)
 
@@ -181,7 +181,7 @@ class Broken(Exception):
     """A promise that a model does not keep."""
 
 
-class CannotTell(Exception):
+class Inconclusive(Exception):
     """A promise that cannot be examined here, with the reason."""
 
 

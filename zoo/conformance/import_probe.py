@@ -1,8 +1,8 @@
-"""Import one module under a watch, in a process of its own, and write what was seen.
+"""Import one module in a process of its own and report what it does meanwhile.
 
     python -m zoo.conformance.import_probe REPORT MODULE FILE [LIBRARY ...]
 
-The libraries are imported first, unwatched: what they do when first loaded is theirs.
+The libraries are imported first, before monitoring starts: what they do then does not count.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FOLDERS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-class Watch(TorchFunctionMode):
+class Monitor(TorchFunctionMode):
     """Notes what the code that runs under it touches."""
 
     def __init__(self) -> None:
@@ -98,44 +98,44 @@ def main() -> None:
         # One that cannot be loaded ahead is loaded by the module itself, or not needed.
         with suppress(ImportError):
             importlib.import_module(library)
-    watch = Watch()
+    monitor = Monitor()
     open_film = av.open
 
-    def watched_open(*arguments: Any, **settings: Any) -> Any:
-        if watch.on:
-            watch.note("opens a film")
+    def monitored_open(*arguments: Any, **settings: Any) -> Any:
+        if monitor.on:
+            monitor.note("opens a film")
         return open_film(*arguments, **settings)
 
-    av.open = watched_open
-    sys.addaudithook(watch.audit)
+    av.open = monitored_open
+    sys.addaudithook(monitor.audit)
     found, error, before, threads = True, None, _random_states(), threading.active_count()
     started = time.process_time()
     try:
-        with watch:
-            watch.on = True
+        with monitor:
+            monitor.on = True
             module = importlib.import_module(name)
             for hook in HOOKS:
                 list(getattr(module, hook, list)())
-    except BaseException as raised:  # a stranger's code; what it raised is in the report
+    except BaseException as raised:  # the plugin's own code; what it raised is in the report
         found = not (
             isinstance(raised, ModuleNotFoundError) and f"{name}.".startswith(f"{raised.name}.")
         )
         error = " ".join(f"{type(raised).__name__}: {raised}".split())
     finally:
-        watch.on = False
+        monitor.on = False
     seconds = time.process_time() - started
     if found and not error:
         found = Path(module.__file__ or "").resolve() == Path(file).resolve()
-    if watch.numbers > NUMBERS:
-        watch.note(f"has torch handle {watch.numbers:,} numbers")
+    if monitor.numbers > NUMBERS:
+        monitor.note(f"has torch handle {monitor.numbers:,} numbers")
     for generator, state in _random_states().items():
         if state != before[generator]:
-            watch.note(f"draws from {generator}'s random numbers or seeds them")
+            monitor.note(f"draws from {generator}'s random numbers or seeds them")
     if threading.active_count() > threads:
-        watch.note("leaves threads behind")
+        monitor.note("leaves threads behind")
     if torch.cuda.is_initialized():
-        watch.note("starts CUDA")
-    described = {"found": found, "error": error, "seen": watch.seen, "seconds": seconds}
+        monitor.note("starts CUDA")
+    described = {"found": found, "error": error, "seen": monitor.seen, "seconds": seconds}
     Path(report).write_text(json.dumps(described), encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """Checks of a model's import, encoding and decoding; each raises `Broken` with what it saw.
 
 A model's module is imported by a fresh process in an empty folder, after the libraries it uses,
-and watched (`import_probe`): whatever is seen there is the module's own doing.
+and monitored (`import_probe`): whatever is seen there is done by the module itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zoo.base.errors import BadInput
 from zoo.base.presets import PRESETS
 from zoo.base.text import one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
-from zoo.conformance.fixtures import Broken, CannotTell, Subject, expect
+from zoo.conformance.fixtures import Broken, Inconclusive, Subject, expect
 from zoo.evaluation.inference import check_latents
 from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
 
@@ -42,10 +42,10 @@ def importing_does_no_work(subject: Subject) -> None:
     module = sys.modules.get(name)
     origin = getattr(module, "__file__", None)
     if name == "__main__" or module is None or origin is None:
-        raise CannotTell(f"{name} is no module that another process could import")
-    report = _imported_elsewhere(name, origin)
+        raise Inconclusive(f"{name} is no module that another process could import")
+    report = _imported_in_process(name, origin)
     if not report["found"]:
-        raise CannotTell(f"another process finds no module {name}")
+        raise Inconclusive(f"another process finds no module {name}")
     seen = list(report["seen"])
     if report["seconds"] > SECONDS:
         seen.append(f"computes for {report['seconds']:.1f} s")
@@ -54,7 +54,7 @@ def importing_does_no_work(subject: Subject) -> None:
 
 
 @functools.cache
-def _imported_elsewhere(name: str, origin: str) -> dict[str, Any]:
+def _imported_in_process(name: str, origin: str) -> dict[str, Any]:
     """What the probe reports; kept, as several models may come from one module."""
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
     surroundings = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -111,7 +111,7 @@ def _home(value: object) -> str:
 NEEDS_A_DRIVER = "hasPrimaryContext"
 """In what torch says where a backward pass on a GPU finds no driver."""
 LATENT_TOLERANCE = 1e-3
-"""How far a latent may move, relative to its spread, when a frame is encoded in company."""
+"""How far a latent may move, relative to its spread, when a frame is encoded in a batch."""
 PIXELS_THAT_MAY_DIFFER = 1e-3
 """Share of colour values that may differ by one 8-bit level between kernels or batch sizes."""
 
@@ -128,16 +128,16 @@ def shapes_and_range(subject: Subject) -> None:
                 f"{size}: {len(samples)} samples gave latents of shape {tuple(latent.shape)}",
             )
             expect(latent.isfinite().all(), f"{size}: latents are not finite")
-            drawn = model.decode(latent)
+            decoded = model.decode(latent)
             window = (model.window,) if model.window > 1 else ()
             due = (len(samples), *window, 3, size.height, size.width)
             expect(
-                drawn.shape == due,
+                decoded.shape == due,
                 f"{size}: samples of shape {tuple(samples.shape)} came back as "
-                f"{tuple(drawn.shape)} and not as {due}",
+                f"{tuple(decoded.shape)} and not as {due}",
             )
-            expect(drawn.isfinite().all(), f"{size}: reconstructions are not finite")
-            low, high = float(drawn.min()), float(drawn.max())
+            expect(decoded.isfinite().all(), f"{size}: reconstructions are not finite")
+            low, high = float(decoded.min()), float(decoded.max())
             expect(low >= 0 and high <= 1, f"{size}: reconstructions span {low:.3f} to {high:.3f}")
 
 
@@ -166,18 +166,18 @@ def deterministic(subject: Subject) -> None:
     frames = subject.samples(4)
     first, second = model.encode(frames), model.encode(frames)
     expect(torch.equal(first, second), "encoding the same frames twice gave two latents")
-    drawn = torch.equal(model.decode(first), model.decode(first))
-    expect(drawn, "decoding the same latent twice gave two frames")
+    decoded = torch.equal(model.decode(first), model.decode(first))
+    expect(decoded, "decoding the same latent twice gave two frames")
 
 
 @torch.inference_mode()
 def batch_invariant(subject: Subject) -> None:
-    """A frame encodes and decodes alone as it does in company."""
+    """A frame encodes and decodes alone as it does in a batch."""
     model = subject.after_training()
     frames = torch.cat([subject.samples(4), subject.extremes()])
     together = model.encode(frames)
     alone = torch.cat([model.encode(frame[None]) for frame in frames])
-    _expect_same_latents(model, together, alone, "a latent moved by {moved:.2g} in company")
+    _expect_same_latents(model, together, alone, "a latent moved by {moved:.2g} in a batch")
     expect_same_picture(
         model.decode(together),
         torch.cat([model.decode(latent[None]) for latent in together]),
@@ -191,15 +191,15 @@ def reloads_to_the_bit(subject: Subject) -> None:
     model = subject.after_training()
     frames = subject.samples(2)
     stored = save({name: t.contiguous().clone() for name, t in inference_state(model).items()})
-    drawn = []
+    decoded = []
     for seed in (1, 2):
         again = subject.unfitted(seed=seed)
         again.load_state_dict(load(stored))
-        drawn.append(again.eval().decode(again.encode(frames)))
+        decoded.append(again.eval().decode(again.encode(frames)))
     what = "after saving and loading, the same frames come back differently"
     # Two loaded instances have one memory layout; weights set by `prepare` may have had another.
-    expect(torch.equal(*drawn), what)
-    expect_same_picture(model.decode(model.encode(frames)), drawn[0], what)
+    expect(torch.equal(*decoded), what)
+    expect_same_picture(model.decode(model.encode(frames)), decoded[0], what)
 
 
 @torch.inference_mode()
@@ -218,7 +218,7 @@ def comes_back_from_coordinates(subject: Subject) -> None:
 
 
 def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: str) -> None:
-    """Raise `Broken` unless latents are alike: numbers to a tolerance, codes by what they draw."""
+    """Raise `Broken` unless latents are alike: numbers to a tolerance, codes by decoding."""
     if latent_spec(model).codes is not None:
         # Two entries of a codebook may be equal, and either code is right.
         expect_same_picture(model.decode(one), model.decode(other), said.format(moved=math.nan))
@@ -232,22 +232,22 @@ def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: s
 
 
 @torch.inference_mode()
-def draws_from_the_latent_alone(subject: Subject) -> None:
-    """A new instance with the same weights draws the same from a latent it never encoded."""
+def decodes_from_the_latent_alone(subject: Subject) -> None:
+    """A new instance with the same weights decodes the same from a latent it never encoded."""
     model = subject.after_training()
     frames = subject.samples(8)
     latent = model.encode(frames[:2])
-    drawn = model.decode(latent)
-    stranger = subject.unfitted(seed=1)
-    stranger.load_state_dict(inference_state(model))
-    stranger.eval().encode(frames[6:])
+    decoded = model.decode(latent)
+    fresh = subject.unfitted(seed=1)
+    fresh.load_state_dict(inference_state(model))
+    fresh.eval().encode(frames[6:])
     # The numbers alone: a tensor can carry more, as attributes or as a subclass of its own.
     numbers = torch.tensor(latent.tolist(), dtype=latent.dtype).reshape(latent.shape)
     # This tensor is contiguous, where an encoder's output may be strided: other kernels round
     # otherwise, so the pictures are compared and not the last bits.
     expect_same_picture(
-        drawn,
-        stranger.decode(numbers),
+        decoded,
+        fresh.decode(numbers),
         "decoding depends on more than the latent and the weights",
     )
 
@@ -262,14 +262,14 @@ def works_on_a_gpu(subject: Subject) -> None:
             for player, loss in losses.items():
                 for term, value in loss.terms.items():
                     _expect_on_gpu(f"the term {player}.{term}", value)
-        latent, drawn = round_trip_on_gpu(built(architecture, film.size, options))
+        latent, decoded = round_trip_on_gpu(built(architecture, film.size, options))
     except RuntimeError as error:
         if NEEDS_A_DRIVER not in str(error):
             raise Broken(one_line(f"on a GPU: {error}", 300)) from None
         # An encoder that takes gradients cannot be tried without a driver.
         return
     _expect_on_gpu("the latent", latent)
-    _expect_on_gpu("the reconstruction", drawn)
+    _expect_on_gpu("the reconstruction", decoded)
 
 
 def _expect_on_gpu(what: str, value: Tensor) -> None:

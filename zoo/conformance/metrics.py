@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric
 from zoo.base.frame_size import FrameSize
-from zoo.conformance.fixtures import CannotTell, expect, extremes, scene
+from zoo.conformance.fixtures import Inconclusive, expect, extremes, scene
 from zoo.evaluation.metrics import score_pairs
 
 SIZES = (FrameSize(64, 36), FrameSize(50, 38))
@@ -30,11 +30,11 @@ class MetricSubject:
         try:
             return build_metric(self.metric, torch.device("cpu"))
         except Unavailable as reason:
-            raise CannotTell(f"it is not available here: {reason}") from None
+            raise Inconclusive(f"it is not available here: {reason}") from None
 
-    def values(self, originals: Tensor, drawn: Tensor, batch: int = FRAMES) -> Tensor:
+    def values(self, originals: Tensor, reconstructions: Tensor, batch: int = FRAMES) -> Tensor:
         """A value of each frame, (N,), measured in batches of so many."""
-        pairs = zip(originals.split(batch), drawn.split(batch), strict=True)
+        pairs = zip(originals.split(batch), reconstructions.split(batch), strict=True)
         (found,) = score_pairs(pairs, [0], [self.made()]).values()
         return torch.from_numpy(found)
 
@@ -52,12 +52,12 @@ def says_what_it_is(subject: MetricSubject) -> None:
         expect(text.strip() and "\n" not in text, f"its {attribute} is {text!r}")
 
 
-def gives_one_number_a_frame(subject: MetricSubject) -> None:
+def gives_one_number_per_frame(subject: MetricSubject) -> None:
     """At any even size each frame has one number, finite or NaN, whatever is in it."""
     for size in SIZES:
         for frames in (scene(FRAMES, size), extremes(size)):
-            for drawn in (frames, noisy(frames)):
-                values = subject.values(frames, drawn)
+            for reconstructions in (frames, noisy(frames)):
+                values = subject.values(frames, reconstructions)
                 expect(not values.isinf().any(), f"a frame of {size} has the value {values.max()}")
 
 
@@ -68,18 +68,21 @@ def is_defined_for_a_film(subject: MetricSubject) -> None:
 
 
 def measures_a_frame_alone(subject: MetricSubject) -> None:
-    """A frame has the value in company that it has alone."""
+    """A frame has the same value in a batch as alone."""
     frames = scene(FRAMES, SIZES[0])
-    drawn = noisy(frames)
-    together, alone = subject.values(frames, drawn), subject.values(frames, drawn, batch=1)
-    expect(_near(together, alone), f"{_told(together)} together and {_told(alone)} one by one")
+    reconstructions = noisy(frames)
+    together, alone = (
+        subject.values(frames, reconstructions),
+        subject.values(frames, reconstructions, batch=1),
+    )
+    expect(_near(together, alone), f"{_listed(together)} together and {_listed(alone)} one by one")
 
 
 def measures_the_same_twice(subject: MetricSubject) -> None:
     """The same frames have the same values each time."""
     frames = scene(FRAMES, SIZES[0])
     first, second = (subject.values(frames, noisy(frames)) for _ in range(2))
-    expect(_near(first, second), f"{_told(first)} and then {_told(second)}")
+    expect(_near(first, second), f"{_listed(first)} and then {_listed(second)}")
 
 
 def leaves_frames_as_they_are(subject: MetricSubject) -> None:
@@ -95,14 +98,15 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
         expect(torch.equal(each, was), f"it changes the {name}")
 
 
-def tells_better_from_worse(subject: MetricSubject) -> None:
+def prefers_originals_to_noise(subject: MetricSubject) -> None:
     """Frames as they were are better than frames with noise, by `better`."""
     frames = scene(FRAMES, SIZES[0])
     same, worse = (
-        float(subject.values(frames, drawn).nanmean()) for drawn in (frames, noisy(frames))
+        float(subject.values(frames, reconstructions).nanmean())
+        for reconstructions in (frames, noisy(frames))
     )
     if math.isnan(same) or math.isnan(worse):
-        raise CannotTell("it has no value for the one or the other")
+        raise Inconclusive("it has no value for the one or the other")
     better = subject.metric.better
     holds = {
         "higher": same > worse,
@@ -116,16 +120,16 @@ def _near(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first, second, rtol=NEAR, atol=NEAR * 1e-2, equal_nan=True)
 
 
-def _told(values: Tensor) -> str:
+def _listed(values: Tensor) -> str:
     return ", ".join(f"{value:.5g}" for value in values.tolist()[:3])
 
 
 CHECKS: tuple[Callable[[MetricSubject], None], ...] = (
     says_what_it_is,
-    gives_one_number_a_frame,
+    gives_one_number_per_frame,
     is_defined_for_a_film,
     measures_a_frame_alone,
     measures_the_same_twice,
     leaves_frames_as_they_are,
-    tells_better_from_worse,
+    prefers_originals_to_noise,
 )

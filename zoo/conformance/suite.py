@@ -15,12 +15,12 @@ from zoo.api.report_section import ReportSection
 from zoo.base.text import error_line
 from zoo.conformance import codecs_films_sections as others
 from zoo.conformance import metrics
-from zoo.conformance.fixtures import Broken, CannotTell, Subject
+from zoo.conformance.fixtures import Broken, Inconclusive, Subject
 from zoo.conformance.inference import (
     batch_invariant,
     comes_back_from_coordinates,
+    decodes_from_the_latent_alone,
     deterministic,
-    draws_from_the_latent_alone,
     importing_does_no_work,
     latent_as_declared,
     reloads_to_the_bit,
@@ -53,7 +53,7 @@ class Kind:
     subject: Callable[[Any], Any]
     """Makes what the checks are given."""
     first: Sequence[str]
-    """Checks without which others tell nothing: where one is broken they may fail, too."""
+    """Checks that others depend on: if one of these is broken, others may fail, too."""
 
 
 def _kind(checks: Iterable[Callable[[Any], None]], subject: Any, *first: Any) -> Kind:
@@ -71,7 +71,7 @@ MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
     deterministic,
     batch_invariant,
     reloads_to_the_bit,
-    draws_from_the_latent_alone,
+    decodes_from_the_latent_alone,
     comes_back_from_coordinates,
     works_on_a_gpu,
     trains_on_every_frame,
@@ -87,7 +87,7 @@ MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
 
 _KINDS: tuple[tuple[type, Kind], ...] = (
     (Autoencoder, _kind(MODEL_CHECKS, Subject, shapes_and_range, players_cover_the_model)),
-    (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_a_frame)),
+    (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_per_frame)),
     (FilmCodec, _kind(others.CODEC_CHECKS, others.CodecSubject, others.gives_every_frame_back)),
     (ReportSection, _kind(others.SECTION_CHECKS, others.SectionSubject, others.is_written)),
     (FilmEntry, _kind(others.FILM_CHECKS, lambda entry: entry, others.files_are_there)),
@@ -148,10 +148,10 @@ def examine_one(thing: Thing, name: str) -> Finding:
     promise = " ".join((kind.checks[name].__doc__ or "").split())
     try:
         kind.checks[name](kind.subject(thing))
-    except CannotTell as unknown:
+    except Inconclusive as unknown:
         return Finding(name, promise, "unknown", str(unknown))
     except Exception as error:  # the plugin's own code may fail: that is the finding
-        # One fault is one finding: what fails elsewhere because of it says no more.
+        # One fault is one finding: other checks that fail because of it add nothing.
         failed = not isinstance(error, Broken) or error.__context__ is not None
         if failed and (mend := _broken_before(thing, kind, name)):
             why = f"it cannot be examined before {mend!r} is kept"
@@ -168,7 +168,7 @@ def examine_one(thing: Thing, name: str) -> Finding:
 
 
 def _broken_before(thing: Thing, kind: Kind, name: str) -> str | None:
-    """The first check without which the one of this name tells nothing, where it is broken."""
+    """The first broken check that the check of this name depends on."""
     before = itertools.takewhile(lambda first: first != name, kind.first)
     return next((each for each in before if examine_one(thing, each).verdict == "broken"), None)
 
@@ -179,7 +179,7 @@ def _waivers(thing: Thing) -> Mapping[str, str]:
 
 
 def lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """Findings as lines to print; what cannot be told for one and the same reason is one line."""
+    """Findings as lines to print; checks that are unknown for the same reason share a line."""
     unknown: dict[str, list[str]] = {}
     for finding in findings:
         if finding.verdict == "unknown":

@@ -58,8 +58,8 @@ def players_hold_what_they_name(subject: Subject) -> None:
     trainable = [p for p in model.parameters() if p.requires_grad]
     names = {id(p): name for name, p in model.named_parameters()}
     latent = model.encode(subject.samples(2))
-    drawn = model.decode(latent.detach())
-    reached = {"encoder": _reached(latent, trainable), "decoder": _reached(drawn, trainable)}
+    decoded = model.decode(latent.detach())
+    reached = {"encoder": _reached(latent, trainable), "decoder": _reached(decoded, trainable)}
     verbs = {"encoder": "encode", "decoder": "decode"}
     for player, parameters in PlayerParameters.of(model):
         if player not in verbs:
@@ -177,7 +177,7 @@ def noise_comes_from_the_step(subject: Subject) -> None:
         two = totals[1][player]
         expect(
             math.isclose(one, two, rel_tol=1e-4, abs_tol=1e-6),
-            f"the loss of {player!r} is {one:.6g} and then {two:.6g} in the same step: it draws "
+            f"the loss of {player!r} is {one:.6g} and then {two:.6g} in the same step: it takes "
             "from something else than `step` and torch's generators",
         )
 
@@ -192,21 +192,21 @@ def _prepared(subject: Subject, film: Film) -> dict[str, Tensor]:
 
 
 def fits_one_batch(subject: Subject) -> None:
-    """Trained on four samples alone, it draws them as stored far better than their mean."""
+    """Trained on four samples alone, it reconstructs them far better than their mean."""
     directly = fits_directly(subject.architecture)
     model = subject.build() if directly else subject.to_train()
     frames = subject.samples(4)
     if not latent_spec(model).numbers:
-        # With no numbers to tell frames apart, the mean is all that can be drawn.
+        # Without numbers that distinguish frames, the mean is the best reconstruction.
         return
-    drawn = subject.sampling.target_frames(frames)
-    of_mean = float((drawn.mean(dim=0, keepdim=True) - drawn).square().mean())
+    decoded = subject.sampling.target_frames(frames)
+    of_mean = float((decoded.mean(dim=0, keepdim=True) - decoded).square().mean())
     if directly:
         error = _error_as_stored(model, frames)
         expect(error < FAR_BETTER * of_mean, _far_off("once fitted", error, of_mean))
         return
     # As training does: a model may begin with what is better computed than learnt.
-    film = scene_as_film(model.size, len(drawn), holdout=0)
+    film = scene_as_film(model.size, len(decoded), holdout=0)
     model.prepare(TrainingFrames(film))
     players = Players(model.train())
     for step in range(FIT_STEPS):
@@ -220,15 +220,15 @@ def fits_one_batch(subject: Subject) -> None:
 
 @torch.no_grad()
 def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
-    """The squared error of samples drawn as they are evaluated, after calibration."""
+    """The squared error of samples, reconstructed as in an evaluation, after calibration."""
     model.eval().calibrate([frames])
     latent = model.eval().encode(frames).float()
     quantiser = Quantiser.of(latent_spec(model), latent.flatten(1))
     stored = quantiser.round_trip(latent)
-    drawn = flat_frames(model.decode(stored))
-    low, high = float(drawn.min()), float(drawn.max())
+    decoded = flat_frames(model.decode(stored))
+    low, high = float(decoded.min()), float(decoded.max())
     expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")
-    return float((drawn - Sampling.of(model).target_frames(frames)).square().mean())
+    return float((decoded - Sampling.of(model).target_frames(frames)).square().mean())
 
 
 def _far_off(when: str, error: float, of_mean: float) -> str:

@@ -122,7 +122,7 @@ def reconstruct_frames(
     frames.
     """
     parts = []
-    for which, wanted in samples.drawing(frames):
+    for which, wanted in samples.decoding_batches(frames):
         decoded = flat_frames(checked_decode(model, latents.dequantised(torch.from_numpy(which))))
         parts.append(round_to_8_bits(select_frames(decoded, wanted)))
     return torch.cat(parts)

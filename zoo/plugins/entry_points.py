@@ -208,7 +208,7 @@ def load_plugins(
         if only is not None and not isinstance(point, PluginFile) and not names & only:
             plugin.left_out = True
             continue
-        # A plugin is a stranger's code and may fail in any way; that it did is shown by
+        # A plugin is third-party code and may fail in any way; that it did is shown by
         # `zoo plugins` with the reason. SystemExit is caught too: a plugin cannot end the zoo.
         try:
             with process_state_restored(plugin.changed):
@@ -272,11 +272,11 @@ def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
     manager.check_pending()
     hooks = [caller.name for caller in manager.get_hookcallers(module) or ()]
     if not hooks and isinstance(point, PluginFile):
-        brought = _contributions(module)
+        contributions = _contributions(module)
         return {
-            hook: functools.partial(list, [brought[hook]])
+            hook: functools.partial(list, [contributions[hook]])
             for hook in hookspecs.GROUPS[group]
-            if hook in brought
+            if hook in contributions
         }
     if not hooks:
         refuse("it fills no hook: no function in it is marked with @zoo.hookimpl")
@@ -329,7 +329,7 @@ def may_provide(point: Point, hook: str) -> bool:
         with process_state_restored([]):
             source = _source(point)
         if isinstance(point, PluginFile):
-            # What it has of a class or a call is not told from its source: a word in it is enough.
+            # Its source need not show which hooks it has: a word in it is enough.
             return any(word in (source or "") for word in (hook, _CLASSES[hook]))
         tree = ast.parse(source or "")
     # Loading it says what is wrong with it, to whoever asks for plugins.

@@ -75,7 +75,7 @@ class Reconstruction:
             return span
         return [
             (sample_batch(self.film, self._samples, which, self.trained.device), wanted)
-            for which, wanted in self._samples.drawing(span)
+            for which, wanted in self._samples.decoding_batches(span)
         ]
 
     def decode(self, data: Any) -> Pixels:

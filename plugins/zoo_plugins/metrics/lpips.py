@@ -123,7 +123,7 @@ def lpips_heads(name: str, sha256: str) -> dict[str, Tensor]:
 
 
 class LpipsVgg(LearnedDistance):
-    """LPIPS through VGG16: slow, and no fair judge of a model that was trained on VGG16."""
+    """LPIPS through VGG16: slow, and unfair to compare a model that was trained on VGG16."""
 
     name = "lpips_vgg"
     label = "LPIPS (VGG16)"

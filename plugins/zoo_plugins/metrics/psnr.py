@@ -18,7 +18,7 @@ class Psnr(Metric):
 
     `e` is the mean squared error over all samples of the frame, red, green and blue together,
     in 8-bit levels; the sum is of whole numbers and so exact, whatever the batch. The ceiling is
-    that of libvmaf for 8 bits (6 dB a bit and 12): a frame drawn perfectly counts as 60 dB, as
+    that of libvmaf for 8 bits (6 dB a bit and 12): a perfect reconstruction counts as 60 dB, as
     does one in which fewer than one sample in fifteen is one level out, so that a black frame
     cannot carry the mean of a film.
     """

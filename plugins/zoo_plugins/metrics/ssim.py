@@ -89,7 +89,7 @@ def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
     return torch.stack(raised).prod(dim=0)
 
 
-def multiscale_similarity(drawn: Tensor, frames: Tensor) -> Tensor:
+def multiscale_similarity(reconstructions: Tensor, frames: Tensor) -> Tensor:
     """MS-SSIM of float (B, 3, H, W) in [0, 1], averaged over colours: (B,), to be learnt from.
 
     1 for equal frames. Sides are 5 at least. Films are small, so the window is as large as the
@@ -97,7 +97,7 @@ def multiscale_similarity(drawn: Tensor, frames: Tensor) -> Tensor:
     """
     scales = number_of_scales(*frames.shape[-2:])
     window = largest_window(min(frames.shape[-2:]) >> (scales - 1))
-    found = similarities(drawn, frames, [window] * scales)
+    found = similarities(reconstructions, frames, [window] * scales)
     return multiscale(found, floor=LEAST_FACTOR).mean(dim=1)
 
 

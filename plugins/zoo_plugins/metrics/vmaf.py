@@ -17,7 +17,7 @@ class Vmaf(TemporalMetric):
     Netflix's model v0.6.1 from the package `vmaf-torch`, which is held to libvmaf by its authors.
     It sees BT.709 luma alone, here as video holds it, 16 to 235 and rounded to whole levels, and
     was fitted to 1080p seen from three screen heights, compressed and scaled: frames of 256x144
-    are out of its range, and redrawn ones too. Compare its values with each other only.
+    are out of its range, and so are reconstructions. Compare its values with each other only.
 
     The motion of a frame is the lesser of its changes from the frame before and to the one after,
     as in libvmaf, within its shot: the last frame of a shot has the first of the two alone.

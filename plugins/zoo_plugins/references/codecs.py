@@ -122,7 +122,7 @@ class VideoCodec(FilmCodec):
 
     def _coded(self, film: Film, quality: float) -> bytes:
         """The elementary stream of the whole film at one quality."""
-        # SVT-AV1 tells its settings on standard error; errors stay.
+        # SVT-AV1 prints its settings on standard error; errors stay.
         os.environ.setdefault("SVT_LOG", "1")
         written = io.BytesIO()
         padded = FrameSize(*(side + side % 2 for side in self.size))
