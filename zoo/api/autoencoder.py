@@ -33,7 +33,7 @@ class Options(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    latent: int = pydantic.Field(200, ge=1, description="numbers a frame is squeezed into")
+    latent: int = pydantic.Field(200, ge=1, description="numbers per frame")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Optimizer:
 @names_its_fields
 @dataclass(frozen=True)
 class Group:
-    """Some of a player's parameters, with a learning rate or a weight decay of their own."""
+    """Some of a player's parameters, with their own learning rate or weight decay."""
 
     parameters: Iterable[nn.Parameter]
     lr: float | None = None
@@ -141,11 +141,11 @@ class Step:
     """Into how many parts the batch is cut."""
 
     def randn_like(self, like: Tensor) -> Tensor:
-        """Standard normal noise, a row a sample: shape, device and type of `like` (B, ...)."""
+        """Standard normal noise, a row per sample: shape, device and type of `like` (B, ...)."""
         return self._rows(torch.randn, like)
 
     def rand_like(self, like: Tensor) -> Tensor:
-        """Uniform noise in [0, 1), a row a sample: shape, device and type of `like` (B, ...)."""
+        """Uniform noise in [0, 1), a row per sample: shape, device and type of `like` (B, ...)."""
         return self._rows(torch.rand, like)
 
     def randn(self, *shape: int) -> Tensor:
@@ -236,14 +236,14 @@ class Autoencoder(nn.Module):
         return LatentSpec((self.window * self.options.latent,))
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Squeeze samples, float in [0, 1], into latents (B, *latent_spec().shape).
+        """Encode samples, float in [0, 1], into latents (B, *latent_spec().shape).
 
         Samples are frames (B, 3, H, W), or (B, K, 3, H, W) with a window or a context.
         """
         raise TypeError(f"{type(self).__name__} defines no encode(frames)")
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Draw frames, float (B, 3, H, W) in [0, 1], from latents (B, ...) alone.
+        """Decode frames, float (B, 3, H, W) in [0, 1], from latents (B, ...) alone.
 
         With a window of T they are (B, T, 3, H, W).
         """
@@ -284,7 +284,7 @@ class Autoencoder(nn.Module):
         return {}
 
     def frames_taken(self, seen: int) -> int:
-        """Say how many of a film's `seen` training frames the model is trained on, the first ones.
+        """How many of a film's `seen` training frames the model is trained on: the first ones.
 
         All of them, for equal terms. A historic model may leave some out, and needs a waiver.
         """
@@ -300,7 +300,7 @@ class Autoencoder(nn.Module):
         """
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Settle, after training, what depends on averaged weights: the statistics of batch norm.
+        """Compute, after training, what depends on averaged weights, such as batch norm statistics.
 
         Called once on the weights that are kept, without gradients, with samples of training
         frames as `encode` takes them. Models without batch norm have nothing to do.
@@ -315,7 +315,7 @@ class Autoencoder(nn.Module):
         return None
 
     def to_coordinates(self, numbers: Tensor) -> Tensor:
-        """Flat latents (N, L) as coordinates (N, M): what lies between two is like both.
+        """Flat latents (N, L) as coordinates (N, M): between these one can interpolate.
 
         The latents themselves, unless they are codes: the mean of two codes' numbers is another
         code that has nothing to do with them. Paths through latent space are laid in these
@@ -324,7 +324,7 @@ class Autoencoder(nn.Module):
         return numbers
 
     def from_coordinates(self, coordinates: Tensor) -> Tensor:
-        """The flat latents (N, L) nearest to coordinates (N, M): `to_coordinates`, undone."""
+        """The flat latents (N, L) nearest to coordinates (N, M); undoes `to_coordinates`."""
         return coordinates
 
     def fit(self, frames: TrainingFrames) -> None:
@@ -347,7 +347,7 @@ class PlayerParameters:
 
     @classmethod
     def of(cls, model: Autoencoder) -> PlayerParameters:
-        """List them; raises ValueError if groups overlap, are empty or miss a parameter."""
+        """A model's players; raises ValueError if groups overlap, are empty or miss a parameter."""
         players = {name: _grouped(model, name, given) for name, given in model.players().items()}
         names = {id(p): name for name, p in model.named_parameters()}
         owner: dict[int, str] = {}
@@ -375,7 +375,7 @@ class PlayerParameters:
 
 
 def _grouped(model: Autoencoder, player: str, given: Iterable[Any]) -> list[Group]:
-    """What `players` gave for one, as groups of the parameters that can be trained."""
+    """One player's trainable parameters, as groups."""
     groups: list[Group] = []
     plain: list[nn.Parameter] = []
     for each in given:

@@ -51,7 +51,7 @@ class CodecOptions(pydantic.BaseModel):
 
 
 def _silent(line: str) -> None:
-    """Nobody listens."""
+    """Discard a line of progress."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class FilmCodec:
         raise TypeError(f"{type(self).__name__} defines no code(film, terms)")
 
     def decode(self, stream: bytes) -> Iterator[npt.NDArray[np.uint8]]:
-        """Draw the film from the stream alone: every frame in order, uint8 (H, W, 3), RGB."""
+        """Decode the film from the stream alone: every frame in order, uint8 (H, W, 3), RGB."""
         raise TypeError(f"{type(self).__name__} defines no decode(stream)")
 
 

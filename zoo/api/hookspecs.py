@@ -1,4 +1,4 @@
-"""What a plugin may add to the zoo: one hook a kind, each returning what it adds."""
+"""The hooks of a plugin: one per kind of contribution, each returning a list."""
 
 from __future__ import annotations
 

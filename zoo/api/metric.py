@@ -1,4 +1,4 @@
-"""The contract for a metric: frames and reconstructions in, one value a frame out."""
+"""The contract for a metric: frames and reconstructions in, one value per frame out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Metric:
     """Of what `__call__` gives for one frame: a number, or what `over_film` makes a number of."""
 
     def __init__(self, device: torch.device = _PROCESSOR) -> None:
-        """`device` is where frames will lie, and where what it holds is to be put.
+        """`device` is where frames are; put the metric's own tensors there.
 
         A metric that holds nothing need define no constructor, or one without parameters.
         """
@@ -84,7 +84,7 @@ def build_metric(metric: type[Metric], device: torch.device) -> Metric:
 
 
 class TemporalMetric(Metric):
-    """Base of every metric that looks at a frame together with the one before it.
+    """Base of every metric that uses a frame together with the one before it.
 
     `__call__` is given four batches: originals, reconstructions, originals one frame earlier and
     reconstructions one frame earlier, in this order.
@@ -115,7 +115,7 @@ _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, Any]] | None] = ContextVar(
 
 
 def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Decorate work that several metrics begin with, such as luma: it is done once a batch.
+    """Decorate work that several metrics begin with, such as luma: it is done once per batch.
 
     `function` takes tensors by position. Called again with the very same tensors while one batch
     is scored, it returns what it returned before; at any other time it is simply called.

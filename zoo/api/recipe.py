@@ -14,7 +14,7 @@ Schedule = Literal["cosine", "linear", "constant"]
 
 
 class Recipe(pydantic.BaseModel):
-    """How a training proceeds, beside its budget, batch and optimisers. All of it names the run."""
+    """How a training proceeds, beside budget and optimisers; all of it is in the run's name."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""Which frames make the samples of a film: what a model looks at for one latent.
+"""Samples: which frames of a film a model encodes into one latent.
 
 A sample is a frame, a frame with its neighbours (`context`) or several frames in a row (`window`).
 Samples never reach over a cut.
@@ -30,18 +30,18 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model looks at a film."""
+    """How many frames a sample has: its window or its context."""
 
     window: int = 1
     """Frames that share a latent."""
     before: int = 0
-    """Neighbours before a frame that are looked at with it."""
+    """Neighbours before a frame that are encoded with it."""
     after: int = 0
     """Neighbours after it."""
 
     @classmethod
     def of(cls, architecture: type[Autoencoder] | Autoencoder) -> Sampling:
-        """What an architecture declares; raises BadInput where it cannot be."""
+        """What an architecture declares; raises BadInput if it is invalid."""
         window, context = architecture.window, architecture.context
         name = architecture.name
         if type(window) is not int or not 1 <= window <= LARGEST:
@@ -66,7 +66,7 @@ class Sampling:
 
     @property
     def frames(self) -> int:
-        """Frames that are looked at for one latent."""
+        """Frames in one sample."""
         return self.window if self.window > 1 else self.before + 1 + self.after
 
     def samples_in(self, batch: int) -> int:

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, locks, records, text, the environment."""
+"""What all other rooms use: errors, files, locks, records, text, the environment."""

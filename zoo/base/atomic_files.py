@@ -1,4 +1,4 @@
-"""Atomic writes: files and folders that are there whole or not at all.
+"""Atomic writes: files and folders that appear complete or not at all.
 
 Each is made in a temporary folder beside its place, `.tmp-…`, and renamed into its place when it
 is whole. The writer holds a lock in that folder, so a folder whose lock is free was left by a
@@ -137,7 +137,7 @@ def remove_folder(folder: Path) -> None:
 
 @contextmanager
 def best_effort(what: str) -> Iterator[None]:
-    """Write a cache in the block: where it cannot be written, one line says so and work goes on.
+    """Write a cache in the block; if that fails, print one line and continue.
 
     `what` names the cache in that line, such as "the hashes of its frames". The line is printed
     once for each file.
@@ -165,7 +165,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder, and complete an exchange that a kill cut short.
+    """Remove what killed writers left in a folder, and complete an interrupted exchange.
 
     What writers at work have there is left alone.
     """
@@ -186,7 +186,7 @@ def sweep(folder: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a folder is one in which something is, or was, written."""
+    """Whether a folder is a temporary folder of an atomic write."""
     return path.name.startswith(_PREFIX)
 
 
@@ -308,7 +308,7 @@ def _keep_lock(lock: Path, kept: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Remove a temporary folder; first complete an exchange that was cut short in it.
+    """Remove a temporary folder; first complete an interrupted exchange in it.
 
     Between the two renames the new folder is whole, and goes into place; if it cannot, the old one
     goes back, and if that cannot either, nothing is removed.

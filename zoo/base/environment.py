@@ -89,7 +89,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether a GPU computes in bf16; one of another machine cannot be asked and is taken to."""
+    """Whether a GPU computes in bf16; a GPU of another machine is assumed to."""
     if device.type != "cuda":
         return False
     if not torch.cuda.is_available():

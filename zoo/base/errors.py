@@ -94,7 +94,7 @@ class CannotWrite(ZooError, OSError):
 
 
 def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -> _Options:
-    """The options of what is called `name`; raises BadInput naming the first that is wrong."""
+    """Validated options of what is called `name`; raises BadInput naming the first wrong one."""
     import pydantic
 
     try:
@@ -108,13 +108,13 @@ def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -
 
 
 def listed(options: type[pydantic.BaseModel]) -> str:
-    """Which options there are, for a message."""
+    """The names of the options, for a message."""
     known = ", ".join(options.model_fields)
     return f"it has: {known}" if known else "it has none"
 
 
 def names_its_fields(kind: type[_T]) -> type[_T]:
-    """Decorate a dataclass of the contract: a keyword that it does not have lists those it has."""
+    """Decorate a dataclass: an unknown keyword raises an error that lists its fields."""
     inner = kind.__init__
 
     @functools.wraps(inner)
@@ -140,7 +140,7 @@ def write_error(number: int | None, otherwise: str | None = None) -> str:
 
 @contextmanager
 def disk_errors(path: Path, below: Path | None = None) -> Iterator[None]:
-    """Turn an error of writing into CannotWrite: one line about `path`, which the user knows.
+    """Turn errors of writing into CannotWrite, one line about `path`, which the user knows.
 
     Errors that name another file than `path` and none below `below` speak for themselves.
     """

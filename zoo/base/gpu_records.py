@@ -1,4 +1,4 @@
-"""What `make gpu` leaves in `results/gpu/<device>/`, typed and versioned; needs no torch.
+"""Records that `make gpu` writes to `results/gpu/<device>/`, typed and versioned; needs no torch.
 
 `summary.json` is a `GpuSummary` and holds everything. Each stage also has a file of its own,
 `<stage>.json`, written again after every item: what a run that was killed had measured is there.

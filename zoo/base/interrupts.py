@@ -121,7 +121,7 @@ def deferred_stop() -> Iterator[StopRequest]:
 
 @contextmanager
 def saving() -> Iterator[None]:
-    """While the block runs, a process that was asked to stop is waited for."""
+    """Delay the end of a process that was asked to stop until the block has run."""
     global _saving
     _saving += 1
     if on_saving:
@@ -151,7 +151,7 @@ def signals_blocked() -> Iterator[None]:
 
 
 def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
-    """See to it that the process ends once it was asked to."""
+    """End the process if it does not stop by itself after a signal."""
     global _first
     began, deadline, waited = 0.0, None, False
     while True:

@@ -42,7 +42,7 @@ BUDGET = Budget(4, "steps")
 
 @dataclass(frozen=True)
 class CodecSubject:
-    """A codec under examination."""
+    """A codec under test."""
 
     codec: type[FilmCodec]
 
@@ -174,7 +174,7 @@ HOSTILE = "A|B <script>x</script> `tick` [link](javascript:x) # heading"
 
 @dataclass(frozen=True)
 class SectionSubject:
-    """A section under examination."""
+    """A section under test."""
 
     section: type[ReportSection]
 

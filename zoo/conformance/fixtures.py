@@ -26,7 +26,7 @@ JITTER = 0.02
 
 @dataclass(frozen=True)
 class Subject:
-    """An architecture under examination."""
+    """An architecture under test."""
 
     architecture: type[Autoencoder]
 
@@ -171,7 +171,7 @@ def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Lo
 
 
 def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Gradients of a loss, zeros where it does not reach."""
+    """Gradients of a loss, zeros for parameters that it does not depend on."""
     wanted = list(parameters)
     found = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(wanted, found, strict=True)]

@@ -38,7 +38,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Monitor(TorchFunctionMode):
-    """Notes what the code that runs under it touches."""
+    """Records what the monitored code does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ class Monitor(TorchFunctionMode):
         self.on = False
 
     def note(self, what: str) -> None:
-        """Remember something once."""
+        """Record a finding once."""
         if what not in self.seen:
             self.seen.append(what)
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Look at one event of the interpreter; refuse the network and other processes."""
+        """Inspect one audit event of the interpreter; refuse the network and other processes."""
         if not self.on:
             return
         if event in NETWORK:
@@ -79,7 +79,7 @@ class Monitor(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Carry out one call into torch, and count what came of it."""
+        """Run one torch call, and count the numbers in its result."""
         if getattr(func, "__name__", "") in ("backward", "grad"):
             self.note("takes gradients")
         result = func(*args, **(kwargs or {}))

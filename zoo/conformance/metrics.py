@@ -21,12 +21,12 @@ FRAMES, NEAR = 6, 1e-3
 
 @dataclass(frozen=True)
 class MetricSubject:
-    """A metric under examination."""
+    """A metric under test."""
 
     metric: type[Metric]
 
     def made(self) -> Metric:
-        """An instance on the processor; CannotTell where the metric is not available."""
+        """An instance on the processor; Inconclusive where the metric is not available."""
         try:
             return build_metric(self.metric, torch.device("cpu"))
         except Unavailable as reason:

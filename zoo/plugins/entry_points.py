@@ -1,4 +1,4 @@
-"""Plugins: which there are, in what order, which may load, and loading them.
+"""Find plugins through entry points and files, in order, and load them.
 
 Nothing here needs torch: the report, which does without it, finds its sections through this file.
 """
@@ -233,7 +233,7 @@ def load_plugins(
 
 
 def refuse_broken_files(plugins: Iterable[Plugin], points: Iterable[Point]) -> None:
-    """Raise BadInput if a file did not give all that it should: its user has named it."""
+    """Raise BadInput if a plugin file failed: the user named it explicitly."""
     files = {point.name for point in points if isinstance(point, PluginFile)}
     for plugin in plugins:
         if plugin.errors and plugin.name in files and plugin.package == plugin.name:

@@ -69,7 +69,7 @@ def output_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def process_state_restored(changed: list[str]) -> Iterator[None]:
-    """Put back what the code within changes of the process, adding a line for each to `changed`."""
+    """Restore process state that the block changes, adding a line for each to `changed`."""
     torch_was_there = "torch" in sys.modules
     shared = _shared_state()
     before = [one.read() for one in shared]

@@ -1,5 +1,4 @@
-"""What the zoo does with an architecture: read its options, build it, with or without what only
-training needs."""
+"""Build models from their options, with or without what only training needs."""
 
 from __future__ import annotations
 

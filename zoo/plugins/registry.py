@@ -1,4 +1,4 @@
-"""What plugins add, by name, checked once: a broken one harms nothing but itself.
+"""The registry of what plugins add, by name; a broken plugin affects nothing else.
 
 Plugins are modules named by the entry-point group `zoo` of any installed package; the built-in
 ones are found in the same way, and first. `zoo.plugins.entry_points` finds and loads them.

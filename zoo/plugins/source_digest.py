@@ -1,4 +1,4 @@
-"""What identifies a plugin's own code: one digest of the source that a class comes from.
+"""A digest of the source code that a plugin's class comes from: it identifies the plugin.
 
 It needs no torch and imports nothing: files are found by name and read.
 """
