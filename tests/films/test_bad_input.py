@@ -88,15 +88,15 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cover": (sound_with_cover, "cover picture"),
     "picture": (one_picture, "single picture"),
     "folder": (lambda path: path.mkdir(), "is a folder"),
-    "fifo": (os.mkfifo, "no regular file"),
-    "socket": (unix_socket, "no regular file"),
+    "fifo": (os.mkfifo, "not a regular file"),
+    "socket": (unix_socket, "not a regular file"),
     "missing": (lambda path: None, "there is no such file"),
     "dangling": (lambda path: path.symlink_to("nowhere"), "there is no such file"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_no_film_is_told_in_one_line(tmp_path: Path, case: str) -> None:
+def test_files_that_are_not_films_are_refused_in_one_line(tmp_path: Path, case: str) -> None:
     make, said = CASES[case]
     path = tmp_path / "film.mp4"
     make(path)
@@ -108,7 +108,7 @@ def test_what_is_no_film_is_told_in_one_line(tmp_path: Path, case: str) -> None:
 
 
 def test_a_device_is_refused() -> None:
-    with pytest.raises(BadInput, match="no regular file"):
+    with pytest.raises(BadInput, match="not a regular file"):
         opened(Path("/dev/zero"), Path("/nowhere"))
 
 
@@ -235,12 +235,12 @@ def test_damage_anywhere_500_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["frame_%04d.png", "%d.jpg", "frames-*.png", "."])
-def test_a_sequence_of_pictures_is_told_how_to_be_named(tmp_path: Path, name: str) -> None:
+def test_an_image_sequence_is_refused_with_the_command_to_use(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput, match=r"zoo films add NAME FOLDER/\*\.png --fps 24"):
         opened(tmp_path / name, tmp_path)
 
 
-def test_animated_webp_is_told_by_its_name(tmp_path: Path) -> None:
+def test_animated_webp_is_named_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / "clip.webp"
     first, *rest = (Image.fromarray(one) for one in drifting(64, 36, 5))
     first.save(path, save_all=True, append_images=rest)

@@ -239,7 +239,7 @@ def test_a_mistake_in_the_catalogue_is_named(workspace: Workspace, text: str, sa
     assert "films.toml" in str(raised.value)
 
 
-def test_a_catalogue_that_is_no_text_is_told(workspace: Workspace) -> None:
+def test_a_catalogue_that_is_not_text_is_refused(workspace: Workspace) -> None:
     workspace.catalogue.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="UTF-8"):
         Catalogue.open(workspace)

@@ -349,7 +349,7 @@ def test_a_colour_in_the_middle_that_cannot_be_decoded_is_named(tmp_path: Path) 
     assert not list((tmp_path / "workspace").rglob("frames.rgb"))
 
 
-def test_what_libavfilter_refuses_is_told_with_the_film_s_name(
+def test_what_libavfilter_refuses_is_reported_with_the_file_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = encode(tmp_path / "clip.mkv", [rgb(64, 36, (9, 9, 9))] * 3, codec="ffv1")

@@ -49,7 +49,7 @@ def test_a_film_that_is_dark_at_its_edges_most_of_the_time_keeps_them(tmp_path: 
     assert opened(clip, tmp_path).store.manifest.parts[0].bars == Bars()
 
 
-def test_a_film_too_dark_to_judge_is_not_cropped(tmp_path: Path) -> None:
+def test_a_film_too_dark_to_assess_is_not_cropped(tmp_path: Path) -> None:
     dark = [np.asarray(f // 40, dtype=np.uint8) for f in drifting(320, 180, 30)]
     clip = encode(tmp_path / "clip.mp4", dark)
     assert opened(clip, tmp_path).store.manifest.parts[0].bars == Bars()

@@ -114,22 +114,24 @@ def test_a_film_travels_to_another_process_without_its_frames(clip: Path, tmp_pa
     assert np.array_equal(pickle.loads(packed).frames[5], film.frames[5])  # noqa: S301
 
 
-def test_progress_is_told_with_the_needed_space(clip: Path, tmp_path: Path) -> None:
-    told: list[IngestProgress] = []
-    opened(clip, tmp_path, progress=told.append)
-    assert any(p.message and "60 frames at 64x36" in p.message and "kB" in p.message for p in told)
-    assert told[-1].frames == 60 and told[-1].expected == 60
+def test_progress_includes_the_needed_space(clip: Path, tmp_path: Path) -> None:
+    reported: list[IngestProgress] = []
+    opened(clip, tmp_path, progress=reported.append)
+    assert any(
+        p.message and "60 frames at 64x36" in p.message and "kB" in p.message for p in reported
+    )
+    assert reported[-1].frames == 60 and reported[-1].expected == 60
 
 
-def test_too_little_space_is_foretold_and_is_for_the_disk_to_decide(
+def test_too_little_space_is_announced_but_tried(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type(shutil.disk_usage("/"))(100, 99, 1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    told: list[IngestProgress] = []
-    film = opened(clip, tmp_path, progress=told.append)
+    reported: list[IngestProgress] = []
+    film = opened(clip, tmp_path, progress=reported.append)
     assert len(film) == 60
-    assert any("may not fit: 1.0 MB are free" in (p.message or "") for p in told)
+    assert any("may not fit: 1.0 MB are free" in (p.message or "") for p in reported)
 
 
 def test_a_disk_that_fills_up_ends_in_one_line_and_no_store(
@@ -189,23 +191,23 @@ def test_what_a_killed_ingest_left_is_cleared_away(clip: Path, tmp_path: Path) -
     ]
 
 
-def _ingest_and_tell(clip: Path, folder: Path, answers: Any) -> None:
-    told: list[str] = []
+def _ingest_and_report(clip: Path, folder: Path, answers: Any) -> None:
+    reported: list[str] = []
 
     def hear(moment: IngestProgress) -> None:
-        told.append(moment.message or "")
+        reported.append(moment.message or "")
         if moment.frames == 0 and "frames at" in (moment.message or ""):
             time.sleep(1.0)
 
     film = opened(clip, folder, progress=hear)
-    answers.put((film.fingerprint, int(film.frames[30].sum()), told))
+    answers.put((film.fingerprint, int(film.frames[30].sum()), reported))
 
 
 def test_two_at_once_ingest_once(clip: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     answers: Any = context.Queue()
     both = [
-        context.Process(target=_ingest_and_tell, args=(clip, tmp_path, answers)) for _ in range(2)
+        context.Process(target=_ingest_and_report, args=(clip, tmp_path, answers)) for _ in range(2)
     ]
     for process in both:
         process.start()
@@ -215,7 +217,11 @@ def test_two_at_once_ingest_once(clip: Path, tmp_path: Path) -> None:
     for process in both:
         process.join(timeout=60)
     assert first == second and first_sum == second_sum
-    ingested = [told for told in (first_told, second_told) if any("frames at" in t for t in told)]
+    ingested = [
+        reported
+        for reported in (first_told, second_told)
+        if any("frames at" in t for t in reported)
+    ]
     assert len(ingested) == 1
 
 

@@ -108,7 +108,7 @@ def test_missing_times_are_continued_at_the_rate(tmp_path: Path) -> None:
     assert np.diff(film.frame_seconds) == pytest.approx(1 / 25)
 
 
-def test_times_that_begin_again_are_mended(tmp_path: Path) -> None:
+def test_times_that_restart_are_repaired(tmp_path: Path) -> None:
     one = encode(tmp_path / "one.ts", drifting(64, 36, 30), rate=25)
     both = tmp_path / "both.ts"
     both.write_bytes(one.read_bytes() * 2)
@@ -361,7 +361,7 @@ def test_a_leap_of_a_transport_stream_is_joined_and_its_place_is_kept(tmp_path: 
     film = opened(clip, tmp_path)
     assert np.diff(film.frame_seconds) == pytest.approx(0.04)
     manifest = film.store.manifest
-    assert manifest.damage.summary == "1 missing or disordered times mended"
+    assert manifest.damage.summary == "1 missing or disordered times repaired"
     (part,) = manifest.parts
     clock = FileClock(part.starts, part.joins)
     own = [0.0, 1.96, 7200.0, 7201.96]

@@ -272,9 +272,9 @@ def test_a_header_that_claims_any_length_counts_for_no_more_than_the_file(tmp_pa
     assert data.count(b"00:00:00.480000000") == 1
     path.write_bytes(data.replace(b"00:00:00.480000000", b"99:59:59.000000000"))
     settings = IngestSettings(seeds.SIZE, "crop", "none", None, None, None)
-    [survey] = probe_files(FilmEntry("a", (path,)), settings)
-    assert survey.part.duration == pytest.approx(359_999)
-    assert survey.expected == 12, "counted in the file"
+    [probe] = probe_files(FilmEntry("a", (path,)), settings)
+    assert probe.part.duration == pytest.approx(359_999)
+    assert probe.expected == 12, "counted in the file"
 
 
 def test_frames_larger_than_any_film_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,6 @@ def test_a_check_that_fails_costs_no_other(look: Callable, monkeypatch: pytest.M
     code, found = look()
     assert code == 1
     assert lines(found, "device", "problem") == [
-        "could not be looked at: RuntimeError: not this; mend that first"
+        "could not be looked at: RuntimeError: not this; repair that first"
     ]
     assert lines(found, "disk", "good") or lines(found, "disk", "warning")

@@ -117,7 +117,7 @@ def test_the_table_has_time_codes_and_the_verdict(zoo: Zoo, copies: dict[str, Pa
     assert said.out.rstrip().endswith("match: the suspect is taken from the film")
 
 
-def test_dark_films_cannot_be_told(zoo: Zoo, tmp_path: Path) -> None:
+def test_dark_films_cannot_be_matched(zoo: Zoo, tmp_path: Path) -> None:
     dark = coded(tmp_path / "dark.mp4", [rgb(96, 54, (9, 9, 9))] * 20)
     found = answer(zoo, "carphone", dark)
     assert (found["verdict"], found["matches"]) == ("too little", False)

@@ -311,8 +311,8 @@ def info(name: Name, size: Size = "256x144") -> None:
                     ("damage", store.manifest.damage.summary or "none"),
                 ]
             else:
-                surveys = probe_files(entry, place.settings)
-                parts, frames = [one.part for one in surveys], sum(one.expected for one in surveys)
+                probes = probe_files(entry, place.settings)
+                parts, frames = [one.part for one in probes], sum(one.expected for one in probes)
                 unknown = "not known before they are decoded"
                 counted = [
                     (

@@ -259,7 +259,7 @@ def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
     text = os.fspath(path)
     refuse_url(text)
     if _is_not_utf8(text):
-        raise BadInput(f"{text!r} is no text, which films.toml is: rename the file")
+        raise BadInput(f"{text!r} is not valid UTF-8, which films.toml needs: rename the file")
     named = Path(expand_home(path)).absolute()
     real = named.parent.resolve() / named.name
     if ".." in named.parts:
@@ -302,8 +302,7 @@ def _read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
     for name, table in found.items():
         if not isinstance(table, dict):
             raise BadInput(
-                f"{path.name}: {one_line(name, 40)!r} stands outside a film; films are tables "
-                "[NAME]"
+                f"{path.name}: {one_line(name, 40)!r} is outside a film; films are tables [NAME]"
             )
     return found
 

@@ -100,15 +100,15 @@ def check_regular_file(path: Path) -> None:
             reason = f"there is no file of that name; {_HOW_PICTURES}"
         raise BadInput(f"{path}: {reason}") from None
     except ValueError:
-        raise BadInput(f"{str(path)!r} is no file's name") from None
+        raise BadInput(f"{str(path)!r} is not a file name") from None
     if stat.S_ISDIR(mode.st_mode):
         raise BadInput(f"{path} is a folder; name the video files in it, {_HOW_PICTURES}")
     if not stat.S_ISREG(mode.st_mode):
-        raise BadInput(f"{path} is no regular file; copy the film to a file first")
+        raise BadInput(f"{path} is not a regular file; copy the film to a file first")
     if mode.st_size == 0:
         raise BadInput(f"{path} is empty")
     if not os.access(path, os.R_OK):
-        raise BadInput(f"{path} may not be read; check its permissions")
+        raise BadInput(f"{path} cannot be read; check its permissions")
 
 
 _ENDS = 1 << 20

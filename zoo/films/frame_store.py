@@ -139,7 +139,7 @@ class Damage(_ManifestModel):
         counts = (
             (self.packets, "packets could not be decoded"),
             (self.frames, "corrupt frames left out"),
-            (self.times, "missing or disordered times mended"),
+            (self.times, "missing or disordered times repaired"),
         )
         return "; ".join([f"{count:,} {what}" for count, what in counts if count] + self.notes)
 

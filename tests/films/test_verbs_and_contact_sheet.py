@@ -135,7 +135,7 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
         (["add", "https://example.com/a.mp4"], "is an address, and films are files: download it"),
         (["ingest", "https://example.com/a.mp4"], "is an address, and films are files"),
         (["ingest", "bikes,rtsp://example.com/a"], "is an address, and films are files"),
-        (["add", "x", "fifo.mp4"], "no regular file"),
+        (["add", "x", "fifo.mp4"], "not a regular file"),
         (["info", "./[red]x[/red].mp4"], "[red]x[/red].mp4: there is no such file"),
         (["remove", "bikes"], "it stays"),
     ],
@@ -158,7 +158,7 @@ def test_damage_is_reported_by_ingest(tmp_path: Path, zoo: Zoo) -> None:
     both = tmp_path / "both.ts"
     both.write_bytes(one.read_bytes() * 2)
     done = zoo("films", "ingest", "./both.ts", "--size", "32x32")
-    assert "damaged: " in done.stdout and "times mended" in done.stdout
+    assert "damaged: " in done.stdout and "times repaired" in done.stdout
 
 
 def files_of(folder: Path) -> dict[str, object]:
