@@ -112,7 +112,7 @@ def threads(workspace: Workspace) -> Iterator[Finding]:
 
 def disk(workspace: Workspace) -> Iterator[Finding]:
     """Free disk space in the workspace and in the cache of weights."""
-    from zoo.pretrained.lookup import cache_folder
+    from zoo.base.workspace import cache_folder
 
     for what, folder in (("workspace", workspace.root), ("cache", cache_folder())):
         place = _existing(folder)

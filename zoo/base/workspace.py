@@ -8,6 +8,7 @@ results/     what `zoo compare` writes
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,13 @@ from zoo.base.atomic_files import confined, sweep_below
 from zoo.base.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def cache_folder() -> Path:
+    """Where film-zoo keeps what serves every workspace: `ZOO_CACHE`, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("ZOO_CACHE") or platformdirs.user_cache_dir("film-zoo"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,6 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
-    from zoo.api.codec import FilmCodec
     from zoo.evaluation.model_summary import ModelSummary
 
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
@@ -32,36 +30,19 @@ def list_models(as_json: opt.JsonOption = False) -> None:
 
     from zoo.cli.console import Console, escaped, print_json
     from zoo.plugins.entry_points import LIMIT
-    from zoo.plugins.registry import registry
+    from zoo.plugins.registry import list_plugins
 
-    found = registry()
-    kinds: tuple[Mapping[str, type[Autoencoder] | type[FilmCodec]], ...] = (
-        found.models,
-        found.references,
-        found.codecs,
-    )
+    found = list_plugins()
     if as_json:
-        print_json(
-            models=[
-                {
-                    "name": each.name,
-                    "role": each.role,
-                    "summary": each.summary,
-                    "from": found.origins[each.name],
-                }
-                for kind in kinds
-                for each in kind.values()
-            ]
-        )
+        print_json(models=[each.model_dump(mode="json") for each in found.models])
         return
     table = Table("model", "role", "what it is", "from")
     for column in table.columns:
         column.overflow = "fold"
-    for kind in kinds:
-        for each in kind.values():
-            row = (each.name, each.role, each.summary, found.origins[each.name])
-            table.add_row(*map(escaped, row))
-        table.add_section()
+    for number, each in enumerate(found.models, start=1):
+        last_of_kind = [other.kind for other in found.models[number:]][:1] != [each.kind]
+        row = (each.name, each.role, each.summary, each.origin)
+        table.add_row(*map(escaped, row), end_section=last_of_kind)
     console = Console()
     console.print(table)
     for what, plugins in (

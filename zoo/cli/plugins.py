@@ -32,8 +32,11 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
     from rich.table import Table
 
     from zoo.cli.console import Console, escaped, print_json
+    from zoo.plugins import registry
     from zoo.plugins.entry_points import LIMIT
+    from zoo.report.plugin_sections import list_sections
 
+    found = [*registry.list_plugins().plugins, *list_sections().plugins]
     if as_json:
         print_json(
             plugins=[
@@ -46,14 +49,14 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
                     "changed": plugin.changed,
                     "left_out": plugin.left_out,
                 }
-                for plugin in _all_plugins()
+                for plugin in found
             ]
         )
         return
     table = Table("plugin", "from", "adds", "problem")
     for column in table.columns:
         column.overflow = "fold"
-    for plugin in _all_plugins():
+    for plugin in found:
         adds = "; ".join(
             f"{hook.removeprefix('zoo_').replace('_', ' ')}: {', '.join(names)}"
             for hook, names in plugin.adds.items()

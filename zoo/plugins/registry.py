@@ -24,6 +24,7 @@ from zoo.plugins.entry_points import (
     plugin_limit,
     refuse_broken_files,
 )
+from zoo.plugins.listing import ListedModel, Listing, ModelKind, kept_listing, listing
 
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
@@ -140,15 +141,55 @@ def add_file(path: Path) -> Plugin:
 def films_of_plugins() -> Mapping[str, FilmEntry]:
     """The films that plugins bring, by name.
 
-    Where the registry is not loaded yet, only modules that may bring films are: a list of films
-    need not wait for torch. Raises BadInput as `registry` does.
+    Where the registry is not loaded yet, only modules that bring films are, as the kept listing or
+    else their source says: a list of films need not wait for torch. Raises BadInput as `registry`.
     """
     return (registry() if registry.cache_info().currsize else _registry_of_films()).films
 
 
 @functools.cache
 def _registry_of_films() -> Registry:
-    return _registry_of([p for p in find_plugins(ENTRY_POINT_GROUP) if may_provide(p, "zoo_films")])
+    points = find_plugins(ENTRY_POINT_GROUP)
+    kept = kept_listing(ENTRY_POINT_GROUP, points)
+    if kept is None:
+        return _registry_of([point for point in points if may_provide(point, "zoo_films")])
+    return _registry_of(
+        [
+            point
+            for point, plugin in zip(points, kept.plugins, strict=True)
+            if "zoo_films" in plugin.adds
+        ]
+    )
+
+
+def list_plugins() -> Listing:
+    """The plugins of this installation and their models, without importing any if that is known.
+
+    Raises BadInput as `registry` does.
+    """
+    if registry.cache_info().currsize:
+        return _listing_of(registry())
+    return listing(ENTRY_POINT_GROUP, lambda: _listing_of(registry()))
+
+
+def _listing_of(loaded: Registry) -> Listing:
+    kinds: tuple[tuple[ModelKind, Mapping[str, type[Autoencoder] | type[FilmCodec]]], ...] = (
+        ("model", loaded.models),
+        ("reference", loaded.references),
+        ("codec", loaded.codecs),
+    )
+    models = [
+        ListedModel(
+            kind=kind,
+            name=each.name,
+            role=each.role,
+            summary=each.summary,
+            origin=loaded.origins[each.name],
+        )
+        for kind, things in kinds
+        for each in things.values()
+    ]
+    return Listing(plugins=loaded.plugins, models=models)
 
 
 def _registry_of(points: Sequence[Point]) -> Registry:

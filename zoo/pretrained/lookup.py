@@ -6,7 +6,6 @@ fetching.
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from zoo.base.errors import BadInput
 from zoo.base.locks import try_lock
 from zoo.base.offline import why_offline
 from zoo.base.untrusted_files import read_bytes
+from zoo.base.workspace import cache_folder
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package, short_reason
 from zoo.pretrained.weights import (
     ALEXNET,
@@ -53,13 +53,6 @@ def vgg16_features_state(notice: Notice | None = None) -> State:
     `28.bias` (512,). `notice` as in `alexnet_features_state`. Raises WeightsUnavailable.
     """
     return resolve(VGG16, notice)
-
-
-def cache_folder() -> Path:
-    """The folder of our cache: `ZOO_CACHE`, or the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("ZOO_CACHE") or platformdirs.user_cache_dir("film-zoo"))
 
 
 def hub_folder() -> Path:
