@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from zoo.base.extras import install_command
 from zoo.base.locks import SUFFIX, CannotLock, try_lock
 from zoo.base.offline import OFFLINE, is_offline
 from zoo.base.text import error_line
@@ -66,9 +67,7 @@ def environment(workspace: Workspace) -> Iterator[Finding]:
         try:
             yield good("environment", f"{library} {importlib.metadata.version(library)}")
         except importlib.metadata.PackageNotFoundError:
-            yield problem(
-                "environment", f"{library} is not installed", "`pip install --upgrade film-zoo`"
-            )
+            yield problem("environment", f"{library} is not installed", install_command())
 
 
 def devices(workspace: Workspace) -> Iterator[Finding]:

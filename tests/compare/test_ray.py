@@ -18,7 +18,7 @@ from tests.compare.conftest import ROOT, finished, results_of
 from tests.compare.test_isolation import measured
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("ray", reason="Ray is an extra: pip install film-zoo[ray]")
+pytest.importorskip("ray", reason="Ray is an extra")
 
 TINY = ("--films", "carphone", "--models", "slow", "--set", "width=8", "--own")
 LONG = (*TINY, "--budget", "400steps", "--set", "pause=0.1")

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import fsspec
 import pydantic
 
 from zoo.base.atomic_files import atomic_write, confined
 from zoo.base.errors import BadInput, ZooError
+from zoo.base.extras import missing_extra
 from zoo.base.locks import IN_FOLDER, LockHeld, exclusive_lock, is_lock
 from zoo.base.untrusted_files import parse_json
 from zoo.base.workspace import Workspace
@@ -100,6 +100,10 @@ class RunStore:
 
     def __init__(self, address: str, workspace: Workspace) -> None:
         """Raises BadInput if fsspec cannot open the address, or lacks the package for it."""
+        try:
+            import fsspec
+        except ImportError:
+            raise BadInput(missing_extra("remote", "--runs")) from None
         try:
             self._files: Any
             self._files, root = fsspec.core.url_to_fs(address)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from zoo.api.metric import Unavailable
+from zoo.base.extras import missing_extra
 from zoo.base.records import Memory, Throughput
 
 WARM_UP = 3
@@ -176,7 +177,6 @@ def _process_memory(figure: str) -> int:
 
 METERED_SECONDS = 2.0
 """The shortest metered work: devices update their meters about ten times per second."""
-PACKAGE = "nvidia-ml-py"
 
 
 class EnergyMeter(Protocol):
@@ -193,7 +193,7 @@ def energy_meter(device: torch.device) -> EnergyMeter:
     try:
         import pynvml
     except ImportError:
-        raise Unavailable(f"the package {PACKAGE} is not installed") from None
+        raise Unavailable(missing_extra("energy", "energy per frame")) from None
     try:
         return NvmlMeter(pynvml, str(torch.cuda.get_device_properties(device).uuid))
     except pynvml.NVMLError as error:

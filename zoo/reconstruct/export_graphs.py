@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
+from zoo.base.extras import missing_extra
 from zoo.base.text import one_line
 from zoo.reconstruct.model_loader import TrainedModel
 
@@ -76,7 +77,7 @@ def check_format(word: str) -> Format:
         raise BadInput(f"a model is exported as {' or '.join(FORMATS)}; not {word!r}")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if found == "onnx" and missing:
-        raise BadInput(f"ONNX needs {', '.join(missing)}: pip install 'film-zoo[onnx]'")
+        raise BadInput(missing_extra("onnx", "--format onnx"))
     return found
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
+from zoo.base.extras import missing_extra
 from zoo.base.markdown import escape, grid
 from zoo.base.numbers import fixed, whole
 from zoo.base.offline import refuse_offline
@@ -60,9 +61,11 @@ CARD = "README.md"
 
 def check_repo(name: str) -> str:
     """Return the name of a repository, `user/name`; raises BadInput on anything else."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
+    try:
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+    except ImportError:
+        raise BadInput(missing_extra("hub", "zoo push")) from None
     try:
         validate_repo_id(name)
         if "/" not in name:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.base.errors import BadInput, ZooError
+from zoo.base.extras import missing_extra
 
 PART_LABELS = {"held_out": "held out", "seen": "seen", "mean_frame": "mean frame"}
 """Labels of the frames that are scored while a model trains."""
@@ -97,9 +98,7 @@ def require_tensorboard() -> type[Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise BadInput(
-            "--tensorboard needs a package that is not here: pip install 'film-zoo[tensorboard]'"
-        ) from None
+        raise BadInput(missing_extra("tensorboard", "--tensorboard")) from None
     return SummaryWriter
 
 

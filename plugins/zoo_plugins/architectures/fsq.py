@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import Batch, LatentSpec, Loss, Losses, Step, hookimpl
+from zoo.base.extras import missing_extra
 from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Down, Up
@@ -31,7 +32,10 @@ class QuantisedAutoencoder(PlainAutoencoder):
     def networks(self) -> tuple[nn.Module, nn.Module]:
         """Those of the plain autoencoder, for as many numbers as the codes are made of."""
         # Imported where it is used: it takes longer to load than all of the zoo.
-        from vector_quantize_pytorch import FSQ
+        try:
+            from vector_quantize_pytorch import FSQ
+        except ImportError:
+            raise zoo.BadInput(missing_extra("fsq", "fsq")) from None
 
         width, codes = self.options.width, self.options.latent
         inside = len(LEVELS) * codes

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import Batch, LatentSpec, Loss, Losses, Step, TrainingFrames, hookimpl
+from zoo.base.extras import missing_extra
 from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Block, Up, group_norm, halvings, widths
@@ -169,7 +170,10 @@ class Codebook(nn.Module):
     def begin(self, vectors: Tensor) -> None:
         """Make the book from vectors (N, D) by k-means."""
         # Imported where it is used: it takes longer to load than all of the zoo.
-        from vector_quantize_pytorch.vector_quantize_pytorch import kmeans
+        try:
+            from vector_quantize_pytorch.vector_quantize_pytorch import kmeans
+        except ImportError:
+            raise zoo.BadInput(missing_extra("fsq", "vqvae")) from None
 
         means, counts = kmeans(vectors[None], len(self.counts))
         self.counts.copy_(counts[0].clamp_min(0.1) / counts.float().mean())

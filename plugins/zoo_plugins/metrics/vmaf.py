@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo import Metric, TemporalMetric, Unavailable, hookimpl
+from zoo.base.extras import missing_extra
 from zoo_plugins.metrics.luma import full_precision, luma
 
 
@@ -35,8 +36,8 @@ class Vmaf(TemporalMetric):
         super().__init__(device)
         try:
             import vmaf_torch
-        except ImportError as error:
-            raise Unavailable(f"{error}; `pip install film-zoo[vmaf]` brings it") from None
+        except ImportError:
+            raise Unavailable(missing_extra("vmaf", "vmaf")) from None
         self._vmaf = vmaf_torch.VMAF(clip_score=True).to(device).eval()
 
     def __call__(  # type: ignore[override]

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError
+from zoo.base.extras import missing_extra
 from zoo.base.text import error_line, one_line
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
 from zoo.training.callbacks import Interrupted
@@ -53,7 +54,7 @@ class RayExecutor:
             from ray.util.queue import Queue
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
         except ImportError:
-            raise BadInput("--on ray needs Ray: pip install 'film-zoo[ray]'") from None
+            raise BadInput(missing_extra("ray", "--on ray")) from None
         # By default Ray reports usage to its makers, and lowers the priority of its workers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_worker_niceness", "0")

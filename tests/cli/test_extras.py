@@ -1,0 +1,103 @@
+"""What is said where an extra is missing: one line with a command that works."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.base.errors import BadInput
+from zoo.base.extras import install_command, missing_extra
+
+EXTRAS = {"energy", "fsq", "hub", "onnx", "ray", "remote", "tensorboard", "vmaf"}
+
+
+def installed_from(monkeypatch: pytest.MonkeyPatch, noted: str | None) -> None:
+    """Have pip's note of where film-zoo came from say this."""
+
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            return noted if name == "direct_url.json" else None
+
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Distribution())
+
+
+@pytest.mark.parametrize(
+    ("noted", "command"),
+    [
+        ({"dir_info": {"editable": True}}, '`pip install -e ".[ray]"` in the clone of film-zoo'),
+        ({"dir_info": {}}, '`pip install ".[ray]"` in the clone of film-zoo'),
+        (
+            {"url": "https://host/film-zoo", "vcs_info": {"vcs": "git"}},
+            '`pip install "film-zoo[ray] @ git+https://host/film-zoo"`',
+        ),
+        (None, '`pip install ".[ray]"` in the clone of film-zoo'),
+    ],
+)
+def test_the_command_installs_as_film_zoo_was_installed(
+    noted: dict[str, Any] | None, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed_from(monkeypatch, json.dumps(noted) if noted else None)
+    assert install_command("ray") == command
+    assert missing_extra("ray", "--on ray") == f"--on ray needs the extra 'ray': {command}"
+
+
+@pytest.mark.parametrize("noted", ["", "{", "[]", '"a"', '{"vcs_info": 3, "dir_info": []}'])
+def test_a_note_that_says_nothing_is_passed_over(
+    noted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed_from(monkeypatch, noted)
+    assert install_command() == '`pip install "."` in the clone of film-zoo'
+
+
+def test_every_extra_that_is_named_is_one() -> None:
+    assert set(importlib.metadata.metadata("film-zoo").get_all("Provides-Extra") or ()) >= EXTRAS
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make a package one that is not installed."""
+
+    def hide(package: str) -> None:
+        real = builtins.__import__
+
+        def without_it(name: str, *rest: Any, **named: Any) -> Any:
+            if name.partition(".")[0] == package:
+                raise ImportError(f"No module named {package!r}")
+            return real(name, *rest, **named)
+
+        for name in [*sys.modules]:
+            if name.partition(".")[0] == package:
+                monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(builtins, "__import__", without_it)
+
+    return hide
+
+
+def test_push_without_the_hub(without: Callable[[str], None], zoo: Callable[..., Any]) -> None:
+    without("huggingface_hub")
+    pushed = zoo("push", "ae", "--film", "bikes", "--repo", "me/mine", "--dry-run")
+    assert pushed.code == 2
+    assert pushed.err == f"zoo: {missing_extra('hub', 'zoo push')}\n"
+
+
+def test_runs_at_an_address_without_fsspec(without: Callable[[str], None], tmp_path: Path) -> None:
+    from zoo.base.workspace import Workspace
+    from zoo.compare.run_store import RunStore
+
+    without("fsspec")
+    with pytest.raises(BadInput, match="--runs needs the extra 'remote'"):
+        RunStore("s3://bucket/runs", Workspace(tmp_path))
+
+
+def test_fsq_without_its_package(without: Callable[[str], None], zoo: Callable[..., Any]) -> None:
+    without("vector_quantize_pytorch")
+    shown = zoo("models", "show", "fsq", "--size", "32x32")
+    assert shown.code == 2
+    assert shown.err == f"zoo: {missing_extra('fsq', 'fsq')}\n"
