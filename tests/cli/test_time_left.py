@@ -57,10 +57,10 @@ def test_cells_that_are_run_at_once_share_the_time() -> None:
     left = TimeLeft(cells, clock=lambda: now)
     for cell in cells:
         left.started(cell)
-    left.heard(cells[0])
+    left.reported(cells[0])
     now = 10.0
     left.finished(cells[0], found=False)
     for cell in cells[1:3]:
-        left.heard(cell)
+        left.reported(cell)
     # Four are left, two at a time, and those that were heard of have only just begun.
     assert left.seconds() == pytest.approx((10 + 10 + 0 + 0) / 2)

@@ -82,6 +82,6 @@ def test_a_model_that_fails_says_how() -> None:
 def test_show_prints_what_is_counted(zoo: Callable) -> None:
     said = zoo("models", "show", "pca", "--size", "64x36", "--set", "latent=11")
     assert said.code == 0, said.err
-    assert "(11,), 11 numbers a frame" in said.out
-    assert f"{11 * 3 * 64 * 36:,} multiply-adds a frame" in said.out
+    assert "(11,), 11 numbers per frame" in said.out
+    assert f"{11 * 3 * 64 * 36:,} multiply-adds per frame" in said.out
     assert f"{12 * 3 * 64 * 36:,} numbers" in said.out

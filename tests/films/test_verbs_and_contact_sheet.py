@@ -103,7 +103,7 @@ def test_the_verbs_from_adding_to_removing(three_shots: Path, tmp_path: Path, zo
         with Image.open(tmp_path / "out" / f"three-{kind}.png") as picture:
             assert picture.mode == "RGB"
     after = zoo("films", "info", "three", "--size", "64x36").stdout
-    assert "shots" in after and "60 at 25.000 a second" in after and "not known" not in after
+    assert "shots" in after and "60 at 25.000 frames/s" in after and "not known" not in after
     for fact in ("64x36", "pixel aspect 1:1", "2.400 s", "limited range", "none"):
         assert fact in after
     removed = zoo("films", "remove", "three")

@@ -233,7 +233,7 @@ def test_train_prints_budget_and_scores(zoo: Callable, workspace: Path) -> None:
     result = zoo(*train)
     assert result.code == 0, result.err
     out = " ".join(result.out.split())
-    assert "32x32, 4 numbers a frame; 1 epoch, at least 9 steps: " in out
+    assert "32x32, 4 numbers per frame; 1 epoch, at least 9 steps: " in out
     assert "held out: PSNR " in out and " dB (the mean frame in their place: PSNR " in out
     assert "no frame is held out" not in out
     again = zoo(*train)

@@ -30,11 +30,13 @@ from zoo.cli import (
 )
 from zoo.cli.errors import (
     debug_is_asked_for,
-    end,
     escape_what_cannot_be_encoded,
     open_closed_streams,
     pipe_is_closed,
     refuse_empty,
+)
+from zoo.cli.errors import (
+    report as report_error,
 )
 
 app = typer.Typer(
@@ -102,8 +104,8 @@ def main() -> None:
     signals), 141 where nobody reads the output any more.
     """
     # Looked for here: the words can be wrong before any option is read.
-    before_the_verb = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
-    debug = debug_is_asked_for() or "--debug" in before_the_verb
+    global_options = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
+    debug = debug_is_asked_for() or "--debug" in global_options
     open_closed_streams()
     escape_what_cannot_be_encoded()
     try:
@@ -111,8 +113,8 @@ def main() -> None:
         code = app(prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        code = end(error, debug)
+        code = report_error(error, debug)
     except SystemExit as error:
         # Where nobody reads on, Click itself ends with a code of its own.
-        code = end(error, debug) if pipe_is_closed(error) else error.code
+        code = report_error(error, debug) if pipe_is_closed(error) else error.code
     sys.exit(code if isinstance(code, int) else 0)

@@ -69,7 +69,7 @@ def encode(
     found = summarise(container)
     console.print_line(
         f"wrote {opened.out}: {found.frames:,} frames in {scaled(found.bytes, 'B')}, "
-        f"{found.latent_bytes_per_frame:.1f} bytes of latents a frame"
+        f"{found.latent_bytes_per_frame:.1f} bytes of latents per frame"
     )
 
 
@@ -168,11 +168,11 @@ def _rows(found: FileSummary) -> dict[str, str]:
         "decoder": found.decoder_bytes,
         "sound": found.sound_bytes,
     }
-    elsewhere = None if found.bytes_with_decoder is None else found.bytes_with_decoder - found.bytes
+    outside = None if found.bytes_with_decoder is None else found.bytes_with_decoder - found.bytes
     if found.decoder_bytes:
         decoder, what = "inside", "this file is"
     else:
-        size = f", {scaled(elsewhere, 'B')}" if elsewhere is not None else ""
+        size = f", {scaled(outside, 'B')}" if outside is not None else ""
         decoder = f"not inside; weights {found.weights[:12]}{size}"
         what = "this file with its decoder is"
     rows = {
@@ -180,20 +180,20 @@ def _rows(found: FileSummary) -> dict[str, str]:
         "licence": found.licence or "not stated",
         "length": (
             f"{format_time_code(found.seconds)}, {found.frames:,} frames of {found.size}, "
-            f"{rate(found.frames_per_second)} a second"
+            f"{rate(found.frames_per_second)} frames/s"
         ),
         "model": f"{found.model}, trained on {found.trained_on} ({found.origin})",
         "run": found.run,
         "decoder": decoder,
         "sound": found.sound or "none",
-        "latents": f"{found.numbers} numbers a frame, {found.bits} bits each",
+        "latents": f"{found.numbers} numbers per frame, {found.bits} bits each",
         "size": f"{scaled(found.bytes, 'B')}: "
         + ", ".join(f"{name} {scaled(size, 'B')}" for name, size in inside.items() if size),
-        "a frame": (
+        "per frame": (
             f"{significant(found.bytes_per_frame)} bytes, "
             f"{significant(found.latent_bytes_per_frame)} of them latents"
         ),
-        "a second": (
+        "per second": (
             f"{significant(found.kilobits_per_second)} kbit, "
             f"{significant(found.latent_kilobits_per_second)} of them latents"
         ),

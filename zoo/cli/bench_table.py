@@ -1,4 +1,4 @@
-"""A pass of costs in the terminal: one row a model of two lines, and what is missing below."""
+"""A pass of costs in the terminal: a row of two lines per model, and why figures are missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _protocol(bench: Bench) -> str:
     here, first = bench.environment, bench.rows[0].subject
     cuda = f", CUDA {here.cuda}" if here.cuda else ""
     compiled = "" if here.compile == "none" else f", compiled ({here.compile})"
-    said = (
+    protocol = (
         f"{here.device_name}, {numbers.counted(here.threads, 'thread')}, torch {here.torch}{cuda}. "
         f"Frames of {first.size}, {first.batch} in a batch; training at {here.precision}"
         f"{compiled}, encoding and decoding in 32 bits."
@@ -57,10 +57,10 @@ def _protocol(bench: Bench) -> str:
         if (timed := getattr(row.cost, timing))
     }
     if not repeats:
-        return said
+        return protocol
     times = "–".join(map(str, sorted({min(repeats), max(repeats)})))
     return (
-        f"{said} Frames a second: medians of {times} repeats, ± half the interquartile range; the "
+        f"{protocol} Frames/s: medians of {times} repeats, ± half the interquartile range; the "
         "second line one frame at a time."
     )
 
@@ -78,15 +78,15 @@ class _Fitting:
         def fits(table: Table) -> bool:
             return Measurement.get(console, wide, table).maximum <= options.max_width
 
-        whole = self._drawn(_SPEED + rest, gap=2)
+        whole = self._table(_SPEED + rest, gap=2)
         if fits(whole):
             yield whole
             return
         for columns in (_SPEED, rest):
-            drawn = [self._drawn(columns, gap) for gap in (2, 1, 0)]
-            yield next(filter(fits, drawn), drawn[-1])
+            tables = [self._table(columns, gap) for gap in (2, 1, 0)]
+            yield next(filter(fits, tables), tables[-1])
 
-    def _drawn(self, columns: Sequence[_Column], gap: int) -> Table:
+    def _table(self, columns: Sequence[_Column], gap: int) -> Table:
         # `Text` throughout: a model's name in square brackets is a name and no markup.
         table = Table(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         table.add_column(Text("model"), no_wrap=True, max_width=NAME_WIDTH, vertical="top")
@@ -123,7 +123,7 @@ def _timed(row: BenchRow, timing: str) -> str:
 
 
 def _missing(row: BenchRow, figure: str) -> str:
-    """What was asked for and could not be had is `n/a`; what was not asked for has a dash."""
+    """`n/a` for a figure that is missing; a dash for one that was not asked for."""
     if row.failure:
         return "failed" if figure in ("train", "encode", "decode", "round_trip") else ""
     return numbers.NOT_AVAILABLE if figure in row.cost.unavailable else numbers.NOT_APPLICABLE
@@ -167,7 +167,7 @@ _REST = [
     ),
 ]
 _ENERGY = _Column(
-    "mJ a frame\ntraining\nround trip",
+    "mJ per frame\ntraining\nround trip",
     _two("train_joules", "round_trip_joules", lambda value: numbers.significant(1000 * value)),
 )
 

@@ -32,7 +32,7 @@ SHOWN = 4
 
 
 class MatrixDisplay(LiveDisplay):
-    """Models down, films across; each cell says what became of it."""
+    """A table of models by films, each cell with its state, over a bar and the losses."""
 
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
         self.console = console
@@ -57,12 +57,12 @@ class MatrixDisplay(LiveDisplay):
     def started(self, cell: Cell) -> None:
         """A cell starts, or is queued by the executor."""
         self.time_left.started(cell)
-        self._set(cell, "…" if cell.own else f"watching {cell.evaluated_on.name}")
+        self._set(cell, "…" if cell.own else f"evaluating on {cell.evaluated_on.name}")
 
     def training(self, cell: Cell, moment: TrainingEvent) -> None:
         """The progress of a cell's training."""
         self.moments[cell] = moment
-        self.time_left.heard(cell)
+        self.time_left.reported(cell)
         self._advance()
         self._set(cell, f"training {moment.progress:.0%}")
 
@@ -73,22 +73,22 @@ class MatrixDisplay(LiveDisplay):
     def evaluating(self, cell: Cell) -> None:
         """A cell is trained, and its evaluation starts."""
         self.moments.pop(cell, None)
-        self.time_left.heard(cell)
-        self._set(cell, f"watching {cell.evaluated_on.name}")
+        self.time_left.reported(cell)
+        self._set(cell, f"evaluating on {cell.evaluated_on.name}")
 
     def skipped(self, cell: Cell) -> None:
         """A cell that cannot be run counts as done."""
         self._count(cell, found=True)
 
     def finished(self, cell: Cell, record: Record, found: bool) -> None:
-        """A cell has its record; where no terminal is watching, it is a line of its own."""
+        """A cell has its record; without a terminal it gets a line of its own."""
         self._count(cell, found)
         done = "found" if found else "done"
         self._set(cell, done if record.status == "ok" else "failed")
         if not self.console.is_terminal or record.status == "failed":
             what = record.reason or done
             line = f"{self._row(cell)} on {cell.trained_on.name}"
-            line += f": {what}" if cell.own else f", watching {cell.evaluated_on.name}: {what}"
+            line += f": {what}" if cell.own else f", evaluated on {cell.evaluated_on.name}: {what}"
             self.console.print(escape(line), soft_wrap=True, highlight=False)
 
     def _row(self, cell: Cell) -> str:
@@ -113,8 +113,8 @@ class MatrixDisplay(LiveDisplay):
     def _set(self, cell: Cell, state: str) -> None:
         self.states[self._row(cell), cell.trained_on.name] = state
         left = self.time_left.seconds()
-        told = "" if left is None else f"about {duration(left)} left"
-        self.bar.update(self.task, left=told)
+        remaining = "" if left is None else f"about {duration(left)} left"
+        self.bar.update(self.task, left=remaining)
         self.live.update(self._render())
 
     def _render(self) -> RenderableType:
@@ -138,7 +138,7 @@ def _settings(cell: Cell) -> dict[str, object]:
 
 
 class TimeLeft:
-    """Takes a cell to last as long as those of the same model, or of any where none is known.
+    """The time left: a cell takes as long as those of the same model, or as the mean of all.
 
     Where several cells are run at once, as many are taken to be to the end.
     """
@@ -147,24 +147,24 @@ class TimeLeft:
         self._waiting = list(cells)
         self._clock = clock
         self._begun: dict[Cell, float] = {}
-        self._heard: set[Cell] = set()
+        self._reported: set[Cell] = set()
         self._lasted: dict[tuple[str, bool], list[float]] = {}
 
     def started(self, cell: Cell) -> None:
         """A cell is begun, or waits for room on a machine."""
         self._begun[cell] = self._clock()
 
-    def heard(self, cell: Cell) -> None:
-        """A cell tells of itself: if it waited for room, it does so no longer."""
-        if cell not in self._heard:
-            self._heard.add(cell)
-            if len(self._begun) > len(self._heard):
+    def reported(self, cell: Cell) -> None:
+        """A cell has reported: if it waited for room, it does so no longer."""
+        if cell not in self._reported:
+            self._reported.add(cell)
+            if len(self._begun) > len(self._reported):
                 self._begun[cell] = self._clock()
 
     def finished(self, cell: Cell, found: bool) -> None:
         """A cell is done; one that was found, or that cannot be run, says nothing of others."""
         self._waiting.remove(cell)
-        self._heard.discard(cell)
+        self._reported.discard(cell)
         begun = self._begun.pop(cell, None)
         if not found and begun is not None:
             self._lasted.setdefault(_kind(cell), []).append(self._clock() - begun)
@@ -178,7 +178,7 @@ class TimeLeft:
                 return None
             now = self._clock()
             total += max(0.0, usual - (now - self._begun.get(cell, now)))
-        return total / max(1, len(self._heard))
+        return total / max(1, len(self._reported))
 
     def _usual(self, cell: Cell) -> float | None:
         own = self._lasted.get(_kind(cell))
@@ -193,7 +193,7 @@ def _kind(cell: Cell) -> tuple[str, bool]:
 
 
 def show_estimate(console: Console, comparison: Comparison, executor: Executor) -> None:
-    """Try what is missing for a moment each, and print what all of it would take."""
+    """Try each missing model briefly, and print what the whole comparison would take."""
     with console.status("looking for what is there already") as status:
 
         def watch(name: str, number: int, count: int) -> None:
@@ -243,7 +243,7 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
     missing = found.cells - found.found
     if not missing:
         cells = "the only cell is" if found.cells == 1 else f"all {found.cells} cells are"
-        return [f"{cells} there already: nothing would be trained, and the report drawn anew"]
+        return [f"{cells} there already: nothing would be trained, and the report written again"]
     lines = [
         f"{counted(found.cells, 'cell')}: {found.found} {verb(found.found, 'is', 'are')} there "
         f"already, {missing} would be run, {found.parallelism} at a time"
@@ -267,8 +267,8 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
     if found.unknown < missing:
         # What nothing is known of is not in the sum.
         short = any(s.problem or (s.guessed and not s.evaluating) for s in found.models)
-        told = f"{'at least' if short else 'about'} {duration(found.seconds)}"
-        lines.append(f"time: {told}, without drawing the report")
+        time_needed = f"{'at least' if short else 'about'} {duration(found.seconds)}"
+        lines.append(f"time: {time_needed}, without writing the report")
     if known:
         device = comparison.sweep[0].device.type
         held = "device" if device == "cuda" else "main"

@@ -1,4 +1,4 @@
-"""How a command ends that does not end well: one line, an exit code, and the traceback if asked."""
+"""How a command reports an error: one line, an exit code, and the traceback if asked for."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ UsageError: type[Exception] = next(
 )
 
 
-def end(error: BaseException, debug: bool) -> int:
-    """Say on standard error why a command ended, in one line; return its exit code."""
+def report(error: BaseException, debug: bool) -> int:
+    """Print on standard error why a command ended, in one line; return its exit code."""
     if pipe_is_closed(error):
         # What is still in the stream's buffer goes nowhere, or closing it would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
-    line, code = _told(error)
+    line, code = _message_of(error)
     if interrupts.stop_signal() and code != INTERRUPTED:
-        # What an interrupted library makes of it is no news.
+        # What an interrupted library raised says nothing more.
         line, code = "", INTERRUPTED
     if debug:
         traceback.print_exception(error)
     if line:
-        # On one line whatever is in it: messages quote names that strangers chose.
+        # On one line whatever is in it: messages quote names from untrusted files.
         sys.stderr.write(f"zoo: {one_line(line, _LONGEST)}\n")
     return code
 
@@ -69,16 +69,16 @@ def pipe_is_closed(error: BaseException | None) -> bool:
         error = error.__cause__ or error.__context__
     if error is None or not hasattr(select, "poll"):
         return error is not None
-    ends = select.poll()
-    ends.register(1, 0)
-    return any(event & select.POLLERR for _, event in ends.poll(0))
+    output = select.poll()
+    output.register(1, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def open_closed_streams() -> None:
     """Print to nowhere where a shell started the command with closed output, as `>&-` does."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # Open as long as the process lives, as the stream in whose place it is.
+            # Stays open as long as the process lives, as the stream that it replaces.
             nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
             setattr(sys, name, nowhere)
 
@@ -104,7 +104,7 @@ def debug_is_asked_for() -> bool:
     return os.environ.get(DEBUG, "") not in ("", "0")
 
 
-def _told(error: BaseException) -> tuple[str, int]:
+def _message_of(error: BaseException) -> tuple[str, int]:
     if isinstance(error, ZooError):
         return str(error), error.exit_code
     if isinstance(error, UsageError):
@@ -133,17 +133,17 @@ def _line_of_plugin(error: BaseException) -> str | None:
 
 
 def _usage(error: Exception) -> tuple[str, int]:
-    """What is wrong with the words of a command, and where help is."""
+    """What is wrong with the words of a command, and how to get help."""
     code = int(getattr(error, "exit_code", 2))
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
         return "", code
-    said = _refused(error) or str(error.format_message()).rstrip(". ")  # type: ignore[attr-defined]
+    message = _refused(error) or str(error.format_message()).rstrip(". ")  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "zoo"
-    if said.startswith("No such command") and context is not None:
-        said = f"{said}; there are: {', '.join(context.command.list_commands(context))}"
-    return f"{said}; see `{path} --help`", code
+    if message.startswith("No such command") and context is not None:
+        message = f"{message}; there are: {', '.join(context.command.list_commands(context))}"
+    return f"{message}; see `{path} --help`", code
 
 
 def _refused(error: Exception) -> str | None:

@@ -64,7 +64,7 @@ def push(
     repo: Annotated[str, typer.Option("--repo", help="Where to: user/name.")],
     model: opt.ModelArgument = None,
     run: opt.RunOption = None,
-    private: Annotated[bool, typer.Option("--private", help="Nobody else may see it.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the folder that would be pushed, and stop.")
     ] = False,

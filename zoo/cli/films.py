@@ -307,7 +307,7 @@ def info(name: Name, size: Size = "256x144") -> None:
                 parts, frames = store.manifest.parts, store.manifest.frames
                 counted = [
                     ("shots", str(len(store.manifest.shots))),
-                    ("frames", f"{frames:,} at {store.manifest.fps:.3f} a second"),
+                    ("frames", f"{frames:,} at {store.manifest.fps:.3f} frames/s"),
                     ("damage", store.manifest.damage.summary or "none"),
                 ]
             else:
@@ -413,7 +413,7 @@ def _summary(film: Film) -> list[str]:
     seen, out = len(film.split.seen), len(film.split.held_out)
     shots, runs = len(film.shots), len(film.split.held_out_runs)
     lines = [
-        f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} a second"
+        f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} frames/s"
         f"{' on average' if manifest.variable_rate else ''}, {counted(shots, 'shot')}; "
         f"{seen:,} frames to train on, {out:,} held out in {counted(runs, 'run')}, "
         f"{len(film) - seen - out:,} in gaps between"
@@ -434,7 +434,7 @@ def _sides(bars: Bars) -> str:
 
 def _part_rows(part: Part) -> list[tuple[str, str]]:
     duration = "not stated" if part.duration is None else f"{part.duration:.3f} s"
-    rate = "not stated" if part.rate is None else f"{part.rate:.3f} a second"
+    rate = "not stated" if part.rate is None else f"{part.rate:.3f} frames/s"
     turned = ", mirrored" if part.mirrored else ""
     turned += f", turned {part.rotation} degrees" if part.rotation else ""
     cropped = any(part.cropping.model_dump().values())

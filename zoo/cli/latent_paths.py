@@ -36,7 +36,7 @@ def check_output(out: Path | None, film: str, model: str, verb: str, overwrite: 
 
 
 def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
-    """Pictures in so many seconds, and how many there are a second; raises BadInput."""
+    """How many pictures so many seconds have, and the frame rate; raises BadInput."""
     from zoo.api.film_entry import parse_fps
 
     rate = parse_fps(fps)
@@ -53,7 +53,7 @@ def check_scale(scale: int) -> int:
 
 
 def tags_for(opened: opt.Opened, what: str) -> dict[str, str]:
-    """What the video says of itself."""
+    """The metadata of the video."""
     import importlib.metadata
 
     config = opened.trained.config

@@ -23,7 +23,7 @@ _VERDICTS = {
     "excerpt": "match: the suspect is taken from the film",
     "scenes": "no match as a whole, but for some scenes",
     "none": "no match",
-    "too little": "cannot be told: too few frames show enough to be compared",
+    "too little": "undecided: too few frames show enough to be compared",
 }
 
 

@@ -1,4 +1,4 @@
-"""`zoo models`: what can be trained, and what its options are."""
+"""`zoo models`: list, show, check and scaffold models."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def show(
     found = summarise_model(architecture, frame, options)
     rows = [
         ("frames", f"(3, {frame.height}, {frame.width})"),
-        ("latents", _said(found)),
+        ("latents", _latent_in_words(found)),
         *(
             (f"player {player}", f"{count:,} parameters, {how.name} at {how.lr:g}")
             for player, count in found.players.items()
@@ -113,8 +113,8 @@ def show(
             f"{found.decoder_bytes / 4:,.0f} numbers, "
             f"{found.decoder_bytes / 1e6:,.2f} MB at 32 bits",
         ),
-        ("to encode", f"{found.encode:,} multiply-adds a frame"),
-        ("to decode", f"{found.decode:,} multiply-adds a frame"),
+        ("to encode", f"{found.encode:,} multiply-adds per frame"),
+        ("to decode", f"{found.decode:,} multiply-adds per frame"),
     ]
     if cost and not fits_directly(architecture):
         counted = operations_of_step(architecture, frame, options.model_dump())
@@ -132,13 +132,13 @@ def show(
     console.print(sizes)
 
 
-def _said(found: ModelSummary) -> str:
+def _latent_in_words(found: ModelSummary) -> str:
     """What a latent is, in a line."""
     spec = found.latent
     kind = "numbers" if spec.codes is None else f"codes of {spec.codes:,} values"
-    per = "a frame" if found.window == 1 else f"for {found.window} frames"
+    per = "per frame" if found.window == 1 else f"for {found.window} frames"
     return (
-        f"{spec.shape}, {spec.numbers:,} {kind} {per}, {spec.bits / found.window:,.0f} bits a frame"
+        f"{spec.shape}, {spec.numbers:,} {kind} {per}, {spec.bits / found.window:,.0f} bits/frame"
     )
 
 

@@ -106,7 +106,7 @@ def reconstruct(
     # At a leap of the clock sound is joined where pictures are.
     if largest.store.manifest.damage.times > joins:
         console.print_line(
-            "times of this film were mended; its sound may be out of step after such a place"
+            "time codes of this film were repaired; sound may be out of step after a repair"
         )
     with frames_bar(console, f"reconstructing {entry.name}", span.stop - span.start) as bar:
         written = write(

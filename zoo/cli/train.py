@@ -132,7 +132,7 @@ def train(
 
 
 def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
-    """What will be done, before it is begun."""
+    """What will be done, in lines to print before it begins."""
     from zoo.api.sampling import Sampling
     from zoo.base.numbers import counted
     from zoo.base.presets import Budget
@@ -157,12 +157,12 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
 
 
 def _outcome(description: RunFile) -> list[str]:
-    """What a few frames scored in the end, the mean frame in the place of held-out ones too."""
+    """The final scores of a few frames, and those of the mean frame for comparison."""
     from zoo.training.callbacks import PART_LABELS, format_scores
 
     score = description.score or {}
     mean = score.get("mean_frame")
-    beside = f" (the mean frame in their place: {format_scores(mean)})" if mean else ""
+    beside = f" (the mean frame instead: {format_scores(mean)})" if mean else ""
     lines = [
         f"{PART_LABELS[part]}: {format_scores(score[part])}"
         for part in ("held_out", "seen")
