@@ -51,6 +51,12 @@ SEARCHED_FRAMES = 6000
 """The most frames of a film that are searched: searching all pairs takes the square of it."""
 QUERY_FRAMES = 1000
 """The most frames of a film that are looked for in every other one."""
+SERIES_FRAMES = 5000
+"""The most frames of a film in a series; fewer if it has very many rows."""
+COLUMNS, ROWS = 1200, 72
+"""The barcode's size in pixels."""
+CHOOSING_METRIC = "lpips"
+"""The metric that pictures are chosen by, if it could be measured."""
 
 
 def with_takedowns(
@@ -134,12 +140,6 @@ def _every_nth(film: HashedFilm, step: int) -> HashedFilm:
     return replace(film, hashes=film.hashes[::step], times=film.times[::step])
 
 
-SERIES_FRAMES = 5000
-"""The most frames of a film in a series; fewer if it has very many rows."""
-COLUMNS, ROWS = 1200, 72
-"""The barcode's size in pixels."""
-
-
 def with_series(
     workspace: Workspace,
     films: Sequence[Film],
@@ -200,10 +200,6 @@ def draw_barcode(film: Film, path: Path) -> None:
     picture = Image.fromarray(squeezed.round().astype(np.uint8))
     with atomic_write(path) as temporary:
         picture.resize((COLUMNS, ROWS), Image.Resampling.BILINEAR).save(temporary, format="PNG")
-
-
-CHOOSING_METRIC = "lpips"
-"""The metric that pictures are chosen by, if it could be measured."""
 
 
 def gather(

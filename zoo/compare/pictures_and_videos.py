@@ -41,6 +41,12 @@ from zoo.training.trained_models import load_model
 
 ORIGINAL = "original"
 """The name of the film itself, among those of models."""
+KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
+    "seen": ("typical", "best", "worst"),
+    "held_out": ("typical", "worst"),
+}
+VIDEO_SECONDS = 120.0
+"""Seconds of a film in its videos; all of it is scored."""
 
 
 def shown_records(records: Sequence[Record]) -> dict[int, str]:
@@ -103,12 +109,6 @@ def _codec_frames(
     for number, frame in enumerate(frames):
         if number in chosen:
             yield number, frame
-
-
-KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
-    "seen": ("typical", "best", "worst"),
-    "held_out": ("typical", "worst"),
-}
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,6 @@ def _from_best(values: npt.NDArray[np.float64], frames: Frames, metric: MetricIn
     else:
         key = values[frames] * (1 if metric.better == "lower" else -1)
     return frames[np.argsort(key, kind="stable")]
-
-
-VIDEO_SECONDS = 120.0
-"""Seconds of a film in its videos; all of it is scored."""
 
 
 class SeekableCoding(EncoderSettings):

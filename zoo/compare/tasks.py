@@ -45,6 +45,8 @@ from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained
 
 LONGEST_REASON = 500
+FAILURE = "failure.txt"
+"""The traceback of a cell that failed, in its run's folder."""
 
 
 def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseException | str) -> Record:
@@ -94,10 +96,6 @@ def _environment_of_dead(cell: Cell, config: TrainingConfig | None) -> Environme
             **({} if cell.settings.device.type == "cpu" else {"device_name": "not known"}),
         }
     )
-
-
-FAILURE = "failure.txt"
-"""The traceback of a cell that failed, in its run's folder."""
 
 
 @dataclass(frozen=True)

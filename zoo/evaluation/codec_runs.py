@@ -101,7 +101,7 @@ def build_codec(name: str, options: Mapping[str, Any], size: FrameSize) -> FilmC
     """
     codec = registry().codecs.get(name)
     if codec is None:
-        raise BadInput(f"no plugin brings the codec {name}")
+        raise BadInput(f"no plugin provides the codec {name}")
     return make_codec(
         codec, size, {key: value for key, value in options.items() if key != BYTES_OPTION}
     )

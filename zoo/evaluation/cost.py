@@ -46,6 +46,9 @@ from zoo.training.step import TrainingStep
 from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
 
 LONGEST_REASON = 500
+PEAK_SECONDS = 1.0
+HALFWAY = 0.5
+"""The progress of training at which a step is timed."""
 
 
 class Measurements:
@@ -162,11 +165,6 @@ class CostSubject(pydantic.BaseModel):
         return TrainingConfig(
             **self.model_dump(), film="none", film_fingerprint="", budget="1steps", seed=0
         )
-
-
-PEAK_SECONDS = 1.0
-HALFWAY = 0.5
-"""The progress of training at which a step is timed."""
 
 
 class Profiler:

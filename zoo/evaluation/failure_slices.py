@@ -34,6 +34,11 @@ FIFTHS = 5
 FRAMES_AT_ONCE = 64
 LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. ITU-R BT.709, on display values."""
+STILL_QUARTER = 4
+"""The quarter of the shots that change least are the still ones."""
+PLAIN_LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
+FRAMES_ALONE = 8
+"""Frames that are also encoded alone."""
 
 
 def frame_properties(film: Film) -> dict[str, Values]:
@@ -106,10 +111,6 @@ def slice_scores(
     return found
 
 
-STILL_QUARTER = 4
-"""The quarter of the shots that change least are the still ones."""
-
-
 class ShotSpread:
     """How much frames change within each shot, in the film and in its reconstruction.
 
@@ -174,18 +175,15 @@ class _Sums:
             self._count, self._mean, self._squares = count, mean, squares
             return
         total = self._count + count
-        apart = mean - self._mean
-        self._mean = self._mean + apart * (count / total)
-        self._squares = self._squares + squares + apart.square() * (self._count * count / total)
+        difference = mean - self._mean
+        self._mean = self._mean + difference * (count / total)
+        self._squares = (
+            self._squares + squares + difference.square() * (self._count * count / total)
+        )
         self._count = total
 
     def spread(self) -> float:
         return float((self._squares / self._count).sqrt().mean())
-
-
-PLAIN_LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
-FRAMES_ALONE = 8
-"""Frames that are also encoded alone."""
 
 
 @torch.inference_mode()

@@ -41,6 +41,8 @@ from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
 
 SCORES, HASHES = "scores.npz", "pdq.npz"
+LATENTS = "latents.safetensors"
+RECORD, SOURCES = "record.json", "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,40 @@ def score_film(
     return FilmScores(scores, ratios, summaries, spread, hasher.hashes)
 
 
+class Accumulator(Protocol):
+    """Gathers statistics of a film's reconstruction, batch by batch."""
+
+    def add(self, indices: slice, frames: Tensor) -> None:
+        """Add the reconstruction of frames `indices`: (B, 3, H, W) in [0, 1], rounded to 8 bits."""
+
+
+def accumulated(
+    film: Film, reconstructed_batches: Iterable[Tensor], accumulators: Sequence[Accumulator]
+) -> Iterator[Tensor]:
+    """Pass on a film's reconstructed batches while accumulators see them."""
+    for indices, frames in zip(batch_slices(film), reconstructed_batches, strict=True):
+        for accumulator in accumulators:
+            accumulator.add(indices, frames)
+        yield frames
+
+
+class FrameHasher:
+    """Hashes every frame with PDQ, as a content-matching system would."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._buffer = HashBuffer()
+
+    def add(self, indices: slice, frames: Tensor) -> None:
+        """Hash a batch."""
+        self._buffer.add(pdq(frames))
+
+    @property
+    def hashes(self) -> Hashes:
+        """The hashes of all frames so far."""
+        return self._buffer.hashes(self._device)
+
+
 def write_frame_scores(out: Path, film_scores: FilmScores) -> None:
     """Write the scores and hashes of every frame.
 
@@ -115,10 +151,6 @@ def write_frame_scores(out: Path, film_scores: FilmScores) -> None:
     ):
         with atomic_write(out / name) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-LATENTS = "latents.safetensors"
-RECORD, SOURCES = "record.json", "metrics.json"
 
 
 class MetricSources(pydantic.BaseModel):
@@ -267,37 +299,3 @@ def _without_scores(value: Any, names: Collection[str]) -> Any:
             for key, each in value.items()
         }
     return [_without_scores(each, names) for each in value] if isinstance(value, list) else value
-
-
-class Accumulator(Protocol):
-    """Gathers statistics of a film's reconstruction, batch by batch."""
-
-    def add(self, indices: slice, frames: Tensor) -> None:
-        """Add the reconstruction of frames `indices`: (B, 3, H, W) in [0, 1], rounded to 8 bits."""
-
-
-def accumulated(
-    film: Film, reconstructed_batches: Iterable[Tensor], accumulators: Sequence[Accumulator]
-) -> Iterator[Tensor]:
-    """Pass on a film's reconstructed batches while accumulators see them."""
-    for indices, frames in zip(batch_slices(film), reconstructed_batches, strict=True):
-        for accumulator in accumulators:
-            accumulator.add(indices, frames)
-        yield frames
-
-
-class FrameHasher:
-    """Hashes every frame with PDQ, as a content-matching system would."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._buffer = HashBuffer()
-
-    def add(self, indices: slice, frames: Tensor) -> None:
-        """Hash a batch."""
-        self._buffer.add(pdq(frames))
-
-    @property
-    def hashes(self) -> Hashes:
-        """The hashes of all frames so far."""
-        return self._buffer.hashes(self._device)

