@@ -25,6 +25,19 @@ from zoo.base.workspace import Workspace
 
 State = Literal["good", "warning", "problem"]
 """`warning`: something is missing or slow; `problem`: something will fail."""
+LIBRARIES = ("torch", "torchvision", "numpy", "av", "safetensors", "timm", "pydantic")
+LEAST_FREE, FREE = 1e9, 10e9
+"""Bytes. A feature film at 256x144 takes about 19 GB decoded, a short clip some megabytes."""
+DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "prores", "mjpeg")
+_QUIET = {"libx265": {"x265-params": "log-level=none"}}
+ENCODERS = {
+    "libx264": "videos are written with it, and it stands in comparisons",
+    "libx265": "it stands in comparisons",
+    "libsvtav1": "it stands in comparisons",
+    "aac": "sound that cannot be copied is written with it",
+}
+_FRAMES, _SIDE = 3, 64
+_REINSTALL = "`pip install --force-reinstall av` brings a whole FFmpeg"
 
 
 @dataclass(frozen=True)
@@ -51,11 +64,6 @@ def warning(topic: str, said: str, step: str) -> Finding:
 def problem(topic: str, said: str, step: str) -> Finding:
     """Report that something will fail."""
     return Finding(topic, "problem", said, step)
-
-
-LIBRARIES = ("torch", "torchvision", "numpy", "av", "safetensors", "timm", "pydantic")
-LEAST_FREE, FREE = 1e9, 10e9
-"""Bytes. A feature film at 256x144 takes about 19 GB decoded, a short clip some megabytes."""
 
 
 def environment(workspace: Workspace) -> Iterator[Finding]:
@@ -176,18 +184,6 @@ def _locks(workspace: Workspace) -> Finding:
 
 def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.absolute().parents) if place.exists())
-
-
-DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "prores", "mjpeg")
-_QUIET = {"libx265": {"x265-params": "log-level=none"}}
-ENCODERS = {
-    "libx264": "videos are written with it, and it stands in comparisons",
-    "libx265": "it stands in comparisons",
-    "libsvtav1": "it stands in comparisons",
-    "aac": "sound that cannot be copied is written with it",
-}
-_FRAMES, _SIDE = 3, 64
-_REINSTALL = "`pip install --force-reinstall av` brings a whole FFmpeg"
 
 
 def codecs(workspace: Workspace) -> Iterator[Finding]:

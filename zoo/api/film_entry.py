@@ -20,6 +20,11 @@ LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
 """In letters and in UTF-8: the name of one file has room for two films and a model."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names of devices on Windows, which no file can have."""
+Fit = Literal["crop", "pad"]
+LONGEST_TITLE, LONGEST_NOTES = 200, 2000
+_MOST = 4e6
+"""Seconds: the largest time code."""
+_RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 
 
 def is_film_name(name: str) -> bool:
@@ -55,9 +60,6 @@ def normalised_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-Fit = Literal["crop", "pad"]
-
-
 @dataclass(frozen=True)
 class Rect:
     """A rectangle in pixels of the coded frame."""
@@ -91,12 +93,6 @@ def parse_fit(text: str) -> Fit:
     if text == "pad":
         return "pad"
     raise BadInput(f"a frame is fitted by crop or by pad; not {text!r}")
-
-
-LONGEST_TITLE, LONGEST_NOTES = 200, 2000
-_MOST = 4e6
-"""Seconds: the largest time code."""
-_RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 
 
 @names_its_fields

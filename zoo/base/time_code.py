@@ -14,6 +14,8 @@ import numpy.typing as npt
 from zoo.base.errors import BadInput
 
 _WRITTEN = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,3}):)?(\d{1,6}(?:\.\d{1,9})?)")
+JITTER_SECONDS = 0.0021
+"""Containers round times to about a millisecond; larger deviations mean a variable rate."""
 
 
 def parse_time_code(text: str) -> float:
@@ -37,10 +39,6 @@ def format_time_code(seconds: float) -> str:
     return (
         f"{minutes // 60:02d}:{minutes % 60:02d}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
     )
-
-
-JITTER_SECONDS = 0.0021
-"""Containers round times to about a millisecond; larger deviations mean a variable rate."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ _HEADER = """\
 #   from, to    time codes such as "00:01:02.5", to leave out logos or credits
 #   crop     "auto" (bars are found and removed), "none", or "WIDTHxHEIGHT+LEFT+TOP"
 #   fit      "crop" (to the shape of the frame) or "pad" (with black)
-#   fps      frames a second, such as 24 or "24000/1001", where frames are to be resampled
+#   fps      frames per second, such as 24 or "24000/1001", where frames are to be resampled
 """
 LARGEST_CATALOGUE = 1 << 20
 """Bytes of a `films.toml`: thousands of films."""

@@ -18,6 +18,10 @@ _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
 _DIGEST = 8
 """Hexadecimal digits of a file's fingerprint in a name made from it."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --fps 24`"
+_ENDS = 1 << 20
+_SAMPLE = 1 << 16
+_SAMPLES = 64
 
 
 def name_from_stem(path: Path) -> str:
@@ -84,9 +88,6 @@ def refuse_url(word: str) -> None:
         )
 
 
-_HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --fps 24`"
-
-
 def check_regular_file(path: Path) -> None:
     """Raise BadInput unless the path is a regular file that may be read and is not empty.
 
@@ -109,11 +110,6 @@ def check_regular_file(path: Path) -> None:
         raise BadInput(f"{path} is empty")
     if not os.access(path, os.R_OK):
         raise BadInput(f"{path} cannot be read; check its permissions")
-
-
-_ENDS = 1 << 20
-_SAMPLE = 1 << 16
-_SAMPLES = 64
 
 
 def file_fingerprint(path: Path) -> str:

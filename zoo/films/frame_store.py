@@ -199,7 +199,7 @@ class Manifest(_ManifestModel):
         if any(not 0 <= start < stop <= self.frames for start, stop in runs):
             raise ValueError("it holds out frames that it does not have")
         if self.fps <= 0:
-            raise ValueError("it has no frames a second")
+            raise ValueError("it has no frames per second")
         return self
 
 

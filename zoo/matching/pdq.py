@@ -26,6 +26,13 @@ FARTHEST = float(BITS + 1)
 """Larger than any distance."""
 ROWS, COLUMNS = 1024, 4096
 """Size of a block of distances: 16 MB in floats."""
+_SIDE = 64
+"""Of the small picture that is transformed."""
+_FREQUENCIES = 16
+_PASSES = 2
+"""Of the box filter: two make a tent."""
+_RED, _GREEN, _BLUE = 299, 587, 114
+"""Thousandths of luminance: whole numbers, so that sums over 8 bits are exact on any device."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +145,6 @@ def _signs(bits: Tensor, kind: torch.dtype) -> Tensor:
 def _spans(length: int, step: int) -> Iterator[slice]:
     for start in range(0, length, step):
         yield slice(start, min(start + step, length))
-
-
-_SIDE = 64
-"""Of the small picture that is transformed."""
-_FREQUENCIES = 16
-_PASSES = 2
-"""Of the box filter: two make a tent."""
-_RED, _GREEN, _BLUE = 299, 587, 114
-"""Thousandths of luminance: whole numbers, so that sums over 8 bits are exact on any device."""
 
 
 @torch.inference_mode()

@@ -88,16 +88,16 @@ def search(original: HashedFilm, suspect: HashedFilm, every: int = 1) -> FilmMat
     suspect's do, else `scenes` if some scene is found, else `none`; `too little` if fewer than ten
     frames of either film are looked up.
     """
-    there = _SearchedFilm.of(suspect)
+    searched = _SearchedFilm.of(suspect)
     usable = original.hashes.comparable
     scenes, hits = [], []
     for start, stop in original.scenes:
         shown = (original.times >= start) & (original.times < stop) & usable.cpu().numpy()
         asked = np.flatnonzero(shown)[::every]
-        chosen = torch.from_numpy(asked).to(there.bits.device)
+        chosen = torch.from_numpy(asked).to(searched.bits.device)
         one = _Scene(original.hashes.bits[chosen], original.times[asked])
-        hits.append(one.match_frames(there))
-        place = one.match_times(there)
+        hits.append(one.match_frames(searched))
+        place = one.match_times(searched)
         found = np.isfinite(place)
         scenes.append(
             SceneMatch(
@@ -111,7 +111,7 @@ def search(original: HashedFilm, suspect: HashedFilm, every: int = 1) -> FilmMat
             )
         )
     hit = np.concatenate(hits)
-    back = nearest_distances(there.bits[::every], original.hashes.bits[usable]).cpu().numpy()
+    back = nearest_distances(searched.bits[::every], original.hashes.bits[usable]).cpu().numpy()
     shares = _share(hit), _share(back <= MATCHES_WITHIN)
     return FilmMatch(
         _verdict(len(hit), len(back), *shares, scenes),
@@ -180,42 +180,42 @@ class _Scene:
         """By the offset from a frame to its match in seconds, in bins from `lowest`."""
         self.lowest = 0.0
 
-    def match_frames(self, there: _SearchedFilm) -> npt.NDArray[np.bool_]:
+    def match_frames(self, searched: _SearchedFilm) -> npt.NDArray[np.bool_]:
         """Return which frames match any frame of the searched film, (N,)."""
         hit = np.zeros(len(self.times), dtype=bool)
-        if not len(self.times) or not len(there.times):
+        if not len(self.times) or not len(searched.times):
             return hit
-        self.lowest = float(there.times[0] - self.times[-1])
-        highest = float(there.times[-1] - self.times[0])
+        self.lowest = float(searched.times[0] - self.times[-1])
+        highest = float(searched.times[-1] - self.times[0])
         bins = int((highest - self.lowest) / _BIN_SECONDS) + 1
         self.votes = np.zeros(bins, dtype=np.int64)
-        for rows, columns in there.hits(self.bits, 0, len(there.times)):
+        for rows, columns in searched.hits(self.bits, 0, len(searched.times)):
             hit[rows] = True
-            ahead = there.times[columns] - self.times[rows] - self.lowest
+            ahead = searched.times[columns] - self.times[rows] - self.lowest
             cast = (ahead / _BIN_SECONDS).astype(np.int64).clip(0, bins - 1)
             # A frame has one vote per position, however many similar frames are there.
             chosen, count = np.unique(np.unique(rows * bins + cast) % bins, return_counts=True)
             self.votes[chosen] += count
         return hit
 
-    def match_times(self, there: _SearchedFilm) -> Seconds:
+    def match_times(self, searched: _SearchedFilm) -> Seconds:
         """Return the times of matches in the section with most votes, (N,); NaN without one."""
         place = np.full(len(self.times), np.nan)
         if not self.votes.any():
             return place
         middle, preferred = self._offsets()
-        start = int(np.searchsorted(there.times, self.times[0] + middle - self.stray, "left"))
-        stop = int(np.searchsorted(there.times, self.times[-1] + middle + self.stray, "right"))
+        start = int(np.searchsorted(searched.times, self.times[0] + middle - self.stray, "left"))
+        stop = int(np.searchsorted(searched.times, self.times[-1] + middle + self.stray, "right"))
         nearest = np.full(len(self.times), np.inf)
-        for rows, columns in there.hits(self.bits, start, stop):
-            ahead = there.times[columns] - self.times[rows]
+        for rows, columns in searched.hits(self.bits, start, stop):
+            ahead = searched.times[columns] - self.times[rows]
             gaps = np.abs(ahead - preferred)
             inside = np.abs(ahead - middle) <= self.stray
             near = np.flatnonzero(inside & (gaps < nearest[rows]))
             # The farthest first: of several matches of a frame the last one written remains.
             order = near[np.argsort(-gaps[near], kind="stable")]
             nearest[rows[order]] = gaps[order]
-            place[rows[order]] = there.times[columns[order]]
+            place[rows[order]] = searched.times[columns[order]]
         return place
 
     def _offsets(self) -> tuple[float, float]:
