@@ -1,4 +1,4 @@
-"""Many coordinates in few bytes: where levels lie, who is dealt them, and the search for codes."""
+"""Many coordinates in few bytes: levels, their allocation, and the search for codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo_plugins.architectures.blocks.byte_codes import (
     COUNTS,
     LEVELS_OF_A_BYTE,
     ByteCode,
-    deal,
+    allocate_levels,
     placed,
     searched,
 )
@@ -63,17 +63,17 @@ def test_as_many_levels_as_values_leave_nothing() -> None:
 @pytest.mark.parametrize("numbers", [1, 2, 4])
 def test_no_byte_has_more_than_256_and_hardly_any_has_much_less(numbers: int) -> None:
     errors = [[float(spread**2) / count**2 for count in COUNTS] for spread in SPREADS.repeat(4)]
-    dealt = deal(errors, numbers)
+    allocation = allocate_levels(errors, numbers)
     taken = [1] * numbers
-    for count, byte in zip(dealt.counts, dealt.byte, strict=True):
+    for count, byte in zip(allocation.counts, allocation.byte, strict=True):
         taken[byte] *= count
-    assert taken == dealt.taken
+    assert taken == allocation.taken
     assert all(200 <= product <= LEVELS_OF_A_BYTE for product in taken)
 
 
 def test_what_varies_more_gets_more_levels_and_what_gains_nothing_gets_none() -> None:
     errors = [[float(spread**2) / count**2 for count in COUNTS] for spread in SPREADS]
-    counts = deal([*errors, [0.0] * len(COUNTS)], 2).counts
+    counts = allocate_levels([*errors, [0.0] * len(COUNTS)], 2).counts
     # By twice the spread about twice as many; the last has nothing to gain.
     assert counts[:-1] == sorted(counts[:-1], reverse=True) and counts[0] > 4 * counts[3]
     assert counts[-1] == 1

@@ -51,7 +51,7 @@ class Registry:
         self.films: dict[str, FilmEntry] = {}
         self.origins: dict[str, str] = {}
         """Which package brought a model or reference."""
-        self._brought: dict[tuple[str, str], str] = {}
+        self._owners: dict[tuple[str, str], str] = {}
         self._kinds: Mapping[str, dict[str, Any]] = {
             "zoo_models": self.models,
             "zoo_references": self.references,
@@ -75,9 +75,9 @@ class Registry:
         check_contribution(hook, thing)
         architecture = hook in ("zoo_models", "zoo_references")
         key = ("architecture" if architecture else hook, thing.name)
-        if key in self._brought:
-            refuse(f"the name {thing.name!r} is taken by {self._brought[key]}")
-        self._brought[key] = plugin.origin
+        if key in self._owners:
+            refuse(f"the name {thing.name!r} is taken by {self._owners[key]}")
+        self._owners[key] = plugin.origin
         known = self.codecs if is_codec(thing) else self._kinds[hook]
         known[thing.name] = thing
         if architecture:

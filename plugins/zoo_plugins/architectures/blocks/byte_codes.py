@@ -61,15 +61,15 @@ def middles(levels: Tensor) -> Tensor:
 
 
 @dataclass
-class Deal:
-    """What N coordinates were dealt of the levels that L bytes can tell apart."""
+class LevelAllocation:
+    """How the levels that L bytes can hold are allocated to N coordinates."""
 
     counts: list[int]
     """Levels of each coordinate: 1 for one that is not kept."""
     byte: list[int]
     """The byte in which each is kept; that of one that is not kept means nothing."""
     taken: list[int]
-    """What a byte's coordinates can tell apart together, at most 256."""
+    """Combinations of levels that a byte's coordinates have together, at most 256."""
 
     def keeps(self, coordinate: int, byte: int) -> bool:
         """Whether a byte keeps a coordinate."""
@@ -88,53 +88,55 @@ class Deal:
 
 
 @dataclass(order=True)
-class Wish:
-    """More levels for a coordinate; those that gain most a bit come first."""
+class Candidate:
+    """More levels for a coordinate; those that gain most per bit come first."""
 
     cost: float
-    """The change of the error a bit, below 0."""
+    """The change of the error per bit, below 0."""
     coordinate: int = field(compare=False)
     choice: int = field(compare=False)
     """Of `COUNTS`."""
 
 
-def deal(errors: Sequence[Sequence[float]], numbers: int) -> Deal:
-    """Deal the levels of so many bytes to coordinates, one wish after the other.
+def allocate_levels(errors: Sequence[Sequence[float]], numbers: int) -> LevelAllocation:
+    """Allocate the levels of so many bytes to coordinates, greedily.
 
     `errors` are what each of `COUNTS` leaves of each coordinate, in units that add up.
     """
-    dealt = Deal([1] * len(errors), [0] * len(errors), [1] * numbers)
-    wishes = [wish for n, row in enumerate(errors) if (wish := _wish(n, row, 0))]
-    heapq.heapify(wishes)
-    while wishes:
-        wish = heapq.heappop(wishes)
-        coordinate = wish.coordinate
+    allocation = LevelAllocation([1] * len(errors), [0] * len(errors), [1] * numbers)
+    candidates = [candidate for n, row in enumerate(errors) if (candidate := _candidate(n, row, 0))]
+    heapq.heapify(candidates)
+    while candidates:
+        candidate = heapq.heappop(candidates)
+        coordinate = candidate.coordinate
         # Where it is kept now; without room there, and to begin with, where there is most.
         places = sorted(
             range(numbers),
-            key=lambda byte: (not dealt.keeps(coordinate, byte), dealt.taken[byte]),
+            key=lambda byte: (not allocation.keeps(coordinate, byte), allocation.taken[byte]),
         )
-        wanted = COUNTS[wish.choice]
-        roomy = (byte for byte in places if dealt.room(coordinate, byte) >= wanted)
-        byte = next(roomy, max(places, key=lambda byte: dealt.room(coordinate, byte)))
-        choice = wish.choice
-        while COUNTS[choice] > max(dealt.room(coordinate, byte), dealt.counts[coordinate]):
+        wanted = COUNTS[candidate.choice]
+        roomy = (byte for byte in places if allocation.room(coordinate, byte) >= wanted)
+        byte = next(roomy, max(places, key=lambda byte: allocation.room(coordinate, byte)))
+        choice = candidate.choice
+        while COUNTS[choice] > max(
+            allocation.room(coordinate, byte), allocation.counts[coordinate]
+        ):
             choice -= 1
-        if COUNTS[choice] > dealt.counts[coordinate]:
-            dealt.give(coordinate, byte, COUNTS[choice])
-            if another := _wish(coordinate, errors[coordinate], choice):
-                heapq.heappush(wishes, another)
-    return dealt
+        if COUNTS[choice] > allocation.counts[coordinate]:
+            allocation.give(coordinate, byte, COUNTS[choice])
+            if another := _candidate(coordinate, errors[coordinate], choice):
+                heapq.heappush(candidates, another)
+    return allocation
 
 
-def _wish(coordinate: int, errors: Sequence[float], choice: int) -> Wish | None:
-    """The number of levels that gains most a bit over the one that a coordinate has."""
+def _candidate(coordinate: int, errors: Sequence[float], choice: int) -> Candidate | None:
+    """The number of levels that gains most per bit over the one that a coordinate has."""
     costs = [
         ((errors[more] - errors[choice]) / math.log2(COUNTS[more] / COUNTS[choice]), more)
         for more in range(choice + 1, len(COUNTS))
     ]
     cost, more = min(costs, default=(0.0, choice))
-    return Wish(cost, coordinate, more) if cost < 0 else None
+    return Candidate(cost, coordinate, more) if cost < 0 else None
 
 
 BLOCK = 64
@@ -174,10 +176,10 @@ class ByteCode(nn.Module):
         """
         levels_by_count, errors_by_count = _tried(values, weights)
         errors = worth.double()[:, None] * errors_by_count
-        dealt = deal(errors.tolist(), self.numbers)
+        allocation = allocate_levels(errors.tolist(), self.numbers)
         filled = [1] * self.numbers
         for coordinate in reversed(range(self.coordinates)):
-            base, byte = dealt.counts[coordinate], dealt.byte[coordinate]
+            base, byte = allocation.counts[coordinate], allocation.byte[coordinate]
             levels = levels_by_count[COUNTS.index(base)][coordinate].float()
             # What follows the last level is never named.
             self.levels[coordinate] = levels[-1]
