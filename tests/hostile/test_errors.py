@@ -23,7 +23,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("zoo.plugins.registry.registry", fail)
+    monkeypatch.setattr("zoo.plugins.registry.list_plugins", fail)
 
 
 @pytest.mark.parametrize(

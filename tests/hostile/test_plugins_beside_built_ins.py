@@ -13,6 +13,7 @@ import pytest
 import zoo
 import zoo.plugins.registry
 from zoo.plugins.entry_points import installed_entry_points
+from zoo.plugins.listing import Listing
 from zoo.plugins.registry import ENTRY_POINT_GROUP, Registry
 from zoo.report.plugin_sections import GROUP, SectionRegistry
 
@@ -90,7 +91,8 @@ def test_a_name_that_is_taken_stays_and_the_refusal_names_both(
     [said] = evil.errors
     assert f"the name {name!r} is taken by film-zoo" in said
 
-    monkeypatch.setattr("zoo.plugins.registry.registry", lambda: registry)
+    listed = Listing(plugins=registry.plugins)
+    monkeypatch.setattr("zoo.plugins.registry.list_plugins", lambda: listed)
     shown = " ".join(zoo("plugins").out.replace("│", " ").split())
     assert "evil" in shown and "stranger" in shown and "taken" in shown
 

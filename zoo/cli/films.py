@@ -67,7 +67,7 @@ def list_films(as_json: opt.JsonOption = False) -> None:
         row = (
             entry.name,
             entry.shown_title,
-            file_names(entry),
+            opt.file_names(entry),
             entry.licence or "not stated",
             problem or ", ".join(sizes) or "-",
         )
@@ -227,7 +227,6 @@ def clean(
     """
     import sys
 
-    from zoo.base.errors import BadInput
     from zoo.base.locks import LockHeld
     from zoo.base.numbers import scaled
     from zoo.base.text import one_line
@@ -397,12 +396,6 @@ def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | 
     except BadInput:
         return [], "file cannot be read"
     return list(dict.fromkeys(sizes)), None
-
-
-def file_names(entry: FilmEntry) -> str:
-    """The name of a film's file; of several, the first and how many more."""
-    first = entry.files[0].name
-    return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
 
 
 def _summary(film: Film) -> list[str]:

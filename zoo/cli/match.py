@@ -79,11 +79,10 @@ def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
 
 def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedFilm:
     """Hash a film behind a progress bar on standard error."""
-    from zoo.cli.films import file_names
     from zoo.cli.progress import frames_bar
     from zoo.matching.film_hashes import hash_files
 
-    with frames_bar(console, f"hashing {file_names(entry)}") as bar:
+    with frames_bar(console, f"hashing {opt.file_names(entry)}") as bar:
         return hash_files(entry, device, bar.ingesting)
 
 

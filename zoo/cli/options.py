@@ -138,6 +138,12 @@ def lists(context: typer.Context, as_json: bool) -> bool:
     return not context.invoked_subcommand
 
 
+def file_names(entry: FilmEntry) -> str:
+    """The name of a film's file; of several, the first and how many more."""
+    first = entry.files[0].name
+    return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
+
+
 def read_settings(
     words: list[str] | None, option: str = "--set", such_as: str = "width=64"
 ) -> dict[str, str]:

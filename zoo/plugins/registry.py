@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.base.errors import BadInput
+from zoo.base.text import one_line
 from zoo.plugins.checks import check_contribution, is_codec, refuse
 from zoo.plugins.entry_points import (
     Plugin,
@@ -183,8 +184,8 @@ def _listing_of(loaded: Registry) -> Listing:
             kind=kind,
             name=each.name,
             role=each.role,
-            summary=each.summary,
-            origin=loaded.origins[each.name],
+            summary=one_line(each.summary, 2000),
+            origin=one_line(loaded.origins[each.name], 2000),
         )
         for kind, things in kinds
         for each in things.values()
