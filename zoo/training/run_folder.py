@@ -106,7 +106,7 @@ class RunFile(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     state: RunState
     config: TrainingConfig
     environment: Environment
