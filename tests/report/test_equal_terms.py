@@ -70,7 +70,7 @@ def test_a_row_states_what_applies_to_it(results: Results) -> None:
         (10.0, 0.0, ""),
     ],
 )
-def test_bytes_are_set_beside_bytes_where_they_are_others(
+def test_bytes_that_differ_are_compared(
     size: float, other: float, said: str, results: Results
 ) -> None:
     for one in results.records:
@@ -80,7 +80,7 @@ def test_bytes_are_set_beside_bytes_where_they_are_others(
     assert bytes_relative_to(rows["sharp"], rows["linear"]) == said
 
 
-def test_a_lead_with_more_bytes_is_not_told_without_them(results: Results) -> None:
+def test_a_lead_with_more_bytes_is_stated_with_the_bytes(results: Results) -> None:
     one_size = " ".join(who_is_ahead(results))
     assert "differ in size" not in one_size and "the bytes of" not in one_size
     for one in results.records:
@@ -91,7 +91,7 @@ def test_a_lead_with_more_bytes_is_not_told_without_them(results: Results) -> No
     assert "in LPIPS blurry (0.255 at 14.2 bytes per frame) and sharp (0.105 at 60.0" in said
 
 
-def test_a_sweep_shows_codecs_at_the_bytes_of_the_latents_that_are_shown(
+def test_a_sweep_shows_codecs_at_the_bytes_of_the_main_latent_size(
     results: Results,
 ) -> None:
     results.records = []
@@ -117,9 +117,7 @@ def test_a_sweep_shows_codecs_at_the_bytes_of_the_latents_that_are_shown(
     assert {"bytes_per_frame": 20} in [one.options for one in at_main_latent_size(results).records]
 
 
-def test_waivers_stand_beside_the_row_wherever_it_is_shown(
-    results: Results, tmp_path: Path
-) -> None:
+def test_waivers_are_marked_wherever_the_row_is_shown(results: Results, tmp_path: Path) -> None:
     waived = {"batch invariant": "it | normalises", "trains on every frame": "some are dropped"}
     for one in results.records:
         if one.model == "sharp":

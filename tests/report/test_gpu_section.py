@@ -33,7 +33,7 @@ def test_each_device_has_a_section_in_the_report(tmp_path: Path) -> None:
     )
 
 
-def test_a_picture_is_shown_where_it_lies_in_the_devices_folder(tmp_path: Path) -> None:
+def test_a_picture_is_shown_if_it_is_in_the_folder_of_the_device(tmp_path: Path) -> None:
     put(tmp_path)
     (section,) = gpu_sections(tmp_path)
     said = "\n".join(section.blocks)

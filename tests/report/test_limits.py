@@ -81,7 +81,7 @@ def large(metrics: int, films: int, own: bool) -> Record:
 
 @pytest.mark.parametrize("metrics", [1, 8, 20])
 @pytest.mark.parametrize("films", [1, 100])
-def test_no_record_is_larger_than_is_foreseen_before_training(metrics: int, films: int) -> None:
+def test_no_record_is_larger_than_estimated_before_training(metrics: int, films: int) -> None:
     own = len(large(metrics, films, own=True).model_dump_json())
     foreseen = (
         existing_results._OWN
@@ -97,7 +97,7 @@ def test_no_record_is_larger_than_is_foreseen_before_training(metrics: int, film
     )
 
 
-def test_thousands_of_records_are_read_again(tmp_path: Path) -> None:
+def test_thousands_of_records_can_be_read_back(tmp_path: Path) -> None:
     results = comparison()
     results.records = [large(8, 3, own=True)] * 1200
     write_results(tmp_path / "results.json", results)
@@ -116,7 +116,7 @@ def test_results_have_a_line_for_each_record_and_are_the_same(tmp_path: Path) ->
     ]
 
 
-def test_results_that_could_not_be_read_are_not_written(
+def test_results_too_large_to_read_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Results, "largest", 10_000)
@@ -167,7 +167,7 @@ def test_a_series_of_many_rows_has_fewer_frames_and_can_be_read(
         assert kept.frames == [0]
 
 
-def test_series_of_a_merge_can_be_read_and_are_at_the_frames_of_both(
+def test_a_merged_series_can_be_read_and_has_the_frames_of_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = comparison(), comparison()
@@ -195,7 +195,7 @@ def test_series_of_a_merge_can_be_read_and_are_at_the_frames_of_both(
     assert len(merged.rows) == 2 * len([r for r in one.records if r.run])
 
 
-def test_latents_that_could_not_be_read_are_not_written(
+def test_latents_too_large_to_read_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latents, "_MOST_LEVELS", 64)
@@ -212,7 +212,7 @@ def test_latents_that_could_not_be_read_are_not_written(
             assert not path.exists()
 
 
-def test_a_catalogue_that_could_not_be_read_is_not_written(
+def test_a_catalogue_too_large_to_read_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "LARGEST_CATALOGUE", 2000)
@@ -225,7 +225,7 @@ def test_a_catalogue_that_could_not_be_read_is_not_written(
 
 
 @pytest.mark.parametrize(("limit", "size"), [("LARGEST_HEADER", 100), ("LARGEST_PART", 8)])
-def test_a_film_file_that_could_not_be_read_is_not_written(
+def test_a_film_file_too_large_to_read_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, size: int
 ) -> None:
     monkeypatch.setattr(container, limit, size)

@@ -122,7 +122,7 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def test_two_machines_stand_side_by_side_and_the_sources_are_not_touched(merged: Merged) -> None:
+def test_two_machines_are_merged_and_the_sources_stay_unchanged(merged: Merged) -> None:
     assert (contents(merged.cpu), contents(merged.gpu)) == merged.before
     results = merged.results
     assert [row.name for row in result_rows(results, "alpha")] == [
@@ -145,7 +145,7 @@ def test_two_machines_stand_side_by_side_and_the_sources_are_not_touched(merged:
     assert "could not be read" not in text
 
 
-def test_every_file_is_found_under_the_name_that_the_merge_gives_it(merged: Merged) -> None:
+def test_every_file_exists_under_its_name_in_the_merge(merged: Merged) -> None:
     names = set(named(merged.results))
     assert all((merged.into / name).is_file() for name in names)
     assert {f"merged/{path.name}" for path in (merged.into / "merged").iterdir()} == names
@@ -158,7 +158,7 @@ def test_every_file_is_found_under_the_name_that_the_merge_gives_it(merged: Merg
                 assert found.tobytes() == Image.open(folder / getattr(own, attribute)).tobytes()
 
 
-def test_scores_frame_by_frame_are_told_apart_by_machine(merged: Merged) -> None:
+def test_scores_per_frame_are_kept_apart_by_machine(merged: Merged) -> None:
     scores = read_json(merged.into / str(merged.results.films[0].series), Series)
     sharp = [r for r in merged.results.records if r.model == "sharp" and r.evaluated_on == "alpha"]
     assert len({one.run for one in sharp}) == 1
@@ -169,7 +169,7 @@ def test_scores_frame_by_frame_are_told_apart_by_machine(merged: Merged) -> None
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_what_a_machine_did_twice_is_taken_once_from_the_later_folder(
+def test_a_duplicate_record_is_taken_from_the_later_folder(
     cpu: Path, gpu: Path, tmp_path: Path
 ) -> None:
     again = small()
@@ -188,7 +188,7 @@ def test_what_a_machine_did_twice_is_taken_once_from_the_later_folder(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_merge_can_be_merged_and_made_again(cpu: Path, gpu: Path, tmp_path: Path) -> None:
+def test_a_merge_can_be_merged_and_repeated(cpu: Path, gpu: Path, tmp_path: Path) -> None:
     third = small()
     for one in third.records:
         one.environment = one.environment.model_copy(update={"threads": 64})
@@ -205,7 +205,7 @@ def test_a_merge_can_be_merged_and_made_again(cpu: Path, gpu: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_films_and_metrics_of_one_folder_alone_are_kept(
+def test_films_and_metrics_of_only_one_folder_are_kept(
     cpu: Path, gpu: Path, tmp_path: Path
 ) -> None:
     def fewer(results: Results) -> None:
@@ -227,9 +227,7 @@ def test_films_and_metrics_of_one_folder_alone_are_kept(
     assert all(metric.unavailable is None for metric in results.metrics)
 
 
-def test_what_is_not_in_its_folder_is_missed_in_the_merge_as_well(
-    cpu: Path, gpu: Path, tmp_path: Path
-) -> None:
+def test_a_missing_file_is_missing_in_the_merge_too(cpu: Path, gpu: Path, tmp_path: Path) -> None:
     for film in small().films:
         (gpu / str(film.series)).unlink()
     lost = gpu / on_a_gpu(small()).records[0].pictures[0].reconstruction
@@ -241,7 +239,7 @@ def test_what_is_not_in_its_folder_is_missed_in_the_merge_as_well(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_frames_that_every_machine_drew_are_shown_alone(cpu: Path, tmp_path: Path) -> None:
+def test_only_frames_common_to_all_machines_are_shown(cpu: Path, tmp_path: Path) -> None:
     other = small()
     for one in other.records:
         one.environment = one.environment.model_copy(update={"device_name": "Other CPU"})
@@ -253,7 +251,7 @@ def test_frames_that_every_machine_drew_are_shown_alone(cpu: Path, tmp_path: Pat
     assert [kind for _, kind, _ in strip.columns] == ["typical", "worst", "typical", "worst"]
 
 
-def test_a_name_that_is_cut_keeps_its_machine() -> None:
+def test_a_shortened_name_keeps_its_machine() -> None:
     names = [f"a_model_with_a_long_name on {letter}" for letter in ("A", "B", "A26")]
     assert [picture_text(name, 12) for name in names] == [
         "a_mode… on A",
@@ -312,7 +310,7 @@ def _outside(results: Results) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_together_is_refused_in_one_line(
+def test_results_that_do_not_fit_together_are_refused_in_one_line(
     cpu: Path,
     gpu: Path,
     tmp_path: Path,
@@ -341,7 +339,9 @@ def test_a_link_that_leads_out_of_its_folder_is_not_followed(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_only_a_folder_of_its_own_is_written(cpu: Path, gpu: Path, tmp_path: Path) -> None:
+def test_a_merge_is_written_only_to_a_new_folder_or_an_earlier_merge(
+    cpu: Path, gpu: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes.txt").write_text("mine")

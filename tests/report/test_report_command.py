@@ -52,7 +52,7 @@ def test_a_report_is_made_again_where_there_is_no_torch(tmp_path: Path) -> None:
     assert done.stdout.index("alpha") < done.stdout.index("Mean over 2 films")
 
 
-def test_what_is_no_results_folder_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_results_is_refused_in_one_line(tmp_path: Path) -> None:
     empty = run(cwd=tmp_path)
     assert empty.returncode == 2
     assert empty.stderr.endswith("results holds no results: `zoo compare` writes them\n")

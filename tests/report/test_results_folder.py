@@ -67,7 +67,7 @@ def earlier(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_new_report_replaces_all_of_the_old_and_nothing_of_the_users(earlier: Path) -> None:
+def test_a_new_report_replaces_the_old_one_and_no_file_of_the_user(earlier: Path) -> None:
     mine = ("notes.txt", "figures/mine.png", "videos/cut.mp4", "figures/frames/alpha/sketch.txt")
     for name in mine:
         (earlier / name).parent.mkdir(exist_ok=True)
@@ -85,9 +85,7 @@ def test_a_new_report_replaces_all_of_the_old_and_nothing_of_the_users(earlier: 
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), ZooError("no latents"), OSError(28, "full")]
 )
-def test_whatever_ends_the_drawing_leaves_the_old_report_whole(
-    earlier: Path, error: BaseException
-) -> None:
+def test_a_failed_report_leaves_the_old_one_complete(earlier: Path, error: BaseException) -> None:
     before = contents(earlier)
     with pytest.raises(type(error)), new_report(earlier) as new:
         put(new, "new", "beta")
@@ -123,7 +121,7 @@ def test_ctrl_c_while_files_are_moved_into_place_waits_for_the_last(
 
 
 @pytest.mark.parametrize("at", [1, 5, 9])
-def test_what_is_killed_while_files_are_moved_is_finished_by_the_next(
+def test_an_interrupted_replacement_is_finished_by_the_next_report(
     earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     class Killed(BaseException):
@@ -139,7 +137,7 @@ def test_what_is_killed_while_files_are_moved_is_finished_by_the_next(
     assert contents(earlier) == contents(tmp_path / "straight")
 
 
-def test_a_new_folder_that_a_killed_process_left_goes(earlier: Path) -> None:
+def test_a_temporary_folder_of_a_killed_process_is_removed(earlier: Path) -> None:
     (earlier / ".new-1234" / "figures").mkdir(parents=True)
     replace(earlier, "new", "beta")
     assert sorted(path.name for path in earlier.glob(".*")) == []
@@ -193,7 +191,7 @@ def test_a_report_is_not_written_or_removed_through_a_link(
     assert contents(victim) == before[0]
 
 
-def test_what_was_named_through_a_link_is_not_removed(earlier: Path, victim: Path) -> None:
+def test_a_file_named_through_a_link_is_not_removed(earlier: Path, victim: Path) -> None:
     linked(earlier, "figures/frames/alpha", victim)
     (victim / "original").mkdir()
     (victim / "original" / "000004.png").write_text("precious")
@@ -245,7 +243,7 @@ def test_links_in_a_temporary_folder_are_not_followed(
 
 
 @pytest.mark.parametrize("stale", ['["../victim/app.js", "/etc/hosts", 7]', "{}", "no JSON"])
-def test_a_list_of_what_is_stale_leads_nowhere_else(
+def test_a_list_of_stale_files_cannot_point_outside(
     earlier: Path, victim: Path, stale: str
 ) -> None:
     (earlier / ".ready").mkdir()
@@ -255,7 +253,7 @@ def test_a_list_of_what_is_stale_leads_nowhere_else(
     assert contents(victim) == before
 
 
-def test_a_users_file_in_the_place_of_a_folder_is_said_before_anything_changes(
+def test_a_file_in_place_of_a_folder_is_refused_before_anything_changes(
     earlier: Path,
 ) -> None:
     (earlier / "viewer").rename(earlier.parent / "moved-away")
@@ -288,14 +286,14 @@ def test_a_merge_over_a_merge_leaves_nothing_outside_changed(tmp_path: Path, vic
     assert contents(victim) == before
 
 
-def test_every_file_of_a_report_is_known_to_be_one(tmp_path: Path) -> None:
+def test_every_file_of_a_report_is_among_its_files(tmp_path: Path) -> None:
     folder, results = strangers(tmp_path)
     write_report(results, folder)
     assert set(contents(folder)) <= report_files(results)
     assert read_json(folder / "results.json", Results) == results
 
 
-def test_a_full_disk_is_told_of_the_users_folder(
+def test_the_error_of_a_full_disk_names_the_users_folder(
     earlier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path) -> None:

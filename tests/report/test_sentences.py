@@ -425,7 +425,7 @@ def printed() -> str:
     return "\n".join(lines)
 
 
-def test_sentences_are_those_that_were_read() -> None:
+def test_sentences_are_as_recorded() -> None:
     found, kept = printed().splitlines(), KEPT.read_text(encoding="utf-8").splitlines()
     new = [line for line in found if line not in kept]
     gone = [line for line in kept if line not in found]

@@ -81,7 +81,7 @@ def test_hostile_text_leaves_the_page_whole(page: Elements, given: Any) -> None:
     assert given["films"][1]["entries"][-3]["failed"] == "RuntimeError: out | of <memory>"
 
 
-def test_what_is_not_there_is_left_out(results: Results, folder: Path) -> None:
+def test_missing_files_are_left_out(results: Results, folder: Path) -> None:
     results.films[0].video = "videos/alpha/original.mp4"
     results.records[0].video = "videos/alpha/what #1.mp4"
     (folder / "videos/alpha").mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_what_is_not_there_is_left_out(results: Results, folder: Path) -> None:
     assert str(folder) not in text
 
 
-def test_scores_frame_by_frame_stand_beside_the_page(given: Any, folder: Path) -> None:
+def test_scores_per_frame_are_beside_the_page(given: Any, folder: Path) -> None:
     script = (folder / given["films"][1]["scores"]).read_text(encoding="utf-8")
     match = re.fullmatch(r'zooScores\("beta", (\{.*\})\);\n', script)
     assert match
@@ -126,7 +126,7 @@ def test_tables_have_the_numbers_that_they_are_sorted_by(given: Any) -> None:
     assert given["across"]["caption"] == "Across films"
 
 
-def test_a_file_elsewhere_is_refused(results: Results, folder: Path) -> None:
+def test_a_file_outside_the_folder_is_refused(results: Results, folder: Path) -> None:
     results.records[0].video = "../elsewhere.mp4"
     with pytest.raises(BadInput, match="outside the results folder"):
         write_page_of(results, folder)

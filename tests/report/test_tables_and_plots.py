@@ -55,7 +55,7 @@ def cells(table: Table | str | None, name: str) -> dict[tuple[str, ...], str]:
     return {heading: cell.text for heading, cell in zip(table.columns[1:], row.cells, strict=True)}
 
 
-def test_a_model_that_fails_is_named_by_rule_and_the_others_are_not(results: Results) -> None:
+def test_models_that_fail_are_named(results: Results) -> None:
     assert failure_findings(results, results.films[0]) == [
         "1 of 3 models fails on a black frame, with a PSNR under 20 dB: blurry (rgb 60 30 60).",
         "No model fails on a grey frame: PSNR is 20 dB or more.",
@@ -68,7 +68,7 @@ def test_a_model_that_fails_is_named_by_rule_and_the_others_are_not(results: Res
     ]
 
 
-def test_where_nothing_fails_that_is_said(results: Results) -> None:
+def test_the_absence_of_failures_is_stated(results: Results) -> None:
     results.records = [one for one in results.records if one.model != "blurry"]
     for one in results.records:
         if one.failure_analysis:
@@ -80,7 +80,7 @@ def test_where_nothing_fails_that_is_said(results: Results) -> None:
     ]
 
 
-def test_the_table_of_weak_points_has_both_ends_colours_and_shares(results: Results) -> None:
+def test_the_failure_table_has_slices_colours_and_shares(results: Results) -> None:
     results.records += [record("blurry", "alpha", seed=seed) for seed in (1, 2)]
     assert cells(failure_table(results, results.films[0]), "blurry") == {
         ("bytes per frame:", "quantised / coded"): "16 / 14.2",
@@ -102,7 +102,7 @@ def test_a_part_without_frames_in_the_darkest_fifth_has_no_number_there(results:
     assert row["darkest /", "brightest ↓"] == "– /\n0.100"
 
 
-def test_the_takedown_table_and_its_rule(results: Results) -> None:
+def test_the_takedown_table_and_its_explanation(results: Results) -> None:
     alpha = results.films[0]
     table = takedown_table(results, alpha)
     sharp, blurry = cells(table, "sharp"), cells(table, "blurry")
@@ -127,7 +127,7 @@ def test_the_takedown_table_and_its_rule(results: Results) -> None:
     assert cells(film_table(results, alpha), "sharp")["frames", "matched"] == "75%\n± 10%"
 
 
-def test_costs_stand_in_one_table_with_what_could_not_be_had(results: Results) -> None:
+def test_costs_are_one_table_with_reasons_for_missing_figures(results: Results) -> None:
     table = cost_table(results)
     assert table is not None
     row = cells(table, "sharp")
@@ -143,7 +143,7 @@ def test_costs_stand_in_one_table_with_what_could_not_be_had(results: Results) -
     assert cost_table(results) is None
 
 
-def test_energy_and_compiling_have_columns_where_there_are_any(results: Results) -> None:
+def test_energy_and_compiling_have_columns_if_measured(results: Results) -> None:
     for one in results.records:
         if one.cost:
             one.cost.train_joules = 0.01234
@@ -171,7 +171,7 @@ def test_other_films_are_a_matrix_with_its_diagonal_held_out(results: Results) -
     ]
 
 
-def test_carrying_over_best_by_chance_is_no_win(results: Results) -> None:
+def test_the_best_on_other_films_by_chance_is_no_win(results: Results) -> None:
     for seed, off in ((1, 0.2), (2, -0.2)):
         for model in ("sharp", "blurry"):
             for own, seen in (("alpha", "beta"), ("beta", "alpha")):
@@ -182,7 +182,7 @@ def test_carrying_over_best_by_chance_is_no_win(results: Results) -> None:
     assert said.startswith("On films not trained on, no model is ahead: sharp (0.400 ± 0.200) and")
 
 
-def test_films_that_overlap_are_said_and_left_out_of_the_means(results: Results) -> None:
+def test_overlapping_films_are_stated_and_left_out_of_the_means(results: Results) -> None:
     alpha, beta = results.films
     alpha.overlaps = {"beta": 0.4}
     said = "alpha and beta overlap: 40% of the frames of alpha match a frame of beta."
@@ -207,7 +207,7 @@ def test_films_that_overlap_are_said_and_left_out_of_the_means(results: Results)
     assert found[-2:] == [said, "This pair is in the matrix and not in the means."]
 
 
-def test_old_records_tell_overlaps_by_their_reconstructions(results: Results) -> None:
+def test_old_records_show_overlaps_by_their_reconstructions(results: Results) -> None:
     for film in results.films:
         film.overlaps = None
     [overlap] = overlaps(results)
@@ -217,7 +217,7 @@ def test_old_records_tell_overlaps_by_their_reconstructions(results: Results) ->
     )
 
 
-def test_without_held_out_frames_the_diagonal_is_of_seen_ones(results: Results) -> None:
+def test_without_held_out_frames_the_diagonal_has_seen_ones(results: Results) -> None:
     for one in results.records:
         for parts in one.scores.values():
             parts.pop("held_out", None)
@@ -244,7 +244,7 @@ def coded(size: int, psnr: float) -> Record:
     return one
 
 
-def test_differences_from_a_codec_need_a_curve_of_it(results: Results) -> None:
+def test_bjontegaard_differences_need_a_curve_of_the_codec(results: Results) -> None:
     alpha = results.films[0]
     assert bjontegaard_table(results, alpha) is None, "there is no codec"
     models = [one for one in results.records if one.model != "linear"]
@@ -264,7 +264,7 @@ def test_differences_from_a_codec_need_a_curve_of_it(results: Results) -> None:
     assert share in ("−49%", "−50%", "−51%")
 
 
-def test_intervals_are_means_of_the_seeds_ends(results: Results) -> None:
+def test_interval_bounds_are_means_over_seeds(results: Results) -> None:
     results.records.append(record("sharp", "alpha", worse=2.0, seed=1))
     assert interval_note(results, results.films[0]) is None
     row = cells(interval_table(results, results.films[0]), "sharp")
@@ -289,7 +289,9 @@ def test_intervals_are_means_of_the_seeds_ends(results: Results) -> None:
     )
 
 
-def test_a_sweep_is_compared_at_one_size_and_shown_at_all(results: Results, folder: Path) -> None:
+def test_a_sweep_is_compared_at_one_size_and_shown_at_all_sizes(
+    results: Results, folder: Path
+) -> None:
     for one in list(results.records):
         for size, better in ((8, 0.0), (32, 0.01)):
             other = one.model_copy(deep=True)
@@ -310,7 +312,7 @@ def test_a_sweep_is_compared_at_one_size_and_shown_at_all(results: Results, fold
     assert "| sharp |" in text
 
 
-def test_a_timeline_is_drawn_from_the_series(results: Results, folder: Path) -> None:
+def test_a_timeline_is_plotted_from_the_series(results: Results, folder: Path) -> None:
     alpha = results.films[0]
     found = plot_timeline(
         results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png"
@@ -337,7 +339,7 @@ SECONDS = {
 
 
 @pytest.mark.parametrize("case", SECONDS)
-def test_all_of_a_timeline_is_on_the_source_s_clock(
+def test_a_timeline_has_the_time_codes_of_the_source(
     results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     seconds = SECONDS[case]
@@ -360,7 +362,7 @@ def test_all_of_a_timeline_is_on_the_source_s_clock(
     assert shaded.get_x() + shaded.get_width() == pytest.approx(end)
 
 
-def test_a_series_that_cannot_be_read_leaves_its_reason(results: Results, folder: Path) -> None:
+def test_the_reason_for_an_unreadable_series_is_stated(results: Results, folder: Path) -> None:
     alpha, beta = results.films
     assert alpha.series
     assert beta.series
@@ -379,7 +381,7 @@ def test_a_series_that_cannot_be_read_leaves_its_reason(results: Results, folder
         write_report(results, folder)
 
 
-def test_without_series_rates_or_weaknesses_there_are_no_such_sections(
+def test_without_series_rates_or_failure_analysis_their_sections_are_left_out(
     results: Results, folder: Path
 ) -> None:
     for film in results.films:
@@ -429,7 +431,7 @@ def test_short_time_codes(seconds: float, code: str) -> None:
     assert short_code(7.46, tenths=True) == "0:07.5"
 
 
-def test_names_beside_a_panel_keep_apart_and_near() -> None:
+def test_labels_beside_a_panel_are_spread_but_stay_near() -> None:
     wanted = np.array([100.0, 10.0, 101.0, 102.0, 300.0])
     places = spread_positions(wanted, 20.0, 0.0, 310.0)
     assert places.tolist() == pytest.approx([81.0, 10.0, 101.0, 121.0, 300.0])

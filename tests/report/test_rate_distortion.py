@@ -30,7 +30,7 @@ def test_where_lower_is_better_a_lower_value_is_a_negative_difference() -> None:
     assert found.rate is not None and found.rate < -25
 
 
-def test_curves_that_do_not_meet_or_have_few_points_give_nothing() -> None:
+def test_curves_without_overlap_or_with_few_points_have_no_difference() -> None:
     long = curve([(100, 20), (200, 23), (400, 26), (800, 29)])
     far = curve([(1, 2), (2, 3), (4, 4), (8, 5)])
     short = curve([(100, 20), (200, 23), (400, 26)])
@@ -39,7 +39,7 @@ def test_curves_that_do_not_meet_or_have_few_points_give_nothing() -> None:
     assert bjontegaard_difference(long, short, "higher").quality is None
 
 
-def test_a_front_leaves_out_what_costs_more_and_gives_less() -> None:
+def test_a_front_leaves_out_points_that_another_beats() -> None:
     mixed = curve([(10, 20.0), (20, 19.0), (30, 22.0), (40, 21.0)])
     assert [point.bytes_per_frame for point in mixed.front("higher")] == [10, 30]
     assert [point.bytes_per_frame for point in mixed.front("lower")] == [10, 20]

@@ -70,7 +70,7 @@ def test_json_is_strict_and_reads_back_as_it_was(written: Path) -> None:
     assert read_json(written / "results.json", Results) == comparison()
 
 
-def test_csv_has_a_row_a_record_and_part(written: Path, text: str) -> None:
+def test_csv_has_a_row_per_record_and_part(written: Path, text: str) -> None:
     with (written / "results.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
@@ -118,7 +118,7 @@ def test_tables_sort_by_held_out_lpips_models_first(text: str) -> None:
     assert [name[:6] for name in across] == ["sharp", "blurry", "evil\\|", "linear", "still "]
 
 
-def test_numbers_have_the_digits_they_are_worth(text: str) -> None:
+def test_numbers_have_the_digits_of_their_metric(text: str) -> None:
     header, _, *rows = rows_of(text, "\n## alpha")
     sharp = dict(zip(header, rows[0], strict=True))
     assert sharp["PSNR dB<br>held out ↑"] == "23.46"
@@ -152,7 +152,7 @@ def test_a_missing_metric_is_not_available_with_its_reason(text: str) -> None:
     assert text.count("- SSIM is n/a: no window \\| fits") == 3
 
 
-def test_a_failed_cell_is_a_row_with_its_reason(text: str) -> None:
+def test_a_failed_run_is_a_row_with_its_reason(text: str) -> None:
     rows = rows_of(text, "\n## beta")
     [row] = [row for row in rows if "failed" in row[0]]
     assert row[0].startswith("evil\\|")
@@ -161,7 +161,7 @@ def test_a_failed_cell_is_a_row_with_its_reason(text: str) -> None:
     assert len(row) == len(rows[0])
 
 
-def test_text_from_elsewhere_cannot_break_the_page(text: str) -> None:
+def test_untrusted_text_cannot_break_the_report(text: str) -> None:
     assert "<script" not in text
     assert "\n# not a heading" not in text
     assert "z" * 2001 not in text
@@ -176,7 +176,7 @@ def test_text_from_elsewhere_cannot_break_the_page(text: str) -> None:
     assert min(widths) > 3
 
 
-def test_who_is_ahead_is_what_the_numbers_say(text: str) -> None:
+def test_who_is_ahead_follows_from_the_numbers(text: str) -> None:
     said = text[text.index("## Who is ahead") : text.index("## Across films")]
     # A reference is ahead by one of the two metrics: that comes first.
     first = said.split("\n- ")[1]
@@ -202,7 +202,7 @@ def test_latents_that_are_long_for_the_film_are_noted(text: str) -> None:
     assert "alpha: a latent of 16 numbers is more than a tenth of the 76 training frames" in text
 
 
-def test_the_protocol_and_the_origin_are_told(text: str) -> None:
+def test_the_protocol_and_the_origin_are_stated(text: str) -> None:
     assert "rounded to 8 bits" in text
     assert "the same budget: 1200 frames" in text
     assert "alpha: 1,200 training frames for every model. Training time: " in text
@@ -277,7 +277,7 @@ def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path
     assert "00:00:03.880 (worst, held out)" in text
 
 
-def test_strips_of_a_film_without_a_licence_carry_a_warning(text: str) -> None:
+def test_the_strip_of_a_film_without_a_licence_has_a_warning(text: str) -> None:
     alpha, beta = text.split("\n## beta")
     assert "No licence is stated for this film" in alpha
     assert "No licence is stated for this film" not in beta
@@ -308,7 +308,7 @@ def test_records_of_an_unknown_film_are_refused(results: Results, folder: Path) 
     assert not (folder / "report.md").exists()
 
 
-def test_pictures_of_films_that_left_are_removed(results: Results, folder: Path) -> None:
+def test_pictures_of_films_no_longer_compared_are_removed(results: Results, folder: Path) -> None:
     write_report(results, folder)
     (folder / "figures" / "mine.png").write_bytes(b"a picture")
     # A name that is no file's name must not lead anywhere else either.
@@ -336,7 +336,9 @@ def test_pictures_of_films_that_left_are_removed(results: Results, folder: Path)
     assert "On held-out frames of ../beta sharp has the lowest" in text
 
 
-def test_nothing_measured_is_said_and_not_drawn(results: Results, folder: Path) -> None:
+def test_without_measurements_the_report_says_so_and_has_no_plots(
+    results: Results, folder: Path
+) -> None:
     for metric in results.metrics:
         metric.unavailable = "no weights"
     for record in results.records:

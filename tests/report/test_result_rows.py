@@ -40,7 +40,7 @@ def cells(table: Table, name: str) -> dict[tuple[str, ...], str]:
     return {heading: cell.text for heading, cell in zip(table.columns[1:], row.cells, strict=True)}
 
 
-def test_seeds_share_a_row_and_give_it_a_spread(results: Results) -> None:
+def test_seeds_share_a_row_with_a_spread(results: Results) -> None:
     # Seeds one dB apart on both films: their means over films are one dB apart as well.
     for seed in (1, 2):
         results.records += [record("sharp", "alpha", worse=1.0 * seed, seed=seed)]
@@ -52,7 +52,7 @@ def test_seeds_share_a_row_and_give_it_a_spread(results: Results) -> None:
     assert cells(across_films_table(results), "sharp")["PSNR dB", "held out ↑"] == "21.96\n± 1.00"
 
 
-def test_a_spread_over_seeds_holds_no_difference_between_films(results: Results) -> None:
+def test_a_spread_over_seeds_excludes_differences_between_films(results: Results) -> None:
     results.records += [record("sharp", "alpha", worse=1.0, seed=1)]
     said = " ".join(who_is_ahead(results))
     assert "Among the models it leads on 2 of 2 films." in said
@@ -79,7 +79,7 @@ def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
     assert cells(beside, "linear (reference)")["by PSNR", "held out"] == "0 of 2, 2 level"
 
 
-def test_what_is_within_the_spread_of_the_best_is_as_good(results: Results) -> None:
+def test_rows_within_the_spread_of_the_best_are_bold_too(results: Results) -> None:
     film = results.films[0]
     results.records += [
         record("sharp", "alpha", worse=17.0, seed=1),
@@ -91,7 +91,7 @@ def test_what_is_within_the_spread_of_the_best_is_as_good(results: Results) -> N
     assert best == {"sharp", "evil|", "blurr", "linea"}, "0.100 ± 0.170 is no better than 0.300"
 
 
-def test_of_a_ratio_the_nearest_to_one_is_the_best(results: Results) -> None:
+def test_the_best_ratio_is_nearest_to_one(results: Results) -> None:
     sharpness = next(metric for metric in results.metrics if metric.name == "sharpness")
     rank = Ranking(sharpness, "held_out")
     assert rank.key(0.5) == pytest.approx(rank.key(2.0))
@@ -102,7 +102,7 @@ def test_of_a_ratio_the_nearest_to_one_is_the_best(results: Results) -> None:
     assert [row.name for row in more.rows if row.cells[2].best] == ["linear (reference)"]
 
 
-def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -> None:
+def test_models_better_than_each_reference_are_counted(results: Results) -> None:
     reference = next(r.model for r in results.records if r.role == "reference")
     film = results.films[0]
     for one in results.records:
@@ -119,7 +119,7 @@ def test_models_are_counted_beside_every_reference_of_a_film(results: Results) -
     assert row["by PSNR", "held out"] == f"0 of {good}"
 
 
-def test_a_codec_that_saw_every_frame_leads_nothing_held_out(results: Results) -> None:
+def test_a_codec_is_never_the_best_on_held_out_frames(results: Results) -> None:
     for one in results.records:
         if one.model == "linear":
             one.kind, one.note = (
@@ -184,7 +184,7 @@ def test_options_and_machines_never_share_a_row(results: Results) -> None:
     assert {row.cells[-1].text for row in table.rows} == {"A", "B"}
 
 
-def test_a_model_trained_elsewhere_is_in_no_table_of_a_film_and_in_no_mean(
+def test_a_model_trained_on_another_film_is_in_no_film_table_or_mean(
     results: Results,
 ) -> None:
     visitor = record("sharp", "alpha", worse=-50.0)
@@ -219,7 +219,7 @@ def test_without_held_out_frames_the_seen_ones_give_the_order(results: Results) 
     assert any("No frames were held out of alpha" in note for note in table.notes)
 
 
-def test_unequal_training_is_told(results: Results) -> None:
+def test_unequal_training_is_stated(results: Results) -> None:
     for one in results.records:
         if one.model == "sharp" and one.training:
             one.training.frames = 2400
@@ -228,7 +228,7 @@ def test_unequal_training_is_told(results: Results) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_the_terminal_shows_names_as_they_are(results: Results, width: int) -> None:
+def test_the_terminal_shows_names_literally(results: Results, width: int) -> None:
     console = Console(width=width, record=True, file=None, force_terminal=False)
     with console.capture() as capture:
         console.print(summary(results))
@@ -270,21 +270,21 @@ def test_fixed_digits_and_signs() -> None:
     assert numbers.duration(6725) == "1 h 52 min"
 
 
-def test_text_is_put_on_one_line_without_tricks() -> None:
+def test_untrusted_text_is_put_on_one_line() -> None:
     assert one_line("a\r\n\tb\x1b[31mred\x1b[0m\u202egpj\u2066") == "a b red gpj"
     assert one_line("x" * 50, 10) == "x" * 9 + "…"
     assert escape("mean_frame _it_ 1*2") == "mean_frame \\_it\\_ 1\\*2"
     assert code_block("a ``` b") == "````\na ``` b\n````"
 
 
-def test_file_names_are_distinct_where_letters_have_no_case() -> None:
+def test_file_names_are_distinct_without_regard_to_case() -> None:
     given = safe_file_names(["Film", "film", "a/b", "", "плёнка"])
     assert given["Film"] == "Film"
     assert len({name.lower() for name in given.values()}) == 5
     assert all(name and name.isascii() and "/" not in name for name in given.values())
 
 
-def test_names_of_crowded_points_do_not_overlap() -> None:
+def test_labels_of_crowded_points_do_not_overlap() -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -311,11 +311,11 @@ def test_names_of_crowded_points_do_not_overlap() -> None:
             assert across <= 0.5 or up <= 0.5
 
 
-def test_hostile_names_are_known_by_what_is_left_of_them(results: Results) -> None:
+def test_hostile_names_are_rows_under_their_visible_text(results: Results) -> None:
     assert one_line(HOSTILE_MODEL) in {row.name for row in result_rows(results)}
 
 
-def test_latents_are_judged_by_the_length_of_the_film(results: Results) -> None:
+def test_long_latents_are_noted_by_the_length_of_the_film(results: Results) -> None:
     assert len(latent_notes(results)) == 2
     results.films[0].seen_frames = 161
     results.films[1].seen_frames = 159
@@ -341,7 +341,7 @@ LPIPS = next(metric for metric in METRICS if metric.name == "lpips")
 BY_LPIPS = Ranking(LPIPS, "held_out")
 
 
-def test_a_row_that_scatters_is_not_bold_for_it() -> None:
+def test_a_row_is_not_bold_because_of_a_wide_spread() -> None:
     steady = {"ref": [0.030], "steady": [0.040, 0.041, 0.042], "other": [0.060, 0.061, 0.062]}
     wild = {"wild": [0.020, 0.050, 0.080]}
     assert best_rows(rows_of(steady), BY_LPIPS) == {"ref"}
@@ -357,7 +357,7 @@ def test_two_seeds_are_no_spread() -> None:
     assert not one.spread_known and BY_LPIPS.beats(one, other)
 
 
-def test_what_is_printed_alike_is_level() -> None:
+def test_values_that_print_the_same_are_level() -> None:
     [one, other] = [BY_LPIPS.value(row) for row in rows_of({"a": [0.10001], "b": [0.10002]})]
     assert one is not None and other is not None
     assert not BY_LPIPS.beats(one, other)
@@ -401,7 +401,7 @@ def test_ratios_have_geometric_means_over_seeds_and_films() -> None:
 
 @pytest.mark.parametrize("model", ["linear", "still"])
 @pytest.mark.parametrize("kind", ["autoencoder", "codec"])
-def test_whatever_reference_is_ahead_the_first_sentence_says_so(
+def test_the_first_sentence_says_if_a_reference_is_ahead(
     results: Results, model: str, kind: str
 ) -> None:
     for one in results.records:
@@ -423,7 +423,7 @@ def test_whatever_reference_is_ahead_the_first_sentence_says_so(
     assert first in " ".join(capture.get().split())
 
 
-def test_rows_of_unlike_bytes_are_not_mixed(results: Results) -> None:
+def test_rows_are_grouped_by_similar_bytes(results: Results) -> None:
     for one in results.records:
         if one.model == "blurry" and one.latent:
             one.latent.coded_bytes = 5.0
@@ -436,18 +436,18 @@ def test_rows_of_unlike_bytes_are_not_mixed(results: Results) -> None:
     ("spread", "digits", "shown"),
     [(0.01, 3, "0.010"), (0.0004, 3, "0.0004"), (0.4, 0, "0.4"), (0, 3, "0"), (12.3, 0, "12")],
 )
-def test_a_spread_that_is_there_never_reads_as_none(spread: float, digits: int, shown: str) -> None:
+def test_a_nonzero_spread_never_prints_as_zero(spread: float, digits: int, shown: str) -> None:
     assert numbers.spread(spread, digits) == shown
 
 
-def test_old_records_say_what_they_do_not_hold(results: Results) -> None:
+def test_missing_fields_of_old_records_are_stated(results: Results) -> None:
     for one in results.records:
         one.unequal_terms = one.tuned_on = None
     assert "do not say which models" in unequal_terms(results)[-1]
     assert "do not say which films the defaults were chosen on" in tuning_films(results)[0]
 
 
-def test_training_times_are_of_one_model_each(results: Results) -> None:
+def test_training_times_are_per_model(results: Results) -> None:
     for one in results.records:
         if one.model == "sharp" and one.training:
             one.training.seconds = 377.0

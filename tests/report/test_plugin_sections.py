@@ -60,7 +60,7 @@ def headings(text: str) -> list[str]:
     ]
 
 
-def test_sections_stand_in_the_report_and_what_failed_is_said_in_their_place(
+def test_sections_are_in_the_report_with_reasons_for_failed_ones(
     results: Results, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for one in results.records:
@@ -111,7 +111,7 @@ def test_sections_stand_in_the_report_and_what_failed_is_said_in_their_place(
         (f"return 'x' * {LONGEST + 1}", "50,001 characters"),
     ],
 )
-def test_a_section_that_fails_costs_itself_alone(
+def test_a_failing_section_does_not_affect_others(
     body: str, reason: str, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = load(
@@ -126,7 +126,7 @@ def test_a_section_that_fails_costs_itself_alone(
     assert good.text == "as it should be"
 
 
-def test_what_a_section_may_hold_stays_as_it_is() -> None:
+def test_allowed_markdown_of_a_section_is_unchanged() -> None:
     text = (
         "A *word*, a `<tag>` in code, 3 < 4.\n\n"
         "| a | b |\n|:--|--:|\n| 1 | 2 |\n\n"
@@ -137,14 +137,14 @@ def test_what_a_section_may_hold_stays_as_it_is() -> None:
     assert check_text(text) == text
 
 
-def test_strangers_text_escaped_by_the_helpers_may_stand_in_a_section() -> None:
+def test_untrusted_text_escaped_by_the_helpers_is_allowed_in_a_section() -> None:
     shown = ReportSection.escape(f"{HOSTILE_TITLE} [a]: b\n[a]: b")
     table = ReportSection.table(["model", "title"], [[HOSTILE_MODEL, HOSTILE_TITLE]])
     assert check_text(f"{shown}\n\n{table}")
     assert table.count("\n") == 2
 
 
-def test_what_a_section_does_to_the_results_stays_its_own(
+def test_a_section_cannot_change_the_results(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = load(
@@ -169,7 +169,7 @@ def test_what_a_section_does_to_the_results_stays_its_own(
         (section("bad", "return ''").replace("_report_sections", "_models"), "under the group"),
     ],
 )
-def test_a_plugin_that_cannot_bring_its_section_is_named(
+def test_a_plugin_whose_section_cannot_be_loaded_is_named(
     source: str, reason: str, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = section("good", "return 'as it should be'")
