@@ -70,7 +70,7 @@ class Summary(_Typed):
     """One metric over one part of a film: statistics over frames, each frame counted once."""
 
     frames: int
-    """Frames that have a value; some metrics have none where nothing moves, say."""
+    """Frames that have a value; some metrics have none where nothing moves, for example."""
     shots: int | None = None
     """Shots that these frames lie in; null in records from before it was written down."""
     mean: Number
@@ -116,7 +116,7 @@ class Cost(_Typed):
     """What a model costs to run; null where it was not measured (a reference is not trained)."""
 
     batch: int | None
-    """Frames a batch; null for a codec, which was timed once over the whole film."""
+    """Frames per batch; null for a codec, which was timed once over the whole film."""
     train: Throughput | None = None
     encode: Throughput | None = None
     decode: Throughput | None = None
@@ -129,58 +129,57 @@ class Cost(_Typed):
     train_memory: Memory | None = None
     round_trip_memory: Memory | None = None
     encode_multiply_adds: int | None = None
-    """Of a frame, in convolutions, matrix products and attention; null for a codec."""
+    """Per frame, in convolutions, matrix products and attention; null for a codec."""
     decode_multiply_adds: int | None = None
     train_share_of_peak: Number = None
-    """What training reaches of the rate at which the device multiplies large matrices."""
+    """Share of the device's rate for large matrix products that training reaches."""
     round_trip_share_of_peak: Number = None
     train_joules: Number = None
-    """Energy of the device a frame; null where it has no meter that can be read."""
+    """Energy of the device per frame; null if it has no meter that can be read."""
     round_trip_joules: Number = None
     unavailable: dict[str, str] = {}
-    """Why a figure is null that was asked for, by the figure's name."""
+    """Why a requested figure is null, by the name of the figure."""
 
 
 class LatentInfo(_Typed):
-    """How small a frame becomes."""
+    """The size of a frame's latent, and of the decoder."""
 
     numbers: int | Number | None
-    """Numbers a frame; null for a codec, which has no latent of a frame."""
+    """Numbers per frame; null for a codec, which has no latent per frame."""
     bits: int | Number | None
-    """Bits a frame as the model declares them, before lossless coding: 8 for a real number, and as
-    many as tell its codes apart for a code. Null for a codec. A padded window counts as a whole
-    one."""
+    """Bits per frame as the model declares them, before lossless coding: 8 for a real number, and
+    enough to distinguish the values of a code. Null for a codec. A padded window counts in full."""
     codes: int | None = None
     """How many values a number can have, where numbers are codes; null where they are real."""
     coded_bytes: Number
-    """Bytes a frame on disk, averaged over the film: latents after lossless coding, or a codec's
+    """Bytes per frame on disk, averaged over the film: latents after lossless coding, or a codec's
     elementary stream."""
     decoder_bytes: int | None
-    """What the decoder itself takes, at 32 bits a weight: needed once for the whole film. Null for
-    a codec, whose decoder knows nothing of the film."""
+    """Size of the decoder at 32 bits per weight: needed once for the whole film. Null for a codec,
+    whose decoder is the same for every film."""
 
 
 class RatePoint(_Typed):
-    """Quality at one number of bits a latent number."""
+    """Quality at one number of bits per latent number."""
 
     bits: int
     coded_bytes: Number
-    """Bytes a frame, averaged over the film, after lossless coding."""
+    """Bytes per frame, averaged over the film, after lossless coding."""
     kilobits_per_second: Number
     """At the film's frame rate."""
     frames: dict[Part, int]
-    """Frames that the scores are of: evenly spaced ones of a long film."""
+    """Frames that were scored: evenly spaced ones of a long film."""
     scores: dict[str, dict[Part, Number]]
     """Means over those frames by metric."""
 
 
 class Slice(_Typed):
-    """Frames that have a trait in about equal measure, and how well they were drawn."""
+    """A slice of a film's frames, by one of their properties, with its scores."""
 
     by: str
-    """`brightness`, say."""
+    """The property, such as `brightness`."""
     lowest: Number
-    """Of the trait, among these frames."""
+    """Lowest value of the property among these frames."""
     highest: Number
     frames: int
     scores: dict[str, Number]
@@ -188,7 +187,7 @@ class Slice(_Typed):
 
 
 class PlainFrame(_Typed):
-    """What becomes of a frame of one grey level."""
+    """The reconstruction of a frame of one grey level."""
 
     name: Literal["black", "grey", "white"]
     level: int
@@ -212,7 +211,7 @@ class SpreadWithinShots(_Typed):
 
 
 class BatchDependence(_Typed):
-    """What company in a batch changes of a frame: encoded and decoded alone, and beside others."""
+    """How the reconstruction of a frame depends on the other frames in its batch."""
 
     frames: int
     latent_difference: Number
@@ -231,14 +230,14 @@ class Takedown(_Typed):
     """
 
     frame_step: int
-    """Every Nth frame was compared: N, which is 1 unless the film is long."""
+    """N where every Nth frame was compared, which is 1 unless the film is long."""
     comparable: int
     """Frames of the original of quality 50 or more."""
     matched: Number
     """Share of these whose reconstruction matches them."""
     retrieved: Number
-    """Share of these whose reconstruction is nearest to its own moment among all frames of all
-    films, and matches it."""
+    """Share of these whose reconstruction matches its own frame or one close to it in time, and is
+    nearer to it than to any other frame of any film."""
     found: Number
     """Share of these that any reconstructed frame matches."""
     film_matches: bool
@@ -259,7 +258,7 @@ class FailureAnalysis(_Typed):
     """The quarter of the film's shots that change least; null where no shot has two frames."""
     all_shots: SpreadWithinShots | None
     batch_dependence: BatchDependence | None
-    """Null for a codec, which codes no frame alone."""
+    """Null for a codec, which does not code single frames."""
 
 
 class TrainingReceived(_Typed):
@@ -272,7 +271,7 @@ class TrainingReceived(_Typed):
 
 
 class Picture(_Typed):
-    """A frame kept for the report: files are relative to the results' folder."""
+    """A frame kept for the report: files are relative to the results folder."""
 
     frame: int
     time_code: str
@@ -311,7 +310,7 @@ class FilmInfo(_Typed):
     name: str
     title: str
     licence: str | None
-    """Null where none is stated; pictures of such a film are for its owner's eyes."""
+    """Null if none is stated; pictures of such a film must not be published."""
     source: str
     fingerprint: str
     size: str
@@ -329,17 +328,17 @@ class FilmInfo(_Typed):
     """By other film of the comparison, the share of this one's frames that match a frame of it;
     null in records from before films were compared."""
     begins: float = 0.0
-    """When the first frame is shown, in seconds from the start of the source."""
+    """Time of the first frame, in seconds from the start of the source."""
     barcode: str | None = None
-    """A picture of the whole film, each column a moment of it; relative to the results' folder."""
+    """A picture of the whole film, a column per point in time; relative to the results folder."""
     series: str | None = None
-    """The scores frame by frame, a `Series`; relative to the results' folder."""
+    """The scores per frame, a `Series`; relative to the results folder."""
     video: str | None = None
-    """The film itself at this size; relative to the results' folder."""
+    """The film itself at this size; relative to the results folder."""
 
 
 class MetricInfo(_Typed):
-    """A column."""
+    """A metric."""
 
     name: str
     label: str
@@ -363,7 +362,7 @@ class Record(_Typed):
     kind: Literal["autoencoder", "codec"] = "autoencoder"
     """A codec codes the whole film at once, held-out frames included."""
     origin: str
-    """Package and version that brought the model."""
+    """Package and version that provides the model."""
     trained_on: str
     evaluated_on: str
     evaluation_fingerprint: str
@@ -372,10 +371,10 @@ class Record(_Typed):
     options: dict[str, Any]
     status: Literal["ok", "failed"]
     reason: str | None = None
-    """Why a failed cell failed, in one line."""
+    """Why a run failed, in one line."""
     note: str | None = None
-    """What a reader must know of a cell that worked, such as a codec's distance from the bytes
-    that were asked for."""
+    """What a reader must know about a run that succeeded, such as how far a codec is from the
+    requested bytes."""
     run: str | None = None
     """The run's folder, relative to the workspace."""
     unequal_terms: list[str] | None = None
@@ -398,12 +397,12 @@ class Record(_Typed):
     cost: Cost | None = None
     pictures: list[Picture] = []
     video: str | None = None
-    """The film as it was drawn; relative to the results' folder."""
+    """The reconstructed film; relative to the results folder."""
     environment: Environment
 
 
 class SeriesRow(_Typed):
-    """The scores of one record, frame by frame."""
+    """The scores per frame of one record."""
 
     run: str
     """The record's `run`."""
@@ -421,21 +420,21 @@ class Series(_Typed):
     schema_version: Literal[3] = SCHEMA_VERSION
     film: str
     frames: list[int]
-    """Numbers of the frames, ascending: all, or evenly spaced ones of a long film."""
+    """Frame numbers, ascending: all, or evenly spaced ones of a long film."""
     seconds: list[float]
-    """When each is shown."""
+    """The time of each frame."""
     rows: list[SeriesRow]
 
 
 class Results(_Typed):
-    """All that one comparison found: `results/results.json`."""
+    """All results of one comparison: `results/results.json`."""
 
     largest: ClassVar[int] = LARGEST_RESULTS
     schema_version: Literal[3] = SCHEMA_VERSION
     created: str
     """UTC, ISO 8601."""
     command: str
-    """What makes these results again."""
+    """The command that makes these results."""
     preset: str
     budget: str
     batch: int

@@ -202,7 +202,7 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
             f"trained_{name}": getattr(record.training, name)
             for name in ("frames", "steps", "epochs", "seconds")
         }
-    return row | _cost(record.cost) | _takedown(record) | _weaknesses(record)
+    return row | _cost(record.cost) | _takedown(record) | _failure_analysis(record)
 
 
 def _sizes(film: FilmInfo, record: Record) -> dict[Part, int]:
@@ -236,7 +236,7 @@ def _takedown(record: Record) -> dict[str, object]:
     return {name: found[name.removeprefix("takedown_")] for name in _TAKEDOWN}
 
 
-def _weaknesses(record: Record) -> dict[str, object]:
+def _failure_analysis(record: Record) -> dict[str, object]:
     found = record.failure_analysis
     if found is None:
         return {}

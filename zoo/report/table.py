@@ -78,10 +78,10 @@ def build_table(
     table_rows = []
     for row in rows:
         cells = [
-            Cell(column.text(row), row.name in winners)
+            Cell(column.text(row), row.name in best_names)
             if row.records
             else Cell(numbers.NOT_APPLICABLE)
-            for column, winners in zip(columns, best, strict=True)
+            for column, best_names in zip(columns, best, strict=True)
         ]
         table_rows.append(Row(display_name(row), row.role, tuple(cells), failure_note(row, films)))
     headings = (("",), *(column.heading for column in columns))

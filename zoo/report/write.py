@@ -360,8 +360,8 @@ def _head(results: Results, main: Results) -> dict[str, Any]:
         "seeds": ("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
         "seeded": len(seeds) >= MIN_SEEDS,
         "some_seeds": 1 < len(seeds) < MIN_SEEDS,
-        "winners": who_is_ahead(main),
-        "order": why_in_this_order(main),
+        "findings": who_is_ahead(main),
+        "reasons": why_in_this_order(main),
     }
 
 
