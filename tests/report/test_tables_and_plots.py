@@ -204,7 +204,7 @@ def test_overlapping_films_are_stated_and_left_out_of_the_means(results: Results
             one.scores["lpips"]["other"] = summary(0.001)
     found = cross_film_findings(results)
     assert "0.475 on films not trained on" in found[0]
-    assert found[-2:] == [said, "This pair is in the matrix and not in the means."]
+    assert found[-2:] == [said, "This pair is in the matrix but not in the means."]
 
 
 def test_old_records_show_overlaps_by_their_reconstructions(results: Results) -> None:
