@@ -294,7 +294,7 @@ def test_what_did_not_load_is_said_where_it_is_missed(
     assert "no model is called 'hers'" in said.err
     assert "did not load: plugin hers of hers 1.0: SyntaxError: invalid syntax" in said.err
     doctor = " ".join(zoo("doctor").out.split())
-    assert f"next: mend it in {packages}/sources, or leave it out by ZOO_PLUGINS" in doctor
+    assert f"next: repair it in {packages}/sources, or leave it out by ZOO_PLUGINS" in doctor
     assert "pip install --upgrade hers" not in doctor
 
 

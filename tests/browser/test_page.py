@@ -259,7 +259,7 @@ def test_another_film_without_videos_and_with_a_failed_model(viewer: Viewer) -> 
     viewer.choose("film", "beta")
     viewer.until(lambda: viewer.one("#film-title").text == "Beta")
     assert viewer.frame == 0
-    assert "There is no video of this film here" in viewer.one("#notice").text
+    assert "There is no video of this film; the frames" in viewer.one("#notice").text
     assert not viewer.one("#play").is_enabled()
     viewer.all("#moments button")[3].click()
     assert viewer.frame == FRAMES[3]

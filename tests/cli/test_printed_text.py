@@ -190,8 +190,8 @@ def test_defaults_are_put_back_though_the_plugin_imports_torch_first(tmp_path: P
     code = (
         "import sys\nassert 'torch' not in sys.modules\n"
         "from zoo.plugins.entry_points import installed_entry_points, load_plugins\n"
-        "points = [p for p in installed('zoo') if p.name == 'first']\n"
-        "(plugin,) = load('zoo', points, lambda *_: None)\n"
+        "points = [p for p in installed_entry_points('zoo') if p.name == 'first']\n"
+        "(plugin,) = load_plugins('zoo', points, lambda *_: None)\n"
         "import torch\n"
         "assert torch.get_default_dtype() == torch.float32\n"
         "assert 'default dtype' in plugin.changed[0], plugin\n"

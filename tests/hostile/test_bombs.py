@@ -297,7 +297,7 @@ def test_frames_that_grow_within_a_film(tmp_path: Path, monkeypatch: pytest.Monk
 
     assert sizes() == {64, 640}
     monkeypatch.setattr(video_file, "MOST_PIXELS", 64 * 48)
-    monkeypatch.setattr(video_file, "_area", lambda stream: 1)  # what its header says
+    monkeypatch.setattr(video_file, "_pixels", lambda stream: 1)  # what its header says
     assert sizes() == {64}
 
 

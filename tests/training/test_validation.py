@@ -234,7 +234,7 @@ def test_train_prints_budget_and_scores(zoo: Callable, workspace: Path) -> None:
     assert result.code == 0, result.err
     out = " ".join(result.out.split())
     assert "32x32, 4 numbers per frame; 1 epoch, at least 9 steps: " in out
-    assert "held out: PSNR " in out and " dB (the mean frame in their place: PSNR " in out
+    assert "held out: PSNR " in out and " dB (the mean frame instead: PSNR " in out
     assert "no frame is held out" not in out
     again = zoo(*train)
     assert "was trained already" in again.out and "held out: PSNR" in again.out

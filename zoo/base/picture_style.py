@@ -5,15 +5,20 @@ The typeface is the one in matplotlib, so that a report looks the same on any ma
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cache
 from pathlib import Path
 
-import matplotlib
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from zoo.base.text import one_line
+
+# Matplotlib works without a writable home, but logs five lines about it when it is imported.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+import matplotlib  # noqa: E402
+from matplotlib.ft2font import FT2Font  # noqa: E402
 
 GROUND = "#14171c"
 PANEL = "#1c2028"
