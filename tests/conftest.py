@@ -51,3 +51,12 @@ def zoo(
         return Said(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the slow tests what takes a new process for each built-in model; `ae` stands for all."""
+    for item in items:
+        if item.name.endswith("-importing_does_no_work]") and item.path.name == "test_models.py":
+            if not item.name.startswith("test_conformance[ae-"):
+                item.add_marker(pytest.mark.slow)

@@ -40,6 +40,7 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return request.param.name
 
 
+@pytest.mark.slow
 def test_the_whole_way(zoo: Callable, workspace: Path, model: str) -> None:
     film = film_in(workspace, audio=None)
     done = zoo("compare", "--films", film, "--models", model, "--on", "inline", *QUICK, *LEAST)

@@ -48,6 +48,7 @@ def test_the_example_is_what_the_command_writes(zoo: Callable, workspace: Path) 
     assert files(written) == files(EXAMPLE)
 
 
+@pytest.mark.slow
 def test_what_is_written_passes_its_own_tests_whatever_it_is_called(
     zoo: Callable, workspace: Path
 ) -> None:

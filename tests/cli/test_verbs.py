@@ -103,6 +103,7 @@ def test_compare_writes_a_report_and_goes_on_past_a_broken_model(
     )
 
 
+@pytest.mark.slow
 def test_compare_run_again_trains_and_evaluates_nothing_twice(
     zoo: Callable, workspace: Path
 ) -> None:
@@ -182,6 +183,7 @@ def test_models_and_plugins_are_listed(zoo: Callable) -> None:
     assert "film-zoo" in zoo("plugins").out
 
 
+@pytest.mark.slow
 def test_models_check_says_what_is_kept_and_fails_on_what_is_not(
     zoo: Callable, broken_model: str
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_metric_that_cannot_be_made_costs_its_own_column() -> None:
     assert [metric.name for metric in metric_set.requested] == ["psnr", "constant", "raises"]
 
 
+@pytest.mark.slow
 def test_the_latent_is_for_models_and_references_alike(zoo: Callable, workspace: Path) -> None:
     assert zoo(*WORDS).code == 0
     for model in ("ae", "pca"):
@@ -82,6 +83,7 @@ def test_the_latent_is_for_models_and_references_alike(zoo: Callable, workspace:
         assert record.options["latent"] == 4
 
 
+@pytest.mark.slow
 def test_what_was_measured_stays_when_it_cannot_be_measured_any_more(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_every_model_is_evaluated_on_every_film(zoo: Callable, workspace: Path) 
     assert all(r.trained_on == r.evaluated_on for r in results_of(workspace).records)
 
 
+@pytest.mark.slow
 def test_another_films_latents_are_on_the_training_films_scale(
     zoo: Callable, workspace: Path
 ) -> None:
@@ -245,6 +248,7 @@ def test_a_file_where_a_folder_belongs_is_one_line(zoo: Callable, workspace: Pat
     assert "runs" in said.err
 
 
+@pytest.mark.slow
 def test_a_film_that_is_missing_is_left_out_and_the_others_are_compared(
     zoo: Callable, workspace: Path
 ) -> None:

@@ -154,6 +154,7 @@ WORDS = (
 )
 
 
+@pytest.mark.slow
 def test_a_second_comparison_is_refused_before_training_and_out_names_another_place(
     zoo: Callable, workspace: Path
 ) -> None:

@@ -230,6 +230,7 @@ def test_an_encoded_film_is_reused_whatever_the_seed_and_budget(
     assert whole.codings == 4
 
 
+@pytest.mark.slow
 def test_a_codec_that_fails_costs_its_own_cell(
     zoo: Callable, workspace: Path, whole: type[Whole], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_what_a_link_points_to_is_left_alone(
     assert contents(tmp_path / "victim") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
 def test_files_that_are_links_are_replaced(
     warm: WarmProcess,

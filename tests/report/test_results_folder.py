@@ -269,6 +269,7 @@ def test_a_file_in_place_of_a_folder_is_refused_before_anything_changes(
         replace(earlier, "new", "beta")
 
 
+@pytest.mark.slow
 def test_a_merge_over_a_merge_leaves_nothing_outside_changed(tmp_path: Path, victim: Path) -> None:
     one, _ = strangers(tmp_path)
     into = tmp_path / "both"
