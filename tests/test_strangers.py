@@ -64,9 +64,9 @@ def test_what_is_written_passes_its_own_tests_whatever_it_is_called(
     [
         ("../up", "a model's name has letters"),
         ("_tiny", "a model's name has letters"),
-        ("my-net", "a Python module's"),
-        ("3d", "a Python module's"),
-        ("none", "a Python module's"),
+        ("my-net", "a Python module and class"),
+        ("3d", "a Python module and class"),
+        ("none", "a Python module and class"),
         ("all", "'all' means every model"),
         ("ae", "the name 'ae' is taken by film-zoo"),
         ("pca", "the name 'pca' is taken by film-zoo"),
