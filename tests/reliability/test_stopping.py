@@ -173,7 +173,7 @@ def test_ctrl_c_in_a_terminal_ends_a_comparison_at_every_stage(tmp_path: Path) -
     words = ("compare", "--films", "./flash.mp4", "--models", "ae", *SMALL, "--size", "128x64")
     words = (*words, "--budget", "4000frames", "--metrics", "psnr")
     stages = [loads_torch, prints("0/"), prints("training"), prints("measuring")]
-    for when in [*stages, prints("drawing the report")]:
+    for when in [*stages, prints("writing the report")]:
         check_interrupted(in_terminal(tmp_path, words, when))
         assert not list(tmp_path.rglob(".tmp-*"))
     code, said = in_terminal(tmp_path, words, None)
