@@ -167,7 +167,7 @@ _REST = [
     ),
 ]
 _ENERGY = _Column(
-    "mJ per frame\ntraining\nround trip",
+    "mJ/frame\ntraining\nround trip",
     _two("train_joules", "round_trip_joules", lambda value: numbers.significant(1000 * value)),
 )
 
