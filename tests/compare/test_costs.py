@@ -597,5 +597,5 @@ def test_the_table_fits_and_is_in_the_order_that_was_asked_for(
         assert "…" not in capture.get()
         names = [line[1] for line in lines if line[1:2].strip() and line.count("±") == 4]
         assert "".join(names) == order
-        assert ("mJ per frame" in capture.get()) == (joules is not None)
+        assert ("mJ/frame" in capture.get()) == (joules is not None)
     assert "12,300 ± 5%" in capture.get() and "1.00 M ± 5%" in capture.get()
