@@ -138,12 +138,13 @@ def test_every_verb_refuses_what_is_not_there_with_2_and_one_line(
 
 def test_ctrl_c_ends_a_command_with_130_and_no_traceback(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys, zoo.plugins.registry\n"
+        "import functools, os, signal, sys, zoo.plugins.registry\n"
         "from zoo.cli import main\n"
         # A shell that starts the tests in the background has them ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "zoo.plugins.registry.registry = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.argv = ['zoo', 'models']\n"
+        "interrupt = functools.cache(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "zoo.plugins.registry.registry = interrupt\n"
+        "sys.argv = ['zoo', 'models', 'show', 'ae']\n"
         "main()\n"
     )
     words = [sys.executable, "-c", code]
