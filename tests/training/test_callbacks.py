@@ -80,6 +80,9 @@ def test_missing_tensorboard_is_reported_before_anything_starts(
     monkeypatch.setattr(builtins, "__import__", without_tensorboard)
     result = zoo(*TRAIN, "--tensorboard")
     assert result.code == 2
-    assert "needs the extra 'tensorboard'" in result.err and "[tensorboard]" in result.err
+    assert (
+        "needs the extra 'tensorboard'" in result.err
+        and '`pip install ".[tensorboard]"`' in result.err
+    )
     assert result.err.count("\n") == 1
     assert list(workspace.iterdir()) == []

@@ -79,11 +79,11 @@ class Rivals(Autoencoder):
         }
 
 
-def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
+def assert_same_step(model: Autoencoder, frames: Tensor, rounding: float = 1e-9) -> None:
     """Compare losses and gradients, compiled and not, over two steps with different noise.
 
     In double precision: in single precision rounding may move a value across the kink of a leaky
-    ReLU. The tolerance allows for constants that a library keeps in single precision.
+    ReLU.
     """
     model, frames = model.double(), frames.double()
     twin = copy.deepcopy(model)
@@ -94,13 +94,13 @@ def assert_same_step(model: Autoencoder, frames: Tensor) -> None:
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs
         for player, loss in expected.items():
             torch.testing.assert_close(
-                dict(found[player].terms), dict(loss.terms), rtol=1e-7, atol=1e-12
+                dict(found[player].terms), dict(loss.terms), rtol=rounding, atol=1e-12
             )
         plain, compiled = Players(model).gradients(expected), Players(twin).gradients(found)
         for player, gradients in plain.items():
             for ours, theirs in zip(compiled[player], gradients, strict=True):
                 # Gradients that are zero up to rounding are rounded differently.
-                assert (ours - theirs).norm() <= 1e-7 * theirs.norm() + 1e-12, player
+                assert (ours - theirs).norm() <= rounding * theirs.norm() + 1e-12, player
 
 
 def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> None:
@@ -133,7 +133,9 @@ def test_a_compiled_step_of_each_built_in_model(name: str, compiler: None) -> No
     options = {**architecture.presets.get("quick", {}), "latent": 4}
     model = build_to_train(architecture, FrameSize(32, 32), options)
     model = model.to(memory_format=torch.channels_last).train()
-    assert_same_step(model, noise(4, Sampling.of(model), 32, 32, CPU))
+    # The library behind `fsq` keeps constants in single precision.
+    rounding = 1e-7 if name == "fsq" else 1e-9
+    assert_same_step(model, noise(4, Sampling.of(model), 32, 32, CPU), rounding)
 
 
 def test_module_lists_are_compiled_and_copies_are_not() -> None:

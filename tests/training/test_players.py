@@ -128,8 +128,7 @@ def test_a_skipping_player_does_not_change_how_the_others_move() -> None:
     for name, tensor in after.items():
         skips = name.startswith("discriminator")
         assert torch.equal(tensor, before[name] if skips else ungated[name]), name
-    moved = {name.split(".")[0] for name in after if not torch.equal(ungated[name], before[name])}
-    assert moved >= {"encoder", "decoder", "discriminator"}
+        assert not torch.equal(ungated[name], before[name]), name
 
 
 def test_a_gradient_in_another_memory_layout_moves_the_right_weights() -> None:
