@@ -54,12 +54,12 @@ endef
 # The argument is a workspace, two folders below this one.
 define add_films
 	mkdir -p $(1)
-	cd $(1) && ../../$(BIN)/zoo films add tears "$(abspath $(FILMS))/$(TEARS)" \
+	cd $(1) && ../../$(BIN)/zoo films add --name tears "$(abspath $(FILMS))/$(TEARS)" \
 	  --title "Tears of Steel (the battle)" --licence "CC BY 3.0, Blender Foundation"
-	cd $(1) && ../../$(BIN)/zoo films add bunny "$(abspath $(FILMS))/$(BUNNY)" \
+	cd $(1) && ../../$(BIN)/zoo films add --name bunny "$(abspath $(FILMS))/$(BUNNY)" \
 	  --fps 3 --title "Big Buck Bunny (whole, 3 frames a second)" \
 	  --licence "CC BY 3.0, Blender Foundation"
-	cd $(1) && ../../$(BIN)/zoo films add popeye \
+	cd $(1) && ../../$(BIN)/zoo films add --as-one popeye \
 	  $(foreach part,$(POPEYE),"$(abspath $(FILMS))/$(part)") --fps 6 \
 	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts, 6 frames a second)" \
 	  --licence "public domain (Library of Congress)"
@@ -78,7 +78,7 @@ best: $(READY)
 	$(call find_films,$(SINTEL))
 	rm -f demo/best/films.toml
 	$(call add_films,demo/best)
-	cd demo/best && ../../$(BIN)/zoo films add sintel "$(abspath $(FILMS))/$(SINTEL)" \
+	cd demo/best && ../../$(BIN)/zoo films add --name sintel "$(abspath $(FILMS))/$(SINTEL)" \
 	  --title "Sintel (trailer)" --licence "CC BY 3.0, Blender Foundation"
 	$(BIN)/python -m benchmarks.best --films tears,sintel,popeye,bunny --latent 50 \
 	  --budget 8000frames --workers 2 --work demo/best --out results/best.md

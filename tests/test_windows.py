@@ -136,8 +136,8 @@ def test_frames_come_back_as_they_were(
 def test_every_verb(zoo: Callable, workspace: Path, model: str) -> None:
     film = film_in(workspace, [9, 14, 6])
     other = film_in(workspace, [3], "other")
-    run(zoo, "films", "add", "one", film)
-    run(zoo, "films", "add", "two", other)
+    run(zoo, "films", "add", "--name", "one", film)
+    run(zoo, "films", "add", "--name", "two", other)
     run(zoo, "train", model, "--film", "one", *TINY, *LATENT, *width(model), "--budget", "2steps")
     one, two = package.load(model, "one"), package.load(model, "two", trained_on="one", holdout=0)
     metric_set = MetricSet.load(torch.device("cpu"), "psnr,flicker")

@@ -128,7 +128,7 @@ def test_compare_run_again_trains_and_evaluates_nothing_twice(
     ("words", "message"),
     [
         (("train", "aee", "--film", "bikes"), "no model is called 'aee' (did you mean 'ae'?)"),
-        (("train", "ae", "--film", "bladerunner"), "`zoo films add NAME PATH` adds one"),
+        (("train", "ae", "--film", "bladerunner"), "`zoo films add PATH` adds one"),
         (("train", "ae", "--film", "./missing.mkv"), "missing.mkv"),
         (("train", "ae", "--film", "./text.mp4"), "text.mp4"),
         (("train", "ae", "--film", "bikes", "--size", "33x32"), "two even sides"),

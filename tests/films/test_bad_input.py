@@ -236,7 +236,7 @@ def test_damage_anywhere_500_ways(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["frame_%04d.png", "%d.jpg", "frames-*.png", "."])
 def test_an_image_sequence_is_refused_with_the_command_to_use(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput, match=r"zoo films add NAME FOLDER/\*\.png --fps 24"):
+    with pytest.raises(BadInput, match=r"zoo films add --as-one NAME FOLDER/\*\.png --fps 24"):
         opened(tmp_path / name, tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_the_barcode_runs_through_the_film(three_shots: Path, tmp_path: Path) ->
 
 def test_the_verbs_from_adding_to_removing(three_shots: Path, tmp_path: Path, zoo: Zoo) -> None:
     added = zoo(
-        "films", "add", "three", str(three_shots), "--title", "[bold]Three[/bold]",
+        "films", "add", "--name", "three", str(three_shots), "--title", "[bold]Three[/bold]",
         "--licence", "CC0",
     )  # fmt: skip
     assert added.returncode == 0, added.stderr
@@ -122,20 +122,20 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
     [
         (["ingest", "nothing"], "no film is called 'nothing'"),
         (["ingest", "bikes", "--size", "33x20"], "two even sides"),
-        (["add", "x", "clip.mkv", "--fit", "squash"], "by crop or by pad"),
+        (["add", "clip.mkv", "--fit", "squash"], "by crop or by pad"),
         (["ingest", "bikes", "--holdout", "2"], "from 0 to 0.5"),
-        (["add", "x", "clip.mkv", "--fps", "0"], "a frame rate is written"),
-        (["add", "x", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
-        (["add", "x", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
+        (["add", "clip.mkv", "--fps", "0"], "a frame rate is written"),
+        (["add", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
+        (["add", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
         (["ingest", "./text.mp4"], "text.mp4 is no video"),
-        (["add", "x", "text.mp4"], "text.mp4 is no video"),
-        (["add", "x", "missing.mp4"], "there is no such file"),
+        (["add", "text.mp4"], "text.mp4 is no video"),
+        (["add", "missing.mp4"], "there is no such file"),
         (["add", "../x", "text.mp4"], "../x: there is no such file"),
         (["add", "--as-one", "../x", "clip.mkv"], "a film's name has letters"),
         (["add", "https://example.com/a.mp4"], "is an address, and films are files: download it"),
         (["ingest", "https://example.com/a.mp4"], "is an address, and films are files"),
         (["ingest", "bikes,rtsp://example.com/a"], "is an address, and films are files"),
-        (["add", "x", "fifo.mp4"], "not a regular file"),
+        (["add", "fifo.mp4"], "not a regular file"),
         (["info", "./[red]x[/red].mp4"], "[red]x[/red].mp4: there is no such file"),
         (["remove", "bikes"], "it stays"),
     ],
@@ -182,11 +182,10 @@ def clips(tmp_path: Path, zoo: Zoo) -> Path:
     [
         (("a.mkv", "b.mkv"), {"a": "a.mkv", "b": "b.mkv"}),
         (("東京物語.mkv",), {"東京物語": "東京物語.mkv"}),
-        (("plain",), {"plain": "plain"}),
-        (("./plain", "a.mkv"), {"plain": "plain", "a": "a.mkv"}),
-        (("x", "a.mkv"), {"x": "a.mkv"}),
-        (("below", "below/a.mkv"), {"below": "below/a.mkv"}),
-        (("羅生門", "a.mkv", "b.mkv"), {"羅生門": ["a.mkv", "b.mkv"]}),
+        (("plain", "a.mkv"), {"plain": "plain", "a": "a.mkv"}),
+        (("./plain",), {"plain": "plain"}),
+        (("--as-one", "羅生門", "a.mkv", "b.mkv"), {"羅生門": ["a.mkv", "b.mkv"]}),
+        (("--as-one", "below", "below/a.mkv"), {"below": "below/a.mkv"}),
         (("--name", "x.mkv", "a.mkv"), {"x.mkv": "a.mkv"}),
         (("--as-one", "x", "a.mkv", "b.mkv"), {"x": ["a.mkv", "b.mkv"]}),
         (("below/../a.mkv",), {"a": "a.mkv"}),
@@ -204,16 +203,21 @@ def test_each_file_is_a_film_or_all_are_one(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("plain", "a.mkv"), "`zoo films add --as-one plain a.mkv` makes a film of that name"),
-        (("c.mkv", "a.mkv", "b.mkv"), "--as-one c.mkv a.mkv ..."),
-        (("a",), "'a' is no file here; `zoo films add NAME FILE`"),
+        (
+            ("x", "a.mkv"),
+            "'x' is no file here, and names are an option: `zoo films add --name x a.mkv`",
+        ),
+        (("羅生門", "a.mkv", "b.mkv"), "`zoo films add --as-one '羅生門' a.mkv b.mkv`"),
+        (("x", "a.mkv", "b.mkv", "below/a.mkv"), "`zoo films add --as-one x a.mkv b.mkv ...`"),
+        (("a",), "`zoo films add --name a FILE`"),
+        (("c.mkv", "a.mkv", "b.mkv"), "c.mkv: there is no such file"),
         (("--name", "x", "a.mkv", "b.mkv"), "--as-one NAME joins several"),
         (("--name", "x", "--as-one", "y", "a.mkv"), "give one"),
         (("--title", "A", "a.mkv", "b.mkv"), "--title is of one film"),
         (("a.mkv", "missing.mkv"), "missing.mkv: there is no such file"),
     ],
 )
-def test_words_that_may_mean_two_things_are_refused_and_nothing_is_added(
+def test_words_that_are_no_paths_are_refused_and_nothing_is_added(
     clips: Path, zoo: Zoo, words: tuple[str, ...], said: str
 ) -> None:
     done = zoo("films", "add", *words)
@@ -236,7 +240,9 @@ def test_files_of_one_name_become_two_films_and_a_film_is_added_once(clips: Path
 def test_a_films_settings_are_followed_wherever_it_is_opened(
     three_shots: Path, tmp_path: Path, zoo: Zoo
 ) -> None:
-    assert zoo("films", "add", "x", str(three_shots), "--fit", "pad", "--fps", "12.5").stdout
+    assert zoo(
+        "films", "add", "--name", "x", str(three_shots), "--fit", "pad", "--fps", "12.5"
+    ).stdout
     done = zoo("films", "ingest", "x", "--size", "64x64")
     assert "30 frames at 64x64" in done.stdout and "30 dropped and 0 repeated" in done.stdout
     (store,) = (tmp_path / ".zoo" / "films" / "x").glob("*/manifest.json")

@@ -25,7 +25,7 @@ TINY = (
     *("--set", "width=4", "--budget", "64frames"),
 )
 COMMANDS = (
-    ("films", "add", FILM, "flash.mp4", "--crop", "none", "--licence", "CC0"),
+    ("films", "add", "--name", FILM, "flash.mp4", "--crop", "none", "--licence", "CC0"),
     ("train", MODEL, "--film", FILM, *TINY),
     (
         "compare",

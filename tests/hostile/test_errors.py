@@ -118,7 +118,7 @@ def test_zoo_alone_prints_its_help(zoo: Callable) -> None:
         ("runs", "remove", "x"),
         ("models", "show", "x"),
         ("models", "check", "x"),
-        ("films", "add", "x", "x.mp4"),
+        ("films", "add", "--name", "x", "x.mp4"),
         ("films", "remove", "x"),
         ("films", "info", "x"),
         ("films", "ingest", "x"),

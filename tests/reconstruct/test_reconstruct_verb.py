@@ -63,7 +63,7 @@ def test_a_model_outlives_the_film_it_was_trained_on(zoo: Verb, studio: Workspac
     assert refused.code == 2
     assert "--trained-on takes a path too" in refused.err
     moved = shutil.copy2("first.mp4", "elsewhere.mp4")
-    assert zoo("films", "add", "first", moved, "--crop", "none").code == 0
+    assert zoo("films", "add", "--name", "first", moved, "--crop", "none").code == 0
     assert zoo(*words).code == 0
     zoo("films", "remove", "first")
     assert zoo(*words).code == 0
@@ -193,7 +193,7 @@ def test_a_film_without_a_model_of_its_own(zoo: Verb, workspace: Path) -> None:
 def test_a_run_is_known_by_the_film_and_not_by_its_name(zoo: Verb, studio: Workspace) -> None:
     words = ("reconstruct", "ae", "--overwrite", "--film")
     assert zoo("films", "remove", "first").code == 0
-    assert zoo("films", "add", "renamed", "first.mp4", "--crop", "none").code == 0
+    assert zoo("films", "add", "--name", "renamed", "first.mp4", "--crop", "none").code == 0
     said = zoo(*words, "renamed")
     assert said.code == 0, said.err
     assert "run: first/ae/" in said.out and "wrote renamed-ae.mp4" in said.out
@@ -211,7 +211,7 @@ def test_another_film_of_the_same_name_is_not_reconstructed_by_that_model(
         shutil.copy("second.mkv", "first.mp4")
     else:
         assert zoo("films", "remove", "first").code == 0
-        assert zoo("films", "add", "first", "second.mkv", "--crop", "none").code == 0
+        assert zoo("films", "add", "--name", "first", "second.mkv", "--crop", "none").code == 0
     for words in (("--film", "first"), ("--film", "bikes", "--trained-on", "first")):
         refused = zoo("reconstruct", "ae", *words)
         assert refused.code == 2

@@ -238,7 +238,7 @@ def test_a_film_of_hundreds_of_files(zoo: Callable, workspace: Path) -> None:
     for name in names:
         shutil.copy(clip, workspace / name)
     assert sum(map(len, names)) > LONGEST_TEXT
-    assert zoo("films", "add", "many", *names, "--crop", "none").code == 0
+    assert zoo("films", "add", "--as-one", "many", *names, "--crop", "none").code == 0
     train(zoo, Path("many"), "mean")
     for words in (("encode", "mean", "-o", "a.zoo"), ("reconstruct", "mean", "-o", "a.mp4")):
         done = zoo(*words, "--film", "many")

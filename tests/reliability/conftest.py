@@ -66,7 +66,7 @@ def prepared(warm: WarmProcess, tmp_path_factory: pytest.TempPathFactory) -> Cal
         if commands not in made:
             root = tmp_path_factory.mktemp(f"before-{verb}")
             flashing_film(root / "flash.mp4", [0.4, 1.0], times=TIMES)
-            adding = ("films", "add", "flash", "flash.mp4", "--crop", "none")
+            adding = ("films", "add", "--name", "flash", "flash.mp4", "--crop", "none")
             for words in (adding, *commands):
                 succeeded(warm.run(root, *words, settings=QUICK_SETTINGS))
             made[commands] = root

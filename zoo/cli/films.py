@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.base.errors import BadInput, ZooError
+from zoo.cli import film_catalogue
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from zoo.films.film import Film
     from zoo.films.frame_store import Bars, Part
 
-_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
-"""Of a file's name; a film's name may have dots, but seldom one there."""
-
 app = typer.Typer(help="Films: list, add, remove, inspect, ingest.", rich_markup_mode=None)
+app.command("add", cls=opt.Command)(film_catalogue.add)
+app.command("remove")(film_catalogue.remove)
 
 Name = Annotated[str, typer.Argument(help="A film of the catalogue, or a path such as ./clip.mkv.")]
 Size = Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")]
@@ -76,136 +75,6 @@ def list_films(as_json: opt.JsonOption = False) -> None:
         print_json(films=found)
     else:
         Console().print(table)
-
-
-@app.command("add", cls=opt.Command)
-def add(
-    words: Annotated[
-        list[str],
-        typer.Argument(metavar="[NAME] FILE", help="Files, or a name and then its files."),
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="What the film in one file is called.")
-    ] = None,
-    as_one: Annotated[
-        str | None,
-        typer.Option("--as-one", metavar="NAME", help="All files, in order, are one film."),
-    ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
-    notes: Annotated[str | None, typer.Option("--notes", help="Anything worth knowing.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
-    ] = None,
-    stop: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
-    crop: Annotated[
-        str | None,
-        typer.Option("--crop", help="auto (finds bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
-    ] = None,
-    fit: Annotated[
-        str | None, typer.Option("--fit", help="How the shape is kept: crop or pad.")
-    ] = None,
-    fps: Annotated[
-        str | None, typer.Option("--fps", help="Resample to this rate, such as 24 or 24000/1001.")
-    ] = None,
-) -> None:
-    """Add films to films.toml: each file is a film called after it.
-
-    With a name first, or --as-one NAME, all files are one film in several parts.
-    """
-    from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console
-    from zoo.films.catalogue import Catalogue
-    from zoo.films.files import expand_home, refuse_url
-    from zoo.films.video_file import VideoFile
-
-    chosen, files = _name_and_files(words, name, as_one)
-    workspace = Workspace.here()
-    catalogue = Catalogue.open(workspace)
-    if chosen is not None:
-        catalogue.check_free(chosen)
-    elif title is not None and len(files) > 1:
-        raise BadInput("--title is of one film, and each of these files is one")
-    for file in files:
-        refuse_url(file)
-        with VideoFile.open(Path(expand_home(file))):
-            continue
-    fields = {
-        "title": title,
-        "licence": licence,
-        "notes": notes,
-        "from": start,
-        "to": stop,
-        "crop": crop,
-        "fit": fit,
-        "fps": fps,
-    }
-    above = None if workspace.catalogue.exists() else workspace.above
-    if chosen is not None:
-        added = [(catalogue.add(chosen, files, **fields), True)]
-    else:
-        added = catalogue.add_each(files, **fields)
-    console = Console()
-    for entry, new in added:
-        console.print_line(
-            f"{entry.name} is in {workspace.catalogue.name}{'' if new else ' already'}"
-        )
-    if above:
-        console.print_line(
-            f"this folder is a workspace of its own now; the one above it is {above}"
-        )
-
-
-def _name_and_files(
-    words: list[str], name: str | None, as_one: str | None
-) -> tuple[str | None, list[str]]:
-    """The film's name, None where each file gives its own, and the files.
-
-    A first word of several is a name if it is no file and does not end like one. Raises BadInput
-    where it may be either.
-    """
-    import shlex
-
-    from zoo.films.files import is_file, written_as_path
-
-    if name is not None and as_one is not None:
-        raise BadInput("--name is of a film in one file, --as-one of one in several; give one")
-    if name is not None and len(words) > 1:
-        raise BadInput(f"--name is of one file, not of {len(words)}; --as-one NAME joins several")
-    if name is not None or as_one is not None:
-        return as_one or name, words
-    first, *others = words
-    is_here, ends_like_file = is_file(first), bool(_ENDING.search(first))
-    if written_as_path(first) or (is_here and (ends_like_file or not others)):
-        return None, words
-    if not is_here and not ends_like_file:
-        if not others:
-            raise BadInput(f"{first!r} is no file here; `zoo films add NAME FILE` adds a film")
-        return first, others
-    if not others:
-        return None, words
-    what = "is a file here, and may be a name" if is_here else "is no file here"
-    joined = shlex.join(["zoo", "films", "add", "--as-one", first, *others[:1]])
-    more = " ..." if len(others) > 1 else ""
-    raise BadInput(
-        f"{first!r} {what}: `{joined}{more}` makes a film of that name, ./{first} is the file"
-    )
-
-
-@app.command("remove")
-def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
-    """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
-    from zoo.base.numbers import scaled
-    from zoo.base.workspace import Workspace
-    from zoo.films.catalogue import Catalogue
-    from zoo.films.cleanup import check_not_in_use, remove_stores
-
-    workspace = Workspace.here()
-    catalogue = Catalogue.open(workspace)
-    check_not_in_use(catalogue.film(name).name, workspace)
-    entry = catalogue.remove(name)
-    freed = remove_stores(entry.name, workspace)
-    typer.echo(f"{entry.name} is removed; {scaled(freed, 'B')} of decoded frames are deleted")
 
 
 @app.command("clean", cls=opt.Command)

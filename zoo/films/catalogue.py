@@ -84,7 +84,7 @@ class Catalogue:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise BadInput(
             f"no film is called {name!r}{hint}; there are: {', '.join(self.entries)}. "
-            f"`zoo films add NAME PATH` adds one{self.workspace.is_above}"
+            f"`zoo films add PATH` adds one{self.workspace.is_above}"
         )
 
     def choose(self, text: str) -> list[FilmEntry]:

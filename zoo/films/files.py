@@ -18,7 +18,7 @@ _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
 _DIGEST = 8
 """Hexadecimal digits of a file's fingerprint in a name made from it."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_HOW_PICTURES = "or pictures in their order: `zoo films add NAME FOLDER/*.png --fps 24`"
+_HOW_PICTURES = "or pictures in their order: `zoo films add --as-one NAME FOLDER/*.png --fps 24`"
 _ENDS = 1 << 20
 _SAMPLE = 1 << 16
 _SAMPLES = 64
@@ -62,6 +62,14 @@ def is_file(path: str) -> bool:
     try:
         return Path(path).is_file()
     except (OSError, ValueError):  # longer than a path can be, or with a zero byte
+        return False
+
+
+def is_there(path: str) -> bool:
+    """Whether there is a file or folder of that name; False too for names that none can have."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
         return False
 
 

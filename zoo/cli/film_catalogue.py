@@ -1,0 +1,128 @@
+"""`zoo films add` and `remove`: what changes the catalogue of films."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.base.errors import BadInput
+
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+"""Of a file's name; a film's name may have dots, but seldom one there."""
+
+
+def add(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Video files.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the film is called, if it is one path.")
+    ] = None,
+    as_one: Annotated[
+        str | None,
+        typer.Option("--as-one", metavar="NAME", help="All paths, in order, are one film."),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
+    notes: Annotated[str | None, typer.Option("--notes", help="Anything worth knowing.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option("--crop", help="auto (finds bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
+    ] = None,
+    fit: Annotated[
+        str | None, typer.Option("--fit", help="How the shape is kept: crop or pad.")
+    ] = None,
+    fps: Annotated[
+        str | None, typer.Option("--fps", help="Resample to this rate, such as 24 or 24000/1001.")
+    ] = None,
+) -> None:
+    """Add films to films.toml: each path is a film called after it.
+
+    --as-one NAME makes one film of several files, which follow one another.
+    """
+    from zoo.base.workspace import Workspace
+    from zoo.cli.console import Console
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.files import expand_home, refuse_url
+    from zoo.films.video_file import VideoFile
+
+    chosen = _chosen_name(paths, name, as_one)
+    workspace = Workspace.here()
+    catalogue = Catalogue.open(workspace)
+    if chosen is not None:
+        catalogue.check_free(chosen)
+    elif title is not None and len(paths) > 1:
+        raise BadInput("--title is of one film, and each of these files is one")
+    for path in paths:
+        refuse_url(path)
+        with VideoFile.open(Path(expand_home(path))):
+            continue
+    fields = {
+        "title": title,
+        "licence": licence,
+        "notes": notes,
+        "from": start,
+        "to": stop,
+        "crop": crop,
+        "fit": fit,
+        "fps": fps,
+    }
+    above = None if workspace.catalogue.exists() else workspace.above
+    if chosen is not None:
+        added = [(catalogue.add(chosen, paths, **fields), True)]
+    else:
+        added = catalogue.add_each(paths, **fields)
+    console = Console()
+    for entry, new in added:
+        console.print_line(
+            f"{entry.name} is in {workspace.catalogue.name}{'' if new else ' already'}"
+        )
+    if above:
+        console.print_line(
+            f"this folder is a workspace of its own now; the one above it is {above}"
+        )
+
+
+def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str | None:
+    """The name that the film is given, None where each path gives its own.
+
+    Raises BadInput where the first word is no path but the name of a film, with the command that
+    gives it that name.
+    """
+    from zoo.api.film_entry import is_film_name, normalised_name
+    from zoo.films.files import is_there
+
+    if name is not None and as_one is not None:
+        raise BadInput("--name is of a film in one file, --as-one of one in several; give one")
+    if name is not None and len(paths) > 1:
+        raise BadInput(f"--name is of one film, not of {len(paths)}; --as-one NAME joins several")
+    if name is not None or as_one is not None:
+        return as_one or name
+    first, *others = paths
+    if is_film_name(normalised_name(first)) and not is_there(first) and not _ENDING.search(first):
+        option = "--name" if len(others) <= 1 else "--as-one"
+        command = shlex.join(["zoo", "films", "add", option, first, *(others[:2] or ["FILE"])])
+        more = " ..." if len(others) > 2 else ""
+        raise BadInput(f"{first!r} is no file here, and names are an option: `{command}{more}`")
+    return None
+
+
+def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
+    """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
+    from zoo.base.numbers import scaled
+    from zoo.base.workspace import Workspace
+    from zoo.films.catalogue import Catalogue
+    from zoo.films.cleanup import check_not_in_use, remove_stores
+
+    workspace = Workspace.here()
+    catalogue = Catalogue.open(workspace)
+    check_not_in_use(catalogue.film(name).name, workspace)
+    entry = catalogue.remove(name)
+    freed = remove_stores(entry.name, workspace)
+    typer.echo(f"{entry.name} is removed; {scaled(freed, 'B')} of decoded frames are deleted")
