@@ -1,4 +1,4 @@
-"""A plain convolutional autoencoder: the baseline every other architecture has to beat."""
+"""A plain autoencoder: PCA and a convolutional correction, the baseline of all architectures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import pydantic
 from torch import Tensor, nn
 
 import zoo
-from zoo import Batch, Loss, Losses, Optimizer, Step, hookimpl
+from zoo import Batch, Loss, Losses, Optimizer, Step, TrainingFrames, hookimpl
+from zoo_plugins.architectures.blocks.component_networks import (
+    STARTS_AT_PCA,
+    ComponentDecoder,
+    ComponentEncoder,
+    ComponentOptions,
+    some_warped,
+    start_from_components,
+)
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Down, Up
 
@@ -18,11 +26,9 @@ PIXEL_SD = 0.05
 norm of 1, and a model whose losses are in other units would be trained differently."""
 
 
-class PlainAutoencoder(zoo.Autoencoder):
-    """Squared error on pixels and nothing else."""
+class SquaredErrorAutoencoder(zoo.Autoencoder):
+    """Base of autoencoders that minimise the squared error on pixels and nothing else."""
 
-    name: ClassVar[str] = "ae"
-    summary: ClassVar[str] = "plain autoencoder, squared error on pixels"
     unequal_terms: ClassVar[tuple[str, ...]] = (
         "the loss is the squared error that PSNR is computed from.",
     )
@@ -30,7 +36,7 @@ class PlainAutoencoder(zoo.Autoencoder):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
     class Options(zoo.Options):
-        """Settings of the plain autoencoder."""
+        """Settings of an autoencoder that minimises the squared error."""
 
         width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
         lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
@@ -42,7 +48,7 @@ class PlainAutoencoder(zoo.Autoencoder):
         self.encoder, self.decoder = self.networks()
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """What encodes frames to latents, and what decodes latents to frames."""
+        """The encoder and the decoder: convolutions in four stages, up and down."""
         width, latent = self.options.width, self.options.latent
         return Down(self.size, width, latent), Up(self.size, width, latent)
 
@@ -63,6 +69,56 @@ class PlainAutoencoder(zoo.Autoencoder):
         frames = batch.frames
         drawn = self.decode(self.encode(frames))
         return {"autoencoder": Loss({"pixel": pixel_nats(drawn, frames, PIXEL_SD)})}
+
+
+class PlainAutoencoder(SquaredErrorAutoencoder):
+    """PCA with a convolutional correction."""
+
+    name: ClassVar[str] = "ae"
+    summary: ClassVar[str] = "plain autoencoder that starts at PCA, squared error on pixels"
+    unequal_terms: ClassVar[tuple[str, ...]] = (
+        STARTS_AT_PCA,
+        *SquaredErrorAutoencoder.unequal_terms,
+    )
+    tuned_on: ClassVar[tuple[str, ...]] = (*SquaredErrorAutoencoder.tuned_on, "sintel")
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
+    }
+
+    class Options(ComponentOptions, SquaredErrorAutoencoder.Options):
+        """Settings of the plain autoencoder."""
+
+        noise: float = pydantic.Field(
+            0.02, ge=0, description="noise on latents in training, over their standard deviation"
+        )
+
+    options: Options
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """The encoder and the decoder, which start at PCA."""
+        return (
+            ComponentEncoder(self.size, self.options, self.options.latent),
+            ComponentDecoder(self.size, self.options),
+        )
+
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Start at the principal components of the training frames."""
+        assert isinstance(self.encoder, ComponentEncoder)
+        assert isinstance(self.decoder, ComponentDecoder)
+        if self.options.start == "components":
+            start_from_components(self.encoder, self.decoder, frames)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latents (B, L) to frames (B, 3, H, W)."""
+        return self.decoder(latent).clamp(0, 1)
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        """Squared error on colour values, in the units that the other models use too."""
+        frames = some_warped(batch.frames, self.options.warps, step)
+        latent = self.encode(frames)
+        noise = self.options.noise * step.randn_like(latent)
+        pixel = pixel_nats(self.decoder(latent + noise), frames, PIXEL_SD)
+        return {"autoencoder": Loss({"pixel": pixel})}
 
 
 @hookimpl

@@ -36,6 +36,7 @@ from zoo import (
     hookimpl,
 )
 from zoo_plugins.architectures.blocks.byte_codes import ByteCode, searched
+from zoo_plugins.architectures.blocks.component_networks import enlarging
 from zoo_plugins.architectures.blocks.layers import STAGES, Block, halvings, widths
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 from zoo_plugins.architectures.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
@@ -58,12 +59,6 @@ def fade(layer: nn.Module) -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(0.01)
-
-
-def enlarging(few: int, many: int) -> Tensor:
-    """The matrix (`many`, `few`) that enlarges a row of pixels, linearly between them."""
-    each = torch.eye(few)[None]
-    return F.interpolate(each, many, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 class Redraw(nn.Module):

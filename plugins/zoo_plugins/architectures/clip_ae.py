@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import hookimpl
-from zoo_plugins.architectures.ae import PlainAutoencoder
+from zoo_plugins.architectures.ae import SquaredErrorAutoencoder
 from zoo_plugins.architectures.blocks.layers import Down, Up, group_norm
 
 FRAMES = 4
@@ -70,7 +70,7 @@ class ClipUp(Up):
         return frames.unflatten(0, (-1, FRAMES))
 
 
-class ClipAutoencoder(PlainAutoencoder):
+class ClipAutoencoder(SquaredErrorAutoencoder):
     """The plain autoencoder over clips of four frames."""
 
     name: ClassVar[str] = "clip_ae"

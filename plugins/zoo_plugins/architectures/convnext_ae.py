@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import hookimpl
-from zoo_plugins.architectures.ae import PlainAutoencoder
+from zoo_plugins.architectures.ae import SquaredErrorAutoencoder
 from zoo_plugins.architectures.blocks.layers import Block, Up, group_norm
 
 
@@ -61,7 +61,7 @@ class ResidualUp(Up):
         )
 
 
-class ConvNextAutoencoder(PlainAutoencoder):
+class ConvNextAutoencoder(SquaredErrorAutoencoder):
     """The plain autoencoder between two residual networks."""
 
     name: ClassVar[str] = "convnext_ae"
@@ -70,7 +70,7 @@ class ConvNextAutoencoder(PlainAutoencoder):
         "quick": {"width": 16, "lr": 2e-3, "encoder": "convnext_atto"}
     }
 
-    class Options(PlainAutoencoder.Options):
+    class Options(SquaredErrorAutoencoder.Options):
         """Settings of the residual autoencoder."""
 
         encoder: str = pydantic.Field(

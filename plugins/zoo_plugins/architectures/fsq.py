@@ -16,14 +16,14 @@ from torch import Tensor, nn
 import zoo
 from zoo import Batch, LatentSpec, Loss, Losses, Step, hookimpl
 from zoo.base.extras import missing_extra
-from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
+from zoo_plugins.architectures.ae import PIXEL_SD, SquaredErrorAutoencoder
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Down, Up
 
 LEVELS = 8, 6, 5
 
 
-class QuantisedAutoencoder(PlainAutoencoder):
+class QuantisedAutoencoder(SquaredErrorAutoencoder):
     """The plain autoencoder around codes that gradients pass straight through."""
 
     name: ClassVar[str] = "fsq"

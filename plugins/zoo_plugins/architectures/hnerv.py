@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import LatentSpec, hookimpl
-from zoo_plugins.architectures.ae import PlainAutoencoder
+from zoo_plugins.architectures.ae import SquaredErrorAutoencoder
 from zoo_plugins.architectures.blocks.layers import group_norm, halvings
 
 FEWEST_CHANNELS = 8
@@ -103,7 +103,7 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.colours(maps))
 
 
-class Hnerv(PlainAutoencoder):
+class Hnerv(SquaredErrorAutoencoder):
     """The plain autoencoder's loss between two networks of convolutions alone."""
 
     name: ClassVar[str] = "hnerv"
@@ -112,7 +112,7 @@ class Hnerv(PlainAutoencoder):
         "quick": {"encoder_width": 32, "width": 64, "lr": 2e-3}
     }
 
-    class Options(PlainAutoencoder.Options):
+    class Options(SquaredErrorAutoencoder.Options):
         """Settings of HNeRV."""
 
         width: int = pydantic.Field(160, ge=4, description="channels of the decoder at its grid")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import zoo
 from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
+from zoo_plugins.architectures.blocks.component_networks import STARTS_AT_PCA, some_warped
 from zoo_plugins.metrics.ssim import multiscale_similarity
 
 
@@ -25,9 +26,12 @@ class MsSsimAutoencoder(PlainAutoencoder):
     name: ClassVar[str] = "msssim_ae"
     summary: ClassVar[str] = "plain autoencoder, MS-SSIM and absolute error"
     unequal_terms: ClassVar[tuple[str, ...]] = (
+        STARTS_AT_PCA,
         "the loss contains MS-SSIM, which is also a metric.",
     )
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "coarse": 1, "lr": 4e-3}
+    }
 
     class Options(PlainAutoencoder.Options):
         """Settings of the MS-SSIM autoencoder."""
@@ -40,9 +44,10 @@ class MsSsimAutoencoder(PlainAutoencoder):
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """The published mix, in about the units of the other models' pixel errors."""
-        frames = batch.frames
+        frames = some_warped(batch.frames, self.options.warps, step)
         share = self.options.structure
-        drawn = self.decode(self.encode(frames))
+        latent = self.encode(frames)
+        drawn = self.decoder(latent + self.options.noise * step.randn_like(latent))
         with torch.autocast(frames.device.type, enabled=False):
             unlike = 1 - multiscale_similarity(drawn.float(), frames.float()).mean()
         return {

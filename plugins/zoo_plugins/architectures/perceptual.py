@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo.pretrained import feature_network
+from zoo_plugins.architectures.blocks.component_networks import STARTS_AT_PCA, some_warped
 from zoo_plugins.architectures.vae import VariationalAutoencoder
 
 BACKBONE = "vgg16"
@@ -78,12 +79,13 @@ class PerceptualVae(VariationalAutoencoder):
     name: ClassVar[str] = "perceptual"
     summary: ClassVar[str] = "VAE with a loss on features of a pretrained network"
     unequal_terms: ClassVar[tuple[str, ...]] = (
+        STARTS_AT_PCA,
         "the loss contains the squared error that PSNR is computed from.",
         "the loss compares features of a network pretrained on photographs, as LPIPS does with "
         "another network.",
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 16, "lr": 4e-3, "backbone": LIGHT_BACKBONE}
+        "quick": {"width": 16, "coarse": 1, "lr": 4e-3, "backbone": LIGHT_BACKBONE}
     }
 
     class Options(VariationalAutoencoder.Options):
@@ -109,9 +111,9 @@ class PerceptualVae(VariationalAutoencoder):
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """The VAE's terms and the feature distance."""
-        frames = batch.frames
+        frames = some_warped(batch.frames, self.options.warps, step)
         posterior = self.posterior(frames)
-        drawn = self.decode(posterior.sample(step))
+        drawn = self.decoder(posterior.sample(step))
         terms = self.evidence_terms(frames, posterior, drawn)
         terms["feature"] = self.options.feature * self.distance(drawn, frames)
         return {"autoencoder": Loss(terms)}

@@ -13,26 +13,35 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import Batch, Loss, Losses, Optimizer, Step, hookimpl
+from zoo import Batch, Loss, Losses, Optimizer, Step, TrainingFrames, hookimpl
+from zoo_plugins.architectures.blocks.component_networks import (
+    STARTS_AT_PCA,
+    ComponentDecoder,
+    ComponentEncoder,
+    ComponentOptions,
+    some_warped,
+    start_from_components,
+)
 from zoo_plugins.architectures.blocks.gaussian import Posterior, pixel_nats
-from zoo_plugins.architectures.blocks.layers import Down, Up
 
 
 class VariationalAutoencoder(zoo.Autoencoder):
     """Pixels are normal around the reconstruction with one fixed standard deviation."""
 
     name: ClassVar[str] = "vae"
-    summary: ClassVar[str] = "variational autoencoder, Gaussian pixels"
+    summary: ClassVar[str] = "variational autoencoder that starts at PCA, Gaussian pixels"
     unequal_terms: ClassVar[tuple[str, ...]] = (
+        STARTS_AT_PCA,
         "the loss contains the squared error that PSNR is computed from.",
     )
-    tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+    tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone", "sintel")
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
+    }
 
-    class Options(zoo.Options):
+    class Options(ComponentOptions):
         """Settings of the variational autoencoder."""
 
-        width: int = pydantic.Field(64, ge=4, description="channels of the first stage")
         lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
         pixel_sd: float = pydantic.Field(
             0.05, gt=0, description="standard deviation of a colour value; larger weighs KL more"
@@ -42,12 +51,21 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     def __init__(self, size: zoo.FrameSize, options: Options) -> None:
         super().__init__(size, options)
-        self.encoder = Down(size, options.width, 2 * options.latent)
-        self.decoder = Up(size, options.width, options.latent)
+        self.encoder = ComponentEncoder(size, options, outputs=2 * options.latent)
+        self.decoder = ComponentDecoder(size, options)
+        self.log_variance: Tensor
+        self.register_buffer("log_variance", torch.zeros(options.latent))
+
+    @torch.no_grad()
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Start as probabilistic PCA (Tipping and Bishop, 1999): a posterior as narrow as its."""
+        if self.options.start == "components":
+            explained = start_from_components(self.encoder, self.decoder, frames)
+            self.log_variance.copy_(-torch.log1p(explained / self.options.pixel_sd**2))
 
     def posterior(self, frames: Tensor) -> Posterior:
         """Frames (B, 3, H, W) to their posterior over latents."""
-        return Posterior.of(self.encoder(frames))
+        return Posterior.of(self.encoder(frames), self.log_variance)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to the means of their posteriors (B, L)."""
@@ -55,7 +73,7 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
-        return self.decoder(latent)
+        return self.decoder(latent).clamp(0, 1)
 
     def sample_prior(self, count: int, generator: torch.Generator) -> Tensor:
         """Latents (count, L) from the standard normal."""
@@ -77,9 +95,9 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """The negative evidence lower bound."""
-        frames = batch.frames
+        frames = some_warped(batch.frames, self.options.warps, step)
         posterior = self.posterior(frames)
-        drawn = self.decode(posterior.sample(step))
+        drawn = self.decoder(posterior.sample(step))
         return {"autoencoder": Loss(self.evidence_terms(frames, posterior, drawn))}
 
 

@@ -3,10 +3,10 @@
 Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016. Likeness is
 the distance between discriminator features, and the adversarial term moves the decoder alone.
 
-What differs from the paper, because the plain objective collapses on films: group norm in place
-of batch norm, spectral norm in the discriminator, a pixel term beside the feature distance, the
-distance taken over all stages, and the non-saturating adversarial loss at a small weight. The
-paper's own choices are options; `docs/models.md` has what each does.
+What differs from the paper, because the plain objective collapses on films: encoder and
+decoder start at PCA and have no batch norm, spectral norm in the discriminator, a pixel term beside
+the feature distance, the distance taken over all stages, and the non-saturating adversarial loss at
+a small weight. The paper's own choices are options; `docs/models.md` has what each does.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 import zoo
 from zoo import Batch, Loss, Losses, Optimizer, Players, Step, hookimpl
+from zoo_plugins.architectures.blocks.component_networks import some_warped
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import STAGES, halvings, widths
 from zoo_plugins.architectures.vae import VariationalAutoencoder
@@ -38,11 +39,10 @@ class Discriminator(nn.Module):
     def __init__(self, size: zoo.FrameSize, width: int, spectral: bool) -> None:
         super().__init__()
         channels = [3, *widths(width)]
-        kernels = [5, *[3] * (len(channels) - 2)]
         bounded = spectral_norm if spectral else nn.Identity()
         self.stages = nn.ModuleList(
-            bounded(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2))
-            for (before, after), kernel in zip(itertools.pairwise(channels), kernels, strict=True)
+            bounded(nn.Conv2d(before, after, 3, stride=2, padding=1))
+            for before, after in itertools.pairwise(channels)
         )
         height, length = halvings(size)[-1]
         self.judge = bounded(nn.Linear(channels[-1] * height * length, 1))
@@ -61,7 +61,9 @@ class VaeGan(VariationalAutoencoder):
 
     name: ClassVar[str] = "vaegan"
     summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "coarse": 1, "lr": 2e-3},
+    }
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.real_or_drawn"),
     )
@@ -73,7 +75,7 @@ class VaeGan(VariationalAutoencoder):
             1.0, ge=0, description="weight of the pixel error; 0 in the paper"
         )
         feature: float = pydantic.Field(
-            2.0, ge=0, description="weight of the distance between discriminator features"
+            8.0, ge=0, description="weight of the distance between discriminator features"
         )
         feature_stage: int = pydantic.Field(
             0, ge=0, le=STAGES, description="stage compared; 0 is the mean of all, the paper has 3"
@@ -117,8 +119,8 @@ class VaeGan(VariationalAutoencoder):
     def players(self) -> Players:
         """Encoder, decoder and discriminator, each with its own loss."""
         return {
-            "encoder": self.encoder.parameters(),
-            "decoder": self.decoder.parameters(),
+            "encoder": [p for p in self.encoder.parameters() if p.requires_grad],
+            "decoder": [p for p in self.decoder.parameters() if p.requires_grad],
             "discriminator": self.discriminator.parameters(),
         }
 
@@ -129,11 +131,11 @@ class VaeGan(VariationalAutoencoder):
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """Each player's loss; the engine keeps each from moving another player."""
-        frames = batch.frames
         options = self.options
+        frames = some_warped(batch.frames, options.warps, step)
         posterior = self.posterior(frames)
-        drawn = self.decode(posterior.sample(step))
-        dream = self.decode(step.randn_like(posterior.mean))
+        drawn = self.decoder(posterior.sample(step))
+        dream = self.decoder(step.randn_like(posterior.mean))
         if options.r1:
             frames = frames.detach().requires_grad_()
 

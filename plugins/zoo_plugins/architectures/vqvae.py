@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import Batch, LatentSpec, Loss, Losses, Step, TrainingFrames, hookimpl
 from zoo.base.extras import missing_extra
-from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
+from zoo_plugins.architectures.ae import PIXEL_SD, SquaredErrorAutoencoder
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Block, Up, group_norm, halvings, widths
 
@@ -204,18 +204,18 @@ class Codebook(nn.Module):
         self.counts.copy_(counts)
 
 
-class VectorQuantisedAutoencoder(PlainAutoencoder):
+class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
     """The plain autoencoder around a grid of codes; gradients pass straight through."""
 
     name: ClassVar[str] = "vqvae"
     summary: ClassVar[str] = "autoencoder with a grid of codes from one codebook"
     unequal_terms: ClassVar[tuple[str, ...]] = (
-        *PlainAutoencoder.unequal_terms,
+        *SquaredErrorAutoencoder.unequal_terms,
         "its first codebook is made from training frames outside of the budget.",
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
 
-    class Options(PlainAutoencoder.Options):
+    class Options(SquaredErrorAutoencoder.Options):
         """Settings of the vector-quantised autoencoder."""
 
         latent: int = pydantic.Field(

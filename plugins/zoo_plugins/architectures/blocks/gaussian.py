@@ -22,14 +22,16 @@ class Posterior(NamedTuple):
     log_variance: Tensor
 
     @classmethod
-    def of(cls, heads: Tensor) -> Posterior:
+    def of(cls, heads: Tensor, usual: Tensor | float = 0.0) -> Posterior:
         """Split an encoder's output (B, 2 L). Log variances stay within what exp can bear.
+
+        They are counted from `usual` (L,) on.
 
         From here on in 32 bits, whatever the encoder computed in: KL is a small difference of
         large numbers.
         """
         mean, log_variance = heads.to(torch.promote_types(heads.dtype, torch.float32)).chunk(2, 1)
-        return cls(mean, log_variance.clamp(-12, 6))
+        return cls(mean, (usual + log_variance).clamp(-12, 6))
 
     def sample(self, step: Step) -> Tensor:
         """Draw latents (B, L) by the reparameterisation trick."""

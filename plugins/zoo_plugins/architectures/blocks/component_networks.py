@@ -1,0 +1,317 @@
+"""An encoder and a decoder that start as the principal components of the training frames.
+
+Each is a fixed linear path, computed from the training frames before training, plus a convolutional
+correction whose last layer starts near zero. Training therefore starts at the reconstructions of
+PCA. Latents are whitened: over the training frames each number has mean 0 and variance 1.
+
+Corrections work at a quarter of the frame's width and height and below, down to a map of about 8x5,
+so their depth follows the frame size. Nothing is normalised: residual blocks start near the
+identity, and maps keep their scale, their type and their memory layout (channels last).
+
+An architecture uses them like this:
+
+    self.encoder = ComponentEncoder(size, options, outputs=options.latent)
+    self.decoder = ComponentDecoder(size, options)
+
+    def prepare(self, frames):
+        start_from_components(self.encoder, self.decoder, frames)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, Literal
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zoo
+from zoo import BadInput, FrameSize, Step, TrainingFrames
+from zoo_plugins.architectures.blocks.layers import MOST_CHANNELS
+from zoo_plugins.architectures.blocks.warped_components import (
+    WarpedComponents,
+    reduced,
+    warped,
+)
+
+STARTS_AT_PCA = (
+    "before training, up to 15 passes over the training frames compute its components, outside of "
+    "the budget."
+)
+"""What a model that starts from components says in its `unequal_terms`."""
+PATCH = 4
+"""Corrections see and draw patches of 4x4 pixels."""
+NARROW = 32
+"""Channels of the smallest map beside the decoder's dense layer."""
+MOST_FRAMES = 5000
+"""Of a longer film components are computed from as many frames, evenly spread."""
+LEAST_SHARE = 1e-4
+"""Components that vary less than this share of the first are rounding errors, and are left out."""
+
+
+class ComponentOptions(zoo.Options):
+    """Settings of networks that start from components."""
+
+    width: int = pydantic.Field(64, ge=4, description="channels at half the frame's size")
+    start: Literal["components", "scratch"] = pydantic.Field(
+        "components",
+        description="components: training starts at PCA of the training frames; scratch: random "
+        "weights, and no linear path",
+    )
+    coarse: Literal[1, 2, 4] = pydantic.Field(
+        4, description="how much smaller than the frame the linear picture is"
+    )
+    warps: float = pydantic.Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of the frames in a training step that are moved, enlarged or mirrored",
+    )
+
+    def coarse_size(self, size: FrameSize) -> FrameSize:
+        """Size of the linear picture."""
+        return FrameSize(-(-size.width // self.coarse), -(-size.height // self.coarse))
+
+
+def map_sizes(size: FrameSize) -> list[tuple[int, int]]:
+    """Heights and widths of a correction's maps, from a quarter of the frame to about 8x5."""
+    halvings = max(2, round(math.log2(max(size.width / 8, size.height / 5))))
+    return [
+        (math.ceil(size.height / 2**halving), math.ceil(size.width / 2**halving))
+        for halving in range(2, halvings + 1)
+    ]
+
+
+def map_channels(first: int, count: int) -> list[int]:
+    """Channels of each map: doubled from map to map, up to four times the first.
+
+    Raises BadInput on more channels than any layer has: the width may come with a file.
+    """
+    if first > MOST_CHANNELS // 4:
+        raise BadInput(f"a layer has at most {MOST_CHANNELS:,} channels; not {4 * first:,}")
+    return [first * min(2**n, 4) for n in range(count)]
+
+
+def convolution(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution whose output is about as large as its input, behind a rectifier."""
+    layer = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def scale_weights(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, factor: float) -> None:
+    """Multiply a layer's initial weights by a factor."""
+    with torch.no_grad():
+        layer.weight.mul_(factor)
+
+
+class Pointwise(nn.Linear):
+    """A 1x1 convolution as one matrix product, which is faster channels last."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after)
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        nn.init.zeros_(self.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, h, w) to maps (B, C', h, w)."""
+        return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """A 3x3 convolution to half the channels and a 1x1 back, beside a shortcut (He et al., 2016).
+
+    It starts near the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = channels // 2
+        last = Pointwise(inner, channels)
+        scale_weights(last, 0.1)
+        self.body = nn.Sequential(nn.SiLU(), convolution(channels, inner, 3), nn.SiLU(), last)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, h, w) to maps of the same shape."""
+        return maps + self.body(maps)
+
+
+class ComponentEncoder(nn.Module):
+    """Frames (B, 3, H, W) to `outputs` numbers (B, outputs).
+
+    The first `options.latent` of them start as the frame's coordinates along the components, the
+    others near zero.
+    """
+
+    def __init__(self, size: FrameSize, options: ComponentOptions, outputs: int) -> None:
+        super().__init__()
+        self.coarse = options.coarse_size(size)
+        self.others = outputs - options.latent
+        self.project = nn.Linear(3 * self.coarse.pixels, options.latent).requires_grad_(False)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        sizes = map_sizes(size)
+        channels = map_channels(options.width, len(sizes))
+        layers: list[nn.Module] = [convolution(3, channels[0], 7, PATCH), nn.SiLU()]
+        for before, after in itertools.pairwise(channels):
+            layers += [convolution(before, after, 3, stride=2), nn.SiLU()]
+        self.maps = nn.Sequential(*layers)
+        self.dense = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
+        if options.start == "components":
+            scale_weights(self.dense, 0.01)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Coordinates along the components, corrected."""
+        # In 32 bits: quantisation tells 256 levels of a coordinate apart.
+        with torch.autocast(frames.device.type, enabled=False):
+            numbers = self.project(reduced(frames, self.coarse).flatten(1))
+        correction = self.dense(self.maps(frames * 2 - 1).flatten(1))
+        return F.pad(numbers, (0, self.others)) + correction
+
+
+class Correction(nn.Module):
+    """Latents (B, L) and their linear picture (B, 3, h, w) to what is to be added (B, 3, H, W)."""
+
+    def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
+        super().__init__()
+        self.shape = size.height, size.width
+        self.sizes = map_sizes(size)
+        channels = map_channels(2 * options.width, len(self.sizes))
+        self.smallest = *self.sizes[-1], min(NARROW, channels[-1])
+        self.dense = nn.Linear(options.latent, math.prod(self.smallest))
+        self.widen = Pointwise(self.smallest[-1], channels[-1])
+        stride = PATCH // options.coarse
+        self.picture = convolution(3, channels[0], {1: 3, 2: 5, 4: 7}[stride], stride)
+        self.blocks = nn.ModuleList(ResidualBlock(count) for count in channels)
+        self.enlarge = nn.ModuleList(
+            nn.Sequential(nn.SiLU(), Pointwise(coarser, 4 * finer), nn.PixelShuffle(2))
+            for finer, coarser in itertools.pairwise(channels)
+        )
+        # Patches overlap by half, so that their edges do not show.
+        self.colours = nn.ConvTranspose2d(channels[0], 3, 2 * PATCH, PATCH, padding=PATCH // 2)
+        nn.init.normal_(self.colours.weight, std=(2 * channels[0]) ** -0.5)
+        assert self.colours.bias is not None
+        nn.init.zeros_(self.colours.bias)
+        if options.start == "components":
+            scale_weights(self.colours, 0.003)
+
+    def forward(self, latent: Tensor, picture: Tensor) -> Tensor:
+        """What the linear picture lacks."""
+        # Unflattened channels last, which needs no copy.
+        maps = self.widen(self.dense(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2))
+        for stage in reversed(range(len(self.sizes))):
+            if stage == 0:
+                maps = maps + self.picture(picture * 2 - 1)
+            maps = self.blocks[stage](maps)
+            if stage:
+                height, width = self.sizes[stage - 1]
+                maps = self.enlarge[stage - 1](maps)[:, :, :height, :width]
+        height, width = self.shape
+        return self.colours(F.silu(maps))[:, :, :height, :width]
+
+
+class ComponentDecoder(nn.Module):
+    """Latents (B, L) to frames (B, 3, H, W), not clamped: losses see what lies outside [0, 1]."""
+
+    def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
+        super().__init__()
+        coarse = options.coarse_size(size)
+        self.picture_shape = 3, coarse.height, coarse.width
+        self.compose = nn.Linear(options.latent, 3 * coarse.pixels).requires_grad_(False)
+        nn.init.zeros_(self.compose.weight)
+        nn.init.constant_(self.compose.bias, 0.5)
+        # Matrices: the gradient of torch's own bilinear enlarging is not deterministic on a GPU.
+        self.rows: Tensor
+        self.columns: Tensor
+        for name, few, many in (
+            ("rows", coarse.height, size.height),
+            ("columns", coarse.width, size.width),
+        ):
+            self.register_buffer(name, enlarging(few, many))
+        self.correct = Correction(size, options)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """The linear picture, corrected."""
+        with torch.autocast(latent.device.type, enabled=False):
+            picture = self.compose(latent.to(self.compose.weight.dtype))
+            picture = picture.unflatten(1, self.picture_shape)
+            full = picture
+            if len(self.rows) != picture.shape[2] or len(self.columns) != picture.shape[3]:
+                full = self.rows @ picture @ self.columns.T
+        layout = torch.channels_last
+        correction = self.correct(latent, picture.contiguous(memory_format=layout))
+        return full.contiguous(memory_format=layout) + correction
+
+
+def some_warped(frames: Tensor, share: float, step: Step) -> Tensor:
+    """Frames (B, 3, H, W) of which a share, chosen at random, is moved, enlarged or mirrored.
+
+    A step sees as many images as without. Corrections that have seen pictures which the components
+    do not fit are more careful with those that are held out.
+    """
+    if not share:
+        return frames
+    chance = step.randn_like(frames[:, 0, 0, :1].expand(-1, 4))
+    chosen = step.rand_like(frames[:, :1, :1, :1]) < share
+    mixed = torch.where(chosen, warped(frames, chance), frames)
+    return mixed.contiguous(memory_format=torch.channels_last)
+
+
+def enlarging(few: int, many: int) -> Tensor:
+    """The matrix (`many`, `few`) that enlarges a row of pixels, linearly between them."""
+    each = torch.eye(few)[None]
+    return F.interpolate(each, many, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+class SpreadFrames(TrainingFrames):
+    """At most `MOST_FRAMES` training frames, evenly spread over the film."""
+
+    def __init__(self, frames: TrainingFrames) -> None:
+        self._frames = frames
+        step = -(-len(frames) // MOST_FRAMES)
+        self._positions = range(0, len(frames), step)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, which: Any) -> Any:
+        positions = self._positions[which]
+        return self._frames[list(positions) if isinstance(positions, range) else positions]
+
+
+@torch.no_grad()
+def start_from_components(
+    encoder: ComponentEncoder, decoder: ComponentDecoder, frames: TrainingFrames
+) -> Tensor:
+    """Set the linear paths to the training frames' components, largest variance first.
+
+    Returns what each number of the latent accounts for (L,): a frame's squares of colour values,
+    summed. It is 0 where frames are too few, or too much alike, for so many components. Reads the
+    frames a chunk at a time, at the size of the linear picture, at most 15 times.
+    """
+    project, compose = encoder.project, decoder.compose
+    coarse, device = encoder.coarse, project.weight.device
+    frames = SpreadFrames(frames)
+    count = max(1, min(project.out_features, len(frames) - 1, 3 * coarse.pixels))
+    linear = WarpedComponents(coarse, count, share=0.0).to(device)
+    linear.fit(frames)
+    variances = torch.zeros(project.out_features, dtype=torch.float64, device=device)
+    for some in frames.batches(64, device):
+        values = reduced(some, coarse).flatten(1) - linear.mean
+        variances[:count] += (values @ linear.components.T).square().sum(0, dtype=torch.float64)
+    spreads = (variances / len(frames)).sqrt().float()
+    spreads[spreads <= LEAST_SHARE * spreads[0]] = 0
+    scales = torch.where(spreads > 0, 1 / spreads, 0)[:count, None]
+    for weights in (project.weight, project.bias, compose.weight):
+        weights.zero_()
+    project.weight[:count] = scales * linear.components
+    project.bias[:count] = -project.weight[:count] @ linear.mean
+    compose.weight[:, :count] = linear.components.T * spreads[:count]
+    compose.bias.copy_(linear.mean)
+    pixels_each = len(decoder.rows) * len(decoder.columns) / coarse.pixels
+    return spreads.square() * pixels_each
