@@ -44,8 +44,13 @@ def test_train_leaves_a_run_folder_and_trains_once(zoo: Callable, workspace: Pat
     described = json.loads((run / "run.json").read_text())
     assert described["state"] == "finished"
     assert described["config"]["options"] == {
-        **{"latent": 4, "width": 8, "lr": 4e-3},
-        **{"coarse": 1, "noise": 0.02, "start": "components", "warps": 0.1},
+        "latent": 4,
+        "width": 8,
+        "lr": 4e-3,
+        "coarse": 1,
+        "noise": 0.02,
+        "start": "components",
+        "warps": 0.1,
     }
     assert described["training"]["steps"] == 12
     made = (run / "weights.safetensors").stat().st_mtime_ns

@@ -80,7 +80,12 @@ class PlainAutoencoder(SquaredErrorAutoencoder):
         STARTS_AT_PCA,
         *SquaredErrorAutoencoder.unequal_terms,
     )
-    tuned_on: ClassVar[tuple[str, ...]] = (*SquaredErrorAutoencoder.tuned_on, "sintel", "tears", "popeye")
+    tuned_on: ClassVar[tuple[str, ...]] = (
+        *SquaredErrorAutoencoder.tuned_on,
+        "sintel",
+        "tears",
+        "popeye",
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
     }

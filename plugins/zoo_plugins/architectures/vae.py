@@ -34,7 +34,14 @@ class VariationalAutoencoder(zoo.Autoencoder):
         STARTS_AT_PCA,
         "the loss contains the squared error that PSNR is computed from.",
     )
-    tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone", "sintel", "tears", "popeye")
+    tuned_on: ClassVar[tuple[str, ...]] = (
+        "bikes",
+        "bigbuckbunny",
+        "carphone",
+        "sintel",
+        "tears",
+        "popeye",
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
     }
