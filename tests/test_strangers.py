@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from zoo.plugins.registry import Registry
+from zoo.report.plugin_sections import SectionRegistry
+from zoo.scaffold import KINDS
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "zoo-plugin-tiny"
 
@@ -49,14 +55,60 @@ def test_the_example_is_what_the_command_writes(zoo: Callable, workspace: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_passes_its_own_tests_whatever_it_is_called(
-    zoo: Callable, workspace: Path
+    kind: str, zoo: Callable, workspace: Path
 ) -> None:
-    assert zoo("models", "new", "deep_2").code == 0
+    assert zoo("plugins", "new", "deep_2", "--kind", kind).code == 0
     package = workspace / "zoo-plugin-deep-2"
     said = python("-m", "pytest", "-q", "-ra", folder=package, PYTHONPATH=str(package))
     assert " passed" in said
     assert "skipped" not in said and "xfailed" not in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_what_its_entry_point_loads(
+    kind: str, zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert zoo("plugins", "new", "deep_3", "--kind", kind).code == 0
+    package = workspace / "zoo-plugin-deep-3"
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    ((group, points),) = project["entry-points"].items()
+    monkeypatch.syspath_prepend(str(package))
+    points = [importlib.metadata.EntryPoint(*point, group) for point in points.items()]
+    sections = group == "zoo.report_sections"
+    (plugin,) = (SectionRegistry if sections else Registry)(points).plugins
+    assert plugin.errors == []
+    hook = {"section": "zoo_report_sections", "codec": "zoo_references"}.get(kind, f"zoo_{kind}s")
+    assert plugin.adds == {hook: ["deep_3"]}
+    sys.modules.pop("zoo_plugin_deep_3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("metric", "psnr"),
+        ("film", "bikes"),
+        ("codec", "x264"),
+        ("codec", "ae"),
+        ("reference", "pca"),
+        ("model", "x265"),
+    ],
+)
+def test_a_name_is_taken_by_things_of_its_kind(
+    kind: str, name: str, zoo: Callable, workspace: Path
+) -> None:
+    said = zoo("plugins", "new", name, "--kind", kind)
+    assert said.code == 2
+    assert f"the name {name!r} is taken by film-zoo" in said.err
+    assert not list(workspace.iterdir())
+
+
+def test_a_kind_that_there_is_not_is_refused(zoo: Callable, workspace: Path) -> None:
+    said = zoo("plugins", "new", "tiny", "--kind", "optimiser")
+    assert said.code == 2
+    assert "model, reference, codec, metric, section, film; not 'optimiser'" in said.err
+    assert not list(workspace.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +119,8 @@ def test_what_is_written_passes_its_own_tests_whatever_it_is_called(
         ("my-net", "a Python module and class"),
         ("3d", "a Python module and class"),
         ("none", "a Python module and class"),
-        ("all", "'all' means every model"),
+        ("all", "'all' means several at once"),
+        ("default", "'default' means several at once"),
         ("ae", "the name 'ae' is taken by film-zoo"),
         ("pca", "the name 'pca' is taken by film-zoo"),
     ],

@@ -149,11 +149,13 @@ def new(
         Path, typer.Option("--into", help="Folder in which the package's own is made.")
     ] = Path(),
 ) -> None:
-    """Write an installable package with a small model to begin from, and its test."""
-    from zoo.scaffold import write_package
+    """Write an installable package with a small model to begin from, and its test.
 
-    folder = write_package(name, into)
-    typer.echo(f"wrote {folder}; what to do next is in {folder / 'README.md'}")
+    `zoo plugins new` writes packages of every kind.
+    """
+    from zoo.cli.plugins import write_new
+
+    write_new(name, "model", into)
 
 
 @app.command("check")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,6 +65,31 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
         problems = [f"left out by {LIMIT}"] if plugin.left_out else plugin.errors + plugin.changed
         table.add_row(*map(escaped, (plugin.name, plugin.origin, adds, "; ".join(problems))))
     Console().print(table)
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="The thing's name, a Python module's as well.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", help="What it brings: model, reference, codec, metric, section or film."
+        ),
+    ] = "model",
+    into: Annotated[
+        Path, typer.Option("--into", help="Folder in which the package's own is made.")
+    ] = Path(),
+) -> None:
+    """Write an installable package with one small thing that works, and its test."""
+    write_new(name, kind, into)
+
+
+def write_new(name: str, kind: str, into: Path) -> None:
+    """Write a package and say where it is."""
+    from zoo.scaffold import write_package
+
+    folder = write_package(name, into, kind)
+    typer.echo(f"wrote {folder}; what to do next is in {folder / 'README.md'}")
 
 
 @app.command("check")
