@@ -45,7 +45,7 @@ class Recipe(pydantic.BaseModel):
         default=1, ge=1, le=4096, description="parts that a batch is cut into, one after another"
     )
     precision: str = pydantic.Field(
-        default="auto", description="auto, 32 or bf16, where --precision does not say"
+        default="auto", description="auto, 32, bf16 or 16, where --precision does not say"
     )
     batch: int | None = pydantic.Field(
         default=None, ge=1, le=65_536, description="frames a step, where --batch does not say"

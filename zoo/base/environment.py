@@ -18,7 +18,7 @@ import torch
 from zoo.base.errors import BadInput
 from zoo.base.records import Environment
 
-PRECISIONS = ("auto", "32", "bf16")
+PRECISIONS = ("auto", "32", "bf16", "16")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _AMPERE = (8, 0)
 
@@ -74,17 +74,22 @@ def shared_threads(processes: int, asked: int | None) -> int | None:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Fabric's name of the precision to train in, read from `auto`, `32` or `bf16`.
+    """Fabric's name of the precision to train in, read from `auto`, `32`, `bf16` or `16`.
 
-    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), else 32 bits. Raises
-    BadInput on another word, and on bf16 for a GPU that only emulates it.
+    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), else 32 bits; `16` is
+    fp16 autocast. Raises BadInput on another word, on bf16 for a GPU that only emulates it, and on
+    16 for a CPU.
     """
     if name not in PRECISIONS:
         raise BadInput(f"a precision is {', '.join(PRECISIONS)}; not {name!r}")
     if name == "32" or (name == "auto" and not _has_bf16(device)):
         return "32-true"
+    if name == "16":
+        if device.type != "cuda":
+            raise BadInput(f"{device} does not train in 16 bits: --precision 32 or bf16")
+        return "16-mixed"
     if device.type == "cuda" and not _has_bf16(device):
-        raise BadInput(f"{device} does not compute in bf16: --precision 32")
+        raise BadInput(f"{device} does not compute in bf16: --precision 32 or 16")
     return "bf16-mixed"
 
 

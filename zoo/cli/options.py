@@ -59,7 +59,8 @@ SeedOption = Annotated[
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        "--precision", help="Of training: 32, bf16 or auto (bf16 on a GPU that has it, else 32)."
+        "--precision",
+        help="Of training: 32, bf16, 16 or auto (bf16 on a GPU that has it, else 32).",
     ),
 ]
 SetOption = Annotated[

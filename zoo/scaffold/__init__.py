@@ -37,7 +37,9 @@ class Kind:
 
 
 _CHECK = "zoo plugins check {name}"
-_EXPLAINED = "The tests ask whether it keeps the contract; `check` tells the same promise by promise."
+_EXPLAINED = (
+    "The tests ask whether it keeps the contract; `check` tells the same promise by promise."
+)
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "model": Kind(

@@ -134,6 +134,8 @@ def _state_of(step: TrainingStep) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {f"model.{k}": v for k, v in step.model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in step.ema.with_latest_buffers().state_dict().items()}
     tensors |= {f"losses.{k}": v for k, v in step.loss_averager.state().items()}
+    if step.players.loss_scale:
+        tensors |= {f"loss_scale.{k}": v for k, v in step.players.loss_scale.state().items()}
     plain: dict[str, Any] = {}
     for player in step.players.players:
         for index, state in player.optimizer.state_dict()["state"].items():
@@ -174,7 +176,7 @@ def _restore(
 ) -> Progress:
     described = parse_json(metadata["progress"])
     groups: dict[str, dict[str, Tensor]]
-    groups = {name: {} for name in ("model", "ema", "losses", "optimizer")}
+    groups = {name: {} for name in ("model", "ema", "losses", "optimizer", "loss_scale")}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
@@ -196,6 +198,8 @@ def _restore(
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[key] = torch.empty_like(parameter).copy_(value)
     step.loss_averager.load(groups["losses"])
+    if step.players.loss_scale:
+        step.players.loss_scale.load(groups["loss_scale"])
     step.number = int(described["step"])
     return Progress(step.number, float(described["seconds"]), float(described["waited"]))
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
 from zoo.api.recipe import Recipe
+from zoo.base.errors import BadInput
 from zoo.base.text import error_line
+from zoo.training.loss_scale import LossScale
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -85,13 +87,29 @@ def _decay(settings: Optimizer, group: Group) -> float:
 class Players:
     """All players of one model."""
 
-    def __init__(self, model: Autoencoder, recipe: Recipe | None = None) -> None:
-        """Raises ValueError if the model's players or their optimisers break the contract."""
+    def __init__(
+        self,
+        model: Autoencoder,
+        recipe: Recipe | None = None,
+        loss_scale: LossScale | None = None,
+    ) -> None:
+        """`loss_scale` is that of 16-bit training; its steps may be skipped.
+
+        Raises ValueError if the model's players or their optimisers break the contract, and
+        BadInput if steps may be skipped and an optimiser cannot skip them.
+        """
         self.model = model
+        self.loss_scale = loss_scale
         self.players = [
             _build_player(model, name, groups, recipe or model.recipe)
             for name, groups in PlayerParameters.of(model).by_player.items()
         ]
+        stiff = [player.name for player in self.players if not player.can_skip_steps]
+        if loss_scale and stiff:
+            raise BadInput(
+                f"{model.name}: 16-bit training skips steps, which the optimiser of "
+                f"{stiff[0]!r} cannot: --precision 32 or bf16"
+            )
 
     def check(self, losses: Losses) -> None:
         """Raise ValueError unless there is one loss per player, of scalar terms."""
@@ -127,13 +145,15 @@ class Players:
     def gradients(self, losses: Losses) -> dict[str, list[Tensor]]:
         """The gradients of each player's own loss with respect to its own parameters.
 
-        A parameter that its player's loss does not reach gets zeros.
+        A parameter that its player's loss does not reach gets zeros. In 16-bit training they are
+        scaled until `move` undoes it.
         """
         by_player = {}
         for player in self.players:
             last = player is self.players[-1]
+            total = losses[player.name].total
             gradients = torch.autograd.grad(
-                losses[player.name].total,
+                self.loss_scale.multiply(total) if self.loss_scale else total,
                 player.parameters,
                 retain_graph=not last,
                 allow_unused=True,
@@ -159,7 +179,11 @@ class Players:
         progress: float,
         reduce: Reduce | None = None,
     ) -> None:
-        """Move every player along its gradients, unless its `active` is false."""
+        """Move every player along its gradients, unless its `active` is false.
+
+        In 16-bit training a player also rests if its gradients overflowed.
+        """
+        finite = []
         for player in self.players:
             moves = active[player.name]
             if reduce:
@@ -167,8 +191,13 @@ class Players:
                 if moves is not None:
                     # All ranks move or skip together, by majority.
                     moves = reduce(moves.detach().float()) >= 0.5
+            if self.loss_scale:
+                finite.append(self.loss_scale.divide(gradients[player.name]))
+                moves = finite[-1] if moves is None else moves.bool() & finite[-1]
             player.set_progress(progress)
             player.move(gradients[player.name], moves)
+        if self.loss_scale:
+            self.loss_scale.update(finite)
 
 
 def _build_player(model: Autoencoder, name: str, groups: list[Group], recipe: Recipe) -> Player:

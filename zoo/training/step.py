@@ -19,6 +19,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.recipe import Recipe
 from zoo.training.distributed import BufferSync, mean_over_ranks
 from zoo.training.ema import WeightEMA, ema_decay
+from zoo.training.loss_scale import LossScale
 from zoo.training.players import Players, Reduce
 from zoo.training.run_folder import CompileMode
 
@@ -54,7 +55,8 @@ class TrainingStep:
         self.device = fabric.device
         self.seed = seed
         self.recipe = model.recipe if recipe is None else recipe
-        self.players = Players(model, self.recipe)
+        scaled = fabric.strategy.precision.precision == "16-mixed"
+        self.players = Players(model, self.recipe, LossScale(self.device) if scaled else None)
         self.ema = WeightEMA(model, ema_decay(self.recipe.average, steps))
         self.loss_averager = LossAverager(self.device)
         self.number = 0
