@@ -70,7 +70,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "section": Kind(
             "bytes a second",
             (_CHECK, "zoo report"),
-            f"{_EXPLAINED}\n`zoo report` writes the report of a comparison again, with the section.",
+            f"{_EXPLAINED}\n`zoo report` writes a report again, with the section.",
             "zoo.report_sections",
         ),
         "film": Kind(
