@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,14 +235,31 @@ def test_train_prints_budget_and_scores(zoo: Callable, workspace: Path) -> None:
     assert result.code == 0, result.err
     out = " ".join(result.out.split())
     assert "32x32, 4 numbers per frame; 1 epoch, at least 9 steps: " in out
-    assert "held out: PSNR " in out and " dB (the mean frame instead: PSNR " in out
     assert "no frame is held out" not in out
+    assert re.search(r"trained for [\d.]+ s: 12 steps, 96 frames, 1 epoch\n", result.out)
+    last = result.out.splitlines()
+    (run,) = (workspace / "runs/carphone/ae").iterdir()
+    assert f"run: carphone/ae/{run.name}" in last
+    assert f"picture: runs/carphone/ae/{run.name}/preview.png" in last[-1]
+
+    # The references are scored on the same frames as the model, and fitted once.
+    description = RunFolder(run).read()
+    assert description is not None and description.score is not None
+    rows = {line.split()[0]: line for line in last if line.count("PSNR") == 2}
+    assert list(rows) == ["ae", "mean", "pca"]
+    assert f"PSNR {description.score['held_out']['psnr']:.2f} dB" in rows["ae"]
+    assert float(rows["pca"].split()[5]) > float(rows["mean"].split()[5]), "on seen frames"
     again = zoo(*train)
-    assert "was trained already" in again.out and "held out: PSNR" in again.out
+    assert "was trained already" in again.out and "fitting pca" not in again.out
+    assert rows["pca"] in again.out
     whole = zoo(*train, "--holdout", "0")
     assert whole.code == 0, whole.err
     assert "no frame is held out (--holdout 0)" in " ".join(whole.out.split())
-    assert "held out: PSNR" not in whole.out
+    assert "  held out" not in whole.out and "  seen" in whole.out
+    few = zoo(*train, "--latent", "100")
+    assert few.code == 0, few.err
+    assert "pca: carphone has 96 training frames, too few" in few.out
+    assert "damaged" not in zoo("runs").out
     shown = zoo("runs", "show", next((workspace / "runs/carphone/ae").iterdir()).name)
     assert "a few frames, with the final weights" in shown.out
     assert "waiting for frames" in shown.out and "read in batches" in shown.out

@@ -9,8 +9,13 @@ import typer
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.base.records import TrainingReceived
+    from zoo.cli.console import Console
     from zoo.films.film import Film
-    from zoo.training.run_folder import RunFile, TrainingConfig
+    from zoo.training.callbacks import Values
+    from zoo.training.run_folder import TrainingConfig
 
 
 def train(
@@ -62,10 +67,10 @@ def train(
         require_tensorboard,
         tensorboard_callback,
     )
-    from zoo.training.distributed import rank
+    from zoo.training.distributed import rank, world_size
     from zoo.training.run_folder import RunFolder
     from zoo.training.settings import Settings
-    from zoo.training.trained_models import ensure_trained
+    from zoo.training.trained_models import ensure_trained, score_references
 
     console = Console(quiet=rank() > 0)
     workspace = Workspace.here()
@@ -120,15 +125,30 @@ def train(
         )
     if done and not overwrite:
         console.print(f"{title} was trained already; --overwrite trains it again")
-    if rank() == 0 and (description := folder.read()):
-        for line in _outcome(description):
-            console.print(escape(line), soft_wrap=True, highlight=False)
-    console.print(f"run: {escape(str(folder.path.relative_to(workspace.root)))}", soft_wrap=True)
-    console.print(
-        f"preview: {escape(str(folder.preview.relative_to(workspace.root)))}"
-        + (" (left seen, right held out)" if len(the_film.split.held_out) else ""),
-        soft_wrap=True,
-    )
+    if rank() > 0 or not (description := folder.read()):
+        return
+    if description.training:
+        console.print_line(_received(description.training))
+    if score := description.score:
+        # Several processes of one training do not wait while one of them fits a reference.
+        beside = (
+            score_references(
+                workspace,
+                replace(chosen, seed=0),
+                architecture,
+                the_film,
+                metrics=score["seen"].keys(),
+                on_fit=lambda name: console.print_line(f"fitting {name}, to compare with"),
+            )
+            if world_size() == 1
+            else {}
+        )
+        _print_scores(console, model, score, beside)
+    name = folder.path.relative_to(workspace.runs).as_posix()
+    console.print_line(f"`zoo evaluate {name}` scores every frame, after quantisation")
+    console.print_line(f"run: {name}")
+    sides = " (left seen, right held out)" if len(the_film.split.held_out) else ""
+    console.print_line(f"picture: {folder.preview.relative_to(workspace.root)}{sides}")
 
 
 def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
@@ -156,19 +176,39 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     return lines
 
 
-def _outcome(description: RunFile) -> list[str]:
-    """The final scores of a few frames, and those of the mean frame for comparison."""
+def _received(training: TrainingReceived) -> str:
+    """How long it was trained, in words."""
+    from zoo.base.numbers import counted, duration, verb
+
+    epochs = f"{training.epochs:.3g}"
+    return (
+        f"trained for {duration(training.seconds)}: {counted(training.steps, 'step')}, "
+        f"{counted(training.frames, 'frame')}, {epochs} {verb(epochs == '1', 'epoch', 'epochs')}"
+    )
+
+
+def _print_scores(
+    console: Console,
+    model: str,
+    score: Mapping[str, Values],
+    beside: Mapping[str, Mapping[str, Values] | str],
+) -> None:
+    """Print the final scores of a few frames, with those of the references below."""
+    from rich.table import Table
+    from rich.text import Text
+
     from zoo.training.callbacks import PART_LABELS, format_scores
 
-    score = description.score or {}
-    mean = score.get("mean_frame")
-    beside = f" (the mean frame instead: {format_scores(mean)})" if mean else ""
-    lines = [
-        f"{PART_LABELS[part]}: {format_scores(score[part])}"
-        for part in ("held_out", "seen")
-        if part in score
-    ]
-    if lines:
-        lines[0] += beside
-        lines[-1] += "; a few frames of each, before quantisation" if lines[1:] else ""
-    return lines
+    parts = [part for part in ("held_out", "seen") if part in score]
+    table = Table.grid(padding=(0, 2))
+    table.add_row("", *(PART_LABELS[part] for part in parts))
+    reasons = []
+    for name, scores in {model: score, **beside}.items():
+        if isinstance(scores, str):
+            reasons.append(f"{name}: {scores}")
+            continue
+        table.add_row(Text(name), *(Text(format_scores(scores[part])) for part in parts))
+    console.print(table)
+    for reason in reasons:
+        console.print_line(reason)
+    console.print_line("means over a few frames, the same for every row, before quantisation")

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Sampling
 from zoo.base import environment
-from zoo.base.errors import BadInput
+from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
 from zoo.base.locks import IN_FOLDER, Waiting, WaitStopped, exclusive_lock, print_waiting
+from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, fits_directly
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Callback, Interrupted, ignore_event
+from zoo.training.callbacks import Callback, Interrupted, Values, ignore_event
 from zoo.training.checkpoint import check_fit, load_weights, save_weights
 from zoo.training.distributed import broadcast_from_rank_zero, rank, world_size
 from zoo.training.engine import train
 from zoo.training.run_folder import InitialWeights, RunFile, RunFolder, TrainingConfig
-from zoo.training.runs import Run, choose_run, find_runs
+from zoo.training.runs import Run, choose_run, find_runs, remove_run
 from zoo.training.settings import Settings
-from zoo.training.validation import Scorer, write_preview
+from zoo.training.validation import PERCEPTUAL, Scorer, write_preview
 
 
 def ensure_trained(
@@ -117,6 +120,83 @@ def _train(
             score=scorer.final(score, film),
         )
     )
+
+
+def score_references(
+    workspace: Workspace,
+    settings: Settings,
+    architecture: type[Autoencoder],
+    film: Film,
+    *,
+    metrics: Collection[str],
+    on_fit: Callable[[str], None],
+) -> dict[str, Mapping[str, Values] | str]:
+    """Score the fitted references on the frames that a training of `architecture` is scored on.
+
+    By name: means by part and metric, or the reason why there are none. A reference that was
+    fitted to these frames before is loaded, and any other is fitted, after a call of `on_fit`; its
+    run is the one that a comparison would look for. `metrics` are those of the training's score.
+    """
+    scorer = Scorer(film, Sampling.of(architecture), settings.device)
+    if PERCEPTUAL in metrics:
+        scorer.add_lpips()
+    found: dict[str, Mapping[str, Values] | str] = {}
+    for name, reference in registry().references.items():
+        fitted = fits_directly(reference) and Sampling.of(reference).stills
+        if not fitted or name == architecture.name:
+            continue
+        try:
+            chosen = replace(settings, precision="32-true", compile="none")
+            config = chosen.config(reference, film)
+            folder = _fitted_before(workspace, config) or _fitted(
+                workspace, config, film, settings.device, on_fit
+            )
+            scores = scorer.of_reference(load_model(folder, config, settings.device))
+            found[name] = {
+                part: {metric: value for metric, value in values.items() if metric in metrics}
+                for part, values in scores.items()
+            }
+        except Interrupted:
+            raise
+        except Exception as error:
+            # A reference that cannot be fitted costs its own line; the training is done.
+            found[name] = str(error) if isinstance(error, ZooError) else error_line(error)
+    return found
+
+
+def _fitted(
+    workspace: Workspace,
+    config: TrainingConfig,
+    film: Film,
+    device: torch.device,
+    on_fit: Callable[[str], None],
+) -> RunFolder:
+    """Fit a model; a folder in which nothing could be fitted is removed again."""
+    on_fit(config.model)
+    try:
+        return ensure_trained(workspace, config, film, device)
+    except Exception:
+        folder = RunFolder.of(workspace, config)
+        if folder.path.is_dir() and not folder.file.exists():
+            name = folder.path.relative_to(workspace.runs).as_posix()
+            remove_run(Run(folder, name, "damaged"), workspace)
+        raise
+
+
+def _fitted_before(workspace: Workspace, config: TrainingConfig) -> RunFolder | None:
+    """A finished run of a model that is fitted directly, whatever its budget, batch and seed."""
+    unused = {"budget": "", "batch": 0, "seed": 0, "precision": ""}
+    here = RunFolder.of(workspace, config).path
+    for path in [here, *sorted(here.parent.glob("*"))]:
+        try:
+            run = RunFolder(path).read()
+        except (BadInput, OSError):  # damaged, and listed as such
+            continue
+        if run is None or run.state != "finished":
+            continue
+        if run.config.model_copy(update=unused) == config.model_copy(update=unused):
+            return RunFolder(path)
+    return None
 
 
 def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Autoencoder:

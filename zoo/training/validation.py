@@ -99,6 +99,17 @@ class Scorer:
                 reconstructions.append(middle_frames(reconstructed)[shown])
         return Score(step, values), (torch.cat(originals), torch.cat(reconstructions))
 
+    @torch.no_grad()
+    def of_reference(self, model: Autoencoder) -> dict[str, Values]:
+        """The scores, by part, of a model of single frames on the frames that are scored here."""
+        return {
+            name: self._means(
+                part.originals,
+                round_to_8_bits(checked_decode(model, model.encode(part.originals))),
+            )
+            for name, part in self.parts.items()
+        }
+
     def final(self, score: Score, film: Film) -> dict[str, dict[str, float]]:
         """A score for run.json, with the score of the mean frame beside it."""
         values = {**score.values, "mean_frame": self._mean_frame(film)}
