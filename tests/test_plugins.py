@@ -334,7 +334,10 @@ def test_options_are_checked_with_the_option_named() -> None:
         parse_options(model, {"widht": "3"})
     with pytest.raises(BadInput, match="option width"):
         parse_options(model, {"width": "wide"})
+    with pytest.raises(BadInput, match="option coarse takes 1, 2 or 4"):
+        parse_options(model, {"coarse": "3"})
     assert parse_options(model, {"width": "24"}).model_dump()["width"] == 24
+    assert parse_options(model, {"coarse": "2"}).model_dump()["coarse"] == 2
 
 
 def test_nothing_here_is_broken() -> None:

@@ -186,6 +186,7 @@ def test_models_and_plugins_are_listed(zoo: Callable) -> None:
     for name in ("ae", "vae", "vaegan", "perceptual", "mean", "pca"):
         assert name in listed
     shown = zoo("models", "show", "vaegan", "--size", "64x36").out
+    assert "components or scratch" in shown and "Literal" not in shown
     for word in ("encoder", "decoder", "discriminator", "latent", "adversarial"):
         assert word in shown
     assert "film-zoo" in zoo("plugins").out

@@ -73,16 +73,19 @@ def shared_threads(processes: int, asked: int | None) -> int | None:
     return min(asked or torch.get_num_threads(), max(1, cores() // processes))
 
 
-def choose_precision(name: str, device: torch.device) -> str:
+def choose_precision(name: str, device: torch.device, bf16_on_cpu: bool = False) -> str:
     """Fabric's name of the precision to train in, read from `auto`, `32`, `bf16` or `16`.
 
-    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), else 32 bits; `16` is
-    fp16 autocast. Raises BadInput on another word, on bf16 for a GPU that only emulates it, and on
-    16 for a CPU.
+    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), with `bf16_on_cpu`
+    also on a processor that does, else 32 bits; `16` is fp16 autocast. Raises BadInput on another
+    word, on bf16 for a GPU that only emulates it, and on 16 for a CPU.
     """
     if name not in PRECISIONS:
         raise BadInput(f"a precision is {', '.join(PRECISIONS)}; not {name!r}")
-    if name == "32" or (name == "auto" and not _has_bf16(device)):
+    if name == "auto":
+        has = _cpu_has_bf16() if device.type == "cpu" and bf16_on_cpu else _has_bf16(device)
+        return "bf16-mixed" if has else "32-true"
+    if name == "32":
         return "32-true"
     if name == "16":
         if device.type != "cuda":
@@ -91,6 +94,13 @@ def choose_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda" and not _has_bf16(device):
         raise BadInput(f"{device} does not compute in bf16: --precision 32 or 16")
     return "bf16-mixed"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this processor has instructions for bf16: AVX512-BF16 or AMX."""
+    # Names that torch does not promise: without them bf16 is left to `--precision bf16`.
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -10,10 +10,11 @@ import errno
 import functools
 import os
 import re
+import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from safetensors import SafetensorError
 
@@ -98,13 +99,24 @@ def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -
     import pydantic
 
     try:
-        return options.model_validate(dict(settings))
+        return options.model_validate(
+            {key: _choice(options, key, value) for key, value in settings.items()}
+        )
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise BadInput(f"{name} has no option {where!r}; {listed(options)}") from None
         raise BadInput(option_error(f"{name}, option {where}", first)) from None
+
+
+def _choice(options: type[pydantic.BaseModel], key: str, value: object) -> object:
+    """A setting's value; the choice itself where a command line spells one that is not text."""
+    field = options.model_fields.get(key)
+    choices = typing.get_args(field.annotation) if field else ()
+    if field and typing.get_origin(field.annotation) is Literal and value not in choices:
+        return next((choice for choice in choices if str(choice) == value), value)
+    return value
 
 
 def listed(options: type[pydantic.BaseModel]) -> str:

@@ -24,6 +24,8 @@ class Preset:
     batch: int
     threads: int | None
     """Threads a process computes with on a CPU; None leaves it to torch."""
+    bf16_on_cpu: bool = False
+    """Whether `--precision auto` is bf16 on a processor that computes in it."""
 
 
 PRESETS = {
@@ -38,6 +40,17 @@ PRESETS = {
             "6epochs-min20000steps",
             32,
             None,
+        ),
+        Preset(
+            "laptop",
+            "whole films, on two CPU cores: an hour or less a model",
+            FrameSize(256, 144),
+            200,
+            # Six epochs of a clip of a minute would be over before anything is learned.
+            "6epochs-min3000steps",
+            8,
+            None,
+            bf16_on_cpu=True,
         ),
         # Frames, and not epochs: as many for a clip of two seconds as for a film.
         Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "4000frames", 8, 1),

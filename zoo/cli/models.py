@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -94,7 +95,7 @@ def show(
     console.print(escaped(f"from {registry().origins[name]}"), soft_wrap=True)
     table = Table("option", "type", "value", "what it is")
     for option, field in type(options).model_fields.items():
-        kind = getattr(field.annotation, "__name__", str(field.annotation))
+        kind = _type_in_words(field.annotation)
         value = str(getattr(options, option))
         table.add_row(*map(escaped, (option, kind, value, field.description or "")))
     console.print(table)
@@ -130,6 +131,13 @@ def show(
     for row in rows:
         sizes.add_row(*map(escaped, row))
     console.print(sizes)
+
+
+def _type_in_words(annotation: Any) -> str:
+    """An option's type: `int`, or its choices."""
+    if typing.get_origin(annotation) is Literal:
+        return " or ".join(map(str, typing.get_args(annotation)))
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _latent_in_words(found: ModelSummary) -> str:

@@ -172,7 +172,9 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
         else "no frame is held out (--holdout 0): only frames that it is trained on are scored",
     ]
     if device == "cpu" and preset == "film":
-        lines.append("no GPU is used: --preset quick trains in minutes on a processor")
+        lines.append(
+            "no GPU is used: --preset laptop is for processors, and --preset quick takes minutes"
+        )
     return lines
 
 

@@ -99,7 +99,7 @@ class Settings:
             else whole_number(threads, "--threads", MOST_THREADS),
             seed=seed,
             device=chosen,
-            precision=environment.choose_precision(precision, chosen),
+            precision=environment.choose_precision(precision, chosen, base.bf16_on_cpu),
             compile=choose_compile_mode(compiled, chosen),
             options=options,
             recipe=Recipe.check_names(recipe or {}),

@@ -33,7 +33,10 @@ class SquaredErrorAutoencoder(zoo.Autoencoder):
         "the loss is the squared error that PSNR is computed from.",
     )
     tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "lr": 4e-3},
+        "laptop": {"width": 16, "lr": 2e-3},
+    }
 
     class Options(zoo.Options):
         """Settings of an autoencoder that minimises the squared error."""
@@ -88,6 +91,7 @@ class PlainAutoencoder(SquaredErrorAutoencoder):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
+        "laptop": {"width": 32, "lr": 2e-3},
     }
 
     class Options(ComponentOptions, SquaredErrorAutoencoder.Options):

@@ -164,7 +164,8 @@ class Best(zoo.Autoencoder):
         *("tears", "tears6", "sintel", "popeye", "bunny"),
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 24, "coarse": 1, "lr": 3e-3, "backbone": LIGHT_BACKBONE}
+        "quick": {"width": 24, "coarse": 1, "lr": 3e-3, "backbone": LIGHT_BACKBONE},
+        "laptop": {"width": 16, "coarse": 4, "lr": 2e-3, "backbone": LIGHT_BACKBONE},
     }
 
     class Options(zoo.Options):

@@ -181,7 +181,10 @@ class Broad2016(zoo.Autoencoder):
     name: ClassVar[str] = "broad2016"
     summary: ClassVar[str] = "the film autoencoder of 2016, as its text intends (quick: an eighth)"
     tuned_on: ClassVar[tuple[str, ...]] = ("bikes", "bigbuckbunny", "carphone")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 10, "lr": 2e-3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 10, "lr": 2e-3},
+        "laptop": {"width": 20, "lr": 1e-3},
+    }
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.adversarial"),
     )

@@ -67,7 +67,8 @@ class ConvNextAutoencoder(SquaredErrorAutoencoder):
     name: ClassVar[str] = "convnext_ae"
     summary: ClassVar[str] = "residual autoencoder with an encoder from timm"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 16, "lr": 2e-3, "encoder": "convnext_atto"}
+        "quick": {"width": 16, "lr": 2e-3, "encoder": "convnext_atto"},
+        "laptop": {"width": 16, "lr": 1e-3, "encoder": "convnext_atto"},
     }
 
     class Options(SquaredErrorAutoencoder.Options):

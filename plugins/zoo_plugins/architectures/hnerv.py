@@ -109,7 +109,8 @@ class Hnerv(SquaredErrorAutoencoder):
     name: ClassVar[str] = "hnerv"
     summary: ClassVar[str] = "HNeRV: ConvNeXt to a tiny grid, sub-pixel convolutions (Chen et al.)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"encoder_width": 32, "width": 64, "lr": 2e-3}
+        "quick": {"encoder_width": 32, "width": 64, "lr": 2e-3},
+        "laptop": {"encoder_width": 32, "width": 64, "lr": 1e-3},
     }
 
     class Options(SquaredErrorAutoencoder.Options):

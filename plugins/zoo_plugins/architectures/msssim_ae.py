@@ -30,7 +30,8 @@ class MsSsimAutoencoder(PlainAutoencoder):
         "the loss contains MS-SSIM, which is also a metric.",
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 16, "coarse": 1, "lr": 4e-3}
+        "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
+        "laptop": {"width": 32, "lr": 2e-3},
     }
 
     class Options(PlainAutoencoder.Options):

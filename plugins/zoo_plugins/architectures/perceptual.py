@@ -85,7 +85,8 @@ class PerceptualVae(VariationalAutoencoder):
         "another network.",
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"width": 16, "coarse": 1, "lr": 4e-3, "backbone": LIGHT_BACKBONE}
+        "quick": {"width": 16, "coarse": 1, "lr": 4e-3, "backbone": LIGHT_BACKBONE},
+        "laptop": {"width": 16, "lr": 2e-3, "backbone": LIGHT_BACKBONE},
     }
 
     class Options(VariationalAutoencoder.Options):

@@ -63,6 +63,7 @@ class VaeGan(VariationalAutoencoder):
     summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 2e-3},
+        "laptop": {"width": 16, "lr": 1e-3},
     }
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.real_or_drawn"),

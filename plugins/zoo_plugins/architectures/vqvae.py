@@ -213,7 +213,10 @@ class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
         *SquaredErrorAutoencoder.unequal_terms,
         "its first codebook is made from training frames outside of the budget.",
     )
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16, "lr": 4e-3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"width": 16, "lr": 4e-3},
+        "laptop": {"width": 16, "lr": 2e-3},
+    }
 
     class Options(SquaredErrorAutoencoder.Options):
         """Settings of the vector-quantised autoencoder."""
