@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from zoo.base.errors import BadInput
+from zoo.base.presets import DEFAULT_PRESET, PRESETS, Budget
 
 if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from zoo.films.film import Film
     from zoo.reconstruct.model_loader import TrainedModel
     from zoo.training.runs import Run
+
+FILM = PRESETS[DEFAULT_PRESET]
 
 # A film and a model that was trained.
 FilmOption = Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")]
@@ -35,19 +38,25 @@ TrainedOnOption = Annotated[
 
 # How a model is trained.
 PresetOption = Annotated[
-    str, typer.Option("--preset", help="Defaults for size, latent and budget: film or quick.")
+    str,
+    typer.Option(
+        "--preset",
+        help="Defaults for size, latent and budget: "
+        + "; ".join(f"{preset.name} ({preset.purpose})" for preset in PRESETS.values()),
+    ),
 ]
 SizeOption = Annotated[
-    str | None, typer.Option("--size", help="Frame size, WIDTHxHEIGHT; film: 256x144.")
+    str | None, typer.Option("--size", help=f"Frame size, WIDTHxHEIGHT; film: {FILM.size}.")
 ]
 LatentOption = Annotated[
-    int | None, typer.Option("--latent", help="Numbers per frame in the latent; film: 200.")
+    int | None,
+    typer.Option("--latent", help=f"Numbers per frame in the latent; film: {FILM.latent}."),
 ]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
         "--budget",
-        help="6epochs, 2000steps, 9000frames or 90s; film: 6 epochs, and at least 20,000 steps.",
+        help=f"6epochs, 2000steps, 9000frames or 90s; film: {Budget.parse(FILM.budget).in_words}.",
     ),
 ]
 BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames per training step.")]
@@ -60,7 +69,8 @@ PrecisionOption = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Of training: 32, bf16, 16 or auto (bf16 on a GPU that has it, else 32).",
+        help="Of training: 32, bf16, 16 or auto (bf16 on a GPU that has it, and with laptop on "
+        "a processor; else 32).",
     ),
 ]
 SetOption = Annotated[
@@ -90,7 +100,7 @@ HoldoutOption = Annotated[
 # What computes.
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", help="CPU threads; quick: 1, film: torch's own default."),
+    typer.Option("--threads", help="CPU threads; quick: 1, else torch's own default."),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
