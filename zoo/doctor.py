@@ -137,6 +137,7 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
     """Whether files can be written and read in the workspace, and films.toml is valid."""
     from zoo.base.errors import BadInput
     from zoo.films.catalogue import Catalogue
+    from zoo.films.film_sources import is_present
 
     try:
         with tempfile.TemporaryFile(dir=workspace.root) as file:
@@ -159,7 +160,7 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
         return
     for entry in films.values():
         for path in entry.files:
-            if not path.exists():
+            if not is_present(path):
                 step = f"bring it back, or `zoo films remove {entry.name}`"
                 yield warning("workspace", f"film {entry.name}: {path} is not there", step)
     yield good("workspace", f"films of its own: {len(films)}")

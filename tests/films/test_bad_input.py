@@ -234,12 +234,6 @@ def test_damage_anywhere_500_ways(tmp_path: Path) -> None:
     assert 50 < sum(outcomes) < 500
 
 
-@pytest.mark.parametrize("name", ["frame_%04d.png", "%d.jpg", "frames-*.png", "."])
-def test_an_image_sequence_is_refused_with_the_command_to_use(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput, match=r"zoo films add --as-one NAME FOLDER/\*\.png --fps 24"):
-        opened(tmp_path / name, tmp_path)
-
-
 def test_animated_webp_is_named_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / "clip.webp"
     first, *rest = (Image.fromarray(one) for one in drifting(64, 36, 5))

@@ -302,14 +302,16 @@ def test_a_file_with_another_time_is_the_same_film(
     assert decoded == []
     assert len(files_left(tmp_path)) == 4
     # Its new time is known from now on: the file is not read whole again.
-    monkeypatch.setattr("zoo.films.ingest.file_digest", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(
+        "zoo.films.film_sources.file_digest", lambda path: pytest.fail("read again")
+    )
     assert opened(path, tmp_path).fingerprint == film.fingerprint
 
 
 def test_a_change_that_no_sample_shows_makes_the_store_anew(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.films.ingest.file_fingerprint", lambda path: "the samples")
+    monkeypatch.setattr("zoo.films.film_sources.file_fingerprint", lambda path: "the samples")
     path = Path(shutil.copy(clip, tmp_path / "own.mp4"))
     before = np.array(opened(path, tmp_path).frames)
     encode(path, drifting(96, 54, 60, seed=4))

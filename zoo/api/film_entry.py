@@ -116,8 +116,8 @@ class FilmEntry:
     fps: Fraction | None = None
     notes: str = ""
     fit: Fit = "crop"
-    by_path: bool = False
-    """Whether it was named by its path and is not in the catalogue."""
+    path: str = ""
+    """The path that it was named by; empty for a film of the catalogue."""
 
     def __post_init__(self) -> None:
         # A plugin may give fields in the form of films.toml. They are checked here, where they were
@@ -179,7 +179,7 @@ class FilmEntry:
     @property
     def word(self) -> str:
         """Its name or path for a command line, quoted for a shell."""
-        return shlex.quote(str(self.files[0]) if self.by_path else self.name)
+        return shlex.quote(self.path or self.name)
 
     @property
     def shown_title(self) -> str:

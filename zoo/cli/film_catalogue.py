@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.base.errors import BadInput
+from zoo.base.text import one_line
+
+if TYPE_CHECKING:
+    from zoo.films.film_sources import FilmSource
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """Of a file's name; a film's name may have dots, but seldom one there."""
 
 
 def add(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Video files.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH", help="Video files, folders of pictures, or playlists; each is a film."
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="What the film is called, if it is one path.")
     ] = None,
@@ -44,13 +52,13 @@ def add(
 ) -> None:
     """Add films to films.toml: each path is a film called after it.
 
-    --as-one NAME makes one film of several files, which follow one another.
+    A path is a video file, a GIF, a folder of numbered pictures, a pattern such as
+    frames/%04d.png, or a playlist (.m3u). --as-one NAME makes one film of several.
     """
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
-    from zoo.films.files import expand_home, refuse_url
-    from zoo.films.video_file import VideoFile
+    from zoo.films.film_sources import FilmSource
 
     chosen = _chosen_name(paths, name, as_one)
     workspace = Workspace.here()
@@ -60,9 +68,7 @@ def add(
     elif title is not None and len(paths) > 1:
         raise BadInput("--title is of one film, and each of these files is one")
     for path in paths:
-        refuse_url(path)
-        with VideoFile.open(Path(expand_home(path))):
-            continue
+        _check_film(FilmSource.read(path), is_whole=as_one is None)
     fields = {
         "title": title,
         "licence": licence,
@@ -87,6 +93,24 @@ def add(
         console.print_line(
             f"this folder is a workspace of its own now; the one above it is {above}"
         )
+
+
+def _check_film(source: FilmSource, is_whole: bool) -> None:
+    """Raise BadInput unless the files of a film can be opened.
+
+    `is_whole` says that they are the whole film, which a single picture is not.
+    """
+    from zoo.films.video_file import VideoFile
+
+    for path in source.files:
+        with VideoFile.open(path) as file:
+            if file.pictures:
+                file.pictures.check_sizes()
+            if file.is_image and is_whole and len(source.files) == 1:
+                raise BadInput(
+                    f"{one_line(path.name)} is a single picture: `zoo films add FOLDER` adds "
+                    "numbered pictures as a film, --as-one NAME joins pictures in the order given"
+                )
 
 
 def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str | None:

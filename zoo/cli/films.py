@@ -252,9 +252,10 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
 def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | None]:
     """The sizes at which the film's present files are ingested, and what is wrong with them."""
+    from zoo.films.film_sources import is_present
     from zoo.films.ingest import list_stores, locate_store
 
-    if not all(path.exists() for path in entry.files):
+    if not all(map(is_present, entry.files)):
         return [], "file is missing"
     try:
         sizes = [

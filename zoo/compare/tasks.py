@@ -36,6 +36,7 @@ from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
+from zoo.films.film_sources import is_present
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import line_in_plugin
 from zoo.plugins.registry import registry
@@ -130,7 +131,7 @@ class FilmReference:
     def open(self, workspace: Workspace) -> Film:
         """Open it, ingesting it first if needed; raises ZooError if its fingerprint differs."""
         entry = self.entry
-        if not all(path.exists() for path in entry.files):
+        if not all(map(is_present, entry.files)):
             # The files of films from plugins have another path on every machine.
             entry = registry().films.get(entry.name, entry)
         film = _opened(entry, self.size, workspace, self.holdout)

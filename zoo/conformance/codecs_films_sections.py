@@ -31,6 +31,7 @@ from zoo.base.records import (
 from zoo.conformance.fixtures import Broken, Inconclusive, expect, scene_as_film
 from zoo.evaluation.codec_runs import check_coded_film, decoded_frames
 from zoo.films.film import Film
+from zoo.films.film_sources import is_present
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files
 
@@ -140,7 +141,7 @@ def files_are_there(entry: FilmEntry) -> None:
     """Every file of the film is there."""
     for path in entry.files:
         expect(path.is_absolute(), f"{path} depends on the folder that one is in: name it whole")
-        expect(path.is_file(), f"{path} is not there")
+        expect(is_present(path), f"{path} is not there")
 
 
 def files_are_a_film(entry: FilmEntry) -> None:

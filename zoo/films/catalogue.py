@@ -30,12 +30,11 @@ from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace
 from zoo.films.files import (
     expand_home,
-    is_file,
+    is_there,
     looks_like_path,
-    name_from_contents,
-    name_from_stem,
     refuse_url,
 )
+from zoo.films.film_sources import FilmSource
 
 _HEADER = """\
 # The films of this workspace. Each is a table [NAME] with
@@ -112,8 +111,8 @@ class Catalogue:
             taken = 1
             if normalised_name(words[0].strip()) not in self.entries:
                 lengths = range(min(len(words), _MOST_COMMAS), 0, -1)
-                files = (n for n in lengths if is_file(expand_home(",".join(words[:n]).strip())))
-                taken = next(files, 1)
+                named = ((n, ",".join(words[:n]).strip()) for n in lengths)
+                taken = next((n for n, path in named if path and is_there(expand_home(path))), 1)
             word = ",".join(words[:taken]).strip()
             if word:
                 yield word
@@ -142,7 +141,8 @@ class Catalogue:
         opened.
         """
         name = normalised_name(name)
-        table = _table(paths, self.workspace, fields)
+        files = [file for path in paths for file in FilmSource.read(path).files]
+        table = _table(files, self.workspace, fields)
         self.check_free(name)
         entry = _checked_entry(name, table, self.workspace)
         with self._editing() as document:
@@ -151,18 +151,16 @@ class Catalogue:
         return entry
 
     def add_each(self, paths: Sequence[str | Path], **fields: Any) -> list[tuple[FilmEntry, bool]]:
-        """Add every file as a film named after it; all of them, or none if one cannot be added.
+        """Add every path as a film named after it; all of them, or none if one cannot be added.
 
         If two files have the same name, the films' names get a hash of the contents. Returns the
         films, each with whether it is new: a file that is in the catalogue already is left as it
         is. Raises BadInput if that one has other settings, or if a field is wrong.
         """
         added: list[tuple[FilmEntry, bool]] = []
-        tables = [_table([path], self.workspace, fields) for path in paths]
-        names = [
-            (name_from_stem(Path(path)), name_from_contents(Path(expand_home(path))))
-            for path in paths
-        ]
+        sources = [FilmSource.read(path) for path in paths]
+        tables = [_table(source.files, self.workspace, fields) for source in sources]
+        names = [(source.short_name, source.long_name()) for source in sources]
         for table in tables:
             _checked_entry("film", table, self.workspace)
         with self._editing() as document:
@@ -179,8 +177,8 @@ class Catalogue:
                     added.append((there, False))
                 else:
                     raise BadInput(
-                        f"{entry.files[0].name} is the film {there.name} already, with other "
-                        f"settings: change them in {self.workspace.catalogue.name}"
+                        f"{one_line(entry.files[0].name)} is the film {there.name} already, "
+                        f"with other settings: change them in {self.workspace.catalogue.name}"
                     )
         return added
 
@@ -222,9 +220,10 @@ class Catalogue:
 
 
 def _entry_of_path(word: str) -> FilmEntry:
-    """Make the film of one file, named after the file and its contents."""
-    path = Path(expand_home(word)).absolute()
-    return FilmEntry(name=name_from_contents(path), files=(path,), title=path.stem, by_path=True)
+    """Make the film of one path, named after the file and its contents."""
+    source = FilmSource.read(word)
+    path = os.fspath(Path(expand_home(word)).absolute())
+    return FilmEntry(name=source.long_name(), files=source.files, title=source.stem, path=path)
 
 
 def _table(

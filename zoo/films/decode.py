@@ -16,6 +16,7 @@ from zoo.base.time_code import format_time_code
 from zoo.films.clock import FileClock, FrameClock
 from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry
+from zoo.films.picture_sequence import different_sizes
 from zoo.films.video_file import VideoFile
 
 # Reading a file ends after this many failures in a row.
@@ -46,6 +47,7 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
     geometry = ContainerGeometry(source)
     leading: int | None = None if sought else 0
     failures = 0
+    picture: tuple[str, tuple[int, int]] | None = None
     while failures < _MOST_FAILURES:
         try:
             packet = next(packets)
@@ -80,8 +82,13 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
             leading = None
             if frame.is_corrupt:
                 damage.frames += 1
-            else:
-                yield geometry.apply(frame)
+                continue
+            if source.pictures:
+                name, size = source.pictures.files[frame.pts or 0].name, (frame.width, frame.height)
+                picture = picture or (name, size)
+                if size != picture[1]:
+                    raise different_sizes(*picture, name, size)
+            yield geometry.apply(frame)
     damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
 
 
@@ -174,8 +181,7 @@ class FilmDecoder:
         starts, number = 0.0, 0
         while number < len(self.files):
             path, rest = self.files[number], self._continuing(number)
-            with VideoFile.open(path, self.hwaccel, self.threads, rest) as source:
-                source.image_rate = self.image_rate
+            with VideoFile.open(path, self.hwaccel, self.threads, rest, self.image_rate) as source:
                 clock = FrameClock(source, starts, self.damage)
                 parts = _PartTracker(source, clock, starts, rest, self.parts)
                 for time, frame in clock.timed(self._from_start(source, starts)):

@@ -15,39 +15,23 @@ from zoo.base.errors import BadInput
 from zoo.base.text import one_line
 
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
-_DIGEST = 8
-"""Hexadecimal digits of a file's fingerprint in a name made from it."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_HOW_PICTURES = "or pictures in their order: `zoo films add --as-one NAME FOLDER/*.png --fps 24`"
 _ENDS = 1 << 20
 _SAMPLE = 1 << 16
 _SAMPLES = 64
 
 
-def name_from_stem(path: Path) -> str:
-    """Make a film's name from its file's name: its letters and digits, of any script."""
+def name_from_stem(stem: str) -> str:
+    """Make a film's name from a file's name: its letters and digits, of any script."""
     kept = "".join(
         letter if letter in "-_" or unicodedata.category(letter)[0] in "LMN" else " "
-        for letter in normalised_name(path.stem)
+        for letter in normalised_name(stem)
     )
     name = "-".join(kept.split()).strip("-_")[:_LONGEST_STEM]
     while len(name.encode("utf-8")) > _LONGEST_STEM_IN_BYTES:
         name = name[:-1]
     name = name.strip("-_")
     return name if is_film_name(name) and name != "all" else "film"
-
-
-def name_from_contents(path: Path) -> str:
-    """Make a film's name from its file's name and contents, whatever folder it is in.
-
-    Raises BadInput if the file is missing or cannot be read.
-    """
-
-    check_regular_file(path)
-    try:
-        return f"{name_from_stem(path)}-{file_fingerprint(path)[:_DIGEST]}"
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
 
 
 def expand_home(path: str | Path) -> str:
@@ -79,7 +63,7 @@ def looks_like_path(word: str) -> bool:
     Raises BadInput on a URL: nothing is downloaded.
     """
     refuse_url(word)
-    return written_as_path(word) or is_file(word)
+    return written_as_path(word) or is_file(word) or "%" in word
 
 
 def written_as_path(word: str) -> bool:
@@ -87,9 +71,14 @@ def written_as_path(word: str) -> bool:
     return "/" in word or "\\" in word or word.startswith((".", "~"))
 
 
+def is_url(word: str) -> bool:
+    """Whether a word is a URL such as https://... and no file's name."""
+    return bool(_URL.match(word)) and not is_file(word)
+
+
 def refuse_url(word: str) -> None:
     """Raise BadInput if a word is a URL such as https://..., saying what to do instead."""
-    if _URL.match(word) and not is_file(word):
+    if is_url(word):
         raise BadInput(
             f"{one_line(word, 100)} is an address, and films are files: download it, then name the "
             "file"
@@ -105,13 +94,11 @@ def check_regular_file(path: Path) -> None:
         mode = path.stat()
     except OSError as error:
         reason = {errno.ENOENT: "there is no such file"}.get(error.errno or 0, error.strerror)
-        if re.search(r"%0?\d*d|[*?]", path.name):
-            reason = f"there is no file of that name; {_HOW_PICTURES}"
         raise BadInput(f"{path}: {reason}") from None
     except ValueError:
         raise BadInput(f"{str(path)!r} is not a file name") from None
     if stat.S_ISDIR(mode.st_mode):
-        raise BadInput(f"{path} is a folder; name the video files in it, {_HOW_PICTURES}")
+        raise BadInput(f"{path} is a folder; name the video files in it")
     if not stat.S_ISREG(mode.st_mode):
         raise BadInput(f"{path} is not a regular file; copy the film to a file first")
     if mode.st_size == 0:

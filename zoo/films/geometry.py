@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple, cast
 
 import av.error
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
 from zoo.api.film_entry import Fit, Rect
@@ -59,6 +59,18 @@ def _rotation(matrix: bytes) -> Rotation:
     quarter = round(angle / 90) % 4 * 90
     off = abs((angle - quarter + 180) % 360 - 180)
     return Rotation(quarter, mirrored, angle if off > _EXACT_DEGREES else None)
+
+
+def _unnamed_kind(kinds: type[Type], value: int) -> Type:
+    """Make a member for a kind of side data that FFmpeg has and PyAV does not name."""
+    kind = object.__new__(kinds)
+    vars(kind).update(_name_=f"KIND_{value}", _value_=value)
+    kinds._value2member_map_[value] = kind
+    return kind
+
+
+# Without this, PyAV gives none of the side data of a frame that has EXIF, as photographs have.
+Type._missing_ = classmethod(_unnamed_kind)  # type: ignore[method-assign, assignment]
 
 
 def side_data(frame: VideoFrame, name: str) -> bytes | None:

@@ -24,8 +24,8 @@ from zoo.base.records import write_json
 from zoo.base.text import one_line
 from zoo.base.time_code import JITTER_SECONDS, FrameTimes
 from zoo.base.workspace import Workspace
-from zoo.films.files import check_regular_file, file_digest, file_fingerprint
 from zoo.films.film import Film, Shot
+from zoo.films.film_sources import digest, identity
 from zoo.films.frame_store import (
     FRAMES,
     MANIFEST,
@@ -236,7 +236,7 @@ class StoreLocation:
     fingerprint: str
     folder: Path
     changed: list[int]
-    """Modification time of each of the film's files: nanoseconds since 1970."""
+    """Modification time of each of the film's files: see `film_sources.identity`."""
 
 
 def _changed_since(store: FrameStore, location: StoreLocation) -> bool:
@@ -246,10 +246,10 @@ def _changed_since(store: FrameStore, location: StoreLocation) -> bool:
 
 
 def _source_files(entry: FilmEntry, location: StoreLocation) -> list[SourceFile]:
-    digests = [file_digest(path) for path in entry.files]
+    digests = [digest(path) for path in entry.files]
     return [
-        SourceFile(changed=changed, sha256=digest)
-        for changed, digest in zip(location.changed, digests, strict=True)
+        SourceFile(changed=changed, sha256=sha256)
+        for changed, sha256 in zip(location.changed, digests, strict=True)
     ]
 
 
@@ -259,20 +259,14 @@ def locate_store(entry: FilmEntry, size: FrameSize, workspace: Workspace) -> Sto
     Raises BadInput if a file is missing or not a file, or if a folder of the store is a link.
     """
     settings = IngestSettings(size, entry.fit, entry.crop, entry.start, entry.stop, entry.fps)
-    contents, changed = [], []
-    for path in entry.files:
-        check_regular_file(path)
-        try:
-            contents.append(file_fingerprint(path))
-            changed.append(path.stat().st_mtime_ns)
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror}") from None
-    fingerprint = settings.fingerprint(contents)
+    identities = [identity(path) for path in entry.files]
+    changed = [time for _, time in identities]
+    key = settings.fingerprint([contents for contents, _ in identities])
     stores = confined(workspace.stores / entry.name, workspace.stores)
     # In film-zoo 0.1.0 the modification times were part of the key.
-    before = stores / hashlib.sha256(f"{fingerprint} {changed}".encode()).hexdigest()[:16]
-    folder = before if (before / MANIFEST).exists() else stores / fingerprint[:16]
-    return StoreLocation(settings, fingerprint, confined(folder, stores), changed)
+    before = stores / hashlib.sha256(f"{key} {changed}".encode()).hexdigest()[:16]
+    folder = before if (before / MANIFEST).exists() else stores / key[:16]
+    return StoreLocation(settings, key, confined(folder, stores), changed)
 
 
 def _film(entry: FilmEntry, store: FrameStore, holdout: float, progress: Progress | None) -> Film:

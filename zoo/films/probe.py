@@ -68,7 +68,9 @@ def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
     starts = 0.0
     for path in entry.files:
         # One thread: with several, the decoder needs as many frames before it returns the first.
-        with VideoFile.open(path, threads=1) as source:
+        with VideoFile.open(path, threads=1, image_rate=settings.fps) as source:
+            if source.pictures:
+                source.pictures.check_sizes()
             one = _probe(source, settings, starts, finders) or _continued_probe(
                 probes, entry.files, source
             )
@@ -100,6 +102,8 @@ def _continued_probe(
 
 
 def _why(source: VideoFile) -> str:
+    if source.pictures:
+        return ""
     with source.path.open("rb") as file:
         begins = file.read(64)
     if begins[8:12] == b"WEBP" and b"ANIM" in begins:
@@ -128,7 +132,6 @@ def _probe(
     crop = parse_crop(settings.crop)
     if crop is not None:
         part.bars = _bars_around(crop, source.path, first.width, first.height)
-    source.image_rate = settings.fps
     frames, part.duration = _length(source)
     expected = _between(settings, starts, part.duration, frames)
     return FileProbe(
@@ -146,6 +149,8 @@ def _length(source: VideoFile) -> tuple[int, float | None]:
     A transport stream counts jumps of its clock as length, and a still of minutes has one frame: if
     the first part of the file indicates far fewer frames, that number is used.
     """
+    if source.pictures:
+        return len(source.pictures.files), len(source.pictures.files) / float(source.rate)
     if source.is_image:
         return 1, float(1 / source.rate)
     seconds = source.duration

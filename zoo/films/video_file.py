@@ -27,6 +27,7 @@ from av.video.stream import VideoStream
 from zoo.base.errors import BadInput
 from zoo.films.files import check_regular_file
 from zoo.films.frame_store import Bars
+from zoo.films.picture_sequence import PictureSequence, is_sequence
 
 # What FFmpeg opens but is not a film: lists that name other files or URLs, and text drawn as
 # pictures.
@@ -65,15 +66,17 @@ MOST_PIXELS = 8192 * 4608
 
 @dataclass
 class VideoFile:
-    """An open video file: its container and its video stream."""
+    """An open video file, or numbered pictures: the container and its video stream."""
 
     path: Path
     container: InputContainer
     stream: VideoStream
     image_rate: Fraction | None = None
-    """Frame rate of a film that is a sequence of images; 25 if None."""
+    """Frames per second of a film of single images; 25 if None."""
     cropping: Bars = field(default_factory=Bars)
     """What the container's header cuts off."""
+    pictures: PictureSequence | None = None
+    """The pictures, if `path` is a folder or pattern."""
 
     @classmethod
     def open(
@@ -82,17 +85,25 @@ class VideoFile:
         hwaccel: str | None = None,
         threads: int = 0,
         followed_by: Sequence[Path] = (),
+        image_rate: Fraction | None = None,
     ) -> VideoFile:
-        """Open a regular file that holds a film.
+        """Open a regular file that holds a film, or numbered pictures.
 
         `hwaccel` is a device type such as `cuda`; `threads` is for the decoder, 0 for as many as
-        fit. The files of `followed_by` are appended to it as one stream of bytes. Raises BadInput
-        in one line if the path is not a readable regular file or holds no video.
+        fit. The files of `followed_by` are appended to it as one stream of bytes. `image_rate` is
+        that of pictures, 25 if None. Raises BadInput in one line if the path is not a readable
+        regular file or holds no video.
         """
-        check_regular_file(path)
+        pictures = PictureSequence.find(path) if is_sequence(path) else None
+        if pictures is None:
+            check_regular_file(path)
         accelerator = _accelerator(hwaccel)
         try:
-            container = _open_container(path, accelerator, followed_by)
+            container = (
+                _open_pictures(pictures, accelerator, image_rate)
+                if pictures
+                else _open_container(path, accelerator, followed_by)
+            )
         except av.error.FFmpegError as error:
             if hwaccel is not None:
                 raise BadInput(
@@ -104,7 +115,8 @@ class VideoFile:
             raise BadInput(f"{hwaccel} cannot decode {path.name}; leave --hwaccel out") from None
         try:
             stream = _film_stream(path, container, threads)
-            return cls(path, container, stream, cropping=_header_cropping(container, stream))
+            cropping = _header_cropping(container, stream)
+            return cls(path, container, stream, image_rate, cropping, pictures)
         except BaseException:
             container.close()
             raise
@@ -163,6 +175,8 @@ class VideoFile:
     @property
     def frames(self) -> int | None:
         """The number of frames that the file states; None if it states none."""
+        if self.pictures:
+            return len(self.pictures.files)
         stated = self.stream.frames or self.stream.metadata.get("NUMBER_OF_FRAMES", "")
         return int(stated) or None if str(stated).isdecimal() else None
 
@@ -194,7 +208,7 @@ class VideoFile:
         stream without a clock continues if the other file does not begin with a key frame.
         """
         formats = set(self.container.format.name.split(","))
-        if not formats & (_CUT_WITH_CLOCK | _CUT_WITHOUT_CLOCK):
+        if not formats & (_CUT_WITH_CLOCK | _CUT_WITHOUT_CLOCK) or is_sequence(path):
             return False
         check_regular_file(path)
         try:
@@ -311,6 +325,24 @@ def _open_container(
         hwaccel=accelerator,
         metadata_errors="replace",
         options={"protocol_whitelist": "file", "format_whitelist": _allowed_formats()},
+    )
+
+
+def _open_pictures(
+    pictures: PictureSequence, accelerator: HWAccel | None, rate: Fraction | None
+) -> InputContainer:
+    return av.open(
+        f"file:{pictures.pattern}",
+        mode="r",
+        format="image2",
+        hwaccel=accelerator,
+        options={
+            "protocol_whitelist": "file",
+            "format_whitelist": "image2",
+            "pattern_type": "sequence",
+            "start_number": str(pictures.first),
+            "framerate": str(rate or 25),
+        },
     )
 
 

@@ -115,11 +115,11 @@ def hash_files(
 ) -> HashedFilm:
     """Decode a film and hash every frame, without its black bars.
 
-    `from`, `to` and `crop` are the entry's. Memory holds a batch of frames, whatever the film's
-    length. Raises BadInput if a file cannot be read or has fewer than two frames.
+    `from`, `to`, `crop` and `fps` are the entry's. Memory holds a batch of frames,
+    whatever the length. Raises BadInput if a file cannot be read or has fewer than two frames.
     """
     placeholder = FrameSize(256, 144)
-    settings = IngestSettings(placeholder, "crop", entry.crop, entry.start, entry.stop, None)
+    settings = IngestSettings(placeholder, "crop", entry.crop, entry.start, entry.stop, entry.fps)
     reporter = ProgressReporter(entry.name, progress)
     probes = probe_film(entry, settings, reporter)
 

@@ -17,6 +17,7 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
 from zoo.evaluation.inference import samples_of
 from zoo.films.film import Film
+from zoo.films.film_sources import bytes_of
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.archive.container import (
     LARGEST_LEVELS,
@@ -150,7 +151,7 @@ def _description(
             title=one_line(entry.shown_title, LONGEST_TITLE),
             licence=film.licence and one_line(film.licence, LONGEST_TITLE),
             source=source_file_names(entry),
-            source_bytes=sum(file.stat().st_size for file in entry.files),
+            source_bytes=sum(map(bytes_of, entry.files)),
             fingerprint=film.fingerprint,
             frames=len(film),
             rate=(rate.numerator, rate.denominator),
