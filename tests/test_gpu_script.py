@@ -14,14 +14,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks.gpu import supervisor
 from benchmarks.gpu.stages import STAGES, Order, Plan, Setup, read_stage, stage_file
 from benchmarks.gpu.summary import as_markdown
 from benchmarks.gpu.supervisor import Supervisor
+from zoo.api.film_entry import FilmEntry
+from zoo.api.metric import Unavailable
 from zoo.base.errors import BadInput
-from zoo.base.gpu_records import SUMMARY, GpuSummary, Item, SmokeResult, Stage, summaries
-from zoo.base.records import write_json
+from zoo.base.gpu_records import (
+    SUMMARY,
+    GpuSummary,
+    Item,
+    MachineResult,
+    SmokeResult,
+    Stage,
+    summaries,
+)
+from zoo.base.records import Record, write_json
 from zoo.base.untrusted_files import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +41,7 @@ STUB = """
     import json, os, sys, time
 
     todo = json.loads(sys.argv[1])
+    time.sleep(float(os.environ.get("STUB_STARTS_AFTER", 0)))
     for line in sys.stdin:
         order = json.loads(line)
         name = order["stage"]
@@ -56,6 +68,8 @@ STUB = """
             fate = todo[name][item["name"]]
             if fate == "hang":
                 time.sleep(60)
+            if fate == "slow":
+                time.sleep(3)
             if fate == "crash":
                 sys.stderr.write("Segmentation fault\\n")
                 os.abort()
@@ -106,7 +120,7 @@ def test_an_item_that_overruns_costs_itself_alone(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "LEAST_ITEM", 1.0)
-    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], until=1.0, item=0.01))
+    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], share=1.0, item=0.01))
     summary = supervised(setup, {"smoke": {"one": "ok", "two": "hang", "three": "ok"}})
     assert states(setup, "smoke") == {"one": "done", "two": "cut off", "three": "done"}
     assert summary.smoke and summary.smoke.state == "done"
@@ -116,7 +130,7 @@ def test_an_item_that_overruns_costs_itself_alone(
 def test_a_stage_out_of_time_keeps_what_it_did_and_the_next_goes_on(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], until=0.2, item=1.0))
+    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], share=0.02, item=1.0))
     todo: dict[str, object] = {
         "smoke": {"a": "ok", "b": "hang", "c": "ok"},
         "media": {"d": "ok"},
@@ -126,6 +140,40 @@ def test_a_stage_out_of_time_keeps_what_it_did_and_the_next_goes_on(
     assert summary.smoke and summary.smoke.state == "cut off"
     assert summary.smoke.items[2].error == ["not reached"]
     assert states(setup, "media") == {"d": "done"}
+    assert "- 1 not reached: c\n" in as_markdown(summary)
+
+
+def test_the_item_at_work_at_the_end_of_a_stage_may_run_on(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE", 0.2)
+    monkeypatch.setitem(STAGES, "smoke", Plan(Stage[SmokeResult], share=0.001, item=1.0))
+    summary = supervised(setup, {"smoke": {"a": "slow"}, "media": {"b": "ok"}}, seconds=60)
+    assert summary.smoke and summary.smoke.allowed_seconds < 1
+    assert states(setup, "smoke") == {"a": "done"}
+
+
+def test_what_a_worker_takes_to_start_is_charged_to_no_stage(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE", 0.0)
+    monkeypatch.setenv("STUB_STARTS_AFTER", "3")
+    monkeypatch.setitem(STAGES, "machine", Plan(Stage[MachineResult], share=0.001, item=1.0))
+    summary = supervised(setup, {"machine": {"a": "ok"}, "media": {"b": "ok"}}, seconds=60)
+    assert summary.machine and summary.machine.allowed_seconds < 1
+    assert states(setup, "machine") == {"a": "done"}
+    monkeypatch.setattr(supervisor, "START", 1.0)
+    summary = supervised(setup, {"machine": {"a": "ok"}})
+    assert summary.machine and summary.machine.error == ["its process did not begin within 1 s"]
+
+
+def test_the_stages_that_are_chosen_share_all_of_the_time(setup: Setup) -> None:
+    alone = supervised(setup, {"media": {"a": "ok"}}, seconds=100)
+    assert alone.media and alone.media.allowed_seconds == pytest.approx(92, abs=3)
+    both = supervised(setup, {"media": {"a": "ok"}, "films": {"b": "ok"}}, seconds=100)
+    share = STAGES["media"].share / (STAGES["media"].share + STAGES["films"].share)
+    assert both.media and both.media.allowed_seconds == pytest.approx(92 * share, abs=3)
+    assert both.films and both.films.allowed_seconds == pytest.approx(92, abs=5)
 
 
 @pytest.mark.parametrize("fault", ["crash", "lost"])
@@ -288,7 +336,7 @@ def test_what_a_model_raises_is_kept_and_the_next_one_is_tried(
     fake.works = lambda here: made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "benchmarks.gpu.smoke", fake)
     write_json(stage_file(setup.out, "smoke"), Stage[SmokeResult](stage="smoke", allowed_seconds=9))
-    worker.run_stage(Order(stage="smoke", setup=setup, deadline=time.time() + 60))
+    worker.run_stage(Order(stage="smoke", setup=setup, seconds=60, deadline=time.time() + 60))
 
     stage = read_stage(setup.out, "smoke")
     assert [item.state for item in stage.items] == ["failed", "failed", "failed", "done"]
@@ -305,6 +353,63 @@ def test_what_a_model_raises_is_kept_and_the_next_one_is_tried(
     told = as_markdown(summary)
     assert "- fails: failed (RuntimeError: a kernel that there is not)" in told
     assert "| works | yes |" in told
+
+
+@pytest.mark.parametrize(("seconds", "until"), [(1.0, 60.0), (60.0, 1.0)])
+def test_a_worker_begins_nothing_when_the_time_is_over(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, seconds: float, until: float
+) -> None:
+    from benchmarks.gpu import worker
+
+    fake = types.ModuleType("fake")
+    tried: list[str] = []
+
+    def work(item: Item[SmokeResult]) -> None:
+        tried.append(item.name)
+        time.sleep(1.2)
+
+    fake.works = lambda here: dict.fromkeys("abc", work)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmarks.gpu.smoke", fake)
+    write_json(stage_file(setup.out, "smoke"), Stage[SmokeResult](stage="smoke", allowed_seconds=1))
+    deadline = time.time() + until
+    worker.run_stage(Order(stage="smoke", setup=setup, seconds=seconds, deadline=deadline))
+    stage = read_stage(setup.out, "smoke")
+    assert tried == ["a"]
+    assert [(item.state, item.not_reached) for item in stage.items] == [
+        ("done", False),
+        ("cut off", True),
+        ("cut off", True),
+    ]
+    assert (stage.state, stage.error) == ("cut off", ["the stage's 1 s were over"])
+
+
+def test_a_model_trains_for_what_evaluations_leave_of_the_time(setup: Setup) -> None:
+    import torch
+
+    from benchmarks.gpu.films import Show
+    from benchmarks.gpu.worker import Here
+
+    here = Here(setup, torch.device("cpu"), time.time() + 180, lambda: None)
+    show = Show(here, FilmEntry(name="film", files=[Path("film.mp4")]), ["one", "two", "three"])
+    assert show.training_seconds("one") == pytest.approx(30, abs=1)  # nothing was timed
+    show.took(10)
+    show.took(4)
+    assert show.training_seconds("one") == pytest.approx(45, abs=1)
+    assert show.training_seconds("three") == pytest.approx(165, abs=1)
+    here.deadline = time.time() + 5
+    assert show.training_seconds("three") == 1
+
+
+def test_a_decoder_without_its_driver_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.gpu import media
+
+    monkeypatch.setattr(media, "hwdevices_available", lambda: ["cuda"])
+    monkeypatch.setitem(media.DECODERS, "cuda", ("libc.so.6", "libno-such-driver.so.1"))
+    with pytest.raises(Unavailable, match=r"cannot be loaded: libno-such-driver\.so\.1"):
+        media.check_decoder("cuda")
+    monkeypatch.setattr(media, "hwdevices_available", lambda: ["drm"])
+    with pytest.raises(Unavailable, match="decodes on no cuda; it has: drm"):
+        media.check_decoder("cuda")
 
 
 @pytest.mark.parametrize(
@@ -390,7 +495,7 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
     assert ae.state == "done" and ae.result and ae.result.resume
     assert set(ae.result.checks.values()) == {"ok"}
     assert ae.result.checks.keys() == {"step", "train", "resume", "evaluate", "reconstruct"}
-    assert ae.result.resume.equal and ae.result.resume.repeatable
+    assert ae.result.resume.equal and ae.result.resume.repeatable is None
     assert broken.state == "failed" and broken.result
     assert broken.result.checks["step"] == "RuntimeError: there is no such kernel"
     assert broken.error[-1] == "RuntimeError: there is no such kernel"
@@ -409,11 +514,18 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
     media = {item.name: item for item in summary.media.items}
     assert media["ingest, processor"].state == "done"
     assert media["ingest, cuda"].state == "failed" and media["ingest, cuda"].error
-    assert summary.films and summary.films.items[0].result
-    film = summary.films.items[0].result
-    for path in (film.record, film.strip, film.video):
+    assert summary.films
+    assert [item.name for item in summary.films.items] == ["pca", "ae", "x264", "x265"]
+    results = [item.result for item in summary.films.items]
+    for result in results:
+        assert result and result.scores["seen"]["psnr"] and result.coded_bytes
+        assert result.record and read_json(out / result.record, Record).model == result.model
+    pca, film = results[:2]
+    assert pca and pca.strip and film and film.strip and film.steps == 8 and pca.steps is None
+    for path in (film.strip, film.video):
         assert path and 0 < (out / path).stat().st_size < 1_500_000
-    assert film.scores["seen"]["psnr"]
+    heights = [Image.open(out / strip).height for strip in (pca.strip, film.strip)]
+    assert heights == [2 * 36, 3 * 36]  # the film, the model, the principal components
     told = (out / "summary.md").read_text()
     assert "A trial of the script" in told
     assert "](films/ae.webp)" in told and "](films/ae.mp4)" in told

@@ -56,6 +56,7 @@ def _run(asked: argparse.Namespace, began: float) -> None:
             device=device,
             tiny=asked.tiny,
             films=films,
+            licence=asked.licence,
             models=models,
             out=out.resolve(),
             work=Path(work),
@@ -118,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--films", type=Path, help="a folder; the embedded clips if left out")
+    parser.add_argument("--licence", help="of the films; without it no picture may be published")
     parser.add_argument("--minutes", type=float, default=9.0, help="at most, all told")
     parser.add_argument("--out", type=Path, help="results/gpu/<device> if left out")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu with --tiny")

@@ -1,17 +1,25 @@
-"""Stage `films`: models trained for what time is left, with records, strips and short videos."""
+"""Stage `films`: models trained for what time is left, with records, strips and short videos.
+
+References beside them show what the scores are worth: principal components with as many numbers as
+the models' latents, and codecs at as many bytes.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.gpu.coding import Coding
 from benchmarks.gpu.material import (
     architectures,
     ingested,
-    longest_film,
-    part_of,
+    main_part,
+    metric_set,
     settings,
     trained_model_of,
 )
@@ -22,9 +30,11 @@ from zoo.base.errors import ZooError
 from zoo.base.gpu_records import FilmResult, Item
 from zoo.base.records import Record, write_json
 from zoo.base.workspace import Workspace
+from zoo.evaluation.codec_runs import evaluate_codec
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
+from zoo.plugins.registry import registry
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import (
     Original,
@@ -34,13 +44,18 @@ from zoo.reconstruct.reconstruct_film import (
     reconstruct,
 )
 from zoo.reconstruct.video.mp4_writer import EncoderSettings
+from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.trained_models import ensure_trained
 
 MODELS = ("vaegan", "perceptual", "best")
-FILM_SECONDS = {False: 60.0, True: 1.5}
-"""Of the film: what an evaluation takes grows with it."""
-TRAINING = 0.5
-"""Share of a model's time that is training; evaluation and pictures have the rest."""
+FITTED = "pca"
+CODECS = ("x264", "x265")
+UNMEASURED = 0.5
+"""Share of a model's time that is training, where no evaluation on this film was timed."""
+MARGIN = 1.5
+"""What is kept for all but the training of a model, in the longest that it took before."""
+FEWEST_SECONDS = 1.0
+"""Of training."""
 VIDEO_SECONDS = 8.0
 COLUMNS = 6
 """Of a strip: frames spread evenly over the film."""
@@ -51,62 +66,163 @@ COARSER = (24, 30, 36, 42)
 """Rate factors of the video, the first that keeps it small enough."""
 
 
+@dataclass
+class Show:
+    """The film on which all are compared, and how much time is left for whom."""
+
+    here: Here
+    entry: FilmEntry
+    models: list[str]
+    codecs: dict[str, Coding] = field(default_factory=dict)
+    """Those at work in processes of their own."""
+    fitted: TrainedModel | None = None
+    """The principal components, once they are known."""
+    longest_rest: float | None = None
+    """Seconds of the longest evaluation on this film so far, with pictures and preparations."""
+
+    def film(self) -> Film:
+        """Its frames at the size of the `film` preset."""
+        return ingested(self.here, self.entry, settings(self.here, "film").size)
+
+    def metric_set(self) -> MetricSet:
+        """What is measured."""
+        return metric_set(self.here.device, "psnr" if self.here.tiny else "default")
+
+    def training_seconds(self, name: str) -> float:
+        """How long a model may train, so that it and all after it can be evaluated as well."""
+        models = len(self.models) - self.models.index(name)
+        left = self.here.seconds_left
+        if self.longest_rest is None:
+            return max(FEWEST_SECONDS, UNMEASURED * left / models)
+        kept = MARGIN * self.longest_rest * models + self.longest_rest * len(self.codecs)
+        return max(FEWEST_SECONDS, (left - kept) / models)
+
+    def took(self, seconds: float) -> None:
+        """Note how long all but the training of one of them took."""
+        self.longest_rest = max(seconds, self.longest_rest or 0.0)
+
+
 def works(here: Here) -> dict[str, Work]:
-    """An item for each model."""
+    """The principal components, each model, and each codec that can be had."""
     known = architectures(here)
     names = [name for name in MODELS if name in known] or list(known)[:1]
-    entry = part_of(longest_film(here), FILM_SECONDS[here.tiny])
-    return {name: _work(here, entry, name, len(names) - at) for at, name in enumerate(names)}
+    show = Show(here, main_part(here), names)
+    for codec in (name for name in CODECS if name in registry().codecs):
+        show.codecs[codec] = Coding.begin(here, show.entry, codec)
+    return {
+        **({FITTED: _fitted(show)} if FITTED in registry().references else {}),
+        **{name: _trained(show, name) for name in names},
+        **{name: _coded(show, name) for name in show.codecs},
+    }
 
 
-def _work(here: Here, entry: FilmEntry, name: str, left: int) -> Work:
+def _fitted(show: Show) -> Work:
+    def fitted(item: Item[FilmResult]) -> None:
+        began = time.monotonic()
+        here, film = show.here, show.film()
+        config = settings(here, "film").config(registry().architecture(FITTED), film)
+        folder = ensure_trained(Workspace(here.work), config, film, here.device)
+        seconds = time.monotonic() - began
+        item.result = _result(film, config, settings(here, "film").latent)
+        item.result.train_seconds = seconds
+        here.save()
+        evaluated(show, item.result, film, config)
+        show.fitted = trained_model_of(here, folder, config)
+        draw(show, item.result, film, show.fitted)
+        show.took(time.monotonic() - began - seconds)
+
+    return fitted
+
+
+def _trained(show: Show, name: str) -> Work:
     def trained(item: Item[FilmResult]) -> None:
-        seconds = max(1.0, TRAINING * here.seconds_left / left)
-        budget = "8steps" if here.tiny else f"{seconds:.0f}s"
+        began = time.monotonic()
+        here, film = show.here, show.film()
+        budget = "8steps" if here.tiny else f"{show.training_seconds(name):.0f}s"
         chosen = settings(here, "film", budget=budget)
-        film = ingested(here, entry, chosen.size)
         config = chosen.config(architectures(here)[name], film)
-        workspace = Workspace(here.work)
-        folder = ensure_trained(workspace, config, film, here.device)
+        folder = ensure_trained(Workspace(here.work), config, film, here.device)
         run = folder.read()
         assert run is not None and run.training is not None, "it was trained to its end"
         taken = run.training.seconds or 0.0
-        result = item.result = FilmResult(
-            model=name,
-            film=film.source,
-            licence=film.licence,
-            size=str(film.size),
-            latent=chosen.latent,
-            film_frames=len(film),
-            film_seconds=(float(film.frame_seconds[0]), float(film.times.ends)),
-            batch=config.batch,
-            precision=config.precision,
-            steps=run.training.steps,
-            train_seconds=taken,
-            frames_per_second=run.training.frames / taken if taken else None,
-            scores={},
-            coded_bytes=None,
-            record=None,
-            strip=None,
-            video=None,
-        )
+        result = item.result = _result(film, config, chosen.latent)
+        result.batch, result.precision = config.batch, config.precision
+        result.steps, result.train_seconds = run.training.steps, taken
+        result.frames_per_second = run.training.frames / taken if taken else None
         here.save()
-        metric_set = MetricSet.load(here.device, "psnr" if here.tiny else "default")
-        record = evaluate(workspace, folder, config, film, metric_set, here.device)
-        result.scores = _means(record)
-        result.coded_bytes = record.latent.coded_bytes if record.latent else None
-        trained = trained_model_of(here, folder, config)
-        out = here.setup.out
-        result.record = _named(name, "json")
-        write_json(out / result.record, record)
-        here.save()
-        result.strip = _named(name, "webp")
-        draw_strip(out / result.strip, film, trained)
-        here.save()
-        write_video(out / _named(name, "mp4"), entry, film, trained)
-        result.video = _named(name, "mp4")
+        evaluated(show, result, film, config)
+        draw(show, result, film, trained_model_of(here, folder, config))
+        show.took(time.monotonic() - began - taken)
 
     return trained
+
+
+def _coded(show: Show, name: str) -> Work:
+    def coded(item: Item[FilmResult]) -> None:
+        here, film = show.here, show.film()
+        coding = show.codecs[name]
+        folder = coding.finished(here, film, show.longest_rest or 0.0)
+        item.result = _result(film, coding.config, None)
+        record = evaluate_codec(
+            Workspace(here.work), folder, coding.config, film, show.metric_set(), here.device
+        )
+        keep(show, item.result, record)
+
+    return coded
+
+
+def _result(film: Film, config: TrainingConfig, latent: int | None) -> FilmResult:
+    """What is known before anything is trained."""
+    return FilmResult(
+        model=config.model,
+        film=film.source,
+        licence=film.licence,
+        size=str(film.size),
+        latent=latent,
+        film_frames=len(film),
+        film_seconds=(float(film.frame_seconds[0]), float(film.times.ends)),
+        batch=None,
+        precision=None,
+        steps=None,
+        train_seconds=None,
+        frames_per_second=None,
+        scores={},
+        coded_bytes=None,
+        record=None,
+        strip=None,
+        video=None,
+    )
+
+
+def evaluated(show: Show, result: FilmResult, film: Film, config: TrainingConfig) -> None:
+    """Evaluate a run on the film, as `zoo compare` does."""
+    here = show.here
+    workspace = Workspace(here.work)
+    folder = RunFolder.of(workspace, config)
+    keep(show, result, evaluate(workspace, folder, config, film, show.metric_set(), here.device))
+
+
+def keep(show: Show, result: FilmResult, record: Record) -> None:
+    """Write a record beside the results, and take its means over."""
+    result.scores = _means(record)
+    result.coded_bytes = record.latent.coded_bytes if record.latent else None
+    result.record = _named(result.model, "json")
+    write_json(show.here.setup.out / result.record, record)
+    show.here.save()
+
+
+def draw(show: Show, result: FilmResult, film: Film, trained: TrainedModel) -> None:
+    """Draw the strip, and write the video."""
+    out = show.here.setup.out
+    fitted = show.fitted
+    below = [trained] if fitted is None or fitted is trained else [trained, fitted]
+    strip = _named(result.model, "webp")
+    draw_strip(out / strip, film, below)
+    result.strip = strip
+    show.here.save()
+    if trained is not fitted:
+        write_video(out / _named(result.model, "mp4"), show.entry, film, trained)
+        result.video = _named(result.model, "mp4")
 
 
 def _named(model: str, suffix: str) -> str:
@@ -123,10 +239,11 @@ def _means(record: Record) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def draw_strip(path: Path, film: Film, trained: TrainedModel) -> None:
-    """Draw frames spread over a film, and below each its reconstruction from 8-bit latents."""
+def draw_strip(path: Path, film: Film, trained: Sequence[TrainedModel]) -> None:
+    """Draw frames spread over a film, and below each its reconstructions from 8-bit latents."""
     chosen = np.linspace(0, len(film) - 1, 2 * COLUMNS + 1).round().astype(int)[1::2]
-    panels: list[Panel] = [Original(film), Reconstruction(film, trained.config.model, trained)]
+    panels: list[Panel] = [Original(film)]
+    panels += [Reconstruction(film, each.config.model, each) for each in trained]
     rows = []
     for panel in panels:
         frames = [panel.decode(panel.read(slice(at, at + 1)))[0] for at in chosen.tolist()]

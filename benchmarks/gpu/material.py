@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
+
+import torch
 
 from benchmarks.gpu.worker import Here
 from zoo.api.autoencoder import Autoencoder
@@ -12,6 +15,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.film_scores import LATENTS
+from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
@@ -23,8 +27,10 @@ from zoo.training.settings import Settings
 from zoo.training.trained_models import load_model
 
 TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
-MAIN = ("vaegan", "perceptual", "best", "broad2016", "vae")
+MAIN = ("vaegan", "perceptual", "best", "vae", "ae")
 """The models that come first: the time may not suffice for all."""
+FILM_SECONDS = {False: 75.0, True: 1.5}
+"""Of the film that models are trained on, whether tiny or not."""
 BEGINNING = 0.1
 """Share of a film that is passed over, where titles are."""
 
@@ -49,6 +55,8 @@ def longest_film(here: Here) -> FilmEntry:
     catalogue = Catalogue.open(Workspace(here.work))
     if here.setup.films:
         entries = [catalogue.choose(str(path))[0] for path in here.setup.films]
+        licence = here.setup.licence
+        entries = [dataclasses.replace(each, licence=licence or each.licence) for each in entries]
     else:
         entries = list(catalogue.from_plugins.values())
     return max(entries, key=duration)
@@ -70,6 +78,17 @@ def part_of(entry: FilmEntry, seconds: float) -> FilmEntry:
         return entry
     start = min(BEGINNING * whole, whole - seconds)
     return dataclasses.replace(entry, start=start, stop=start + seconds)
+
+
+def main_part(here: Here) -> FilmEntry:
+    """What models are trained on: a film so long is ingested, evaluated and kept in a minute."""
+    return part_of(longest_film(here), FILM_SECONDS[here.tiny])
+
+
+@functools.cache
+def metric_set(device: torch.device, names: str = "default") -> MetricSet:
+    """Metrics on a device, loaded once in a process: LPIPS alone takes seconds."""
+    return MetricSet.load(device, names)
 
 
 def ingested(here: Here, entry: FilmEntry, size: FrameSize) -> Film:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import statistics
 import time
 
@@ -12,6 +13,8 @@ from benchmarks.gpu.material import (
     architectures,
     ingested,
     longest_film,
+    main_part,
+    metric_set,
     part_of,
     settings,
 )
@@ -29,9 +32,9 @@ from zoo.evaluation.profiling import synchroniser
 from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 
-DECODERS = ("cuda",)
-"""Device types that are tried beside the processor."""
-INGESTED_SECONDS = {False: 60.0, True: 1.0}
+DECODERS = {"cuda": ("libcuda.so.1", "libnvcuvid.so.1")}
+"""Device types that are tried beside the processor, and what of the driver FFmpeg loads for each:
+containers often have the first library and not the second."""
 EVALUATED_SECONDS = {False: 20.0, True: 1.0}
 """Of the film."""
 INFERRING = ("vaegan", "perceptual", "best")
@@ -42,28 +45,28 @@ BLOCK = 0.05
 
 
 def works(here: Here) -> dict[str, Work]:
-    """Items for decoders, models' inference and evaluation, and metrics."""
-    entry = longest_film(here)
-    part = part_of(entry, EVALUATED_SECONDS[here.tiny])
-    metric_set = MetricSet.load(here.device, "psnr,lpips" if here.tiny else "default")
+    """Items for metrics, models' evaluation and inference, and decoders.
+
+    A driver's decoder comes last: it may do anything, and the rest would wait for it.
+    """
+    part = part_of(longest_film(here), EVALUATED_SECONDS[here.tiny])
+    metrics = metric_set(here.device, "psnr,lpips" if here.tiny else "default")
     found: dict[str, Work] = {}
-    for decoder in (None, *DECODERS):
-        decoded = part_of(entry, INGESTED_SECONDS[here.tiny])
-        found[f"ingest, {decoder or 'processor'}"] = _ingest(here, decoded, decoder)
-    for metric in metric_set.requested:
-        found[f"metric, {metric.name}"] = _metric(here, part, metric_set, metric.name)
+    for metric in metrics.requested:
+        found[f"metric, {metric.name}"] = _metric(here, part, metrics, metric.name)
     names = [name for name in INFERRING if name in architectures(here)]
-    for name in names or list(architectures(here))[:1]:
-        found[f"encode and decode, {name}"] = _round_trip(here, name)
-        found[f"evaluate, {name}"] = _evaluation(here, part, metric_set, name)
+    names = names or list(architectures(here))[:1]
+    found |= {f"evaluate, {name}": _evaluation(here, part, metrics, name) for name in names}
+    found |= {f"encode and decode, {name}": _round_trip(here, name) for name in names}
+    for decoder in (None, *DECODERS):
+        found[f"ingest, {decoder or 'processor'}"] = _ingest(here, main_part(here), decoder)
     return found
 
 
 def _ingest(here: Here, entry: FilmEntry, decoder: str | None) -> Work:
     def decoded(item: Item[MediaResult]) -> None:
-        if decoder is not None and decoder not in hwdevices_available():
-            known = ", ".join(hwdevices_available()) or "none"
-            raise Unavailable(f"the installed FFmpeg decodes on no {decoder}; it has: {known}")
+        if decoder is not None:
+            check_decoder(decoder)
         size = settings(here, "film").size
         with VideoFile.open(entry.files[0], decoder) as source:
             stream = source.stream
@@ -83,6 +86,20 @@ def _ingest(here: Here, entry: FilmEntry, decoder: str | None) -> Work:
         )
 
     return decoded
+
+
+def check_decoder(decoder: str) -> None:
+    """Raise Unavailable if FFmpeg was built without a decoder, or its driver is not there."""
+    known = hwdevices_available()
+    if decoder not in known:
+        raise Unavailable(
+            f"the installed FFmpeg decodes on no {decoder}; it has: {', '.join(known) or 'none'}"
+        )
+    for library in DECODERS[decoder]:
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            raise Unavailable(f"the driver's decoder cannot be loaded: {error}") from None
 
 
 def _round_trip(here: Here, name: str) -> Work:
@@ -111,14 +128,14 @@ def _round_trip(here: Here, name: str) -> Work:
     return measured
 
 
-def _evaluation(here: Here, entry: FilmEntry, metric_set: MetricSet, name: str) -> Work:
+def _evaluation(here: Here, entry: FilmEntry, metrics: MetricSet, name: str) -> Work:
     """A whole evaluation, as `zoo compare` makes it, of a model that has had a few steps."""
 
     def evaluated(item: Item[MediaResult]) -> None:
         film = ingested(here, entry, settings(here, "film").size)
         folder, config = train_once(here, film, name, "media", preset="film")
         began = time.perf_counter()
-        evaluate(Workspace(here.work), folder, config, film, metric_set, here.device)
+        evaluate(Workspace(here.work), folder, config, film, metrics, here.device)
         taken = time.perf_counter() - began
         item.result = MediaResult(
             task="evaluate",
@@ -132,13 +149,13 @@ def _evaluation(here: Here, entry: FilmEntry, metric_set: MetricSet, name: str) 
     return evaluated
 
 
-def _metric(here: Here, entry: FilmEntry, metric_set: MetricSet, name: str) -> Work:
+def _metric(here: Here, entry: FilmEntry, metrics: MetricSet, name: str) -> Work:
     """One metric over frames that lie on the device, against noisy copies of them."""
 
     def measured(item: Item[MediaResult]) -> None:
-        if name in metric_set.unavailable:
-            raise Unavailable(metric_set.unavailable[name])
-        metric = next(one for one in metric_set.metrics if one.name == name)
+        if name in metrics.unavailable:
+            raise Unavailable(metrics.unavailable[name])
+        metric = next(one for one in metrics.metrics if one.name == name)
         film = ingested(here, entry, settings(here, "film").size)
         frames = film_batch(film, next(iter(batch_slices(film))), here.device)
         noisy = (frames + 0.1 * torch.randn_like(frames)).clamp(0, 1)

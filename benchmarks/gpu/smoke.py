@@ -14,6 +14,7 @@ from benchmarks.gpu.material import (
     architectures,
     ingested,
     longest_film,
+    metric_set,
     part_of,
     settings,
     trained_model_of,
@@ -27,7 +28,6 @@ from zoo.base.gpu_records import Item, Resume, SmokeResult
 from zoo.base.interrupts import StopRequest
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.evaluation.metrics import MetricSet
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train
@@ -39,8 +39,10 @@ from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.step import TrainingStep
 
-SECONDS = 3.0
-"""Of the film that is tried on."""
+SECONDS = 1.5
+"""Of the film that is tried on: every model is evaluated on it and writes it as a video."""
+KERNELS_TRIED = 1
+"""By cuDNN for each convolution in a training of a few steps, which is not timed."""
 WARM_STEPS, STEPS = 2, 3
 """Of the first, which may choose kernels and compile, and of those that must not wait."""
 RESUMED_STEPS, STOPPED_AT = 6, 3
@@ -53,7 +55,7 @@ class Trial:
     def __init__(self, here: Here) -> None:
         self.here = here
         self.entry: FilmEntry = part_of(longest_film(here), SECONDS)
-        self.metric_set = MetricSet.load(here.device, "psnr" if here.tiny else "default")
+        self.metric_set = metric_set(here.device, "psnr" if here.tiny else "default")
 
     def film(self, preset: str) -> Film:
         """The film at a preset's size."""
@@ -101,7 +103,7 @@ def _tried(trial: Trial, name: str) -> Work:
 
         def resumed() -> None:
             result.resume = resume(trial, name, folder)
-            if result.resume.repeatable and not result.resume.equal:
+            if not result.resume.equal and result.resume.repeatable:
                 raise ZooError(f"resumed weights differ by up to {result.resume.difference:.3g}")
 
         def evaluated() -> None:
@@ -131,6 +133,8 @@ def take_steps(trial: Trial, name: str) -> str | None:
     chosen = settings(here, "film", batch=min(BATCH, settings(here, "film").batch))
     config = chosen.config(architecture, film)
     fabric = launch(here.device, config.precision, config.batch)
+    # Trainings leave it on; the search would take longer than these steps.
+    torch.backends.cudnn.benchmark = False
     torch.manual_seed(0)
     model = build_to_train(architecture, film.size, config.options)
     model = model.to(here.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -185,30 +189,41 @@ def train_once(
 
 
 def resume(trial: Trial, name: str, whole: RunFolder) -> Resume:
-    """Compare a run with one that was stopped and resumed, and with a second uninterrupted one."""
+    """Compare a run with one that was stopped and resumed.
+
+    Where they differ, also with a second uninterrupted one.
+    """
     here, film = trial.here, trial.film("quick")
-    again, _ = train_once(here, film, name, "again")
     stopped, _ = train_once(here, film, name, "stopped", stop_at=STOPPED_AT)
+    equal, repeatable = _digest(whole.weights) == _digest(stopped.weights), None
+    if not equal:
+        again, _ = train_once(here, film, name, "again")
+        repeatable = _digest(whole.weights) == _digest(again.weights)
     return Resume(
         steps=RESUMED_STEPS,
         stopped_at=STOPPED_AT,
-        equal=_digest(whole.weights) == _digest(stopped.weights),
-        repeatable=_digest(whole.weights) == _digest(again.weights),
+        equal=equal,
+        repeatable=repeatable,
         difference=_difference(whole.weights, stopped.weights),
     )
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """A block in which kernels are chosen that add up in one order, where there are such."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    """A block in which kernels are chosen that add up in one order, where there are such.
+
+    cuDNN does not search for the fastest.
+    """
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled()
+    cudnn_before = cudnn.deterministic, cudnn.benchmark_limit
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.deterministic = True
+    cudnn.deterministic, cudnn.benchmark_limit = True, KERNELS_TRIED
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.deterministic = before[1]
+        torch.use_deterministic_algorithms(before)
+        cudnn.deterministic, cudnn.benchmark_limit = cudnn_before
 
 
 def _digest(path: Path) -> str:

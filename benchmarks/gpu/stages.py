@@ -9,11 +9,13 @@ from typing import Any
 import pydantic
 
 from zoo.base.gpu_records import (
+    NOT_REACHED,
     FilmResult,
     MachineResult,
     MediaResult,
     SmokeResult,
     Stage,
+    State,
     ThroughputResult,
     WorkloadResult,
 )
@@ -25,20 +27,20 @@ class Plan:
     """What one stage is given."""
 
     kind: type[Stage[Any]]
-    until: float
-    """Share of the whole time at which it ends at the latest: what an earlier stage leaves of its
-    own goes to those after it."""
+    share: float
+    """Of the time, against the shares of the stages that are yet to come: what an earlier stage
+    leaves of its own goes to those after it, and so does that of a stage that was not chosen."""
     item: float
     """Share of the stage's time that one measurement may take, so that none starves the others."""
 
 
 STAGES = {
-    "machine": Plan(Stage[MachineResult], until=0.04, item=1.0),
-    "smoke": Plan(Stage[SmokeResult], until=0.30, item=0.3),
-    "throughput": Plan(Stage[ThroughputResult], until=0.58, item=0.3),
-    "workload": Plan(Stage[WorkloadResult], until=0.70, item=0.6),
-    "media": Plan(Stage[MediaResult], until=0.79, item=0.4),
-    "films": Plan(Stage[FilmResult], until=1.0, item=0.6),
+    "machine": Plan(Stage[MachineResult], share=0.02, item=1.0),
+    "smoke": Plan(Stage[SmokeResult], share=0.14, item=0.4),
+    "throughput": Plan(Stage[ThroughputResult], share=0.27, item=0.3),
+    "workload": Plan(Stage[WorkloadResult], share=0.15, item=0.7),
+    "media": Plan(Stage[MediaResult], share=0.08, item=0.5),
+    "films": Plan(Stage[FilmResult], share=0.34, item=1.0),
 }
 """By name: the module `benchmarks.gpu.<name>` does the work and `<name>.json` holds its results."""
 
@@ -51,6 +53,8 @@ class Setup(pydantic.BaseModel):
     device: str
     tiny: bool
     films: list[Path]
+    licence: str | None = None
+    """Of the films, as the user states it."""
     models: list[str]
     """To try; none means all."""
     out: Path
@@ -63,13 +67,30 @@ class Order(pydantic.BaseModel):
 
     stage: str
     setup: Setup
+    seconds: float
+    """For the stage, from when the worker begins with it: its own start-up is not counted."""
     deadline: float
-    """Seconds since 1970; the worker is killed then."""
+    """Seconds since 1970: no item is begun after it."""
 
 
 def stage_file(out: Path, name: str) -> Path:
     """Where a stage's results are."""
     return out / f"{name}.json"
+
+
+def close(stage: Stage[Any], state: State, why: str) -> None:
+    """Mark a stage that has ended, and those of its items that it did not get to."""
+    for item in stage.items:
+        if item.state in ("running", "waiting"):
+            item.error = [why if item.state == "running" else NOT_REACHED]
+            item.state = state
+    if stage.state in ("running", "waiting"):
+        stage.state, stage.error = state, [why]
+
+
+def time_is_over(allowed: float) -> str:
+    """Why a stage was cut off."""
+    return f"the stage's {allowed:.0f} s were over"
 
 
 def read_stage(out: Path, name: str) -> Stage[Any]:

@@ -141,7 +141,10 @@ def _section(title: str, stage: Stage[Any], table: str) -> str:
     lines = [f"## {title}", f"{stage.state}{took}"]
     if table:
         lines.append(table)
-    missing = [_missing(item) for item in stage.items if item.state != "done"]
+    missing = [
+        _missing(item) for item in stage.items if item.state != "done" and not item.not_reached
+    ]
+    missing += [f"- {_cell(stage.left_out)}"] if stage.left_out else []
     missing += [f"- {stage.error[-1]}"] if stage.error else []
     if missing:
         lines.append("\n".join(missing))
@@ -162,7 +165,7 @@ def _smoke(stage: Stage[SmokeResult]) -> str:
     rows = []
     for result in _results(stage):
         marks = [{"ok": "yes", None: ""}.get(result.checks.get(check), "no") for check in CHECKS]
-        if result.resume and not result.resume.repeatable:
+        if result.resume and result.resume.repeatable is False:
             marks[CHECKS.index("resume")] = "not repeatable"
         rows.append([result.model, *marks])
     return _table(["model", *CHECKS], rows)
@@ -176,15 +179,18 @@ def _films(stage: Stage[Any]) -> str:
         [
             r.model,
             r.film,
-            str(r.steps),
+            "" if r.steps is None else f"{r.steps:,}",
             _number(r.train_seconds),
+            _number(r.coded_bytes),
             part.replace("_", " "),
             *(_number(scores.get(metric), 3) for metric in metrics),
         ]
         for r in _results(stage)
         for part, scores in r.scores.items()
     ]
-    lines = [_table(["model", "film", "steps", "seconds", "part", *metrics], rows)]
+    lines = [
+        _table(["model", "film", "steps", "training, s", "bytes a frame", "part", *metrics], rows)
+    ]
     for r in _results(stage):
         if r.strip:
             lines.append(f"![{r.model}: frames over reconstructions]({r.strip})")

@@ -14,7 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.gpu.stages import STAGES, Order, Setup, read_stage, stage_file
+from benchmarks.gpu.stages import (
+    STAGES,
+    Order,
+    Setup,
+    close,
+    read_stage,
+    stage_file,
+    time_is_over,
+)
 from benchmarks.gpu.summary import write_summary
 from zoo.base.gpu_records import GpuSummary, Stage, State
 from zoo.base.records import write_json
@@ -22,21 +30,26 @@ from zoo.base.records import write_json
 POLL = 0.1
 RESERVE = 8.0
 """Seconds kept for the end, at most a tenth of the whole."""
-LEAST_ITEM = 5.0
+START = 90.0
+"""Seconds that a worker has until it begins with its first stage."""
+GRACE = 0.05
+"""Share of the whole time that the item at work at the end of a stage may run on for."""
+LEAST_ITEM = 15.0
 """Seconds that any item has."""
 LINES = 10
 """Of what a worker wrote to standard error, kept when it dies."""
 WORKER = (sys.executable, "-m", "benchmarks.gpu.worker")
 ROOT = Path(__file__).parents[2]
 
-End = Literal["done", "out of time", "item overran", "died"]
+End = Literal["done", "out of time", "item overran", "died", "never began"]
 
 
 class Supervisor:
     """Runs stages in worker processes, one after another.
 
     A worker goes on to the next stage, because importing torch takes seconds, unless it died or had
-    to be killed: then another is begun, which does what is left.
+    to be killed: then another is begun, which does what is left. It ends a stage by itself when the
+    time is over, so that only an item that hangs, or takes far too long, is killed.
     """
 
     def __init__(
@@ -57,7 +70,9 @@ class Supervisor:
         self.command = list(worker)
         self.began = time.time() if began is None else began
         self.began_at = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
-        self.budget = 60 * minutes - min(RESERVE, 6 * minutes)
+        self.end = self.began + 60 * minutes - min(RESERVE, 6 * minutes)
+        self._deadline: float | None = None
+        """Of the stage at work, once a worker has begun with it."""
         self._worker: subprocess.Popen[str] | None = None
         self._log = setup.work / "worker.log"
 
@@ -70,8 +85,8 @@ class Supervisor:
             stage_file(self.setup.out, name).unlink(missing_ok=True)
         self._sum_up()  # raises where what an earlier run left cannot be read
         try:
-            for name in stages:
-                self._stage(name)
+            for at, name in enumerate(stages):
+                self._stage(name, stages[at:])
                 self._sum_up()
         except (KeyboardInterrupt, SystemExit):
             self._kill()
@@ -84,32 +99,40 @@ class Supervisor:
             summary = self._sum_up()
         return summary
 
-    def _stage(self, name: str) -> None:
+    def _stage(self, name: str, left: Sequence[str]) -> None:
+        """Run a stage, the first of those that are left."""
         plan = STAGES[name]
-        deadline = self.began + plan.until * self.budget
-        allowed = max(0.0, deadline - time.time())
+        share = plan.share / sum(STAGES[each].share for each in left)
+        allowed = max(0.0, share * (self.end - time.time()))
+        self._deadline = None
         self.say(f"{name} (up to {allowed:.0f} s)")
         stage: Stage[Any] = plan.kind(stage=name, allowed_seconds=allowed)
         write_json(stage_file(self.setup.out, name), stage)
         longest = max(LEAST_ITEM, plan.item * allowed)
         untried = -1
         while True:
-            end = self._watch(name, deadline, longest)
+            end = self._watch(name, allowed, longest)
             if end == "done":
                 break
             self._kill()
+            if end == "never began":
+                self._close(name, "failed", f"its process did not begin within {START:.0f} s")
+                break
             if end == "out of time":
-                self._close(name, "cut off", f"the stage's {allowed:.0f} s were over")
+                self._close(name, "cut off", time_is_over(allowed))
                 break
             if end == "item overran":
-                left = self._mark(name, "cut off", [f"took longer than {longest:.0f} s"])
+                waiting = self._mark(name, "cut off", [f"took longer than {longest:.0f} s"])
             else:
-                left = self._mark(name, "failed", self._death())
-            if left == untried:
+                waiting = self._mark(name, "failed", self._death())
+            if waiting == untried:
                 self._close(name, "failed", "its process ended twice without doing anything")
-            if left in (0, untried):
+            elif self._deadline is not None and time.time() > self._deadline:
+                self._close(name, "cut off", time_is_over(allowed))
                 break
-            untried = left
+            if waiting in (0, untried):
+                break
+            untried = waiting
         self.say(f"  {describe(read_stage(self.setup.out, name))}")
 
     def _mark(self, name: str, state: State, why: list[str]) -> int:
@@ -130,11 +153,17 @@ class Supervisor:
         write_json(stage_file(self.setup.out, name), stage)
         return left
 
-    def _watch(self, name: str, deadline: float, longest: float) -> End:
+    def _watch(self, name: str, allowed: float, longest: float) -> End:
         """Have a worker do the stage, and return when it is done, dead, or takes too long."""
         if self._worker is None:
             self._worker = self._start()
-        order = Order(stage=name, setup=self.setup, deadline=deadline)
+        order = Order(
+            stage=name,
+            setup=self.setup,
+            seconds=allowed,
+            deadline=self.end if self._deadline is None else self._deadline,
+        )
+        begin_by = time.time() + START
         assert self._worker.stdin
         try:
             self._worker.stdin.write(order.model_dump_json() + "\n")
@@ -145,18 +174,29 @@ class Supervisor:
         while True:
             dead = self._worker.poll() is not None
             stage = read_stage(self.setup.out, name)
-            if stage.state in ("done", "failed"):
+            if stage.state in ("done", "failed", "cut off"):
                 return "done"
             if dead:
                 return "died"
-            if time.time() > deadline:
+            now = time.time()
+            if self._deadline is None and stage.state == "running":
+                self._deadline = min(self.end, now + allowed)
+            if now > self._last_moment():
                 return "out of time"
+            if self._deadline is None and now > begin_by:
+                return "never began"
             running = next((item.name for item in stage.items if item.state == "running"), None)
             if running != at_work:
                 at_work, since = running, time.monotonic()
             if at_work is not None and time.monotonic() - since > longest:
                 return "item overran"
             time.sleep(POLL)
+
+    def _last_moment(self) -> float:
+        """When whatever is at work is killed."""
+        if self._deadline is None:
+            return self.end
+        return min(self.end, self._deadline + GRACE * 60 * self.minutes)
 
     def _start(self) -> subprocess.Popen[str]:
         with self._log.open("a") as log:
@@ -187,12 +227,7 @@ class Supervisor:
     def _close(self, name: str, state: State, why: str) -> None:
         """Mark what a stage did not get to."""
         stage = read_stage(self.setup.out, name)
-        for item in stage.items:
-            if item.state in ("running", "waiting"):
-                item.error = [why if item.state == "running" else "not reached"]
-                item.state = state
-        if stage.state in ("running", "waiting"):
-            stage.state, stage.error = state, [why]
+        close(stage, state, why)
         write_json(stage_file(self.setup.out, name), stage)
 
     def _sum_up(self) -> GpuSummary:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.stages import Order, Setup, read_stage, stage_file
+from benchmarks.gpu.stages import Order, Setup, close, read_stage, stage_file, time_is_over
 from zoo.api.metric import Unavailable
 from zoo.base import environment
 from zoo.base.errors import ZooError
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def run_stage(order: Order) -> None:
-    """Do the items of a stage that nobody tried yet."""
+    """Do the items of a stage that nobody tried yet; none is begun when its time is over."""
     stage = read_stage(order.setup.out, order.stage)
     path = stage_file(order.setup.out, order.stage)
 
@@ -93,33 +93,31 @@ def run_stage(order: Order) -> None:
         write_json(path, stage)
 
     device = environment.choose_device(order.setup.device)
-    here = Here(order.setup, device, order.deadline, save)
     began = time.monotonic() - (stage.seconds or 0.0)
     try:
-        stage.state = "running"
-        stage.began = stage.began or datetime.now(UTC).isoformat(timespec="seconds")
+        # Importing takes seconds, and belongs to no stage: its time runs from the next `save`.
+        module = importlib.import_module(f"benchmarks.gpu.{order.stage}")
         stage.environment = environment.describe(device, environment.default_precision(device))
+        stage.began = stage.began or datetime.now(UTC).isoformat(timespec="seconds")
+        stage.state = "running"
         save()
-        works = _works(order.stage, here)
+        here = Here(order.setup, device, min(order.deadline, time.time() + order.seconds), save)
+        works: dict[str, Work] = module.works(here)
         known = {item.name: item for item in stage.items}
         stage.items = [known.get(name) or Item(name=name) for name in works]
         save()
         for item in stage.items:
-            if item.state == "waiting":
+            if item.state == "waiting" and here.seconds_left > 0:
                 stage.seconds = time.monotonic() - began
                 _do(item, works[item.name], here)
-        stage.state = "done"
+        if any(item.state == "waiting" for item in stage.items):
+            close(stage, "cut off", time_is_over(stage.allowed_seconds))
+        else:
+            stage.state = "done"
     except (Exception, SystemExit) as error:
         stage.state, stage.error = "failed", told(error)
     stage.seconds = time.monotonic() - began
     save()
-
-
-def _works(stage: str, here: Here) -> dict[str, Work]:
-    """What a stage does, by the names of its items, in order."""
-    module = importlib.import_module(f"benchmarks.gpu.{stage}")
-    found: dict[str, Work] = module.works(here)
-    return found
 
 
 def _do(item: Item[Any], work: Work, here: Here) -> None:

@@ -109,6 +109,9 @@ def film(model: str, strip: str | None) -> FilmResult:
     )
 
 
+CODEC = {"latent": None, "steps": None, "train_seconds": None, "frames_per_second": None}
+
+
 def summary() -> GpuSummary:
     """A run in which something of every kind went right and wrong."""
     apart = Resume(steps=8, stopped_at=4, equal=False, repeatable=True, difference=3e-7)
@@ -139,6 +142,9 @@ def summary() -> GpuSummary:
         return Item(name=name, state="done", seconds=1.0, result=result)
 
     missing = Item(name="vae | batch 512", state="failed", error=["Traceback", "out of memory"])
+    late = [
+        Item(name=f"best, batch {n}", state="cut off", error=["not reached"]) for n in range(20)
+    ]
     cut = Item(name="vae, batch 32", state="cut off")
     return GpuSummary(
         tiny=False,
@@ -162,6 +168,7 @@ def summary() -> GpuSummary:
                 done("ae", throughput("ae")),
                 done("ae, compiled", throughput("ae", True, "aten::item")),
                 missing,
+                *late,
             )
         ),
         workload=Stage[WorkloadResult](
@@ -180,6 +187,7 @@ def summary() -> GpuSummary:
                 "films",
                 done("vaegan", film("vaegan", "films/vaegan.webp")),
                 done("best", film("best", "../../secret.webp")),
+                done("x264", film("x264", None).model_copy(update=CODEC)),
             )
         ),
     )  # fmt: skip

@@ -31,6 +31,11 @@ def test_each_device_has_a_section_in_the_report(tmp_path: Path) -> None:
         "| ae | 128 | yes | bf16-mixed | 12,300<br>± 200 | 15% | 9.87 GB | 31.2 s | aten::item |"
         in said
     )
+    assert "vae | batch 512: failed, out of memory." in said.replace("\\", "")
+    assert "20 not reached: best, batch 0; best, batch 1; " in said
+    assert "; best, batch 11; and 8 more." in said
+    assert said.count("not reached") == 1 and "measurements of throughput" not in said
+    assert "| x264 | clip.mp4 | 256x144 | 171 | – | – | – |" in said
 
 
 def test_a_picture_is_shown_if_it_is_in_the_folder_of_the_device(tmp_path: Path) -> None:

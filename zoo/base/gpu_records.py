@@ -20,6 +20,10 @@ SUMMARY = "summary.json"
 State = Literal["waiting", "running", "done", "failed", "cut off"]
 """`cut off` is what a stage's time did not suffice for; in a file, `running` means that the whole
 run was killed there, and `waiting` that it was not reached."""
+NOT_REACHED = "not reached"
+"""The error of an item that was not begun before the time of its stage was over."""
+MOST_NAMES = 12
+"""Of such items, where they are listed."""
 
 
 class _Typed(pydantic.BaseModel):
@@ -56,9 +60,10 @@ class Resume(_Typed):
     stopped_at: int
     equal: bool
     """Whether the weights have the same sha256."""
-    repeatable: bool
-    """Whether two trainings that were never stopped have. Where not, `equal` says nothing of
-    resuming: the device adds up in another order each time."""
+    repeatable: bool | None
+    """Whether two trainings that were never stopped have; null where `equal` already says so. Where
+    they have not, `equal` says nothing of resuming: the device adds up in another order each
+    time."""
     difference: Number
     """Largest difference of a weight from the uninterrupted training."""
 
@@ -141,20 +146,23 @@ class MediaResult(_Typed):
 
 
 class FilmResult(_Typed):
-    """A model trained and evaluated on a film; files are relative to the device's folder."""
+    """A model or a reference on a film; files are relative to the device's folder."""
 
     model: str
     film: str
     licence: str | None
     size: str
-    latent: int
+    latent: int | None
+    """Numbers a frame; null for a codec, as all settings of a training are."""
     film_frames: int
     film_seconds: tuple[float, float]
     """The part of the film's time line that was taken."""
-    batch: int
-    precision: str
-    steps: int
+    batch: int | None
+    precision: str | None
+    steps: int | None
+    """Null for a reference that is fitted directly, too."""
     train_seconds: Number
+    """Of training or fitting; null for a codec."""
     frames_per_second: Number
     scores: dict[str, dict[str, Number]]
     """Mean of each metric by part of the film: `seen`, `held_out`."""
@@ -178,6 +186,11 @@ class Item(_Typed, Generic[R]):
     """Last lines of the traceback, or one line that says why it is missing."""
     result: R | None = None
 
+    @property
+    def not_reached(self) -> bool:
+        """Whether it was never begun, which says nothing of what it would have measured."""
+        return self.state == "waiting" or self.error == [NOT_REACHED]
+
 
 class Stage(_Typed, Generic[R]):
     """One stage: `<stage>.json`."""
@@ -185,17 +198,27 @@ class Stage(_Typed, Generic[R]):
     schema_version: Literal[1] = SCHEMA_VERSION
     stage: str
     state: State = "waiting"
-    """`done` when every item was tried, even where some failed."""
+    """`done` when every item was tried, even where some failed; `cut off` when some were not."""
     began: str | None = None
     """UTC, ISO 8601."""
     allowed_seconds: float
-    """Its share of the whole time, with what earlier stages left of theirs."""
+    """Its share of the time that was left when it began."""
     seconds: Number = None
     environment: Environment | None = None
     """Null where the stage did not come to say it."""
     error: list[str] = []
     """Why the stage itself failed."""
     items: list[Item[R]] = []
+
+    @property
+    def left_out(self) -> str | None:
+        """`3 not reached: ...`, with the first names; None where every item was begun."""
+        names = [item.name for item in self.items if item.not_reached]
+        if not names:
+            return None
+        more = len(names) - MOST_NAMES
+        named = [*names[:MOST_NAMES], f"and {more} more"] if more > 1 else names
+        return f"{len(names)} {NOT_REACHED}: {'; '.join(named)}"
 
 
 class GpuSummary(_Typed):

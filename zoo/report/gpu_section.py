@@ -114,8 +114,10 @@ def _problems(stage: Stage) -> list[str]:  # type: ignore[type-arg]
     problems = [
         f"{one_line(item.name, 80)}: {_why(item)}."
         for item in stage.items
-        if item.result is None and item.state != "done"
+        if item.result is None and item.state != "done" and not item.not_reached
     ]
+    if stage.left_out:
+        problems.append(f"{one_line(stage.left_out, 500)}.")
     if stage.state == "failed":
         why = one_line(stage.error[-1], 300) if stage.error else "no reason was recorded"
         problems.insert(0, f"{stage.stage} failed: {why}.")
@@ -123,7 +125,7 @@ def _problems(stage: Stage) -> list[str]:  # type: ignore[type-arg]
 
 
 def _why(item: Item) -> str:  # type: ignore[type-arg]
-    state = {"waiting": "not reached", "running": "the run ended there"}.get(item.state, item.state)
+    state = "the run ended there" if item.state == "running" else item.state
     return f"{state}, {one_line(item.error[-1], 300)}" if item.error else state
 
 
@@ -277,11 +279,13 @@ def _films(results: Sequence[FilmResult]) -> Table:
     for one in results:
         cells = (
             one_line(one.film, 60),
-            f"{one_line(one.size, 20)},\n{one.latent}",
+            one_line(one.size, 20) + ("" if one.latent is None else f",\n{one.latent}"),
             numbers.significant(one.coded_bytes),
-            f"{one.steps:,}",
-            numbers.duration(one.train_seconds),
-            _rate(one.frames_per_second),
+            numbers.NOT_APPLICABLE if one.steps is None else f"{one.steps:,}",
+            numbers.NOT_APPLICABLE
+            if one.train_seconds is None
+            else numbers.duration(one.train_seconds),
+            numbers.NOT_APPLICABLE if one.steps is None else _rate(one.frames_per_second),
             *(
                 " / ".join(numbers.significant(one.scores.get(p, {}).get(name)) for p in parts)
                 for name in metrics

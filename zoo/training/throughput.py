@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from zoo.api.autoencoder import Batch, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Step
 from zoo.api.sampling import Sampling, noise
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import build_to_train
@@ -126,14 +127,23 @@ def operations_per_frame(config: TrainingConfig, device: torch.device) -> float:
     architecture = registry().architecture(config.model)
     model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
     model = model.to(device).train()
-    players = Players(model)
     sampling = Sampling.of(model)
     count = sampling.samples_in(min(FRAMES_COUNTED * sampling.window, config.batch))
-    batch = Batch.numbered(noise(count, sampling, *model.size, device), sampling.window)
+    return operations_of(model, noise(count, sampling, *model.size, device))
+
+
+def operations_of(model: Autoencoder, samples: Tensor) -> float:
+    """Additions and multiplications per frame of a training step of a model on its own samples.
+
+    Both may be fake tensors, which compute nothing.
+    """
+    device = samples.device
+    players = Players(model)
+    batch = Batch.numbered(samples, model.window)
     generator = torch.Generator(device).manual_seed(0)
     with _OperationCounter() as counter:
         players.gradients(model.losses(batch, Step(torch.tensor(0.5, device=device), 0, generator)))
-    return counter.total / (len(batch) * sampling.window)
+    return counter.total / (len(batch) * model.window)
 
 
 class _OperationCounter(TorchDispatchMode):

@@ -1,0 +1,59 @@
+"""Codecs that code the film in processes of their own, while models train on the GPU."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+
+from benchmarks.gpu.material import ingested, settings
+from benchmarks.gpu.worker import Here
+from zoo.api.film_entry import FilmEntry
+from zoo.base.errors import ZooError
+from zoo.base.workspace import Workspace
+from zoo.evaluation.codec_runs import codec_config, ensure_encoded
+from zoo.films.film import Film
+from zoo.films.ingest import open_film
+from zoo.plugins.registry import registry
+from zoo.training.run_folder import RunFolder, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Coding:
+    """One codec at work on a film, at a byte a frame for each number of the models' latents."""
+
+    config: TrainingConfig
+    process: SpawnProcess
+
+    @classmethod
+    def begin(cls, here: Here, entry: FilmEntry, codec: str) -> Coding:
+        """Start it; its process ends with this one."""
+        chosen = settings(here, "film")
+        film = ingested(here, entry, chosen.size)
+        config = codec_config(registry().codecs[codec], film, chosen)
+        context = multiprocessing.get_context("spawn")
+        arguments = (Workspace(here.work), entry, config)
+        process = context.Process(target=_code, args=arguments, daemon=True)
+        process.start()
+        return cls(config, process)
+
+    def finished(self, here: Here, film: Film, spare: float) -> RunFolder:
+        """Its run, waited for until `spare` seconds before the end of the stage.
+
+        Raises ZooError if it is not done by then, or failed.
+        """
+        self.process.join(max(0.0, here.seconds_left - spare))
+        if self.process.exitcode is None:
+            self.process.terminate()
+            raise ZooError("coding took longer than the stage")
+        if self.process.exitcode:
+            raise ZooError(f"coding failed: its process ended with {self.process.exitcode}")
+        return ensure_encoded(Workspace(here.work), self.config, film)
+
+
+def _code(workspace: Workspace, entry: FilmEntry, config: TrainingConfig) -> None:
+    """What its process does."""
+    from zoo.base.frame_size import FrameSize
+
+    film = open_film(entry, FrameSize.parse(config.size), workspace)
+    ensure_encoded(workspace, config, film)
