@@ -28,6 +28,7 @@ from zoo.base.gpu_records import (
     GpuSummary,
     Item,
     MachineResult,
+    MediaResult,
     SmokeResult,
     Stage,
     summaries,
@@ -396,8 +397,30 @@ def test_a_model_trains_for_what_evaluations_leave_of_the_time(setup: Setup) -> 
     show.took(4)
     assert show.training_seconds("one") == pytest.approx(45, abs=1)
     assert show.training_seconds("three") == pytest.approx(165, abs=1)
+    show.evaluations["two"] = 40
+    assert show.training_seconds("one") == pytest.approx((180 - 15 - 50 - 15) / 3, abs=1)
     here.deadline = time.time() + 5
     assert show.training_seconds("three") == 1
+
+
+def test_what_an_evaluation_may_take_is_found_from_a_shorter_one(setup: Setup) -> None:
+    import torch
+
+    from benchmarks.gpu.films import evaluations
+    from benchmarks.gpu.worker import Here
+
+    here = Here(setup, torch.device("cpu"), 0.0, lambda: None)
+    assert evaluations(here, 1000) == {}
+    found = MediaResult(
+        task="evaluate", subject="best", frames=100, size="", seconds=4.0, frames_per_second=25.0
+    )
+    items = [
+        Item[MediaResult](name="evaluate, best", state="done", seconds=7.0, result=found),
+        Item[MediaResult](name="evaluate, vae", state="cut off", error=["not reached"]),
+    ]
+    stage = Stage[MediaResult](stage="media", allowed_seconds=9, items=items)
+    write_json(stage_file(setup.out, "media"), stage)
+    assert evaluations(here, 1000) == {"best": 3 + 40}
 
 
 def test_a_decoder_without_its_driver_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,11 +23,12 @@ from benchmarks.gpu.material import (
     settings,
     trained_model_of,
 )
+from benchmarks.gpu.stages import read_stage, stage_file
 from benchmarks.gpu.worker import Here, Work
 from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
-from zoo.base.gpu_records import FilmResult, Item
+from zoo.base.gpu_records import FilmResult, Item, MediaResult
 from zoo.base.records import Record, write_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation.codec_runs import evaluate_codec
@@ -53,7 +54,7 @@ CODECS = ("x264", "x265")
 UNMEASURED = 0.5
 """Share of a model's time that is training, where no evaluation on this film was timed."""
 MARGIN = 1.5
-"""What is kept for all but the training of a model, in the longest that it took before."""
+"""What is kept for all but the training of a model, in the longest that it took for another."""
 FEWEST_SECONDS = 1.0
 """Of training."""
 VIDEO_SECONDS = 8.0
@@ -77,8 +78,10 @@ class Show:
     """Those at work in processes of their own."""
     fitted: TrainedModel | None = None
     """The principal components, once they are known."""
+    evaluations: dict[str, float] = field(default_factory=dict)
+    """Seconds that evaluations of models may take, from those of the stage `media`."""
     longest_rest: float | None = None
-    """Seconds of the longest evaluation on this film so far, with pictures and preparations."""
+    """Seconds that all but training took at most so far: preparations, evaluation, pictures."""
 
     def film(self) -> Film:
         """Its frames at the size of the `film` preset."""
@@ -90,12 +93,18 @@ class Show:
 
     def training_seconds(self, name: str) -> float:
         """How long a model may train, so that it and all after it can be evaluated as well."""
-        models = len(self.models) - self.models.index(name)
-        left = self.here.seconds_left
-        if self.longest_rest is None:
-            return max(FEWEST_SECONDS, UNMEASURED * left / models)
-        kept = MARGIN * self.longest_rest * models + self.longest_rest * len(self.codecs)
-        return max(FEWEST_SECONDS, (left - kept) / models)
+        models = self.models[self.models.index(name) :]
+        left, rest = self.here.seconds_left, self.longest_rest
+        if rest is None:
+            return max(FEWEST_SECONDS, UNMEASURED * left / len(models))
+        kept = sum(self._rest(each, rest) for each in models) + rest * len(self.codecs)
+        return max(FEWEST_SECONDS, (left - kept) / len(models))
+
+    def _rest(self, name: str, longest: float) -> float:
+        """What is kept for all but the training of a model."""
+        if name in self.evaluations:
+            return longest + self.evaluations[name]
+        return MARGIN * longest
 
     def took(self, seconds: float) -> None:
         """Note how long all but the training of one of them took."""
@@ -107,6 +116,7 @@ def works(here: Here) -> dict[str, Work]:
     known = architectures(here)
     names = [name for name in MODELS if name in known] or list(known)[:1]
     show = Show(here, main_part(here), names)
+    show.evaluations = evaluations(here, len(show.film()))
     for codec in (name for name in CODECS if name in registry().codecs):
         show.codecs[codec] = Coding.begin(here, show.entry, codec)
     return {
@@ -114,6 +124,22 @@ def works(here: Here) -> dict[str, Work]:
         **{name: _trained(show, name) for name in names},
         **{name: _coded(show, name) for name in show.codecs},
     }
+
+
+def evaluations(here: Here, frames: int) -> dict[str, float]:
+    """Seconds that models' evaluations on so many frames may take, as the stage `media` found.
+
+    The few steps of training before them included, which have their preparations.
+    """
+    found: dict[str, float] = {}
+    if not stage_file(here.setup.out, "media").exists():
+        return found
+    for item in read_stage(here.setup.out, "media").items:
+        result: MediaResult | None = item.result
+        if result and result.task == "evaluate" and item.seconds and result.frames_per_second:
+            before = item.seconds - (result.seconds or 0.0)
+            found[result.subject] = before + frames / result.frames_per_second
+    return found
 
 
 def _fitted(show: Show) -> Work:

@@ -38,25 +38,26 @@ containers often have the first library and not the second."""
 EVALUATED_SECONDS = {False: 20.0, True: 1.0}
 """Of the film."""
 INFERRING = ("vaegan", "perceptual", "best")
-SECONDS = {False: 1.0, True: 0.05}
+SECONDS = {False: 0.5, True: 0.05}
 """Of timing for each item."""
 BLOCK = 0.05
 """Seconds that a block of calls takes at least."""
 
 
 def works(here: Here) -> dict[str, Work]:
-    """Items for metrics, models' evaluation and inference, and decoders.
+    """Items for models' evaluation, metrics, models' inference, and decoders.
 
     A driver's decoder comes last: it may do anything, and the rest would wait for it.
     """
     part = part_of(longest_film(here), EVALUATED_SECONDS[here.tiny])
     metrics = metric_set(here.device, "psnr,lpips" if here.tiny else "default")
     found: dict[str, Work] = {}
-    for metric in metrics.requested:
-        found[f"metric, {metric.name}"] = _metric(here, part, metrics, metric.name)
     names = [name for name in INFERRING if name in architectures(here)]
     names = names or list(architectures(here))[:1]
+    # First, because the stage `films` plans with them.
     found |= {f"evaluate, {name}": _evaluation(here, part, metrics, name) for name in names}
+    for metric in metrics.requested:
+        found[f"metric, {metric.name}"] = _metric(here, part, metrics, metric.name)
     found |= {f"encode and decode, {name}": _round_trip(here, name) for name in names}
     for decoder in (None, *DECODERS):
         found[f"ingest, {decoder or 'processor'}"] = _ingest(here, main_part(here), decoder)

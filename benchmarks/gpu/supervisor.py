@@ -127,7 +127,7 @@ class Supervisor:
                 waiting = self._mark(name, "failed", self._death())
             if waiting == untried:
                 self._close(name, "failed", "its process ended twice without doing anything")
-            elif self._deadline is not None and time.time() > self._deadline:
+            elif self._time_is_over():
                 self._close(name, "cut off", time_is_over(allowed))
                 break
             if waiting in (0, untried):
@@ -191,6 +191,10 @@ class Supervisor:
             if at_work is not None and time.monotonic() - since > longest:
                 return "item overran"
             time.sleep(POLL)
+
+    def _time_is_over(self) -> bool:
+        """Whether the stage at work has had its time."""
+        return self._deadline is not None and time.time() > self._deadline
 
     def _last_moment(self) -> float:
         """When whatever is at work is killed."""
