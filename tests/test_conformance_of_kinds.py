@@ -84,11 +84,6 @@ class Titles(ReportSection):
         return self.table(["film"], [[film.title] for film in results.films])
 
 
-@pytest.mark.parametrize("thing", [Error, Change, Raw], ids=lambda thing: thing.name)
-def test_a_sound_one_keeps_every_promise(thing: Thing) -> None:
-    assert_conforms(thing)
-
-
 def variant(base: type, **members: Any) -> Any:
     return type("Variant", (base,), {"__module__": __name__, **members})
 
@@ -112,6 +107,53 @@ def another(self: Raw, film: Film, terms: CodingTerms) -> CodedFilm:
     array = film.store.array.copy()
     array[0, 0, 0, 0] = _random.integers(0, 256)
     return CodedFilm(array.tobytes(), note=f"{_random.random()}")
+
+
+_kept: list[Any] = []
+
+
+class Keeping(Raw):
+    """Its stream holds nothing: the frames are kept in the module."""
+
+    name = "keeping"
+
+    def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
+        _kept[:] = [film.store.array.copy()]
+        return CodedFilm(b"x", note="it cheats")
+
+    def decode(self, stream: bytes) -> Iterator[Any]:
+        yield from _kept[0]
+
+
+class Learning(Raw):
+    """Adds up noise, step by step, and saves the sum after half of the steps."""
+
+    name, trains, forgets = "learning", True, False
+
+    def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
+        assert terms.budget is not None
+        steps = terms.budget.steps(len(film), terms.batch)
+        assert steps is not None
+        state = terms.load() or {"number": torch.tensor(0), "sum": torch.zeros(())}
+        number, total = int(state["number"]), state["sum"]
+        if self.forgets:
+            total = torch.zeros(())
+        while number < steps:
+            generator = torch.Generator().manual_seed(terms.seed + number)
+            total = total + torch.rand((), generator=generator)
+            number += 1
+            if number == steps // 2:
+                terms.save({"number": torch.tensor(number), "sum": total})
+        stream = film.store.array.tobytes() + f"{float(total)!r}".rjust(32).encode()
+        return CodedFilm(stream, note="it has no knob")
+
+    def decode(self, stream: bytes) -> Iterator[Any]:
+        yield from super().decode(stream[:-32])
+
+
+@pytest.mark.parametrize("thing", [Error, Change, Raw, Learning], ids=lambda thing: thing.name)
+def test_a_sound_one_keeps_every_promise(thing: Thing) -> None:
+    assert_conforms(thing)
 
 
 def in_place(self: Error, originals: Tensor, reconstructions: Tensor) -> Tensor:
@@ -147,6 +189,8 @@ FAULTS = [
         "two instances decode one stream to other frames",
     ),
     (variant(Raw, code=another), "codes the same twice", "the stream is another"),
+    (Keeping, "decodes from the stream alone", "another process cannot decode the stream: Index"),
+    (variant(Learning, forgets=True), "resumes from what it saved", "the stream is another"),
     (
         variant(Raw, code=lambda self, film, terms: CodedFilm(film.store.array.tobytes())),
         "spends what it is given",

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pydantic
 import pytest
+import torch
 from zoo_plugins.references.codecs import X264, X265, SvtAv1, VideoCodec
 
 from zoo import CodecOptions, CodedFilm, CodingTerms, FilmCodec
@@ -333,12 +334,14 @@ def test_an_option_that_nobody_has_is_refused(
         cells(models, word)
 
 
-def coded(workspace: Path, codec: type[FilmCodec], **settings: Any) -> Path:
+def coded(
+    workspace: Path, codec: type[FilmCodec], overwrite: bool = False, **settings: Any
+) -> Path:
     """Code a short film as a comparison does; return the run's folder."""
     chosen = Settings.choose("quick", device="cpu", budget="6steps", **settings)
     film = moving(4)
     place = Workspace(workspace)
-    return ensure_encoded(place, codec_config(codec, film, chosen), film).path
+    return ensure_encoded(place, codec_config(codec, film, chosen), film, overwrite).path
 
 
 def test_a_codec_that_trains_is_given_seed_budget_and_a_place_to_log(
@@ -352,6 +355,72 @@ def test_a_codec_that_trains_is_given_seed_budget_and_a_place_to_log(
     assert coded(workspace, Trained, seed=8, options={"hidden": "9"}) != folder
     assert coded(workspace, Trained, seed=7, options={"hidden": "8"}) != folder
     assert len(Trained.given) == 3
+
+
+class Stopping(Trained):
+    """Saves its state, and is interrupted by what the test says."""
+
+    name = "stopping"
+    error: ClassVar[type[BaseException] | None] = KeyboardInterrupt
+    loaded: ClassVar[list[Any]] = []
+
+    def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
+        self.loaded.append(terms.load())
+        terms.save({"number": torch.tensor(len(self.loaded)), "same": torch.eye(2)[0]})
+        if self.error:
+            raise self.error
+        return super().code(film, terms)
+
+
+@pytest.fixture
+def stopping(both: type[Trained], monkeypatch: pytest.MonkeyPatch) -> type[Stopping]:
+    monkeypatch.setitem(registry().codecs, "stopping", Stopping)
+    monkeypatch.setitem(registry().origins, "stopping", "this test")
+    monkeypatch.setattr(Stopping, "loaded", [])
+    return Stopping
+
+
+def numbers(loaded: list[Any]) -> list[int | None]:
+    return [state and int(state["number"]) for state in loaded]
+
+
+def test_an_interrupted_coding_gets_what_it_saved_last(
+    stopping: type[Stopping], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            coded(workspace, Stopping, seed=7)
+    with pytest.raises(KeyboardInterrupt):
+        coded(workspace, Stopping, seed=8)
+    monkeypatch.setattr(Stopping, "error", None)
+    folder = coded(workspace, Stopping, seed=7)
+    # Another seed is another run, and each goes on from its own state.
+    assert numbers(stopping.loaded) == [None, 1, None, 2]
+    assert stopping.loaded[-1]["same"].tolist() == [1, 0]
+    assert not (folder / "state.safetensors").exists()
+    coded(workspace, Stopping, seed=7)
+    assert len(stopping.loaded) == 4
+
+
+def test_a_coding_that_is_overwritten_or_damaged_does_not_go_on(
+    stopping: type[Stopping], workspace: Path
+) -> None:
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            coded(workspace, Stopping, overwrite=True)
+    assert numbers(stopping.loaded) == [None, None]
+    (state,) = workspace.rglob("state.safetensors")
+    state.write_bytes(state.read_bytes()[:-5])
+    with pytest.raises(BadInput, match=r"state.safetensors is damaged: .*; delete it to start"):
+        coded(workspace, Stopping)
+
+
+def test_only_tensors_are_saved(
+    stopping: type[Stopping], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "eye", lambda n: [3])
+    with pytest.raises(ZooError, match=r"stopping: terms.save takes tensors by name, not"):
+        coded(workspace, Stopping)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def _silent(line: str) -> None:
     """Discard a line of progress."""
 
 
+def _forgotten(state: Mapping[str, torch.Tensor]) -> None:
+    """Keep no state."""
+
+
+def _nothing() -> None:
+    """Have no state."""
+
+
 @dataclass(frozen=True)
 class CodingTerms:
     """What a codec is given beside the film: how many bytes, and what models are given, too."""
@@ -71,6 +79,11 @@ class CodingTerms:
     """Where to compute; None, and the processor for a codec that does not train."""
     say: Callable[[str], None] = _silent
     """Called with a line of text, shows how far the coding is and keeps it in `coding.log`."""
+    save: Callable[[Mapping[str, torch.Tensor]], None] = _forgotten
+    """Called with tensors by name, of any device, writes them in place of those saved before."""
+    load: Callable[[], dict[str, torch.Tensor] | None] = _nothing
+    """The tensors that an interrupted coding on the same terms saved last, on the processor; None
+    at the first attempt."""
 
 
 class FilmCodec:

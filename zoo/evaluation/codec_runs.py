@@ -3,7 +3,7 @@
 Beside the files of every evaluation, the run's folder has `run.json` and the stream itself, which
 players can open: `film.h264`, for instance. A film is encoded again only for another film, size,
 number of bytes or options, or by another version of the codec or its libraries; `coding.log` has
-the codec's messages.
+the codec's messages. While a codec trains, `state.safetensors` has what it saved to go on from.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, make_codec
@@ -32,7 +34,7 @@ from zoo.base.locks import IN_FOLDER, Waiting, exclusive_lock, print_waiting
 from zoo.base.presets import Budget
 from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput, write_json
 from zoo.base.text import describe_value, one_line
-from zoo.base.untrusted_files import read_json
+from zoo.base.untrusted_files import check_tensors, read_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation.film_scores import ScoreCache, score_film
 from zoo.evaluation.metrics import MetricSet
@@ -44,7 +46,7 @@ from zoo.training.settings import Settings
 
 BYTES_OPTION = "bytes_per_frame"
 """The option of a codec's cell and run that sets its number of bytes per frame."""
-ENCODING, LOG = "coding.json", "coding.log"
+ENCODING, LOG, STATE = "coding.json", "coding.log", "state.safetensors"
 
 
 class Encoding(pydantic.BaseModel):
@@ -119,14 +121,16 @@ def ensure_encoded(
     """Return the finished run of `config`, encoding the film if needed.
 
     `overwrite` deletes an earlier run. `waiting` is as in `ensure_trained`. Messages of the codec
-    are written to `coding.log` and passed to `notify`.
+    are written to `coding.log` and passed to `notify`. A codec that saved its state before it was
+    interrupted is given that state again.
     """
     folder = RunFolder.of(workspace, config)
     here = _cpu_environment()
     with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
         if not overwrite and _is_valid(folder, here):
             return folder
-        folder.clear()
+        resumes = not overwrite and folder.read() is None
+        folder.clear(*([STATE] if resumes else []))
         codec = build_codec(config.model, config.options, film.size)
         with usual_priority(), (folder.path / LOG).open("w", encoding="utf-8") as log:
 
@@ -137,13 +141,15 @@ def ensure_encoded(
                     notify(one_line(line))
 
             # Built-in codecs set their priority frame by frame; those of plugins may not.
-            coded = codec.code(film, _coding_terms(config, codec, device, note))
+            coded = codec.code(film, _coding_terms(folder, config, codec, device, note))
         _write_stream(folder, codec, check_coded_film(type(codec), coded))
         folder.write(RunFile(state="finished", config=config, environment=here))
+        (folder.path / STATE).unlink(missing_ok=True)
     return folder
 
 
 def _coding_terms(
+    folder: RunFolder,
     config: TrainingConfig,
     codec: FilmCodec,
     device: torch.device | None,
@@ -152,6 +158,7 @@ def _coding_terms(
     wanted = config.options[BYTES_OPTION]
     if not codec.trains:
         return CodingTerms(wanted, device=torch.device("cpu"), say=note)
+    state = folder.path / STATE
     return CodingTerms(
         wanted,
         seed=config.seed,
@@ -159,7 +166,32 @@ def _coding_terms(
         batch=config.batch,
         device=device or torch.device("cpu"),
         say=note,
+        save=lambda tensors: _save_state(state, codec, tensors),
+        load=lambda: _load_state(state),
     )
+
+
+def _save_state(path: Path, codec: FilmCodec, state: Mapping[str, Tensor]) -> None:
+    """Write the state of a codec that trains, atomically."""
+    if not (isinstance(state, Mapping) and all(isinstance(t, Tensor) for t in state.values())):
+        raise ZooError(
+            f"{codec.name}: terms.save takes tensors by name, not {describe_value(state)}"
+        )
+    # Copied, since tensors of a model may share memory.
+    kept = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in state.items()}
+    with atomic_write(path) as temporary:
+        save_file(kept, temporary)
+
+
+def _load_state(path: Path) -> dict[str, Tensor] | None:
+    """The saved state of a codec; None if there is none. Raises BadInput if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        check_tensors(path)
+        return dict(load_file(path))
+    except (SafetensorError, OSError, BadInput) as error:
+        raise BadInput(f"{path} is damaged: {error}; delete it to start over") from None
 
 
 def check_coded_film(codec: type[FilmCodec], coded: object) -> CodedFilm:

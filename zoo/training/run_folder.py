@@ -189,12 +189,12 @@ class RunFolder:
         description = self.read()
         return description.state if description else "new"
 
-    def clear(self) -> None:
-        """Remove everything but the folder's locks; the caller holds the lock."""
+    def clear(self, *kept: str) -> None:
+        """Remove all but the folder's locks and the files `kept`; the caller holds the lock."""
         # run.json first, so that a partial removal leaves nothing that passes for a finished run.
         self.file.unlink(missing_ok=True)
         for path in self.path.iterdir():
-            if not is_lock(path):
+            if not is_lock(path) and path.name not in kept:
                 remove(path)
 
 
