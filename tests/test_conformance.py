@@ -280,7 +280,65 @@ class OneUselessLayerOutweighsAll(Sound):
         return {**right, "encoder": [*right["encoder"], *self.useless.parameters()]}
 
 
+class PreparesAClassAttribute(Sound):
+    shift = 0.0
+
+    def prepare(self, frames):
+        type(self).shift = float(frames[:].mean()) / 255
+
+    def losses(self, batch, step):
+        shifted = dataclasses.replace(batch, frames=0.5 * (batch.frames + self.shift))
+        return super().losses(shifted, step)
+
+
+class UndeclaredCodes(Sound):
+    def encode(self, frames):
+        latent = 300 * super().encode(frames)
+        return latent + (latent.round() - latent).detach()
+
+    def decode(self, latent):
+        return super().decode(latent / 300)
+
+
+class Coding(Sound):
+    """Codes its latents as bytes, turned by a table."""
+
+    def __init__(self, size, options):
+        super().__init__(size, options)
+        self.coder = nn.Module()
+        self.coder.register_buffer("turned", torch.zeros((), dtype=torch.double))
+        self.turned = nn.Buffer(torch.zeros((), dtype=torch.double))
+
+    def calibrate(self, batches):
+        self.coder.turned.fill_(7.0)
+        self.turned.fill_(7.0)
+
+    def turn(self):
+        return self.coder.turned
+
+    def compress(self, levels, values):
+        return bytes(((levels + int(self.turn())) % values).flatten().tolist())
+
+    def decompress(self, stream, count, values):
+        levels = (torch.tensor(list(stream), dtype=torch.long) - int(self.turn())) % values
+        return levels.view(count, self.options.latent)
+
+
+class CodesTooLittle(Coding):
+    def compress(self, levels, values):
+        return super().compress(levels // 2 * 2, values)
+
+
+class CodesWithTheEncoder(Coding):
+    def turn(self):
+        return self.turned
+
+
 FAULTS = {
+    PreparesAClassAttribute: "prepare survives a reload",
+    UndeclaredCodes: "latent as declared",
+    CodesTooLittle: "codes latents without loss",
+    CodesWithTheEncoder: "codes latents without loss",
     PreparesAnAttribute: "prepare survives a reload",
     PeeksAtHeldOutFrames: "prepared by training frames alone",
     DrawsFromNumPy: "noise comes from the step",
@@ -318,8 +376,9 @@ def broken(architecture: type[Autoencoder], *, trained: bool = True) -> dict[str
     return {f.check: f.problem for f in findings if f.problem is not None}
 
 
-def test_a_sound_model_is_found_sound() -> None:
-    assert {str(finding) for finding in examine(Sound) if finding.verdict != "kept"} == set()
+@pytest.mark.parametrize("sound", [Sound, Coding], ids=lambda sound: sound.__name__)
+def test_a_sound_model_is_found_sound(sound: type[Autoencoder]) -> None:
+    assert {str(finding) for finding in examine(sound) if finding.verdict != "kept"} == set()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

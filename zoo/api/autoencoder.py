@@ -327,6 +327,21 @@ class Autoencoder(nn.Module):
         """The flat latents (N, L) nearest to coordinates (N, M); undoes `to_coordinates`."""
         return coordinates
 
+    def compress(self, levels: Tensor, values: int) -> bytes | None:
+        """Code a film's stored latents without loss, where the model has an entropy model.
+
+        `levels` are whole numbers from 0 to `values` - 1, int64 (N, L), in the film's order, on
+        the CPU: codes as they are, real numbers on their scale of 256 levels. `coded_bytes` of
+        reports is the length of what is returned; None, as here, leaves the coding to film-zoo.
+        What decompressing needs lies in a submodule called `coder`, which counts as part of the
+        decoder. Use whole numbers: another machine rounds floats otherwise, and is lost.
+        """
+        return None
+
+    def decompress(self, stream: bytes, count: int, values: int) -> Tensor:
+        """The levels, int64 (count, L), that `compress` coded."""
+        raise TypeError(f"{type(self).__name__} defines compress, and no decompress")
+
     def fit(self, frames: TrainingFrames) -> None:
         """Fit to the training frames without gradient descent (references).
 

@@ -11,6 +11,8 @@ import pydantic
 from zoo.base.errors import BadInput
 
 Schedule = Literal["cosine", "linear", "constant"]
+FULL = 32
+"""Bits of a weight that is not rounded."""
 
 
 class Recipe(pydantic.BaseModel):
@@ -50,6 +52,16 @@ class Recipe(pydantic.BaseModel):
     batch: int | None = pydantic.Field(
         default=None, ge=1, le=65_536, description="frames a step, where --batch does not say"
     )
+    weight_bits: int = pydantic.Field(
+        default=FULL, description="bits of each kept weight, 2 to 16, or 32: as they are"
+    )
+
+    @pydantic.field_validator("weight_bits")
+    @classmethod
+    def _check_bits(cls, bits: int) -> int:
+        if not (2 <= bits <= 16 or bits == FULL):
+            raise ValueError("weights have 2 to 16 bits, or 32")
+        return bits
 
     @classmethod
     def check_names(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:

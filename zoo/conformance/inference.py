@@ -24,14 +24,18 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.errors import BadInput
 from zoo.base.presets import PRESETS
-from zoo.base.text import one_line
+from zoo.base.text import describe_value, one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject, expect
 from zoo.evaluation.inference import check_latents
+from zoo.evaluation.latents import Quantiser
+from zoo.evaluation.model_summary import CODER, decoder_tensors, has_coder
 from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
 
 SECONDS = 2.0
 """Processor time that a module of one's own may take; classes and options take hundredths."""
+FEWEST_CODES = 4
+"""Different whole numbers in latents that make them codes."""
 PATIENCE = 300.0
 """Seconds after which the import is given up."""
 
@@ -157,6 +161,21 @@ def latent_as_declared(subject: Subject) -> None:
                 spec.bits <= most,
                 f"{size}: with latent={wanted} a latent takes {spec.bits} bits; {most} at most",
             )
+    _expect_codes_declared(subject)
+
+
+def _expect_codes_declared(subject: Subject) -> None:
+    """Raise `Broken` if latents declared as real are whole: storing them would change them."""
+    model = subject.after_training()
+    latent = model.encode(torch.cat([subject.samples(8), subject.extremes()])).float()
+    values = latent.unique()
+    if latent_spec(model).codes is None and len(values) >= FEWEST_CODES:
+        expect(
+            not torch.equal(values, values.round()),
+            f"every number of a latent is whole, {len(values)} of them between {values[0]:g} and "
+            f"{values[-1]:g}: codes are declared, by a latent_spec with codes=...; real numbers "
+            "are stored on a scale of 256 levels, and come back as others",
+        )
 
 
 @torch.inference_mode()
@@ -229,6 +248,36 @@ def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: s
         moved <= LATENT_TOLERANCE * max(spread, 1e-6),
         f"{said.format(moved=moved)}; latents spread by {spread:.2g}",
     )
+
+
+@torch.no_grad()
+def codes_latents_without_loss(subject: Subject) -> None:
+    """A coder of its own gives levels back, with no more of the weights than decoding needs."""
+    model = subject.after_training()
+    if not has_coder(model):
+        return
+    latent = model.encode(torch.cat([subject.samples(8), subject.extremes()]))
+    quantiser = Quantiser.of(latent_spec(model), latent.float().flatten(1))
+    real = quantiser.quantise(latent.float().flatten(1)).long()
+    values = quantiser.codes or 2**quantiser.bits
+    generator = torch.Generator().manual_seed(0)
+    any_at_all = torch.randint(values, (5, real.shape[1]), generator=generator)
+    reached = decoder_tensors(model, latent[:1].clone())
+    fresh = subject.unfitted(seed=1)
+    for name, tensor in inference_state(model).items():
+        needed = name in reached or name.startswith(CODER) or not tensor.is_floating_point()
+        fresh.state_dict()[name].copy_(tensor if needed else torch.full_like(tensor, torch.nan))
+    fresh.eval()
+    for levels in (real, any_at_all, any_at_all[:1], real[:0]):
+        stream = model.compress(levels.clone(), values)
+        if stream is None:
+            continue
+        expect(isinstance(stream, bytes), f"compress gave {describe_value(stream)}; it gives bytes")
+        again = fresh.decompress(stream, len(levels), values)
+        expect(
+            again.shape == levels.shape and torch.equal(again.long(), levels),
+            f"{len(levels)} latents come back otherwise from {len(stream)} bytes",
+        )
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ from zoo.conformance import metrics
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject
 from zoo.conformance.inference import (
     batch_invariant,
+    codes_latents_without_loss,
     comes_back_from_coordinates,
     decodes_from_the_latent_alone,
     deterministic,
@@ -73,6 +74,7 @@ MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
     reloads_to_the_bit,
     decodes_from_the_latent_alone,
     comes_back_from_coordinates,
+    codes_latents_without_loss,
     works_on_a_gpu,
     trains_on_every_frame,
     players_cover_the_model,

@@ -146,9 +146,13 @@ def prepare_survives_a_reload(subject: Subject) -> None:
     if fits_directly(subject.architecture):
         return
     model = subject.to_train()
+    before = _kept_by_classes(subject.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model.prepare(TrainingFrames(scene_as_film(model.size)))
+    after = _kept_by_classes(subject.architecture)
+    shared = [name for name, value in after.items() if before.get(name) is not value]
+    expect(not shared, f"`prepare` sets {_few(shared)}, which every model shares and none saves")
     again = subject.to_train()
     again.load_state_dict(model.state_dict())
     batch = subject.batch(4)
@@ -161,6 +165,17 @@ def prepare_survives_a_reload(subject: Subject) -> None:
             f"after `prepare` the loss of {player!r} is {one:.6g}, and {two:.6g} in a model that "
             "was loaded from the same parameters and buffers",
         )
+
+
+def _kept_by_classes(architecture: type[Autoencoder]) -> dict[str, object]:
+    """The numbers, tensors and collections among the attributes of an architecture's classes."""
+    kinds = (int, float, list, tuple, dict, set, np.ndarray, Tensor)
+    return {
+        f"{each.__name__}.{name}": value
+        for each in architecture.__mro__[: architecture.__mro__.index(Autoencoder)]
+        for name, value in vars(each).items()
+        if isinstance(value, kinds) and not name.startswith("__")
+    }
 
 
 def noise_comes_from_the_step(subject: Subject) -> None:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.recipe import FULL
 from zoo.base import environment
 from zoo.base.records import LatentInfo, RatePoint, Record
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.failure_slices import batch_dependence, score_plain_frames
 from zoo.evaluation.film_scores import LATENTS, ScoreCache, score_film
-from zoo.evaluation.inference import batch_slices, encode_film, reconstruct_frames, samples_of
+from zoo.evaluation.inference import (
+    batch_slices,
+    coded_bytes,
+    encode_film,
+    reconstruct_frames,
+    samples_of,
+)
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.evaluation.metrics import MetricSet, parts_of
-from zoo.evaluation.model_summary import decoder_bytes
+from zoo.evaluation.model_summary import decoder_bytes, has_coder
 from zoo.evaluation.rate_distortion import coarser_latents, rate_points
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.trained_models import load_model
+
+OWN_CODER = "Its latents are coded by an entropy model of its own, those of others by LZMA."
+"""Stands with the unequal terms of a model that has one."""
 
 
 def evaluate(
@@ -66,14 +78,14 @@ def evaluate(
     failure_analysis = None
     # Lossless coding is slow, and needs neither Python nor the device: it runs beside the scores.
     with ThreadPoolExecutor(torch.get_num_threads()) as coders:
-        sizes = coders.map(_bytes_per_frame, all_latents)
+        sizes = coders.map(functools.partial(coded_bytes, model), all_latents)
         with torch.inference_mode():
             samples = samples_of(film, model)
             reconstructed = (
                 reconstruct_frames(model, samples, frames, latents) for frames in batch_slices(film)
             )
             film_scores = score_film(film, reconstructed, config.film, metric_set, device)
-        coded = zip(all_latents, sizes, strict=True)
+        coded = list(zip(all_latents, sizes, strict=True))
         # Tests that are made once per model are made on its training film.
         if own:
             parts = parts_of(film, config.film)
@@ -94,13 +106,13 @@ def evaluate(
         seed=config.seed,
         options=config.options,
         status="ok",
-        unequal_terms=list(architecture.unequal_terms),
+        unequal_terms=[*architecture.unequal_terms, *_unequal_terms(model, config)],
         tuned_on=list(architecture.tuned_on),
         waivers=dict(architecture.waivers),
         run=folder.path.relative_to(workspace.root).as_posix(),
         training=run.training,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        latent=_latent_info(model, latents),
+        latent=_latent_info(model, *coded[0], config.recipe.weight_bits),
         scores=film_scores.summaries,
         rate=rate,
         failure_analysis=failure_analysis,
@@ -114,17 +126,22 @@ def _training_latents(folder: RunFolder, config: TrainingConfig, device: torch.d
     return latents_file.load_latents(path, config.film_fingerprint, device)
 
 
-def _bytes_per_frame(latents: Latents) -> float:
-    return latents.bytes_per_frame
+def _unequal_terms(model: Autoencoder, config: TrainingConfig) -> Iterator[str]:
+    """What of this run's terms is not that of other models, whatever its plugin says."""
+    if has_coder(model):
+        yield OWN_CODER
+    if (bits := config.recipe.weight_bits) != FULL:
+        yield f"Its weights are rounded to {bits} bits each."
 
 
-def _latent_info(model: Autoencoder, latents: Latents) -> LatentInfo:
+def _latent_info(model: Autoencoder, latents: Latents, size: float, weight_bits: int) -> LatentInfo:
+    """What a film's latents take, `size` bytes per frame once they are coded."""
     return LatentInfo(
         numbers=_whole(latents.levels.shape[1] / model.window),
         bits=_whole(latents.bits_per_frame),
         codes=latents.quantiser.codes,
-        coded_bytes=latents.bytes_per_frame,
-        decoder_bytes=decoder_bytes(model, latents.dequantised(slice(0, 1))),
+        coded_bytes=size,
+        decoder_bytes=decoder_bytes(model, latents.dequantised(slice(0, 1)), weight_bits),
     )
 
 

@@ -12,7 +12,9 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import BATCH, FilmSamples, Indices, Sampling, flat_frames, middle_frames
 from zoo.base.errors import BadInput
+from zoo.base.text import describe_value
 from zoo.evaluation.latents import EncodedFilm, Latents
+from zoo.evaluation.model_summary import has_coder
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 
@@ -31,6 +33,24 @@ def batch_slices(film: Film) -> Iterator[slice]:
     """The frame numbers of the whole film in order, one slice per batch."""
     for start in range(0, len(film), BATCH):
         yield slice(start, min(start + BATCH, len(film)))
+
+
+@torch.inference_mode()
+def coded_bytes(model: Autoencoder, latents: Latents) -> float:
+    """Bytes per frame of a film's latents after lossless coding, by the model's coder if any.
+
+    Raises BadInput if the model's `compress` gives anything but bytes.
+    """
+    if not has_coder(model):
+        return latents.bytes_per_frame
+    quantiser = latents.quantiser
+    values = quantiser.codes or 2**quantiser.bits
+    coded = model.compress(latents.levels.cpu().long(), values)
+    if coded is None:
+        return latents.bytes_per_frame
+    if not isinstance(coded, bytes):
+        raise BadInput(f"{model.name}: compress gave {describe_value(coded)}; it gives bytes")
+    return len(coded) / max(1, latents.frames)
 
 
 def samples_of(film: Film, model: Autoencoder) -> FilmSamples:

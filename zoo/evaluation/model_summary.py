@@ -20,9 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.api.autoencoder import Autoencoder, Optimizer, Options, PlayerParameters
 from zoo.api.latent_spec import LatentSpec
+from zoo.api.recipe import FULL
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import add_training_modules, fits_directly, instantiate, latent_spec
+from zoo.training.weight_rounding import stored_bytes, trained_matrices
 
 
 class _Decoding(torch.nn.Module):
@@ -69,10 +71,29 @@ def _batch_norm_by_hand(
     return normalised if bias is None else normalised + bias.view(shape)
 
 
-def decoder_bytes(model: Autoencoder, latent: Tensor) -> int:
-    """Bytes of the parameters and buffers that `decode` uses, at their own precision."""
+CODER = "coder."
+"""Prefix of the tensors with which a model decompresses its latents, where it does so itself."""
+
+
+def has_coder(model: Autoencoder) -> bool:
+    """Whether a model codes its latents itself."""
+    return type(model).compress is not Autoencoder.compress
+
+
+def decoder_bytes(model: Autoencoder, latent: Tensor, weight_bits: int = FULL) -> int:
+    """Bytes of the parameters and buffers that decoding uses.
+
+    Trained matrices have `weight_bits` bits a weight, all else its own precision. With an entropy
+    model of its own that has its tensors, too.
+    """
+    rounded = trained_matrices(model)
     reached = decoder_tensors(model, latent)
-    return sum(tensor.numel() * tensor.element_size() for tensor in reached.values())
+    if has_coder(model):
+        reached |= {n: t for n, t in model.state_dict().items() if n.startswith(CODER)}
+    return sum(
+        stored_bytes(tensor, weight_bits if name in rounded else FULL)
+        for name, tensor in reached.items()
+    )
 
 
 def decoder_tensors(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:

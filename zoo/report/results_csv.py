@@ -45,7 +45,7 @@ _SIZE = {
     "latent_bits": "bits per frame after quantisation; empty for a codec",
     "coded_bytes": "bytes per frame, mean over the film: latents after lossless coding, or a "
     "codec's stream",
-    "decoder_bytes": "bytes of the decoder's weights at 32 bits",
+    "decoder_bytes": "bytes of the decoder's weights, at 32 bits unless the recipe rounds them",
     "parameters": "parameters of the model",
     "trained_frames": "frames seen in training, counting repeats",
     "trained_steps": "training steps",

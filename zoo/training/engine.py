@@ -30,6 +30,7 @@ from zoo.training.run_folder import InitialWeights, RunFolder, RunLog, TrainingC
 from zoo.training.run_writer import RunWriter
 from zoo.training.step import TrainingStep, parts_of
 from zoo.training.throughput import Throughput, ThroughputMeter
+from zoo.training.weight_rounding import round_weights, trained_matrices
 
 CALIBRATION_BATCHES = 16
 """Batches of training frames given to `Autoencoder.calibrate` after training."""
@@ -183,9 +184,9 @@ def train(
         writer.check_finite(progress)
         throughput = throughput_meter.since_last(progress)
         with torch.no_grad():
-            step.ema.with_latest_buffers().calibrate(
-                batch_at(progress.step + n).frames for n in range(CALIBRATION_BATCHES)
-            )
+            kept = step.ema.with_latest_buffers()
+            round_weights(kept, trained_matrices(step.model), config.recipe.weight_bits)
+            kept.calibrate(batch_at(progress.step + n).frames for n in range(CALIBRATION_BATCHES))
         writer.score_final(progress)
         if step.loss_averager.rows:
             report(throughput)

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from zoo.api.film_entry import is_film_name
-from zoo.api.recipe import Recipe
+from zoo.api.recipe import FULL, Recipe
 from zoo.base.atomic_files import atomic_write, confined, remove, sync
 from zoo.base.errors import BadInput, disk_errors
 from zoo.base.locks import is_lock
@@ -85,7 +85,11 @@ class TrainingConfig(pydantic.BaseModel):
     @property
     def id(self) -> str:
         """The run's name: size, budget and seed, then a digest of everything."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        described = self.model_dump(mode="json")
+        # Without the default, runs from before there was a choice keep their names.
+        if described["recipe"]["weight_bits"] == FULL:
+            del described["recipe"]["weight_bits"]
+        canonical = json.dumps(described, sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
         return f"{self.size}-{self.budget}-seed{self.seed}-{digest}"
 
