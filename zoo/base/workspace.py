@@ -3,6 +3,7 @@
 films.toml   the catalogue: meant to be read and edited
 runs/        one folder a trained model: runs/<film>/<model>/<id>/
 results/     what `zoo compare` writes
+downloads/   films that `zoo films add` fetched from an address
 .zoo/        what can be rebuilt: decoded frames, caches
 """
 
@@ -63,6 +64,11 @@ class Workspace:
     def results(self) -> Path:
         """Reports and the records behind them."""
         return self.root / "results"
+
+    @property
+    def downloads(self) -> Path:
+        """Films that were downloaded."""
+        return self.root / "downloads"
 
     @property
     def stores(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from zoo.base.errors import BadInput
 from zoo.base.text import one_line
 
 if TYPE_CHECKING:
+    from zoo.base.workspace import Workspace
+    from zoo.cli.console import Console
     from zoo.films.film_sources import FilmSource
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
@@ -22,7 +25,8 @@ def add(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH", help="Video files, folders of pictures, or playlists; each is a film."
+            metavar="PATH",
+            help="Video files, folders of pictures, playlists or URLs; each is a film.",
         ),
     ],
     name: Annotated[
@@ -53,11 +57,13 @@ def add(
     """Add films to films.toml: each path is a film called after it.
 
     A path is a video file, a GIF, a folder of numbered pictures, a pattern such as
-    frames/%04d.png, or a playlist (.m3u). --as-one NAME makes one film of several.
+    frames/%04d.png, or a playlist (.m3u). --as-one NAME makes one film of several. A film at a
+    URL is downloaded into downloads/, once.
     """
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
+    from zoo.films.files import is_url
     from zoo.films.film_sources import FilmSource
 
     chosen = _chosen_name(paths, name, as_one)
@@ -67,8 +73,6 @@ def add(
         catalogue.check_free(chosen)
     elif title is not None and len(paths) > 1:
         raise BadInput("--title is of one film, and each of these files is one")
-    for path in paths:
-        _check_film(FilmSource.read(path), is_whole=as_one is None)
     fields = {
         "title": title,
         "licence": licence,
@@ -79,12 +83,23 @@ def add(
         "fit": fit,
         "fps": fps,
     }
+    catalogue.check_fields(fields)
+    console = Console()
+
+    def check(source: FilmSource) -> None:
+        _check_film(source, is_whole=as_one is None)
+
+    local = {path: FilmSource.read(path) for path in paths if not is_url(path)}
+    for source in local.values():
+        check(source)
+    # Nothing is downloaded if a file here is wrong.
+    sources = [local.get(path) or _downloaded(path, workspace, check, console) for path in paths]
     above = None if workspace.catalogue.exists() else workspace.above
     if chosen is not None:
-        added = [(catalogue.add(chosen, paths, **fields), True)]
+        files = [file for source in sources for file in source.files]
+        added = [(catalogue.add(chosen, files, **fields), True)]
     else:
-        added = catalogue.add_each(paths, **fields)
-    console = Console()
+        added = catalogue.add_each(sources, **fields)
     for entry, new in added:
         console.print_line(
             f"{entry.name} is in {workspace.catalogue.name}{'' if new else ' already'}"
@@ -111,6 +126,22 @@ def _check_film(source: FilmSource, is_whole: bool) -> None:
                     f"{one_line(path.name)} is a single picture: `zoo films add FOLDER` adds "
                     "numbered pictures as a film, --as-one NAME joins pictures in the order given"
                 )
+
+
+def _downloaded(
+    url: str, workspace: Workspace, check: Callable[[FilmSource], None], console: Console
+) -> FilmSource:
+    """Download the film at an address behind a progress bar, in megabytes."""
+    from zoo.cli.progress import frames_bar
+    from zoo.films.film_download import download_film
+
+    console.print_line(f"downloading {one_line(url, 100)} to {workspace.downloads.name}/")
+    with frames_bar(console, "downloading (MB)") as bar:
+
+        def show(came: int, total: int | None) -> None:
+            bar.update(came // 1_000_000, total and total // 1_000_000)
+
+        return download_film(url, workspace.downloads, check, show)
 
 
 def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str | None:

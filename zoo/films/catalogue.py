@@ -150,19 +150,23 @@ class Catalogue:
             _append(document, name, table)
         return entry
 
-    def add_each(self, paths: Sequence[str | Path], **fields: Any) -> list[tuple[FilmEntry, bool]]:
-        """Add every path as a film named after it; all of them, or none if one cannot be added.
+    def check_fields(self, fields: Mapping[str, Any]) -> None:
+        """Raise BadInput if one of the fields that `add` takes is wrong."""
+        _checked_entry("film", _table(["x"], self.workspace, fields), self.workspace)
+
+    def add_each(
+        self, sources: Sequence[FilmSource], **fields: Any
+    ) -> list[tuple[FilmEntry, bool]]:
+        """Add every source as a film named after it; all of them, or none if one cannot be added.
 
         If two files have the same name, the films' names get a hash of the contents. Returns the
         films, each with whether it is new: a file that is in the catalogue already is left as it
         is. Raises BadInput if that one has other settings, or if a field is wrong.
         """
         added: list[tuple[FilmEntry, bool]] = []
-        sources = [FilmSource.read(path) for path in paths]
         tables = [_table(source.files, self.workspace, fields) for source in sources]
         names = [(source.short_name, source.long_name()) for source in sources]
-        for table in tables:
-            _checked_entry("film", table, self.workspace)
+        self.check_fields(fields)
         with self._editing() as document:
             for table, (short, long) in zip(tables, names, strict=True):
                 entry = _checked_entry(long, table, self.workspace)

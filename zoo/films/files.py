@@ -8,6 +8,8 @@ import os
 import re
 import stat
 import unicodedata
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 from zoo.api.film_entry import is_film_name, normalised_name
@@ -15,7 +17,7 @@ from zoo.base.errors import BadInput
 from zoo.base.text import one_line
 
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _ENDS = 1 << 20
 _SAMPLE = 1 << 16
 _SAMPLES = 64
@@ -35,8 +37,10 @@ def name_from_stem(stem: str) -> str:
 
 
 def expand_home(path: str | Path) -> str:
-    """Replace `~` by the home folder, unless there is a file of that very name."""
+    """Replace `~` by the home folder, unless there is a file of that very name; read `file://`."""
     text = os.fspath(path)
+    if text.lower().startswith("file://"):
+        return urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
     # Unlike Path.expanduser, this leaves `~nobody` as it is where there is no such user.
     return text if is_file(text) else os.path.expanduser(text)  # noqa: PTH111
 
@@ -80,8 +84,8 @@ def refuse_url(word: str) -> None:
     """Raise BadInput if a word is a URL such as https://..., saying what to do instead."""
     if is_url(word):
         raise BadInput(
-            f"{one_line(word, 100)} is an address, and films are files: download it, then name the "
-            "file"
+            f"{one_line(word, 100)} is an address: `zoo films add URL` downloads the film, which "
+            "then has a name"
         )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +22,8 @@ from zoo.films.files import (
 from zoo.films.picture_sequence import PictureSequence, is_sequence, sequence_stem
 
 LARGEST_PLAYLIST = 1 << 20
-_PLAYLISTS = (".m3u", ".m3u8")
+PLAYLISTS = (".m3u", ".m3u8")
+"""Endings of playlists' names."""
 _NOT_WHOLE_FILES = ("#EXT-X-MAP", "#EXT-X-BYTERANGE", "#EXT-X-KEY", "#EXT-X-I-FRAMES-ONLY")
 """Lines of an HLS playlist whose parts cannot be opened one by one."""
 _DIGEST = 8
@@ -46,7 +45,7 @@ class FilmSource:
         """
         refuse_url(os.fspath(path))
         named = Path(expand_home(path)).absolute()
-        if named.suffix.lower() in _PLAYLISTS and not named.is_dir():
+        if named.suffix.lower() in PLAYLISTS and not named.is_dir():
             return cls(named.stem, read_playlist(named))
         return cls(sequence_stem(named) if is_sequence(named) else named.stem, (named,))
 
@@ -123,15 +122,13 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
             )
         if not line or line.startswith("#"):
             continue
-        if line.lower().startswith("file://"):
-            line = urllib.request.url2pathname(urllib.parse.urlsplit(line).path)
         if is_url(line):
             raise BadInput(
                 f"{where} is an address, and those in playlists are not opened: {one_line(line)}"
             )
-        if Path(line).suffix.lower() in _PLAYLISTS:
+        if Path(line).suffix.lower() in PLAYLISTS:
             raise BadInput(f"{where} is another playlist: {one_line(line)}; add that instead")
-        file = path.parent / line
+        file = path.parent / expand_home(line)
         try:
             check_regular_file(file)
         except BadInput as error:

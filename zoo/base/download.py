@@ -1,0 +1,96 @@
+"""Read what an address on the network answers, block by block, without ever waiting for long."""
+
+from __future__ import annotations
+
+import http.client
+import queue
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from email.message import Message
+
+STALL_SECONDS = 10.0
+"""The longest time without a connection or a byte."""
+PACE_SECONDS, SLOWEST = 30.0, 20_000
+"""The lowest average of bytes per second, over so many seconds."""
+NETWORK_ERRORS = (OSError, ValueError, http.client.HTTPException)
+"""What `read_blocks` raises."""
+_QUEUED_BLOCKS = 64
+
+
+def read_blocks(
+    url: str,
+    longest: float | None = None,
+    on_answer: Callable[[Message], None] | None = None,
+) -> Iterator[bytes]:
+    """Read `url` in blocks; raises one of NETWORK_ERRORS, TimeoutError if it stalls or is too slow.
+
+    `longest` is the longest time of all in seconds; `on_answer` gets the header before any block.
+
+    The timeout of urllib applies to every address of a host in turn and to every single byte, and
+    not to name resolution; with lost packets, or single bytes, that adds up to hours. So a thread
+    reads, and this function waits for it.
+    """
+    pieces: queue.Queue[bytes | Message | Exception] = queue.Queue(_QUEUED_BLOCKS)
+    abandoned = threading.Event()
+    threading.Thread(target=_read, args=(url, pieces, abandoned), daemon=True).start()
+    began = mark = time.monotonic()
+    came = 0
+    try:
+        while True:
+            try:
+                piece = pieces.get(timeout=STALL_SECONDS)
+            except queue.Empty:
+                raise TimeoutError(f"no answer in {STALL_SECONDS:.0f} s") from None
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, Message):
+                if on_answer:
+                    on_answer(piece)
+                continue
+            if not piece:
+                return
+            yield piece
+            came += len(piece)
+            now = time.monotonic()
+            if longest is not None and now - began > longest:
+                raise TimeoutError(f"not done in {longest:.0f} s")
+            if now - mark > PACE_SECONDS:
+                if came < SLOWEST * (now - mark):
+                    raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB a second comes")
+                mark, came = now, 0
+    finally:
+        abandoned.set()
+
+
+def short_reason(error: Exception) -> str:
+    """The short reason of an error."""
+    reason = getattr(error, "reason", error)
+    text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+    return " ".join(str(text).split())
+
+
+def _read(
+    url: str, pieces: queue.Queue[bytes | Message | Exception], abandoned: threading.Event
+) -> None:
+    """Put the header and blocks of `url` into a queue, then an empty one, or the error."""
+
+    def put(piece: bytes | Message | Exception) -> None:
+        while not abandoned.is_set():
+            with suppress(queue.Full):
+                pieces.put(piece, timeout=0.5)
+                return
+
+    try:
+        with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
+            put(answer.headers)
+            while not abandoned.is_set() and (piece := answer.read1(1 << 16)):
+                put(piece)
+            missing = getattr(answer, "length", None)
+            if missing:
+                raise http.client.IncompleteRead(b"", missing)
+        put(b"")
+    except NETWORK_ERRORS as error:
+        put(error)
