@@ -16,6 +16,7 @@ from zoo.cli import (
     bench,
     compare,
     doctor,
+    evaluate,
     export,
     films,
     latent_paths,
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(films.app, name="films")
 app.command("train", short_help="Train a model on a film.")(train.train)
+app.command("evaluate", short_help="Score a trained model on a film.")(evaluate.evaluate)
 app.command("compare", short_help="Compare models on films; write a report.")(compare.compare)
 app.command("report", short_help="Write a report again from its records.", cls=options.Command)(
     report.report
