@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 
@@ -10,12 +11,16 @@ from benchmarks.gpu.material import ingested, settings
 from benchmarks.gpu.worker import Here
 from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import ZooError
+from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.codec_runs import codec_config, ensure_encoded
 from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder, TrainingConfig
+
+NICENESS = 5
+"""Added to a codec's process."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,7 @@ class Coding:
 
 
 def _code(workspace: Workspace, entry: FilmEntry, config: TrainingConfig) -> None:
-    """What its process does."""
-    from zoo.base.frame_size import FrameSize
-
+    """What its process does, after the training, which needs a core to keep the GPU busy."""
+    os.nice(NICENESS)
     film = open_film(entry, FrameSize.parse(config.size), workspace)
     ensure_encoded(workspace, config, film)
