@@ -13,6 +13,7 @@ from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
+from zoo.films.files import name_from_stem
 
 EMBEDDED = {"bikes", "bigbuckbunny", "carphone"}
 
@@ -134,6 +135,7 @@ def test_films_added_by_several_processes_at_once_are_all_kept(workspace: Worksp
 import sys
 from pathlib import Path
 from zoo.films.catalogue import Catalogue
+from zoo.films.files import name_from_stem
 from zoo.base.workspace import Workspace
 
 catalogue = Catalogue(Workspace(Path(sys.argv[1])))
@@ -207,7 +209,7 @@ def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:
     for name, said in (("one", "remove one"), ("bikes", "a plugin"), ("all", "every film")):
         with pytest.raises(BadInput, match=said):
             catalogue.add(name, [Path("x.mkv")])
-    with pytest.raises(BadInput, match="it stays"):
+    with pytest.raises(BadInput, match="comes with a plugin and stays"):
         catalogue.remove("bikes")
 
 
@@ -295,3 +297,37 @@ def test_an_entry_names_files() -> None:
 def test_what_is_no_frame_rate_is_refused(value: object) -> None:
     with pytest.raises(BadInput, match="a frame rate"):
         parse_fps(value)
+
+
+def test_hidden_films_are_left_out_of_all_and_can_still_be_named(workspace: Workspace) -> None:
+    clip = workspace.root / "clip.mkv"
+    clip.write_bytes(b"x")
+    catalogue = Catalogue.open(workspace)
+    with pytest.raises(BadInput, match="'mine' is no film here: `zoo films add PATH` adds one"):
+        catalogue.choose("mine")
+    catalogue.add("own", [clip])
+    catalogue.add("other", [clip], title="Other")
+    before = workspace.catalogue.read_text()
+
+    def names(word: str) -> list[str]:
+        return [entry.name for entry in Catalogue.open(workspace).choose(word)]
+
+    assert names("mine") == ["own", "other"]
+    assert names("all") == ["own", "other", "bikes", "bigbuckbunny", "carphone"]
+    catalogue.hide(["bikes", "other", "bikes"])
+    assert names("mine") == ["own"] and names("all") == ["own", "bigbuckbunny", "carphone"]
+    assert names("bikes,other") == ["bikes", "other"]
+    with pytest.raises(BadInput, match="did you mean 'bikes'"):
+        catalogue.hide(["own", "bike"])
+    with pytest.raises(BadInput, match=r"'mine' means the films of films\.toml"):
+        catalogue.add("mine", [clip])
+    catalogue.hide(["other", "bikes"], hidden=False)
+    assert workspace.catalogue.read_text().split() == before.split()
+    assert names("all") == ["own", "other", "bikes", "bigbuckbunny", "carphone"]
+    assert name_from_stem("mine") == "film"
+
+
+def test_a_wrong_word_in_hidden_is_named(workspace: Workspace) -> None:
+    workspace.catalogue.write_text('[bikes]\nhidden = "yes"\n')
+    with pytest.raises(BadInput, match="film 'bikes': hidden is true or false"):
+        Catalogue.open(workspace)

@@ -138,7 +138,8 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
         (["ingest", "bikes,rtsp://example.com/a"], "is an address: `zoo films add URL`"),
         (["add", "fifo.mp4"], "not a regular file"),
         (["info", "./[red]x[/red].mp4"], "[red]x[/red].mp4: there is no such file"),
-        (["remove", "bikes"], "it stays"),
+        (["remove", "bikes"], "`zoo films hide bikes` leaves it out of lists"),
+        (["hide", "nothing"], "no film is called 'nothing'"),
     ],
 )
 def test_mistakes_end_with_one_line_and_code_2(
@@ -300,6 +301,21 @@ def test_the_list_shows_what_is_ingested_of_the_file_as_it_is(clips: Path, zoo: 
     assert "32x32" not in listed()
     (clips / "a.mkv").unlink()
     assert "file is missing" in listed()
+
+
+def test_it_is_said_which_films_all_and_mine_are(clips: Path, zoo: Zoo) -> None:
+    assert zoo("films", "add", "a.mkv", "b.mkv").returncode == 0
+    size = ("--size", "32x32", "--holdout", "0")
+    assert zoo("films", "ingest", "mine", *size).stderr.startswith("mine films: a, b\n")
+    assert zoo("films", "hide", "bikes", "bigbuckbunny", "b").stdout.endswith(": hidden\n")
+    listed = zoo("films").stdout
+    assert "hidden, and named as ever: b, bigbuckbunny, bikes" in listed
+    assert listed.count("bikes") == 1 and "carphone" in listed
+    said = zoo("films", "ingest", "all", *size)
+    hint = "`mine` leaves out those that film-zoo and plugins bring"
+    assert said.stderr.startswith(f"all films: a, carphone; {hint}\n")
+    assert zoo("films", "unhide", "bikes", "bigbuckbunny", "b").returncode == 0
+    assert "hidden" not in zoo("films").stdout
 
 
 def test_in_a_folder_below_the_workspace_it_is_said_where_that_is(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    films: Annotated[str, typer.Option("--films", help="all, or names and paths: a,b,./c.mkv")],
+    films: Annotated[str, typer.Option("--films", help="all, mine, or names, paths: a,b,./c.mkv")],
     models: Annotated[
         str,
         typer.Option("--models", help="all, or names: a,b; codecs among them are the only ones."),
@@ -133,7 +133,7 @@ def compare(
     for failure in (*registry().failures(), *section_registry().failures()):
         console.print(escaped(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
     single, several = opt.read_sweep(settings)
-    entries = Catalogue.open(workspace).choose(films)
+    entries = opt.choose_films(console, Catalogue.open(workspace), films)
     if threads is not None:
         threads = whole_number(threads, "--threads", MOST_THREADS)
     alone = threads or preset_named(preset).threads

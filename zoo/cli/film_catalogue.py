@@ -1,4 +1,4 @@
-"""`zoo films add` and `remove`: what changes the catalogue of films."""
+"""`zoo films add`, `remove`, `hide` and `unhide`: what changes the catalogue of films."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.film_sources import FilmSource
+
+Names = Annotated[list[str], typer.Argument(metavar="FILM", help="Films of `zoo films`.")]
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """Of a file's name; a film's name may have dots, but seldom one there."""
@@ -181,3 +183,24 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
     entry = catalogue.remove(name)
     freed = remove_stores(entry.name, workspace)
     typer.echo(f"{entry.name} is removed; {scaled(freed, 'B')} of decoded frames are deleted")
+
+
+def hide(names: Names) -> None:
+    """Leave films out of `zoo films` and of `all`, such as the demo's clips; nothing is deleted.
+
+    A hidden film can still be named.
+    """
+    _set_hidden(names, hidden=True)
+
+
+def unhide(names: Names) -> None:
+    """Take hidden films into `zoo films` and `all` again."""
+    _set_hidden(names, hidden=False)
+
+
+def _set_hidden(names: list[str], hidden: bool) -> None:
+    from zoo.base.workspace import Workspace
+    from zoo.films.catalogue import Catalogue
+
+    Catalogue.open(Workspace.here()).hide(names, hidden)
+    typer.echo(f"{', '.join(names)}: {'hidden' if hidden else 'shown'}")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Films: list, add, remove, inspect, ingest.", rich_markup_mode=None)
 app.command("add", cls=opt.Command)(film_catalogue.add)
 app.command("remove")(film_catalogue.remove)
+app.command("hide", cls=opt.Command)(film_catalogue.hide)
+app.command("unhide", cls=opt.Command)(film_catalogue.unhide)
 
 Name = Annotated[str, typer.Argument(help="A film of the catalogue, or a path such as ./clip.mkv.")]
 Size = Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")]
@@ -51,7 +53,8 @@ def list_films(as_json: opt.JsonOption = False) -> None:
     for column in table.columns:
         column.overflow = "fold"
     found: list[dict[str, object]] = []
-    for entry in Catalogue.open(workspace).entries.values():
+    catalogue = Catalogue.open(workspace)
+    for entry in catalogue.entries.values():
         sizes, problem = _ingested(entry, workspace)
         found.append(
             {
@@ -61,8 +64,11 @@ def list_films(as_json: opt.JsonOption = False) -> None:
                 "licence": entry.licence,
                 "ingested": sizes,
                 "problem": problem,
+                "hidden": entry.name in catalogue.hidden,
             }
         )
+        if entry.name in catalogue.hidden:
+            continue
         row = (
             entry.name,
             entry.shown_title,
@@ -73,8 +79,12 @@ def list_films(as_json: opt.JsonOption = False) -> None:
         table.add_row(*map(escaped, row))
     if as_json:
         print_json(films=found)
-    else:
-        Console().print(table)
+        return
+    console = Console()
+    console.print(table)
+    if catalogue.hidden:
+        names = ", ".join(sorted(catalogue.hidden))
+        console.print_line(f"hidden, and named as ever: {names} (`zoo films unhide NAME`)")
 
 
 @app.command("clean", cls=opt.Command)
@@ -135,7 +145,7 @@ def clean(
 def ingest(
     name: Name, size: Size = "256x144", holdout: Holdout = 0.1, hwaccel: Hwaccel = None
 ) -> None:
-    """Decode films now instead of when they are first needed; NAME may be `all` or `a,b`.
+    """Decode films now instead of when they are first needed; NAME may be all, mine or a,b.
 
     How a film is cropped, fitted and resampled are its settings: `zoo films add`, films.toml.
     """
@@ -242,7 +252,7 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
     console = Console(stderr=True)
     failed: list[ZooError] = []
     yield from of_each(
-        Catalogue.open(workspace).choose(name),
+        opt.choose_films(console, Catalogue.open(workspace), name),
         lambda entry: ingest_with_progress(console, entry, frame, workspace, holdout, hwaccel),
         failed,
     )

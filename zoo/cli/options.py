@@ -17,11 +17,15 @@ from zoo.base.presets import DEFAULT_PRESET, PRESETS, Budget
 if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
+    from zoo.films.catalogue import Catalogue
     from zoo.films.film import Film
     from zoo.reconstruct.model_loader import TrainedModel
     from zoo.training.runs import Run
 
 FILM = PRESETS[DEFAULT_PRESET]
+
+MOST_NAMED = 20
+"""Films that a line names."""
 
 # A film and a model that was trained.
 FilmOption = Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")]
@@ -147,6 +151,24 @@ def lists(context: typer.Context, as_json: bool) -> bool:
     if context.invoked_subcommand and as_json:
         raise BadInput(f"write --json after `{context.command_path} {context.invoked_subcommand}`")
     return not context.invoked_subcommand
+
+
+def choose_films(console: Console, catalogue: Catalogue, text: str) -> list[FilmEntry]:
+    """The films that a text names; of `all` and `mine` a line says which they are."""
+    from zoo.films.catalogue import ALL, MINE
+
+    entries = catalogue.choose(text)
+    word = text.strip()
+    if word in (ALL, MINE) and entries[0].name != word:
+        names = [entry.name for entry in entries]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        brought = sum(name in catalogue.from_plugins for name in names)
+        hint = f"; `{MINE}` leaves out those that film-zoo and plugins bring"
+        console.print_line(
+            f"{word} films: {', '.join(names[:MOST_NAMED])}{more}"
+            f"{hint if 0 < brought < len(names) else ''}"
+        )
+    return entries
 
 
 def file_names(entry: FilmEntry) -> str:

@@ -44,12 +44,15 @@ _HEADER = """\
 #   crop     "auto" (bars are found and removed), "none", or "WIDTHxHEIGHT+LEFT+TOP"
 #   fit      "crop" (to the shape of the frame) or "pad" (with black)
 #   fps      frames per second, such as 24 or "24000/1001", where frames are to be resampled
+#   hidden   true leaves the film out of lists and of `all`; it can still be named
 """
 LARGEST_CATALOGUE = 1 << 20
 """Bytes of a `films.toml`: thousands of films."""
 _MOST_COMMAS = 32
 """In one file's name, in a list of films."""
-_FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps")
+_FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps", "hidden")
+ALL, MINE = "all", "mine"
+"""Words for every film that is not hidden, and for those of `films.toml` among them."""
 
 
 @dataclass
@@ -59,19 +62,22 @@ class Catalogue:
     workspace: Workspace
     own: dict[str, FilmEntry] = field(default_factory=dict)
     from_plugins: dict[str, FilmEntry] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    """Names of films that are left out of lists and of `all`, and can still be named."""
 
     @classmethod
     def open(cls, workspace: Workspace) -> Catalogue:
         """Read `films.toml`, if there is one; raises BadInput saying what is wrong in it."""
         from zoo.plugins.registry import films_of_plugins
 
-        own = _entries_of(_read_tables(workspace.catalogue), workspace)
+        tables = _read_tables(workspace.catalogue)
+        own = _entries_of(tables, workspace)
         from_plugins = {n: e for n, e in films_of_plugins().items() if n not in own}
-        return cls(workspace, own, from_plugins)
+        return cls(workspace, own, from_plugins, _hidden_in(tables))
 
     @property
     def entries(self) -> dict[str, FilmEntry]:
-        """Every film by name."""
+        """Every film by name, hidden ones too."""
         return {**self.own, **self.from_plugins}
 
     def film(self, name: str) -> FilmEntry:
@@ -87,14 +93,23 @@ class Catalogue:
         )
 
     def choose(self, text: str) -> list[FilmEntry]:
-        """Read `all`, `a,b`, or paths such as `./clip.mkv`: each film once, in order.
+        """Read `all`, `mine`, `a,b`, or paths such as `./clip.mkv`: each film once, in order.
 
-        A path may contain commas. A film given by its path gets a name made from its file's name
-        and contents, so that two files never share a name. Raises BadInput on an unknown name, and
-        on a path without a file.
+        `all` is every film that is not hidden, `mine` those of them that no plugin brings. A path
+        may contain commas. A film given by its path gets a name made from its file's name and
+        contents, so that two files never share a name. Raises BadInput on an unknown name, on a
+        path without a file, and if there are none.
         """
-        if text.strip() == "all":
-            return list(self.entries.values())
+        word = text.strip()
+        if word in (ALL, MINE) and word not in self.entries:
+            films = self.entries if word == ALL else self.own
+            shown = [entry for name, entry in films.items() if name not in self.hidden]
+            if not shown:
+                raise BadInput(
+                    f"{word!r} is no film here: `zoo films add PATH` adds one"
+                    f"{self.workspace.is_above}"
+                )
+            return shown
         chosen: dict[str, FilmEntry] = {}
         for word in self._words(text):
             named = normalised_name(word) in self.entries
@@ -121,8 +136,9 @@ class Catalogue:
     def check_free(self, name: str) -> None:
         """Raise BadInput unless a new film may have this name."""
         check_film_name(name)
-        if name == "all":
-            raise BadInput("'all' means every film; choose another name")
+        if name in (ALL, MINE):
+            what = "every film" if name == ALL else "the films of films.toml"
+            raise BadInput(f"{name!r} means {what}; choose another name")
         if name in self.from_plugins:
             raise BadInput(f"a plugin brings a film called {name}; choose another name")
         # On file systems that ignore case, names that differ in case alone are one folder.
@@ -197,11 +213,33 @@ class Catalogue:
         """Remove a film from `films.toml` and return it; its video files are left alone."""
         entry = self.film(name)
         if entry.name not in self.own:
-            raise BadInput(f"{entry.name} comes with a plugin and is in every catalogue; it stays")
+            raise BadInput(
+                f"{entry.name} comes with a plugin and stays; `zoo films hide {entry.name}` leaves "
+                "it out of lists and of `all`"
+            )
         with self._editing() as document:
             entry = self.film(entry.name)
             del document[next(key for key in document if normalised_name(key) == entry.name)]
         return entry
+
+    def hide(self, names: Sequence[str], hidden: bool = True) -> None:
+        """Leave films out of lists and of `all`, or take them in again; all or none of them.
+
+        Raises BadInput on an unknown name.
+        """
+        names = [self.film(name).name for name in names]
+        with self._editing() as document:
+            for name in names:
+                key = next((key for key in document if normalised_name(key) == name), name)
+                if hidden and key not in document:
+                    _append(document, name, tomlkit.table())
+                if hidden:
+                    document[key]["hidden"] = True
+                elif key in document:
+                    document[key].pop("hidden", None)
+                    if not document[key]:
+                        del document[key]
+        self.hidden = _hidden_in(_read_tables(self.workspace.catalogue))
 
     @contextmanager
     def _editing(self) -> Iterator[tomlkit.TOMLDocument]:
@@ -313,13 +351,29 @@ def _read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
 def _entries_of(
     tables: Mapping[str, Mapping[str, Any]], workspace: Workspace
 ) -> dict[str, FilmEntry]:
-    """Make the entries of a catalogue by name; raises BadInput naming the film and the field."""
+    """Make the entries of a catalogue by name; raises BadInput naming the film and the field.
+
+    A table that only hides a film of a plugin makes none.
+    """
     own: dict[str, FilmEntry] = {}
     for name, table in tables.items():
+        _check_hidden(name, table, workspace)
+        if set(table) == {"hidden"}:
+            continue
         if normalised_name(name) in own:
             raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
         own[normalised_name(name)] = _entry(normalised_name(name), table, workspace)
     return own
+
+
+def _check_hidden(name: str, table: Mapping[str, Any], workspace: Workspace) -> None:
+    if not isinstance(table.get("hidden", True), bool):
+        shown = one_line(name, 40)
+        raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: hidden is true or false")
+
+
+def _hidden_in(tables: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    return frozenset(normalised_name(name) for name, table in tables.items() if table.get("hidden"))
 
 
 def _write(path: Path, document: tomlkit.TOMLDocument) -> None:

@@ -33,7 +33,7 @@ def name_from_stem(stem: str) -> str:
     while len(name.encode("utf-8")) > _LONGEST_STEM_IN_BYTES:
         name = name[:-1]
     name = name.strip("-_")
-    return name if is_film_name(name) and name != "all" else "film"
+    return name if is_film_name(name) and name not in ("all", "mine") else "film"
 
 
 def expand_home(path: str | Path) -> str:
