@@ -16,7 +16,27 @@ if TYPE_CHECKING:
     from zoo.films.film import Film
 
 
+def _read_plan(context: typer.Context, path: Path | None) -> Path | None:
+    if path is not None and not context.resilient_parsing:
+        from zoo.cli.comparison_plan import apply_plan
+
+        apply_plan(context, path)
+    return path
+
+
 def compare(
+    context: typer.Context,
+    plan: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="PLAN",
+            callback=_read_plan,
+            is_eager=True,
+            show_default=False,
+            help="Options from a file, written by --save-plan; those given here count more.",
+        ),
+    ] = None,
+    *,
     films: Annotated[str, typer.Option("--films", help="all, mine, or names, paths: a,b,./c.mkv")],
     models: Annotated[
         str,
@@ -86,6 +106,10 @@ def compare(
     runs: Annotated[
         str | None, typer.Option("--runs", help="Keep run folders at an address, too: s3://...")
     ] = None,
+    save_plan: Annotated[
+        Path | None,
+        typer.Option("--save-plan", help="Also write these options to a file, such as plan.toml."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
     ] = False,
@@ -107,7 +131,7 @@ def compare(
     from zoo.base.presets import preset_named
     from zoo.base.workspace import Workspace
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, check_free, escaped
     from zoo.cli.executor_choice import choose_executor
     from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.compare.cells import check_options, fitting_models, sweep_settings
@@ -126,6 +150,8 @@ def compare(
 
     if not 0 <= videos < math.inf:
         raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")
+    if save_plan is not None:
+        check_free(save_plan, ".toml", overwrite)
     console = Console()
     workspace = Workspace.here()
     folder = out or workspace.results
@@ -199,6 +225,11 @@ def compare(
         check_results_size(len(comparison.films), comparison.cells, len(metric_set.requested))
         check_folder(folder)
         check_earlier()
+        if save_plan is not None:
+            from zoo.cli.comparison_plan import write_plan
+
+            write_plan(context, save_plan)
+            console.print_line(f"plan: {save_plan}")
         if dry_run:
             show_estimate(console, comparison, executor)
             if left_out:

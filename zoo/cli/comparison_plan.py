@@ -1,0 +1,141 @@
+"""Plans: the options of a comparison in a file, `plan.toml`, read and written.
+
+A plan names options as the command line does, without the dashes. What the command line says
+counts more than the plan, as a plan counts more than a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+import typer
+from typer.core import TyperOption
+
+from zoo.base.atomic_files import atomic_write
+from zoo.base.errors import BadInput
+from zoo.base.text import describe_value, one_line
+from zoo.base.untrusted_files import read_bytes
+
+LARGEST_PLAN = 1 << 20
+"""Bytes."""
+NEVER = frozenset({"dry-run", "save-plan", "help"})
+"""Options that say what to do with a plan, and are not part of one."""
+FOR_ONCE = frozenset({"overwrite", "overwrite-runs"})
+"""Options that replace something: a plan may have them, and is never written with them."""
+LISTS = frozenset({"films", "models", "metrics", "latents"})
+"""Options that are lists with commas: in a plan also lists of TOML."""
+HEADER = "A comparison for film-zoo: `zoo compare {name}` runs it, and options after it count more."
+
+
+def apply_plan(context: typer.Context, path: Path) -> None:
+    """Make a plan's options the defaults of a command that is being read; raises BadInput."""
+    options = _options(context)
+    context.default_map = {
+        str(options[key].name): _value(path, key, value, options[key], context)
+        for key, value in _read(path, options).items()
+    }
+
+
+def _options(context: typer.Context) -> dict[str, TyperOption]:
+    """The options of a command by the first of their long names."""
+    return {
+        next(word for word in option.opts if word.startswith("--")).removeprefix("--"): option
+        for option in context.command.params
+        if isinstance(option, TyperOption)
+    }
+
+
+def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
+    """The table in a plan; raises BadInput on what is no option."""
+    if path.suffix.lower() != ".toml" or not path.is_file():
+        why = "there is no such file" if path.suffix.lower() == ".toml" else "a plan ends in .toml"
+        raise BadInput(f"{path}: {why}")
+    try:
+        table = tomllib.loads(read_bytes(path, LARGEST_PLAN).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{path} is no TOML: {one_line(str(error), 200)}") from None
+    known = [name for name in options if name not in NEVER]
+    for key in table:
+        if key in NEVER:
+            raise BadInput(f"{path}: --{key} is said on the command line, not in a plan")
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else f"; there are: {', '.join(known)}"
+            raise BadInput(f"{path}: a comparison has no option {one_line(key, 60)!r}{hint}")
+    return table
+
+
+def _value(path: Path, key: str, value: Any, option: TyperOption, context: typer.Context) -> Any:
+    """A value of a plan as the command line would have read it; raises BadInput."""
+    if option.multiple:
+        return _settings(path, key, value)
+    if key in LISTS and isinstance(value, list) and value and all(map(_is_word, value)):
+        return ",".join(map(str, value))
+    flag = option.is_flag
+    if isinstance(value, bool) != flag or not (flag or _is_word(value)):
+        wanted = "true or false" if flag else "a text or a number"
+        wanted += " or a list of them" if key in LISTS else ""
+        raise BadInput(f"{path}: {key} is {wanted}; not {describe_value(value)}")
+    if flag:
+        return value
+    try:
+        option.process_value(context, str(value))
+    except typer.BadParameter as error:
+        raise BadInput(f"{path}: {key}: {one_line(error.message, 200)}") from None
+    return str(value)
+
+
+def _settings(path: Path, key: str, value: Any) -> list[str]:
+    """The `name=value` words of a table of settings, or of a list of such words."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return value
+    if isinstance(value, dict):
+        words = []
+        for name, each in value.items():
+            several = each if isinstance(each, list) else [each]
+            if not several or not all(_is_word(one) or isinstance(one, bool) for one in several):
+                raise BadInput(
+                    f"{path}: {key}.{one_line(name, 60)} is a text, a number, true or false, or a "
+                    f"list of these; not {describe_value(each)}"
+                )
+            words.append(f"{name}={','.join(map(_word, several))}")
+        return words
+    raise BadInput(
+        f"{path}: {key} is a table, such as {key} = {{ width = 64 }}, or a list of words; not "
+        f"{describe_value(value)}"
+    )
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def write_plan(context: typer.Context, path: Path) -> None:
+    """Write what a command was told, by its command line or a plan, as a plan."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(HEADER.format(name=path.name)))
+    tables = {}
+    for key, option in _options(context).items():
+        source = context.get_parameter_source(str(option.name))
+        value = context.params.get(str(option.name))
+        said = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+        if not said or value is None or key in NEVER | FOR_ONCE:
+            continue
+        if option.multiple:
+            words = [word.partition("=") for word in value]
+            tables[key] = {name.strip(): text for name, _, text in words}
+        else:
+            document[key] = value if isinstance(value, bool | int | float) else str(value)
+    # Tables come last: what follows one would belong to it.
+    document.update(tables)
+    with atomic_write(path) as temporary:
+        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
