@@ -280,6 +280,25 @@ class OneUselessLayerOutweighsAll(Sound):
         return {**right, "encoder": [*right["encoder"], *self.useless.parameters()]}
 
 
+class WaitsForANumber(Sound):
+    def losses(self, batch, step):
+        losses = super().losses(batch, step)
+        return losses if losses["encoder"].total.detach() < 1e9 else {}
+
+
+class WaitsForAShape(Sound):
+    def losses(self, batch, step):
+        frames = batch.frames
+        bright = frames[frames > 0.5]
+        return super().losses(dataclasses.replace(batch, frames=frames + 0 * bright.sum()), step)
+
+
+class CopiesAConstant(Sound):
+    def losses(self, batch, step):
+        scale = torch.tensor([1.0, 1.0, 1.0], device=batch.frames.device).view(3, 1, 1)
+        return super().losses(dataclasses.replace(batch, frames=batch.frames * scale), step)
+
+
 class PreparesAClassAttribute(Sound):
     shift = 0.0
 
@@ -335,6 +354,9 @@ class CodesWithTheEncoder(Coding):
 
 
 FAULTS = {
+    WaitsForANumber: "works on a gpu",
+    WaitsForAShape: "works on a gpu",
+    CopiesAConstant: "works on a gpu",
     PreparesAClassAttribute: "prepare survives a reload",
     UndeclaredCodes: "latent as declared",
     CodesTooLittle: "codes latents without loss",

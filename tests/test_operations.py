@@ -42,7 +42,8 @@ def test_no_step_has_many_more_operations_than_it_had(name: str) -> None:
     kept = json.loads(KEPT.read_text())
     assert name in kept, "`python -m tests.test_operations` counts those of a new model"
     for what, now in asdict(counted(name)).items():
-        before = kept[name][what]
+        # No built-in model copies anything from the host in a step.
+        before = kept[name].get(what, 0)
         assert now <= MOST * before, (
             f"{name}: {what} {before} -> {now}; where that is meant, "
             "`python -m tests.test_operations` writes the new numbers"
@@ -69,7 +70,7 @@ class Small(Autoencoder):
 def test_operations_are_those_that_one_counts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     once = operations_of_step(Small, FrameSize(32, 32), {"latent": 4})
     # Frames and kernel go to bf16; then come the convolution and the sum. `permute` moves nothing.
-    assert (once.forward, once.casts) == (4, 2)
+    assert (once.forward, once.casts, once.copies) == (4, 2, 0)
     monkeypatch.setattr(Small, "doubled", True)
     twice = operations_of_step(Small, FrameSize(32, 32), {"latent": 4})
     # Another convolution, whose result goes to 32 bits; the kernel is in bf16 by now.

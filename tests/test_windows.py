@@ -216,3 +216,38 @@ def test_what_breaks_its_word_is_one_line(
     assert done.code == 2
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+class Cubes(package.Autoencoder):
+    """Kernels over time as well: three dimensions."""
+
+    name, summary, window = "cubes", "for this test", 4
+
+    def __init__(self, size, options) -> None:
+        super().__init__(size, options)
+        self.down = torch.nn.Conv3d(3, 4, (3, 3, 3), padding=1)
+        self.inward = torch.nn.Linear(4 * 4 * size.pixels, 4 * options.latent)
+        self.outward = torch.nn.Linear(4 * options.latent, 4 * 4 * size.pixels)
+        self.up = torch.nn.Conv3d(4, 3, (3, 3, 3), padding=1)
+
+    def encode(self, frames):
+        return self.inward(self.down(frames.transpose(1, 2)).flatten(1))
+
+    def decode(self, latent):
+        shape = (4, 4, self.size.height, self.size.width)
+        return self.up(self.outward(latent).unflatten(1, shape)).transpose(1, 2).sigmoid()
+
+    def losses(self, batch, step):
+        error = (self.decode(self.encode(batch.frames)) - batch.frames).square().mean()
+        return {"autoencoder": package.Loss({"pixel": error})}
+
+
+def test_kernels_of_three_dimensions_are_trained_and_drawn(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry().models, "cubes", Cubes)
+    monkeypatch.setitem(registry().origins, "cubes", "this test")
+    film = film_in(workspace, [6])
+    run(zoo, "train", "cubes", "--film", film, *TINY, *LATENT, "--budget", "2steps")
+    run(zoo, "encode", "cubes", "--film", film, "-o", "own.zoo", "--with-decoder")
+    run(zoo, "decode", "own.zoo", "-o", "again.mp4")

@@ -186,3 +186,20 @@ def test_losses_that_are_not_one_for_each_player_are_refused() -> None:
         players.check({"left": Loss({"a": torch.tensor(1.0)})})
     with pytest.raises(ValueError, match="no dimensions"):
         players.check({"left": Loss({"a": torch.ones(2)}), "right": Loss({"b": torch.tensor(1.0)})})
+
+
+def test_players_of_one_loss_share_its_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = two_players()
+    players = Players(model)
+    calls = []
+    grad = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or grad(*a, **k))
+    for losses_given in (1, 2):
+        product = (model.left * model.right).sum()
+        left = Loss({"product": product})
+        right = left if losses_given == 1 else Loss({"product": product})
+        calls.clear()
+        found = players.gradients({"left": left, "right": right})
+        assert len(calls) == losses_given
+        assert [g.tolist() for g in found["left"]] == [model.right.tolist()]
+        assert [g.tolist() for g in found["right"]] == [model.left.tolist()]

@@ -22,7 +22,7 @@ from zoo.plugins.registry import registry
 from zoo.training.callbacks import Interrupted
 from zoo.training.distributed import launch
 from zoo.training.engine import train
-from zoo.training.memory import batch_that_fits
+from zoo.training.memory import batch_that_fits, gpu_memory_used
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
 
@@ -218,3 +218,18 @@ def test_calibration_is_in_the_final_weights(
     folder = RunFolder(tmp_path)
     train(folder, config_of("calibrated", film, options={"latent": 4}), film, CPU)
     assert float(load_file(folder.weights)["frames"]) == 16 * 4
+
+
+def test_gpu_memory_is_said_with_whether_a_larger_batch_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = [2e9]
+    whole = type("Properties", (), {"total_memory": 80e9})
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: used[0])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: whole)
+    gpu = torch.device("cuda", 0)
+    said = "GPU memory: 2.0 of 80.0 GB at most, with --batch 32; a larger one fits"
+    assert gpu_memory_used(gpu, 32) == said
+    used[0] = 30e9
+    assert gpu_memory_used(gpu, 32) == "GPU memory: 30.0 of 80.0 GB at most"
+    assert gpu_memory_used(CPU, 32) is None

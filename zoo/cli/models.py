@@ -123,7 +123,7 @@ def show(
             (
                 "forward pass",
                 f"{counted.forward:,} operations under bf16 autocast, {counted.casts:,} of them "
-                "casts",
+                f"casts, and {counted.copies:,} copies from the host",
             ),
             ("backward", f"{counted.backward:,} operations in 32 bits"),
         ]

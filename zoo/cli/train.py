@@ -68,6 +68,7 @@ def train(
         tensorboard_callback,
     )
     from zoo.training.distributed import rank, world_size
+    from zoo.training.memory import gpu_memory_used
     from zoo.training.run_folder import RunFolder
     from zoo.training.settings import Settings
     from zoo.training.trained_models import ensure_trained, score_references
@@ -129,6 +130,9 @@ def train(
         return
     if description.training:
         console.print_line(_received(description.training))
+        # Of a run that was finished before, this process knows nothing.
+        if (overwrite or not done) and (memory := gpu_memory_used(chosen.device, config.batch)):
+            console.print_line(memory)
     if score := description.score:
         # Several processes of one training do not wait while one of them fits a reference.
         beside = (

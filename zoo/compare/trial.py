@@ -40,7 +40,7 @@ from zoo.evaluation.inference import sample_batch, samples_of
 from zoo.evaluation.metrics import MetricSet
 from zoo.evaluation.profiling import peak_memory, release_memory
 from zoo.films.film import Film, film_from_frames
-from zoo.plugins.model_building import build_to_train, fits_directly, inference_state
+from zoo.plugins.model_building import build_to_train, fits_directly, inference_state, placed
 from zoo.plugins.registry import registry
 from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder
@@ -306,7 +306,7 @@ class _Trial:
         began = time.perf_counter()
         architecture = registry().architecture(config.model)
         model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
-        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = placed(model, device)
         self.built = time.perf_counter() - began
         self.weights = float(sum(each.nbytes for each in inference_state(model).values()))
         with torch.inference_mode():

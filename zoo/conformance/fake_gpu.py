@@ -62,14 +62,14 @@ def built(
         return build_to_train(architecture, size, options)
 
 
-def losses_on_gpu(model: Autoencoder) -> Losses:
-    """The losses of a batch under bf16 autocast. The model is used up: its tensors are fake."""
+def losses_on_gpu(model: Autoencoder) -> tuple[Losses, int]:
+    """The losses of a batch under bf16 autocast, and how many tensors they copied to the GPU.
+
+    The model is used up: its tensors are fake.
+    """
+    counter = _Counter()
     with moved(model.train()) as frames, autocast_bf16():
-        halfway = torch.full((), 0.5, device=GPU)
-        # Fake tensors need no random numbers; a generator of the GPU itself would need a GPU.
-        return model.losses(
-            Batch.numbered(frames, model.window), Step(halfway, 0, torch.Generator())
-        )
+        return _losses(model, frames, counter), counter.copies
 
 
 def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -140,12 +140,14 @@ class Operations:
     """Of those, how many give a tensor another type."""
     backward: int
     """Over all players."""
+    copies: int
+    """Tensors that the forward pass copies from the host, for each of which it waits."""
 
 
 class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.all = self.casts = 0
+        self.all = self.casts = self.copies = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -160,6 +162,7 @@ class _Counter(TorchDispatchMode):
             before = next((arg for arg in args if isinstance(arg, Tensor)), None)
             if func._overloadpacket is torch.ops.aten._to_copy and before is not None:
                 self.casts += before.dtype != out.dtype
+                self.copies += before.device.type == "cpu" != out.device.type
         return out
 
 
@@ -184,10 +187,11 @@ def operations_of_step(
         players = Players(model, model.recipe)
         with backward:
             players.gradients(losses)
-    return Operations(forward.all, forward.casts, backward.all)
+    return Operations(forward.all, forward.casts, backward.all, forward.copies)
 
 
 def _losses(model: Autoencoder, frames: Tensor, counter: _Counter | None = None) -> Losses:
+    # Fake tensors need no random numbers; a generator of the GPU itself would need a GPU.
     halfway = torch.full((), 0.5, device=frames.device)
     batch = Batch.numbered(frames, model.window)
     with counter or nullcontext():

@@ -14,7 +14,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.text import describe_value
 from zoo.films.film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
-from zoo.plugins.model_building import build, build_to_train, fits_directly
+from zoo.plugins.model_building import build, build_to_train, fits_directly, placed
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
 """The first is the usual one; the last is no multiple of anything but two. Where an architecture
@@ -75,7 +75,7 @@ class Subject:
         latent = latent or self.latents(size)[0]
         settings = {**self.architecture.presets.get("quick", {}), "latent": latent}
         model = (build_to_train if to_train else build)(self.architecture, size, settings)
-        return model.to(memory_format=torch.channels_last)
+        return placed(model)
 
     def after_training(self) -> Autoencoder:
         """An instance in the state that a training leaves: used, moved, calibrated, in eval mode.

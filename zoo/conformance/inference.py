@@ -20,6 +20,10 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.errors import BadInput
@@ -302,16 +306,26 @@ def decodes_from_the_latent_alone(subject: Subject) -> None:
 
 
 def works_on_a_gpu(subject: Subject) -> None:
-    """At the film preset, losses under bf16 autocast, latents and frames stay on the GPU."""
+    """At the film preset, losses, latents and frames stay on the GPU, and losses never waits."""
     architecture, film = subject.architecture, PRESETS["film"]
     options = {"latent": film.latent, **architecture.presets.get(film.name, {})}
     try:
         if not fits_directly(architecture):
-            losses = losses_on_gpu(built(architecture, film.size, options))
+            losses, copies = losses_on_gpu(built(architecture, film.size, options))
+            expect(
+                not copies,
+                f"on a GPU: losses copies {copies} tensors from the host in every step, and waits "
+                "for each: make constants buffers, or by torch.full, torch.arange and the like",
+            )
             for player, loss in losses.items():
                 for term, value in loss.terms.items():
                     _expect_on_gpu(f"the term {player}.{term}", value)
         latent, decoded = round_trip_on_gpu(built(architecture, film.size, options))
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise Broken(
+            f"on a GPU: it waits for the GPU to read a number or a shape ({error.func}), as "
+            ".item(), float(tensor), `if tensor:` and tensor[mask] do; torch.where does not"
+        ) from None
     except RuntimeError as error:
         if NEEDS_A_DRIVER not in str(error):
             raise Broken(one_line(f"on a GPU: {error}", 300)) from None

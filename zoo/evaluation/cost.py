@@ -37,7 +37,7 @@ from zoo.evaluation.profiling import (
     release_memory,
     synchroniser,
 )
-from zoo.plugins.model_building import build, build_to_train, fits_directly, parse_options
+from zoo.plugins.model_building import build, build_to_train, fits_directly, parse_options, placed
 from zoo.plugins.registry import registry
 from zoo.training.distributed import launch
 from zoo.training.memory import out_of_memory
@@ -142,12 +142,12 @@ class CostSubject(pydantic.BaseModel):
     def build(self, device: torch.device) -> Autoencoder:
         """An untrained instance, in the memory layout of evaluation."""
         model = build(self.architecture, FrameSize.parse(self.size), self.options)
-        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed(model, device)
 
     def build_to_train(self, device: torch.device) -> Autoencoder:
         """An untrained instance with what only training needs, in the memory layout of training."""
         model = build_to_train(self.architecture, FrameSize.parse(self.size), self.options)
-        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed(model, device)
 
     @property
     def sampling(self) -> Sampling:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pydantic
+import torch
 from torch import Tensor, nn
 
 from zoo.api.autoencoder import ANY, Autoencoder, Options
@@ -15,7 +16,7 @@ from zoo.api.latent_spec import LatentSpec
 from zoo.api.sampling import Sampling
 from zoo.base.errors import BadInput, validated
 from zoo.base.frame_size import FrameSize
-from zoo.base.text import one_line
+from zoo.base.text import describe_value, one_line
 
 
 class DoesNotFit(BadInput):
@@ -106,6 +107,19 @@ def _said(sizes: range) -> str:
     return first + (last or ("" if sizes.step > 1 else " or more"))
 
 
+def placed(model: Autoencoder, device: torch.device | None = None) -> Autoencoder:
+    """A model on a device, laid out as it is trained and used: kernels of images channels last.
+
+    Kernels of other dimensions, such as those over time, stay as they are, which
+    `model.to(memory_format=...)` refuses.
+    """
+    model = model.to(device)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 def add_training_modules(model: Autoencoder) -> None:
     """Give a model its `training_modules`; raises ValueError where a name is taken."""
     made = dict(model.training_modules())
@@ -153,6 +167,7 @@ def latent_spec(model: Autoencoder) -> LatentSpec:
     spec = model.latent_spec()
     if not isinstance(spec, LatentSpec):
         raise ValueError(
-            f"{model.name}: latent_spec gave a {type(spec).__name__}, not a zoo.LatentSpec"
+            f"{model.name}: latent_spec gave {describe_value(spec)}; it gives a zoo.LatentSpec, "
+            "one for all parts of a latent"
         )
     return spec

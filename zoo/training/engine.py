@@ -19,7 +19,7 @@ from zoo.base.interrupts import StopRequest, deferred_stop, saving
 from zoo.base.presets import Budget
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
-from zoo.plugins.model_building import build_to_train
+from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
 from zoo.training.batches import BatchLoader
 from zoo.training.callbacks import Callback, Interrupted, TrainingEvent, ignore_event
@@ -71,7 +71,7 @@ def train(
     model = build_to_train(architecture, FrameSize.parse(config.size), config.options)
     if initial_weights is not None:
         load_weights(initial_weights.weights, model)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = placed(model, device)
     taken = _frames_taken(model, film)
     if not folder.checkpoint.exists():
         if initial_weights is None:

@@ -145,23 +145,29 @@ class Players:
     def gradients(self, losses: Losses) -> dict[str, list[Tensor]]:
         """The gradients of each player's own loss with respect to its own parameters.
 
-        A parameter that its player's loss does not reach gets zeros. In 16-bit training they are
+        Players with the very same `Loss` share one backward pass. A parameter that its player's
+        loss does not reach gets zeros. In 16-bit training they are
         scaled until `move` undoes it.
         """
-        by_player = {}
+        # Players that share a loss, such as an encoder and a decoder, share its backward pass.
+        sharing: dict[int, list[Player]] = {}
         for player in self.players:
-            last = player is self.players[-1]
-            total = losses[player.name].total
-            gradients = torch.autograd.grad(
-                self.loss_scale.multiply(total) if self.loss_scale else total,
-                player.parameters,
-                retain_graph=not last,
-                allow_unused=True,
+            sharing.setdefault(id(losses[player.name]), []).append(player)
+        by_player = {}
+        for number, players in enumerate(sharing.values(), start=1):
+            total = losses[players[0].name].total
+            gradients = iter(
+                torch.autograd.grad(
+                    self.loss_scale.multiply(total) if self.loss_scale else total,
+                    [parameter for player in players for parameter in player.parameters],
+                    retain_graph=number < len(sharing),
+                    allow_unused=True,
+                )
             )
-            by_player[player.name] = [
-                _with_strides_of(parameter, gradient)
-                for parameter, gradient in zip(player.parameters, gradients, strict=True)
-            ]
+            for player in players:
+                by_player[player.name] = [
+                    _with_strides_of(parameter, next(gradients)) for parameter in player.parameters
+                ]
         return by_player
 
     def step(self, losses: Losses, progress: float, reduce: Reduce | None = None) -> None:

@@ -20,7 +20,7 @@ from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
-from zoo.plugins.model_building import build, fits_directly
+from zoo.plugins.model_building import build, fits_directly, placed
 from zoo.plugins.registry import registry
 from zoo.training.callbacks import Callback, Interrupted, Values, ignore_event
 from zoo.training.checkpoint import check_fit, load_weights, save_weights
@@ -204,8 +204,7 @@ def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) 
     architecture = registry().architecture(config.model)
     model = build(architecture, FrameSize.parse(config.size), config.options)
     load_weights(folder.weights, model)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval()
+    return placed(model, device).eval()
 
 
 def warm_start(

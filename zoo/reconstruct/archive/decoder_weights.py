@@ -16,7 +16,7 @@ from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.untrusted_files import check_tensors
 from zoo.evaluation.model_summary import decoder_tensors
-from zoo.plugins.model_building import build, inference_state, parse_options
+from zoo.plugins.model_building import build, inference_state, parse_options, placed
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig
 
@@ -106,8 +106,7 @@ def model_from_decoder(
     ready = {name: _in_memory_format(tensor, device) for name, tensor in tensors.items()}
     computed = set(dict(model.named_buffers())) - expected.keys()
     if computed or not _is_meta(model):
-        model = _built(config, where).to(device)
-        model = model.to(memory_format=torch.channels_last)
+        model = placed(_built(config, where), device)
     model.load_state_dict(ready, strict=False, assign=True)
     return model.eval()
 
