@@ -160,7 +160,25 @@ def in_place(self: Error, originals: Tensor, reconstructions: Tensor) -> Tensor:
     return originals.sub_(reconstructions).abs().flatten(1).mean(dim=1)
 
 
+class KeepsAConstantOnTheProcessor(Error):
+    name = "processor"
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.weights = torch.tensor([0.2, 0.7, 0.1])
+
+    def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
+        apart = (originals - reconstructions).abs().mean(dim=(2, 3))
+        return (apart * self.weights).sum(dim=1)
+
+
 FAULTS = [
+    (KeepsAConstantOnTheProcessor, "works on a gpu", "tensors are not on the device"),
+    (
+        variant(Error, changed=lambda self, v: v.cpu()),
+        "works on a gpu",
+        "its values are on the cpu",
+    ),
     (variant(Error, label=" "), "says what it is", "its label is"),
     (
         variant(Error, changed=lambda self, v: v[:, None]),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from zoo.api.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
 from zoo.api.latent_spec import LatentSpec
 from zoo.api.recipe import Recipe
-from zoo.base.errors import names_its_fields
+from zoo.base.errors import BrokenContract, names_its_fields
 from zoo.base.frame_size import FrameSize
 
 if TYPE_CHECKING:
@@ -362,25 +362,28 @@ class PlayerParameters:
 
     @classmethod
     def of(cls, model: Autoencoder) -> PlayerParameters:
-        """A model's players; raises ValueError if groups overlap, are empty or miss a parameter."""
+        """A model's players.
+
+        Raises BrokenContract if groups overlap, are empty or miss a parameter.
+        """
         players = {name: _grouped(model, name, given) for name, given in model.players().items()}
         names = {id(p): name for name, p in model.named_parameters()}
         owner: dict[int, str] = {}
         for player, groups in players.items():
             parameters = [parameter for group in groups for parameter in group.parameters]
             if not parameters:
-                raise ValueError(f"{model.name}: the player {player!r} has no parameters")
+                raise BrokenContract(f"{model.name}: the player {player!r} has no parameters")
             for parameter in parameters:
                 key = id(parameter)
                 if key in owner:
-                    raise ValueError(
+                    raise BrokenContract(
                         f"{model.name}: the parameter {names.get(key, '?')} belongs to "
                         f"{owner[key]!r} and to {player!r}"
                     )
                 owner[key] = player
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and id(parameter) not in owner:
-                raise ValueError(f"{model.name}: the parameter {name} belongs to no player")
+                raise BrokenContract(f"{model.name}: the parameter {name} belongs to no player")
         return cls(players)
 
     def __iter__(self) -> Iterator[tuple[str, list[nn.Parameter]]]:
@@ -400,7 +403,7 @@ def _grouped(model: Autoencoder, player: str, given: Iterable[Any]) -> list[Grou
         elif isinstance(each, nn.Parameter):
             plain.append(each)
         else:
-            raise ValueError(
+            raise BrokenContract(
                 f"{model.name}: the player {player!r} is an iterable of parameters or of "
                 f"zoo.Group; it has a {type(each).__name__}"
             )

@@ -90,6 +90,10 @@ class BadInput(ZooError):
     exit_code = 2
 
 
+class BrokenContract(BadInput, ValueError):
+    """A plugin's model gives what the contract does not allow; the message names both."""
+
+
 class CannotWrite(ZooError, OSError):
     """The disk is full, or the place cannot be written to; what was there before still is."""
 

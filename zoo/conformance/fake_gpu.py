@@ -80,7 +80,7 @@ def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep torch from logging a traceback of what fails: it is raised as well."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True
@@ -109,7 +109,7 @@ def moved(model: Autoencoder, device: torch.device = GPU) -> Iterator[Tensor]:
 
     # Held until all are moved: a number that was freed could be another tensor's.
     held = [*model.parameters(), *model.buffers()]
-    with mode, _quiet():
+    with mode, quiet():
         for module in model.modules():
             for tensors in (module._parameters, module._buffers):
                 for name, tensor in tensors.items():

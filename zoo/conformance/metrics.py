@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric
 from zoo.base.frame_size import FrameSize
-from zoo.conformance.fixtures import Inconclusive, expect, extremes, scene
+from zoo.base.text import one_line
+from zoo.conformance.fake_gpu import GPU, quiet
+from zoo.conformance.fixtures import Broken, Inconclusive, expect, extremes, scene
 from zoo.evaluation.metrics import score_pairs
 
 SIZES = (FrameSize(64, 36), FrameSize(50, 38))
@@ -98,6 +102,27 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
         expect(torch.equal(each, was), f"it changes the {name}")
 
 
+def works_on_a_gpu(subject: MetricSubject) -> None:
+    """On a GPU, its tensors and its values are on the GPU, too."""
+    frames = 4 if issubclass(subject.metric, TemporalMetric) else 2
+    # What fails on the processor, too, is found by the other checks.
+    subject.values(scene(2, SIZES[0]), noisy(scene(2, SIZES[0])))
+    width, height = SIZES[0]
+    try:
+        with FakeTensorMode(), quiet(), torch.no_grad():
+            metric = build_metric(subject.metric, GPU)
+            values = metric(*(torch.rand(2, 3, height, width, device=GPU) for _ in range(frames)))
+            where = values.device.type
+    except Unavailable as reason:
+        raise Inconclusive(f"it is not available here: {reason}") from None
+    except Exception as error:
+        # Tensors that were loaded, and modules that are moved, have no place among fake ones.
+        if not re.search(r"two (different )?devices", str(error)):
+            raise Inconclusive("its networks cannot be tried without a GPU") from None
+        raise Broken(one_line(f"tensors are not on the device it was made for: {error}")) from None
+    expect(where == "cuda", f"its values are on the {where}")
+
+
 def prefers_originals_to_noise(subject: MetricSubject) -> None:
     """Frames as they were are better than frames with noise, by `better`."""
     frames = scene(FRAMES, SIZES[0])
@@ -131,5 +156,6 @@ CHECKS: tuple[Callable[[MetricSubject], None], ...] = (
     measures_a_frame_alone,
     measures_the_same_twice,
     leaves_frames_as_they_are,
+    works_on_a_gpu,
     prefers_originals_to_noise,
 )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.api.autoencoder import ANY, Autoencoder, Options
 from zoo.api.latent_spec import LatentSpec
 from zoo.api.sampling import Sampling
-from zoo.base.errors import BadInput, validated
+from zoo.base.errors import BadInput, BrokenContract, validated
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import describe_value, one_line
 
@@ -121,13 +121,15 @@ def placed(model: Autoencoder, device: torch.device | None = None) -> Autoencode
 
 
 def add_training_modules(model: Autoencoder) -> None:
-    """Give a model its `training_modules`; raises ValueError where a name is taken."""
+    """Give a model its `training_modules`; raises BrokenContract where a name is taken."""
     made = dict(model.training_modules())
     for name, module in made.items():
         if hasattr(model, name):
-            raise ValueError(f"{model.name}: training_modules has {name!r}, which the model has")
+            raise BrokenContract(
+                f"{model.name}: training_modules has {name!r}, which the model has"
+            )
         if not isinstance(module, nn.Module):
-            raise ValueError(
+            raise BrokenContract(
                 f"{model.name}: training_modules has {name!r}, which is a {type(module).__name__} "
                 "and no nn.Module"
             )
@@ -163,10 +165,10 @@ def inference_copy(model: Autoencoder) -> Autoencoder:
 
 
 def latent_spec(model: Autoencoder) -> LatentSpec:
-    """What a model declares of its latents; raises ValueError where that is no `LatentSpec`."""
+    """What a model declares of its latents; raises BrokenContract where that is no `LatentSpec`."""
     spec = model.latent_spec()
     if not isinstance(spec, LatentSpec):
-        raise ValueError(
+        raise BrokenContract(
             f"{model.name}: latent_spec gave {describe_value(spec)}; it gives a zoo.LatentSpec, "
             "one for all parts of a latent"
         )

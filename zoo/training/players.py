@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
 from zoo.api.recipe import Recipe
-from zoo.base.errors import BadInput
+from zoo.base.errors import BadInput, BrokenContract
 from zoo.base.text import error_line
 from zoo.training.loss_scale import LossScale
 
@@ -67,7 +67,7 @@ class Player:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if active is not None and not self.can_skip_steps:
-            raise ValueError(
+            raise BrokenContract(
                 f"the player {self.name!r} may skip steps, which needs the optimiser "
                 f"adam or adamw, not {type(self.optimizer).__name__}"
             )
@@ -95,7 +95,7 @@ class Players:
     ) -> None:
         """`loss_scale` is that of 16-bit training; its steps may be skipped.
 
-        Raises ValueError if the model's players or their optimisers break the contract, and
+        Raises BrokenContract if the model's players or their optimisers break the contract, and
         BadInput if steps may be skipped and an optimiser cannot skip them.
         """
         self.model = model
@@ -112,32 +112,32 @@ class Players:
             )
 
     def check(self, losses: Losses) -> None:
-        """Raise ValueError unless there is one loss per player, of scalar terms."""
+        """Raise BrokenContract unless there is one loss per player, of scalar terms."""
         if not isinstance(losses, Mapping):
-            raise ValueError(
+            raise BrokenContract(
                 f"{self.model.name}: losses gave a {type(losses).__name__}; it gives a zoo.Loss "
                 "for each player, by its name"
             )
         names = [player.name for player in self.players]
         if sorted(losses) != sorted(names):
-            raise ValueError(
+            raise BrokenContract(
                 f"{self.model.name}: losses are for {', '.join(losses)}; "
                 f"the players are {', '.join(names)}"
             )
         for player, loss in losses.items():
             if not isinstance(loss, Loss):
-                raise ValueError(
+                raise BrokenContract(
                     f"{self.model.name}: the loss of {player!r} is a {type(loss).__name__}; it is "
                     "a zoo.Loss of named terms"
                 )
             for term, value in [*loss.terms.items(), *loss.logged.items()]:
                 if not isinstance(value, Tensor):
-                    raise ValueError(
+                    raise BrokenContract(
                         f"{self.model.name}: the term {player}.{term} is a "
                         f"{type(value).__name__}; a term is a tensor of no dimensions"
                     )
                 if value.ndim:
-                    raise ValueError(
+                    raise BrokenContract(
                         f"{self.model.name}: the term {player}.{term} has the shape "
                         f"{tuple(value.shape)}; a term is a tensor of no dimensions"
                     )
@@ -211,7 +211,7 @@ def _build_player(model: Autoencoder, name: str, groups: list[Group], recipe: Re
     try:
         return Player(name, groups, declared, recipe)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise BrokenContract(
             f"{model.name}: optimizer({name!r}) gave {declared}, which timm refuses: "
             f"{error_line(error)}"
         ) from error
@@ -220,7 +220,7 @@ def _build_player(model: Autoencoder, name: str, groups: list[Group], recipe: Re
 def _declared(model: Autoencoder, player: str) -> Optimizer:
     declared = model.optimizer(player)
     if not isinstance(declared, Optimizer):
-        raise ValueError(
+        raise BrokenContract(
             f"{model.name}: optimizer({player!r}) gave a {type(declared).__name__}; it gives a "
             "zoo.Optimizer, which names one of timm's optimisers and its settings"
         )

@@ -1,9 +1,8 @@
 """An autoencoder of clips: four frames in a row share a latent, which tells what changes in them.
 
 Convolutions are factorised (Tran et al., A closer look at spatiotemporal convolutions for action
-recognition, 2018): those of space look at each frame alone, as those of the plain autoencoder do,
-and between them others look along time. The latter add nothing before they have learnt to, so that
-training begins where that of the plain autoencoder does.
+recognition, 2018): those of space look at each frame alone, and between them others look along
+time. The latter add nothing before they have learnt to, so that training begins with single frames.
 """
 
 from __future__ import annotations
@@ -71,14 +70,14 @@ class ClipUp(Up):
 
 
 class ClipAutoencoder(SquaredErrorAutoencoder):
-    """The plain autoencoder over clips of four frames."""
+    """Squared error on the pixels of clips of four frames."""
 
     name: ClassVar[str] = "clip_ae"
     summary: ClassVar[str] = "autoencoder of clips: four frames in a row share a latent"
     window: ClassVar[int] = FRAMES
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Those of the plain autoencoder, which look along time as well."""
+        """Four stages down and four up, which look along time as well."""
         width, latent = self.options.width, self.options.latent
         return ClipDown(self.size, width, latent), ClipUp(self.size, width, latent)
 
