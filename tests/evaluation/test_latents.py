@@ -67,6 +67,13 @@ def test_packing_loses_nothing(levels: np.ndarray) -> None:
     np.testing.assert_array_equal(again, levels)
 
 
+@pytest.mark.parametrize("shape", [(1, 6), (6, 1), (3, 4)])
+def test_what_is_unpacked_can_be_written_to(shape: tuple[int, int]) -> None:
+    # torch warns of a tensor over read-only memory.
+    levels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) * 37
+    assert unpack_levels(pack_levels(levels), *shape).flags.writeable
+
+
 def test_planes_of_wide_levels_cost_little_where_they_are_empty() -> None:
     levels = np.random.default_rng(0).integers(0, 200, (2000, 8)).astype(np.uint8)
     assert len(pack_levels(levels.astype(np.uint32))) < 1.02 * len(pack_levels(levels))

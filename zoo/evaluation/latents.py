@@ -315,7 +315,8 @@ def unpack_levels(packed: bytes, frames: int, numbers: int, width: int = 1) -> L
     rows = np.ascontiguousarray(np.moveaxis(planes, 0, -1)).view(kind)[..., 0]
     if packed[0] == _DIFFERENCES:
         rows = np.add.accumulate(rows, axis=1, dtype=kind)
-    return np.ascontiguousarray(rows.T)
+    # Copied even where that is not needed for the order: bytes of a file are read-only.
+    return np.array(rows.T, order="C")
 
 
 def _planes(rows: Levels) -> bytes:
