@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from zoo.base.extras import install_command
+from zoo.base.extras import install_command, package_command
 from zoo.base.locks import SUFFIX, CannotLock, try_lock
 from zoo.base.offline import OFFLINE, is_offline
 from zoo.base.text import error_line
@@ -37,7 +37,7 @@ ENCODERS = {
     "aac": "sound that cannot be copied is written with it",
 }
 _FRAMES, _SIDE = 3, 64
-_REINSTALL = "`pip install --force-reinstall av` brings a whole FFmpeg"
+_REINSTALL = f"{package_command('--force-reinstall av')} brings a whole FFmpeg"
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ def plugins(workspace: Workspace) -> Iterator[Finding]:
         if plugin.left_out:
             yield warning("plugin", f"{named}: left out", f"add it to {LIMIT}, or unset that")
         for error in plugin.errors:
-            repair = f"`pip install --upgrade {plugin.package}`"
+            repair = package_command(f"--upgrade {plugin.package}")
             if plugin.folder:
                 repair = f"repair it in {plugin.folder}"
             step = f"{repair}, or leave it out by {LIMIT}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib.metadata
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 import pytest
 
 from zoo.base.errors import BadInput
-from zoo.base.extras import install_command, missing_extra
+from zoo.base.extras import install_command, missing_extra, package_command
 
+ROOT = Path(__file__).parents[2]
 EXTRAS = {"energy", "fsq", "hub", "onnx", "ray", "remote", "tensorboard", "vmaf"}
 
 
@@ -37,6 +40,10 @@ def installed_from(monkeypatch: pytest.MonkeyPatch, noted: str | None) -> None:
             {"url": "https://host/film-zoo", "vcs_info": {"vcs": "git"}},
             '`pip install "film-zoo[ray] @ git+https://host/film-zoo"`',
         ),
+        (
+            {"url": "file:///a/b/film_zoo-0.1.0-py3-none-any.whl", "archive_info": {}},
+            '`pip install "./film_zoo-0.1.0-py3-none-any.whl[ray]"` in the folder of that wheel',
+        ),
         (None, '`pip install ".[ray]"` in the clone of film-zoo'),
     ],
 )
@@ -46,6 +53,24 @@ def test_the_command_installs_as_film_zoo_was_installed(
     installed_from(monkeypatch, json.dumps(noted) if noted else None)
     assert install_command("ray") == command
     assert missing_extra("ray", "--on ray") == f"--on ray needs the extra 'ray': {command}"
+
+
+@pytest.mark.parametrize(
+    ("note", "film_zoo", "package"),
+    [
+        ("pipx_metadata.json", "pipx install --force", "pipx runpip film-zoo install av"),
+        ("uv-receipt.toml", "uv tool install --force", "uv pip install --python {prefix} av"),
+        ("neither", "pip install", "pip install av"),
+    ],
+)
+def test_the_command_is_that_of_the_tool_that_made_the_environment(
+    note: str, film_zoo: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed_from(monkeypatch, None)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / note).touch()
+    assert install_command("hub") == f'`{film_zoo} ".[hub]"` in the clone of film-zoo'
+    assert package_command("av") == f"`{package.format(prefix=tmp_path)}`"
 
 
 @pytest.mark.parametrize("noted", ["", "{", "[]", '"a"', '{"vcs_info": 3, "dir_info": []}'])
@@ -58,6 +83,26 @@ def test_a_note_that_says_nothing_is_passed_over(
 
 def test_every_extra_that_is_named_is_one() -> None:
     assert set(importlib.metadata.metadata("film-zoo").get_all("Provides-Extra") or ()) >= EXTRAS
+
+
+def test_every_package_that_the_code_imports_is_required_or_in_an_extra() -> None:
+    """Of those that are installed here: an environment that has the wheel alone lacks no other."""
+    by_module = importlib.metadata.packages_distributions()
+    required = {
+        re.split(r"[^\w.-]", text)[0].lower().replace("_", "-")
+        for text in importlib.metadata.requires("film-zoo") or ()
+    }
+    undeclared = set()
+    for path in (*(ROOT / "zoo").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for top in {name.partition(".")[0] for name in names} - {"zoo", "zoo_plugins"}:
+                owners = {d.lower().replace("_", "-") for d in by_module.get(top, ())}
+                if owners and not owners & required:
+                    undeclared.add(f"{path.relative_to(ROOT)}: {top}")
+    assert undeclared == set()
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
-"""Extras of film-zoo: what to install where a verb or a plugin needs one that is missing."""
+"""Commands that install what is missing, the way film-zoo was installed here."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
+import urllib.parse
+from pathlib import Path, PurePosixPath
 
 DISTRIBUTION = "film-zoo"
 
@@ -16,16 +19,39 @@ def missing_extra(extra: str, what: str) -> str:
 def install_command(extra: str = "") -> str:
     """The command that installs film-zoo, with an extra, the way it was installed here.
 
-    film-zoo is on no package index: it is installed from a repository's address or from a clone.
+    film-zoo is on no package index: it is installed from a repository's address, from a clone or
+    from a wheel. No folder of this machine is named, because the line may be part of a report.
     """
     extras = f"[{extra}]" if extra else ""
     origin = _origin()
-    vcs = origin.get("vcs_info") or {}
+    vcs, folder, url = (origin.get(key) for key in ("vcs_info", "dir_info", "url"))
     if isinstance(vcs, dict) and vcs.get("vcs"):
-        return f'`pip install "{DISTRIBUTION}{extras} @ {vcs["vcs"]}+{origin.get("url")}"`'
-    folder = origin.get("dir_info")
+        return f'`{_command()} "{DISTRIBUTION}{extras} @ {vcs["vcs"]}+{url}"`'
+    file = PurePosixPath(urllib.parse.unquote(url)).name if isinstance(url, str) else ""
+    if file.endswith(".whl"):
+        return f'`{_command()} "./{file}{extras}"` in the folder of that wheel'
     editable = "-e " if isinstance(folder, dict) and folder.get("editable") else ""
-    return f'`pip install {editable}".{extras}"` in the clone of film-zoo'
+    return f'`{_command()} {editable}".{extras}"` in the clone of {DISTRIBUTION}'
+
+
+def package_command(words: str) -> str:
+    """The command that installs a package beside film-zoo; `words` are its name and options."""
+    if _is_of("pipx_metadata.json"):
+        return f"`pipx runpip {DISTRIBUTION} install {words}`"
+    if _is_of("uv-receipt.toml"):
+        return f"`uv pip install --python {sys.prefix} {words}`"
+    return f"`pip install {words}`"
+
+
+def _command() -> str:
+    if _is_of("pipx_metadata.json"):
+        return "pipx install --force"
+    return "uv tool install --force" if _is_of("uv-receipt.toml") else "pip install"
+
+
+def _is_of(note: str) -> bool:
+    """Whether the installer that leaves this note in an environment has made this one."""
+    return (Path(sys.prefix) / note).exists()
 
 
 def _origin() -> dict[str, object]:

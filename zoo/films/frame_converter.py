@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 
 from zoo.api.film_entry import Fit, Rect
 from zoo.base.errors import BadInput, ZooError
+from zoo.base.extras import package_command
 from zoo.base.frame_size import FrameSize
 from zoo.films.colour import Colour, can_decode_matrix, has_alpha, is_rgb, matrix_to_rgb
 from zoo.films.filters import UNSTATED, FilterGraph, Step
@@ -183,7 +184,7 @@ class FrameConverter:
             raise BadInput(
                 f"{self.name}: {colour.hdr or 'wide-gamut'} film needs a PyAV with FFmpeg 8 or "
                 f"later to be tone-mapped, and this has {av.ffmpeg_version_info}: "
-                "`pip install -U av`"
+                f"{package_command('--upgrade av')}"
             )
         matrix = colour.matrix_for(layout.width, layout.height)
         own_matrix = matrix is None and not is_rgb(pixel_format)

