@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
 from zoo.report.write import write_report
@@ -65,3 +69,24 @@ def test_a_folder_without_results_is_refused_in_one_line(tmp_path: Path) -> None
     assert foreign.stderr.startswith("zoo: results.json was written by a film-zoo with schema 1; ")
     assert foreign.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json"]
+
+
+def test_the_page_is_opened_where_there_is_a_browser(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = comparison()
+    put_pictures(results, workspace / "results")
+    write_report(results, workspace / "results")
+    addresses: list[str] = []
+    for there in (True, False):
+
+        def browse(address: str, there: bool = there) -> bool:
+            addresses.append(address)
+            return there
+
+        monkeypatch.setattr(webbrowser, "open", browse)
+        said = zoo("report", "--open")
+        assert said.code == 0, said.err
+        assert ("no browser could be opened" in said.out) == (not there)
+    assert addresses == [(workspace / "results/report.html").as_uri()] * 2
+    assert zoo("report").code == 0 and len(addresses) == 2

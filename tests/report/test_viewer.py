@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -25,6 +26,11 @@ from tests.report.synthetic_results import (
 from zoo.base.errors import BadInput
 from zoo.base.records import Results
 from zoo.report import viewer
+from zoo.report.costs import cost_table
+from zoo.report.cross_film import cross_film_table
+from zoo.report.findings import who_is_ahead, why_in_this_order
+
+CROSSING = "Trained on one film, evaluated on another"
 
 
 class Elements(HTMLParser):
@@ -172,3 +178,23 @@ def test_the_page_finds_the_time_of_a_frame_and_the_frame_of_a_time() -> None:
     assert times == pytest.approx([10, 10.04, 130.04, 130.12, 130.16])
     assert frames == pytest.approx([0, 1.5, 3])
     assert unscored == pytest.approx([3600, 3600.24])
+
+
+def test_every_film_stands_in_print_with_findings_crossing_and_costs(
+    results: Results, folder: Path
+) -> None:
+    text = write_page_of(results, folder).read_text(encoding="utf-8")
+    _, *films = text.split('<section class="in-print">')
+    shown = html.unescape(text)
+    assert len(films) == len(results.films) + 1, "and the means over films"
+    for film, part in zip(results.films, films, strict=False):
+        assert film.name[:60] in html.unescape(part) and "<caption>Quality</caption>" in part
+        assert "<caption>Size and speed</caption>" in part
+    for sentence in [*who_is_ahead(results), *why_in_this_order(results)]:
+        assert sentence in shown
+    crossing, costs = cross_film_table(results), cost_table(results)
+    assert crossing is not None and costs is not None
+    for caption, table in ((CROSSING, crossing), ("What it costs", costs)):
+        part = text.split(f"<caption>{caption}</caption>")[1].split("</table>")[0]
+        cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', part)
+        assert list(map(html.unescape, cells)) == [c.text for row in table.rows for c in row.cells]

@@ -23,6 +23,9 @@ def report(
             show_default=False,
         ),
     ] = None,
+    opened: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser of this machine.")
+    ] = False,
 ) -> None:
     """Write report.md, results.csv and the figures again from results.json and what it names.
 
@@ -32,6 +35,8 @@ def report(
 
     Needs no torch, no film and no run.
     """
+    import webbrowser
+
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, escaped
@@ -51,6 +56,8 @@ def report(
     console.print(f"report: {written}", markup=False, soft_wrap=True)
     page = written.with_suffix(".html")
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+    if opened and not webbrowser.open(page.absolute().as_uri()):
+        console.print_line("no browser could be opened on this machine: open that file yourself")
     for failure in section_registry().failures():
         console.print(escaped(failure), soft_wrap=True)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from zoo.base import numbers
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, result_rows
+from zoo.report.costs import cost_table
+from zoo.report.cross_film import cross_film_table
 from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key
 from zoo.report.score_tables import film_rows, metric_columns
@@ -64,6 +66,35 @@ def across_films_table(results: Results) -> Grid | None:
     metrics = [metric for metric in principal_metrics(results) if metric.unavailable is None]
     columns = [*_of_metrics(metrics), *_matched(results)]
     return _grid("Across films", rows, columns, results.films, {})
+
+
+def crossing_table(results: Results) -> Grid | None:
+    """Scores by training and evaluation film; None without evaluation on another film."""
+    found = cross_film_table(results)
+    return _unsorted("Trained on one film, evaluated on another", found) if found else None
+
+
+def costs_table(results: Results) -> Grid | None:
+    """What every row costs to run; None if nothing was measured."""
+    found = cost_table(results)
+    return _unsorted("What it costs", found) if found else None
+
+
+def _unsorted(caption: str, table: Table) -> Grid:
+    return Grid(
+        caption=caption,
+        columns=[GridColumn(heading=list(heading), better=None) for heading in table.columns[1:]],
+        rows=[
+            GridRow(
+                name=row.name,
+                note=row.note,
+                entry=None,
+                cells=[GridCell(text=c.text, value=None, best=c.best) for c in row.cells],
+            )
+            for row in table.rows
+        ],
+        notes=list(table.notes),
+    )
 
 
 def _grid(

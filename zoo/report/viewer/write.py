@@ -7,6 +7,7 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pydantic
@@ -16,11 +17,25 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.records import FilmInfo, Results
 from zoo.base.text import one_line
 from zoo.report.aggregate import machine_key, machines
-from zoo.report.findings import who_is_ahead
+from zoo.report.costs import timing_protocol
+from zoo.report.cross_film import cross_film_findings
+from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.ranking import principal_metrics
-from zoo.report.results_folder import PAGE_SCORES, FilmSeries
-from zoo.report.viewer.content import Content, FilmContent, Measure, entry_runs, film_content
-from zoo.report.viewer.tables import across_films_table, film_tables
+from zoo.report.results_folder import FIGURES, PAGE_SCORES, FilmSeries, film_stems
+from zoo.report.viewer.content import (
+    Content,
+    FilmContent,
+    Measure,
+    address,
+    entry_runs,
+    film_content,
+)
+from zoo.report.viewer.tables import (
+    across_films_table,
+    costs_table,
+    crossing_table,
+    film_tables,
+)
 
 SCRIPTS = (
     *("dom.js", "data.js", "clock.js", "panel.js", "stage.js"),
@@ -69,8 +84,26 @@ def write_page(results: Results, main: Results, films: list[FilmContent], out: P
         across=across_films_table(main),
     )
     path = out / "report.html"
-    _write(path, _render(page))
+    _write(path, _render(page, _beside_films(results, main, out)))
     return path
+
+
+def _beside_films(results: Results, main: Results, out: Path) -> dict[str, Any]:
+    """What stands in the page as it is, without its scripts: across films, and in print."""
+    crossing = f"{FIGURES}/crossing.png"
+    return {
+        "reasons": [one_line(sentence, 2000) for sentence in why_in_this_order(main)],
+        "crossing": crossing_table(main),
+        "crossing_findings": cross_film_findings(main),
+        "crossing_picture": address(out, crossing),
+        "costs": costs_table(main),
+        "timing": timing_protocol(main),
+        "strips": {
+            one_line(film, 60): found
+            for film, stem in film_stems(results).items()
+            if (found := address(out, f"{FIGURES}/strip-{stem}.webp"))
+        },
+    }
 
 
 def _heading(results: Results) -> str:
@@ -107,7 +140,7 @@ def _metrics(results: Results) -> list[Measure]:
     ]
 
 
-def _render(page: Content) -> str:
+def _render(page: Content, beside_films: dict[str, Any]) -> str:
     static = files("zoo.report.viewer") / "static"
     style = (static / "viewer.css").read_text(encoding="utf-8")
     parts = [(static / name).read_text(encoding="utf-8") for name in SCRIPTS]
@@ -121,6 +154,7 @@ def _render(page: Content) -> str:
     )
     return environment.get_template("page.html.j2").render(
         page=page,
+        **beside_films,
         style=style,
         script=script,
         style_hash=_hash(style),
