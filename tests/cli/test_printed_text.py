@@ -93,7 +93,7 @@ def test_a_pipe_that_nobody_reads_is_silent(words: tuple[str, ...], many_films: 
 def test_an_unknown_command_is_told_which_there_are(zoo: Callable) -> None:
     done = zoo("runs", "rm", "x")
     assert done.code == 2
-    assert "No such command 'rm'; there are: list, show, remove" in done.err
+    assert "No such command 'rm'; there are: list, show, watch, remove" in done.err
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])

@@ -44,7 +44,7 @@ COMMANDS = (
     ("encode", MODEL, "--film", FILM, "-o", "flash.zoo", "--sound"),
 )
 EXPECTED = "expected.npz"
-DRAWINGS = ("curves.png", "preview.png")
+DRAWINGS = ("curves.png", "preview.png", "progress.html")
 KEPT = ("films.toml", "flash.mp4", "flash.zoo", EXPECTED, "results/results.json")
 
 

@@ -1,4 +1,4 @@
-"""`zoo runs`: list, show and remove trained models."""
+"""`zoo runs`: list, show, watch and remove trained models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.training.run_folder import RunFile
     from zoo.training.runs import Run
 
-app = typer.Typer(help="Trained models: list, show, remove.", rich_markup_mode=None)
+app = typer.Typer(help="Trained models: list, show, watch, remove.", rich_markup_mode=None)
 
 RUN = "A run: its path, its id, the beginning of one, or film/model where there is one run of it."
 
@@ -119,6 +119,40 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
         if rows:
             console.print(_escaped(title), style="bold", soft_wrap=True)
             console.print(_section(rows))
+
+
+@app.command("watch")
+def watch(
+    word: Annotated[
+        str | None, typer.Argument(metavar="RUN", help=f"{RUN} Else all that train now.")
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser, too.")] = False,
+) -> None:
+    """Print the address of the page on which a training can be followed: a file, no server."""
+    import webbrowser
+
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
+    from zoo.training.progress_page import PAGE
+    from zoo.training.runs import choose_run, find_runs
+
+    workspace = Workspace.here()
+    found = find_runs(workspace)
+    if word is None:
+        chosen = [run for run in found if run.status == "training"]
+        if not chosen:
+            raise BadInput(
+                f"nothing is being trained here{workspace.is_above}; name a run to see its page"
+            )
+    else:
+        chosen = [choose_run(found, word, workspace)]
+    for run in chosen:
+        page = run.folder.path / PAGE
+        if not page.is_file():
+            raise BadInput(f"{run.name} is {run.status}, and has no page: it took no training step")
+        typer.echo(page.absolute().as_uri())
+        if opened and not webbrowser.open(page.absolute().as_uri()):
+            raise BadInput("no browser could be opened on this machine: open that file yourself")
 
 
 @app.command("remove", cls=opt.Command)

@@ -63,7 +63,8 @@ class Panel:
         values.append(value)
 
 
-def _panels(entries: Sequence[LogEntry]) -> list[Panel]:
+def panels_of(entries: Sequence[LogEntry]) -> list[Panel]:
+    """The plots of a log: of losses, of what is logged beside them, and of scores."""
     losses: dict[str, Panel] = {}
     logged: dict[str, Panel] = {}
     scores: dict[str, Panel] = {}
@@ -95,7 +96,7 @@ def plot_curves(log: Path, path: Path) -> None:
     A panel of losses has a logarithmic axis if all are positive. Writes nothing if the log is
     empty; raises BadInput if it is damaged.
     """
-    panels = _panels(read_log(log))
+    panels = panels_of(read_log(log))
     # A term looks the same in all panels; terms beyond the number of colours differ in dashes.
     styles = {
         name: (LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)])

@@ -107,6 +107,7 @@ def train(
     log = RunLog(folder.log, keep_up_to_step=reported)
     started_from = initial_weights.run if initial_weights else None
     writer = RunWriter(folder, config, film, step, loader.resident, started_from)
+    writer.used = _used(budget, steps, progress)
     writer.write_description("training", progress)
 
     report_every = max(1, min(50, (steps or 1000) // 40))
@@ -179,7 +180,7 @@ def train(
             # The last report follows below, with the final score.
             if progress.step != steps and (progress.step % report_every == 0 or overdue):
                 report()
-            writer.after_step(progress, checkpoint_every)
+            writer.after_step(progress, _used(budget, steps, progress), checkpoint_every)
 
         writer.check_finite(progress)
         throughput = throughput_meter.since_last(progress)

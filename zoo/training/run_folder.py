@@ -5,6 +5,7 @@
 - checkpoint.safetensors: everything needed to resume; removed when training has finished
 - log.jsonl: losses by player, and scores of a few frames, over the training
 - preview.png: originals over reconstructions, refreshed during training
+- progress.html: curves, pictures and scores while it trains, in a page that refreshes itself
 - curves.png: losses and scores of the log, plotted when training ends
 - tensorboard/: the same for TensorBoard, with --tensorboard
 - .lock, and .owner.lock while a process trains it

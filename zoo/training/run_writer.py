@@ -1,4 +1,4 @@
-"""Writes a run's files while it trains: checkpoints, previews, scores, run.json, weights."""
+"""Writes a run's files while it trains: checkpoints, previews, its page, run.json, weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from zoo.api.sampling import Sampling
 from zoo.base import environment
+from zoo.base.atomic_files import best_effort
 from zoo.base.errors import ZooError
 from zoo.base.interrupts import saving
 from zoo.base.records import TrainingReceived
@@ -18,6 +19,7 @@ from zoo.films.film import Film
 from zoo.training.callbacks import Score
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.curves import CURVES, plot_curves
+from zoo.training.progress_page import write_progress_page
 from zoo.training.run_folder import RunFile, RunFolder, RunState, TrainingConfig, read_log
 from zoo.training.step import TrainingStep
 from zoo.training.validation import SECONDS_BEFORE_LPIPS, OverfittingMonitor, Scorer, write_preview
@@ -25,8 +27,9 @@ from zoo.training.validation import SECONDS_BEFORE_LPIPS, OverfittingMonitor, Sc
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0
 """At least; more where they would take more than `LARGEST_SHARE` of the time."""
+SECONDS_BETWEEN_PAGES = 5.0
 LARGEST_SHARE = 0.01
-"""Of the training time for checkpoints, and as much again for previews."""
+"""Of the training time for checkpoints, as much again for previews, and for the page."""
 
 
 class Throttle:
@@ -83,10 +86,13 @@ class RunWriter:
         self.notes: list[str] = []
         """Messages that have not been reported."""
         self.final: dict[str, dict[str, float]] | None = None
+        self.used = 0.0
+        """Share of the budget that was used at the last step."""
         self.environment = environment.describe(step.device, config.precision, config.compile)
         self.checkpoints = CheckpointWriter(folder.checkpoint)
         self.checkpointed_step: int | None = None
         self.checkpoint_throttle, self.preview_throttle = Throttle(), Throttle()
+        self.page_throttle = Throttle()
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +113,7 @@ class RunWriter:
         # finished, run.json comes last; when it was interrupted, somebody waits for run.json.
         if state == "finished":
             plot_curves(self.folder.log, self.folder.path / CURVES)
+            self.write_page(state, 1.0)
         self.folder.write(
             RunFile(
                 state=state,
@@ -122,6 +129,14 @@ class RunWriter:
         )
         if state == "interrupted":
             plot_curves(self.folder.log, self.folder.path / CURVES)
+        if state != "finished":
+            self.write_page(state, self.used)
+
+    def write_page(self, state: RunState, used: float) -> None:
+        """Write the page of progress, if possible; `used` is the share of the budget."""
+        if self.writes:
+            with best_effort("the page of progress"):
+                write_progress_page(self.folder, self.config, state, used)
 
     def check_finite(self, progress: Progress) -> None:
         """Raise ZooError if a loss or a weight is not finite."""
@@ -174,8 +189,8 @@ class RunWriter:
         if self.step.device.type == "cpu":
             self.checkpoint_throttle.spent += used
 
-    def after_step(self, progress: Progress, checkpoint_every: int | None) -> None:
-        """Write a checkpoint and a preview when they are due.
+    def after_step(self, progress: Progress, used: float, checkpoint_every: int | None) -> None:
+        """Write a checkpoint, a preview and the page of progress when they are due.
 
         Checkpoints are due every `checkpoint_every` steps, or by the clock if that is None. Raises
         the error of an earlier checkpoint that could not be written.
@@ -196,6 +211,11 @@ class RunWriter:
             began = time.monotonic()
             self._preview(progress)
             self.preview_throttle.done(time.monotonic() - began)
+        self.used = used
+        if self.page_throttle.due(SECONDS_BETWEEN_PAGES):
+            began = time.monotonic()
+            self.write_page("training", used)
+            self.page_throttle.done(time.monotonic() - began)
 
     def _preview(self, progress: Progress) -> None:
         """Score a few frames and write preview.png."""
