@@ -14,7 +14,11 @@ from zoo_plugins.architectures.vqvae import Codebook, VectorQuantisedAutoencoder
 import zoo as package
 from tests.reconstruct.small_model import film_in
 from zoo.api.autoencoder import Autoencoder, Step
+from zoo.api.codec import FilmCodec
 from zoo.base.frame_size import FrameSize
+from zoo.base.workspace import Workspace
+from zoo.evaluation.evaluate import OWN_CODER, evaluate
+from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.entry_points import PluginFile
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
@@ -24,12 +28,15 @@ from zoo.testing import conformance
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FROZEN: type[Autoencoder] = PluginFile(EXAMPLES / "zoo_frozen.py").load().Frozen
 DENOISE: type[Autoencoder] = PluginFile(EXAMPLES / "zoo_denoise.py").load().Denoise
+ENTROPY: type[Autoencoder] = PluginFile(EXAMPLES / "zoo_entropy.py").load().Entropy
+NERV: type[FilmCodec] = PluginFile(EXAMPLES / "zoo_nerv.py").load().Nerv
 TINY = ("--preset", "quick", "--size", "64x48", "--latent", "6", "--set", "width=4")
 QUICK = (*TINY, "--device", "cpu", "--budget", "6steps")
 
 LEAST = ("--metrics", "psnr")
 
 test_conformance = conformance(VectorQuantisedAutoencoder, FROZEN, DENOISE)
+test_conformance_of_slower_ones = pytest.mark.slow(conformance(ENTROPY, NERV))
 
 
 @pytest.fixture(params=[VectorQuantisedAutoencoder, FROZEN, DENOISE], ids=lambda m: m.name)
@@ -161,3 +168,30 @@ def test_denoise_mirrors_and_moves_by_the_step_alone() -> None:
 
 def of_part(part: int, parts: int = 2) -> Step:
     return Step(torch.tensor(0.5), 0, torch.Generator().manual_seed(5), part, parts)
+
+
+def test_a_learned_entropy_model_says_what_its_latents_take(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry().models, "entropy", ENTROPY)
+    monkeypatch.setitem(registry().origins, "entropy", "a test 0")
+    film = film_in(workspace, audio=None)
+    size = ("--preset", "quick", "--size", "64x48", "--latent", "6", "--device", "cpu")
+    done = zoo("train", "entropy", "--film", film, *size, "--budget", "20steps")
+    assert done.code == 0, done.err
+    loaded = package.load("entropy", film=film, device="cpu")
+    metrics = MetricSet.load(torch.device("cpu"), "psnr")
+    folder = loaded.trained.folder
+    record = evaluate(
+        Workspace(workspace), folder, loaded.config, loaded.film, metrics, torch.device("cpu")
+    )
+    latents = loaded.latents()
+    coded = loaded.network.compress(latents.levels.long(), 32)
+    assert coded is not None and record.latent is not None
+    assert record.latent.coded_bytes == len(coded) / len(loaded.film)
+    assert record.latent.bits == 6 * 5
+    assert record.unequal_terms == [OWN_CODER]
+    again = loaded.network.decompress(coded, len(latents.levels), 32)
+    assert torch.equal(again, latents.levels.long())
+    needed = sum(p.numel() for p in loaded.network.decoder.parameters())
+    assert record.latent.decoder_bytes == 4 * needed + 6 * 32 * (4 + 8)
