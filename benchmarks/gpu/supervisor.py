@@ -30,7 +30,7 @@ from zoo.base.records import write_json
 POLL = 0.1
 RESERVE = 8.0
 """Seconds kept for the end, at most a tenth of the whole."""
-START = 90.0
+START = 180.0
 """Seconds that a worker has until it begins with its first stage."""
 GRACE = 0.05
 """Share of the whole time that the item at work at the end of a stage may run on for."""
