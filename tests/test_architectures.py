@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from zoo_plugins.architectures.blocks.layers import group_norm
 from zoo_plugins.architectures.vaegan import _gates
@@ -133,6 +134,23 @@ def test_vgg16_through_timm_sees_what_torchvision_sees() -> None:
     with torch.inference_mode():
         # Up to before the second pooling: the second of timm's stages.
         assert torch.allclose(network(frames)[1], features[:9](frames), atol=1e-4)
+
+
+def test_vgg16_is_the_same_through_versions_of_timm_without_a_getter_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        newer = feature_network("vgg16", 3).eval()
+    except WeightsUnavailable as reason:
+        pytest.skip(str(reason))
+    frames = scene(1, SIZE)
+    expected = newer(frames)
+    if hasattr(timm.models.vgg.VGG, "forward_intermediates"):
+        monkeypatch.delattr(timm.models.vgg.VGG, "forward_intermediates")
+    older = feature_network("vgg16", 3).eval()
+    assert not hasattr(older, "model"), "a getter has one"
+    for one, other in zip(older(frames), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.tiny_runs import CPU, SIZE, StopAtStep, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
-from zoo.conformance.fixtures import Subject, scene
+from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.callbacks import Interrupted
 from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.memory import batch_that_fits, gpu_memory_used
+from zoo.training.players import Players
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
 
@@ -128,6 +129,32 @@ def test_a_step_copies_no_number_from_the_host(name: str) -> None:
     with HostCopies() as copies:
         torch.tensor(0.5)
     assert copies.made, "the counter counts nothing"
+
+
+READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select"}
+"""Operations whose result the host needs: on a GPU each waits for all that was begun."""
+
+
+def reads(work: Callable[[], object]) -> list[str]:
+    """Those of some work. By the profiler: under a dispatch mode torch takes other ways."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        work()
+    return [event.key for event in found.key_averages() if event.key in READS]
+
+
+@pytest.mark.parametrize("name", sorted(registry().models))
+def test_a_backward_pass_reads_no_number_from_the_device(name: str) -> None:
+    subject = Subject(registry().models[name])
+    model = subject.to_train()
+    players = Players(model)
+    losses = take_step(model, subject.batch(4))
+    assert not reads(lambda: players.gradients(losses))
+
+
+def test_a_number_that_is_read_in_a_backward_pass_is_seen() -> None:
+    product = torch.ones(5, 4, requires_grad=True).prod(dim=0).sum()
+    # It looks whether a factor is 0.
+    assert reads(product.backward) == ["aten::_local_scalar_dense"]
 
 
 def outcome(step: TrainingStep, frames: Tensor, steps: int) -> dict[str, Tensor]:

@@ -87,24 +87,33 @@ def feature_network(name: str, stages: int) -> Any:
     stated = _KNOWN_STATES.get(name)
     if stated is None:
         _refuse_unless_trusted(name)
-    try:
-        # The getter cuts the network off after the last stage that is asked for.
-        network = timm.create_model(
+
+    def cut(kind: str) -> Any:
+        return timm.create_model(
             name,
             pretrained=stated is None,
             features_only=True,
-            feature_cls="getter",
+            feature_cls=kind,
             out_indices=tuple(range(stages)),
         )
+
+    try:
+        # The getter cuts the network off after the last stage that is asked for.
+        network = cut("getter")
+        if not hasattr(network.model, "forward_intermediates"):
+            # Older versions of timm have no such way through VGG; the list of layers is cut too.
+            network = cut("list")
     except (AssertionError, IndexError, KeyError):
         raise BadInput(f"{name} cannot be cut after {stages} stages; it has fewer") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsUnavailable(f"no weights for {name}: {reason}") from None
     if stated is not None:
-        trunk = network.model
-        state = stated()
-        trunk.load_state_dict({key: state[key] for key in trunk.state_dict()})
+        trunk, state = getattr(network, "model", network), stated()
+        # A list names the layers of a sequence by its name and theirs: features_0.
+        trunk.load_state_dict(
+            {key: state[key.replace("features_", "features.")] for key in trunk.state_dict()}
+        )
     return network
 
 

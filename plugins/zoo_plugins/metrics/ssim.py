@@ -6,6 +6,7 @@ Wang, Simoncelli and Bovik, Asilomar Conference on Signals, Systems and Computer
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -86,7 +87,8 @@ def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
     # Exponents as plain numbers: a tensor of them would be copied to the device in every call.
     exponents = (weight / sum(weights) for weight in weights)
     raised = [one**power for one, power in zip(factors.unbind(1), exponents, strict=True)]
-    return torch.stack(raised).prod(dim=0)
+    # The gradient of `torch.prod` looks whether a factor is 0, and on a GPU waits for the answer.
+    return functools.reduce(torch.mul, raised)
 
 
 def multiscale_similarity(reconstructions: Tensor, frames: Tensor) -> Tensor:
