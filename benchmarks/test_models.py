@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Batch, Step
 from zoo.base.presets import preset_named
-from zoo.plugins.model_building import build_to_train
+from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
 from zoo.training.players import Players
 
@@ -34,7 +34,7 @@ def build(name: str, device: torch.device) -> Autoencoder:
     architecture = registry().architecture(name)
     settings = {**architecture.presets.get("quick", {}), "latent": QUICK.latent}
     model = build_to_train(architecture, QUICK.size, settings)
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed(model, device)
 
 
 def timed(benchmark: Any, call: Callable[[], object], device: torch.device, frames: int) -> None:

@@ -30,7 +30,7 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.films.film import Film
 from zoo.films.training_frames import TrainingFrames
-from zoo.plugins.model_building import build_to_train
+from zoo.plugins.model_building import build_to_train, placed
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
 from zoo.training.batches import BatchLoader
 from zoo.training.callbacks import Interrupted, TrainingEvent
@@ -137,7 +137,7 @@ def take_steps(trial: Trial, name: str) -> str | None:
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(0)
     model = build_to_train(architecture, film.size, config.options)
-    model = model.to(here.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = placed(model, here.device)
     model.prepare(TrainingFrames(film))
     step = TrainingStep(model.train(), fabric, recipe=config.recipe)
     loader = BatchLoader(film, config.batch, 0, here.device, sampling=Sampling.of(architecture))

@@ -19,6 +19,7 @@ from zoo.base.gpu_records import Item, ThroughputResult
 from zoo.conformance import fake_gpu
 from zoo.evaluation.cost import HALFWAY, CostSubject, training_step
 from zoo.evaluation.profiling import synchroniser
+from zoo.plugins.model_building import placed
 from zoo.plugins.registry import registry
 from zoo.training.settings import choose_compile_mode
 from zoo.training.throughput import compute_dtype, matmul_rate, operations_of
@@ -85,7 +86,7 @@ class Measure:
         torch.backends.cudnn.benchmark = True
         on_gpu = here.device.type == "cuda"
         before = torch.cuda.memory_allocated(here.device) if on_gpu else 0
-        model = self.built(subject).to(here.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = placed(self.built(subject), here.device)
         samples = Batch.numbered(subject.samples(here.device), model.window)
         wait = synchroniser(here.device)
         step = training_step(model, samples, subject.precision, subject.compile, subject.recipe)
