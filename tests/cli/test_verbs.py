@@ -142,7 +142,7 @@ def test_compare_run_again_trains_and_evaluates_nothing_twice(
         (("train", "ae", "--film", "bikes", "--size", "33x32"), "two even sides"),
         (("train", "ae", "--film", "bikes", "--size", "big"), "WIDTHxHEIGHT"),
         (("train", "ae", "--film", "bikes", "--budget", "soon"), "a budget is written"),
-        (("train", "ae", "--film", "bikes", "--preset", "huge"), "there are: film, quick"),
+        (("train", "ae", "--film", "bikes", "--preset", "huge"), "there are: film, laptop, quick"),
         (("train", "ae", "--film", "bikes", "--set", "width"), "--set takes NAME=VALUE"),
         (("train", "ae", "--film", "bikes", "--set", "depth=3"), "no option 'depth'"),
         (("train", "ae", "--film", "bikes", "--latent", "0"), "option latent"),

@@ -190,6 +190,7 @@ def test_a_playlist_names_absolute_files_and_addresses_of_files(parts: Path, zoo
         (["clips"], "line 1: "),
         (["#EXTM3U", '#EXT-X-MAP:URI="i.mp4"', "1.m4s"], "no whole files"),
         (["#EXTM3U"], "names no files"),
+        (["clips/one.mkv"] * 10_002, "line 10001: a playlist of more than 10,000 files"),
         (["clips/one.mkv", "text.txt"], "text.txt is no video"),
     ],
 )

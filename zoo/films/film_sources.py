@@ -21,7 +21,8 @@ from zoo.films.files import (
 )
 from zoo.films.picture_sequence import PictureSequence, is_sequence, sequence_stem
 
-LARGEST_PLAYLIST = 1 << 20
+LARGEST_PLAYLIST, MOST_PARTS = 1 << 20, 10_000
+"""Bytes of a playlist, and files that it names."""
 PLAYLISTS = (".m3u", ".m3u8")
 """Endings of playlists' names."""
 _NOT_WHOLE_FILES = ("#EXT-X-MAP", "#EXT-X-BYTERANGE", "#EXT-X-KEY", "#EXT-X-I-FRAMES-ONLY")
@@ -134,6 +135,8 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
         except BadInput as error:
             raise BadInput(f"{where}: {error}") from None
         files.append(file)
+        if len(files) > MOST_PARTS:
+            raise BadInput(f"{where}: a playlist of more than {MOST_PARTS:,} files is not read")
     if not files:
         raise BadInput(f"{one_line(path.name)} names no files")
     return tuple(files)
