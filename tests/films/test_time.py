@@ -108,6 +108,20 @@ def test_missing_times_are_continued_at_the_rate(tmp_path: Path) -> None:
     assert np.diff(film.frame_seconds) == pytest.approx(1 / 25)
 
 
+@pytest.mark.parametrize("rate", [25, 30, Fraction(24_000, 1001)])
+@pytest.mark.parametrize("kind", ["vob", "mpeg", "dvd"])
+@pytest.mark.parametrize("options", [{"bf": "2"}, {"bf": "2", "flags": "+ilme+ildct"}])
+def test_frames_without_a_time_in_a_program_stream_are_no_damage(
+    tmp_path: Path, kind: str, rate: int | Fraction, options: dict[str, str]
+) -> None:
+    # One time a packet of the stream, which holds several small frames, or parts of them.
+    clip = tmp_path / "clip.mpg"
+    encode(clip, drifting(64, 36, 60), rate=rate, container_format=kind, options=options)
+    film = opened(clip, tmp_path)
+    assert film.frame_seconds == pytest.approx(np.arange(60) / float(rate), abs=1e-3)
+    assert film.store.manifest.damage.times == 0
+
+
 def test_times_that_restart_are_repaired(tmp_path: Path) -> None:
     one = encode(tmp_path / "one.ts", drifting(64, 36, 30), rate=25)
     both = tmp_path / "both.ts"

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 
 import av.error
+from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from zoo.films.frame_store import Damage, Join
 from zoo.films.video_file import VideoFile
@@ -20,6 +22,8 @@ less is rounding of the same time."""
 _MOST_GAP = 30 * 3600.0
 """Longest gap without a frame, in seconds, that is believed if no duration is stated."""
 _PROBED = 128
+_DATED_IN_PART = {"mpeg", "mpegts"}
+"""Formats in which a packet of several frames has one time, that of the first."""
 
 
 class FileClock:
@@ -66,6 +70,7 @@ class FrameClock:
         self._period = float(1 / source.rate)
         self._damage = damage
         self._jumps = source.clock_may_jump
+        self._dated_in_part = bool(_formats(source) & _DATED_IN_PART)
         stated = source.container_seconds
         self._longest = _MOST_GAP if stated is None else stated
         self._last: float | None = None
@@ -128,8 +133,8 @@ class FrameClock:
         last = self._last
         time = None if own is None else own + self._shift
         if time is None or own is None:
-            # A raw stream has no times at all, which is not damage.
-            self._unstamped += 1
+            # A raw stream has no times at all, which is not damage either.
+            self._unstamped += not self._dated_in_part
             return self._starts if last is None else last + self._period
         self._damage.times += self._unstamped
         self._unstamped = 0
@@ -187,6 +192,36 @@ def _guessed_delay(source: VideoFile) -> int:
     if first.pts is None or first.dts is None:
         return 0
     return first.pts - first.dts
+
+
+def dated_packets(source: VideoFile) -> Iterator[Packet[VideoStream]]:
+    """Yield the packets of a file's video; errors are those of reading it.
+
+    In a program stream FFmpeg may give a packet's time to the frame that ends in it as well as to
+    the frame that begins in it: of two in a row with the same time only the second keeps it.
+    """
+    packets = source.container.demux(source.stream)
+    if "mpeg" not in _formats(source):
+        yield from packets
+        return
+    waiting = None
+    try:
+        for packet in packets:
+            if waiting is not None:
+                if packet.dts is not None and packet.dts == waiting.dts:
+                    waiting.pts = waiting.dts = None
+                yield waiting
+            waiting = packet
+    except av.error.FFmpegError:
+        if waiting is not None:
+            yield waiting
+        raise
+    if waiting is not None:
+        yield waiting
+
+
+def _formats(source: VideoFile) -> set[str]:
+    return set(source.container.format.name.split(","))
 
 
 def _ascend(stamps: Sequence[int]) -> bool:

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from zoo.base.text import one_line
 from zoo.base.time_code import format_time_code
-from zoo.films.clock import FileClock, FrameClock
+from zoo.films.clock import FileClock, FrameClock, dated_packets
 from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry
 from zoo.films.picture_sequence import different_sizes
@@ -43,7 +43,7 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
     A file that begins between two key frames yields nothing before the second, which is noted
     unless decoding began there by seeking (`sought`).
     """
-    packets = source.container.demux(source.stream)
+    packets = dated_packets(source)
     geometry = ContainerGeometry(source)
     leading: int | None = None if sought else 0
     failures = 0
@@ -57,7 +57,7 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
             damage.packets += 1
             failures += 1
             # An error ends the iterator; a new one goes on where the file was left.
-            packets = source.container.demux(source.stream)
+            packets = dated_packets(source)
             continue
         if leading is not None and packet.size:
             if not packet.is_keyframe:
