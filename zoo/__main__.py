@@ -1,6 +1,9 @@
 """The command `zoo`, and `python -m zoo` for launchers that start modules."""
 
+import sys
+
 from zoo.base import interrupts
+from zoo.base.json_output import reserve_stdout
 
 
 def main() -> None:
@@ -9,6 +12,7 @@ def main() -> None:
     Signals are handled before anything else is imported, which may take seconds.
     """
     interrupts.handle_signals()
+    reserve_stdout(sys.argv[1:])
     try:
         from zoo.cli import main as command
 

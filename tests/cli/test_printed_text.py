@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.test_plugins import good, package
+from zoo.base.json_output import print_json
 from zoo.plugins.entry_points import installed_entry_points
 from zoo.plugins.isolation import _shared_state
 from zoo.plugins.registry import Registry
@@ -121,11 +122,19 @@ def test_runs_can_be_told_apart_at_any_width(
 
 
 NOISY = """
-    import ctypes, os, subprocess, sys
+    import atexit, os, subprocess, sys, threading, time
     print("printed")
     sys.__stdout__.write("written to the first stream\\n")
     os.write(1, b"written to the descriptor\\n")
     subprocess.run([sys.executable, "-c", "print('by a child')"])
+    atexit.register(print, "printed at the end")
+
+    def chatter():
+        while True:
+            os.write(1, b"printed by a thread\\n")
+            time.sleep(0.005)
+
+    threading.Thread(target=chatter, daemon=True).start()
     import zoo
 
     @zoo.hookimpl
@@ -135,13 +144,34 @@ NOISY = """
 """
 
 
-def test_what_a_plugin_prints_goes_to_standard_error(tmp_path: Path, many_films: Path) -> None:
+@pytest.mark.parametrize("verb", ["doctor", "films", "models", "plugins"])
+def test_json_is_one_document_whatever_a_plugin_prints(
+    verb: str, tmp_path: Path, many_films: Path
+) -> None:
     package(tmp_path, "noisy", noisy=NOISY)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    done = run("doctor", "--json", folder=many_films, PYTHONPATH=path)
-    assert json.loads(done.stdout)
-    for line in ("printed", "first stream", "descriptor", "by a child", "by a hook"):
+    done = run(verb, "--json", folder=many_films, PYTHONPATH=path, ZOO_CACHE=str(tmp_path))
+    assert json.loads(done.stdout)["schema_version"] == 1
+    lines = ("printed", "first stream", "descriptor", "by a child", "by a hook")
+    for line in (*lines, "by a thread", "at the end"):
         assert line in done.stderr, line
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["info", "none.zoo"], 2), (["match", "none", "no"], 2), (["films"], 0)]
+)
+def test_json_of_a_command_that_fails_is_nothing_and_its_error_is_one_line(
+    words: list[str], code: int, many_films: Path
+) -> None:
+    done = run(*words, "--json", folder=many_films)
+    assert done.returncode == code
+    assert bool(done.stdout) == (code == 0)
+    assert len(done.stderr.splitlines()) == (code != 0)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json(found=[1.5, float("nan"), {"x": (float("inf"), -float("inf"))}])
+    assert json.loads(capsys.readouterr().out)["found"] == [1.5, None, {"x": [None, None]}]
 
 
 @pytest.mark.parametrize(

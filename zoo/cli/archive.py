@@ -136,11 +136,12 @@ def info(
 
     The whole file is read and checked against its hash; no network is loaded.
     """
+    from zoo.base.json_output import print_json
     from zoo.reconstruct.archive.container import open_container, summarise
 
     found = summarise(open_container(film))
     if as_json:
-        typer.echo(found.model_dump_json(indent=1))
+        print_json(**found.model_dump())
         return
     rows = _rows(found)
     width = max(map(len, rows))

@@ -1,14 +1,12 @@
-"""Printing for every verb: a console, text of plugins and files made safe, JSON, free paths."""
+"""Printing for every verb: a console, text of plugins and files made safe, free paths."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import rich.console
 import rich.markup
-import typer
 
 from zoo.base.atomic_files import check_writable
 from zoo.base.errors import BadInput
@@ -40,11 +38,6 @@ class Console(rich.console.Console):
 def escaped(text: str, longest: int = LONGEST) -> str:
     """Untrusted text on one line, for Rich: its square brackets are no markup."""
     return rich.markup.escape(one_line(text, longest))
-
-
-def print_json(**fields: Any) -> None:
-    """Print strict JSON, with the version of its form first."""
-    typer.echo(json.dumps({"schema_version": 1, **fields}, indent=1, allow_nan=False))
 
 
 def check_free(path: Path, suffix: str, overwrite: bool) -> Path:

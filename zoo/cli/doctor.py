@@ -18,10 +18,11 @@ def doctor(
 
     from rich.text import Text
 
+    from zoo.base.json_output import print_json
     from zoo.base.numbers import counted
     from zoo.base.text import one_line
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, print_json
+    from zoo.cli.console import Console
     from zoo.doctor import run_checks
 
     found = list(run_checks(Workspace.here()))

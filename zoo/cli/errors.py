@@ -17,6 +17,7 @@ import typer
 
 from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory, option_error
+from zoo.base.json_output import output_descriptor
 from zoo.base.text import error_line, one_line
 
 DEBUG = "ZOO_DEBUG"
@@ -46,7 +47,7 @@ def report(error: BaseException, debug: bool) -> int:
     """Print on standard error why a command ended, in one line; return its exit code."""
     if pipe_is_closed(error):
         # What is still in the stream's buffer goes nowhere, or closing it would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output_descriptor())
         return PIPE_CLOSED
     line, code = _message_of(error)
     if interrupts.stop_signal() and code != INTERRUPTED:
@@ -70,7 +71,7 @@ def pipe_is_closed(error: BaseException | None) -> bool:
     if error is None or not hasattr(select, "poll"):
         return error is not None
     output = select.poll()
-    output.register(1, 0)
+    output.register(output_descriptor(), 0)
     return any(event & select.POLLERR for _, event in output.poll(0))
 
 

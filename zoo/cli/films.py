@@ -44,8 +44,9 @@ def list_films(as_json: opt.JsonOption = False) -> None:
     """List the films of the catalogue."""
     from rich.table import Table
 
+    from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, escaped, print_json
+    from zoo.cli.console import Console, escaped
     from zoo.films.catalogue import Catalogue
 
     workspace = Workspace.here()

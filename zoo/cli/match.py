@@ -42,8 +42,9 @@ def match(
     distance 31 of 256 in the other. Exits with 0 whatever the answer.
     """
     from zoo.base.environment import choose_device
+    from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, print_json
+    from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
     from zoo.films.video_file import VideoFile
     from zoo.matching.search import search

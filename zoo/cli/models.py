@@ -29,7 +29,8 @@ def list_models(as_json: opt.JsonOption = False) -> None:
     """List models and references."""
     from rich.table import Table
 
-    from zoo.cli.console import Console, escaped, print_json
+    from zoo.base.json_output import print_json
+    from zoo.cli.console import Console, escaped
     from zoo.plugins.entry_points import LIMIT
     from zoo.plugins.registry import list_plugins
 

@@ -32,7 +32,8 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
     """List plugins with what each adds, or the reason why it could not."""
     from rich.table import Table
 
-    from zoo.cli.console import Console, escaped, print_json
+    from zoo.base.json_output import print_json
+    from zoo.cli.console import Console, escaped
     from zoo.plugins import registry
     from zoo.plugins.entry_points import LIMIT
     from zoo.report.plugin_sections import list_sections

@@ -33,8 +33,9 @@ def runs(context: typer.Context, as_json: opt.JsonOption = False) -> None:
 @app.command("list")
 def list_runs(as_json: opt.JsonOption = False) -> None:
     """List the runs of the workspace."""
+    from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import WIDE, Console, print_json
+    from zoo.cli.console import WIDE, Console
     from zoo.training.runs import find_runs
 
     workspace = Workspace.here()
