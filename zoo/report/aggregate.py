@@ -110,6 +110,18 @@ class ResultRow:
             failed=tuple(record for record in self.failed if chosen(record)),
         )
 
+    def by_films(self) -> dict[tuple[str, str], ResultRow]:
+        """The row split by the films that its records were trained and evaluated on."""
+        found: dict[tuple[str, str], tuple[list[Record], list[Record]]] = {}
+        for records, which in ((self.records, 0), (self.failed, 1)):
+            for record in records:
+                films = record.trained_on, record.evaluated_on
+                found.setdefault(films, ([], []))[which].append(record)
+        return {
+            films: replace(self, records=tuple(good), failed=tuple(bad))
+            for films, (good, bad) in found.items()
+        }
+
     @property
     def codec(self) -> bool:
         """Whether it is a codec, which codes the whole film and so has seen the held-out frames."""

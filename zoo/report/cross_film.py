@@ -5,8 +5,7 @@ Pairs of films that overlap are in the matrix but in no mean: a model has seen s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,10 +150,15 @@ class Matrix:
     def mean_on_other_films(self) -> Value | None:
         """The mean over all pairs of disjoint films, with its spread over seeds."""
         pairs = [pair for pair in self.cells if self._disjoint(pair)]
-        seeds = sorted({record.seed for record in self.row.records})
+        rows = self.row.by_films()
+        seeds = sorted(self.row.seeds)
+        rank = Ranking(self.rank.metric, "other")
         means = []
         for seed in seeds:
-            found = [self._value(a, b, "other", partial(_seed_is, seed)) for a, b in pairs]
+            found = [
+                rank.value(rows[pair].filtered(partial(_seed_is, seed))) if pair in rows else None
+                for pair in pairs
+            ]
             if found and all(value is not None for value in found):
                 means.append(average((v.mean for v in found if v), self.rank.ratio))
         if not means:
@@ -162,14 +166,6 @@ class Matrix:
         ratio = self.rank.ratio
         exact = self.row.role == "reference" and len(seeds) == 1
         return Value(average(means, ratio), deviation(means, ratio), len(pairs), len(means), exact)
-
-    def _value(
-        self, own: str, seen: str, part: Part, also: Callable[[Record], bool]
-    ) -> Value | None:
-        there = self.row.filtered(
-            lambda r: r.trained_on == own and r.evaluated_on == seen and also(r)
-        )
-        return Ranking(self.rank.metric, part).value(there)
 
 
 def _is_own(film: str, record: Record) -> bool:
@@ -202,9 +198,11 @@ def _matrix(
 ) -> Matrix:
     cells = {}
     failed = {(record.trained_on, record.evaluated_on) for record in row.failed}
+    rows = row.by_films()
+    nothing = replace(row, records=(), failed=())
     for own in names:
         for seen in names:
-            there = row.filtered(lambda r, a=own, b=seen: r.trained_on == a and r.evaluated_on == b)  # type: ignore[misc]
+            there = rows.get((own, seen), nothing)
             parts: tuple[Part, ...] = ("held_out", "seen") if own == seen else ("other",)
             values = [(Ranking(rank.metric, part).value(there), part) for part in parts]
             value, part = next(((v, p) for v, p in values if v), (None, parts[-1]))
