@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
-from zoo.cli.comparison_display import TimeLeft
+from zoo.cli.comparison_display import MOST_ROWS, MatrixDisplay, TimeLeft
+from zoo.cli.console import Console
 from zoo.compare.cells import plan_cells, sweep_settings
 from zoo.films.film import film_from_frames
 from zoo.plugins.registry import registry
@@ -64,3 +69,20 @@ def test_cells_that_are_run_at_once_share_the_time() -> None:
         left.reported(cell)
     # Four are left, two at a time, and those that were heard of have only just begun.
     assert left.seconds() == pytest.approx((10 + 10 + 0 + 0) / 2)
+
+
+def test_of_many_rows_those_in_progress_are_shown() -> None:
+    film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    model = registry().models["ae"]
+    sweep = sweep_settings(Settings.choose("quick"), None, 100)
+    cells = [c for c in plan_cells([film], [model], sweep) if c.architecture is model]
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+    display = MatrixDisplay(console, cells)
+    display.started(cells[70])
+    record = cast(Any, SimpleNamespace(status="ok", reason=None))
+    display.started(cells[0])
+    display.finished(cells[0], record, found=True)
+    console.print(display._render())
+    said = cast(io.StringIO, console.file).getvalue()
+    assert "seed 70" in said and said.count("seed ") == MOST_ROWS
+    assert f"and {100 - MOST_ROWS} rows more" in said and "1/100" in said

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,8 +16,9 @@ from zoo.api.metric import Metric
 from zoo.base.workspace import Workspace
 from zoo.cli.comparison_display import show_estimate
 from zoo.cli.console import Console
+from zoo.compare.cells import sweep_settings
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import Estimate, _makespan, _wall_clock, estimate
+from zoo.compare.estimate import TRIAL_SECONDS, Estimate, _makespan, _wall_clock, estimate
 from zoo.compare.executors.inline import InlineExecutor
 from zoo.compare.executors.processes import ProcessExecutor, device_slots
 from zoo.compare.executors.ray import MOST_PENDING, _tasks_that_fit
@@ -144,7 +146,7 @@ def test_a_dry_run_estimates_training_evaluation_and_costs_of_every_cell(
 ) -> None:
     tried: list[str] = []
     with InlineExecutor() as executor:
-        found = estimate(comparison, executor, lambda name, number, count: tried.append(name))
+        found = estimate(comparison, executor, lambda name, *_: tried.append(name))
     models = {model.name: model for model in found.models}
     assert sorted(models) == sorted(tried) == ["ae", "mean", "x264"]
     assert (found.cells, found.found, found.tried, found.unknown, found.parallelism) == (
@@ -167,6 +169,24 @@ def test_a_dry_run_estimates_training_evaluation_and_costs_of_every_cell(
     assert beside.parallelism == 3
     longest = max(model.training + model.evaluating for model in beside.models)
     assert beside.seconds == pytest.approx(longest + sum(model.costs for model in beside.models))
+
+
+def test_a_plan_of_many_settings_is_named_and_guessed_within_the_time(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison.sweep = sweep_settings(comparison.sweep[0], "4,6", 2, {"width": ["4", "8", "12"]})
+    clock = iter(range(0, 10**6, 100))  # a machine so busy that every look is much later
+    monkeypatch.setattr("zoo.compare.estimate.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    asked: list[tuple[str, float]] = []
+    with InlineExecutor() as executor:
+        found = estimate(
+            comparison, executor, lambda name, number, count, seconds: asked.append((name, seconds))
+        )
+    names = [model.name for model in found.models if model.name.startswith("ae")]
+    assert names == [f"ae, latent {n}, width {w}" for n in (4, 6) for w in (4, 8, 12)]
+    # Three models, of which two have time for a trial; the others are taken to be like them.
+    assert len(asked) == found.tried == 2 and {seconds for _, seconds in asked} == {TRIAL_SECONDS}
+    assert sum(bool(model.guessed) for model in found.models) >= len(found.models) - 2
 
 
 def test_the_cost_of_one_excerpt_is_per_frame_or_fixed() -> None:

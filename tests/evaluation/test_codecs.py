@@ -112,7 +112,7 @@ def test_what_cannot_be_reached_is_said(codec: type[VideoCodec]) -> None:
     least = codec(film.size).code(film, terms(2))
     assert (
         least.note
-        == f"{len(least.stream) / 24:.1f} bytes a frame is the least {codec.name} gives here"
+        == f"{len(least.stream) / 24:.1f} bytes per frame is the least {codec.name} gives here"
     )
     still = film_from_frames(np.zeros((12, 54, 96, 3), np.uint8))
     most = codec(still.size).code(still, terms(5000))

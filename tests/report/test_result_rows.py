@@ -55,7 +55,7 @@ def test_seeds_share_a_row_with_a_spread(results: Results) -> None:
 def test_a_spread_over_seeds_excludes_differences_between_films(results: Results) -> None:
     results.records += [record("sharp", "alpha", worse=1.0, seed=1)]
     said = " ".join(who_is_ahead(results))
-    assert "Among the models it leads on 2 of 2 films." in said
+    assert "Among the models sharp leads on 2 of 2 films." in said
     assert "sharp and blurry were trained" not in said
     assert "Every model was trained with 1 seed or 2 seeds. A spread needs at least 3" in said
     value = named(results, "sharp").value(score("psnr", "held_out"))
@@ -124,7 +124,7 @@ def test_a_codec_is_never_the_best_on_held_out_frames(results: Results) -> None:
         if one.model == "linear":
             one.kind, one.note = (
                 "codec",
-                "20.0 bytes a frame is the least it gives; 16 were asked for",
+                "20.0 bytes per frame is the least it gives; 16 were asked for",
             )
             one.latent = LatentInfo(numbers=None, bits=None, coded_bytes=20.0, decoder_bytes=None)
             one.parameters = None
@@ -142,7 +142,7 @@ def test_a_codec_is_never_the_best_on_held_out_frames(results: Results) -> None:
     assert shown[BYTES].text == "– / 20"
     assert shown["param-", "eters"].text == shown["decoder", "bytes"].text == "–"
     assert any("In brackets: linear coded every frame" in note for note in table.notes)
-    assert any(note.startswith("linear: 20.0 bytes a frame is the least") for note in table.notes)
+    assert any(note.startswith("linear: 20.0 bytes per frame is the least") for note in table.notes)
     assert any(
         "linear misses the requested bytes by more than 3% on 2 of 2 films" in note
         for note in across_films_table(results).notes
@@ -162,7 +162,7 @@ def test_a_small_lead_is_called_small(results: Results) -> None:
                 one.scores["lpips"][part].mean = 0.1059
     said = " ".join(who_is_ahead(results))
     assert "next is blurry with 0.106 at 14.2 bytes per frame, a small lead of 0.001" in said
-    assert "Among the models it leads on 1 of 2 films." in said
+    assert "Among the models sharp leads on 1 of 2 films." in said
 
 
 def test_options_and_machines_never_share_a_row(results: Results) -> None:
@@ -178,7 +178,8 @@ def test_options_and_machines_never_share_a_row(results: Results) -> None:
     results.records.append(on_beta)
     # The row has another name in this table than in one of beta alone; it still leads there.
     assert "sharp (width=16) on B has the lowest LPIPS" in " ".join(who_is_ahead(results))
-    assert "Among the models it leads on 2 of 2 films" in " ".join(who_is_ahead(results))
+    said = " ".join(who_is_ahead(results))
+    assert "Among the models sharp (width=16) on B leads on 2 of 2 films" in said
     table = film_table(results, results.films[0])
     assert table.columns[-1] == ("on",)
     assert {row.cells[-1].text for row in table.rows} == {"A", "B"}

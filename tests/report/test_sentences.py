@@ -277,7 +277,7 @@ def tables() -> Iterator[tuple[str, list[str]]]:
     results = results_of(TWO, codecs=codecs)
     for one in results.records:
         if one.model == "x264":
-            one.note = "20.0 bytes a frame is the least x264 gives here; 16 were asked for"
+            one.note = "20.0 bytes per frame is the least x264 gives here; 16 were asked for"
     results.metrics[0].unavailable = "the weights could not be fetched"
     yield "notes across films", [*across_films_table(results).notes]
     yield "notes of a film", [*film_table(results, results.films[0]).notes]

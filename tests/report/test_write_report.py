@@ -183,8 +183,8 @@ def test_who_is_ahead_follows_from_the_numbers(text: str) -> None:
     assert first == (
         "On held-out frames (mean over 2 films) linear (27.00 dB at 14.2 bytes per frame) is ahead "
         "of every model in PSNR. The best model is blurry with 26.29 dB at 14.2 bytes per frame; "
-        "next is sharp with 22.96 dB at 14.2 bytes per frame. Among the models it leads on 2 of 2 "
-        "films."
+        "next is sharp with 22.96 dB at 14.2 bytes per frame. Among the models blurry leads on "
+        "2 of 2 films."
     )
     assert (
         "On held-out frames (mean over 2 films) sharp has the lowest LPIPS (AlexNet), 0.105 at "

@@ -135,6 +135,14 @@ def remove_folder(folder: Path) -> None:
         folder.rename(temporary / "removed")
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name; where the disk has no links, copy it."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
 @contextmanager
 def best_effort(what: str) -> Iterator[None]:
     """Write a cache in the block; if that fails, print one line and continue.

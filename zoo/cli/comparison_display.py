@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import statistics
 import time
@@ -21,7 +22,7 @@ from zoo.cli.console import Console
 from zoo.cli.progress import LiveDisplay, losses_table
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
-from zoo.compare.estimate import FEWEST_SECONDS, TRIAL_SECONDS, Estimate, ModelEstimate, estimate
+from zoo.compare.estimate import Estimate, ModelEstimate, estimate
 from zoo.compare.executors import Executor
 from zoo.compare.trial import CLOCK_FACTOR, LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
@@ -29,6 +30,8 @@ from zoo.training.callbacks import TrainingEvent
 
 SHOWN = 4
 """Trainings whose losses are shown at once."""
+MOST_ROWS = 40
+"""Rows of the table; a terminal has no more lines."""
 
 
 class MatrixDisplay(LiveDisplay):
@@ -52,7 +55,13 @@ class MatrixDisplay(LiveDisplay):
         self.task = self.bar.add_task("cells", total=len(cells), of=f"0/{len(cells)}", left="")
         self.time_left = TimeLeft(cells)
         self.moments: dict[Cell, TrainingEvent] = {}
-        self.live = Live(console=console, transient=True, refresh_per_second=4)
+        # Rendered when it is shown: a plan of many cells has many rows, and more events.
+        self.live = Live(
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+            get_renderable=self._render,
+        )
 
     def started(self, cell: Cell) -> None:
         """A cell starts, or is queued by the executor."""
@@ -112,19 +121,33 @@ class MatrixDisplay(LiveDisplay):
 
     def _set(self, cell: Cell, state: str) -> None:
         self.states[self._row(cell), cell.trained_on.name] = state
+
+    def _render(self) -> RenderableType:
         left = self.time_left.seconds()
         remaining = "" if left is None else f"about {duration(left)} left"
         self.bar.update(self.task, left=remaining)
-        self.live.update(self._render())
-
-    def _render(self) -> RenderableType:
         table = Table("", *map(escape, self.films))
-        for row in self.rows:
+        shown = self._rows_shown()
+        for row in shown:
             states = (escape(self.states.get((row, film), "")) for film in self.films)
             table.add_row(escape(row), *states)
-        parts: list[RenderableType] = [table, self.bar]
+        parts: list[RenderableType] = [table]
+        if hidden := len(self.rows) - len(shown):
+            parts.append(f"and {counted(hidden, 'row')} more")
+        parts.append(self.bar)
         parts += [losses_table(moment) for moment in list(self.moments.values())[:SHOWN]]
         return Group(*parts)
+
+    def _rows_shown(self) -> list[str]:
+        """The rows: all of them, or those that are in progress and the first of the rest."""
+        if len(self.rows) <= MOST_ROWS:
+            return self.rows
+        over = {"done", "found", "failed"}
+        states = list(self.states.items())
+        busy = {row for (row, _), state in states if state not in over}
+        rest = (row for row in self.rows if row not in busy)
+        kept = busy | set(itertools.islice(rest, max(0, MOST_ROWS - len(busy))))
+        return [row for row in self.rows if row in kept][:MOST_ROWS]
 
 
 def _settings(cell: Cell) -> dict[str, object]:
@@ -144,7 +167,7 @@ class TimeLeft:
     """
 
     def __init__(self, cells: Sequence[Cell], clock: Callable[[], float] = time.monotonic) -> None:
-        self._waiting = list(cells)
+        self._waiting = dict.fromkeys(cells)
         self._clock = clock
         self._begun: dict[Cell, float] = {}
         self._reported: set[Cell] = set()
@@ -163,7 +186,7 @@ class TimeLeft:
 
     def finished(self, cell: Cell, found: bool) -> None:
         """A cell is done; one that was found, or that cannot be run, says nothing of others."""
-        self._waiting.remove(cell)
+        del self._waiting[cell]
         self._reported.discard(cell)
         begun = self._begun.pop(cell, None)
         if not found and begun is not None:
@@ -172,18 +195,23 @@ class TimeLeft:
     def seconds(self) -> float | None:
         """Seconds that are left; None while no cell of a kind that is waiting has been run."""
         total = 0.0
-        for cell in self._waiting:
-            usual = self._usual(cell)
-            if usual is None:
+        usual: dict[tuple[str, bool], float | None] = {}
+        now = self._clock()
+        for cell in list(self._waiting):
+            kind = _kind(cell)
+            if kind not in usual:
+                usual[kind] = self._usual(kind)
+            expected = usual[kind]
+            if expected is None:
                 return None
-            now = self._clock()
-            total += max(0.0, usual - (now - self._begun.get(cell, now)))
+            total += max(0.0, expected - (now - self._begun.get(cell, now)))
         return total / max(1, len(self._reported))
 
-    def _usual(self, cell: Cell) -> float | None:
-        own = self._lasted.get(_kind(cell))
+    def _usual(self, kind: tuple[str, bool]) -> float | None:
+        lasted = list(self._lasted.items())
+        own = self._lasted.get(kind)
         alike = own or [
-            s for kind, each in self._lasted.items() if kind[1] == cell.own for s in each
+            seconds for (_, is_own), each in lasted if is_own == kind[1] for seconds in each
         ]
         return statistics.fmean(alike) if alike else None
 
@@ -196,9 +224,8 @@ def show_estimate(console: Console, comparison: Comparison, executor: Executor) 
     """Try each missing model briefly, and print what the whole comparison would take."""
     with console.status("looking for what is there already") as status:
 
-        def watch(name: str, number: int, count: int) -> None:
+        def watch(name: str, number: int, count: int, seconds: float) -> None:
             if number == 1:
-                seconds = max(TRIAL_SECONDS, count * FEWEST_SECONDS)
                 console.print(
                     f"trying {counted(count, 'model')}, for about {duration(seconds)}; on a busy "
                     f"machine for up to {duration(CLOCK_FACTOR * seconds)}"

@@ -42,7 +42,8 @@ def train(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train again; an earlier training is deleted.")
+        bool,
+        typer.Option("--overwrite", help="Train again; the new run replaces it when whole."),
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write scalars into the run's tensorboard/.")
@@ -112,7 +113,8 @@ def train(
     if rank() == 0 and not fits_directly(architecture) and (overwrite or not done):
         for line in _plan(config, the_film, preset, chosen.device.type):
             console.print(escape(line), soft_wrap=True, highlight=False)
-    writing = tensorboard_callback(folder.tensorboard) if tensorboard else nullcontext(ignore_event)
+    scalars = folder.to_train(overwrite).tensorboard
+    writing = tensorboard_callback(scalars) if tensorboard else nullcontext(ignore_event)
     with TrainingDisplay(console, title) as display, writing as write:
         folder = ensure_trained(
             workspace,

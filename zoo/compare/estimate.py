@@ -1,13 +1,15 @@
 """Estimate what a comparison would take: its missing cells times a short trial of each.
 
-Trials share `TRIAL_SECONDS`, with at least `FEWEST_SECONDS` for every model. What no trial got to
-is guessed, and the estimate says so.
+Trials share `TRIAL_SECONDS` of CPU time, with at least `FEWEST_SECONDS` for every model. On a busy
+machine the last of them begins within `CLOCK_FACTOR` times as many seconds. What no trial got to is
+guessed, and the estimate says so.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +19,7 @@ from zoo.base.presets import Budget
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
 from zoo.compare.executors import Executor, run_task
-from zoo.compare.trial import Figure, LinearCost, TrialResult, TrialTask
+from zoo.compare.trial import CLOCK_FACTOR, Figure, LinearCost, TrialResult, TrialTask
 from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP
 from zoo.evaluation.rate_distortion import BIT_DEPTHS, MOST_FRAMES
 from zoo.training.callbacks import Interrupted
@@ -29,8 +31,9 @@ FEWEST_SECONDS = 2.5
 TIMINGS = 7
 """Speeds that are measured for every model in the cost pass, beside that of training."""
 
-OnTrial = Callable[[str, int, int], None]
-"""Called with each model before its trial, its number from 1 up and how many there are."""
+OnTrial = Callable[[str, int, int, float], None]
+"""Called with each model before its trial, its number from 1 up, how many there are, and the
+seconds of CPU time that all trials may take together."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,11 @@ def estimate(comparison: Comparison, executor: Executor, on_trial: OnTrial) -> E
             found += 1
         else:
             missing.setdefault(_kind(cell), []).append(cell)
-    trials, problems = _run_trials(comparison, executor, missing, on_trial)
+    varied = _varied_settings(missing)
+    trials, problems = _run_trials(comparison, executor, missing, varied, on_trial)
     models, durations = [], list[tuple[bool, float]]()
     for kind, cells in missing.items():
-        name = _name(cells[0], missing)
+        name = _name(cells[0], varied)
         problem = problems.get(kind)
         trial = None if problem else trials.get(kind) or _similar_trial(cells[0], missing, trials)
         if trial is None:
@@ -114,6 +118,7 @@ def _run_trials(
     comparison: Comparison,
     executor: Executor,
     missing: Mapping[str, Sequence[Cell]],
+    varied: Mapping[str, Sequence[str]],
     on_trial: OnTrial,
 ) -> tuple[dict[str, TrialResult], dict[str, str]]:
     """Trials by kind, and reasons why there is none; kinds without time left are in neither."""
@@ -121,16 +126,21 @@ def _run_trials(
     problems: dict[str, str] = {}
     left = TRIAL_SECONDS
     order = _in_order(missing)
+    models = len({cells[0].architecture for cells in missing.values()})
+    together = max(TRIAL_SECONDS, models * FEWEST_SECONDS)
+    latest = time.monotonic() + CLOCK_FACTOR * together
     seen = set()
     for number, kind in enumerate(order, start=1):
         cells = missing[kind]
         architecture = cells[0].architecture
         if architecture in seen and left < FEWEST_SECONDS:
             continue  # assumed to be like the others of that model
+        if trials and time.monotonic() > latest:
+            continue  # assumed to be like other models
         seen.add(architecture)
         seconds = max(FEWEST_SECONDS, left / (len(order) - number + 1))
         first = next((cell for cell in cells if cell.own), cells[0])
-        on_trial(_name(first, missing), number, len(order))
+        on_trial(_name(first, varied), number, len(order), together)
         task = TrialTask(comparison.task(first, measure_peak=False), seconds)
         end = run_task(executor, task, lambda _: None)
         if end.interrupted:
@@ -208,18 +218,35 @@ def _kind(cell: Cell) -> str:
     return json.dumps([cell.architecture.name, chosen.latent, options], default=str)
 
 
-def _name(cell: Cell, kinds: Mapping[str, Sequence[Cell]]) -> str:
+def _varied_settings(kinds: Mapping[str, Sequence[Cell]]) -> dict[str, list[str]]:
+    """By model, the settings in which its kinds differ."""
+    settings: dict[str, list[dict[str, object]]] = {}
+    for first, *_ in kinds.values():
+        settings.setdefault(first.architecture.name, []).append(_settings(first))
+    return {
+        model: [
+            option
+            for option in dict.fromkeys(name for each in several for name in each)
+            if len({each.get(option) for each in several}) > 1
+        ]
+        for model, several in settings.items()
+    }
+
+
+def _settings(cell: Cell) -> dict[str, object]:
+    return {"latent": cell.settings.latent, **cell.settings.options}
+
+
+def _name(cell: Cell, varied: Mapping[str, Sequence[str]]) -> str:
     """A name that distinguishes a kind from others of the same model."""
-    name = cell.architecture.name
-    rivals = [cells[0] for cells in kinds.values() if cells[0].architecture is cell.architecture]
-    settings = {"latent": cell.settings.latent, **cell.settings.options}
-    for option, value in settings.items():
-        if (
-            len({{"latent": r.settings.latent, **r.settings.options}.get(option) for r in rivals})
-            > 1
-        ):
-            name += f", {option} {value}"
-    return name
+    settings = _settings(cell)
+    options = varied[cell.architecture.name]
+    return ", ".join(
+        [
+            cell.architecture.name,
+            *(f"{option} {settings[option]}" for option in options if option in settings),
+        ]
+    )
 
 
 def _model_estimate(

@@ -384,13 +384,14 @@ def _training_film(folder: RunFolder) -> str:
 
 
 def _part_files(folder: RunFolder, part: Path) -> list[Path]:
-    """The files of a part that are stored: no locks, and nothing half written."""
+    """The files of a part that are stored: no locks, and nothing half written or half trained."""
     foreign = folder.path / "evaluation"
     own = foreign / _training_film(folder)
     return [
         path
         for path in sorted(part.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file()
+        if not any(name.startswith(".") for name in path.relative_to(part).parts)
         if part != folder.path or foreign not in path.parents or own in path.parents
     ]
 

@@ -120,19 +120,20 @@ def ensure_encoded(
 ) -> RunFolder:
     """Return the finished run of `config`, encoding the film if needed.
 
-    `overwrite` deletes an earlier run. `waiting` is as in `ensure_trained`. Messages of the codec
-    are written to `coding.log` and passed to `notify`. A codec that saved its state before it was
-    interrupted is given that state again.
+    `overwrite` encodes it again; an earlier run is replaced when that is done. `waiting` is as in
+    `ensure_trained`. Messages of the codec are written to `coding.log` and passed to `notify`. A
+    codec that saved its state before it was interrupted is given that state again.
     """
     folder = RunFolder.of(workspace, config)
     here = _cpu_environment()
     with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
         if not overwrite and _is_valid(folder, here):
             return folder
-        resumes = not overwrite and folder.read() is None
-        folder.clear(*([STATE] if resumes else []))
+        making = folder.to_train(overwrite=True)
+        resumes = making.read() is None and not (overwrite and making == folder)
+        making.clear(*([STATE] if resumes else []))
         codec = build_codec(config.model, config.options, film.size)
-        with usual_priority(), (folder.path / LOG).open("w", encoding="utf-8") as log:
+        with usual_priority(), (making.path / LOG).open("w", encoding="utf-8") as log:
 
             def note(line: str) -> None:
                 log.write(f"{one_line(line)}\n")
@@ -141,10 +142,12 @@ def ensure_encoded(
                     notify(one_line(line))
 
             # Built-in codecs set their priority frame by frame; those of plugins may not.
-            coded = codec.code(film, _coding_terms(folder, config, codec, device, note))
-        _write_stream(folder, codec, check_coded_film(type(codec), coded))
-        folder.write(RunFile(state="finished", config=config, environment=here))
-        (folder.path / STATE).unlink(missing_ok=True)
+            coded = codec.code(film, _coding_terms(making, config, codec, device, note))
+        _write_stream(making, codec, check_coded_film(type(codec), coded))
+        making.write(RunFile(state="finished", config=config, environment=here))
+        (making.path / STATE).unlink(missing_ok=True)
+        if making != folder:
+            folder.replace(making)
     return folder
 
 

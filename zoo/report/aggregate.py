@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -172,8 +173,13 @@ def machine_key(environment: Environment) -> tuple[str, ...]:
 
 def machines(results: Results) -> dict[tuple[str, ...], str]:
     """The machines that made these records, each with a letter."""
-    keys = dict.fromkeys(machine_key(record.environment) for record in results.records)
+    # Of thousands of records, and for every table: distinct ones are sought before keys are made.
+    environments = {_machine(record.environment): record.environment for record in results.records}
+    keys = dict.fromkeys(map(machine_key, environments.values()))
     return {key: _letter(index) for index, key in enumerate(keys)}
+
+
+_machine = operator.attrgetter("device", "device_name", "precision", "memory_format", "threads")
 
 
 def _letter(index: int) -> str:

@@ -168,12 +168,30 @@ def _notes(rows: list[ResultRow]) -> list[str]:
     notes = []
     for reason, found in missing.items():
         names = sorted(set().union(*found.values()))
-        figures = [f"the {name.replace('joules', 'energy').replace('_', ' ')}" for name in names]
+        figures = [f"the {_figure_in_words(name)}" for name in names]
         what = numbers.listed(figures)
         whose = "every row" if len(found) == len(rows) > 1 else numbers.listed([*found])
         verb = numbers.verb(len(figures), "is", "are")
         notes.append(f"{what[:1].upper()}{what[1:]} {verb} n/a for {whose}: {reason}")
     return notes
+
+
+_WORK = {
+    "train": "training",
+    "encode": "encoding",
+    "decode": "decoding",
+    "round_trip": "round trip",
+}
+_QUANTITIES = {"": "speed", "one": "speed of single frames", "joules": "energy"}
+
+
+def _figure_in_words(name: str) -> str:
+    """A field of `Cost` as a noun, such as `encoding speed of single frames`."""
+    for field, work in _WORK.items():
+        if name.startswith(field):
+            rest = name.removeprefix(field).strip("_").replace("_", " ")
+            return f"{work} {_QUANTITIES.get(rest, rest)}"
+    return name.replace("_", " ")
 
 
 def _unavailable(cost: Cost) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.patches import Rectangle
 
 from zoo.base import numbers
@@ -305,6 +306,8 @@ def _best_on_other_films(models: list[Matrix], rank: Ranking) -> list[str]:
 MOST = 12
 """Models in the plot; the table has them all."""
 WIDE = 4
+MOST_NUMBERS = 12
+"""Films up to which the plot has numbers in it."""
 COLOURS = colormaps["cividis"]
 NAME = 14
 
@@ -331,6 +334,9 @@ def plot_cross_film(results: Results, path: Path) -> str | None:
         lowest = index + wide >= len(shown)
         _draw_panel(axes, matrix, films, scale, left=index % wide == 0, bottom=lowest)
     metric = shown[0].rank.metric
+    large = len(films) > MOST_NUMBERS
+    if large:
+        figure.colorbar(ScalarMappable(scale, COLOURS), ax=list(all_axes.ravel()[: len(shown)]))
     figure.supylabel("trained on", color=style.QUIET, fontsize=10)
     figure.supxlabel(f"evaluated on: {axis_label(metric)}", color=style.QUIET, fontsize=10)
     add_legend(figure, _legend_handles(shown), 3)
@@ -341,7 +347,7 @@ def plot_cross_film(results: Results, path: Path) -> str | None:
     return (
         f"{one_line(metric.label, 40)} of {', '.join(m.row.name for m in shown)}: rows are the "
         f"film trained on ({', '.join(films)}), columns the film evaluated on, in the same order; "
-        f"the numbers are those of the table below.{more}"
+        f"the {'colours show' if large else 'numbers are'} those of the table below.{more}"
     )
 
 
@@ -350,9 +356,13 @@ def _draw_panel(
 ) -> None:
     style_axes(axes)
     set_title(axes, row_label(matrix.row), 26)
-    for down, own in enumerate(films):
-        for across, seen in enumerate(films):
-            _draw_cell(axes, matrix, own, seen, across, down, scale)
+    if len(films) <= MOST_NUMBERS:
+        for down, own in enumerate(films):
+            for across, seen in enumerate(films):
+                _draw_cell(axes, matrix, own, seen, across, down, scale)
+    else:
+        # As one picture: numbers would be too small to read, and thousands of them slow to draw.
+        _draw_colours(axes, matrix, films, scale)
     axes.set_xlim(0, len(films))
     axes.set_ylim(len(films), 0)
     axes.set_aspect("equal")
@@ -361,6 +371,20 @@ def _draw_panel(
     axes.set_xticks(ticks, names if bottom else [], rotation=40, ha="right", parse_math=False)
     axes.set_yticks(ticks, names if left else [], parse_math=False)
     axes.tick_params(length=0, labelsize=8)
+
+
+def _draw_colours(axes: Axes, matrix: Matrix, films: list[str], scale: Normalize) -> None:
+    cells = [[matrix.cells[own, seen] for seen in films] for own in films]
+    colours = [
+        [COLOURS(scale(cell.value.mean)) if cell.value else to_rgba(style.PANEL) for cell in row]
+        for row in cells
+    ]
+    side = len(films)
+    axes.imshow(colours, extent=(0, side, side, 0), interpolation="nearest")
+    for place, row in enumerate(cells):
+        if row[place].value:
+            ring = {"facecolor": "none", "edgecolor": style.HELD_OUT, "linewidth": 1.0}
+            axes.add_patch(Rectangle((place, place), 1, 1, **ring))
 
 
 def _draw_cell(

@@ -188,7 +188,8 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
         rows = [row for row, _ in models]
         won = sum(_leads_on_film(rows, first, film, rank) for film in results.films)
         films = numbers.counted(len(results.films), "film")
-        text += f". Among the models it leads on {f'{won} of {films}' if won else 'no single film'}"
+        where = f"{won} of {films}" if won else "no single film"
+        text += f". Among the models {first.name} leads on {where}"
     return text
 
 

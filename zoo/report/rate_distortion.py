@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,20 +85,19 @@ class BjontegaardDifference:
 
 
 def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
-    """Every curve of a film, from the first seed of each machine."""
+    """Every curve of a film, at each size from the first seed that succeeded."""
     letters = machines(results)
-    first_seeds: dict[str, int] = {}
+    first: dict[tuple[str, str, str, str], Record] = {}
     for record in results.records:
-        letter = letters[machine_key(record.environment)]
-        first_seeds[letter] = min(record.seed, first_seeds.get(letter, record.seed))
+        if record.trained_on == record.evaluated_on == film.name and record.status == "ok":
+            letter = letters[machine_key(record.environment)]
+            key = record.role, record.model, letter, _as_text(record.options)
+            if key not in first or record.seed < first[key].seed:
+                first[key] = record
     grouped: dict[tuple[str, str, str, str], list[Record]] = {}
-    for record in results.records:
-        letter = letters[machine_key(record.environment)]
-        own = record.trained_on == record.evaluated_on == film.name
-        if own and record.status == "ok" and record.seed == first_seeds[letter]:
-            options = {k: v for k, v in record.options.items() if k not in SIZE_OPTIONS}
-            rate_free = json.dumps(options, sort_keys=True, default=str)
-            grouped.setdefault((record.role, record.model, letter, rate_free), []).append(record)
+    for (role, model, letter, _), record in first.items():
+        rate_free = _as_text({k: v for k, v in record.options.items() if k not in SIZE_OPTIONS})
+        grouped.setdefault((role, model, letter, rate_free), []).append(record)
     found = []
     for (role, model, letter, _), records in grouped.items():
         points = sorted(
@@ -111,6 +110,10 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
             name = one_line(model, 60) + (f" on {letter}" if on_several else "")
             found.append(Curve(name, role, codec, tuple(points)))
     return found
+
+
+def _as_text(options: Mapping[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True, default=str)
 
 
 def _rate_points(record: Record, metric: MetricInfo) -> list[CurvePoint]:

@@ -19,6 +19,7 @@ import hashlib
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,14 @@ import pydantic
 
 from zoo.api.film_entry import is_film_name
 from zoo.api.recipe import FULL, Recipe
-from zoo.base.atomic_files import atomic_write, confined, remove, sync
+from zoo.base.atomic_files import (
+    atomic_write,
+    confined,
+    link_or_copy,
+    remove,
+    replace_folder,
+    sync,
+)
 from zoo.base.errors import BadInput, disk_errors
 from zoo.base.locks import is_lock
 from zoo.base.records import Environment, TrainingReceived, write_json
@@ -178,6 +186,23 @@ class RunFolder:
         """The folder of scalars for TensorBoard; raises BadInput if it is a link."""
         return confined(self.path / "tensorboard", self.path)
 
+    def to_train(self, overwrite: bool) -> RunFolder:
+        """The folder to train in: to `overwrite` a run that is there, a hidden one inside it.
+
+        So an earlier run stays until its replacement is whole, which `replace` puts in its place.
+        Raises BadInput if it is a link.
+        """
+        if not overwrite or not self.file.exists():
+            return self
+        return RunFolder(confined(self.path / ".replacement", self.path))
+
+    def replace(self, replacement: RunFolder) -> None:
+        """Make a replacement the run, with nothing of the earlier; the caller holds the lock."""
+        with replace_folder(self.path) as new:
+            shutil.copytree(
+                replacement.path, new, symlinks=True, copy_function=link_or_copy, dirs_exist_ok=True
+            )
+
     def read(self) -> RunFile | None:
         """The run's description; None if there is no run yet. Raises BadInput if damaged."""
         return read_json(self.file, RunFile) if self.file.exists() else None
@@ -195,7 +220,8 @@ class RunFolder:
         return description.state if description else "new"
 
     def clear(self, *kept: str) -> None:
-        """Remove all but the folder's locks and the files `kept`; the caller holds the lock."""
+        """Make the folder, or remove all but its locks and `kept`; the caller holds the lock."""
+        self.path.mkdir(parents=True, exist_ok=True)
         # run.json first, so that a partial removal leaves nothing that passes for a finished run.
         self.file.unlink(missing_ok=True)
         for path in self.path.iterdir():

@@ -47,15 +47,17 @@ def ensure_trained(
 ) -> RunFolder:
     """Return the finished run of `config`; trains or resumes it if needed.
 
-    `overwrite` deletes an earlier training; `measure_peak` is passed to `train`. If another process
-    is training the same run, `waiting` is called with its holder, and the run is waited for, so
-    nothing is trained twice; if `waiting` is None, raises Held.
+    `overwrite` trains again; an earlier run is replaced when the new one is finished.
+    `measure_peak` is passed to `train`. If another process is training the same run, `waiting` is
+    called with its holder, and the run is waited for, so nothing is trained twice; if `waiting` is
+    None, raises Held.
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
         # Rank 0 holds the lock for all ranks, decides whether to train, and alone writes.
         if broadcast_from_rank_zero(False, device, config.precision, config.batch):
-            _train(folder, config, film, device, callback, stop, measure_peak, initial_weights)
+            making = folder.to_train(overwrite)
+            _train(making, config, film, device, callback, stop, measure_peak, initial_weights)
         return folder
     distributed = world_size() > 1
     finished = not overwrite and folder.state == "finished" and not folder.checkpoint.exists()
@@ -64,17 +66,20 @@ def ensure_trained(
     asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
         with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
-            if overwrite:
+            making = folder.to_train(overwrite)
+            if overwrite and making == folder:
                 folder.clear()
-            needed = folder.state != "finished"
+            needed = making.state != "finished"
             if distributed:
                 # A model that is fitted directly is fitted by rank 0 alone.
                 shared = needed and not fits_directly(registry().architecture(config.model))
                 broadcast_from_rank_zero(shared, device, config.precision, config.batch)
             if needed:
-                _train(folder, config, film, device, callback, stop, measure_peak, initial_weights)
+                _train(making, config, film, device, callback, stop, measure_peak, initial_weights)
             # A process killed right after the final run.json leaves it behind.
-            folder.checkpoint.unlink(missing_ok=True)
+            making.checkpoint.unlink(missing_ok=True)
+            if making != folder:
+                folder.replace(making)
     except WaitStopped as error:
         raise Interrupted(str(error)) from None
     return folder

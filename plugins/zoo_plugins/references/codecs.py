@@ -115,7 +115,7 @@ class VideoCodec(FilmCodec):
             return ""
         least, most = min(tried.values()), max(tried.values())
         if least > target and self.coarsest in tried:
-            return f"{least / frames:.1f} bytes a frame is the least {self.name} gives here"
+            return f"{least / frames:.1f} bytes per frame is the least {self.name} gives here"
         if most < target and self.finest in tried:
             return f"{most / frames:.1f} bytes a frame is the most {self.name} gives here"
         return f"{reached / frames:.1f} bytes a frame is the nearest {self.name} came"
