@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -174,7 +175,8 @@ def test_a_dry_run_estimates_training_evaluation_and_costs_of_every_cell(
 def test_a_plan_of_many_settings_is_named_and_guessed_within_the_time(
     comparison: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comparison.sweep = sweep_settings(comparison.sweep[0], "4,6", 2, {"width": ["4", "8", "12"]})
+    sweep = sweep_settings(comparison.sweep[0], "4,6", 2, {"width": ["4", "8", "12"]})
+    comparison = replace(comparison, sweep=sweep)
     clock = iter(range(0, 10**6, 100))  # a machine so busy that every look is much later
     monkeypatch.setattr("zoo.compare.estimate.time", SimpleNamespace(monotonic=lambda: next(clock)))
     asked: list[tuple[str, float]] = []
