@@ -24,7 +24,7 @@ from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import Estimate, ModelEstimate, estimate
 from zoo.compare.executors import Executor
-from zoo.compare.trial import CLOCK_FACTOR, LONG_FRAMES, SHORT_FRAMES, Figure
+from zoo.compare.trial import LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
 from zoo.training.callbacks import TrainingEvent
 
@@ -228,7 +228,7 @@ def show_estimate(console: Console, comparison: Comparison, executor: Executor) 
             if number == 1:
                 console.print(
                     f"trying {counted(count, 'model')}, for about {duration(seconds)}; on a busy "
-                    f"machine for up to {duration(CLOCK_FACTOR * seconds)}"
+                    "machine for several minutes"
                 )
             status.update(escape(f"trying {name}, {number} of {count}"))
 

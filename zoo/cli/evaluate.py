@@ -48,8 +48,9 @@ def evaluate(
     """
     from zoo.base.environment import choose_device, cores
     from zoo.base.errors import ZooError
+    from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, print_json
+    from zoo.cli.console import Console
     from zoo.evaluation.metrics import MetricSet
 
     chosen = choose_device(device)

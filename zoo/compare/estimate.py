@@ -1,8 +1,8 @@
 """Estimate what a comparison would take: its missing cells times a short trial of each.
 
 Trials share `TRIAL_SECONDS` of CPU time, with at least `FEWEST_SECONDS` for every model. On a busy
-machine the last of them begins within `CLOCK_FACTOR` times as many seconds. What no trial got to is
-guessed, and the estimate says so.
+machine, after `CLOCK_FACTOR` times as many seconds, a model is tried at one setting only. What no
+trial got to is guessed, and the estimate says so.
 """
 
 from __future__ import annotations
@@ -133,10 +133,8 @@ def _run_trials(
     for number, kind in enumerate(order, start=1):
         cells = missing[kind]
         architecture = cells[0].architecture
-        if architecture in seen and left < FEWEST_SECONDS:
+        if architecture in seen and (left < FEWEST_SECONDS or time.monotonic() > latest):
             continue  # assumed to be like the others of that model
-        if trials and time.monotonic() > latest:
-            continue  # assumed to be like other models
         seen.add(architecture)
         seconds = max(FEWEST_SECONDS, left / (len(order) - number + 1))
         first = next((cell for cell in cells if cell.own), cells[0])
