@@ -383,8 +383,8 @@ def _draw_colours(axes: Axes, matrix: Matrix, films: list[str], scale: Normalize
     axes.imshow(colours, extent=(0, side, side, 0), interpolation="nearest")
     for place, row in enumerate(cells):
         if row[place].value:
-            ring = {"facecolor": "none", "edgecolor": style.HELD_OUT, "linewidth": 1.0}
-            axes.add_patch(Rectangle((place, place), 1, 1, **ring))
+            ring: dict[str, Any] = {"facecolor": "none", "edgecolor": style.HELD_OUT}
+            axes.add_patch(Rectangle((place, place), 1, 1, linewidth=1.0, **ring))
 
 
 def _draw_cell(
