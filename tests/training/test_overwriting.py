@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from zoo.evaluation.codec_runs import codec_config, ensure_encoded
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training import run_writer, trained_models
-from zoo.training.callbacks import Interrupted
+from zoo.training.callbacks import Interrupted, TrainingEvent
+from zoo.training.progress_page import PAGE
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained
@@ -84,6 +86,23 @@ def test_a_replacement_that_was_stopped_is_resumed_by_the_same_command(
     )
     assert steps and steps[0] > 10
     assert contents(folder.path)["weights.safetensors"] == before["weights.safetensors"]
+
+
+def test_the_page_of_a_run_that_is_trained_again_is_that_of_the_new_training(
+    film: Film, workspace: Path, zoo: Callable
+) -> None:
+    config = config_of("ae", film)
+    folder = ensure_trained(Workspace(workspace), config, film, CPU)
+    said: list[str] = []
+
+    def watch(event: TrainingEvent) -> None:
+        page = folder.path / ".replacement" / PAGE
+        page.write_text("")
+        said.append(zoo("runs", "watch").out.strip())
+
+    ensure_trained(Workspace(workspace), config, film, CPU, overwrite=True, callback=watch)
+    assert said and all(line.endswith(f"/.replacement/{PAGE}") for line in said)
+    assert zoo("runs", "watch").code == 2, "nothing is being trained any more"
 
 
 def test_a_film_that_cannot_be_encoded_again_keeps_its_stream(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from zoo.base.records import Part, Record
-    from zoo.training.run_folder import RunFile
+    from zoo.training.run_folder import RunFile, RunFolder
     from zoo.training.runs import Run
 
 app = typer.Typer(help="Trained models: list, show, watch, remove.", rich_markup_mode=None)
@@ -140,7 +140,7 @@ def watch(
     workspace = Workspace.here()
     found = find_runs(workspace)
     if word is None:
-        chosen = [run for run in found if run.status == "training"]
+        chosen = [run for run in found if _in_training(run)]
         if not chosen:
             raise BadInput(
                 f"nothing is being trained here{workspace.is_above}; name a run to see its page"
@@ -148,12 +148,25 @@ def watch(
     else:
         chosen = [choose_run(found, word, workspace)]
     for run in chosen:
-        page = run.folder.path / PAGE
+        page = (_in_training(run) or run.folder).path / PAGE
         if not page.is_file():
             raise BadInput(f"{run.name} is {run.status}, and has no page: it took no training step")
         typer.echo(page.absolute().as_uri())
         if opened and not webbrowser.open(page.absolute().as_uri()):
             raise BadInput("no browser could be opened on this machine: open that file yourself")
+
+
+def _in_training(run: Run) -> RunFolder | None:
+    """The folder that a run is being trained in, inside the run if it is trained again."""
+    from contextlib import suppress
+
+    from zoo.base.errors import BadInput
+
+    with suppress(BadInput):
+        for folder in (run.folder.to_train(overwrite=True), run.folder):
+            if folder.state == "training":
+                return folder
+    return None
 
 
 @app.command("remove", cls=opt.Command)
