@@ -43,7 +43,7 @@ PRESETS = {
         ),
         Preset(
             "laptop",
-            "whole films, on two CPU cores: an hour or less a model",
+            "whole films, on two CPU cores",
             FrameSize(256, 144),
             200,
             # Six epochs of a clip of a minute would be over before anything is learned.
