@@ -96,7 +96,7 @@ class Budget:
         if not match or not unit or float(match[1]) <= 0:
             raise BadInput(
                 "a budget is written 6epochs, 2000steps, 9000frames, 90s or "
-                f"6epochs-min20000steps; not {text!r}"
+                f"6epochs-min20000steps, and is more than 0; not {text!r}"
             )
         if match[3] and (unit != "epochs" or not int(match[3])):
             raise BadInput(f"a budget in epochs may have a floor of steps, from 1 up; not {text!r}")

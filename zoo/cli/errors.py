@@ -143,6 +143,7 @@ def _usage(error: Exception) -> tuple[str, int]:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "zoo"
     if message.startswith("No such command") and context is not None:
+        message = message.replace(". Did you mean", " (did you mean").replace("'?", "'?)")
         message = f"{message}; there are: {', '.join(context.command.list_commands(context))}"
     return f"{message}; see `{path} --help`", code
 

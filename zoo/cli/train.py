@@ -168,10 +168,14 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     seen, held_out = len(film.split.seen), len(film.split.held_out)
     frames = Sampling.of(registry().architecture(config.model)).frames_in(config.batch)
     steps = budget.steps(seen, frames)
-    amount = f": {counted(steps, 'step')} of {counted(frames, 'frame')}" if steps else ""
+    amount = f"{counted(steps, 'step')} of {counted(frames, 'frame')}" if steps else ""
+    # A budget in steps says itself how many there are.
+    amount = (
+        amount if budget.unit == "steps" else ": ".join(filter(None, (budget.in_words, amount)))
+    )
     epochs = f", {steps * frames / seen:.3g} epochs" if steps and budget.unit != "epochs" else ""
     lines = [
-        f"{config.size}, {config.options.get('latent')} numbers per frame; {budget.in_words}"
+        f"{config.size}, {config.options.get('latent')} numbers per frame; "
         f"{amount}{epochs} of {counted(seen, 'training frame')}",
         f"{counted(held_out, 'frame')} held out"
         if held_out
