@@ -29,11 +29,11 @@ def film_in(folder: Path, audio: str | None = "aac", suffix: str = "mp4") -> Pat
     return flashing_film(folder / f"flash.{suffix}", [0.4, 1.6], times=TIMES, audio=audio)
 
 
-def reconstructed(folder: Path, film: str) -> Iterator[Pixels]:
-    """The frames that `zoo reconstruct` hands to the video's encoder, with the one run here."""
+def reconstructed(folder: Path, film: str, model: str) -> Iterator[Pixels]:
+    """The frames that `zoo reconstruct` hands to the video's encoder, with the model's one run."""
     import zoo
 
-    (run,) = find_runs(Workspace(folder))
+    (run,) = (run for run in find_runs(Workspace(folder)) if run.model == model)
     loaded = zoo.load(run.model, film=film, workspace=folder, device="cpu")
     for (picture,) in stream_frames(
         [Reconstruction(loaded.film, run.model, loaded.trained)], 0, len(loaded.film)

@@ -122,7 +122,7 @@ def test_scores_of_the_record_stand_in_the_card(zoo: Callable, film: Path) -> No
     from zoo.reconstruct.hub import card
     from zoo.training.runs import find_runs
 
-    (found,) = find_runs(Workspace(film.parent))
+    (found,) = (run for run in find_runs(Workspace(film.parent)) if run.model == "vae")
     loaded = package.load("vae", film=film)
     (entry,) = Catalogue.open(Workspace(film.parent)).choose(str(film))
     score = Summary(frames=3, mean=31.25, sd=1, lowest=30, highest=32)

@@ -46,7 +46,7 @@ def test_frames_are_those_of_reconstruct_to_the_bit(
     """From the run here, and from the decoder in the file where there is no run."""
     film = film_in(workspace, audio=None)
     train(zoo, film, model)
-    wanted = np.array(list(reconstructed(workspace, str(film))))
+    wanted = np.array(list(reconstructed(workspace, str(film), model)))
     assert zoo("encode", model, "--film", film, "-o", "bare.zoo").code == 0
     done = zoo("encode", model, "--film", film, "-o", "whole.zoo", "--with-decoder")
     assert done.code == 0, done.err

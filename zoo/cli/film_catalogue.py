@@ -53,7 +53,10 @@ def add(
         str | None, typer.Option("--fit", help="How the shape is kept: crop or pad.")
     ] = None,
     fps: Annotated[
-        str | None, typer.Option("--fps", help="Resample to this rate, such as 24 or 24000/1001.")
+        str | None,
+        typer.Option(
+            "--fps", help="Resample to this rate, such as 24 or 24000/1001; the rate of pictures."
+        ),
     ] = None,
 ) -> None:
     """Add films to films.toml: each path is a film called after it.
