@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.report.synthetic_results import METRICS, record
+from tests.report.synthetic_results import METRICS, comparison, failed, foreign, record
 from tests.report.synthetic_results import film as a_film
 from zoo.base.records import LatentInfo, RatePoint, Record, Results
+from zoo.report.cross_film import MOST_NUMBERS, plot_cross_film
 from zoo.report.rate_distortion import Curve, CurvePoint, bjontegaard_difference, curves
 
 
@@ -87,3 +90,38 @@ def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rat
         (100, 8, 82),
     ]
     assert codec.codec and [point.bytes_per_frame for point in codec.points] == [30, 60]
+
+
+def test_a_model_whose_first_seed_failed_has_the_curve_of_its_next() -> None:
+    results = comparison()
+    results.records = [
+        failed("sharp", "alpha"),
+        record("sharp", "alpha", worse=1.0, seed=2),
+        record("sharp", "alpha", seed=1),
+        record("blurry", "alpha"),
+    ]
+    psnr = METRICS[0]
+    found = {
+        one.name: max(p.value for p in one.points)
+        for one in curves(results, results.films[0], psnr)
+    }
+    best = {
+        one.model: max(p.scores["psnr"]["seen"] for p in one.rate) for one in results.records[2:]
+    }
+    assert found == best
+
+
+def test_many_films_are_drawn_as_colours_in_one_picture(tmp_path: Path) -> None:
+    results = comparison()
+    names = [f"film-{number:02}" for number in range(MOST_NUMBERS + 1)]
+    results.films = [results.films[0].model_copy(update={"name": n, "overlaps": {}}) for n in names]
+    results.records = [
+        (
+            record("sharp", "alpha") if own == other else foreign("sharp", "alpha", "beta")
+        ).model_copy(update={"trained_on": own, "evaluated_on": other})
+        for own in names
+        for other in names
+    ]
+    said = plot_cross_film(results, tmp_path / "crossing.png")
+    assert said is not None and "the colours show those of the table below" in said
+    assert (tmp_path / "crossing.png").stat().st_size > 1000
