@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import comparison
 from zoo.api.codec import CodingTerms
+from zoo.api.training_callback import FollowedRun
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.conformance.fixtures import scene_as_film
@@ -24,6 +26,7 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import Registry
 from zoo.report.plugin_sections import SectionRegistry
+from zoo.training.callbacks import TrainingEvent
 
 ROOT = Path(__file__).parents[1]
 DOCS = (ROOT / "docs" / "plugins.md").read_text()
@@ -52,7 +55,7 @@ def registered(name: str, group: str = "zoo") -> Registry:
 
 
 def test_every_python_block_is_an_example_that_runs() -> None:
-    assert len(SNIPPETS) == DOCS.count("```python\n") == 8
+    assert len(SNIPPETS) == DOCS.count("```python\n") == 9
     here = ast.parse(Path(__file__).read_text())
     strings = {node.value for node in ast.walk(here) if isinstance(node, ast.Constant)}
     assert {name.removesuffix(".py") for name in SNIPPETS} <= strings
@@ -101,6 +104,15 @@ def test_the_metric_measures(modules: Path) -> None:
     metric = registered("zoo_mae").metrics["mae"](torch.device("cpu"))
     frames = torch.zeros(2, 3, 32, 32)
     assert metric(frames, frames + 0.25).tolist() == [0.25, 0.25]
+
+
+def test_the_callback_keeps_the_last_report(modules: Path) -> None:
+    kind = registered("zoo_progress_file").callbacks["progress_file"]
+    assert not any(finding.problem for finding in examine(kind))
+    event = TrainingEvent(3, 6, 0.5, 24, 1.0, 24.0, 0.0, None, {"autoencoder": {"pixel": 0.25}})
+    kind(FollowedRun("film/model/run", modules, {}))(event)
+    report = json.loads((modules / "last_report.json").read_text())
+    assert (report["step"], report["loss/autoencoder/pixel"]) == (3, 0.25)
 
 
 def test_the_film_is_in_the_catalogue_and_opens(

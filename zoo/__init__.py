@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.api.recipe import Recipe
     from zoo.api.report_section import ReportSection
+    from zoo.api.training_callback import FollowedRun, TrainingCallback
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
     from zoo.films.film import Film
     from zoo.films.training_frames import TrainingFrames
     from zoo.pretrained import feature_network
     from zoo.reconstruct.loading import Loaded, load
+    from zoo.training.callbacks import TrainingEvent
 
 _HOMES = {
     "TrainingFrames": "zoo.films.training_frames",
@@ -51,6 +53,7 @@ _HOMES = {
     "Film": "zoo.films.film",
     "FilmCodec": "zoo.api.codec",
     "FilmEntry": "zoo.api.film_entry",
+    "FollowedRun": "zoo.api.training_callback",
     "FrameSize": "zoo.base.frame_size",
     "Loaded": "zoo.reconstruct.loading",
     "Loss": "zoo.api.autoencoder",
@@ -62,6 +65,8 @@ _HOMES = {
     "ReportSection": "zoo.api.report_section",
     "Step": "zoo.api.autoencoder",
     "TemporalMetric": "zoo.api.metric",
+    "TrainingCallback": "zoo.api.training_callback",
+    "TrainingEvent": "zoo.training.callbacks",
     "Unavailable": "zoo.api.metric",
     "ZooError": "zoo.base.errors",
     "feature_network": "zoo.pretrained",
@@ -81,6 +86,7 @@ __all__ = [
     "Film",
     "FilmCodec",
     "FilmEntry",
+    "FollowedRun",
     "FrameSize",
     "Group",
     "LatentSpec",
@@ -95,6 +101,8 @@ __all__ = [
     "ReportSection",
     "Step",
     "TemporalMetric",
+    "TrainingCallback",
+    "TrainingEvent",
     "TrainingFrames",
     "Unavailable",
     "ZooError",

@@ -18,7 +18,9 @@ from zoo.base.errors import BadInput
 from zoo.base.extras import install_command, missing_extra, package_command
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"energy", "fsq", "hub", "onnx", "ray", "remote", "tensorboard", "vmaf"}
+EXTRAS = {
+    *("energy", "fsq", "hub", "mlflow", "onnx", "ray", "remote", "tensorboard", "vmaf", "wandb"),
+}
 
 
 def installed_from(monkeypatch: pytest.MonkeyPatch, noted: str | None) -> None:

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
     from zoo.api.report_section import ReportSection
+    from zoo.api.training_callback import TrainingCallback
 
 CONTRACT_VERSION = 2
 """What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""
 
 GROUPS = MappingProxyType(
     {
-        "zoo": ("zoo_models", "zoo_references", "zoo_metrics", "zoo_films"),
+        "zoo": (
+            *("zoo_models", "zoo_references", "zoo_metrics", "zoo_films"),
+            "zoo_training_callbacks",
+        ),
         # Of its own, so that a report is made without importing models and with them torch.
         "zoo.report_sections": ("zoo_report_sections",),
     }
@@ -53,6 +57,12 @@ def zoo_metrics() -> Sequence[type[Metric]]:
 @hookspec
 def zoo_films() -> Sequence[FilmEntry]:
     """Return films that are in every catalogue."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_training_callbacks() -> Sequence[type[TrainingCallback]]:
+    """Return callbacks that follow a training: `zoo train --track NAME`."""
     raise AssertionError("a specification is never called")
 
 

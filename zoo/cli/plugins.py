@@ -185,6 +185,7 @@ def _things(plugins: Iterable[Plugin]) -> Iterator[Thing]:
         "zoo_references": {**known.references, **known.codecs},
         "zoo_metrics": known.metrics,
         "zoo_films": known.films,
+        "zoo_training_callbacks": known.callbacks,
         "zoo_report_sections": section_registry().sections,
     }
     for plugin in plugins:

@@ -45,16 +45,20 @@ def train(
         bool,
         typer.Option("--overwrite", help="Train again; the new run replaces it when whole."),
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option("--track", help="Trackers to tell: tensorboard, wandb, mlflow, a plugin's."),
+    ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write scalars into the run's tensorboard/.")
+        bool, typer.Option("--tensorboard", help="Short for --track tensorboard.")
     ] = False,
 ) -> None:
     """Train a model on a film; Ctrl-C saves, and the same command goes on."""
-    from contextlib import nullcontext
     from dataclasses import replace
 
     from rich.markup import escape
 
+    from zoo.api.training_callback import FollowedRun
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
@@ -62,12 +66,7 @@ def train(
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.model_building import fits_directly
     from zoo.plugins.registry import registry
-    from zoo.training.callbacks import (
-        call_all,
-        ignore_event,
-        require_tensorboard,
-        tensorboard_callback,
-    )
+    from zoo.training.callbacks import call_all, following
     from zoo.training.distributed import rank, world_size
     from zoo.training.memory import gpu_memory_used
     from zoo.training.run_folder import RunFolder
@@ -76,8 +75,10 @@ def train(
 
     console = Console(quiet=rank() > 0)
     workspace = Workspace.here()
-    if tensorboard:
-        require_tensorboard()  # before an hour goes into decoding the film
+    named = [*(track or "").split(","), *(["tensorboard"] if tensorboard else [])]
+    callbacks = registry().choose_callbacks(named) if track or tensorboard else []
+    for each in callbacks:
+        each.check()  # before an hour goes into decoding the film
     architecture = registry().architecture(model)
     chosen = Settings.choose(
         preset,
@@ -113,15 +114,18 @@ def train(
     if rank() == 0 and not fits_directly(architecture) and (overwrite or not done):
         for line in _plan(config, the_film, preset, chosen.device.type):
             console.print(escape(line), soft_wrap=True, highlight=False)
-    scalars = folder.to_train(overwrite).tensorboard
-    writing = tensorboard_callback(scalars) if tensorboard else nullcontext(ignore_event)
-    with TrainingDisplay(console, title) as display, writing as write:
+    name = folder.path.relative_to(workspace.runs).as_posix()
+    run = FollowedRun(name, folder.to_train(overwrite).path, config.model_dump(mode="json"))
+    with (
+        TrainingDisplay(console, title) as display,
+        following(callbacks if rank() == 0 else [], run, console.print_line) as follow,
+    ):
         folder = ensure_trained(
             workspace,
             config,
             the_film,
             chosen.device,
-            callback=call_all(display.watch, write),
+            callback=call_all(display.watch, follow),
             overwrite=overwrite,
             measure_peak=console.is_terminal,
             initial_weights=chosen.initial_weights,
@@ -150,7 +154,6 @@ def train(
             else {}
         )
         _print_scores(console, model, score, beside)
-    name = folder.path.relative_to(workspace.runs).as_posix()
     console.print_line(f"`zoo evaluate {name}` scores every frame, after quantisation")
     console.print_line(f"run: {name}")
     sides = " (left seen, right held out)" if len(the_film.split.held_out) else ""

@@ -12,9 +12,10 @@ from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric
 from zoo.api.report_section import ReportSection
+from zoo.api.training_callback import TrainingCallback
 from zoo.base.text import error_line
+from zoo.conformance import callbacks, metrics
 from zoo.conformance import codecs_films_sections as others
-from zoo.conformance import metrics
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject
 from zoo.conformance.inference import (
     batch_invariant,
@@ -41,7 +42,14 @@ from zoo.conformance.training import (
 )
 
 Verdict = Literal["kept", "waived", "unknown", "broken"]
-Thing = type[Autoencoder] | type[FilmCodec] | type[Metric] | type[ReportSection] | FilmEntry
+Thing = (
+    type[Autoencoder]
+    | type[FilmCodec]
+    | type[Metric]
+    | type[ReportSection]
+    | type[TrainingCallback]
+    | FilmEntry
+)
 """What a plugin brings."""
 
 
@@ -92,6 +100,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_per_frame)),
     (FilmCodec, _kind(others.CODEC_CHECKS, others.CodecSubject, others.gives_every_frame_back)),
     (ReportSection, _kind(others.SECTION_CHECKS, others.SectionSubject, others.is_written)),
+    (TrainingCallback, _kind(callbacks.CHECKS, lambda kind: kind, callbacks.takes_reports)),
     (FilmEntry, _kind(others.FILM_CHECKS, lambda entry: entry, others.files_are_there)),
 )
 
@@ -101,7 +110,7 @@ def kind_of(thing: Thing) -> Kind:
     for base, kind in _KINDS:
         if isinstance(thing, base) or (isinstance(thing, type) and issubclass(thing, base)):
             return kind
-    raise TypeError(f"{thing!r} is no model, metric, codec, film or section of the report")
+    raise TypeError(f"{thing!r} is no model, metric, codec, film, section or callback")
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,12 @@ def check_contribution(hook: str, thing: Any) -> None:
     from zoo.api.codec import CodecOptions, FilmCodec
     from zoo.api.metric import Metric
     from zoo.api.sampling import Sampling
+    from zoo.api.training_callback import TrainingCallback
 
-    base: type[Metric | Autoencoder | FilmCodec] = Metric if hook == "zoo_metrics" else Autoencoder
+    base: type[Metric | Autoencoder | FilmCodec | TrainingCallback]
+    base = {"zoo_metrics": Metric, "zoo_training_callbacks": TrainingCallback}.get(
+        hook, Autoencoder
+    )
     if hook == "zoo_references" and is_codec(thing):
         base = FilmCodec
     if not isinstance(thing, type) and isinstance(thing, base):
@@ -121,13 +125,13 @@ def check_contribution(hook: str, thing: Any) -> None:
             refuse(f"{thing.__name__} has no {attribute}: it is text, set in the class")
     check_name(thing.name, "plugin")
     _check_no_word(thing.name)
-    _check_fields(thing, _FIELDS[base.__name__])
+    _check_fields(thing, _FIELDS.get(base.__name__, {}))
     if issubclass(thing, Autoencoder):
         try:
             Sampling.of(thing)
         except BadInput as error:
             refuse(str(error))
-    if base is not Metric:
+    if base in (Autoencoder, FilmCodec):
         _check_options(thing, CodecOptions if base is FilmCodec else Options)
     role = {"zoo_models": "model", "zoo_references": "reference"}.get(hook)
     if role and getattr(thing, "role", None) != role:

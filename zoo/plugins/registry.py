@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.api.codec import FilmCodec
     from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
+    from zoo.api.training_callback import TrainingCallback
 
 ENTRY_POINT_GROUP = "zoo"
 
@@ -50,6 +51,8 @@ class Registry:
         """References that code a film as a whole; they come through `zoo_references` too."""
         self.metrics: dict[str, type[Metric]] = {}
         self.films: dict[str, FilmEntry] = {}
+        self.callbacks: dict[str, type[TrainingCallback]] = {}
+        """What can follow a training."""
         self.origins: dict[str, str] = {}
         """Which package brought a model or reference."""
         self._owners: dict[tuple[str, str], str] = {}
@@ -58,6 +61,7 @@ class Registry:
             "zoo_references": self.references,
             "zoo_metrics": self.metrics,
             "zoo_films": self.films,
+            "zoo_training_callbacks": self.callbacks,
         }
         self.plugins: list[Plugin] = []
         self.add(entry_points, only)
@@ -107,6 +111,20 @@ class Registry:
     def choose(self, text: str) -> list[type[Autoencoder] | type[FilmCodec]]:
         """Read `all` or `a,b` as `choose_models`; film codecs may be named as well."""
         return [self.codecs.get(name) or self.architecture(name) for name in self._names(text)]
+
+    def choose_callbacks(self, names: Iterable[str]) -> list[type[TrainingCallback]]:
+        """The training callbacks of these names, each once; raises BadInput on an unknown name."""
+        chosen = []
+        for name in dict.fromkeys(name.strip() for name in names if name.strip()):
+            if name not in self.callbacks:
+                raise BadInput(
+                    f"nothing that follows a training is called {name!r}"
+                    f"{_closest(name, self.callbacks)}; there are: {', '.join(self.callbacks)}"
+                )
+            chosen.append(self.callbacks[name])
+        if not chosen:
+            raise BadInput(f"--track names none; there are: {', '.join(self.callbacks)}")
+        return chosen
 
     def _names(self, text: str) -> list[str]:
         if text == "all":

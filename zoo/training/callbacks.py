@@ -1,24 +1,20 @@
-"""Training events and the callbacks that receive them, TensorBoard among them.
-
-Nothing here imports torch until TensorBoard is asked for.
-"""
+"""Training events and the callbacks that receive them, those of plugins among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-from zoo.base.errors import BadInput, ZooError
-from zoo.base.extras import missing_extra
+from zoo.api.training_callback import FollowedRun, TrainingCallback
+from zoo.base.errors import ZooError
+from zoo.base.text import error_line
 
 PART_LABELS = {"held_out": "held out", "seen": "seen", "mean_frame": "mean frame"}
 """Labels of the frames that are scored while a model trains."""
 METRIC_FORMATS = {"psnr": ("PSNR", ".2f", " dB"), "lpips": ("LPIPS", ".3f", "")}
 """Label, number format and unit of the metrics they are scored by."""
-SECONDS_BETWEEN_WRITES = 10
 
 Values = Mapping[str, float]
 """Mean over some frames, by metric."""
@@ -75,6 +71,21 @@ class TrainingEvent:
     notes: tuple[str, ...] = ()
     """Messages that are given once, such as that held-out frames are getting worse."""
 
+    def scalars(self) -> dict[str, float]:
+        """Its numbers by name: `loss/PLAYER/TERM`, `logged/PLAYER/NAME`, `score/METRIC/PART`,
+        `frames per second` and `data stall`."""
+        found = {
+            f"{kind}/{player}/{name}": value
+            for kind, players in (("loss", self.losses), ("logged", self.logged))
+            for player, values in players.items()
+            for name, value in values.items()
+        }
+        if self.score:
+            for part, values in self.score.values.items():
+                found |= {f"score/{metric}/{part}": value for metric, value in values.items()}
+        speeds = {"frames per second": self.frames_per_second, "data stall": self.data_stall}
+        return {**found, **speeds}
+
 
 Callback = Callable[[TrainingEvent], None]
 
@@ -93,48 +104,34 @@ def call_all(*callbacks: Callback) -> Callback:
     return call
 
 
-def require_tensorboard() -> type[Any]:
-    """Return TensorBoard's writer; raises BadInput if the package is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise BadInput(missing_extra("tensorboard", "--tensorboard")) from None
-    return SummaryWriter
-
-
 @contextmanager
-def tensorboard_callback(folder: Path) -> Iterator[Callback]:
-    """Yield a callback that writes losses, logged values, scores, frames/s and data stall.
+def following(
+    kinds: Sequence[type[TrainingCallback]],
+    run: FollowedRun,
+    notify: Callable[[str], None],
+) -> Iterator[Callback]:
+    """Yield a callback that passes events on to callbacks of plugins, made for this run.
 
-    Steps that an earlier training wrote again are hidden, so that a run that was killed and resumed
-    has one curve. Raises BadInput as `require_tensorboard`.
+    One that fails is reported to `notify` and gets no more events: a training does not end because
+    another program does. Raises BadInput if one cannot be used.
     """
-    writer_class = require_tensorboard()
-    writer: Any = None
+    active = [kind(run) for kind in kinds]
 
-    def write(event: TrainingEvent) -> None:
-        nonlocal writer
-        if writer is None:
-            # Opened at the first event: only then is the run's folder cleared, and the first step
-            # known that an earlier training may have written already.
-            writer = writer_class(
-                str(folder), purge_step=event.step, flush_secs=SECONDS_BETWEEN_WRITES
-            )
-        for player, terms in event.losses.items():
-            for term, value in terms.items():
-                writer.add_scalar(f"loss/{player}/{term}", value, event.step)
-        for player, terms in event.logged.items():
-            for name, value in terms.items():
-                writer.add_scalar(f"logged/{player}/{name}", value, event.step)
-        if event.score:
-            for part, values in event.score.values.items():
-                for metric, value in values.items():
-                    writer.add_scalar(f"score/{metric}/{part}", value, event.step)
-        writer.add_scalar("frames per second", event.frames_per_second, event.step)
-        writer.add_scalar("data stall", event.data_stall, event.step)
+    def guarded(callback: TrainingCallback, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (Exception, SystemExit) as error:
+            notify(f"{callback.name} failed, and is told no more: {error_line(error)}")
+            if callback in active:
+                active.remove(callback)
 
+    def pass_on(event: TrainingEvent) -> None:
+        for callback in list(active):
+            guarded(callback, partial(callback, event))
+
+    everyone = list(active)
     try:
-        yield write
+        yield pass_on
     finally:
-        if writer is not None:
-            writer.close()
+        for callback in everyone:
+            guarded(callback, callback.close)

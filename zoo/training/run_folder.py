@@ -7,7 +7,7 @@
 - preview.png: originals over reconstructions, refreshed during training
 - progress.html: curves, pictures and scores while it trains, in a page that refreshes itself
 - curves.png: losses and scores of the log, plotted when training ends
-- tensorboard/: the same for TensorBoard, with --tensorboard
+- tensorboard/, wandb/: the same for other programs, with --track
 - .lock, and .owner.lock while a process trains it
 
 Nothing here needs torch.
@@ -180,11 +180,6 @@ class RunFolder:
     def evaluation(self, film: str) -> Path:
         """The folder of the evaluation on a film; raises BadInput if it is a link."""
         return confined(self.path / "evaluation" / film, self.path)
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder of scalars for TensorBoard; raises BadInput if it is a link."""
-        return confined(self.path / "tensorboard", self.path)
 
     def to_train(self, overwrite: bool) -> RunFolder:
         """The folder to train in: to `overwrite` a run that is there, a hidden one inside it.

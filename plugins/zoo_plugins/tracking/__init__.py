@@ -1,0 +1,1 @@
+"""Programs that keep experiments, told of a training as it runs."""
