@@ -147,7 +147,7 @@ def write_progress_page(
         grid=GRID,
     )
     with atomic_write(folder.path / PAGE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page + "\n", encoding="utf-8")
 
 
 def _facts(last: LogEntry | None, share: float) -> str:
