@@ -116,7 +116,8 @@ def placed(model: Autoencoder, device: torch.device | None = None) -> Autoencode
     model = model.to(device)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            # Not `contiguous`, which leaves kernels of 1x1 as they are: other kernels take these.
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return model
 
 
