@@ -36,7 +36,8 @@ def test_importing_zoo_stays_light() -> None:
 
 def test_it_draws_what_zoo_reconstruct_draws(loaded: package.Loaded, workspace: Path) -> None:
     frames = np.array(loaded.film.store.array)
-    wanted = np.array(list(reconstructed(workspace, str(workspace / "flash.mp4"))))
+    film = str(workspace / "flash.mp4")
+    wanted = np.array(list(reconstructed(workspace, film, "vae")))
     drawn = loaded.reconstruct(frames)
     assert drawn.dtype == np.uint8 and drawn.shape == (75, 48, 64, 3)
     assert np.array_equal(drawn, wanted)
