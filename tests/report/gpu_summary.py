@@ -159,6 +159,7 @@ def summary() -> GpuSummary:
                 done("ae", smoke("ae")),
                 done("vae", smoke("vae", apart, step="the loss is nan")),
                 done("best", smoke("best", shaky)),
+                Item(name="hnerv", state="cut off", result=smoke("hnerv"), error=["time was over"]),
                 cut,
             )
         ),

@@ -167,9 +167,14 @@ def _machine(found: MachineResult) -> str:
     return f"The device: {'; '.join(part for part in parts if part)}."
 
 
+ENDED = ("done", "failed")
+"""States of an item that was tried to its end."""
+
+
 def _smoke(stage: Stage[SmokeResult]) -> list[str]:
     """How many models passed every check, and what the others failed."""
     results = _done(stage)
+    unfinished = [item for item in stage.items if item.result and item.state not in ENDED]
     bad = {
         result.model: [
             f"{one_line(check, 40)}: {one_line(outcome, 200)}"
@@ -178,13 +183,15 @@ def _smoke(stage: Stage[SmokeResult]) -> list[str]:
         ]
         for result in results
     }
-    passed = sum(not problems for problems in bad.values())
+    tried = [item.result for item in stage.items if item.result and item.state in ENDED]
+    passed = sum(not bad[result.model] for result in tried)
     sentences = [f"{passed} of {numbers.counted(len(results), 'model')} passed every check."]
     sentences += [
         f"{one_line(model, 60)}: {'; '.join(problems)}."
         for model, problems in bad.items()
         if problems
     ]
+    sentences += [f"{one_line(item.name, 60)}: {_why(item)}." for item in unfinished]
     for result in results:
         resume = result.resume
         if resume and not resume.equal:
