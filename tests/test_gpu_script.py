@@ -17,7 +17,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.gpu import supervisor
-from benchmarks.gpu.stages import STAGES, Order, Plan, Setup, read_stage, stage_file
+from benchmarks.gpu.stages import (
+    STAGES,
+    Order,
+    Plan,
+    Setup,
+    read_stage,
+    stage_file,
+    without_folders,
+)
 from benchmarks.gpu.summary import as_markdown
 from benchmarks.gpu.supervisor import Supervisor
 from zoo.api.film_entry import FilmEntry
@@ -552,3 +560,14 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
     told = (out / "summary.md").read_text()
     assert "A trial of the script" in told
     assert "](films/ae.webp)" in told and "](films/ae.mp4)" in told
+
+
+def test_what_is_published_names_no_folder_of_this_machine() -> None:
+    lines = [f'  File "{ROOT}/zoo/api/step.py", line 3', f"not in {Path.home()}/.cache/film-zoo"]
+    assert [without_folders(line) for line in lines] == [
+        '  File "zoo/api/step.py", line 3',
+        "not in ~/.cache/film-zoo",
+    ]
+    import torch
+
+    assert without_folders(f'File "{torch.__file__}"') == 'File "torch/__init__.py"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from zoo.base.gpu_records import (
     WorkloadResult,
 )
 from zoo.base.untrusted_files import read_json
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,11 @@ def time_is_over(allowed: float) -> str:
 def read_stage(out: Path, name: str) -> Stage[Any]:
     """A stage's results so far; raises BadInput if its file is damaged."""
     return read_json(stage_file(out, name), STAGES[name].kind)
+
+
+def without_folders(line: str) -> str:
+    """A line to publish, without the folders of this machine: of its code, and its user's."""
+    for folder in sorted({str(ROOT), *sys.path}, key=len, reverse=True):
+        if len(folder) > 1:
+            line = line.replace(f"{folder}/", "")
+    return line.replace(str(Path.home()), "~")

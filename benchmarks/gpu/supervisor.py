@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.gpu.stages import (
+    ROOT,
     STAGES,
     Order,
     Setup,
@@ -22,6 +22,7 @@ from benchmarks.gpu.stages import (
     read_stage,
     stage_file,
     time_is_over,
+    without_folders,
 )
 from benchmarks.gpu.summary import write_summary
 from zoo.base.gpu_records import GpuSummary, Stage, State
@@ -39,7 +40,6 @@ LEAST_ITEM = 15.0
 LINES = 10
 """Of what a worker wrote to standard error, kept when it dies."""
 WORKER = (sys.executable, "-m", "benchmarks.gpu.worker")
-ROOT = Path(__file__).parents[2]
 
 End = Literal["done", "out of time", "item overran", "died", "never began"]
 
@@ -226,7 +226,7 @@ class Supervisor:
     def _death(self) -> list[str]:
         """The last that a dead worker said."""
         said = self._log.read_text(errors="replace").rstrip().splitlines()[-LINES:]
-        return [*(line[:300] for line in said), "the process died"]
+        return [*(without_folders(line)[:300] for line in said), "the process died"]
 
     def _close(self, name: str, state: State, why: str) -> None:
         """Mark what a stage did not get to."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.gpu.stages import ROOT
 
 
 def what_waits(device: torch.device, work: Callable[[], object]) -> str | None:

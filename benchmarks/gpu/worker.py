@@ -21,7 +21,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.stages import Order, Setup, close, read_stage, stage_file, time_is_over
+from benchmarks.gpu.stages import (
+    Order,
+    Setup,
+    close,
+    read_stage,
+    stage_file,
+    time_is_over,
+    without_folders,
+)
 from zoo.api.metric import Unavailable
 from zoo.base import environment
 from zoo.base.errors import ZooError
@@ -146,9 +154,9 @@ def _do(item: Item[Any], work: Work, here: Here) -> None:
 def told(error: BaseException) -> list[str]:
     """The last lines of an error's traceback; one line of what is no defect."""
     if isinstance(error, ZooError | Unavailable):
-        return [" ".join(str(error).split())]
+        return [without_folders(" ".join(str(error).split()))]
     lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
-    return [line[:300] for line in lines[-LINES:]]
+    return [without_folders(line)[:300] for line in lines[-LINES:]]
 
 
 def _answers(device: torch.device) -> bool:
