@@ -3,7 +3,7 @@
 # make bench  the benchmarks
 # make gpu [FILMS=FOLDER]    what the zoo does on this machine's GPU, in nine minutes (docs/gpu.md)
 # make results FILMS=FOLDER  results/ again, from the films in FOLDER (docs/films.md)
-# make best FILMS=FOLDER     results/best.md again: every model, PCA and codecs on four films
+# make coded-pca FILMS=FOLDER     results/coded-pca.md again: every model, PCA and codecs on four films
 # make lint   ruff and mypy
 # make audit  known vulnerabilities of what is installed, by pip-audit
 
@@ -11,7 +11,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: demo test test-all bench gpu results best lint audit clean
+.PHONY: demo test test-all bench gpu results coded-pca lint audit clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -74,18 +74,18 @@ results: $(READY)
 	rm -rf results/figures results/series results/videos results/viewer
 	cp -r demo/results-again/results/. results/
 
-best: $(READY)
+coded-pca: $(READY)
 	$(call find_films,$(SINTEL))
-	rm -f demo/best/films.toml
-	$(call add_films,demo/best)
-	cd demo/best && ../../$(BIN)/zoo films add --name sintel "$(abspath $(FILMS))/$(SINTEL)" \
+	rm -f demo/coded-pca/films.toml
+	$(call add_films,demo/coded-pca)
+	cd demo/coded-pca && ../../$(BIN)/zoo films add --name sintel "$(abspath $(FILMS))/$(SINTEL)" \
 	  --title "Sintel (trailer)" --licence "CC BY 3.0, Blender Foundation"
-	$(BIN)/python -m benchmarks.best --films tears,sintel,popeye,bunny --latent 50 \
-	  --budget 8000frames --workers 2 --work demo/best --out results/best.md
-	$(BIN)/python -m benchmarks.best --films tears --models best --latent 50 --budget 24000frames \
-	  --holdout 0 --workers 1 --work demo/best --out results/best-all-seen.md
-	$(BIN)/python -m benchmarks.best_strip --films tears,bunny --models best,pca,perceptual \
-	  --latent 50 --budget 8000frames --work demo/best --out results/best.webp
+	$(BIN)/python -m benchmarks.coded_pca_leads --films tears,sintel,popeye,bunny --latent 50 \
+	  --budget 8000frames --workers 2 --work demo/coded-pca --out results/coded-pca.md
+	$(BIN)/python -m benchmarks.coded_pca_leads --films tears --models coded_pca --latent 50 --budget 24000frames \
+	  --holdout 0 --workers 1 --work demo/coded-pca --out results/coded-pca-all-seen.md
+	$(BIN)/python -m benchmarks.model_strip --films tears,bunny --models coded_pca,pca,perceptual \
+	  --latent 50 --budget 8000frames --work demo/coded-pca --out results/coded-pca.webp
 
 lint: $(READY)
 	$(BIN)/ruff check .

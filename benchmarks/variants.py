@@ -1,7 +1,7 @@
 """What each option of a model does: the model as it is, and with one thing changed, as a table.
 
 `python -m benchmarks.variants vaegan --work DIR` is the ablation behind the VAE-GAN's defaults;
-with `perceptual` the backbones of the perceptual VAE are compared, and with `best` the parts of our
+with `perceptual` the backbones of the perceptual VAE are compared, and with `coded_pca` the parts of our
 own model are left out one by one.
 """
 
@@ -47,7 +47,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         # As many numbers to draw from as our own model's decoder has.
         "wide": {"width": "70", "lr": "2e-3"},
     },
-    "best": {
+    "coded_pca": {
         "as it is": {},
         "one coordinate a number": {"coordinates_per_number": "1"},
         "two": {"coordinates_per_number": "2"},

@@ -420,15 +420,15 @@ def test_what_an_evaluation_may_take_is_found_from_a_shorter_one(setup: Setup) -
     here = Here(setup, torch.device("cpu"), 0.0, lambda: None)
     assert evaluations(here, 1000) == {}
     found = MediaResult(
-        task="evaluate", subject="best", frames=100, size="", seconds=4.0, frames_per_second=25.0
+        task="evaluate", subject="coded_pca", frames=100, size="", seconds=4.0, frames_per_second=25.0
     )
     items = [
-        Item[MediaResult](name="evaluate, best", state="done", seconds=7.0, result=found),
+        Item[MediaResult](name="evaluate, coded_pca", state="done", seconds=7.0, result=found),
         Item[MediaResult](name="evaluate, vae", state="cut off", error=["not reached"]),
     ]
     stage = Stage[MediaResult](stage="media", allowed_seconds=9, items=items)
     write_json(stage_file(setup.out, "media"), stage)
-    assert evaluations(here, 1000) == {"best": 3 + 40}
+    assert evaluations(here, 1000) == {"coded_pca": 3 + 40}
 
 
 def test_a_decoder_without_its_driver_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

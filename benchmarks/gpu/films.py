@@ -48,7 +48,7 @@ from zoo.reconstruct.video.mp4_writer import EncoderSettings
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.trained_models import ensure_trained
 
-MODELS = ("vaegan", "perceptual", "best")
+MODELS = ("vaegan", "perceptual", "coded_pca")
 FITTED = "pca"
 CODECS = ("x264", "x265")
 UNMEASURED = 0.5

@@ -27,7 +27,7 @@ from zoo.training.settings import Settings
 from zoo.training.trained_models import load_model
 
 TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
-MAIN = ("vaegan", "perceptual", "best", "vae", "ae")
+MAIN = ("vaegan", "perceptual", "coded_pca", "vae", "ae")
 """The models that come first: the time may not suffice for all."""
 FILM_SECONDS = {False: 75.0, True: 1.5}
 """Of the film that models are trained on, whether tiny or not."""

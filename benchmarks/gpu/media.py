@@ -37,7 +37,7 @@ DECODERS = {"cuda": ("libcuda.so.1", "libnvcuvid.so.1")}
 containers often have the first library and not the second."""
 EVALUATED_SECONDS = {False: 20.0, True: 1.0}
 """Of the film."""
-INFERRING = ("vaegan", "perceptual", "best")
+INFERRING = ("vaegan", "perceptual", "coded_pca")
 SECONDS = {False: 0.5, True: 0.05}
 """Of timing for each item."""
 BLOCK = 0.05

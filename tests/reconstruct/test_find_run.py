@@ -79,8 +79,8 @@ def test_a_renamed_film_still_finds_its_run() -> None:
         (("vae", "f"), "or zoo train vae --film f"),
         (("ae", "g", "h"), "on h: zoo train ae --film h; there are runs of it on f"),
         (("fsq", "f"), "f/fsq/a is stopped; zoo train fsq --film f continues it"),
-        (("best", "f"), "no finished run of best on f: zoo train best --film f"),
-        (("best", "f", None, "./f.mp4"), "zoo train best --film ./f.mp4"),
+        (("coded_pca", "f"), "no finished run of coded_pca on f: zoo train coded_pca --film f"),
+        (("coded_pca", "f", None, "./f.mp4"), "zoo train coded_pca --film ./f.mp4"),
     ],
 )
 def test_the_error_says_which_runs_there_are(words: tuple[str, ...], expected: str) -> None:

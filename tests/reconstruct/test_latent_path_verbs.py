@@ -48,12 +48,12 @@ def test_a_way_between_codes_leads_through_what_they_stand_for(
     zoo: Callable, workspace: Path
 ) -> None:
     film = film_in(workspace, audio=None)
-    train(zoo, film, "best")
+    train(zoo, film, "coded_pca")
     words = ("--from", "0.4", "--to", "2.92", "--seconds", "1", "--path", "linear", "-o", "way.mp4")
-    done = zoo("interpolate", "best", "--film", film, *words)
+    done = zoo("interpolate", "coded_pca", "--film", film, *words)
     assert done.code == 0, done.err
     drawn = pictures(Path("way.mp4"))
-    loaded = package.load("best", film=film)
+    loaded = package.load("coded_pca", film=film)
     numbers = loaded.latents().dequantised([10, 73]).flatten(1)
     ends = loaded.network.to_coordinates(numbers)
     share = (len(drawn) // 2) / (len(drawn) - 1)
@@ -66,7 +66,7 @@ def test_a_way_between_codes_leads_through_what_they_stand_for(
     )
     shown = drawn[len(drawn) // 2]
     assert np.abs(shown - wanted).mean() < 0.5 * np.abs(shown - naive).mean()
-    assert zoo("walk", "best", "--film", film, "--seconds", "1").code == 0
+    assert zoo("walk", "coded_pca", "--film", film, "--seconds", "1").code == 0
 
 
 def test_interpolate_refuses_what_is_not_there(zoo: Callable, film: Path) -> None:

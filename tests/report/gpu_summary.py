@@ -143,7 +143,7 @@ def summary() -> GpuSummary:
 
     missing = Item(name="vae | batch 512", state="failed", error=["Traceback", "out of memory"])
     late = [
-        Item(name=f"best, batch {n}", state="cut off", error=["not reached"]) for n in range(20)
+        Item(name=f"coded_pca, batch {n}", state="cut off", error=["not reached"]) for n in range(20)
     ]
     cut = Item(name="vae, batch 32", state="cut off")
     return GpuSummary(
@@ -158,7 +158,7 @@ def summary() -> GpuSummary:
                 "smoke",
                 done("ae", smoke("ae")),
                 done("vae", smoke("vae", apart, step="the loss is nan")),
-                done("best", smoke("best", shaky)),
+                done("coded_pca", smoke("coded_pca", shaky)),
                 Item(name="hnerv", state="cut off", result=smoke("hnerv"), error=["time was over"]),
                 cut,
             )
@@ -187,7 +187,7 @@ def summary() -> GpuSummary:
             **stage(
                 "films",
                 done("vaegan", film("vaegan", "films/vaegan.webp")),
-                done("best", film("best", "../../secret.webp")),
+                done("coded_pca", film("coded_pca", "../../secret.webp")),
                 done("x264", film("x264", None).model_copy(update=CODEC)),
             )
         ),

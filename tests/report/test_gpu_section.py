@@ -32,8 +32,8 @@ def test_each_device_has_a_section_in_the_report(tmp_path: Path) -> None:
         in said
     )
     assert "vae | batch 512: failed, out of memory." in said.replace("\\", "")
-    assert "20 not reached: best, batch 0; best, batch 1; " in said
-    assert "; best, batch 11; and 8 more." in said
+    assert "20 not reached: coded_pca, batch 0; coded_pca, batch 1; " in said
+    assert "; coded_pca, batch 11; and 8 more." in said
     assert said.count("not reached") == 1 and "measurements of throughput" not in said
     assert "| x264 | clip.mp4 | 256x144 | 171 | – | – | – |" in said
 

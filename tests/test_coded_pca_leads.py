@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.best import OURS, Row, leads
+from benchmarks.coded_pca_leads import OURS, Row, leads
 from benchmarks.trials import Outcome, Trial
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from zoo_plugins.architectures.best import Best, Drawing, Nearness
+from zoo_plugins.architectures.coded_pca import CodedPCA, Drawing, Nearness
 from zoo_plugins.architectures.blocks.byte_codes import ByteCode
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 
@@ -21,7 +21,7 @@ from zoo.plugins.registry import registry
 SIZE = FrameSize(64, 36)
 
 
-def build(name: str = "best", **options: object) -> zoo.Autoencoder:
+def build(name: str = "coded_pca", **options: object) -> zoo.Autoencoder:
     torch.manual_seed(0)
     architecture = registry().architecture(name)
     quick = architecture.presets.get("quick", {})
@@ -35,14 +35,14 @@ def errors(model: zoo.Autoencoder, frames: Tensor) -> Tensor:
         return (drawn - frames).square().mean(dim=(1, 2, 3))
 
 
-def prepared(**options: object) -> Best:
+def prepared(**options: object) -> CodedPCA:
     model = build(**options).eval()
-    assert isinstance(model, Best)
+    assert isinstance(model, CodedPCA)
     model.prepare(TrainingFrames(scene_as_film(SIZE)))
     return model
 
 
-def stirred(model: Best) -> Best:
+def stirred(model: CodedPCA) -> CodedPCA:
     """As after a training: what the network adds depends on the latent."""
     with torch.no_grad():
         for weights in model.drawing.redraw.up[0].parameters():
@@ -191,7 +191,7 @@ def test_a_film_of_one_colour_takes_no_levels_at_all() -> None:
     frames = torch.full((20, 3, SIZE.height, SIZE.width), 0.4)
     film = film_from_frames((frames * 255).byte().permute(0, 2, 3, 1).contiguous().numpy())
     model = build(search=0).eval()
-    assert isinstance(model, Best)
+    assert isinstance(model, CodedPCA)
     model.prepare(TrainingFrames(film))
     assert (model.code.base == 1).all()
     assert errors(model, (frames * 255).byte() / 255).max() < 1e-3
@@ -231,7 +231,7 @@ def test_a_latent_is_its_frame_s_alone() -> None:
 
 
 def test_at_its_full_size_the_decoder_is_no_larger_than_that_of_2016() -> None:
-    options = Best.Options.model_validate({})
+    options = CodedPCA.Options.model_validate({})
     coarse = FrameSize(256 // options.coarse, 144 // options.coarse)
     count = options.coordinates_per_number * options.latent
     with torch.device("meta"):

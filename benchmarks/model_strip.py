@@ -1,6 +1,6 @@
 """Frames of films above what models draw of them: four that were seen, four that were held out.
 
-`python -m benchmarks.best_strip --films A,B --models best,pca,perceptual --latent 50 --work DIR
+`python -m benchmarks.model_strip --films A,B --models coded_pca,pca,perceptual --latent 50 --work DIR
 --out FILE` trains what is missing. Rows are the frames themselves and the models, in their order.
 """
 
@@ -25,7 +25,7 @@ ENLARGED = 2
 def main() -> None:
     """Draw, and write the picture."""
     arguments = parser(__doc__ or "")
-    arguments.add_argument("--models", default="best,pca,perceptual", help="one below the other")
+    arguments.add_argument("--models", default="coded_pca,pca,perceptual", help="one below the other")
     arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
     asked = arguments.parse_args()
     rows = []

@@ -146,10 +146,10 @@ class Nearness(nn.Module):
         return errors
 
 
-class Best(zoo.Autoencoder):
+class CodedPCA(zoo.Autoencoder):
     """Principal components, coded in bytes, and a network that redraws what they draw."""
 
-    name: ClassVar[str] = "best"
+    name: ClassVar[str] = "coded_pca"
     summary: ClassVar[str] = "principal components in few bits each, redrawn by a network"
     unequal_terms: ClassVar[tuple[str, ...]] = (
         "each step also trains on as many warped copies of its frames, so on twice as many images "
@@ -354,4 +354,4 @@ class Best(zoo.Autoencoder):
 @hookimpl
 def zoo_models() -> list[type[zoo.Autoencoder]]:
     """Our own model."""
-    return [Best]
+    return [CodedPCA]
