@@ -25,7 +25,9 @@ ENLARGED = 2
 def main() -> None:
     """Draw, and write the picture."""
     arguments = parser(__doc__ or "")
-    arguments.add_argument("--models", default="coded_pca,pca,perceptual", help="one below the other")
+    arguments.add_argument(
+        "--models", default="coded_pca,pca,perceptual", help="one below the other"
+    )
     arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
     asked = arguments.parse_args()
     rows = []

@@ -420,7 +420,12 @@ def test_what_an_evaluation_may_take_is_found_from_a_shorter_one(setup: Setup) -
     here = Here(setup, torch.device("cpu"), 0.0, lambda: None)
     assert evaluations(here, 1000) == {}
     found = MediaResult(
-        task="evaluate", subject="coded_pca", frames=100, size="", seconds=4.0, frames_per_second=25.0
+        task="evaluate",
+        subject="coded_pca",
+        frames=100,
+        size="",
+        seconds=4.0,
+        frames_per_second=25.0,
     )
     items = [
         Item[MediaResult](name="evaluate, coded_pca", state="done", seconds=7.0, result=found),

@@ -143,7 +143,8 @@ def summary() -> GpuSummary:
 
     missing = Item(name="vae | batch 512", state="failed", error=["Traceback", "out of memory"])
     late = [
-        Item(name=f"coded_pca, batch {n}", state="cut off", error=["not reached"]) for n in range(20)
+        Item(name=f"coded_pca, batch {n}", state="cut off", error=["not reached"])
+        for n in range(20)
     ]
     cut = Item(name="vae, batch 32", state="cut off")
     return GpuSummary(
