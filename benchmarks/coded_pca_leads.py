@@ -1,10 +1,10 @@
-"""Compares `coded_pca` with every model, PCA and the codecs on films, at one latent size and one budget.
+"""Compares `coded_pca` with every model, PCA and the codecs, at one latent size and one budget.
 
-`python -m benchmarks.coded_pca_leads --films A,B --work DIR` takes a small size, for a CPU. The size it was
-made for is `--preset film --device cuda --budget 100epochs`: 256x144 and 200 numbers a frame. With
-several seeds a table has medians, with ranges. Codecs have the bytes of a latent for a frame and
-code every frame, so what is held out of the models' training is in brackets; they are left out
-with `--no-codecs`. `--holdout 0` lets models see all frames, as codecs do.
+`python -m benchmarks.coded_pca_leads --films A,B --work DIR` takes a small size, for a CPU. The
+size it was made for is `--preset film --device cuda --budget 100epochs`: 256x144 and 200 numbers
+per frame. With several seeds a table has medians, with ranges. Codecs have the bytes of a latent
+for a frame and code every frame, so what is held out of the models' training is in brackets; they
+are left out with `--no-codecs`. `--holdout 0` lets models see all frames, as codecs do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Frames of films above what models draw of them: four that were seen, four that were held out.
 
-`python -m benchmarks.model_strip --films A,B --models coded_pca,pca,perceptual --latent 50 --work DIR
---out FILE` trains what is missing. Rows are the frames themselves and the models, in their order.
+`python -m benchmarks.model_strip --films A,B --models coded_pca,pca,perceptual --latent 50
+--work DIR --out FILE` trains what is missing. Rows are the frames themselves and the models, in
+their order.
 """
 
 from __future__ import annotations

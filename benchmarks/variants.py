@@ -1,8 +1,8 @@
 """What each option of a model does: the model as it is, and with one thing changed, as a table.
 
 `python -m benchmarks.variants vaegan --work DIR` is the ablation behind the VAE-GAN's defaults;
-with `perceptual` the backbones of the perceptual VAE are compared, and with `coded_pca` the parts of our
-own model are left out one by one.
+with `perceptual` the backbones of the perceptual VAE are compared, and with `coded_pca` the parts
+of our own model are left out one by one.
 """
 
 from __future__ import annotations
