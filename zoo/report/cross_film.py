@@ -256,7 +256,10 @@ def cross_film_findings(results: Results) -> list[str]:
     own = average((_own(matrix) for matrix in models), rank.ratio)
     other = average((average(m.other_film_means, rank.ratio) for m in models), rank.ratio)
     digits = rank.metric.digits
-    frames = "held-out frames" if rank.part == "held_out" else "frames"
+    parts = {cell.part for m in models for (a, b), cell in m.cells.items() if a == b}
+    frames = "held-out frames" if parts == {"held_out"} else "frames"
+    if len(parts) > 1:
+        frames = "held-out frames (seen ones where none were held out)"
     who = "For the model" if len(models) == 1 else f"Averaged over {len(models)} models"
     sentence = (
         f"{who}, {rank.label} is {numbers.fixed(own, digits)}{rank.unit} on {frames} of the film "

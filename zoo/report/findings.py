@@ -26,6 +26,7 @@ from zoo.report.ranking import (
     PART_NAMES,
     PERCEPTUAL,
     Ranking,
+    ranked_films,
     ranked_rows,
     ranking,
     ranking_by,
@@ -65,10 +66,18 @@ def over_films(results: Results) -> str:
     return f"mean over {numbers.counted(len(results.films), 'film')}"
 
 
-def _of_films(results: Results) -> str:
-    """The films, to follow the word `frames`: `of demo`, or `(mean over 3 films)`."""
-    over = over_films(results)
-    return f"({over})" if len(results.films) > 1 else over.replace("on ", "of ", 1)
+def _of_films(results: Results, rank: Ranking) -> str:
+    """The films, to follow the word `frames`: `of demo`, or `(mean over 3 films)`.
+
+    Films without such frames, or on which nothing could be measured, are in no mean.
+    """
+    films, all_films = ranked_films(results, rank), len(results.films)
+    if len(films) == 1:
+        only = f" (the only one of {all_films} films where any were scored)"
+        return f"of {one_line(films[0].name, 60)}{only if all_films > 1 else ''}"
+    if len(films) < all_films:
+        return f"(mean over the {len(films)} of {all_films} films where any were scored)"
+    return f"(mean over {numbers.counted(all_films, 'film')})"
 
 
 def who_is_ahead(results: Results) -> list[str]:
@@ -83,20 +92,25 @@ def who_is_ahead(results: Results) -> list[str]:
     if not models:
         return ["No model finished every film, so no model can be ranked."]
     found = [
-        _finding(results, ordered, ranked_rows(references, rank), rank)
+        _finding(results, ordered, _ranked(results, references, rank), rank)
         for rank in ranks
-        if (ordered := ranked_rows(models, rank))
+        if (ordered := _ranked(results, models, rank))
     ]
     # False sorts before True.
     found.sort(key=lambda pair: not pair[0])
     return [
         *(sentence for _, sentence in found),
-        *_best_at_each_size(models, ranks),
+        *_best_at_each_size(results, models, ranks),
         *_codecs_saw_held_out_frames(references, ranks),
-        *_references_ahead_on_seen_frames(models, references, ranks),
-        *_caveats(results, models),
+        *_references_ahead_on_seen_frames(results, models, references, ranks),
+        *_caveats(results, models, [*models, *references], ranks),
         *overlap_sentences(results),
     ]
+
+
+def _ranked(results: Results, rows: Sequence[ResultRow], rank: Ranking) -> _Rows:
+    """The rows with a number on every film where there is one, the best first."""
+    return ranked_rows(rows, rank, len(ranked_films(results, rank)))
 
 
 def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
@@ -108,7 +122,7 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
         for row, value in references
         if not rank.beats(value, best) and not rank.beats(best, value)
     ]
-    frames = f"On {PART_NAMES[rank.part].replace(' ', '-')} frames {_of_films(results)}"
+    frames = f"On {PART_NAMES[rank.part].replace(' ', '-')} frames {_of_films(results, rank)}"
     what = rank.label
     among = _among_models(results, models, rank)
     name, value = models[0][0].name, _value_at_bytes(*models[0], rank)
@@ -130,10 +144,15 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
         rank.metric.better
     ]
     beyond = ", ahead of every reference" if references else ""
+    every = [row for row in result_rows(results) if row.role == "reference"]
+    if references and len(references) < len(every):
+        beyond = f", ahead of {_few([row.name for row, _ in references])}"
     return False, f"{frames} {name} {verb} {what}, {value}{beyond}{among}."
 
 
-def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
+def _best_at_each_size(
+    results: Results, models: list[ResultRow], ranks: Sequence[Ranking]
+) -> list[str]:
     """That models differ in size, and which is best at each size; empty if all are alike."""
     if not several_sizes(models):
         return []
@@ -144,7 +163,7 @@ def _best_at_each_size(models: list[ResultRow], ranks: Sequence[Ranking]) -> lis
     lists = []
     for rank in ranks:
         first: dict[int, str] = {}
-        for row, value in ranked_rows(models, rank):
+        for row, value in _ranked(results, models, rank):
             if row.name in classes:
                 first.setdefault(
                     classes[row.name],
@@ -184,10 +203,11 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
         if difference < SMALL * max(abs(best.mean), 1e-12):
             shown = numbers.fixed(difference, rank.metric.digits)
             text += f", a small lead of {shown}{rank.unit}"
-    if len(results.films) > 1:
+    films_of_rank = ranked_films(results, rank)
+    if len(films_of_rank) > 1:
         rows = [row for row, _ in models]
-        won = sum(_leads_on_film(rows, first, film, rank) for film in results.films)
-        films = numbers.counted(len(results.films), "film")
+        won = sum(_leads_on_film(rows, first, film, rank) for film in films_of_rank)
+        films = numbers.counted(len(films_of_rank), "film")
         where = f"{won} of {films}" if won else "no single film"
         text += f". Among the models {first.name} leads on {where}"
     return text
@@ -208,13 +228,18 @@ def _value_at_bytes(
 
 def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
     """Rows with their values, the first few by name; `best` is the best model."""
-    names = [
-        f"{'the codec ' if row.codec else ''}{row.name} ({_value_at_bytes(row, value, rank, best)})"
-        for row, value in rows[:MOST_NAMED]
-    ]
-    if len(rows) > MOST_NAMED:
-        names.append(f"{len(rows) - MOST_NAMED} more")
-    return numbers.listed(names)
+    return _few(
+        [
+            f"{'the codec ' * row.codec}{row.name} ({_value_at_bytes(row, value, rank, best)})"
+            for row, value in rows
+        ]
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    left_out = len(names) - MOST_NAMED
+    return numbers.listed([*names[:MOST_NAMED], *([f"{left_out} more"] if left_out > 0 else [])])
 
 
 def _leads_on_film(
@@ -228,15 +253,15 @@ def _leads_on_film(
 
 
 def _references_ahead_on_seen_frames(
-    models: list[ResultRow], references: list[ResultRow], ranks: Sequence[Ranking]
+    results: Results, models: list[ResultRow], references: list[ResultRow], ranks: Sequence[Ranking]
 ) -> list[str]:
     """Which references are ahead of models even on the models' training frames."""
     found: dict[str, list[str]] = {}
     for row in (row for row in references if not row.codec):
         behind: dict[str, list[str]] = {}
         for rank in [Ranking(r.metric, "seen") for r in ranks if r.part != "seen"]:
-            own, others = rank.value(row), ranked_rows(models, rank)
-            names = [m.name for m, other in others if own and rank.beats(own, other)]
+            own, others = _ranked(results, [row], rank), _ranked(results, models, rank)
+            names = [m.name for m, other in others if own and rank.beats(own[0][1], other)]
             if names:
                 who = "every model" if len(names) == len(others) else numbers.listed(names)
                 behind.setdefault(who, []).append(rank.short)
@@ -250,8 +275,13 @@ def _references_ahead_on_seen_frames(
     ]
 
 
-def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
-    """What limits these findings: few seeds, unfinished films."""
+def _caveats(
+    results: Results,
+    models: list[ResultRow],
+    complete: list[ResultRow],
+    ranks: Sequence[Ranking],
+) -> list[str]:
+    """What limits these findings: few seeds, unfinished films, numbers that are missing."""
     sentences = []
     few = [row for row in models if len(row.seeds) < MIN_SEEDS]
     if few:
@@ -266,7 +296,7 @@ def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
     incomplete = [
         row.name
         for row in result_rows(results)
-        if row.role == "model" and len(row.films) < len(results.films)
+        if len(row.films) < len(results.films)
     ]
     if incomplete:
         verb = numbers.verb(len(incomplete), "is", "are")
@@ -274,6 +304,14 @@ def _caveats(results: Results, models: list[ResultRow]) -> list[str]:
             f"{numbers.listed(incomplete)} {verb} not included, because some of the films were not "
             "finished."
         )
+    for rank in ranks:
+        ranked = {row.name for row, _ in _ranked(results, complete, rank)}
+        lacking = [row.name for row in complete if row.name not in ranked]
+        if lacking:
+            verb = numbers.verb(len(lacking), "is", "are")
+            sentences.append(
+                f"{_few(lacking)} {verb} not ranked in {rank.short}, which is missing on some film."
+            )
     return sentences
 
 
@@ -288,22 +326,27 @@ def why_in_this_order(results: Results) -> list[str]:
     if not ranks or not models:
         return []
     sentences = []
+    ranked = [{row.name for row, _ in _ranked(results, models, rank)} for rank in ranks]
     if len(ranks) == 2 and len(models) > 1:
-        sentences += _trade_off(models, ranks[0], ranks[1])
-    sentences += _generalisation_gap(models, ranks[0])
+        both = [row for row in models if all(row.name in names for names in ranked)]
+        sentences += _trade_off(both, ranks[0], ranks[1])
+    sentences += _generalisation_gap(results, models, ranks[0])
     sentences += _training_time(models)
     return sentences
 
 
 def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[str]:
-    by_rank, by_other = ranked_rows(models, rank), ranked_rows(models, other)
-    if not by_rank or not by_other:
+    if len(models) < 2:
         return []
-    winner, loser = by_rank[0][0], by_other[0][0]
+    (winner, second), (loser, next_loser) = (
+        [row for row, _ in ranked_rows(models, by)[:2]] for by in (rank, other)
+    )
     a, b = rank.short, other.short
     sentences = []
     if winner.name == loser.name:
-        sentences.append(f"{winner.name} is the best of the models in both {a} and {b}.")
+        # Where another is level in either, `who_is_ahead` has said so.
+        if _beats(winner, second, rank) and _beats(winner, next_loser, other):
+            sentences.append(f"{winner.name} is the best of the models in both {a} and {b}.")
     elif _beats(winner, loser, rank) and _beats(loser, winner, other):
         gained = numbers.fixed(_difference(winner, loser, rank), rank.metric.digits)
         paid = numbers.fixed(_difference(winner, loser, other), other.metric.digits)
@@ -354,12 +397,14 @@ def _difference(one: ResultRow, other: ResultRow, rank: Ranking) -> float:
     return abs(found[0] - found[1])
 
 
-def _generalisation_gap(models: list[ResultRow], rank: Ranking) -> list[str]:
+def _generalisation_gap(results: Results, models: list[ResultRow], rank: Ranking) -> list[str]:
     """How much is lost on held-out frames: memorisation against generalisation."""
     if rank.part != "held_out" or rank.metric.better == "one":
         return []
     gaps = []
-    for row in sort_rows(models, rank, films=0):
+    films = {film.name for film in ranked_films(results, rank)}
+    for row in sort_rows((row for row, _ in _ranked(results, models, rank)), rank, films=0):
+        row = row.filtered(lambda record: record.evaluated_on in films)
         seen = Ranking(rank.metric, "seen").value(row)
         held_out = rank.value(row)
         if seen and held_out:

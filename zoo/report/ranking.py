@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from zoo.base.records import MetricInfo, Part, Results
+from zoo.base.records import FilmInfo, MetricInfo, Part, Results
 from zoo.base.text import one_line
 from zoo.report.aggregate import Measure, ResultRow, Value, bytes_per_frame, score
 
@@ -132,7 +132,10 @@ def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
     One spread, pooled over the rows with several seeds, is used for all: with its own spread, a row
     that varies widely would be level with anything. No row is bold below one that is not.
     """
-    ordered = ranked_rows(rows, rank)
+    every = list(rows)
+    # A mean over fewer films than others have is of something else.
+    most = max((value.films for row in every if (value := rank.value(row))), default=1)
+    ordered = ranked_rows(every, rank, most)
     if not ordered:
         return set()
     spread, freedom = _pooled([value for _, value in ordered], rank)
@@ -215,7 +218,23 @@ def size_classes(sizes: Mapping[str, float | None]) -> dict[str, int]:
     return {name: 0 if size is None else classes[size] for name, size in sizes.items()}
 
 
-def ranked_rows(rows: Iterable[ResultRow], rank: Ranking) -> list[tuple[ResultRow, Value]]:
-    """The rows that have the ranked number, with it, the best first."""
-    present = [(row, value) for row in rows if (value := rank.value(row)) is not None]
+def ranked_films(results: Results, rank: Ranking) -> list[FilmInfo]:
+    """The films on which any row has the ranked number: those of a mean that can be compared."""
+    found = {
+        record.evaluated_on
+        for record in results.records
+        if record.trained_on == record.evaluated_on and rank.measure(record) is not None
+    }
+    return [film for film in results.films if film.name in found]
+
+
+def ranked_rows(
+    rows: Iterable[ResultRow], rank: Ranking, films: int = 1
+) -> list[tuple[ResultRow, Value]]:
+    """The rows that have the ranked number on so many films, with it, the best first."""
+    present = [
+        (row, value)
+        for row in rows
+        if (value := rank.value(row)) is not None and value.films >= films
+    ]
     return sorted(present, key=lambda pair: (rank.key(pair[1].mean), pair[0].name))
