@@ -293,11 +293,7 @@ def _caveats(
             f"{who} {verb} trained with {seeds}. A spread needs at least {MIN_SEEDS} seeds, so a "
             "small lead may be chance."
         )
-    incomplete = [
-        row.name
-        for row in result_rows(results)
-        if len(row.films) < len(results.films)
-    ]
+    incomplete = [row.name for row in result_rows(results) if len(row.films) < len(results.films)]
     if incomplete:
         verb = numbers.verb(len(incomplete), "is", "are")
         sentences.append(
