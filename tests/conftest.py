@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,23 @@ def zoo(
     return run
 
 
+SLOW_CHECKS = "importing_does_no_work", "fits_one_batch"
+"""Checks of a model that take a new process or a hundred steps."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to the slow tests what takes a new process per built-in model, but for `ae`."""
+    """Leave the longest checks of models to the slow tests, but those of `ae`."""
     for item in items:
-        name, _, check = item.name.partition("-")
-        built_in = item.path.name == "test_models.py" and name != "test_conformance[ae"
-        if built_in and check == "importing_does_no_work]":
+        test, _, case = item.name.partition("[")
+        model, _, check = case.removesuffix("]").partition("-")
+        if test == "test_conformance" and model != "ae" and check in SLOW_CHECKS:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _own_number_of_threads() -> Iterator[None]:
+    """Give torch its number of threads back: a command that changes it ends with its process."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -80,6 +80,7 @@ def test_the_model_keeps_the_contract_by_the_test_that_is_shown(modules: Path) -
         imported("test_denoising").test_conformance(architecture, check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name"), [("zoo_two_speeds", "two_speeds"), ("zoo_first_frame", "first")]
 )

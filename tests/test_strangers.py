@@ -175,6 +175,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_listed_trained_and_reported(
     installed: Path, tmp_path: Path
 ) -> None:

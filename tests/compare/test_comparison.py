@@ -96,6 +96,7 @@ def test_what_was_measured_stays_when_it_cannot_be_measured_any_more(
     assert record_of(workspace, "ae")[1].scores["constant"]["seen"].mean == 0.5
 
 
+@pytest.mark.slow
 def test_a_new_metric_or_a_lost_file_evaluates_again_and_trains_nothing(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +184,7 @@ def test_another_films_latents_are_on_the_training_films_scale(
     assert not torch.equal(own["levels"][:50], other["levels"][:50])
 
 
+@pytest.mark.slow
 def test_a_model_that_failed_on_its_own_film_is_evaluated_on_no_other(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,6 +172,7 @@ def test_a_dry_run_estimates_training_evaluation_and_costs_of_every_cell(
     assert beside.seconds == pytest.approx(longest + sum(model.costs for model in beside.models))
 
 
+@pytest.mark.slow
 def test_a_plan_of_many_settings_is_named_and_guessed_within_the_time(
     comparison: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def assert_same_step(model: Autoencoder, frames: Tensor, rounding: float = 1e-9)
                 assert (ours - theirs).norm() <= rounding * theirs.norm() + 1e-12, player
 
 
+@pytest.mark.slow
 def test_a_compiled_step_has_the_same_losses_and_gradients(compiler: None) -> None:
     torch.manual_seed(0)
     assert_same_step(Rivals(FrameSize(4, 4), Options()).train(), torch.rand(64, 3, 4, 4))

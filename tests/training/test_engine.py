@@ -131,7 +131,9 @@ def train_and_kill(folder: Path, at_step: int = 0, in_write: int = 0) -> None:
     assert process.wait(timeout=60) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kill_at", [2, 8, 9, 17])
+@pytest.mark.parametrize(
+    "kill_at", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 8, 17))]
+)
 def test_a_killed_and_resumed_training_equals_an_undisturbed_one(
     kill_at: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
 ) -> None:
@@ -143,7 +145,7 @@ def test_a_killed_and_resumed_training_equals_an_undisturbed_one(
     assert_same_outcome(folder, undisturbed)
 
 
-@pytest.mark.parametrize("write", [1, 4])
+@pytest.mark.parametrize("write", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_kill_during_a_checkpoint_write_keeps_the_last_good_one(
     write: int, film: Film, config: TrainingConfig, undisturbed: RunFolder, tmp_path: Path
 ) -> None:

@@ -27,6 +27,12 @@ from zoo.training.players import Players
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
 
+FAST = "ae", "clip_ae", "vaegan"
+MODELS = [
+    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+    for name in sorted(registry().models)
+]
+
 
 class Noisy(Autoencoder):
     """Uses every random generator: dropout, `torch.rand` and the step's noise."""
@@ -63,7 +69,7 @@ def live_tensors() -> int:
     return sum(issubclass(type(each), Tensor) for each in gc.get_objects())
 
 
-@pytest.mark.parametrize("name", sorted(registry().models))
+@pytest.mark.parametrize("name", MODELS)
 def test_a_step_keeps_no_activations_in_memory(name: str) -> None:
     subject = Subject(registry().models[name])
     step, batch = step_of(subject.to_train()), subject.batch(4)
@@ -118,7 +124,7 @@ class HostCopies(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", sorted(registry().models))
+@pytest.mark.parametrize("name", MODELS)
 def test_a_step_copies_no_number_from_the_host(name: str) -> None:
     subject = Subject(registry().models[name])
     step, batch = step_of(subject.to_train()), subject.batch(4)
@@ -142,7 +148,7 @@ def reads(work: Callable[[], object]) -> list[str]:
     return [event.key for event in found.key_averages() if event.key in READS]
 
 
-@pytest.mark.parametrize("name", sorted(registry().models))
+@pytest.mark.parametrize("name", MODELS)
 def test_a_backward_pass_reads_no_number_from_the_device(name: str) -> None:
     subject = Subject(registry().models[name])
     model = subject.to_train()
