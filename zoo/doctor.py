@@ -19,7 +19,7 @@ from typing import Literal
 
 from zoo.base.extras import install_command, package_command
 from zoo.base.locks import SUFFIX, CannotLock, try_lock
-from zoo.base.offline import OFFLINE, is_offline
+from zoo.base.network import OFFLINE, is_offline
 from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
 

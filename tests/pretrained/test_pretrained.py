@@ -312,7 +312,7 @@ def test_a_place_that_does_not_answer_is_left_soon(
     world: World, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.content = None
-    monkeypatch.setattr("zoo.base.download.STALL_SECONDS", 0.3)
+    monkeypatch.setattr("zoo.base.network.STALL_SECONDS", 0.3)
     with pytest.raises(FetchFailed, match=r"no answer|timed out"):
         fetch.download(world.weights, world.hub / "net.pth", world.notices.append)
     assert list(world.hub.iterdir()) == []

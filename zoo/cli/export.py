@@ -80,7 +80,7 @@ def push(
     """
     import tempfile
 
-    from zoo.base.offline import refuse_offline
+    from zoo.base.network import refuse_offline
     from zoo.cli.console import Console, check_folder
     from zoo.reconstruct.hub import check_repo, write_folder
     from zoo.reconstruct.hub import push as upload

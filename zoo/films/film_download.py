@@ -12,10 +12,9 @@ from email.message import Message
 from pathlib import Path
 
 from zoo.base.atomic_files import atomic_write, confined
-from zoo.base.download import NETWORK_ERRORS, read_blocks, short_reason
 from zoo.base.errors import BadInput
+from zoo.base.network import NETWORK_ERRORS, read_blocks, refuse_offline, short_reason
 from zoo.base.numbers import scaled
-from zoo.base.offline import refuse_offline
 from zoo.base.text import one_line
 from zoo.films.files import name_from_stem
 from zoo.films.film_sources import PLAYLISTS, FilmSource

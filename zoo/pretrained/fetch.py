@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.base.atomic_files import atomic_write
-from zoo.base.download import NETWORK_ERRORS, read_blocks, short_reason
+from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason
 from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.base.atomic_files import atomic_write, best_effort
-from zoo.base.download import short_reason
 from zoo.base.errors import BadInput
 from zoo.base.locks import try_lock
-from zoo.base.offline import why_offline
+from zoo.base.network import short_reason, why_offline
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import cache_folder
 from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package

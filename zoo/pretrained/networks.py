@@ -19,7 +19,7 @@ from typing import Any
 
 from zoo.base.errors import BadInput
 from zoo.base.extras import package_command
-from zoo.base.offline import OFFLINE, is_offline
+from zoo.base.network import OFFLINE, is_offline
 from zoo.pretrained.lookup import vgg16_features_state
 from zoo.pretrained.weights import State, WeightsUnavailable
 

@@ -16,8 +16,8 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.extras import missing_extra
 from zoo.base.markdown import escape, grid
+from zoo.base.network import refuse_offline
 from zoo.base.numbers import fixed, whole
-from zoo.base.offline import refuse_offline
 from zoo.base.records import Record
 from zoo.base.untrusted_files import check_regular, check_tensors
 from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata

@@ -21,7 +21,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
 from zoo.base.atomic_files import atomic_write
-from zoo.base.offline import without_network
+from zoo.base.network import without_network
 from zoo.evaluation.inference import check_latents, checked_decode, film_batch, round_to_8_bits
 from zoo.evaluation.metrics import MetricSet, score_pairs
 from zoo.films.film import Film

@@ -1,15 +1,54 @@
-"""Read what an address on the network answers, block by block, without ever waiting for long."""
+"""The network: whether it may be used, and reading an address without ever waiting for long.
+
+It may not be used where `ZOO_OFFLINE` is set to anything but 0.
+"""
 
 from __future__ import annotations
 
 import http.client
+import os
 import queue
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from email.message import Message
+
+from zoo.base.errors import BadInput
+
+OFFLINE = "ZOO_OFFLINE"
+_kept_off: ContextVar[str | None] = ContextVar("kept off the network", default=None)
+
+
+def why_offline() -> str | None:
+    """Why the network may not be used, in a few words; None where it may."""
+    if os.environ.get(OFFLINE, "") not in ("", "0"):
+        return f"{OFFLINE} forbids to fetch"
+    return _kept_off.get()
+
+
+def is_offline() -> bool:
+    """Whether the network may not be used."""
+    return why_offline() is not None
+
+
+@contextmanager
+def without_network(why: str) -> Iterator[None]:
+    """Forbid this thread to use the network while the block runs; `why` is part of messages."""
+    token = _kept_off.set(why)
+    try:
+        yield
+    finally:
+        _kept_off.reset(token)
+
+
+def refuse_offline(what: str) -> None:
+    """Raise BadInput if the network may not be used; `what` needs it, in a few words."""
+    if is_offline():
+        raise BadInput(f"{what} needs the network, which {OFFLINE} forbids; unset it and try again")
+
 
 STALL_SECONDS = 10.0
 """The longest time without a connection or a byte."""
