@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from benchmarks.trials import publish, table
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
-from zoo.cli.executor_choice import choose_executor
+from zoo.cli.compare import choose_executor
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate

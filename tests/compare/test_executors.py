@@ -13,8 +13,7 @@ import pytest
 
 from tests.compare.executor_tasks import SampleTask
 from zoo.base import interrupts
-from zoo.compare.executors import Message, TaskEnd, run_task
-from zoo.compare.executors.inline import InlineExecutor
+from zoo.compare.executors import InlineExecutor, Message, TaskEnd, run_task
 from zoo.compare.executors.processes import ProcessExecutor, device_slots
 
 

@@ -16,7 +16,7 @@ from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import _model_estimate
-from zoo.compare.executors.inline import InlineExecutor
+from zoo.compare.executors import InlineExecutor
 from zoo.compare.tasks import load_metrics
 from zoo.compare.trial import LinearCost, TrialResult
 from zoo.evaluation.metrics import MetricSet

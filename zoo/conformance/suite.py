@@ -14,8 +14,8 @@ from zoo.api.metric import Metric
 from zoo.api.report_section import ReportSection
 from zoo.api.training_callback import TrainingCallback
 from zoo.base.text import error_line
-from zoo.conformance import callbacks, metrics
-from zoo.conformance import codecs_films_sections as others
+from zoo.conformance import metrics
+from zoo.conformance import other_kinds as others
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject
 from zoo.conformance.inference import (
     batch_invariant,
@@ -100,7 +100,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_per_frame)),
     (FilmCodec, _kind(others.CODEC_CHECKS, others.CodecSubject, others.gives_every_frame_back)),
     (ReportSection, _kind(others.SECTION_CHECKS, others.SectionSubject, others.is_written)),
-    (TrainingCallback, _kind(callbacks.CHECKS, lambda kind: kind, callbacks.takes_reports)),
+    (TrainingCallback, _kind(others.CHECKS, lambda kind: kind, others.takes_reports)),
     (FilmEntry, _kind(others.FILM_CHECKS, lambda entry: entry, others.files_are_there)),
 )
 

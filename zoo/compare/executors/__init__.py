@@ -1,6 +1,7 @@
 """Executors: run the tasks of a comparison here, in processes beside this one, or on a cluster.
 
-An executor takes tasks and reports what becomes of them; it decides nothing about their order.
+An executor takes tasks and reports what becomes of them; it decides nothing about their order. The
+one in this file runs them in this process, for debuggers, which cannot look into another one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
+
+from zoo.training.callbacks import Interrupted
 
 Notify = Callable[[Any], None]
 """Called by a task with a message about its progress; the message must survive pickling."""
@@ -98,3 +101,47 @@ def run_task(executor: Executor, task: Task, notify: Notify) -> TaskEnd:
     while not ends:
         executor.poll(on_event)
     return ends[0]
+
+
+class InlineExecutor:
+    """Runs one task at a time, in this process; a task that ends the process ends everything."""
+
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._waiting: tuple[int, Task] | None = None
+
+    def parallelism(self, gpu: bool | None = None) -> int:
+        """One."""
+        return 1
+
+    def has_room(self, gpu: bool) -> bool:
+        """Whether no task is waiting."""
+        return self._waiting is None
+
+    def submit(self, number: int, task: Task) -> None:
+        """Keep the task: `poll` runs it."""
+        self._waiting = number, task
+
+    def poll(self, on_event: OnEvent) -> None:
+        """Run the task that waits."""
+        if self._waiting is None:
+            return
+        (number, task), self._waiting = self._waiting, None
+        try:
+            result = task(lambda content: on_event(Message(number, content)))
+        except Interrupted:
+            on_event(TaskEnd(number, interrupted=True))
+        else:
+            on_event(TaskEnd(number, result))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """There is nothing to clean up."""

@@ -1,4 +1,7 @@
-"""Checks of film codecs, films and report sections: one function per promise."""
+"""Checks of codecs, films, report sections and training callbacks: one function per promise.
+
+None of them passes on a report of a training: a callback may send it to an address.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import functools
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ import torch
 from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, make_codec
 from zoo.api.film_entry import FilmEntry, parse_fit
 from zoo.api.report_section import ReportSection, check_text
-from zoo.base.errors import ZooError
+from zoo.api.training_callback import FollowedRun, TrainingCallback
+from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.presets import Budget
 from zoo.base.records import (
@@ -31,6 +35,7 @@ from zoo.base.records import (
     Results,
     Summary,
 )
+from zoo.base.text import describe_value
 from zoo.conformance.fixtures import Broken, Inconclusive, expect, scene_as_film
 from zoo.evaluation.codec_runs import check_coded_film, decoded_frames
 from zoo.films.film import Film
@@ -387,4 +392,44 @@ SECTION_CHECKS: tuple[Callable[[SectionSubject], None], ...] = (
     shows_names_as_they_are,
     is_written_the_same_twice,
     needs_no_torch,
+)
+
+
+@contextlib.contextmanager
+def _made(kind: type[TrainingCallback]) -> Iterator[tuple[TrainingCallback, Path]]:
+    """A callback for a run whose folder is not there yet; Inconclusive if it cannot be used."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "film", "model", "run")
+        try:
+            kind.check()
+            callback = kind(FollowedRun("film/model/run", folder, {"model": "model", "seed": 0}))
+        except BadInput as reason:
+            raise Inconclusive(str(reason)) from None
+        yield callback, folder
+
+
+def writes_nothing_before_training(kind: type[TrainingCallback]) -> None:
+    """A callback that is made leaves the run's folder alone, which training may clear first."""
+    with _made(kind) as (callback, folder):
+        expect(not folder.exists(), "it makes the run's folder before the first report")
+        expect(callable(callback), f"{describe_value(callback)} cannot be called with a report")
+
+
+def takes_reports(kind: type[TrainingCallback]) -> None:
+    """It has a `__call__` of its own, which takes a report."""
+    own = any("__call__" in vars(each) for each in kind.__mro__ if each is not TrainingCallback)
+    expect(own, "it has no __call__(self, event)")
+
+
+def closes_without_a_report(kind: type[TrainingCallback]) -> None:
+    """A training that fails before its first report closes it all the same."""
+    with _made(kind) as (callback, folder):
+        callback.close()
+        expect(not folder.exists(), "it makes the run's folder when it is closed")
+
+
+CHECKS: tuple[Callable[[type[TrainingCallback]], None], ...] = (
+    takes_reports,
+    writes_nothing_before_training,
+    closes_without_a_report,
 )
