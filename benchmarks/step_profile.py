@@ -33,12 +33,11 @@ from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.training.batches import BatchLoader
 from zoo.training.callbacks import Interrupted
-from zoo.training.ema import WeightEMA
 from zoo.training.engine import train
 from zoo.training.players import Player
 from zoo.training.run_folder import RunFolder, RunLog, TrainingConfig
 from zoo.training.run_writer import RunWriter
-from zoo.training.step import LossAverager
+from zoo.training.step import LossAverager, WeightEMA
 
 NETWORK = ("forward", "backward", "clipping", "optimiser")
 """Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""

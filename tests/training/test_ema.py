@@ -7,7 +7,7 @@ from timm.utils.model_ema import ModelEmaV3
 
 from zoo.conformance.fixtures import Subject
 from zoo.plugins.registry import registry
-from zoo.training.ema import WeightEMA
+from zoo.training.step import WeightEMA
 
 
 def test_the_ema_of_trained_weights_equals_timms() -> None:

@@ -15,10 +15,9 @@ from zoo.api.autoencoder import Batch, Loss, Losses, Optimizer, Options, Step
 from zoo.api.recipe import Recipe
 from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
-from zoo.training import loss_scale
+from zoo.training import players
 from zoo.training.checkpoint import CheckpointWriter, Progress, load_checkpoint
-from zoo.training.loss_scale import FIRST_SCALE, LossScale
-from zoo.training.players import Players
+from zoo.training.players import FIRST_SCALE, LossScale, Players
 from zoo.training.step import TrainingStep
 
 
@@ -103,7 +102,7 @@ def test_a_player_that_overflows_leaves_the_others_moving() -> None:
 def test_the_scale_doubles_after_many_steps_without_an_overflow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loss_scale, "STEPS_TO_GROW", 3)
+    monkeypatch.setattr(players, "STEPS_TO_GROW", 3)
     scale, good, bad = LossScale(CPU), torch.tensor(True), torch.tensor(False)
     values = []
     for finite in [[good], [good, good], [good, bad], *[[good]] * 6]:

@@ -428,7 +428,7 @@ def closes_without_a_report(kind: type[TrainingCallback]) -> None:
         expect(not folder.exists(), "it makes the run's folder when it is closed")
 
 
-CHECKS: tuple[Callable[[type[TrainingCallback]], None], ...] = (
+CALLBACK_CHECKS: tuple[Callable[[type[TrainingCallback]], None], ...] = (
     takes_reports,
     writes_nothing_before_training,
     closes_without_a_report,

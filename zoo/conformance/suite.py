@@ -100,7 +100,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_per_frame)),
     (FilmCodec, _kind(others.CODEC_CHECKS, others.CodecSubject, others.gives_every_frame_back)),
     (ReportSection, _kind(others.SECTION_CHECKS, others.SectionSubject, others.is_written)),
-    (TrainingCallback, _kind(others.CHECKS, lambda kind: kind, others.takes_reports)),
+    (TrainingCallback, _kind(others.CALLBACK_CHECKS, lambda kind: kind, others.takes_reports)),
     (FilmEntry, _kind(others.FILM_CHECKS, lambda entry: entry, others.files_are_there)),
 )
 

@@ -1,12 +1,12 @@
 """Players: each is moved by the gradient of its own loss, and by nothing else.
 
 All gradients are taken at the same point, before any player moves. A model cannot break this rule,
-because it never touches an optimiser.
+because it never touches an optimiser. In 16-bit training their losses are scaled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import timm.optim
 import torch
@@ -16,7 +16,6 @@ from zoo.api.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, Pla
 from zoo.api.recipe import Recipe
 from zoo.base.errors import BadInput, BrokenContract
 from zoo.base.text import error_line
-from zoo.training.loss_scale import LossScale
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -246,3 +245,52 @@ def _average(gradients: list[Tensor], reduce: Reduce) -> None:
     parts = flat.split([gradient.numel() for gradient in gradients])
     for part, gradient in zip(parts, gradients, strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+FIRST_SCALE = 2.0**16
+STEPS_TO_GROW = 2000
+"""Steps in a row without an overflow after which the scale doubles."""
+LARGEST_SCALE = 2.0**24
+
+
+class LossScale:
+    """The scale of losses in 16-bit training: a power of two on the device, adapted there.
+
+    float16 holds nothing below 6e-8, where many gradients lie. So losses are multiplied by a large
+    number before the backward pass, and gradients divided by it after. A step whose gradients
+    overflow is skipped and halves the number; after many steps without one it doubles.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.value = torch.full((), FIRST_SCALE, device=device)
+        self.steps = torch.zeros((), dtype=torch.int32, device=device)
+        """Steps since the last overflow or growth."""
+
+    def multiply(self, loss: Tensor) -> Tensor:
+        """The scaled loss."""
+        return loss * self.value
+
+    @torch.no_grad()
+    def divide(self, gradients: list[Tensor]) -> Tensor:
+        """Undo the scale in place; returns whether all gradients are finite, on the device."""
+        torch._foreach_mul_(gradients, self.value.reciprocal())
+        return nn.utils.get_total_norm(gradients).isfinite()
+
+    @torch.no_grad()
+    def update(self, finite: Iterable[Tensor]) -> None:
+        """Adapt the scale after a step, from what `divide` returned for each player."""
+        kept = torch.stack(list(finite)).all()
+        steps = torch.where(kept, self.steps + 1, 0)
+        grown = (self.value * 2).clamp_max(LARGEST_SCALE)
+        held = torch.where(steps >= STEPS_TO_GROW, grown, self.value)
+        self.value.copy_(torch.where(kept, held, (self.value / 2).clamp_min(1.0)))
+        self.steps.copy_(torch.where(steps >= STEPS_TO_GROW, 0, steps))
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors for a checkpoint."""
+        return {"value": self.value, "steps": self.steps}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore from a checkpoint's tensors."""
+        self.value.copy_(state["value"])
+        self.steps.copy_(state["steps"])
