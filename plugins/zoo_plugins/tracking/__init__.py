@@ -1,1 +1,0 @@
-"""Programs that keep experiments, told of a training as it runs."""
