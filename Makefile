@@ -57,11 +57,11 @@ define add_films
 	cd $(1) && ../../$(BIN)/zoo films add --name tears "$(abspath $(FILMS))/$(TEARS)" \
 	  --title "Tears of Steel (the battle)" --licence "CC BY 3.0, Blender Foundation"
 	cd $(1) && ../../$(BIN)/zoo films add --name bunny "$(abspath $(FILMS))/$(BUNNY)" \
-	  --fps 3 --title "Big Buck Bunny (whole, 3 frames a second)" \
+	  --fps 3 --title "Big Buck Bunny (whole, 3 frames per second)" \
 	  --licence "CC BY 3.0, Blender Foundation"
 	cd $(1) && ../../$(BIN)/zoo films add --as-one popeye \
 	  $(foreach part,$(POPEYE),"$(abspath $(FILMS))/$(part)") --fps 6 \
-	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts, 6 frames a second)" \
+	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts, 6 frames per second)" \
 	  --licence "public domain (Library of Congress)"
 endef
 

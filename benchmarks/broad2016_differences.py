@@ -111,9 +111,9 @@ def table(rows: Sequence[tuple[Film, Variant, list[Record]]], asked: argparse.Na
         "# The 2016 system: what each difference does",
         "",
         f"Made by `{command}` on {record.environment.device_name}: {preset.size}, "
-        f"{preset.latent} numbers a frame, {asked.frames:,} frames in batches of {preset.batch}, "
+        f"{preset.latent} numbers per frame, {asked.frames:,} frames in batches of {preset.batch}, "
         f"{asked.seeds} seed{'s' * (asked.seeds > 1)}, width {record.options['width']} of 80, "
-        f"learning rate {record.options['lr']:g}. Means over frames; latents in 8 bits a number. "
+        f"learning rate {record.options['lr']:g}. Means over frames; latents in 8 bits per number. "
         "These are tuning films: defaults were chosen on them, held-out frames included.",
     ]
     shown = {name: head for name, head in METRICS.items() if name in record.scores}

@@ -219,7 +219,7 @@ def _parsed() -> argparse.Namespace:
     arguments.set_defaults(budget="12000frames")
     arguments.add_argument("--models", default="all", help="as for `zoo compare`")
     arguments.add_argument("--preset", default="quick")
-    arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
+    arguments.add_argument("--latent", type=int, help="numbers per frame; the preset's otherwise")
     arguments.add_argument("--holdout", type=float, default=0.1, help="share of the film, by shot")
     arguments.add_argument("--codecs", action=argparse.BooleanOptionalAction, default=True)
     return arguments.parse_args()

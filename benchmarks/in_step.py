@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 RATE = 8000
-"""Samples a second at which sound is compared."""
+"""Samples per second at which sound is compared."""
 HALF = 3.0
 """Seconds on either side of a moment that are compared."""
 FARTHEST, STEP = 0.5, 0.005

@@ -60,7 +60,7 @@ class NoProgress:
     def started(self, cell: Cell) -> None:
         """Nothing."""
 
-    def training(self, cell: Cell, moment: TrainingEvent) -> None:
+    def training(self, cell: Cell, event: TrainingEvent) -> None:
         """Nothing."""
 
     def encoding(self, cell: Cell, line: str) -> None:

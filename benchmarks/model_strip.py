@@ -29,7 +29,7 @@ def main() -> None:
     arguments.add_argument(
         "--models", default="coded_pca,pca,perceptual", help="one below the other"
     )
-    arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
+    arguments.add_argument("--latent", type=int, help="numbers per frame; the preset's otherwise")
     asked = arguments.parse_args()
     rows = []
     for film_name in asked.films.split(","):
@@ -57,7 +57,7 @@ def chosen(film: Film) -> list[int]:
 
 @torch.inference_mode()
 def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
-    """Frames (B, 3, H, W) as drawn from latents of 8 bits a number, as they are scored."""
+    """Frames (B, 3, H, W) as drawn from latents of 8 bits per number, as they are scored."""
     latent = model.encode(frames.contiguous(memory_format=torch.channels_last))
     spec = latent_spec(model)
     if spec.codes is None:

@@ -3,7 +3,7 @@
     python -m benchmarks.step_profile --models ae,vae,vaegan
 
 trains each model for some steps by `zoo.training.engine.train` itself, at two sizes, and prints
-a table: milliseconds a step by part, and the share of the step that is neither the network's
+a table: milliseconds per step by part, and the share of the step that is neither the network's
 forward and backward pass nor its optimiser.
 """
 
@@ -109,7 +109,7 @@ class Stopwatch:
         return time.perf_counter()
 
     def milliseconds(self) -> dict[str, float]:
-        """Milliseconds a step by part, after the warm-up.
+        """Milliseconds per step by part, after the warm-up.
 
         Of what every step does, the median: other work on the machine reaches into some steps.
         Of what few steps do (a line of the log), the total, shared out over all of them.
@@ -191,7 +191,7 @@ def config_of(model: str, setting: Setting, film: Film, precision: str) -> Train
 
 
 def profile(model: str, setting: Setting, device: torch.device) -> dict[str, float]:
-    """Milliseconds a step by part, of some steps of a real training."""
+    """Milliseconds per step by part, of some steps of a real training."""
     film = scene_as_film(setting.size, count=256)
     watch = Stopwatch(device)
     config = config_of(model, setting, film, environment.default_precision(device))

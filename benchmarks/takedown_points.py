@@ -1,8 +1,8 @@
 """The takedown score of codecs and of principal components on a film, as a table.
 
 `python -m benchmarks.takedown_points FILM --points x264:218,pca:200` ingests the film at 256x144,
-codes all of it at so many bytes a frame, or draws it from so many components, and scores every 4th
-frame, as the reference points that docs/matching.md quotes were, and all of them.
+codes all of it at so many bytes per frame, or reconstructs it from so many components, and scores
+every 4th frame, as the reference points that docs/matching.md quotes were, and all of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One training step, one encoding and one decoding of every model, at the quick preset.
 
-Times are of one batch; frames a second are in `extra_info`. Compare rows of one run only.
+Times are of one batch; frames per second are in `extra_info`. Compare rows of one run only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def build(name: str, device: torch.device) -> Autoencoder:
 
 
 def timed(benchmark: Any, call: Callable[[], object], device: torch.device, frames: int) -> None:
-    """Time a call, waiting for the device after it, and note frames a second."""
+    """Time a call, waiting for the device after it, and note frames per second."""
 
     def whole() -> None:
         call()

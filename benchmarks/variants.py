@@ -72,7 +72,7 @@ def main() -> None:
     """Train, and write the table."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("model", choices=sorted(VARIANTS))
-    arguments.add_argument("--latent", type=int, help="numbers a frame; the preset's otherwise")
+    arguments.add_argument("--latent", type=int, help="numbers per frame; the preset's otherwise")
     arguments.add_argument("--only", help="names of variants, separated by commas; all otherwise")
     asked = arguments.parse_args()
     films = asked.films.split(",")

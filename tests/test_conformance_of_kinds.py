@@ -212,7 +212,7 @@ FAULTS = [
     (
         variant(Raw, code=lambda self, film, terms: CodedFilm(film.store.array.tobytes())),
         "spends what it is given",
-        "6912.0 bytes a frame of 300, and no note",
+        "6912.0 bytes per frame of 300, and no note",
     ),
     (variant(Raw, code=darker), "leaves the film as it is", "the film's frames have changed"),
     (

@@ -126,7 +126,7 @@ def disk(workspace: Workspace) -> Iterator[Finding]:
         free = shutil.disk_usage(place).free
         said = f"{what} {folder}: {free / 1e9:,.1f} GB free"
         if free < LEAST_FREE:
-            yield problem("disk", said, "make room, or work elsewhere")
+            yield problem("disk", said, "make room, or work on another disk")
         elif free < FREE:
             yield warning("disk", said, "make room before a long film is ingested")
         else:
@@ -152,7 +152,9 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
             yield good("workspace", f"{workspace.root} can be written to")
             yield _locks(workspace)
         else:
-            yield problem("workspace", f"{workspace.root} loses what is written", "work elsewhere")
+            yield problem(
+                "workspace", f"{workspace.root} loses what is written", "work in another folder"
+            )
     try:
         films = Catalogue.open(workspace).own
     except BadInput as error:

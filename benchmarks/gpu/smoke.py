@@ -174,12 +174,12 @@ def train_once(
     run = RunFolder(Workspace(here.work).runs / film.name / name / folder)
     stop = StopRequest()
 
-    def watch(moment: TrainingEvent) -> None:
-        stop.asked = moment.step == stop_at
+    def on_event(event: TrainingEvent) -> None:
+        stop.asked = event.step == stop_at
 
     with deterministic():
         try:
-            train(run, config, film, here.device, callback=watch, stop=stop)
+            train(run, config, film, here.device, callback=on_event, stop=stop)
         except Interrupted:
             train(run, config, film, here.device)
         else:

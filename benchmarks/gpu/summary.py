@@ -189,7 +189,7 @@ def _films(stage: Stage[Any]) -> str:
         for part, scores in r.scores.items()
     ]
     lines = [
-        _table(["model", "film", "steps", "training, s", "bytes a frame", "part", *metrics], rows)
+        _table(["model", "film", "steps", "training, s", "bytes per frame", "part", *metrics], rows)
     ]
     for r in _results(stage):
         if r.strip:

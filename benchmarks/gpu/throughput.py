@@ -139,7 +139,7 @@ class Measure:
         return copy.deepcopy(self._built[subject.model])
 
     def rate(self, precision: str) -> float:
-        """Operations a second of a large matrix product in a precision."""
+        """Operations per second of a large matrix product in a precision."""
         kind = compute_dtype(precision)
         if kind not in self._rates:
             self._rates[kind] = matmul_rate(self.here.device, kind)
@@ -157,7 +157,7 @@ class Measure:
 def timed(
     call: Callable[[], None], frames: int, wait: Callable[[], None], seconds: float, block: float
 ) -> list[float]:
-    """Frames a second of each of some blocks of warm calls that take about `seconds` together."""
+    """Frames per second of each of some blocks of warm calls that take about `seconds` together."""
     wait()
     began = time.perf_counter()
     call()

@@ -62,23 +62,23 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
     config = config.model_copy(update={"compile": choose_compile_mode(compiled, here.device)})
     folder = RunFolder(here.work / "workload")
     shutil.rmtree(folder.path, ignore_errors=True)
-    moments: list[tuple[float, TrainingEvent]] = []
+    events: list[tuple[float, TrainingEvent]] = []
 
-    def watch(moment: TrainingEvent) -> None:
-        moments.append((time.monotonic(), moment))
-        settled = moments[UNSETTLED:]
+    def on_event(event: TrainingEvent) -> None:
+        events.append((time.monotonic(), event))
+        settled = events[UNSETTLED:]
         if len(settled) > 1 and settled[-1][0] - settled[0][0] > SECONDS[here.tiny]:
             raise _Measured
 
     try:
         with suppress(_Measured):
-            train(folder, config, film, here.device, callback=watch)
+            train(folder, config, film, here.device, callback=on_event)
     finally:
         if compiled:
             torch.compiler.reset()
-    if len(moments) < UNSETTLED + 2:
+    if len(events) < UNSETTLED + 2:
         raise ZooError("the training ended before its speed could be measured")
-    (began, first), *_, (ended, last) = moments[UNSETTLED:]
+    (began, first), *_, (ended, last) = events[UNSETTLED:]
     rate = (last.frames - first.frames) / (ended - began)
     subject = measure.subject(MODEL, batch, compiled)
     described = folder.read()
@@ -93,7 +93,7 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
         seconds=ended - began,
         frames_per_second=rate,
         share_of_peak=rate * measure.operations(subject) / measure.rate(config.precision),
-        data_stall=statistics.mean(moment.data_stall for _, moment in moments[UNSETTLED + 1 :]),
+        data_stall=statistics.mean(event.data_stall for _, event in events[UNSETTLED + 1 :]),
         feature_seconds=None,
     )
     result.feature_seconds = result.frames * result.epochs / rate

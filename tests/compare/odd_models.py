@@ -59,7 +59,7 @@ class Slow(ae.PlainAutoencoder):
     class Options(ae.PlainAutoencoder.Options):
         """When, and where to."""
 
-        pause: float = pydantic.Field(0.0, ge=0, description="seconds a step")
+        pause: float = pydantic.Field(0.0, ge=0, description="seconds per step")
         diary: str = pydantic.Field("", description="file that gets a line where training begins")
 
     options: Options

@@ -89,7 +89,7 @@ class Words(registry().models["ae"]):  # type: ignore[misc]
 
 
 class Window(registry().models["ae"]):  # type: ignore[misc]
-    """Four frames a latent."""
+    """Four frames per latent."""
 
     name = "window"
     window = 4

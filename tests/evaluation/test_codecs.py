@@ -40,7 +40,7 @@ WORDS = (
 
 
 def moving(frames: int = 24, width: int = 96, height: int = 54) -> Film:
-    """Noise that slides sideways by two pixels a frame, over a brightness that rises."""
+    """Noise that slides sideways by two pixels per frame, over a brightness that rises."""
     noise = np.random.default_rng(0).integers(0, 160, (height, width + 2 * frames, 3))
     shown = [noise[:, 2 * i : 2 * i + width] + 2 * i for i in range(frames)]
     return film_from_frames(np.stack(shown).astype(np.uint8), name="moving")
@@ -134,7 +134,7 @@ def test_the_search_brackets_its_target_and_ends() -> None:
     coded = Steps(film.size).code(film, terms(700))
     assert len(coded.stream) == 5000 and len(Steps.tried) <= 9
     assert {22.0, 23.0} <= set(Steps.tried)
-    assert coded.note == "500.0 bytes a frame is the nearest steps came"
+    assert coded.note == "500.0 bytes per frame is the nearest steps came"
 
 
 def test_an_encoder_that_is_missing_or_refuses_says_so() -> None:
@@ -194,7 +194,7 @@ def test_a_codec_is_evaluated_as_models_are(zoo: Callable, workspace: Path, whol
     assert record.options == {"bytes_per_frame": 16}
     assert record.latent is not None and record.latent.coded_bytes == 64 * 36 * 3
     assert record.latent.numbers is None and record.latent.decoder_bytes is None
-    assert record.note == "6912.0 bytes a frame; 16 were asked for"
+    assert record.note == "6912.0 bytes per frame; 16 were asked for"
     assert {part: s.mean for part, s in record.scores["psnr"].items()} == {
         "seen": 60.0,
         "held_out": 60.0,
@@ -209,7 +209,7 @@ def test_a_codec_is_evaluated_as_models_are(zoo: Callable, workspace: Path, whol
     report = (workspace / "results" / "report.md").read_text()
     assert "| whole (codec) |" in report
     assert "(60.00)" in report
-    assert "whole: 6912.0 bytes a frame; 16 were asked for." in report
+    assert "whole: 6912.0 bytes per frame; 16 were asked for." in report
 
 
 @pytest.mark.slow

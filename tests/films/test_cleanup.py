@@ -29,8 +29,8 @@ from pathlib import Path
 from tests.films.making import opened
 from zoo.films import pipeline
 film = None
-def wait(moment):
-    if sys.argv[3] == "makes" and moment.frames > 30:
+def wait(event):
+    if sys.argv[3] == "makes" and event.frames > 30:
         print("ready", flush=True)
         sys.stdin.readline()
 pipeline._PROGRESS_SECONDS = 0.0

@@ -154,8 +154,8 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_no_store(
 def test_an_interrupt_leaves_nothing_and_the_next_ingest_is_whole(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(moment: IngestProgress) -> None:
-        if moment.frames:
+    def interrupt(event: IngestProgress) -> None:
+        if event.frames:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "_PROGRESS_SECONDS", 0.0)
@@ -172,7 +172,7 @@ def test_what_a_killed_ingest_left_is_cleared_away(clip: Path, tmp_path: Path) -
         "from tests.films.making import opened\n"
         "from zoo.films import pipeline\n"
         "pipeline._PROGRESS_SECONDS = 0.0\n"
-        "kill = lambda moment: os.kill(os.getpid(), 9) if moment.frames > 30 else None\n"
+        "kill = lambda event: os.kill(os.getpid(), 9) if event.frames > 30 else None\n"
         "opened(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill)\n"
     )
     root = Path(__file__).parents[2]
@@ -194,9 +194,9 @@ def test_what_a_killed_ingest_left_is_cleared_away(clip: Path, tmp_path: Path) -
 def _ingest_and_report(clip: Path, folder: Path, answers: Any) -> None:
     reported: list[str] = []
 
-    def hear(moment: IngestProgress) -> None:
-        reported.append(moment.message or "")
-        if moment.frames == 0 and "frames at" in (moment.message or ""):
+    def hear(event: IngestProgress) -> None:
+        reported.append(event.message or "")
+        if event.frames == 0 and "frames at" in (event.message or ""):
             time.sleep(1.0)
 
     film = opened(clip, folder, progress=hear)

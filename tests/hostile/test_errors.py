@@ -34,7 +34,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 1, "^zoo: /a/b: .*; make room"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "^zoo: No space left .*; make room"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "see who may"),
-        (OSError(errno.EROFS, "Read-only file system", "x"), 1, "work elsewhere"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), 1, "work on another one"),
         (OSError(errno.EIO, "Input/output error", "x"), 1, "`zoo doctor`"),
         (MemoryError(), 1, "memory ran out; choose a smaller"),
         (KeyboardInterrupt(), 130, "^$"),

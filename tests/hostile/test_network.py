@@ -118,7 +118,7 @@ def elsewhere(connection: socket.socket) -> None:
     ("answer", "said"),
     [
         (silent, "no answer|timed out"),
-        (drip, "less than 20 kB a second"),
+        (drip, "less than 20 kB per second"),
         (drip_headers, "no answer"),
         (drip_chunks, "no answer"),
         (endless, "more comes than the file has"),

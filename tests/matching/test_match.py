@@ -27,7 +27,7 @@ CUT = 100
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What might become of `bikes` (640x272, 25 frames a second) on its way."""
+    """What might become of `bikes` (640x272, 25 frames per second) on its way."""
     folder = tmp_path_factory.mktemp("copies")
     frames = frames_of("bikes", 320, 136)
     kept = frames[CUT:]
@@ -174,7 +174,7 @@ def test_bars_that_only_the_whole_film_disproves_are_not_cut(tmp_path: Path) -> 
     path = encode(tmp_path / "cards.mp4", shown, options=keys)
     told: list[str] = []
     film = hash_files(
-        FilmEntry("film", (path,)), CPU, progress=lambda moment: told.append(moment.message or "")
+        FilmEntry("film", (path,)), CPU, progress=lambda event: told.append(event.message or "")
     )
     assert [message for message in told if message] == [
         "cards.mp4: the whole film shows other bars; beginning again"

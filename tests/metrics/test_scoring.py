@@ -67,7 +67,7 @@ def test_each_frame_comes_with_the_one_before_it() -> None:
 
 
 class Sums(Metric):
-    """Of two numbers a frame, and of the next frame's."""
+    """Of two numbers per frame, and of the next frame's."""
 
     name, label, source = "sums", "sums", "a test"
     frame_shape = (2,)

@@ -97,7 +97,7 @@ def test_the_last_frame_is_shown_until_the_end(codec: str, ends: float, tmp_path
 def test_the_file_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     chapters = [Chapter(0, 0.5, "one"), Chapter(0.5, 1, "zwei: ü")]
-    tags = {"title": "Film ü", "comment": "drawn from 16 numbers a frame", "copyright": "CC BY"}
+    tags = {"title": "Film ü", "comment": "drawn from 16 numbers per frame", "copyright": "CC BY"}
     with video_file(path, SIZE, 25, tags=tags, chapters=chapters) as video:
         for number in range(25):
             video.write(texture(*SIZE, seed=number))

@@ -124,7 +124,7 @@ CALLS: list[Any] = []
 
 class Mine(TrainingCallback):
     name = "mine"
-    summary = "keeps what it is told"
+    summary = "keeps its reports"
 
     def __call__(self, event: TrainingEvent) -> None:
         CALLS.append((self.run.name, event.scalars()))
@@ -157,7 +157,7 @@ def test_a_plugin_follows_a_training_and_one_that_fails_does_not_end_it(
     CALLS.clear()
     said = zoo(*TRAIN, "--track", "breaks", "--overwrite")
     assert said.code == 0 and CALLS == ["called", "closed"]
-    assert said.out.count("breaks failed, and is told no more: OSError: no route to host") == 1
+    assert said.out.count("breaks failed, and gets no more reports: OSError: no route to host") == 1
 
 
 def test_words_that_name_no_tracker_are_refused(zoo: Callable, workspace: Path) -> None:

@@ -55,7 +55,7 @@ class Batch:
 
     @classmethod
     def numbered(cls, frames: Tensor, window: int = 1) -> Batch:
-        """Samples as if they followed one another in a film of 25 frames a second."""
+        """Samples as if they followed one another in a film of 25 frames per second."""
         index = torch.arange(len(frames) * window, device=frames.device)
         index = index.view(-1, window) if window > 1 else index
         return cls(frames, index, index.float() / 25)

@@ -50,7 +50,7 @@ class Recipe(pydantic.BaseModel):
         default="auto", description="auto, 32, bf16 or 16, where --precision does not say"
     )
     batch: int | None = pydantic.Field(
-        default=None, ge=1, le=65_536, description="frames a step, where --batch does not say"
+        default=None, ge=1, le=65_536, description="frames per step, where --batch does not say"
     )
     weight_bits: int = pydantic.Field(
         default=FULL, description="bits of each kept weight, 2 to 16, or 32: as they are"

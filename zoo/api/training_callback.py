@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FollowedRun:
-    """The run of a training, as a callback is told of it."""
+    """What a callback knows of the run of a training."""
 
     name: str
     """As `zoo runs` names it: film, model and id, with slashes between. The same after a resume."""
@@ -32,7 +32,7 @@ class TrainingCallback:
     """Base of every callback: subclass it, and return the class from `zoo_training_callbacks`.
 
     `zoo train --track NAME` makes one for the run, calls it with every report of the training, and
-    closes it. It is not told of a training that was finished before. An error while the training
+    closes it. It gets no report of a training that was finished before. An error while the training
     runs is printed once, and the training goes on without the callback.
     """
 

@@ -142,7 +142,7 @@ def describe(device: torch.device, precision: str, compile_mode: str = "none") -
 
 @functools.cache
 def processor() -> str:
-    """The processor's name where the system tells it, else its architecture."""
+    """The processor's name where the system states it, else its architecture."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():
         for line in listing.read_text().splitlines():

@@ -48,9 +48,9 @@ class MachineResult(_Typed):
     hardware_decoders: list[str]
     """Device types that the installed FFmpeg was built to decode on."""
     matmul_rates: dict[str, Number]
-    """Additions and multiplications a second of a large product, by `bf16`, `tf32` and `fp32`."""
+    """Additions and multiplications per second of a large product, by `bf16`, `tf32` and `fp32`."""
     copy_rate: Number
-    """Bytes a second of a large copy within the device's memory, read and written ones counted."""
+    """Bytes per second of a large copy within the device's memory, both read and written."""
 
 
 class Resume(_Typed):
@@ -153,7 +153,7 @@ class FilmResult(_Typed):
     licence: str | None
     size: str
     latent: int | None
-    """Numbers a frame; null for a codec, as all settings of a training are."""
+    """Numbers per frame; null for a codec, as all settings of a training are."""
     film_frames: int
     film_seconds: tuple[float, float]
     """The part of the film's time line that was taken."""

@@ -7,7 +7,7 @@ overwrites it.
 Where the disk has no `flock` (Lustre mounted without it, some FUSE disks), a second file,
 `….marker.lock`, names the holder's process and machine and is removed when the lock is released.
 The marker of a process that died on this machine is taken over; one from another machine stays
-until somebody deletes it, as nothing here can tell whether that process lives.
+until somebody deletes it, as nothing here can know whether that process lives.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def exclusive_lock(
 ) -> Iterator[None]:
     """Hold the lock at `path`, whose name ends in `.lock`, while the block runs.
 
-    `what` names in messages what it guards. Where another process holds it, `waiting` is told and
+    `what` names in messages what it guards. Where another process holds it, `waiting` is called and
     the lock is waited for, until `stop` says otherwise: then GaveUp is raised. With a `waiting` of
     None raises Held at once. Raises CannotWrite where the folder cannot be written to, CannotLock
     where its disk has no locks.

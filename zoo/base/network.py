@@ -98,7 +98,7 @@ def read_blocks(
                 raise TimeoutError(f"not done in {longest:.0f} s")
             if now - mark > PACE_SECONDS:
                 if came < SLOWEST * (now - mark):
-                    raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB a second comes")
+                    raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB per second comes")
                 mark, came = now, 0
     finally:
         abandoned.set()

@@ -32,7 +32,7 @@ Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
 
 
 LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
-"""What is beyond these was never counted or measured, and cannot be drawn."""
+"""What is beyond these was never counted or measured, and cannot be plotted."""
 
 
 LARGEST_RESULTS = 512 << 20
@@ -408,7 +408,7 @@ class SeriesRow(_Typed):
     run: str
     """The record's `run`."""
     machine: tuple[str, ...] | None = None
-    """Whose run it is, as `zoo.report.aggregate.machine_key` tells machines apart; null in the
+    """Whose run it is, as `zoo.report.aggregate.machine_key` distinguishes machines; null in the
     series of one comparison, where runs have names enough."""
     scores: dict[str, list[Number]]
     """A value for each of the series' frames by metric; null where it has none."""

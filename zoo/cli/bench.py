@@ -77,13 +77,13 @@ def bench(
     subjects = [_subject(chosen, architecture) for architecture in chosen_models]
     chosen.pin_threads()
 
-    def watch(subject: CostSubject, number: int, count: int) -> None:
-        # A line and no live display, which would draw while a model is timed.
+    def show_progress(subject: CostSubject, number: int, count: int) -> None:
+        # A line and no live display, which would take time while a model is timed.
         if console.is_terminal:
             console.print(escape(f"{number}/{count} {subject.model}"), highlight=False)
 
     command = shlex.join(["zoo", *sys.argv[1:]])
-    found = measure_all(subjects, chosen.device, on_subject=watch, command=command)
+    found = measure_all(subjects, chosen.device, on_subject=show_progress, command=command)
     # First, so that nothing measured is lost where the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))
     write_json(path, found)

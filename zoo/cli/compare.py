@@ -219,7 +219,7 @@ def compare(
             others,
             overwrite_runs,
             store=runs,
-            remote=where.elsewhere and runs is not None,
+            remote=where.other_machines and runs is not None,
         )
 
         def check_earlier() -> None:
@@ -242,7 +242,7 @@ def compare(
             return
 
         def announce(event: object) -> None:
-            # A line and no live display: nothing may draw while speeds are measured.
+            # A line and no live display: nothing else may run while speeds are measured.
             if isinstance(event, CostMeasurementStarted):
                 console.print(f"measuring the cost of {counted(event.models, 'model')}, one by one")
 
@@ -299,7 +299,7 @@ class ExecutorChoice:
     """The device of this process."""
     threads: int | None
     """Of each cell; None for the default of torch."""
-    elsewhere: bool
+    other_machines: bool
     """Whether tasks may run on other machines."""
 
 
@@ -335,7 +335,7 @@ def choose_executor(
         # A process sees the GPU of its slot and no others.
         there = torch.device("cuda", 0) if gpus else here
         return ExecutorChoice(
-            executor, there, here, shared_threads(executor.capacity, threads), elsewhere=False
+            executor, there, here, shared_threads(executor.capacity, threads), other_machines=False
         )
     if on == "inline":
         from zoo.compare.executors import InlineExecutor
@@ -343,7 +343,7 @@ def choose_executor(
         if max_parallel not in (None, 1):
             raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
         here = choose_device(device)
-        return ExecutorChoice(InlineExecutor(), here, here, threads, elsewhere=False)
+        return ExecutorChoice(InlineExecutor(), here, here, threads, other_machines=False)
     raise BadInput(f"--on takes here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
 
 
@@ -369,7 +369,7 @@ def _on_ray(
     executor = RayExecutor(address, cores=threads, gpus=gpus, parallel=max_parallel)
     # A task sees the GPUs that it was given and no others.
     chosen = torch.device("cuda", 0) if executor.gpus else torch.device("cpu")
-    return ExecutorChoice(executor, chosen, choose_device("auto"), threads, elsewhere=True)
+    return ExecutorChoice(executor, chosen, choose_device("auto"), threads, other_machines=True)
 
 
 def _refuse_unreachable(address: str) -> None:

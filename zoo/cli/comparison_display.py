@@ -54,7 +54,7 @@ class MatrixDisplay(LiveDisplay):
         self.done = 0
         self.task = self.bar.add_task("cells", total=len(cells), of=f"0/{len(cells)}", left="")
         self.time_left = TimeLeft(cells)
-        self.moments: dict[Cell, TrainingEvent] = {}
+        self.events: dict[Cell, TrainingEvent] = {}
         # Rendered when it is shown: a plan of many cells has many rows, and more events.
         self.live = Live(
             console=console,
@@ -68,12 +68,12 @@ class MatrixDisplay(LiveDisplay):
         self.time_left.started(cell)
         self._set(cell, "…" if cell.own else f"evaluating on {cell.evaluated_on.name}")
 
-    def training(self, cell: Cell, moment: TrainingEvent) -> None:
+    def training(self, cell: Cell, event: TrainingEvent) -> None:
         """The progress of a cell's training."""
-        self.moments[cell] = moment
+        self.events[cell] = event
         self.time_left.reported(cell)
         self._advance()
-        self._set(cell, f"training {moment.progress:.0%}")
+        self._set(cell, f"training {event.progress:.0%}")
 
     def encoding(self, cell: Cell, line: str) -> None:
         """The progress of a codec."""
@@ -81,7 +81,7 @@ class MatrixDisplay(LiveDisplay):
 
     def evaluating(self, cell: Cell) -> None:
         """A cell is trained, and its evaluation starts."""
-        self.moments.pop(cell, None)
+        self.events.pop(cell, None)
         self.time_left.reported(cell)
         self._set(cell, f"evaluating on {cell.evaluated_on.name}")
 
@@ -110,12 +110,12 @@ class MatrixDisplay(LiveDisplay):
 
     def _count(self, cell: Cell, found: bool) -> None:
         self.done += 1
-        self.moments.pop(cell, None)
+        self.events.pop(cell, None)
         self.time_left.finished(cell, found)
         self._advance()
 
     def _advance(self) -> None:
-        begun = sum(moment.progress for moment in self.moments.values())
+        begun = sum(event.progress for event in self.events.values())
         of = f"{self.done}/{self.total}"
         self.bar.update(self.task, completed=self.done + begun, of=of)
 
@@ -135,7 +135,7 @@ class MatrixDisplay(LiveDisplay):
         if hidden := len(self.rows) - len(shown):
             parts.append(f"and {counted(hidden, 'row')} more")
         parts.append(self.bar)
-        parts += [losses_table(moment) for moment in list(self.moments.values())[:SHOWN]]
+        parts += [losses_table(event) for event in list(self.events.values())[:SHOWN]]
         return Group(*parts)
 
     def _rows_shown(self) -> list[str]:
@@ -224,7 +224,7 @@ def show_estimate(console: Console, comparison: Comparison, executor: Executor) 
     """Try each missing model briefly, and print what the whole comparison would take."""
     with console.status("looking for what is there already") as status:
 
-        def watch(name: str, number: int, count: int, seconds: float) -> None:
+        def show_progress(name: str, number: int, count: int, seconds: float) -> None:
             if number == 1:
                 console.print(
                     f"trying {counted(count, 'model')}, for about {duration(seconds)}; on a busy "
@@ -232,7 +232,7 @@ def show_estimate(console: Console, comparison: Comparison, executor: Executor) 
                 )
             status.update(escape(f"trying {name}, {number} of {count}"))
 
-        found = estimate(comparison, executor, watch)
+        found = estimate(comparison, executor, show_progress)
     if found.models:
         console.print(_table(found))
     for line in _lines(found, comparison):

@@ -120,7 +120,7 @@ def _word(value: Any) -> str:
 
 
 def write_plan(context: typer.Context, path: Path) -> None:
-    """Write what a command was told, by its command line or a plan, as a plan."""
+    """Write the options that a command got, from its command line or a plan, as a plan."""
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER.format(name=path.name)))
     tables = {}

@@ -29,10 +29,10 @@ _LONGEST = 2000
 _NEXT_STEPS = {
     errno.ENOSPC: "make room on that disk and try again",
     errno.EDQUOT: "make room within your quota and try again",
-    errno.EFBIG: "files there may not be so large; write elsewhere",
+    errno.EFBIG: "files there may not be so large; write to another disk",
     errno.EACCES: "see who may read and write it",
     errno.EPERM: "see who may read and write it",
-    errno.EROFS: "it lies on a disk that is not written to; work elsewhere",
+    errno.EROFS: "it lies on a disk that is not written to; work on another one",
     errno.ENOENT: "see whether the path is right",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "allow more open files (`ulimit -n`) and try again",

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class FramesBar:
-    """A bar over frames on a terminal, gone when the work is done; elsewhere only its messages."""
+    """A bar over frames on a terminal, gone when the work is done; else only its messages."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -144,7 +144,7 @@ class TrainingDisplay(LiveDisplay):
     def __init__(self, console: Console, title: str) -> None:
         self.title = title
         self.console = console
-        self.moments = 0
+        self.events = 0
         self.score: Score | None = None
         columns = (
             TextColumn("{task.description}"),
@@ -155,30 +155,30 @@ class TrainingDisplay(LiveDisplay):
         self.task = self.bar.add_task(title, total=1.0)
         self.live = Live(self.bar, console=console, transient=True, refresh_per_second=4)
 
-    def watch(self, moment: TrainingEvent) -> None:
-        """Show a moment of training."""
-        self.moments += 1
-        self.score = moment.score or self.score
-        self.bar.update(self.task, completed=moment.progress)
-        self.live.update(Group(self.bar, losses_table(moment, self.score)))
-        for note in moment.notes:
+    def on_event(self, event: TrainingEvent) -> None:
+        """Show an event of training."""
+        self.events += 1
+        self.score = event.score or self.score
+        self.bar.update(self.task, completed=event.progress)
+        self.live.update(Group(self.bar, losses_table(event, self.score)))
+        for note in event.notes:
             self.console.print(escaped(f"{self.title}: {note}"), soft_wrap=True, highlight=False)
 
 
-def losses_table(moment: TrainingEvent, score: Score | None = None) -> RenderableType:
+def losses_table(event: TrainingEvent, score: Score | None = None) -> RenderableType:
     """How fast training goes, over one line a player, its terms, and one for each score."""
     table = Table.grid(padding=(0, 2))
-    steps = f"/{moment.steps}" if moment.steps else ""
-    speed = [f"{moment.frames_per_second:.0f} frames/s"]
-    if moment.share_of_peak is not None:
-        speed.append(f"{moment.share_of_peak:.0%} of matmul peak")
-    speed.append(f"{moment.data_stall:.1%} waiting for frames")
-    table.add_row(f"step {moment.step}{steps}", ", ".join(speed))
-    for player, terms in moment.losses.items():
+    steps = f"/{event.steps}" if event.steps else ""
+    speed = [f"{event.frames_per_second:.0f} frames/s"]
+    if event.share_of_peak is not None:
+        speed.append(f"{event.share_of_peak:.0%} of matmul peak")
+    speed.append(f"{event.data_stall:.1%} waiting for frames")
+    table.add_row(f"step {event.step}{steps}", ", ".join(speed))
+    for player, terms in event.losses.items():
         line = "  ".join(f"{term} {value:.4g}" for term, value in terms.items())
         table.add_row(escaped(player), escaped(line))
-    if sum(map(len, moment.logged.values())) <= MOST_LOGGED:
-        for player, values in moment.logged.items():
+    if sum(map(len, event.logged.values())) <= MOST_LOGGED:
+        for player, values in event.logged.items():
             line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             table.add_row(escaped(f"{player}, logged"), escaped(line))
     for part, name in PART_LABELS.items():

@@ -241,11 +241,11 @@ def _stacked(runs: Sequence[Run]) -> Text:
     from zoo.base.text import one_line
     from zoo.training.runs import short_digests
 
-    digests, judged_by = short_digests(runs), _judged_by(runs)
+    digests, shown = short_digests(runs), _metric_shown(runs)
     lines = []
     for run in runs:
         where = f"{run.film}/{run.model}/{digests[run.name]}" if run.film else run.name
-        score = f", {_heading(judged_by)}: {_score(run, judged_by)}" if judged_by else ""
+        score = f", {_heading(shown)}: {_score(run, shown)}" if shown else ""
         lines += [one_line(where), f"  {run.status}{one_line(score)}"]
     return Text("\n".join(lines), overflow="fold")
 
@@ -259,9 +259,9 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
     from zoo.training.runs import short_digests
 
     digests = short_digests(runs)
-    judged_by = _judged_by(runs)
+    shown = _metric_shown(runs)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False)
-    names, numbers = ("film", "model", "run"), ("frames", "seconds", _escaped(_heading(judged_by)))
+    names, numbers = ("film", "model", "run"), ("frames", "seconds", _escaped(_heading(shown)))
     headings = [*names, "state", *numbers, "last touched"]
     for heading in headings:
         if heading not in left_out:
@@ -285,7 +285,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
             run.status,
             NOT_APPLICABLE if run.frames is None else whole(run.frames),
             NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
-            _score(run, judged_by),
+            _score(run, shown),
             _when(run.modified, narrow),
         )
         cells = zip(headings, row, strict=True)
@@ -293,7 +293,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
     return table
 
 
-def _judged_by(runs: Sequence[Run]) -> tuple[str, Part] | None:
+def _metric_shown(runs: Sequence[Run]) -> tuple[str, Part] | None:
     """The one metric and part that the list shows: held-out LPIPS where any run has it."""
     from zoo.report.ranking import PERCEPTUAL
 
@@ -307,18 +307,18 @@ def _judged_by(runs: Sequence[Run]) -> tuple[str, Part] | None:
     return None
 
 
-def _heading(judged_by: tuple[str, Part] | None) -> str:
-    return f"{judged_by[0]}, {judged_by[1].replace('_', ' ')}" if judged_by else "score"
+def _heading(shown: tuple[str, Part] | None) -> str:
+    return f"{shown[0]}, {shown[1].replace('_', ' ')}" if shown else "score"
 
 
-def _score(run: Run, judged_by: tuple[str, Part] | None) -> str:
+def _score(run: Run, shown: tuple[str, Part] | None) -> str:
     from zoo.base.numbers import NOT_APPLICABLE, NOT_AVAILABLE, significant
 
     if run.record_problem:
         return "damaged"
-    if not run.record or not judged_by:
+    if not run.record or not shown:
         return NOT_APPLICABLE
-    metric, part = judged_by
+    metric, part = shown
     summary = run.record.scores.get(metric, {}).get(part)
     return significant(summary.mean) if summary else NOT_AVAILABLE
 

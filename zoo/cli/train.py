@@ -47,7 +47,9 @@ def train(
     ] = False,
     track: Annotated[
         str | None,
-        typer.Option("--track", help="Trackers to tell: tensorboard, wandb, mlflow, a plugin's."),
+        typer.Option(
+            "--track", help="Trackers that follow it: tensorboard, wandb, mlflow, a plugin's."
+        ),
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Short for --track tensorboard.")
@@ -125,7 +127,7 @@ def train(
             config,
             the_film,
             chosen.device,
-            callback=call_all(display.watch, follow),
+            callback=call_all(display.on_event, follow),
             overwrite=overwrite,
             measure_peak=console.is_terminal,
             initial_weights=chosen.initial_weights,

@@ -69,7 +69,7 @@ class CompareProgress(Protocol):
     def started(self, cell: Cell) -> None:
         """A cell starts, or is queued by the executor."""
 
-    def training(self, cell: Cell, moment: TrainingEvent) -> None:
+    def training(self, cell: Cell, event: TrainingEvent) -> None:
         """The progress of a cell's training."""
 
     def encoding(self, cell: Cell, line: str) -> None:

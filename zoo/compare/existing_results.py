@@ -52,7 +52,7 @@ def refuse_other_comparison(
     found = _what_would_be_lost(folder, films, cells, settings, metrics)
     if found:
         raise BadInput(
-            f"{folder} holds {found}: --out FOLDER writes this comparison elsewhere, --overwrite "
+            f"{folder} holds {found}: --out FOLDER writes this comparison to another, --overwrite "
             "replaces what is there"
         )
 

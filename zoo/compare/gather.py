@@ -1,6 +1,6 @@
 """From the records of a comparison to its results: one folder that stands on its own.
 
-Adds what only the whole comparison can tell: takedown scores (a search of all its films), overlaps
+Adds what only the whole comparison shows: takedown scores (a search of all its films), overlaps
 between films, scores over time, pictures and videos.
 """
 

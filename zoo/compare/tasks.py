@@ -245,8 +245,8 @@ class CellTask:
             return
         folder = RunFolder.of(workspace, config)
 
-        def watch(moment: TrainingEvent) -> None:
-            notify(moment)
+        def on_event(event: TrainingEvent) -> None:
+            notify(event)
             if store:
                 store.upload_checkpoint(folder)
 
@@ -255,7 +255,7 @@ class CellTask:
             config,
             cell.trained_on,
             self.settings.device,
-            callback=watch,
+            callback=on_event,
             overwrite=self.overwrite,
             measure_peak=self.measure_peak,
         )

@@ -361,11 +361,11 @@ class _Trial:
         longer = replace(
             cell, settings=replace(cell.settings, budget=Budget.parse(f"{STEPS}steps"))
         )
-        clock, moments = _StopClock(), list[TrainingEvent]()
+        clock, events = _StopClock(), list[TrainingEvent]()
 
-        def watch(moment: TrainingEvent) -> None:
-            clock.steps = moment.step
-            moments.append(moment)
+        def on_event(event: TrainingEvent) -> None:
+            clock.steps = event.step
+            events.append(event)
 
         # Slow training is stopped after `LONGEST_TRAINING`.
         with suppress(Interrupted):
@@ -374,11 +374,11 @@ class _Trial:
                 config_of(longer),
                 cell.trained_on,
                 cell.settings.device,
-                callback=watch,
+                callback=on_event,
                 stop=clock,
             )
-        steady = moments[WARM_UP_STEPS:] or moments[-1:]
-        return statistics.median(1 / moment.frames_per_second for moment in steady)
+        steady = events[WARM_UP_STEPS:] or events[-1:]
+        return statistics.median(1 / event.frames_per_second for event in steady)
 
 
 def _lengths(cell: Cell) -> tuple[int, int]:

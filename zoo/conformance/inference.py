@@ -151,7 +151,7 @@ def shapes_and_range(subject: Subject) -> None:
 
 @torch.inference_mode()
 def latent_as_declared(subject: Subject) -> None:
-    """A latent is as `latent_spec` says, in at most 8 bits for each of `latent` numbers a frame."""
+    """A latent is as `latent_spec` says: at most 8 bits for each of `latent` numbers per frame."""
     for size in subject.sizes:
         for wanted in subject.latents(size):
             model = subject.build(size, wanted).eval()

@@ -47,7 +47,7 @@ CODEC_SIZE = FrameSize(64, 36)
 FRAMES, BYTES = 12, 300
 TERMS = CodingTerms(BYTES, device=torch.device("cpu"))
 BUDGET = Budget(300, "steps")
-"""Enough for a small network to tell twelve frames from one colour."""
+"""Enough for a small network to distinguish twelve frames from one colour."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ def decodes_from_the_stream_alone(subject: CodecSubject) -> None:
     """New instances, one in a new process, decode the same frames, which resemble the film's."""
     first, second = subject.decoded(), subject.decoded()
     expect(np.array_equal(first, second), "two instances decode one stream to other frames")
-    elsewhere = _decoded_elsewhere(subject)
-    if elsewhere is not None:
+    in_new_process = _decoded_in_new_process(subject)
+    if in_new_process is not None:
         expect(
-            np.array_equal(first, elsewhere),
+            np.array_equal(first, in_new_process),
             "another process decodes the stream to other frames: something else than the stream is "
             "kept between `code` and `decode`",
         )
@@ -135,7 +135,7 @@ with open({stream!r}, "rb") as file:
 """
 
 
-def _decoded_elsewhere(subject: CodecSubject) -> npt.NDArray[np.uint8] | None:
+def _decoded_in_new_process(subject: CodecSubject) -> npt.NDArray[np.uint8] | None:
     """The frames as a new process decodes them; None if it could not import the codec."""
     codec = subject.codec
     if getattr(sys.modules.get(codec.__module__), codec.__qualname__, None) is not codec:
@@ -197,7 +197,7 @@ def spends_what_it_is_given(subject: CodecSubject) -> None:
     coded = subject.coded()
     spent = len(coded.stream) / FRAMES
     near = abs(spent / BYTES - 1) <= TOLERANCE
-    expect(near or coded.note.strip(), f"{spent:.1f} bytes a frame of {BYTES}, and no note")
+    expect(near or coded.note.strip(), f"{spent:.1f} bytes per frame of {BYTES}, and no note")
     expect("\n" not in coded.note and not coded.note.endswith("."), "the note is no clause")
 
 

@@ -296,7 +296,7 @@ def _off_target(spent: float, target: float, reason: str) -> str | None:
     """The note of a record whose stream misses its target by more than the tolerance."""
     if abs(spent / target - 1) <= TOLERANCE:
         return None
-    return f"{reason or f'{spent:.1f} bytes a frame'}; {target:g} were asked for"
+    return f"{reason or f'{spent:.1f} bytes per frame'}; {target:g} were asked for"
 
 
 def _time_to_decode(codec: FilmCodec, stream: bytes) -> float:

@@ -78,7 +78,7 @@ class Quantiser:
     def spanning(cls, numbers: Tensor, bits: int = BITS) -> Quantiser:
         """Fit to real latents (N, L): 2 to the `bits` levels, from the lowest to the highest."""
         if not 1 <= bits <= 8:
-            raise ValueError(f"latents have from 1 to 8 bits a number; not {bits}")
+            raise ValueError(f"latents have from 1 to 8 bits per number; not {bits}")
         if not numbers.numel():
             empty = numbers.new_zeros(numbers.shape[1])
             return cls(empty, empty, bits)

@@ -83,7 +83,7 @@ def has_coder(model: Autoencoder) -> bool:
 def decoder_bytes(model: Autoencoder, latent: Tensor, weight_bits: int = FULL) -> int:
     """Bytes of the parameters and buffers that decoding uses.
 
-    Trained matrices have `weight_bits` bits a weight, all else its own precision. With an entropy
+    Trained matrices have `weight_bits` bits per weight, all else its own precision. With an entropy
     model of its own that has its tensors, too.
     """
     rounded = trained_matrices(model)
@@ -99,7 +99,7 @@ def decoder_bytes(model: Autoencoder, latent: Tensor, weight_bits: int = FULL) -
 def decoder_tensors(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
     """The parameters and buffers that `decode` uses, by their names in the model.
 
-    Autograd tells which of them the reconstruction of `latent`, (1, ...), depends on, so that no
+    Autograd shows which of them the reconstruction of `latent`, (1, ...), depends on, so that no
     model has to declare it. If autograd cannot follow `decode`, the whole model counts: too much
     rather than too little.
     """

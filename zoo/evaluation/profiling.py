@@ -179,7 +179,7 @@ class EnergyMeter(Protocol):
     """Meters the energy that a device uses."""
 
     def joules(self) -> float:
-        """Energy used since a fixed moment in the past."""
+        """Energy used since a fixed time in the past."""
 
 
 def energy_meter(device: torch.device) -> EnergyMeter:

@@ -105,7 +105,7 @@ class PictureSequence:
                     with PIL.Image.open(file) as picture:
                         size = picture.size
                 except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
-                    continue  # FFmpeg may read it, and tells its size when it is decoded
+                    continue  # FFmpeg may read it, and its size is known when it is decoded
                 first = first or (file.name, size)
                 if size != first[1]:
                     raise different_sizes(*first, file.name, size)

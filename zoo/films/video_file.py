@@ -29,7 +29,7 @@ from zoo.films.files import check_regular_file
 from zoo.films.frame_store import Bars
 from zoo.films.picture_sequence import PictureSequence, is_sequence
 
-# What FFmpeg opens but is not a film: lists that name other files or URLs, and text drawn as
+# What FFmpeg opens but is not a film: lists that name other files or URLs, and text rendered as
 # pictures.
 _NOT_FILMS = {
     "hls",

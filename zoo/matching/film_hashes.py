@@ -1,4 +1,4 @@
-"""Hashes of is_whole films: of ingested ones, kept beside their frames, and of video files."""
+"""Hashes of whole films: of ingested ones, kept beside their frames, and of video files."""
 
 from __future__ import annotations
 

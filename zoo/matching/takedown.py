@@ -166,9 +166,9 @@ def _search_own_film(original: HashedFilm, queries: Tensor, asked: Tensor) -> _O
         distance = block.distances.float()
         nearest[rows] = torch.minimum(nearest[rows], distance.amin(dim=1))
         found[here] |= block.close.any(dim=0)
-        elsewhere = (here < first[rows]) | (here > last[rows])
+        outside = (here < first[rows]) | (here > last[rows])
         nearest_in_moment[rows] = torch.minimum(
-            nearest_in_moment[rows], distance.masked_fill_(elsewhere, FARTHEST).amin(dim=1)
+            nearest_in_moment[rows], distance.masked_fill_(outside, FARTHEST).amin(dim=1)
         )
     return _OwnFilmMatches(nearest, nearest_in_moment, found)
 

@@ -171,5 +171,5 @@ def _scores(record: Record | None) -> str:
         rows.append([metric, *means])
     return (
         "Means over frames, of shots that were trained on and of shots held out, from latents in "
-        "8 bits a number.\n\n" + grid(["metric", "seen", "held out"], rows)
+        "8 bits per number.\n\n" + grid(["metric", "seen", "held out"], rows)
     )

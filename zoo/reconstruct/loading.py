@@ -8,7 +8,7 @@
     y = m.decode(z)                         # uint8 (N, H, W, 3)
 
 The results equal those of `zoo reconstruct`: the same run is found, frames are encoded and decoded
-in the same batches, and rounded to 8 bits a colour.
+in the same batches, and rounded to 8 bits per colour.
 """
 
 from __future__ import annotations

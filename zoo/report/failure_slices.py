@@ -143,7 +143,7 @@ def _end(record: Record, sliced_by: str, part: Part, end: End) -> Slice | None:
     """The lowest or highest fifth of frames by one property, if the part has frames in it.
 
     A part may have no frames in a fifth, and then its first slice is not the film's first. The
-    slices of seen frames, which are complete in nearly every film, tell which fifth a slice is.
+    slices of seen frames, which are complete in nearly every film, say which fifth a slice is.
     """
     if not record.failure_analysis:
         return None

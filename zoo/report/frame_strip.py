@@ -136,10 +136,10 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
 
 def _shown(records: Iterable[Record]) -> Record | None:
     """The record whose pictures represent all seeds of a model: that of the lowest seed."""
-    drawn = [
+    with_pictures = [
         record for record in records if record.pictures and record.trained_on == record.evaluated_on
     ]
-    return min(drawn, key=lambda record: record.seed, default=None)
+    return min(with_pictures, key=lambda record: record.seed, default=None)
 
 
 def _cell(width: int, height: int) -> tuple[int, int]:

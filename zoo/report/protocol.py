@@ -31,7 +31,7 @@ def latent_notes(results: Results) -> list[str]:
                 f"{numbers.listed([f'{size:,}' for size in large], 'or')} numbers is more than a "
                 f"tenth of the {numbers.counted(film.seen_frames, 'training frame')}. Even a "
                 "linear projection to that many numbers can come close to storing the film, so "
-                "only held-out frames can tell models apart here."
+                "only held-out frames can distinguish models here."
             )
     return notes
 

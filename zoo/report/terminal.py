@@ -63,11 +63,11 @@ class _Fitting:
         least = min(LEAST_COLUMNS, most)
         forms = [(count, 2, usual) for count in range(most, least - 1, -1)]
         forms += [(least, 1, usual), (least, 1, narrow)]
-        count, drawn = next(
-            ((form[0], table) for form in forms if fits(table := self._drawn(*form))),
+        count, fitting = next(
+            ((form[0], table) for form in forms if fits(table := self._grid(*form))),
             (least, None),
         )
-        yield drawn or self._stacked(count)
+        yield fitting or self._stacked(count)
         if count < most:
             yield Text(
                 "This terminal is too narrow for all columns; the report has them.", style="dim"
@@ -88,7 +88,7 @@ class _Fitting:
                 lines.append(f"  {what}: {inline(cell.text)}")
         return Text("\n".join(lines), overflow="fold")
 
-    def _drawn(self, count: int, gap: int, name_width: int | None) -> RichTable:
+    def _grid(self, count: int, gap: int, name_width: int | None) -> RichTable:
         # `Text` throughout: a model's name in square brackets is not markup.
         table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         for index, heading in enumerate(self.content.columns[:count]):

@@ -115,10 +115,10 @@ def build_report(results: Results, folder: Path, out: Path, gpu: Path | None = N
         sections.append(film_section(*given))
         films.append(write_film(*given))
     pictures: dict[str, Markdown | None] = {}
-    for name, draw in (("trade", plot_trade_off), ("crossing", plot_cross_film)):
-        drawn = f"{FIGURES}/{name}.png"
-        text = draw(main, out / drawn)
-        pictures[name] = image(drawn, text) if text else None
+    for name, plot in (("trade", plot_trade_off), ("crossing", plot_cross_film)):
+        path = f"{FIGURES}/{name}.png"
+        text = plot(main, out / path)
+        pictures[name] = image(path, text) if text else None
     plugins = section_registry()
     report = render(
         results,
@@ -245,19 +245,19 @@ def _timeline(
     results: Results, film: FilmInfo, series: FilmSeries, folder: Path, out: Path, stem: str
 ) -> list[Markdown]:
     path = f"{FIGURES}/time-{stem}.png"
-    drawn = plot_timeline(results, film, series, folder, out / path)
-    if drawn is None:
+    plotted = plot_timeline(results, film, series, folder, out / path)
+    if plotted is None:
         return []
-    blocks = [image(path, drawn.text)] if drawn.text else []
-    return [*blocks, *([escape(drawn.problem)] if drawn.problem else [])]
+    blocks = [image(path, plotted.text)] if plotted.text else []
+    return [*blocks, *([escape(plotted.problem)] if plotted.problem else [])]
 
 
 def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markdown]:
     path = f"{FIGURES}/rate-{stem}.png"
-    drawn = plot_rate_distortion(results, film, out / path)
-    if drawn is None:
+    text = plot_rate_distortion(results, film, out / path)
+    if text is None:
         return []
-    blocks = [image(path, drawn)]
+    blocks = [image(path, text)]
     found = bjontegaard_table(results, film)
     if isinstance(found, str):
         blocks.append(escape(found))

@@ -38,7 +38,7 @@ class Kind:
 
 _CHECK = "zoo plugins check {name}"
 _EXPLAINED = (
-    "The tests ask whether it keeps the contract; `check` tells the same promise by promise."
+    "The tests ask whether it keeps the contract; `check` reports the same promise by promise."
 )
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -49,8 +49,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "zoo models show {name}",
                 "zoo compare --films all --models ae,{name} --preset quick",
             ),
-            "The tests ask whether the model keeps the contract, `check` tells the same promise by "
-            "promise,\n`show` prints its options and what it costs.",
+            "The tests ask whether the model keeps the contract, `check` reports the same promise "
+            "by promise,\n`show` prints its options and what it costs.",
         ),
         "reference": Kind(
             "the mean of the training frames",
@@ -68,7 +68,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             f"{_EXPLAINED}\nThe comparison measures it beside the others.",
         ),
         "section": Kind(
-            "bytes a second",
+            "bytes per second",
             (_CHECK, "zoo report"),
             f"{_EXPLAINED}\n`zoo report` writes a report again, with the section.",
             "zoo.report_sections",

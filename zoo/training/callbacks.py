@@ -121,7 +121,7 @@ def following(
         try:
             act()
         except (Exception, SystemExit) as error:
-            notify(f"{callback.name} failed, and is told no more: {error_line(error)}")
+            notify(f"{callback.name} failed, and gets no more reports: {error_line(error)}")
             if callback in active:
                 active.remove(callback)
 

@@ -170,11 +170,11 @@ def _plot(panel: Panel) -> Plot:
     def points(at: Sequence[float], line: Sequence[float]) -> str:
         every = -(-len(at) // MOST_POINTS)
         pairs = [*zip(at[::every], line[::every], strict=True), (at[-1], line[-1])]
-        drawn = []
+        corners = []
         for frames, value in pairs:
             height = (scale(value) - low) / (high - low) if high > low else 0.5
-            drawn.append(f"{WIDTH * frames / end:.1f},{HEIGHT - 10 - (HEIGHT - 20) * height:.1f}")
-        return " ".join(drawn)
+            corners.append(f"{WIDTH * frames / end:.1f},{HEIGHT - 10 - (HEIGHT - 20) * height:.1f}")
+        return " ".join(corners)
 
     return Plot(
         title=one_line(panel.title, 80) + (", logarithmic" if logarithmic else ""),

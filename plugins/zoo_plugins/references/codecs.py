@@ -1,4 +1,4 @@
-"""x264, x265 and SVT-AV1 through PyAV, at as many bytes a frame as the models' latents have.
+"""x264, x265 and SVT-AV1 through PyAV, at as many bytes per frame as the models' latents have.
 
 What is counted is the elementary stream, playable as it is (Annex B for H.264 and H.265, OBUs with
 temporal delimiters for AV1), parameter sets and headers included; no container. docs/references.md
@@ -117,8 +117,8 @@ class VideoCodec(FilmCodec):
         if least > target and self.coarsest in tried:
             return f"{least / frames:.1f} bytes per frame is the least {self.name} gives here"
         if most < target and self.finest in tried:
-            return f"{most / frames:.1f} bytes a frame is the most {self.name} gives here"
-        return f"{reached / frames:.1f} bytes a frame is the nearest {self.name} came"
+            return f"{most / frames:.1f} bytes per frame is the most {self.name} gives here"
+        return f"{reached / frames:.1f} bytes per frame is the nearest {self.name} came"
 
     def _coded(self, film: Film, quality: float) -> bytes:
         """The elementary stream of the whole film at one quality."""
@@ -265,5 +265,5 @@ def _converter(size: FrameSize, before: str, after: str) -> Callable[[VideoFrame
 
 @hookimpl
 def zoo_references() -> Sequence[type[FilmCodec]]:
-    """Three codecs at the models' bytes a frame."""
+    """Three codecs at the models' bytes per frame."""
     return [X264, X265, SvtAv1]

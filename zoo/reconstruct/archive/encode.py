@@ -75,7 +75,7 @@ def encode(
     finite or there are too many.
     """
     if not 1 <= bits <= BITS:
-        raise BadInput(f"latents have from 1 to {BITS} bits a number; not {bits}")
+        raise BadInput(f"latents have from 1 to {BITS} bits per number; not {bits}")
     spec = latent_spec(trained.model)
     if bits != BITS and spec.codes is not None:
         raise BadInput(

@@ -110,7 +110,7 @@ async function openFilm(index) {
   say("film-title", film.title);
   const facts = [
     film.name, film.size, `${grouped(film.frames)} frames`,
-    film.rate ? `${Number(film.rate.toFixed(3))} a second` : "",
+    film.rate ? `${Number(film.rate.toFixed(3))} frames/s` : "",
     film.shots.length > 1 ? `${grouped(film.shots.length)} shots` : "one shot",
     film.licence ?? "no licence is stated: keep its pictures to yourself",
   ];
