@@ -241,11 +241,11 @@ def _stacked(runs: Sequence[Run]) -> Text:
     from zoo.base.text import one_line
     from zoo.training.runs import short_digests
 
-    digests, shown = short_digests(runs), _metric_shown(runs)
+    digests, scored_by = short_digests(runs), _metric_shown(runs)
     lines = []
     for run in runs:
         where = f"{run.film}/{run.model}/{digests[run.name]}" if run.film else run.name
-        score = f", {_heading(shown)}: {_score(run, shown)}" if shown else ""
+        score = f", {_heading(scored_by)}: {_score(run, scored_by)}" if scored_by else ""
         lines += [one_line(where), f"  {run.status}{one_line(score)}"]
     return Text("\n".join(lines), overflow="fold")
 
@@ -259,9 +259,9 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
     from zoo.training.runs import short_digests
 
     digests = short_digests(runs)
-    shown = _metric_shown(runs)
+    scored_by = _metric_shown(runs)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False)
-    names, numbers = ("film", "model", "run"), ("frames", "seconds", _escaped(_heading(shown)))
+    names, numbers = ("film", "model", "run"), ("frames", "seconds", _escaped(_heading(scored_by)))
     headings = [*names, "state", *numbers, "last touched"]
     for heading in headings:
         if heading not in left_out:
@@ -285,7 +285,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
             run.status,
             NOT_APPLICABLE if run.frames is None else whole(run.frames),
             NOT_APPLICABLE if run.seconds is None else whole(run.seconds),
-            _score(run, shown),
+            _score(run, scored_by),
             _when(run.modified, narrow),
         )
         cells = zip(headings, row, strict=True)
@@ -307,18 +307,18 @@ def _metric_shown(runs: Sequence[Run]) -> tuple[str, Part] | None:
     return None
 
 
-def _heading(shown: tuple[str, Part] | None) -> str:
-    return f"{shown[0]}, {shown[1].replace('_', ' ')}" if shown else "score"
+def _heading(scored_by: tuple[str, Part] | None) -> str:
+    return f"{scored_by[0]}, {scored_by[1].replace('_', ' ')}" if scored_by else "score"
 
 
-def _score(run: Run, shown: tuple[str, Part] | None) -> str:
+def _score(run: Run, scored_by: tuple[str, Part] | None) -> str:
     from zoo.base.numbers import NOT_APPLICABLE, NOT_AVAILABLE, significant
 
     if run.record_problem:
         return "damaged"
-    if not run.record or not shown:
+    if not run.record or not scored_by:
         return NOT_APPLICABLE
-    metric, part = shown
+    metric, part = scored_by
     summary = run.record.scores.get(metric, {}).get(part)
     return significant(summary.mean) if summary else NOT_AVAILABLE
 
