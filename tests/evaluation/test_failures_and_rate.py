@@ -10,7 +10,6 @@ from torch import Tensor
 import zoo
 from zoo.api.metric import Metric
 from zoo.base.frame_size import FrameSize
-from zoo.evaluation.evaluate import BIT_DEPTHS, coarser_latents, rate_points
 from zoo.evaluation.failure_slices import ShotSpread, batch_dependence, score_plain_frames
 from zoo.evaluation.film_scores import FrameHasher, accumulated
 from zoo.evaluation.inference import (
@@ -23,6 +22,7 @@ from zoo.evaluation.inference import (
 )
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import parts_of, score_reconstruction
+from zoo.evaluation.rate_distortion import BIT_DEPTHS, coarser_latents, rate_points
 from zoo.films.film import Film, film_from_frames
 from zoo.matching.pdq import pdq
 
