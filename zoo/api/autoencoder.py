@@ -100,7 +100,7 @@ class Optimizer:
     eps: float | None = None
     """None for the optimiser's own."""
     momentum: float = 0.9
-    """Of an optimiser that has it, such as sgd."""
+    """Momentum, for an optimiser that has it, such as sgd."""
     weight_decay: float = 0.0
     clip: float | None = 1.0
     """Largest norm of the player's whole gradient; None leaves it as it is."""
@@ -184,7 +184,7 @@ class Autoencoder(nn.Module):
     summary: ClassVar[str]
     """One line for tables."""
     role: ClassVar[Literal["model", "reference"]] = "model"
-    """A reference stands in the tables for comparison; it is not a candidate."""
+    """A reference is in the tables for comparison; it is not a candidate."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Option values by the name of a preset, such as `{"quick": {"width": 16}}`."""
     recipe: ClassVar[Recipe] = Recipe()

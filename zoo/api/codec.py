@@ -100,7 +100,7 @@ class FilmCodec:
     suffix: ClassVar[str] = "bin"
     """How the name of a file that holds the stream ends."""
     default: ClassVar[bool] = True
-    """Whether it stands in a comparison that names no codec in `--models`."""
+    """Whether it is part of a comparison that names no codec in `--models`."""
     trains: ClassVar[bool] = False
     """Whether its terms have a seed and a budget: each seed and budget is a coding of its own."""
     Options: ClassVar[type[CodecOptions]] = CodecOptions

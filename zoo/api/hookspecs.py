@@ -44,7 +44,7 @@ def zoo_models() -> Sequence[type[Autoencoder]]:
 
 @hookspec
 def zoo_references() -> Sequence[type[Autoencoder] | type[FilmCodec]]:
-    """Return what stands beside the models in every table, film codecs included."""
+    """Return references to list beside the models in every table, film codecs included."""
     raise AssertionError("a specification is never called")
 
 

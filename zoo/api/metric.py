@@ -45,7 +45,7 @@ class Metric:
     source: ClassVar[str]
     """Where the formula or the weights come from."""
     default: ClassVar[bool] = True
-    """Whether it is measured without being asked for."""
+    """Whether it is measured by default."""
     frame_shape: ClassVar[tuple[int, ...]] = ()
     """Of what `__call__` gives for one frame: a number, or what `over_film` makes a number of."""
 

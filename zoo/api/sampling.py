@@ -110,13 +110,13 @@ class Sampling:
         return frames if self.stills else frames.unflatten(0, (-1, self.frames))
 
     def target_frame(self, samples: Tensor) -> Tensor:
-        """Of samples as `encode` takes them, the frame in each that `middle_frames` gives."""
+        """The middle frame of each sample, of samples as `encode` takes them."""
         if self.stills:
             return samples
         return samples[:, self.window // 2 if self.window > 1 else self.before]
 
     def target_frames(self, samples: Tensor) -> Tensor:
-        """Of samples as `encode` takes them, the frames to reconstruct: (B * window, 3, H, W)."""
+        """The frames to reconstruct of samples as `encode` takes them: (B * window, 3, H, W)."""
         if self.stills:
             return samples
         return samples.flatten(0, 1) if self.window > 1 else samples[:, self.before]
@@ -138,7 +138,7 @@ class FilmSamples:
 
     @classmethod
     def of(cls, sampling: Sampling, lengths: Iterable[int]) -> FilmSamples:
-        """Of a film whose shots have these lengths, one after another."""
+        """The samples of a film whose shots have these lengths, one after another."""
         ends = np.cumsum([0, *lengths])
         shots = [range(a, b) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
         indices = sampling.samples(shots)

@@ -1,4 +1,4 @@
-"""What follows a training as it runs, such as a program that keeps experiments."""
+"""Training callbacks: they follow a training as it runs, as programs that keep experiments do."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def option_error(what: str, problem: Mapping[str, Any]) -> str:
-    """Say in plain words why pydantic refused a value; `problem` is one of its `errors()`.
+    """Why pydantic refused a value, in plain words; `problem` is one of its `errors()`.
 
     `what` names the option: `--latent takes a whole number; not 'x'`.
     """

@@ -194,7 +194,7 @@ Waiting = Callable[[str], None]
 
 
 class LockHeld(ZooError):
-    """Another process holds what was not to be waited for."""
+    """Another process holds a lock that the caller does not wait for."""
 
 
 class WaitStopped(ZooError):
@@ -204,7 +204,7 @@ class WaitStopped(ZooError):
 
 
 class Owner(pydantic.BaseModel):
-    """Who holds a lock, as it says itself."""
+    """The holder of a lock, as it wrote itself down."""
 
     model_config = pydantic.ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -271,7 +271,7 @@ def exclusive_lock(
 
 
 def holder(path: Path) -> str | None:
-    """Who holds the lock at `path`, in words; None if nobody does. Leaves nothing behind."""
+    """The holder of the lock at `path`, in words; None if there is none. Leaves nothing behind."""
     # Without the file there is no lock, and none is made.
     if not path.exists():
         return None

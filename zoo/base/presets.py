@@ -118,14 +118,14 @@ class Budget:
                 return None
 
     def __str__(self) -> str:
-        """As `parse` reads it; part of the names of runs."""
+        """The budget as `parse` reads it; part of the names of runs."""
         floor = f"-min{self.least_steps}steps" if self.least_steps else ""
         unit = "s" if self.unit == "seconds" else self.unit
         return f"{_plain(self.amount)}{unit}{floor}"
 
     @property
     def in_words(self) -> str:
-        """For people: `6 epochs, at least 20,000 steps`."""
+        """The budget for people: `6 epochs, at least 20,000 steps`."""
         unit = self.unit.removesuffix("s") if self.amount == 1 else self.unit
         floor = f", at least {self.least_steps:,} steps" if self.least_steps else ""
         return f"{_plain(self.amount, ',')} {unit}{floor}"

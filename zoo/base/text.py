@@ -38,7 +38,7 @@ def one_line(text: str, longest: int = 200) -> str:
 
 
 def error_line(error: BaseException, longest: int = 500) -> str:
-    """Say on one line what was raised, by its kind and message.
+    """An error on one line: its kind and message.
 
     What torch adds of its own C++ code to a message, frame after frame, is left out.
     """

@@ -132,7 +132,7 @@ def info(
     film: Annotated[Path, typer.Argument(help="A film file, as `zoo encode` writes it.")],
     as_json: opt.JsonOption = False,
 ) -> None:
-    """Say what film is in a file, which model decodes it, and how small it is.
+    """Show which film is in a file, which model decodes it, and how small it is.
 
     The whole file is read and checked against its hash; no network is loaded.
     """

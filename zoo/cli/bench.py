@@ -1,4 +1,4 @@
-"""`zoo bench`: what models cost to run, one after another."""
+"""`zoo bench`: measure what models cost to run, one after another."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ DEBUG = "ZOO_DEBUG"
 """The environment variable that asks for tracebacks, as `zoo --debug` does."""
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-"""As a shell says of a program that SIGPIPE ended."""
+"""The exit code of a shell for a program that SIGPIPE ended."""
 _LONGEST = 2000
 _NEXT_STEPS = {
     errno.ENOSPC: "make room on that disk and try again",

@@ -1,4 +1,4 @@
-"""`zoo match`: is one film, or any scene of it, in another?"""
+"""`zoo match`: find one film, or scenes of it, in another."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
 
 
 def _metric_shown(runs: Sequence[Run]) -> tuple[str, Part] | None:
-    """The one metric and part that the list shows: held-out LPIPS where any run has it."""
+    """The metric and part that the list shows: held-out LPIPS if any run has it."""
     from zoo.report.ranking import PERCEPTUAL
 
     parts: tuple[Part, ...] = ("held_out", "seen")

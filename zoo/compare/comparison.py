@@ -137,7 +137,7 @@ def run_cells(
 
 
 class _Schedule:
-    """Which cells are done, and which can start: those on other films after that on their own."""
+    """The cells that are done and that can start: other films come after a model's own."""
 
     def __init__(
         self,

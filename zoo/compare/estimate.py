@@ -217,7 +217,7 @@ def _kind(cell: Cell) -> str:
 
 
 def _varied_settings(kinds: Mapping[str, Sequence[Cell]]) -> dict[str, list[str]]:
-    """By model, the settings in which its kinds differ."""
+    """The settings in which a model's kinds differ, by model."""
     settings: dict[str, list[dict[str, object]]] = {}
     for first, *_ in kinds.values():
         settings.setdefault(first.architecture.name, []).append(_settings(first))

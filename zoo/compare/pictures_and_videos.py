@@ -231,7 +231,7 @@ def with_pictures_and_videos(
 
 @dataclass(frozen=True)
 class _FilmPictures:
-    """Which pictures and videos there are of one film, the same for every model."""
+    """The pictures and videos of one film, the same for every model."""
 
     film: Film
     chosen: Sequence[ChosenFrame]

@@ -422,7 +422,7 @@ def _weights_digest(manifest: _Manifest) -> str | None:
 
 
 def _newest(paths: list[Path]) -> float:
-    """When the newest of some files was written; -1 if there are none."""
+    """The time at which the newest of some files was written; -1 if there are none."""
     return max((path.stat().st_mtime for path in paths), default=-1.0)
 
 

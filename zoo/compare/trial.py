@@ -76,7 +76,7 @@ class LinearCost:
         return cls(max(0.0, a - n * slope), slope)
 
     def at(self, frames: float) -> float:
-        """The cost of so many frames."""
+        """The cost of a number of frames."""
         return self.fixed + frames * self.per_frame
 
 

@@ -126,7 +126,7 @@ PIXELS_THAT_MAY_DIFFER = 1e-3
 
 @torch.inference_mode()
 def shapes_and_range(subject: Subject) -> None:
-    """At any size that it takes, frames come back in their own shape, finite and in [0, 1]."""
+    """Frames of any size that it takes come back in their own shape, finite and in [0, 1]."""
     for size in subject.sizes:
         model = subject.build(size).eval()
         for samples in (subject.samples(3, size), subject.samples(1, size), subject.extremes(size)):
@@ -184,7 +184,7 @@ def _expect_codes_declared(subject: Subject) -> None:
 
 @torch.inference_mode()
 def deterministic(subject: Subject) -> None:
-    """In evaluation mode the same frames give the same latents and the same frames."""
+    """The same frames give the same latents and the same reconstructions in evaluation mode."""
     model = subject.after_training()
     frames = subject.samples(4)
     first, second = model.encode(frames), model.encode(frames)
@@ -306,7 +306,7 @@ def decodes_from_the_latent_alone(subject: Subject) -> None:
 
 
 def works_on_a_gpu(subject: Subject) -> None:
-    """At the film preset, losses, latents and frames stay on the GPU, and losses never waits."""
+    """Losses, latents and frames stay on the GPU at the film preset, and losses never waits."""
     architecture, film = subject.architecture, PRESETS["film"]
     options = {"latent": film.latent, **architecture.presets.get(film.name, {})}
     try:

@@ -57,7 +57,7 @@ def says_what_it_is(subject: MetricSubject) -> None:
 
 
 def gives_one_number_per_frame(subject: MetricSubject) -> None:
-    """At any even size each frame has one number, finite or NaN, whatever is in it."""
+    """Each frame of any even size has one number, finite or NaN, whatever is in it."""
     for size in SIZES:
         for frames in (scene(FRAMES, size), extremes(size)):
             for reconstructions in (frames, noisy(frames)):
@@ -103,7 +103,7 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
 
 
 def works_on_a_gpu(subject: MetricSubject) -> None:
-    """On a GPU, its tensors and its values are on the GPU, too."""
+    """Its tensors and its values are on the GPU where the frames are."""
     frames = 4 if issubclass(subject.metric, TemporalMetric) else 2
     # What fails on the processor, too, is found by the other checks.
     subject.values(scene(2, SIZES[0]), noisy(scene(2, SIZES[0])))

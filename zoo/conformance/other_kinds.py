@@ -93,7 +93,7 @@ def _coded(codec: Any) -> tuple[CodedFilm, Film]:
 
 
 def gives_every_frame_back(subject: CodecSubject) -> None:
-    """As many frames come back as the film has, of its size, uint8."""
+    """The codec gives back as many frames as the film has, of its size, uint8."""
     subject.coded()
     try:
         subject.decoded()

@@ -68,7 +68,7 @@ class Quantiser:
 
     @classmethod
     def of_codes(cls, codes: int, numbers: int, device: torch.device | None = None) -> Quantiser:
-        """For latents of `numbers` codes each, from 0 to `codes` - 1: exact."""
+        """An exact quantiser for latents of `numbers` codes each, from 0 to `codes` - 1."""
         if not 1 <= codes <= MOST_CODES:
             raise ValueError(f"a latent has from 1 to {MOST_CODES:,} codes; not {codes}")
         zeros = torch.zeros(numbers, device=device)
@@ -235,7 +235,7 @@ def latents_are_of(path: Path, film_fingerprint: str) -> bool:
 
 
 def bits_metadata(quantiser: Quantiser) -> dict[str, str]:
-    """The metadata that stands beside the tensors `lowest` and `step` of a quantiser."""
+    """The metadata beside the tensors `lowest` and `step` of a quantiser."""
     codes = {} if quantiser.codes is None else {"codes": str(quantiser.codes)}
     return {"bits": str(quantiser.bits), **codes}
 

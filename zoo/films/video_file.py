@@ -245,7 +245,7 @@ class VideoFile:
 
     @property
     def audio_seconds(self) -> float:
-        """When the file ends if it has sound, in seconds; 0 without sound."""
+        """The end of the file in seconds if it has sound; 0 without sound."""
         return (self.container_seconds or 0.0) if self.container.streams.audio else 0.0
 
     @property

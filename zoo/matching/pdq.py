@@ -52,7 +52,7 @@ class Hashes:
 
     @property
     def comparable(self) -> Tensor:
-        """Which frames have enough quality to be compared: bool (N,)."""
+        """Whether each frame has enough quality to be compared: bool (N,)."""
         return self.quality >= LEAST_QUALITY
 
     def to(self, device: torch.device) -> Hashes:
@@ -103,7 +103,7 @@ class DistanceBlock:
 
     @property
     def close(self) -> Tensor:
-        """Which of them match: bool (n, m)."""
+        """Whether each pair matches: bool (n, m)."""
         return self.distances <= MATCHES_WITHIN
 
 

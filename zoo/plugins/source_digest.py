@@ -108,7 +108,7 @@ def _file_of(module: str, places: dict[str, list[Path]]) -> Path | None:
 
 
 def _absolute(module: str, is_package: bool, level: int, target: str) -> str:
-    """The full name of what `module` imports as `target`, with so many dots before it."""
+    """The full name of `target`, which `module` imports with `level` dots before it."""
     if not level:
         return target
     parts = module.split(".")

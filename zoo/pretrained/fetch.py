@@ -45,7 +45,7 @@ _SIZE_TOLERANCE = 2
 
 
 class _Ndarray:
-    """Stands for `numpy.ndarray`: named in the stream, never called."""
+    """Placeholder for `numpy.ndarray`, which the stream names and never calls."""
 
 
 class _Dtype:

@@ -164,7 +164,7 @@ def film_range(
 
 
 def _end_of_frame(film: Film, stop: int, end: float | None = None) -> float:
-    """When the frame before `stop` ends: when the next one begins, or at `end`."""
+    """The end of the frame before `stop`: where the next one begins, or `end`."""
     next_begins = float(film.times.at(stop))
     return next_begins if end is None else min(next_begins, end)
 

@@ -60,7 +60,7 @@ class Overlap:
 
     @property
     def sentence(self) -> str:
-        """Which films overlap, and by how much."""
+        """A sentence on which films overlap, and by how much."""
         film, other = one_line(self.film, 60), one_line(self.other, 60)
         by = self.reconstructed_by
         which = f" as {one_line(by, 60)} reconstructs them" if by else ""
@@ -98,7 +98,7 @@ def _shares(results: Results, film: FilmInfo, other: FilmInfo) -> list[Overlap]:
 
 
 def overlap_sentences(results: Results) -> list[str]:
-    """Which films overlap, and what that does to the means; none where all are disjoint."""
+    """Sentences on films that overlap and what that does to the means; none if all are disjoint."""
     found = overlaps(results)
     if not found:
         return []

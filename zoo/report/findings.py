@@ -81,7 +81,7 @@ def _of_films(results: Results, rank: Ranking) -> str:
 
 
 def who_is_ahead(results: Results) -> list[str]:
-    """Who is ahead in each of the two metrics, and whether that may be chance.
+    """Sentences on who is ahead in each of the two metrics, and whether that may be chance.
 
     A metric in which a reference is ahead of every model comes first.
     """
@@ -153,7 +153,7 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
 def _best_at_each_size(
     results: Results, models: list[ResultRow], ranks: Sequence[Ranking]
 ) -> list[str]:
-    """That models differ in size, and which is best at each size; empty if all are alike."""
+    """A sentence on which model is best at each size; empty if all are of one size."""
     if not several_sizes(models):
         return []
     sizes = {row.name: mean_value(row, bytes_per_frame) for row in models}
@@ -180,7 +180,7 @@ def _best_at_each_size(
 
 
 def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
-    """That codecs also coded the held-out frames, if there are both."""
+    """A sentence that codecs also coded the held-out frames, if there are both."""
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
         return []
@@ -255,7 +255,7 @@ def _leads_on_film(
 def _references_ahead_on_seen_frames(
     results: Results, models: list[ResultRow], references: list[ResultRow], ranks: Sequence[Ranking]
 ) -> list[str]:
-    """Which references are ahead of models even on the models' training frames."""
+    """Sentences on references that are ahead of models even on the models' training frames."""
     found: dict[str, list[str]] = {}
     for row in (row for row in references if not row.codec):
         behind: dict[str, list[str]] = {}

@@ -110,7 +110,7 @@ def unequal_terms(results: Results) -> list[str]:
 
 
 def tuning_films(results: Results) -> list[str]:
-    """Which films the models' defaults were chosen on."""
+    """A sentence on the films that the models' defaults were chosen on."""
     models = _records_by_model(results)
     silent = [name for name, record in models.items() if record.tuned_on is None]
     sentences = []

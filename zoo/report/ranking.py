@@ -231,7 +231,7 @@ def ranked_films(results: Results, rank: Ranking) -> list[FilmInfo]:
 def ranked_rows(
     rows: Iterable[ResultRow], rank: Ranking, films: int = 1
 ) -> list[tuple[ResultRow, Value]]:
-    """The rows that have the ranked number on so many films, with it, the best first."""
+    """The rows that have the ranked number on `films` films, with that number, the best first."""
     present = [
         (row, value)
         for row in rows

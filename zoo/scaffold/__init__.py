@@ -24,7 +24,7 @@ from zoo.plugins.registry import registry
 
 @dataclass(frozen=True)
 class Kind:
-    """What a package can bring, and what its README says of it."""
+    """A kind of thing that a package can add, and what the package's README says about it."""
 
     what: str
     """What the thing does at first, as a clause."""

@@ -129,7 +129,7 @@ class BatchLoader:
             yield batch_at
 
     def _without_pixels(self, step: int) -> tuple[Tensor, ...]:
-        """On the host: positions (B * K,), frame numbers (B,) or (B, T), and their seconds."""
+        """Positions (B * K,), frame numbers (B,) or (B, T) and their seconds, on the host."""
         positions = self.positions(step)
         reconstructed = positions
         if self.sampling.window == 1:

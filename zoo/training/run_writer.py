@@ -33,7 +33,7 @@ LARGEST_SHARE = 0.01
 
 
 class Throttle:
-    """Says when something slow is due again, so that it takes a small share of the time."""
+    """Decides when something slow is due again, so that it takes a small share of the time."""
 
     def __init__(self) -> None:
         self._began = self._last = time.monotonic()

@@ -88,7 +88,7 @@ def _centred(pictures: Tensor) -> Tensor:
 
 
 class Flicker(TemporalMetric):
-    """By how much more or less mean luma changes than in the original, in 8-bit levels.
+    """How much more or less mean luma changes than in the original, in 8-bit levels.
 
     | change of the reconstruction's mean BT.709 luma since the frame before - the original's |: 0
     where brightness follows the film's, at most 510. Of the whole frame: flicker of a part of it

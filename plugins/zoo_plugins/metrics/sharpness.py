@@ -1,4 +1,4 @@
-"""Sharpness: how much fine detail is left, whether it is the right one or not."""
+"""Sharpness: how much fine detail is left, correct or not."""
 
 from __future__ import annotations
 

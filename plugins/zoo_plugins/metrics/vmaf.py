@@ -1,4 +1,4 @@
-"""VMAF: what a model fitted to viewers' scores of compressed films makes of it."""
+"""VMAF: quality as a model fitted to viewers' scores of compressed films predicts it."""
 
 from __future__ import annotations
 

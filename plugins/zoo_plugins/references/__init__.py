@@ -1,1 +1,1 @@
-"""References that stand beside the models in every table: mean frame, PCA and video codecs."""
+"""References that are listed beside the models in every table: mean frame, PCA and video codecs."""

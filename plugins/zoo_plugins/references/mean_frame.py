@@ -12,7 +12,7 @@ from zoo import FrameSize, LatentSpec, Options, TrainingFrames, hookimpl
 
 
 class MeanFrame(zoo.Autoencoder):
-    """Draws the mean of the training frames whatever it is shown; its latent has no numbers."""
+    """Reconstructs every frame as the mean of the training frames; its latent has no numbers."""
 
     name: ClassVar[str] = "mean"
     summary: ClassVar[str] = "the mean of the training frames"
@@ -32,7 +32,7 @@ class MeanFrame(zoo.Autoencoder):
         return self.mean.expand(latent.shape[0], -1, -1, -1)
 
     def latent_spec(self) -> LatentSpec:
-        """No numbers."""
+        """A latent without numbers."""
         return LatentSpec((0,))
 
     def fit(self, frames: TrainingFrames) -> None:

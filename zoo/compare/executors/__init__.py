@@ -144,4 +144,4 @@ class InlineExecutor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """There is nothing to clean up."""
+        """Do nothing: there is nothing to clean up."""

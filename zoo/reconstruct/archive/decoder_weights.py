@@ -125,6 +125,6 @@ def _is_meta(model: Autoencoder) -> bool:
 
 
 def _in_memory_format(tensor: Tensor, device: torch.device) -> Tensor:
-    """In the memory format of a run's model: kernels, and the last bits, depend on it."""
+    """The memory format of a run's model, on which kernels and the last bits depend."""
     form = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
     return tensor.to(device).contiguous(memory_format=form)

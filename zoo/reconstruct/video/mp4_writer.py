@@ -145,7 +145,7 @@ class VideoWriter:
 
     @property
     def seconds(self) -> float:
-        """When the last frame ends."""
+        """The end of the last frame."""
         return (self._last + self._last_duration) / TICKS_PER_SECOND if self.frames else 0.0
 
     @property

@@ -103,7 +103,7 @@ class _FilmSound:
 
     @property
     def formats(self) -> list[SoundFormat]:
-        """In the order in which they first occur."""
+        """The formats in the order in which they first occur."""
         return list(dict.fromkeys(sound for track in self.tracks for sound in track.decoded))
 
     @property

@@ -89,7 +89,7 @@ def write_page(results: Results, main: Results, films: list[FilmContent], out: P
 
 
 def _beside_films(results: Results, main: Results, out: Path) -> dict[str, Any]:
-    """What stands in the page as it is, without its scripts: across films, and in print."""
+    """The parts of the page that need no script: tables across films, and what is printed."""
     crossing = f"{FIGURES}/crossing.png"
     return {
         "reasons": [one_line(sentence, 2000) for sentence in why_in_this_order(main)],
@@ -113,7 +113,7 @@ def _heading(results: Results) -> str:
 
 
 def _machines(results: Results) -> str:
-    """Which machine each letter in the rows is; empty if there is only one."""
+    """The machine of each letter in the rows; empty if there is only one."""
     letters = machines(results)
     found = {letters[machine_key(r.environment)]: r.environment for r in results.records}
     names = [
