@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from zoo_plugins.metrics.lpips import Lpips
 
 from tests.report.synthetic_results import comparison
+from zoo.base.records import Summary
+from zoo.cli import comparison_display, evaluate, match
+from zoo.compare.estimate import Estimate, ModelEstimate
+from zoo.matching.search import FilmMatch, SceneMatch
 from zoo.report.terminal import summary
 
 
@@ -31,6 +36,25 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert re.search(r"\d\.\d", printed)
     assert not re.search(r"\d…|\d\.…", printed)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_scenes_scores_and_estimates_are_whole(width: int) -> None:
+    scene = SceneMatch(3600.04, 3661.48, 30, 1.0, 1.0, 7200.04, 7261.48)
+    summary = {"frames": 9, "shots": 9, "mean": 0.123, "sd": 0.1, "lowest": 0.1, "highest": 0.2}
+    score = Summary.model_validate({**summary, "interval": (0.101, 0.145)})
+    model = ModelEstimate("a_model_of_no_short_name", 12, 4000.0, 950.0, 75.0, 1e10, 1 << 33)
+    tables = [
+        match._table(FilmMatch("whole", 60, 60, 1.0, 1.0, (scene,) * 2), width < match.FULL_WIDTH),
+        evaluate._table([Lpips], {"lpips": {"seen": score, "held_out": score}}),
+        comparison_display._table(Estimate(12, 0, [model], 1, 9000.0, 1)),
+    ]
+    for table in tables:
+        console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+        console.print(table)
+        printed = console.file.getvalue()  # type: ignore[attr-defined]
+        assert re.search(r"\d", printed) and "…" not in printed
+        assert max(map(len, printed.splitlines())) <= width
 
 
 @pytest.mark.parametrize("width", [40, 80, None])

@@ -599,3 +599,6 @@ def test_the_table_fits_and_is_in_the_order_that_was_asked_for(
         assert "".join(names) == order
         assert ("mJ/frame" in capture.get()) == (joules is not None)
     assert "12,300 ± 5%" in capture.get() and "1.00 M ± 5%" in capture.get()
+    with (console := Console(width=40, no_color=True)).capture() as capture:
+        console.print(bench_table(bench, True))
+    assert "…" not in capture.get() and "12,300 ± 5%" in capture.get()

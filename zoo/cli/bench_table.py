@@ -66,7 +66,8 @@ def _protocol(bench: Bench) -> str:
 
 
 class _Fitting:
-    """One table where the terminal is wide enough, else speed and the rest in two."""
+    """One table where the terminal is wide enough, else speed and the rest in two, or a table each.
+    """
 
     def __init__(self, rows: Sequence[BenchRow]) -> None:
         self.rows = rows
@@ -83,8 +84,8 @@ class _Fitting:
             yield whole
             return
         for columns in (_SPEED, rest):
-            tables = [self._table(columns, gap) for gap in (2, 1, 0)]
-            yield next(filter(fits, tables), tables[-1])
+            table = next(filter(fits, (self._table(columns, gap) for gap in (2, 1, 0))), None)
+            yield from [table] if table else [self._table([column], 1) for column in columns]
 
     def _table(self, columns: Sequence[_Column], gap: int) -> Table:
         # `Text` throughout: a model's name in square brackets is a name and no markup.

@@ -12,13 +12,12 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from zoo.api.codec import FilmCodec
 from zoo.base.numbers import counted, duration, scaled, verb
 from zoo.base.records import Record
 from zoo.base.text import one_line
-from zoo.cli.console import Console
+from zoo.cli.console import Console, Table
 from zoo.cli.progress import LiveDisplay, losses_table
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison

@@ -7,6 +7,7 @@ from typing import Any
 
 import rich.console
 import rich.markup
+import rich.table
 
 from zoo.base.atomic_files import check_writable
 from zoo.base.errors import BadInput
@@ -33,6 +34,14 @@ class Console(rich.console.Console):
     def print_line(self, text: str) -> None:
         """Print text as one line, however long, without reading markup in it."""
         self.print(one_line(text, LONGEST), markup=False, highlight=False, soft_wrap=True)
+
+
+class Table(rich.table.Table):
+    """Rich's table, in which a word that is too long goes on in the next line and is not cut."""
+
+    def add_column(self, *heading: Any, **settings: Any) -> None:
+        """Add a column, whose words are folded unless it is said otherwise."""
+        super().add_column(*heading, **{"overflow": "fold", **settings})
 
 
 def escaped(text: str, longest: int = LONGEST) -> str:

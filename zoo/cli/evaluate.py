@@ -10,12 +10,11 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
 
     from zoo.api.metric import Metric
     from zoo.base.records import Record, Summary
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console
+    from zoo.cli.console import Console, Table
     from zoo.evaluation.metrics import MetricSet
     from zoo.films.film import Film
     from zoo.reconstruct.find_run import FoundRun
@@ -219,15 +218,14 @@ def _on_film(
 def _table(metrics: list[type[Metric]], scores: dict[str, Any]) -> Table:
     """A row for each metric that has a score, a column for each part of the film."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
 
-    from zoo.cli.console import escaped
+    from zoo.cli.console import Table, escaped
     from zoo.report.ranking import PART_NAMES
 
     parts = [part for part in PART_NAMES if any(part in each for each in scores.values())]
     table = Table("metric", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for part in parts:
-        table.add_column(PART_NAMES[part], justify="right", no_wrap=True)
+        table.add_column(PART_NAMES[part], justify="right")
     arrows = {"higher": "↑", "lower": "↓", "one": "→1"}
     for metric in metrics:
         if metric.name in scores:

@@ -42,17 +42,13 @@ def films(context: typer.Context, as_json: opt.JsonOption = False) -> None:
 @app.command("list")
 def list_films(as_json: opt.JsonOption = False) -> None:
     """List the films of the catalogue."""
-    from rich.table import Table
-
     from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, Table, escaped
     from zoo.films.catalogue import Catalogue
 
     workspace = Workspace.here()
     table = Table("film", "title", "files", "licence", "ingested at")
-    for column in table.columns:
-        column.overflow = "fold"
     found: list[dict[str, object]] = []
     catalogue = Catalogue.open(workspace)
     for entry in catalogue.entries.values():
@@ -158,12 +154,10 @@ def ingest(
 @app.command("info")
 def info(name: Name, size: Size = "256x144") -> None:
     """Show what is known about a film; shots and exact counts once it is ingested."""
-    from rich.table import Table
-
     from zoo.base.frame_size import FrameSize
     from zoo.base.numbers import scaled
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, Table, escaped
     from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.frame_store import FrameStore

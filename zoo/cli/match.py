@@ -11,13 +11,14 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
 
     from zoo.api.film_entry import FilmEntry
-    from zoo.cli.console import Console
+    from zoo.cli.console import Console, Table
     from zoo.matching.film_hashes import HashedFilm
     from zoo.matching.search import FilmMatch
 
+FULL_WIDTH = 80
+"""Columns of a terminal below which the table of scenes is narrow."""
 _VERDICTS = {
     "whole": "match: the suspect holds the film",
     "excerpt": "match: the suspect is taken from the film",
@@ -65,7 +66,7 @@ def match(
         print_json(**_as_json(entries, answer, every))
         return
     console = Console()
-    console.print(_table(answer))
+    console.print(_table(answer, narrow=console.width < FULL_WIDTH))
     for line in _summary(answer):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -87,23 +88,23 @@ def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedF
         return hash_files(entry, device, bar.ingesting)
 
 
-def _table(answer: FilmMatch) -> Table:
-    from rich.table import Table
+def _table(answer: FilmMatch, narrow: bool) -> Table:
+    """A row for each scene; in a narrow terminal the end of a range is below its beginning."""
+    from zoo.cli.console import Table
 
-    # Without lines, four time codes fit a terminal of 80 columns.
+    # Without lines, four time codes fit a terminal of 80 columns, and two below two one of 40.
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for heading in ("scene", "from", "to", "frames", "in place", "suspect from", "to"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("scene", "from", "to", "frames", "in place", "suspect from", "to")
+    for heading in ("scene", "from\nto", "in\nplace", "suspect from\nto") if narrow else headings:
+        table.add_column(heading, justify="right")
     for number, scene in enumerate(answer.scenes, start=1):
-        table.add_row(
-            str(number),
-            _time(scene.start),
-            _time(scene.stop),
-            str(scene.asked),
-            _percent(scene.in_place),
-            _time(scene.suspect_start),
-            _time(scene.suspect_stop),
-        )
+        where = [_time(scene.start), _time(scene.stop)]
+        there = [_time(scene.suspect_start), _time(scene.suspect_stop)]
+        shares = [str(scene.asked), _percent(scene.in_place)]
+        if narrow:
+            table.add_row(str(number), "\n".join(where), shares[1], "\n".join(there))
+        else:
+            table.add_row(str(number), *where, *shares, *there)
     return table
 
 

@@ -27,10 +27,8 @@ def models(context: typer.Context, as_json: opt.JsonOption = False) -> None:
 @app.command("list")
 def list_models(as_json: opt.JsonOption = False) -> None:
     """List models and references."""
-    from rich.table import Table
-
     from zoo.base.json_output import print_json
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, Table, escaped
     from zoo.plugins.entry_points import LIMIT
     from zoo.plugins.registry import list_plugins
 
@@ -39,8 +37,6 @@ def list_models(as_json: opt.JsonOption = False) -> None:
         print_json(models=[each.model_dump(mode="json") for each in found.models])
         return
     table = Table("model", "role", "what it is", "from")
-    for column in table.columns:
-        column.overflow = "fold"
     for number, each in enumerate(found.models, start=1):
         last_of_kind = [other.kind for other in found.models[number:]][:1] != [each.kind]
         row = (each.name, each.role, each.summary, each.origin)
@@ -70,11 +66,9 @@ def show(
     ] = False,
 ) -> None:
     """Show a model's options, shapes, parameters and multiply-adds."""
-    from rich.table import Table
-
     from zoo.base.frame_size import FrameSize
     from zoo.base.presets import preset_named
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, Table, escaped
     from zoo.conformance.fake_gpu import operations_of_step
     from zoo.evaluation.model_summary import summarise_model
     from zoo.plugins.model_building import fits_directly, parse_options

@@ -30,10 +30,8 @@ def plugins(context: typer.Context, as_json: opt.JsonOption = False) -> None:
 @app.command("list")
 def list_plugins(as_json: opt.JsonOption = False) -> None:
     """List plugins with what each adds, or the reason why it could not."""
-    from rich.table import Table
-
     from zoo.base.json_output import print_json
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, Table, escaped
     from zoo.plugins import registry
     from zoo.plugins.entry_points import LIMIT
     from zoo.report.plugin_sections import list_sections
@@ -56,8 +54,6 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
         )
         return
     table = Table("plugin", "from", "adds", "problem")
-    for column in table.columns:
-        column.overflow = "fold"
     for plugin in found:
         adds = "; ".join(
             f"{hook.removeprefix('zoo_').replace('_', ' ')}: {', '.join(names)}"
