@@ -66,7 +66,7 @@ def _protocol(bench: Bench) -> str:
 
 
 class _Fitting:
-    """One table where the terminal is wide enough, else speed and the rest in two, or a table each."""
+    """One table where the terminal is wide enough, else two, or else one for each figure."""
 
     def __init__(self, rows: Sequence[BenchRow]) -> None:
         self.rows = rows
