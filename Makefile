@@ -4,6 +4,7 @@
 # make gpu [FILMS=FOLDER]    what the zoo does on this machine's GPU, in nine minutes (docs/gpu.md)
 # make results FILMS=FOLDER  results/ again, from the films in FOLDER (docs/films.md)
 # make coded-pca FILMS=FOLDER     results/coded-pca.md again: every model, PCA and codecs on four films
+# make bundled               the trained run that comes with film-zoo, again
 # make lint   ruff and mypy
 # make audit  known vulnerabilities of what is installed, by pip-audit
 
@@ -11,7 +12,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: demo test test-all bench gpu results coded-pca lint audit clean
+.PHONY: demo test test-all bench gpu results coded-pca bundled lint audit clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -86,6 +87,9 @@ coded-pca: $(READY)
 	  --holdout 0 --workers 1 --work demo/coded-pca --out results/coded-pca-all-seen.md
 	$(BIN)/python -m benchmarks.model_strip --films tears,bunny --models coded_pca,pca,perceptual \
 	  --latent 50 --budget 8000frames --work demo/coded-pca --out results/coded-pca.webp
+
+bundled: $(READY)
+	$(BIN)/python -m benchmarks.bundled_run --work demo/bundled
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -97,7 +97,7 @@ def test_a_dry_run_writes_what_would_be_pushed(
     assert files == {"README.md", "run.json", "weights.safetensors", "scale.safetensors"}
     card = Path("hub/README.md").read_text()
     assert card.startswith("---\nlibrary_name: film-zoo\n")
-    for said in ('snapshot_download("me/flash")', "No licence of the film", "| latent | 4 |"):
+    for said in ('load("hf://me/flash")', "No licence of the film", "| latent | 4 |"):
         assert said in card
     assert str(workspace) not in "".join(p.read_text("latin-1") for p in Path("hub").iterdir())
 

@@ -24,9 +24,15 @@ NEEDED = (
     "zoo/__main__.py",
     "zoo_plugins/architectures/ae.py",
     "zoo/report/viewer/static/app.js",
+    "zoo/training/bundled/README.md",
     "zoo/report/viewer/static/page.html.j2",
 )
-FOLDERS = ("zoo/report/templates/", "zoo/report/viewer/static/", "zoo/scaffold/templates/")
+FOLDERS = (
+    "zoo/report/templates/",
+    "zoo/report/viewer/static/",
+    "zoo/scaffold/templates/",
+    "zoo/training/bundled/bigbuckbunny-vae/",
+)
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def encode(
-    film: opt.FilmOption,
+    film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file; else <film>-<model>.zoo.")

@@ -90,6 +90,7 @@ def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | N
     from zoo.base.errors import BadInput
     from zoo.plugins.registry import registry
     from zoo.reconstruct.find_run import find_run
+    from zoo.reconstruct.hub import install
     from zoo.training.runs import find_runs
 
     known = registry()
@@ -99,6 +100,10 @@ def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | N
         )
     if word not in known.models and word not in known.references:
         run = _run_named(workspace, word)
+        if run.bundled and run.description:
+            # Scores are kept in the run's folder, and a bundled one stays as it is.
+            copied = install(run.folder.path, run.description, workspace)
+            run = _run_named(workspace, copied.path.name)
         return find_run(workspace, None, film or run.film, trained_on=trained_on, run=run.name)
     if trained_on is not None:
         return find_run(workspace, word, film or trained_on, trained_on=trained_on)
@@ -189,7 +194,8 @@ def _evaluated(
             "to evaluate on it"
         )
     # The scale of quantisation comes from the film that it was trained on.
-    if not (run.folder.evaluation(config.film) / LATENTS).exists():
+    evaluated = (run.folder.evaluation(config.film) / LATENTS).exists()
+    if not evaluated and not run.folder.scale.exists():
         _on_film(console, run, own_film(), metric_set, workspace, device)
     return _on_film(console, run, film, metric_set, workspace, device)
 

@@ -1,4 +1,4 @@
-"""`zoo export` and `zoo push`: a trained model for other programs and for others."""
+"""`zoo export`, `zoo push` and `zoo pull`: trained models for other programs, and of others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHECKED = 16
 
 
 def export(
-    film: opt.FilmOption,
+    film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     form: Annotated[
         str, typer.Option("--format", help="torch (.pt2, torch.export) or onnx.")
@@ -60,9 +60,9 @@ def export(
 
 
 def push(
-    film: opt.FilmOption,
     repo: Annotated[str, typer.Option("--repo", help="Where to: user/name.")],
     model: opt.ModelArgument = None,
+    film: opt.FilmOfRunOption = None,
     run: opt.RunOption = None,
     private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
     dry_run: Annotated[
@@ -107,3 +107,38 @@ def push(
         write_folder(Path(folder), opened.run, opened.trained, opened.entry, repo)
         Console(stderr=True).print_line(f"uploading {opened.run.name} to huggingface.co/{repo}")
         console.print_line(f"pushed to {upload(Path(folder), repo, private)}")
+
+
+def pull(
+    repo: Annotated[
+        str, typer.Argument(metavar="USER/REPO", help="A repository that `zoo push` made.")
+    ],
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="A branch, tag or commit; else the newest.")
+    ] = None,
+    overwrite: opt.OverwriteOption = False,
+) -> None:
+    """Bring a published run into `runs/`, from where every command uses it.
+
+    Weights are safetensors and the rest is JSON: nothing in it runs code, and a repository that
+    has a pickle is refused. The hashes of all files are printed.
+    """
+    from zoo.base.workspace import Workspace
+    from zoo.cli.console import Console
+    from zoo.plugins.registry import registry
+    from zoo.reconstruct.hub import PREFIX, fetched, install
+
+    console, errors = Console(), Console(stderr=True)
+    workspace = Workspace.here()
+    repo = repo.removeprefix(PREFIX)
+    with fetched(repo, "zoo pull", revision=revision, on_message=errors.print_line) as published:
+        for name, digest in published.sha256.items():
+            console.print_line(f"sha256 {digest} {name}")
+        config = published.description.config
+        here = registry().origins[config.model]
+        if here != config.origin:
+            console.print_line(f"it was trained with {config.origin} and is used with {here}")
+        install(published.folder, published.description, workspace, overwrite=overwrite)
+    console.print_line(f"run: {published.name}")
+    digest = config.id.rpartition("-")[2]
+    console.print_line(f"`zoo reconstruct {digest} --film FILM` uses it, as other commands do")

@@ -12,8 +12,10 @@ from zoo.base.errors import BadInput
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
+    from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
     from zoo.reconstruct.latent_paths import PathVideo
+    from zoo.training.run_folder import TrainingConfig
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="The MP4; its strip is a PNG of the same name.")
@@ -52,18 +54,18 @@ def check_scale(scale: int) -> int:
     return scale
 
 
-def tags_for(opened: opt.Opened, what: str) -> dict[str, str]:
-    """The metadata of the video."""
+def tags_for(config: TrainingConfig, film: FilmEntry | None, what: str) -> dict[str, str]:
+    """The metadata of the video; `film` is None where the film itself is not here."""
     import importlib.metadata
 
-    config = opened.trained.config
-    licence = opened.film.licence or "not stated"
+    title = film.shown_title if film else config.film
+    licence = (film and film.licence) or "not stated"
     version = importlib.metadata.version("film-zoo")
     return {
-        "title": f"{opened.entry.shown_title}: {what}",
+        "title": f"{title}: {what}",
         "comment": (
             f"Decoded by {config.model}, trained on {config.film}. "
-            f"Film: {opened.entry.shown_title}. Licence: {licence}. Made by film-zoo {version}."
+            f"Film: {title}. Licence: {licence}. Made by film-zoo {version}."
         ),
     }
 
@@ -77,10 +79,10 @@ def print_written(console: Console, video: PathVideo, pictures: int) -> None:
 
 
 def interpolate(
-    film: opt.FilmOption,
     begin: Annotated[str, typer.Option("--from", help="Time code to begin at, HH:MM:SS.mmm.")],
     end: Annotated[str, typer.Option("--to", help="Time code to end at.")],
     model: opt.ModelArgument = None,
+    film: opt.FilmOfRunOption = None,
     via: Annotated[
         list[str] | None,
         typer.Option("--via", metavar="TIME", help="A time code to pass; may be repeated."),
@@ -158,7 +160,9 @@ def interpolate(
             opened.trained.model.from_coordinates(path_points),
             latents.shape,
             video,
-            tags_for(opened, f"from {begin} to {end} through latent space"),
+            tags_for(
+                opened.trained.config, opened.entry, f"from {begin} to {end} through latent space"
+            ),
             progress=bar.update,
         )
     print_written(console, video, count)
@@ -168,7 +172,7 @@ MOST_SAMPLES = 10_000
 
 
 def sample(
-    film: opt.FilmOption,
+    film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     count: Annotated[int, typer.Option("--count", help="How many samples.")] = 16,
     seed: opt.SeedOption = 0,
@@ -180,44 +184,49 @@ def sample(
     run: opt.RunOption = None,
     trained_on: opt.TrainedOnOption = None,
     overwrite: opt.OverwriteOption = False,
-    holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
     """Sample latents from a model's prior and decode them: an MP4, and a sheet.
 
-    Variational models have a prior; for others `zoo walk` drifts through a film's latents.
+    The film itself is not opened, and of a run that is named need not be here. Variational models
+    have a prior; for others `zoo walk` drifts through a film's latents.
     """
     import math
 
+    from zoo.base.environment import choose_device
+    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar
+    from zoo.reconstruct.find_run import find_model
     from zoo.reconstruct.latent_paths import PathVideo, write_path_video
     from zoo.reconstruct.loading import prior_sample
+    from zoo.training.trained_models import load_model
 
     if not 1 <= count <= MOST_SAMPLES:
         raise BadInput(f"--count is from 1 to {MOST_SAMPLES:,}; not {count}")
     if not 0.04 <= hold <= 60:
         raise BadInput(f"--hold is from 0.04 to 60 seconds; not {hold:g}")
     check_scale(scale)
+    chosen = choose_device(device)
+    found, entry = find_model(Workspace.here(), model, film, trained_on=trained_on, run=run)
+    assert found.description is not None, "a finished run has a description"
+    config = found.description.config
+    path = check_output(out, entry.name if entry else found.film, found.model, "sample", overwrite)
+    opt.set_threads(threads)
     console = Console()
-
-    def output_path(film: str, model: str, knows: str) -> Path:
-        return check_output(out, film, model, "sample", overwrite)
-
-    opened = opt.open_run(
-        console, model, film, output_path, run, trained_on, holdout, threads, device
-    )
-    latents = prior_sample(opened.trained.model, count, seed).to(opened.trained.device)
-    video = PathVideo(opened.out, Fraction(25), hold=round(hold * 25), enlarge=scale)
+    console.print_line(f"run: {found.name}")
+    network = load_model(found.folder, config, chosen)
+    latents = prior_sample(network, count, seed).to(chosen)
+    video = PathVideo(path, Fraction(25), hold=round(hold * 25), enlarge=scale)
     sheet = dict.fromkeys(range(min(count, 64)), "")
     with frames_bar(console, "decoding", count) as bar:
         write_path_video(
-            opened.trained.model,
+            network,
             latents.flatten(1),
             tuple(latents.shape[1:]),
             video,
-            tags_for(opened, f"{count} samples of the prior"),
+            tags_for(config, entry, f"{count} samples of the prior"),
             captions=sheet,
             columns=math.ceil(math.sqrt(len(sheet))),
             progress=bar.update,
@@ -226,7 +235,7 @@ def sample(
 
 
 def walk(
-    film: opt.FilmOption,
+    film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Length of the walk.")] = 20.0,
     pace: Annotated[float, typer.Option("--pace", help="Seconds per change of subject.")] = 5.0,
@@ -274,7 +283,7 @@ def walk(
             opened.trained.model.from_coordinates(path_points),
             latents.shape,
             video,
-            tags_for(opened, "a walk through latent space"),
+            tags_for(opened.trained.config, opened.entry, "a walk through latent space"),
             progress=bar.update,
         )
     print_written(console, video, count)

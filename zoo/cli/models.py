@@ -31,6 +31,7 @@ def list_models(as_json: opt.JsonOption = False) -> None:
     from zoo.cli.console import Console, Table, escaped
     from zoo.plugins.entry_points import LIMIT
     from zoo.plugins.registry import list_plugins
+    from zoo.training.runs import bundled_runs
 
     found = list_plugins()
     if as_json:
@@ -43,6 +44,8 @@ def list_models(as_json: opt.JsonOption = False) -> None:
         table.add_row(*map(escaped, row), end_section=last_of_kind)
     console = Console()
     console.print(table)
+    names = ", ".join(run.name for run in bundled_runs())
+    console.print(f"trained already: {names}; your own: `zoo runs`", soft_wrap=True)
     for what, plugins in (
         ("failed to load", [plugin.name for plugin in found.plugins if plugin.errors]),
         (f"left out by {LIMIT}", [plugin.name for plugin in found.plugins if plugin.left_out]),

@@ -29,8 +29,17 @@ MOST_NAMED = 20
 
 # A film and a model that was trained.
 FilmOption = Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")]
+FilmOfRunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--film", help="A film of the catalogue, or a path; else the one it was trained on."
+    ),
+]
 ModelArgument = Annotated[
-    str | None, typer.Argument(help="A model that was trained; --run names a run instead.")
+    str | None,
+    typer.Argument(
+        metavar="RUN|MODEL", help="A model that was trained, or a run as `zoo runs` names it."
+    ),
 ]
 RunOption = Annotated[
     str | None, typer.Option("--run", help="A run, named as `zoo runs` names it.")
@@ -241,7 +250,7 @@ class Opened:
 def open_run(
     console: Console,
     model: str | None,
-    film: str,
+    film: str | None,
     output_path: OutputPath,
     run: str | None,
     trained_on: str | None,

@@ -11,10 +11,15 @@ from zoo.cli import options as opt
 
 
 def reconstruct(
-    film: opt.FilmOption,
     model: Annotated[
-        str | None, typer.Argument(help="A model that was trained; --models takes several.")
+        str | None,
+        typer.Argument(
+            metavar="RUN|MODEL",
+            help="A model that was trained, or a run as `zoo runs` names it; --models takes "
+            "several.",
+        ),
     ] = None,
+    film: opt.FilmOfRunOption = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Several models in a grid with names: a,b,c.")
     ] = None,
@@ -129,7 +134,6 @@ def reconstruct(
 def _models(model: str | None, models: str | None, run: str | None) -> list[str | None]:
     """The names that were given, each once; one None where a run alone says which it is."""
     from zoo.base.errors import BadInput
-    from zoo.plugins.registry import registry
 
     if model and models:
         raise BadInput("name one model, or several with --models; not both")
@@ -140,4 +144,4 @@ def _models(model: str | None, models: str | None, run: str | None) -> list[str 
             raise BadInput("name a model, several with --models, or a run with --run")
         return [None]
     names = [word.strip() for word in (models or model or "").split(",") if word.strip()]
-    return [registry().architecture(name).name for name in dict.fromkeys(names)]
+    return list(dict.fromkeys(names))

@@ -36,16 +36,17 @@ def list_runs(as_json: opt.JsonOption = False) -> None:
     from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
     from zoo.cli.console import WIDE, Console
-    from zoo.training.runs import find_runs
+    from zoo.training.runs import bundled_runs, find_runs
 
     workspace = Workspace.here()
-    found = find_runs(workspace)
+    found, bundled = find_runs(workspace), bundled_runs()
     if as_json:
-        print_json(runs=list(map(_as_json, found)))
+        print_json(runs=list(map(_as_json, found)), bundled=list(map(_as_json, bundled)))
         return
     if not found:
         above = workspace.is_above
         typer.echo(f"no runs here; `zoo train` and `zoo compare` leave them in runs/{above}")
+        typer.echo(_bundled_in_words(bundled))
         return
     console = Console()
     for table in _from_wide_to_narrow(found):
@@ -56,6 +57,13 @@ def list_runs(as_json: opt.JsonOption = False) -> None:
     for run in found:
         if run.problem:
             console.print(_escaped(f"damaged: {run.name}: {run.problem}", 400), soft_wrap=True)
+    console.print(_bundled_in_words(bundled), soft_wrap=True)
+
+
+def _bundled_in_words(bundled: Sequence[Run]) -> str:
+    """The line about runs that come with film-zoo."""
+    named = (f"{run.name} ({run.model} trained on {run.film})" for run in bundled)
+    return f"with film-zoo comes {', '.join(named)}: `zoo walk {bundled[0].name}`"
 
 
 @app.command("show")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.recipe import FULL
 from zoo.base import environment
+from zoo.base.errors import BadInput
 from zoo.base.records import LatentInfo, RatePoint, Record
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
@@ -64,12 +64,9 @@ def evaluate(
     cache = ScoreCache.load(out, film, here)
     metric_set = cache.missing(metric_set)
 
+    quantiser = None if own else _training_quantiser(folder, config, device)
     encoded = encode_film(model, film, device)
-    quantiser = (
-        Quantiser.of(latent_spec(model), encoded.numbers)
-        if own
-        else _training_latents(folder, config, device).quantiser
-    )
+    quantiser = quantiser or Quantiser.of(latent_spec(model), encoded.numbers)
     latents = encoded.quantised(quantiser)
     latents_file.save_latents(out / LATENTS, latents, film.fingerprint)
 
@@ -121,9 +118,16 @@ def evaluate(
     return cache.write(out, film_scores, record)
 
 
-def _training_latents(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Latents:
-    path: Path = folder.evaluation(config.film) / LATENTS
-    return latents_file.load_latents(path, config.film_fingerprint, device)
+def _training_quantiser(
+    folder: RunFolder, config: TrainingConfig, device: torch.device
+) -> Quantiser:
+    latents = folder.evaluation(config.film) / LATENTS
+    found = latents_file.quantiser_of_training(
+        latents, folder.scale, config.film_fingerprint, device
+    )
+    if found is None:
+        raise BadInput(f"{latents} is not there: evaluate the run on {config.film} first")
+    return found
 
 
 def _unequal_terms(model: Autoencoder, config: TrainingConfig) -> Iterator[str]:

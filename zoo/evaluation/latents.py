@@ -22,7 +22,7 @@ from torch import Tensor
 from zoo.api.latent_spec import BITS, MOST_CODES, LatentSpec, code_bits
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.untrusted_files import check_tensors
+from zoo.base.untrusted_files import check_regular, check_tensors
 
 _MOST_LEVELS = 1 << 31
 _TORCH_TYPES = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32}
@@ -232,6 +232,48 @@ def latents_are_of(path: Path, film_fingerprint: str) -> bool:
             return (file.metadata() or {}).get("film") == film_fingerprint
     except (OSError, SafetensorError, BadInput) as error:
         raise BadInput(f"{path} holds no latents: {error}") from None
+
+
+LARGEST_SCALE = 256 << 20
+"""Bytes of a quantiser's file: twice what latents of sixteen million numbers need."""
+
+
+def save_scale(path: Path, quantiser: Quantiser) -> None:
+    """Save a quantiser alone: `lowest` and `step`, float32 (L,); its bits are in the metadata."""
+    tensors = {
+        "lowest": quantiser.lowest.float().cpu().contiguous(),
+        "step": quantiser.step.float().cpu().contiguous(),
+    }
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, bits_metadata(quantiser))
+
+
+def load_scale(path: Path, device: torch.device) -> Quantiser:
+    """Load a quantiser that was saved alone; raises BadInput on any other file."""
+    try:
+        check_regular(path, LARGEST_SCALE)
+        check_tensors(path)
+        with safe_open(path, "pt", device=str(device)) as file:
+            bits, codes = parse_bits_metadata(file.metadata() or {})
+            lowest, step = file.get_tensor("lowest"), file.get_tensor("step")
+    except (OSError, SafetensorError, KeyError, ValueError, BadInput) as error:
+        raise BadInput(f"{path} holds no scale: {error}") from None
+    fits = lowest.dim() == 1 and lowest.shape == step.shape
+    if not fits or not (lowest.isfinite().all() and step.isfinite().all()):
+        raise BadInput(f"{path} holds no scale that fits")
+    return Quantiser(lowest, step, bits, codes)
+
+
+def quantiser_of_training(
+    latents: Path, scale: Path, film_fingerprint: str, device: torch.device
+) -> Quantiser | None:
+    """The quantiser of the training film's latents: from their file, else saved alone, else None.
+
+    Raises BadInput if the file is damaged.
+    """
+    if latents.exists():
+        return load_latents(latents, film_fingerprint, device).quantiser
+    return load_scale(scale, device) if scale.exists() else None
 
 
 def bits_metadata(quantiser: Quantiser) -> dict[str, str]:

@@ -13,7 +13,7 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.frame_store import FrameStore
 from zoo.films.ingest import film_fingerprint, locate_store
 from zoo.plugins.registry import registry
-from zoo.training.runs import Run, choose_run, find_runs
+from zoo.training.runs import Run, choose_run, find_runs, runs_named
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FoundRun:
 def find_run(
     workspace: Workspace,
     model: str | None,
-    film: str,
+    film: str | None = None,
     *,
     trained_on: str | None = None,
     run: str | None = None,
@@ -41,12 +41,15 @@ def find_run(
 
     A run is matched by the frames it was trained on, or by the name of its film where those are not
     known. `trained_on` names the film that the run was trained on, if it is another. `model` may be
-    None where `run` is given. Raises BadInput, saying what there is, if there is no such film or
-    run.
+    a run's name as well, and None where `run` is given. Without a `film` it is the one that the run
+    was trained on. Raises BadInput, saying what there is, if there is no such film or run.
     """
     catalogue = Catalogue.open(workspace)
-    entry = one_film(catalogue, film, "one film at a time is reconstructed")
     runs = find_runs(workspace)
+    if model is not None and run is None and is_run_name(runs, model, workspace):
+        model, run = None, model
+    film = film or trained_on or _film_of_run(catalogue, runs, model, run, workspace)
+    entry = one_film(catalogue, film, "one film at a time is reconstructed")
     trained_name, trained_entry = None, None
     if trained_on is not None:
         # A run may outlive the catalogue's entry of its film.
@@ -88,6 +91,67 @@ def find_run(
         trained_entry or catalogue.entries.get(chosen.film),
         None if own else chosen.film,
     )
+
+
+def find_model(
+    workspace: Workspace,
+    model: str | None,
+    film: str | None,
+    *,
+    trained_on: str | None = None,
+    run: str | None = None,
+) -> tuple[Run, FilmEntry | None]:
+    """Find a run as `find_run` does where no film is needed, and the catalogue's entry of one.
+
+    The film that a named run was trained on need not be here. Raises BadInput as `find_run`.
+    """
+    if film is None and trained_on is None:
+        runs = find_runs(workspace)
+        by_name = model is not None and run is None and is_run_name(runs, model, workspace)
+        if word := model if by_name else run:
+            name = None if by_name or model is None else registry().architecture(model).name
+            chosen = finished_run_named(runs, word, name, workspace)
+            return chosen, Catalogue.open(workspace).entries.get(chosen.film)
+    found = find_run(workspace, model, film, trained_on=trained_on, run=run)
+    return found.run, found.entry
+
+
+def is_run_name(runs: Sequence[Run], word: str, workspace: Workspace) -> bool:
+    """Whether a word where a model may stand names a run: no model is called so, and a run is."""
+    known = registry()
+    return not any(word in each for each in (known.models, known.references, known.codecs)) and (
+        bool(runs_named(runs, word, workspace))
+    )
+
+
+def _film_of_run(
+    catalogue: Catalogue,
+    runs: Sequence[Run],
+    model: str | None,
+    run: str | None,
+    workspace: Workspace,
+) -> str:
+    """The film to use where none is named: the one that the run was trained on."""
+    if run is not None:
+        chosen = choose_run(runs, run, workspace)
+        if chosen.film and chosen.film not in catalogue.entries:
+            raise BadInput(
+                f"{chosen.name} was trained on {chosen.film}, and no film is called that here: "
+                "--film names the one to use, and takes a path too"
+            )
+        return chosen.film
+    if model is None:
+        raise BadInput("name a model, or a run with --run")
+    name = registry().architecture(model).name
+    films = _films(run for run in runs if (run.model, run.status) == (name, "finished"))
+    if not films:
+        raise BadInput(f"no run of {name} is finished; `zoo train {name} --film FILM` trains one")
+    if len(films) > 1:
+        raise BadInput(
+            f"{name} was trained on {', '.join(films)}: --film says which, or name a run as `zoo "
+            "runs` does"
+        )
+    return films[0]
 
 
 def one_film(catalogue: Catalogue, word: str, why: str) -> FilmEntry:

@@ -1,36 +1,58 @@
-"""Publish a trained model on the Hugging Face hub, and load a published one from its folder."""
+"""Publish a trained model on the Hugging Face hub, and bring published ones here.
+
+What is published is four files: weights, `run.json`, the quantiser of the latents, and a card. Of a
+repository nothing else is ever read, and one that holds a pickle beside them is refused whole.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import shutil
-from pathlib import Path
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import atomic_write
+from zoo.base.atomic_files import atomic_write, remove_folder, replace_folder
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.extras import missing_extra
+from zoo.base.frame_size import FrameSize
+from zoo.base.locks import IN_FOLDER, exclusive_lock
 from zoo.base.markdown import escape, grid
 from zoo.base.network import refuse_offline
-from zoo.base.numbers import fixed, whole
+from zoo.base.numbers import fixed, scaled, whole
 from zoo.base.records import Record
-from zoo.base.untrusted_files import check_regular, check_tensors
-from zoo.evaluation.latents import Quantiser, bits_metadata, parse_bits_metadata
+from zoo.base.text import one_line
+from zoo.base.untrusted_files import check_regular
+from zoo.base.workspace import Workspace
+from zoo.evaluation.latents import LARGEST_SCALE, load_scale, save_scale
+from zoo.plugins.model_building import build, latent_spec
+from zoo.plugins.registry import registry
+from zoo.pretrained.weights import file_sha256
 from zoo.reconstruct.model_loader import TrainedModel
-from zoo.training.run_folder import RunFolder
+from zoo.training.checkpoint import check_fit
+from zoo.training.run_folder import RunFile, RunFolder
 from zoo.training.runs import Run
 from zoo.training.trained_models import load_model
 
-SCALE = "scale.safetensors"
-"""The quantiser of the latents: `lowest` and `step`, float32 (L,), and `bits` in the metadata, and
-`codes` if the latents are codes."""
-LARGEST_SCALE = 256 << 20
-"""Bytes: twice what latents of sixteen million numbers need."""
+CARD = "README.md"
+PREFIX = "hf://"
+"""What a repository of the hub begins with where a model may be named otherwise."""
+LARGEST_DESCRIPTION, LARGEST_CARD = 1 << 20, 1 << 20
+LARGEST_WEIGHTS = 4 << 30
+"""Bytes; a model of a thousand million parameters."""
+_MOST_FILES = 10_000
+PICKLES = frozenset(
+    {*(".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pt2", ".pth")}
+)
+"""Ends of the names of files that are pickles or hold some, and may run code when they are read."""
 
 
 def load_folder(folder: Path, device: torch.device) -> TrainedModel:
@@ -39,33 +61,35 @@ def load_folder(folder: Path, device: torch.device) -> TrainedModel:
     description = run.read()
     if description is None:
         raise BadInput(f"{folder} holds no model: there is no {run.file.name}")
-    model = load_model(run, description.config, device)
-    try:
-        check_regular(folder / SCALE, LARGEST_SCALE)
-        check_tensors(folder / SCALE)
-        with safe_open(folder / SCALE, "pt", device=str(device)) as file:
-            bits, codes = parse_bits_metadata(file.metadata() or {})
-            lowest, step = file.get_tensor("lowest"), file.get_tensor("step")
-    except (OSError, SafetensorError, KeyError, ValueError, BadInput) as error:
-        raise BadInput(f"{folder / SCALE} holds no scale: {error}") from None
-    fits = lowest.dim() == 1 and lowest.shape == step.shape
-    if not fits or not (lowest.isfinite().all() and step.isfinite().all()):
-        raise BadInput(f"{folder / SCALE} holds no scale that fits")
-    return TrainedModel(
-        model, Quantiser(lowest, step, bits, codes), run, description.config, device
-    )
+    config = description.config
+    architecture = registry().architecture(config.model)
+    # Before a network of any size that a file may ask for takes memory. Some cannot be built so.
+    with suppress(RuntimeError, NotImplementedError), torch.device("meta"), _without_warnings():
+        check_fit(run.weights, build(architecture, FrameSize.parse(config.size), config.options))
+    model = load_model(run, config, device)
+    quantiser = load_scale(run.scale, device)
+    if quantiser.lowest.numel() != latent_spec(model).numbers:
+        raise BadInput(f"{run.scale} holds no scale that fits {config.model}")
+    return TrainedModel(model, quantiser, run, config, device)
 
 
-CARD = "README.md"
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
-def check_repo(name: str) -> str:
-    """Return the name of a repository, `user/name`; raises BadInput on anything else."""
+def check_repo(name: str, what: str = "zoo push") -> str:
+    """Return the name of a repository, `user/name`; raises BadInput on anything else.
+
+    `what` needs the extra `hub`, and is named where it is missing.
+    """
     try:
         from huggingface_hub.errors import HFValidationError
         from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
     except ImportError:
-        raise BadInput(missing_extra("hub", "zoo push")) from None
+        raise BadInput(missing_extra("hub", what)) from None
     try:
         validate_repo_id(name)
         if "/" not in name:
@@ -83,19 +107,14 @@ def write_folder(
     It contains nothing of the film itself, neither frames nor latents. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    made = RunFolder(folder)
     for file in (trained.folder.weights, trained.folder.file):
         with atomic_write(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
-    with atomic_write(folder / SCALE) as temporary:
-        scale = {
-            "lowest": trained.quantiser.lowest.float().cpu().contiguous(),
-            "step": trained.quantiser.step.float().cpu().contiguous(),
-        }
-        save_file(scale, temporary, bits_metadata(trained.quantiser))
+    save_scale(made.scale, trained.quantiser)
     with atomic_write(folder / CARD) as temporary:
         temporary.write_text(card(run, trained, entry, repo), encoding="utf-8")
-    names = (trained.folder.weights.name, trained.folder.file.name, SCALE, CARD)
-    return [folder / name for name in names]
+    return [made.weights, made.file, made.scale, folder / CARD]
 
 
 def push(folder: Path, repo: str, private: bool) -> str:
@@ -115,6 +134,170 @@ def push(folder: Path, repo: str, private: bool) -> str:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ZooError(f"{repo} cannot be pushed: {why}; `hf auth login` logs in") from error
     return address
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model of the hub in a folder of this machine, checked and ready to be used."""
+
+    repo: str
+    commit: str
+    folder: Path
+    description: RunFile
+    sha256: dict[str, str]
+    """Of each file, by its name."""
+
+    @property
+    def name(self) -> str:
+        """The name that its run has in `runs/`."""
+        config = self.description.config
+        return f"{config.film}/{config.model}/{config.id}"
+
+
+@contextmanager
+def fetched(
+    repo: str,
+    what: str,
+    *,
+    revision: str | None = None,
+    on_message: Callable[[str], None],
+) -> Iterator[Published]:
+    """Bring a published model of the Hugging Face hub into a folder that is there for the block.
+
+    What the repository holds and how large it is is looked at before anything is fetched, and
+    everything is loaded once before the block begins. `what` wants it, for messages. Raises
+    BadInput, naming the repository, if it holds a pickle, lacks a part or has one that is damaged,
+    too large or of another version; ZooError if the hub cannot be reached.
+    """
+    check_repo(repo, what)
+    refuse_offline(what)
+    with _hub_errors(repo):
+        from huggingface_hub import HfApi
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
+        api = HfApi()
+        info = api.model_info(repo, revision=revision, files_metadata=True)
+    listed = _checked(repo, info.siblings or [])
+    commit = one_line(str(info.sha or revision or "main"), 40)
+    on_message(f"fetching {repo} at {commit[:12]}: {scaled(sum(listed.values()), 'B')}")
+    with tempfile.TemporaryDirectory(prefix="film-zoo-") as place:
+        folder = Path(place)
+        for name in listed:
+            with _hub_errors(repo):
+                came = api.hf_hub_download(repo, name, revision=info.sha or revision)
+            shutil.copyfile(came, folder / name)
+        hashes = {name: _as_stated(repo, folder / name, info.siblings) for name in listed}
+        yield Published(repo, commit, folder, _description(repo, folder), hashes)
+
+
+def install(
+    folder: Path, description: RunFile, workspace: Workspace, *, overwrite: bool = False
+) -> RunFolder:
+    """Copy a published run into `runs/`, where it appears as a whole; returns its folder there.
+
+    A run with the same weights that is there already stays. Raises BadInput if one with others is,
+    unless it is to `overwrite`, and LockHeld if that one is being trained.
+    """
+    target = RunFolder.of(workspace, description.config)
+    name = target.path.relative_to(workspace.runs).as_posix()
+    try:
+        with exclusive_lock(target.path / IN_FOLDER, name, waiting=None):
+            here = target.read()
+            if here is not None and here.state == "finished" and _same(target, folder):
+                return target
+            if here is not None and not overwrite:
+                raise BadInput(f"{name} is in runs/ with other weights; --overwrite replaces it")
+            with replace_folder(target.path) as new:
+                for file in sorted(folder.iterdir()):
+                    shutil.copyfile(file, new / file.name)
+    except BaseException:
+        if not target.file.exists():
+            with suppress(OSError):
+                remove_folder(target.path)
+        raise
+    return target
+
+
+def _same(run: RunFolder, folder: Path) -> bool:
+    theirs = RunFolder(folder).weights
+    return (
+        run.weights.is_file()
+        and run.scale.is_file()
+        and file_sha256(run.weights) == file_sha256(theirs)
+    )
+
+
+@contextmanager
+def _hub_errors(repo: str) -> Iterator[None]:
+    """Errors of the hub's client, whose kinds depend on its version, in one line."""
+    try:
+        yield
+    except Exception as error:
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+        why = one_line(" ".join(str(error).split()), 200) or type(error).__name__
+        if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
+            raise BadInput(
+                f"the hub has no {repo} that you may see: {why}; `hf auth login` logs in"
+            ) from error
+        raise ZooError(f"{repo} cannot be fetched: {why}") from error
+
+
+def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
+    """The sizes of the files to fetch, by name; raises BadInput on a repository of another kind."""
+    folder = RunFolder(Path())
+    most = {
+        folder.file.name: LARGEST_DESCRIPTION,
+        folder.weights.name: LARGEST_WEIGHTS,
+        folder.scale.name: LARGEST_SCALE,
+        CARD: LARGEST_CARD,
+    }
+    if len(siblings) > _MOST_FILES:
+        raise BadInput(f"{repo} has {len(siblings):,} files, and is no published run")
+    for each in siblings:
+        name = str(each.rfilename)
+        path = PurePosixPath(name)
+        shown = one_line(name, 100)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+            raise BadInput(f"{repo} has a file {shown!r} outside of its own folder")
+        if path.suffix.lower() in PICKLES:
+            raise BadInput(
+                f"{repo} has {shown}, which may run code when it is read: nothing of it is used"
+            )
+    sizes = {each.rfilename: each.size for each in siblings if each.rfilename in most}
+    missing = [name for name in most if name not in sizes and name != CARD]
+    if missing:
+        raise BadInput(f"{repo} is no run that `zoo push` published: {missing[0]} is missing")
+    for name, size in sizes.items():
+        if not isinstance(size, int) or not 0 < size <= most[name]:
+            stated = f"{size:,} bytes" if isinstance(size, int) else "no size"
+            raise BadInput(f"{repo}: {name} has {stated}; such a file has {most[name]:,} at most")
+    return sizes
+
+
+def _as_stated(repo: str, path: Path, siblings: list[Any] | None) -> str:
+    """The SHA-256 of a file that came; raises BadInput if it is not what the hub said it is."""
+    stated = next(each for each in siblings or [] if each.rfilename == path.name)
+    found = file_sha256(path)
+    large = stated.lfs
+    theirs = large.get("sha256") if isinstance(large, dict) else getattr(large, "sha256", None)
+    if check_regular(path) != stated.size or (theirs and theirs != found):
+        raise BadInput(f"{repo}: {path.name} is not what the hub says it is; try again")
+    return found
+
+
+def _description(repo: str, folder: Path) -> RunFile:
+    """What a fetched folder holds, once it was loaded as a whole."""
+    try:
+        trained = load_folder(folder, torch.device("cpu"))
+        description = trained.folder.read()
+        assert description is not None, "it was read a moment ago"
+        if description.state != "finished":
+            raise BadInput(f"its training is {description.state}, not finished")
+    except (BadInput, OSError) as error:
+        raise BadInput(f"{repo}: {str(error).replace(f'{folder}/', '')}") from None
+    return description
 
 
 def card(run: Run, trained: TrainedModel, entry: FilmEntry, repo: str) -> str:
@@ -153,9 +336,8 @@ def card(run: Run, trained: TrainedModel, entry: FilmEntry, repo: str) -> str:
 
 def _loading(repo: str, size: str) -> str:
     return (
-        "from huggingface_hub import snapshot_download\n"
         "from zoo import load\n\n"
-        f"m = load(folder=snapshot_download({json.dumps(repo)}))\n"
+        f"m = load({json.dumps(PREFIX + repo)})\n"
         f"z = m.encode(frames)  # uint8 (N, H, W, 3) of {size}\n"
         "y = m.decode(z)\n"
     )

@@ -1,8 +1,8 @@
-"""Trained models from Python: `m = zoo.load(MODEL, film="bikes")`, then encode and decode.
+"""Trained models from Python: `m = zoo.load("bigbuckbunny-vae")`, then encode and decode.
 
     from zoo import load
 
-    m = load("my_model", film="bikes")
+    m = load("bigbuckbunny-vae")            # or a model and a film: load("vae", film="bikes")
     frames = m.film.store.array[100:110]    # uint8 (N, H, W, 3)
     z = m.encode(frames)                    # float32 (N, ...), a tensor
     y = m.decode(z)                         # uint8 (N, H, W, 3)
@@ -38,7 +38,7 @@ from zoo.films.film import Film
 from zoo.films.ingest import open_film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.find_run import find_run, one_film
-from zoo.reconstruct.hub import load_folder
+from zoo.reconstruct.hub import PREFIX, fetched, load_folder
 from zoo.reconstruct.model_loader import ModelLoader, TrainedModel
 from zoo.training.run_folder import TrainingConfig
 from zoo.training.runs import Run
@@ -66,17 +66,17 @@ class Loaded:
     workspace: Workspace
     holdout: float
     run: Run | None = None
-    """The run that it was loaded from; None if it was loaded from a folder."""
+    """The run that it was loaded from; None if it was loaded from a folder or the hub."""
     loaded_film: Film | None = None
 
     @property
     def film(self) -> Film:
         """The film that it was loaded for, at its size; `film.store.array` holds the frames.
 
-        Raises BadInput if it was loaded from a folder, for no film.
+        Raises BadInput if it was loaded from a folder or the hub, for no film.
         """
         if self.loaded_film is None:
-            raise BadInput("this model was loaded from a folder, without a film; name one")
+            raise BadInput("this model was loaded without a film; name one")
         return self.loaded_film
 
     @property
@@ -187,7 +187,7 @@ class Loaded:
 
 def load(
     model: str | None = None,
-    film: str | Path = "",
+    film: str | Path | None = None,
     *,
     run: str | None = None,
     trained_on: str | None = None,
@@ -199,12 +199,14 @@ def load(
 ) -> Loaded:
     """Load a trained model for a film, as `zoo reconstruct MODEL --film FILM` finds it.
 
-    It is loaded from a finished run on the film; of several the one trained on most frames, of
-    equals the newest. `run` names another run, as `zoo runs` does; `trained_on` takes a run on
-    another film. `film` is a name in the catalogue or a path. `folder`, in place of model and film,
-    is one that `zoo push` published. `workspace` is a folder, by default the current one; `device`
-    is auto, cpu, cuda or cuda:1; `holdout` is the share of the film that was held out.
-    `on_message` gets a line about whatever takes time or matters.
+    `model` is a model, a run as `zoo runs` names it, such as the bundled `bigbuckbunny-vae`, or
+    `hf://user/repo`, which `zoo push` published. Of a model's finished runs on the film it is the
+    one trained on most frames, of equals the newest. `run` names a run as well; `trained_on` takes
+    a run on another film. `film` is a name in the catalogue or a path, by default the film that the
+    run was trained on. `folder`, in place of model and film, is a published one. `workspace` is a
+    folder, by default the current one; `device` is auto, cpu, cuda or cuda:1; `holdout` is the
+    share of the film that was held out. `on_message` gets a line about whatever takes time or
+    matters.
 
     Raises BadInput, saying what there is, if there is no such film, run or folder.
     """
@@ -214,11 +216,22 @@ def load(
         if model or film or run or trained_on:
             raise BadInput("a folder names its model itself: give no model, film or run beside it")
         return Loaded(load_folder(Path(folder), chosen), place, holdout)
-    found = find_run(place, model, str(film), trained_on=trained_on, run=run)
 
     def ingest(entry: FilmEntry, size: FrameSize) -> Film:
         return open_film(entry, size, place, holdout=holdout)
 
+    if model and model.startswith(PREFIX):
+        if run or trained_on:
+            raise BadInput(f"{model} names its run itself: give no run or trained_on beside it")
+        entry = one_film(Catalogue.open(place), str(film), "a model has one film") if film else None
+        with fetched(
+            model.removeprefix(PREFIX), f"loading {model}", on_message=on_message
+        ) as published:
+            for name, digest in published.sha256.items():
+                on_message(f"sha256 {digest} {name}")
+            trained = load_folder(published.folder, chosen)
+        return Loaded(trained, place, holdout, None, entry and ingest(entry, trained.model.size))
+    found = find_run(place, model, str(film) if film else None, trained_on=trained_on, run=run)
     loader = ModelLoader(place, chosen, ingest, on_message)
     opened, trained = loader.load(found.run, found.entry, found.trained_on)
     return Loaded(trained, place, holdout, found.run, opened)

@@ -31,6 +31,7 @@ from zoo.evaluation.latents import (
     Quantiser,
     latents_are_of,
     load_latents,
+    quantiser_of_training,
     save_latents,
 )
 from zoo.films.film import Film
@@ -115,18 +116,17 @@ def load_trained_model(
 ) -> TrainedModel:
     """Load the model of a finished run, and the quantiser of its latents.
 
-    The quantiser is that of the latents which an evaluation saved. Without an evaluation the film
-    that the model was trained on, `film_as_trained`, is encoded, `on_message` says so, and the
-    latents are saved in the run's `evaluation` folder if that is writable. Raises what
-    `film_as_trained` raises.
+    The quantiser is that of the latents which an evaluation saved, or that of a published run.
+    Without either the film that the model was trained on, `film_as_trained`, is encoded,
+    `on_message` says so, and the latents are saved in the run's `evaluation` folder if that is
+    writable. Raises what `film_as_trained` raises.
     """
     assert run.description is not None, "a finished run has a description"
     config = run.description.config
     model = load_model(run.folder, config, device)
     path = run.folder.evaluation(config.film) / LATENTS
-    if path.exists():
-        quantiser = load_latents(path, config.film_fingerprint, device).quantiser
-    else:
+    quantiser = quantiser_of_training(path, run.folder.scale, config.film_fingerprint, device)
+    if quantiser is None:
         film = film_as_trained()
         on_message(f"{config.model} encodes {config.film}, to find the range of its latents")
         encoded = encode_film(model, film, device)

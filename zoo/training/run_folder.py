@@ -4,6 +4,7 @@
 - weights.safetensors: the final weights (EMA)
 - checkpoint.safetensors: everything needed to resume; removed when training has finished
 - log.jsonl: losses by player, and scores of a few frames, over the training
+- scale.safetensors: the quantiser of the latents, in a run that was published
 - preview.png: originals over reconstructions, refreshed during training
 - progress.html: curves, pictures and scores while it trains, in a page that refreshes itself
 - curves.png: losses and scores of the log, plotted when training ends
@@ -171,6 +172,11 @@ class RunFolder:
     def log(self) -> Path:
         """Losses and scores, one JSON object per line."""
         return self.path / "log.jsonl"
+
+    @property
+    def scale(self) -> Path:
+        """The quantiser of the latents, in a run that `zoo push` published."""
+        return self.path / "scale.safetensors"
 
     @property
     def preview(self) -> Path:

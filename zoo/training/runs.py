@@ -23,6 +23,8 @@ from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder, last_entry
 
+BUNDLED = Path(__file__).with_name("bundled")
+"""Runs that come with film-zoo, one folder each, as `zoo push` writes them."""
 SHORTEST_DIGEST = 4
 CANDIDATES_NAMED = 6
 _DIGEST = re.compile(r".+-([0-9a-f]{10})")
@@ -54,13 +56,18 @@ class Run:
 
     @property
     def film(self) -> str:
-        """The film's name, from the folder."""
-        return self._part(0)
+        """The name of the film that it was trained on; of a damaged run, from its folder."""
+        return self.description.config.film if self.description else self._part(0)
 
     @property
     def model(self) -> str:
-        """The model's name, from the folder."""
-        return self._part(1)
+        """The model's name; of a damaged run, from its folder."""
+        return self.description.config.model if self.description else self._part(1)
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it came with film-zoo: it lies outside of `runs/`, and stays as it is."""
+        return self.folder.path.parent == BUNDLED
 
     @property
     def id(self) -> str:
@@ -90,18 +97,47 @@ def choose_run(runs: Sequence[Run], name: str, workspace: Workspace) -> Run:
     """Return the one run that the user names.
 
     `name` is a run's path, name or id, a film's and model's name, or the beginning of a name, an id
-    or an id's digest. Raises BadInput with the candidates if it matches none or several.
+    or an id's digest; where `runs` has no such run, the name of one that comes with film-zoo.
+    Raises BadInput with the candidates if it matches none or several.
     """
-    wanted = _relative_name(workspace.runs, name)
-    for matches in _matches(runs, wanted) if wanted else ():
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise BadInput(f"{name!r} may be {_listed(matches)}")
+    found = runs_named(runs, name, workspace)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadInput(f"{name!r} may be {_listed(found)}")
     there_are = (
         f"there are {_listed(runs)}" if runs else f"there are no runs here{workspace.is_above}"
     )
     raise BadInput(f"no run is called {name!r}; {there_are}")
+
+
+def runs_named(runs: Sequence[Run], name: str, workspace: Workspace) -> list[Run]:
+    """The runs that a name may mean, as `choose_run` reads it."""
+    wanted = _relative_name(workspace.runs, name)
+    for matches in _matches(runs, wanted) if wanted else ():
+        if matches:
+            return matches
+    return [run for run in bundled_runs() if run.name == name]
+
+
+def bundled_runs() -> list[Run]:
+    """The trained runs that come with film-zoo, sorted by name."""
+    found = []
+    for path in sorted(BUNDLED.iterdir()) if BUNDLED.is_dir() else ():
+        folder = RunFolder(path)
+        if path.is_dir() and (description := folder.read()):
+            received = description.training
+            found.append(
+                Run(
+                    folder,
+                    path.name,
+                    "finished",
+                    description=description,
+                    frames=received.frames if received else None,
+                    seconds=received.seconds if received else None,
+                )
+            )
+    return found
 
 
 def _matches(runs: Sequence[Run], wanted: str) -> Iterator[list[Run]]:
@@ -131,6 +167,8 @@ def short_digests(runs: Sequence[Run]) -> dict[str, str]:
 
 def check_removable(run: Run, workspace: Workspace) -> None:
     """Raise BadInput if this run may not be removed: it is in use, or outside the workspace."""
+    if run.bundled:
+        raise BadInput(f"{run.name} comes with film-zoo, and is not removed")
     if run.folder.path == workspace.runs:  # if `runs/` itself cannot be listed
         raise BadInput(f"{run.folder.path} holds all runs, and cannot be read")
     confined(run.folder.path, workspace.runs)

@@ -27,7 +27,7 @@ from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, video_fil
 from zoo.reconstruct.video.sound_file import SoundFile
 from zoo.reconstruct.video.write_sound import Sound
 from zoo.training.run_folder import RunFolder
-from zoo.training.runs import find_runs
+from zoo.training.runs import Run, bundled_runs, find_runs
 from zoo.training.trained_models import load_model
 
 
@@ -115,16 +115,19 @@ def find_decoder(
             on_message(f"it was encoded with {config.origin} and is decoded with {here}")
         folder = RunFolder(workspace.runs / description.model.run)
     else:
-        folder = _find_run_folder(description, workspace, path)
+        run = _find_run(description, workspace, path)
+        folder = run.folder
         model = load_model(folder, config, device)
-        on_message(f"model: run {folder.path.relative_to(workspace.runs).as_posix()}")
+        on_message(f"model: run {run.name}")
     return TrainedModel(model, film.latents.quantiser.to(device), folder, config, device)
 
 
-def _find_run_folder(description: Description, workspace: Workspace, path: Path) -> RunFolder:
-    """The run with the file's weights, anywhere in the workspace."""
+def _find_run(description: Description, workspace: Workspace, path: Path) -> Run:
+    """The run with the file's weights, anywhere in the workspace or bundled."""
     config, wanted = description.model.config, description.model
-    same_model = [run for run in find_runs(workspace) if run.model == config.model]
+    same_model = [
+        run for run in [*find_runs(workspace), *bundled_runs()] if run.model == config.model
+    ]
     # The run of that name first: fingerprints of weights take a while.
     for run in sorted(same_model, key=lambda run: run.name != wanted.run):
         its = run.description.config if run.description else None
@@ -133,7 +136,7 @@ def _find_run_folder(description: Description, workspace: Workspace, path: Path)
         if (its.options, its.size) != (config.options, config.size):
             continue
         if weights_fingerprint(run.folder.weights) == wanted.weights:
-            return run.folder
+            return run
     retrained = any(run.name == wanted.run for run in same_model)
     raise BadInput(
         f"{path} is decoded by {config.model} trained on {config.film}, weights "
