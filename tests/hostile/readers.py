@@ -31,7 +31,7 @@ from zoo.films.probe import probe_files
 from zoo.pretrained.fetch import read_arrays as read_pickle
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
-from zoo.reconstruct.hub import SCALE, load_folder
+from zoo.reconstruct.hub import load_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
@@ -129,7 +129,7 @@ def published(path: Path) -> object:
     if not (folder / "run.json").exists():
         (folder / "run.json").write_bytes(seeds.text("run.json"))
         save_weights(folder / "weights.safetensors", seeds.model())  # type: ignore[arg-type]
-    _put(path, folder / SCALE)
+    _put(path, folder / "scale.safetensors")
     return load_folder(folder, CPU)
 
 

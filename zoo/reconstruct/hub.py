@@ -173,7 +173,7 @@ def fetched(
     refuse_offline(what)
     with _hub_errors(repo):
         from huggingface_hub import HfApi
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()
         api = HfApi()

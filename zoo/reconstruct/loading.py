@@ -230,7 +230,8 @@ def load(
             for name, digest in published.sha256.items():
                 on_message(f"sha256 {digest} {name}")
             trained = load_folder(published.folder, chosen)
-        return Loaded(trained, place, holdout, None, entry and ingest(entry, trained.model.size))
+        film_here = ingest(entry, trained.model.size) if entry else None
+        return Loaded(trained, place, holdout, None, film_here)
     found = find_run(place, model, str(film) if film else None, trained_on=trained_on, run=run)
     loader = ModelLoader(place, chosen, ingest, on_message)
     opened, trained = loader.load(found.run, found.entry, found.trained_on)
