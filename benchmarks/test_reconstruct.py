@@ -147,10 +147,10 @@ def test_a_reconstruction_against_its_slowest_part(
         "ratios": ratios,
         "ratio_of_processor_time": statistics.median(shares),
     }
-    told = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    said = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
     with capsys.disabled():
         print(  # noqa: T201 - what `make bench` is run for
-            f"\n{size}: {told} frames/s; the whole has {statistics.median(ratios):.2f} of the "
+            f"\n{size}: {said} frames/s; the whole has {statistics.median(ratios):.2f} of the "
             f"slowest alone ({min(ratios):.2f} to {max(ratios):.2f}), of processor time "
             f"{statistics.median(shares):.2f}, {os.cpu_count()} cores"
         )

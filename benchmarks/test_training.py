@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.by_hand import WAYS, ByHand
+from benchmarks.handwritten_vaegan import WAYS, ByHand
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
 from zoo.api.autoencoder import Batch, Step
 from zoo.base.errors import BadInput

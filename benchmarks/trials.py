@@ -64,7 +64,7 @@ class Trial:
     holdout: float = 0.1
 
     def settings(self, device: str) -> Settings:
-        """What `zoo train` would be told."""
+        """The options that `zoo train` would get."""
         return Settings.choose(
             self.preset,
             size=self.size,

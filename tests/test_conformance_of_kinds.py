@@ -257,10 +257,10 @@ def test_one_fault_is_one_line() -> None:
     def broken(self: Error, originals: Tensor, reconstructions: Tensor) -> Tensor:
         raise RuntimeError("no such thing")
 
-    told = list(lines(examine(variant(Error, __call__=broken))))
-    assert [line.split()[0] for line in told] == ["kept", "broken", "unknown"]
-    assert "no such thing" in told[1]
-    assert "prefers originals to noise: it cannot be examined before" in told[2]
+    reported = list(lines(examine(variant(Error, __call__=broken))))
+    assert [line.split()[0] for line in reported] == ["kept", "broken", "unknown"]
+    assert "no such thing" in reported[1]
+    assert "prefers originals to noise: it cannot be examined before" in reported[2]
 
 
 def test_a_metric_that_is_not_available_is_no_fault() -> None:
@@ -268,8 +268,8 @@ def test_a_metric_that_is_not_available_is_no_fault() -> None:
         def __init__(self, device: torch.device) -> None:
             raise zoo_.Unavailable("no weights")
 
-    told = list(lines(examine(Missing)))
-    assert len(told) == 2 and told[1].endswith("it is not available here: no weights")
+    reported = list(lines(examine(Missing)))
+    assert len(reported) == 2 and reported[1].endswith("it is not available here: no weights")
 
 
 SECTION = """

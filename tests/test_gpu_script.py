@@ -89,7 +89,7 @@ STUB = """
         stage["state"] = "done"
         save()
 """
-"""A worker that does to each item what it is told to, and starts at once."""
+"""A worker that does to each item what the test says, and starts at once."""
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def setup(tmp_path: Path) -> Setup:
 
 
 def supervised(setup: Setup, todo: dict[str, object], seconds: float = 60.0) -> GpuSummary:
-    """Run stages with the worker that does what it is told to."""
+    """Run stages with the worker that does what the test says."""
     stub = setup.work / "stub.py"
     stub.write_text(textwrap.dedent(STUB))
     command = [sys.executable, str(stub), json.dumps(todo)]
@@ -359,9 +359,9 @@ def test_what_a_model_raises_is_kept_and_the_next_one_is_tried(
     summary = GpuSummary(
         tiny=True, began="", minutes=1, seconds=1, sources=[], smoke=read_stage(setup.out, "smoke")
     )
-    told = as_markdown(summary)
-    assert "- fails: failed (RuntimeError: a kernel that there is not)" in told
-    assert "| works | yes |" in told
+    reported = as_markdown(summary)
+    assert "- fails: failed (RuntimeError: a kernel that there is not)" in reported
+    assert "| works | yes |" in reported
 
 
 @pytest.mark.parametrize(("seconds", "until"), [(1.0, 60.0), (60.0, 1.0)])
@@ -562,9 +562,9 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
         assert path and 0 < (out / path).stat().st_size < 1_500_000
     heights = [Image.open(out / strip).height for strip in (pca.strip, film.strip)]
     assert heights == [2 * 36, 3 * 36]  # the film, the model, the principal components
-    told = (out / "summary.md").read_text()
-    assert "A trial of the script" in told
-    assert "](films/ae.webp)" in told and "](films/ae.mp4)" in told
+    reported = (out / "summary.md").read_text()
+    assert "A trial of the script" in reported
+    assert "](films/ae.webp)" in reported and "](films/ae.mp4)" in reported
 
 
 def test_what_is_published_names_no_folder_of_this_machine() -> None:

@@ -1,4 +1,4 @@
-"""Every registered model and reference keeps the contract: the same suite that strangers run."""
+"""Every registered model and reference keeps the contract, by the suite of plugin authors."""
 
 from __future__ import annotations
 

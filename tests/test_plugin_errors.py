@@ -164,10 +164,10 @@ def a_tensor(self: Sound, batch: zoo_.Batch, step: zoo_.Step) -> Any:
 def test_one_fault_of_a_model_is_one_line(
     members: dict[str, Any], first: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = list(lines(examine(spoilt(**members))))
-    [broken] = [line for line in told if line.startswith("broken")]
+    reported = list(lines(examine(spoilt(**members))))
+    [broken] = [line for line in reported if line.startswith("broken")]
     assert broken.startswith(f"broken  {first}: ")
-    waiting = [line for line in told if line.startswith("unknown")]
+    waiting = [line for line in reported if line.startswith("unknown")]
     assert any(line.endswith(f"before {first!r} is kept") for line in waiting)
     assert capfd.readouterr() == ("", "")
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: everything that a GPU can tell of the zoo, in a few minutes.
+"""`python -m benchmarks.gpu`: everything that a GPU shows of the zoo, in a few minutes.
 
     python -m benchmarks.gpu --films FOLDER --minutes 9 --out results/gpu/my-gpu
 
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--films", type=Path, help="a folder; the embedded clips if left out")
     parser.add_argument("--licence", help="of the films; without it no picture may be published")
-    parser.add_argument("--minutes", type=float, default=9.0, help="at most, all told")
+    parser.add_argument("--minutes", type=float, default=9.0, help="at most, in all")
     parser.add_argument("--out", type=Path, help="results/gpu/<device> if left out")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu with --tiny")
     parser.add_argument("--tiny", action="store_true", help="try the script; no number means much")

@@ -20,7 +20,7 @@ from benchmarks.gpu.material import (
     trained_model_of,
 )
 from benchmarks.gpu.waiting import what_waits
-from benchmarks.gpu.worker import Here, Work, told
+from benchmarks.gpu.worker import Here, Work, traceback_lines
 from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import Sampling
 from zoo.base.errors import ZooError
@@ -78,7 +78,7 @@ def _tried(trial: Trial, name: str) -> Work:
                 call()
                 result.checks[what] = "ok"
             except (Exception, SystemExit) as error:
-                lines = told(error)
+                lines = traceback_lines(error)
                 result.checks[what] = lines[-1]
                 item.error += [f"{what}:", *lines]
                 error.__traceback__ = None

@@ -1,4 +1,4 @@
-"""The stages of a run in their order, and what supervisor and worker tell one another."""
+"""The stages of a run in their order, and the messages between supervisor and worker."""
 
 from __future__ import annotations
 

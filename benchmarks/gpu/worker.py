@@ -45,7 +45,7 @@ DEVICE_LOST = 3
 
 @dataclass
 class Here:
-    """Where a stage works: what it was told, the device, and its time."""
+    """Where a stage works: its settings, the device, and its time."""
 
     setup: Setup
     device: torch.device
@@ -123,7 +123,7 @@ def run_stage(order: Order) -> None:
         else:
             stage.state = "done"
     except (Exception, SystemExit) as error:
-        stage.state, stage.error = "failed", told(error)
+        stage.state, stage.error = "failed", traceback_lines(error)
     stage.seconds = time.monotonic() - began
     save()
 
@@ -137,9 +137,9 @@ def _do(item: Item[Any], work: Work, here: Here) -> None:
     try:
         work(item)
         item.state = "failed" if item.error else "done"
-    # A plugin is a stranger's code: a call of sys.exit counts as a failure of its own.
+    # A plugin is third-party code: a call of sys.exit counts as a failure of its own.
     except (Exception, SystemExit) as error:
-        item.state, item.error = "failed", told(error)
+        item.state, item.error = "failed", traceback_lines(error)
         # It would keep the tensors of the failed work alive.
         error.__traceback__ = None
     item.seconds = time.monotonic() - began
@@ -151,7 +151,7 @@ def _do(item: Item[Any], work: Work, here: Here) -> None:
     release_memory(here.device)
 
 
-def told(error: BaseException) -> list[str]:
+def traceback_lines(error: BaseException) -> list[str]:
     """The last lines of an error's traceback; one line of what is no defect."""
     if isinstance(error, ZooError | Unavailable):
         return [without_folders(" ".join(str(error).split()))]

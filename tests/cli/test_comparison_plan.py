@@ -43,7 +43,7 @@ SAID = {
 
 
 def said(*words: str, save: Path | None = None) -> dict[str, object]:
-    """What `zoo compare` is told by these words, without running it."""
+    """The options of `zoo compare` with these words, without running it."""
     command = typer.main.get_command(zoo.cli.app).commands["compare"]  # type: ignore[attr-defined]
     with command.make_context("compare", list(words)) as context:
         if save:

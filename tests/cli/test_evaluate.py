@@ -82,7 +82,7 @@ def test_wrong_words_are_one_line(zoo: Callable, workspace: Path) -> None:
     assert "no film is called 'nothing'" in refused("ae", "--film", "nothing")
     assert "did you mean 'psnr'" in refused("ae", "--metrics", "pnsr")
     assert "--threads is a whole number" in refused("ae", "--threads", "0")
-    # Runs on several films are told apart.
+    # Runs on several films are distinguished.
     shutil.copytree(workspace / "runs/carphone", workspace / "runs/other")
     (run,) = (workspace / "runs/other/ae").iterdir()
     described = json.loads((run / "run.json").read_text())

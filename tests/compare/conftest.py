@@ -1,4 +1,4 @@
-"""A workspace in which a stranger's plugin with odd models is installed."""
+"""A workspace in which a third-party plugin with odd models is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger's plugin whose models do to their process what strangers' models do."""
+"""A third-party plugin whose models do to their process what such models may do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo import hookimpl
 
 
 class Crashes(ae.PlainAutoencoder):
-    """Dies in native code, as far as anybody can tell."""
+    """Dies in native code, for no visible reason."""
 
     name: ClassVar[str] = "crashes"
     summary: ClassVar[str] = "a fault in native code"

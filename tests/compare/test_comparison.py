@@ -255,12 +255,12 @@ def test_a_film_that_is_missing_is_left_out_and_the_others_are_compared(
     zoo: Callable, workspace: Path
 ) -> None:
     Path("films.toml").write_text('[gone]\nfiles = "gone.mkv"\n')
-    told = f"film gone: {workspace / 'gone.mkv'}: there is no such file"
+    reported = f"film gone: {workspace / 'gone.mkv'}: there is no such file"
     words = ["gone,carphone" if word == "carphone" else word for word in WORDS]
     done = zoo(*words, "--own", "--videos", "0")
     assert done.code == 2
-    assert f"zoo: {told}" in done.err and done.out.endswith(f"left out: {told}\n")
+    assert f"zoo: {reported}" in done.err and done.out.endswith(f"left out: {reported}\n")
     results = read_json(Path("results/results.json"), Results)
     assert [film.name for film in results.films] == ["carphone"]
     only = zoo(*["gone" if word == "carphone" else word for word in WORDS])
-    assert only.code == 2 and only.err == f"zoo: {told}\n"
+    assert only.code == 2 and only.err == f"zoo: {reported}\n"

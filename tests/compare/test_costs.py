@@ -345,14 +345,14 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_pass_measures_each_subject_once_in_order(measured: list[str]) -> None:
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     found = measure_all(
         [subject(), subject("large"), subject(), subject(batch=4)],
         CPU,
-        on_subject=lambda of, number, count: told.append((of.model, number, count)),
+        on_subject=lambda of, number, count: reports.append((of.model, number, count)),
     )
     assert measured == ["sleepy", "large", "sleepy"]
-    assert told == [("sleepy", 1, 3), ("large", 2, 3), ("sleepy", 3, 3)]
+    assert reports == [("sleepy", 1, 3), ("large", 2, 3), ("sleepy", 3, 3)]
     assert [row.subject.batch for row in found.rows] == [8, 8, 4]
     assert [row.parameters for row in found.rows] == [2 * 4 * VALUES] * 3
     assert found.environment.threads == torch.get_num_threads()

@@ -39,8 +39,8 @@ def test_tasks_run_in_another_process_that_is_reused(one: ProcessExecutor) -> No
 
 
 def test_messages_arrive_before_the_end_of_a_task(one: ProcessExecutor) -> None:
-    *told, ended = done(one, SampleTask("tell"))
-    assert [event.content for event in told] == [0, 1, 2]
+    *messages, ended = done(one, SampleTask("tell"))
+    assert [event.content for event in messages] == [0, 1, 2]
     assert isinstance(ended, TaskEnd) and ended.lost is None
 
 
@@ -200,6 +200,6 @@ def test_inline_is_this_process() -> None:
 
 
 def test_a_single_task(one: ProcessExecutor) -> None:
-    told: list[int] = []
-    end = run_task(one, SampleTask("tell"), told.append)
-    assert end.lost is None and told == [0, 1, 2]
+    messages: list[int] = []
+    end = run_task(one, SampleTask("tell"), messages.append)
+    assert end.lost is None and messages == [0, 1, 2]

@@ -83,8 +83,8 @@ def described(state: str, made: str = "") -> dict[str, bytes]:
     files = {"run.json": run.model_dump_json().encode()}
     if kind == "finished":
         return files | {"weights.safetensors": f"weights {made}".encode()}
-    told = {"progress": json.dumps({"step": int(step), "plain": {}})}
-    return files | {"checkpoint.safetensors": safetensors.numpy.save({"x": np.zeros(3)}, told)}
+    metadata = {"progress": json.dumps({"step": int(step), "plain": {}})}
+    return files | {"checkpoint.safetensors": safetensors.numpy.save({"x": np.zeros(3)}, metadata)}
 
 
 def age(folder: RunFolder, seconds: float) -> None:

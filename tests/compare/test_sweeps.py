@@ -180,10 +180,10 @@ def test_of_all_models_those_that_cannot_take_a_latent_are_left_out(
         def latent_sizes(cls, size: FrameSize) -> range:
             return range(100, 1000)
 
-    told: list[str] = []
+    reported: list[str] = []
     small = [Settings.choose("quick", latent=4, device="cpu")]
     ae = registry().models["ae"]
-    assert fitting_models([ae, Large], small, told.append) == [ae]
-    assert told == ["left out: large takes latents of 100 up to 999 numbers at 96x54; not 4"]
+    assert fitting_models([ae, Large], small, reported.append) == [ae]
+    assert reported == ["left out: large takes latents of 100 up to 999 numbers at 96x54; not 4"]
     with pytest.raises(BadInput, match="large takes latents"):
-        fitting_models([Large], small, told.append)
+        fitting_models([Large], small, reported.append)

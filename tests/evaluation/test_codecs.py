@@ -153,7 +153,7 @@ def test_an_encoder_that_is_missing_or_refuses_says_so() -> None:
 
 
 class Whole(FilmCodec):
-    """Stores frames as they are, or leaves out what it is told to; coding is counted."""
+    """Stores frames as they are, or leaves out what the test says; coding is counted."""
 
     name = "whole"
     summary = "frames as they are"

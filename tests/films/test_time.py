@@ -18,12 +18,12 @@ from zoo.films.pipeline import IngestProgress
 
 
 def grey_steps(count: int) -> list[np.ndarray]:
-    """Frames that tell their number: each is a grey ten levels brighter than the one before."""
+    """Frames that show their number: each is a grey ten levels brighter than the one before."""
     return [rgb(64, 36, (10 + 10 * i,) * 3) for i in range(count)]
 
 
 def numbers(film: object) -> list[int]:
-    """The numbers that the frames of `grey_steps` tell."""
+    """The numbers that the frames of `grey_steps` show."""
     means = film.frames.reshape(len(film), -1).mean(axis=1)  # type: ignore[attr-defined]
     return [round((m - 10) / 10) for m in means.tolist()]
 
@@ -400,18 +400,18 @@ def test_a_bare_stream_without_times_is_not_damaged(tmp_path: Path) -> None:
 def test_a_leap_of_the_clock_does_not_count_as_length(tmp_path: Path, leap: int, kind: str) -> None:
     stamps = [*range(0, 4000, 40), *range(leap * 1000, leap * 1000 + 4000, 40)]
     clip = with_stamps(tmp_path / f"clip.{kind}", stamps)
-    told: list[IngestProgress] = []
-    film = opened(clip, tmp_path, progress=told.append)
+    reports: list[IngestProgress] = []
+    film = opened(clip, tmp_path, progress=reports.append)
     assert len(film) == 200
-    assert 150 <= told[-1].expected <= 250
+    assert 150 <= reports[-1].expected <= 250
     assert film.store.manifest.parts[0].duration == pytest.approx(8, rel=0.25)
 
 
 def test_a_still_counts_as_one_frame_of_the_estimate(tmp_path: Path) -> None:
     clip = with_stamps(tmp_path / "clip.mkv", [0, 40, 80, 600_000])
-    told: list[IngestProgress] = []
-    opened(clip, tmp_path, progress=told.append)
-    assert told[-1].expected == 4
+    reports: list[IngestProgress] = []
+    opened(clip, tmp_path, progress=reports.append)
+    assert reports[-1].expected == 4
 
 
 @pytest.mark.parametrize("fps", [None, "24", "12", "30000/1001"])
@@ -421,9 +421,9 @@ def test_pictures_in_order_are_a_film_of_the_rate_that_is_given(
     files = [tmp_path / f"{number:04d}.png" for number in range(40)]
     for number, path in enumerate(files):
         Image.fromarray(rgb(64, 36, (5 + 5 * number,) * 3)).save(path)
-    told: list[IngestProgress] = []
-    film = opened(files, tmp_path, fps=fps, progress=told.append)
-    assert len(film) == 40 and told[-1].expected == 40
+    reports: list[IngestProgress] = []
+    film = opened(files, tmp_path, fps=fps, progress=reports.append)
+    assert len(film) == 40 and reports[-1].expected == 40
     assert np.diff(film.frame_seconds) == pytest.approx(float(1 / Fraction(fps or 25)))
     means = film.frames.reshape(40, -1).mean(axis=1)
     assert means == pytest.approx(5 + 5 * np.arange(40), abs=1)

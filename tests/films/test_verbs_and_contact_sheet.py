@@ -279,13 +279,13 @@ def test_one_film_that_is_missing_does_not_stop_the_others(
     (clips / "a.mkv").unlink()
     done = zoo("films", verb, "a,b", "--size", "32x32")
     assert done.returncode == 2
-    told = f"zoo: film a: {clips / 'a.mkv'}: there is no such file\n"
-    assert done.stderr.startswith(told)
+    reported = f"zoo: film a: {clips / 'a.mkv'}: there is no such file\n"
+    assert done.stderr.startswith(reported)
     assert "b" in done.stdout
     if verb == "sheet":
         assert (clips / "b-sheet.png").exists()
     alone = zoo("films", verb, "a", "--size", "32x32")
-    assert alone.returncode == 2 and alone.stderr == told
+    assert alone.returncode == 2 and alone.stderr == reported
 
 
 def test_the_list_shows_what_is_ingested_of_the_file_as_it_is(clips: Path, zoo: Zoo) -> None:

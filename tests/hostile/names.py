@@ -1,4 +1,4 @@
-"""What strangers may call things, and what must not come of it."""
+"""What authors of untrusted files may call things, and what must not come of it."""
 
 from __future__ import annotations
 

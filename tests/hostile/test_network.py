@@ -23,7 +23,7 @@ Answer = Callable[[socket.socket], None]
 
 
 class Server:
-    """A place on this machine that answers as it is told."""
+    """A place on this machine that answers as the test says."""
 
     def __init__(self, answer: Answer) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))

@@ -23,7 +23,7 @@ class Stranger:
 
     def __init__(self, name: str, **hooks: Callable[[], list[Any]]) -> None:
         self.name, self.module, self.value = name, "json", "json"
-        about = {"name": "stranger", "version": "9", "read_text": lambda self, name: None}
+        about = {"name": "third-party", "version": "9", "read_text": lambda self, name: None}
         self.dist = type("Distribution", (), about)()
         self._module = ModuleType(name)
         for hook, brings in hooks.items():
@@ -42,7 +42,7 @@ def built_in() -> list[EntryPoint]:
 
 
 def things(kind: str) -> list[Any]:
-    """A stranger's thing that has the name of a built-in one."""
+    """A third-party thing that has the name of a built-in one."""
     known = zoo.plugins.registry.registry()
     if kind == "zoo_films":
         return [zoo.FilmEntry(name="bikes", files=(Path("mine.mp4"),))]
@@ -94,7 +94,7 @@ def test_a_name_that_is_taken_stays_and_the_refusal_names_both(
     listed = Listing(plugins=registry.plugins)
     monkeypatch.setattr("zoo.plugins.registry.list_plugins", lambda: listed)
     shown = " ".join(zoo("plugins").out.replace("│", " ").split())
-    assert "evil" in shown and "stranger" in shown and "taken" in shown
+    assert "evil" in shown and "third-party" in shown and "taken" in shown
 
 
 def test_a_model_may_not_be_called_as_a_codec_or_a_reference(built_in: list[EntryPoint]) -> None:
@@ -116,8 +116,8 @@ def test_two_strangers_with_one_name_are_told_apart() -> None:
         return brings()
 
     registry = Registry([Stranger("a", zoo_models=brings), Stranger("b", zoo_models=others)])  # type: ignore[list-item]
-    assert registry.origins["mine"] == "stranger 9"
-    assert "is taken by stranger 9" in registry.plugins[1].errors[0]
+    assert registry.origins["mine"] == "third-party 9"
+    assert "is taken by third-party 9" in registry.plugins[1].errors[0]
 
 
 def test_a_section_of_the_report_takes_no_others_name() -> None:

@@ -172,11 +172,11 @@ def test_bars_that_only_the_whole_film_disproves_are_not_cut(tmp_path: Path) -> 
     shown[::10, :16] = shown[::10, -16:] = 0
     keys = {"g": "10", "keyint_min": "10", "sc_threshold": "0", "crf": "20"}
     path = encode(tmp_path / "cards.mp4", shown, options=keys)
-    told: list[str] = []
+    reported: list[str] = []
     film = hash_files(
-        FilmEntry("film", (path,)), CPU, progress=lambda event: told.append(event.message or "")
+        FilmEntry("film", (path,)), CPU, progress=lambda event: reported.append(event.message or "")
     )
-    assert [message for message in told if message] == [
+    assert [message for message in reported if message] == [
         "cards.mp4: the whole film shows other bars; beginning again"
     ]
     assert len(film) == len(frames)

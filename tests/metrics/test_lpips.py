@@ -33,14 +33,14 @@ def test_lpips_gives_the_authors_distances_for_their_pictures() -> None:
 
 
 def test_lpips_on_a_real_clip(frames: Tensor) -> None:
-    judge = made("lpips")
-    assert (judge(frames, frames) == 0).all()
+    metric = made("lpips")
+    assert (metric(frames, frames) == 0).all()
     # Measured with the weights that give the authors' distances, on one decoder's frames.
-    softened = judge(frames, blurred(frames, 3))
+    softened = metric(frames, blurred(frames, 3))
     assert softened.tolist() == pytest.approx([0.253, 0.412, 0.452, 0.448], abs=0.01)
     # A slight shift matters less than another scene.
     shifted, other = frames.roll(1, dims=-1), frames.roll(1, dims=0)
-    assert (judge(frames, shifted) < 0.5 * judge(frames, other)).all()
+    assert (metric(frames, shifted) < 0.5 * metric(frames, other)).all()
 
 
 ALEXNET = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
@@ -106,7 +106,7 @@ def test_vgg16_compares_a_few_frames_at_a_time(
 def test_lpips_convolves_in_full_precision_and_puts_the_switch_back(
     frames: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = made("lpips")
+    metric = made("lpips")
     conv, seen = torch.backends.cudnn.conv, []
     before = conv.fp32_precision
 
@@ -114,11 +114,11 @@ def test_lpips_convolves_in_full_precision_and_puts_the_switch_back(
         seen.append((conv.fp32_precision, torch.is_autocast_enabled("cpu")))
         return torch.zeros(len(x), 1, 1, 1)
 
-    monkeypatch.setattr(judge, "_network", network)
+    monkeypatch.setattr(metric, "_network", network)
     try:
         conv.fp32_precision = "tf32"
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            judge(frames, frames)
+            metric(frames, frames)
         assert conv.fp32_precision == "tf32"
     finally:
         conv.fp32_precision = before

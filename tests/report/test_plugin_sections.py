@@ -185,7 +185,7 @@ def test_a_report_with_a_section_is_made_without_torch(tmp_path: Path) -> None:
     described.mkdir()
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-words\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text("[zoo.report_sections]\nwords = zoo_words\n")
-    (tmp_path / "zoo_words.py").write_text(section("words", "return 'by a stranger'"))
+    (tmp_path / "zoo_words.py").write_text(section("words", "return 'by a plugin'"))
     (tmp_path / "results.json").write_text(comparison().model_dump_json())
     code = (
         "import sys\n"
@@ -196,7 +196,7 @@ def test_a_report_with_a_section_is_made_without_torch(tmp_path: Path) -> None:
         "from zoo.base.untrusted_files import read_json\n"
         "from zoo.report.write import write_report\n"
         "text = write_report(read_json(folder / 'results.json', Results), folder).read_text()\n"
-        "assert 'written by the plugin zoo-words 1.0.\\n\\nby a stranger' in text\n"
+        "assert 'written by the plugin zoo-words 1.0.\\n\\nby a plugin' in text\n"
         "heavy = {'torch', 'av', 'timm', 'lightning_fabric', 'zoo_plugins'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -29,7 +29,7 @@ from zoo.report.results_folder import (
 from zoo.report.write import write_report
 
 PARTS = ("figures", "figures/frames", "figures/frames/beta", "series", "viewer", "videos", "merged")
-"""Folders of a report that a stranger may have made links to elsewhere."""
+"""Folders of a report that an untrusted report may have as links out of it."""
 
 OTHERS = ("report.md", "report.html", "viewer/beta.js", "videos/beta/ae.mp4", "merged/a.png")
 
@@ -145,7 +145,7 @@ def test_a_temporary_folder_of_a_killed_process_is_removed(earlier: Path) -> Non
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """What a stranger would like to have changed: files called as a report's are."""
+    """What an attacker would like to have changed: files called as a report's are."""
     folder = tmp_path / "victim"
     for name in ("app.js", "beta.js", "strip-old.webp", "report.md", "beta/a.png", "000004.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def victim(tmp_path: Path) -> Path:
     return folder
 
 
-def strangers(tmp_path: Path) -> tuple[Path, Results]:
+def untrusted(tmp_path: Path) -> tuple[Path, Results]:
     """A results folder as somebody sends it, with the report of two films."""
     folder = tmp_path / "sent"
     results = comparison()
@@ -182,9 +182,9 @@ def test_a_report_is_not_written_or_removed_through_a_link(
     if part.count("/") < 2:
         with pytest.raises(BadInput, match=f"{part} is a link"):
             check_folder(earlier)
-    # The report of what a stranger sends: a link is refused where it is read, or where it is
+    # The report of untrusted results: a link is refused where it is read, or where it is
     # written, and is nothing to a report that needs it for neither.
-    folder, results = strangers(tmp_path)
+    folder, results = untrusted(tmp_path)
     linked(folder, part, victim)
     with suppress(BadInput):
         write_report(results, folder)
@@ -271,7 +271,7 @@ def test_a_file_in_place_of_a_folder_is_refused_before_anything_changes(
 
 @pytest.mark.slow
 def test_a_merge_over_a_merge_leaves_nothing_outside_changed(tmp_path: Path, victim: Path) -> None:
-    one, _ = strangers(tmp_path)
+    one, _ = untrusted(tmp_path)
     into = tmp_path / "both"
     merge([one], into)
     first = contents(into)
@@ -288,7 +288,7 @@ def test_a_merge_over_a_merge_leaves_nothing_outside_changed(tmp_path: Path, vic
 
 
 def test_every_file_of_a_report_is_among_its_files(tmp_path: Path) -> None:
-    folder, results = strangers(tmp_path)
+    folder, results = untrusted(tmp_path)
     write_report(results, folder)
     assert set(contents(folder)) <= report_files(results)
     assert read_json(folder / "results.json", Results) == results

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.child_memory import watch_memory
 from benchmarks.long_film import draw_film
-from benchmarks.watched import watch_memory
 from zoo.base.frame_size import FrameSize
 from zoo.training.run_folder import RunFolder, read_log
 
@@ -28,7 +28,7 @@ COMMON = """
 import sys
 from pathlib import Path
 import torch
-from benchmarks.watched import begin
+from benchmarks.child_memory import begin
 from zoo.api.film_entry import FilmEntry
 from zoo.films.ingest import open_film
 from zoo.base.frame_size import FrameSize

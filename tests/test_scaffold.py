@@ -1,4 +1,4 @@
-"""A package by a stranger: written by `zoo models new`, built, installed, trained, reported."""
+"""A third-party package: written by `zoo models new`, built, installed, trained, reported."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ def test_nothing_is_written_over(there: str, zoo: Callable, workspace: Path) -> 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the example is installed from a wheel, as a stranger's package is."""
-    folder = tmp_path_factory.mktemp("stranger")
+    """A folder in which the example is installed from a wheel, as a third-party package is."""
+    folder = tmp_path_factory.mktemp("third-party")
     source, target = folder / "source", folder / "target"
     shutil.copytree(EXAMPLE, source)
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")

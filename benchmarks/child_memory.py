@@ -1,8 +1,8 @@
-"""Child processes whose memory is watched from outside, on Linux.
+"""Child processes whose memory is measured from outside, on Linux.
 
 What is counted is memory that is the process's own (`RssAnon`). The frames of a store are mapped
 from a file: pages of it that were read count as resident until the system wants them back, which
-says nothing of what a process needs; they are told apart.
+says nothing of what a process needs; they are counted apart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READY = "ready"
-"""A watched process prints this when its imports are done, and waits for a line."""
+"""A measured process prints this when its imports are done, and waits for a line."""
 SECONDS_BETWEEN_LOOKS = 0.01
 
 
@@ -91,6 +91,6 @@ def watch_memory(
 
 
 def begin() -> None:
-    """In the watched process: say that the imports are done and wait."""
+    """In the measured process: say that the imports are done and wait."""
     print(READY, flush=True)  # noqa: T201 - the watching process reads it
     sys.stdin.readline()

@@ -1,6 +1,6 @@
 """One comparison three ways: as `--dry-run` foresees it, cell after cell, and by two Ray workers.
 
-`python -m benchmarks.matrix_places --work DIR` on a machine with nothing beside it. The executors
+`python -m benchmarks.executor_times --work DIR` on a machine with nothing beside it. The executors
 are warmed up first, which is timed apart; the report is not included.
 """
 

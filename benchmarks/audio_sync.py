@@ -1,6 +1,6 @@
 """How far picture and sound of a reconstruction lie from the source's, by correlation.
 
-    python -m benchmarks.in_step SOURCE RECONSTRUCTION [--begins SECONDS] [--panel L,T,R,B]
+    python -m benchmarks.audio_sync SOURCE RECONSTRUCTION [--begins SECONDS] [--panel L,T,R,B]
 
 At start, middle and end: the lag at which changes of the picture agree best, looked for in steps
 of 5 ms, and that at which the sound does, to the sample. `--begins` is what of the source's time is
@@ -131,7 +131,7 @@ def main() -> None:
     first = int(np.searchsorted(source.times, -1e-6))
     both = min(len(source.times) - first, len(other.times))
     apart = np.abs(source.times[first : first + both] - other.times[:both]).max()
-    told = [
+    said = [
         f"{len(other.times)} frames, {np.median(np.diff(other.times)) * 1000:.1f} ms each; "
         f"their times are within {apart * 1000:.2f} ms of the source's"
     ]
@@ -142,8 +142,8 @@ def main() -> None:
         if source.sound is not None and other.sound is not None:
             lag, agree = sound_lag(source.sound, other.sound, centre)
             line += f"; sound {lag * 1000:+.2f} ms, correlation {agree:.4f}"
-        told.append(line)
-    print("\n".join(told))  # noqa: T201 - what it is run for
+        said.append(line)
+    print("\n".join(said))  # noqa: T201 - what it is run for
 
 
 def _box(text: str) -> Box:
