@@ -102,8 +102,8 @@ class Stopwatch:
         self._began = now
 
     def _clock(self) -> float:
-        # On a GPU each part is waited for, or it could not be distinguished from the next, so the sum
-        # is longer than a step of real training; on a CPU this is the clock and nothing else.
+        # On a GPU each part is waited for, or it could not be distinguished from the next: the sum
+        # is longer than a step of real training. On a CPU this is the clock and nothing else.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
