@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from zoo_plugins.architectures.blocks.layers import group_norm
+from zoo_plugins.architectures.blocks.patches import patch, patch_size
 from zoo_plugins.architectures.vaegan import _gates
 from zoo_plugins.metrics.ssim import multiscale_similarity
 
@@ -112,6 +113,42 @@ def test_the_gradient_penalty_is_half_the_squared_slope() -> None:
         (slope,) = torch.autograd.grad(logit.sum(), evaluated_on)
         slopes.append(0.5 * float(slope.square().sum()))
     assert penalty == pytest.approx(sum(slopes) / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.3])
+def test_a_patch_comes_by_everywhere_and_equally_for_frames_and_reconstructions(
+    share: float,
+) -> None:
+    pixels = torch.arange(float(SIZE.pixels)).view(1, 1, SIZE.height, SIZE.width)
+    seen = torch.zeros(SIZE.pixels)
+    for number in range(200):
+        cut = patch(pixels, share, number)
+        assert cut.shape[2:] == patch_size(SIZE, share)[::-1]
+        assert torch.equal(cut, patch(pixels.clone(), share, number))
+        seen[cut.flatten().long()] += 1
+    assert seen.min() > 0
+
+
+@pytest.mark.parametrize("name", ["perceptual", "vaegan"])
+def test_features_are_compared_on_a_patch_and_pixels_everywhere(name: str) -> None:
+    frames = scene(4, SIZE)
+    whole, part = (
+        take_step(build(name, patch=share, width=8), frames)[player].terms
+        for share in (1.0, 0.5)
+        for player in [{"perceptual": "autoencoder", "vaegan": "encoder"}[name]]
+    )
+    assert not torch.allclose(whole["feature"], part["feature"], rtol=1e-3)
+    assert torch.allclose(whole["kl"], part["kl"])
+
+
+def test_dreams_are_a_share_of_the_frames() -> None:
+    model = build("vaegan", dreams=0.25)
+    decoded: list[int] = []
+    model.decoder.register_forward_hook(  # type: ignore[union-attr, operator]
+        lambda _, given, out: decoded.append(len(out))
+    )
+    take_step(model, scene(8, SIZE))
+    assert decoded == [8, 2]
 
 
 def test_the_papers_objective_is_there() -> None:

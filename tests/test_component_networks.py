@@ -10,7 +10,7 @@ from zoo_plugins.architectures.blocks.component_networks import map_sizes
 
 import zoo
 from zoo import FrameSize
-from zoo.conformance.fixtures import scene, scene_as_film
+from zoo.conformance.fixtures import scene, scene_as_film, take_step
 from zoo.films.film import film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
@@ -56,6 +56,21 @@ def test_training_starts_at_the_error_of_pca(name: str, pca_error: float) -> Non
 def test_a_coarse_linear_picture_starts_nearer_than_chance(coarse: int, pca_error: float) -> None:
     coarse_error = error(prepared("ae", coarse=coarse))
     assert pca_error < coarse_error < error(build("ae", start="scratch")) / 4
+
+
+def test_a_small_gain_starts_the_same_and_makes_the_first_step_small(pca_error: float) -> None:
+    frames, moved = scene(8, SIZE), []
+    for gain in (1.0, 0.1):
+        model = prepared("ae", coarse=1, gain=gain)
+        assert error(model) == pytest.approx(pca_error, rel=0.05)
+        with torch.inference_mode():
+            before = model.decode(model.encode(frames))
+        optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+        take_step(model, frames)["autoencoder"].total.backward()
+        optimizer.step()
+        with torch.inference_mode():
+            moved.append(float((model.decode(model.encode(frames)) - before).square().mean()))
+    assert 0 < moved[1] < moved[0] / 10
 
 
 def test_latents_are_whitened() -> None:

@@ -19,6 +19,7 @@ import zoo
 from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo.pretrained import feature_network
 from zoo_plugins.architectures.blocks.component_networks import STARTS_AT_PCA, some_warped
+from zoo_plugins.architectures.blocks.patches import patch, patch_size
 from zoo_plugins.architectures.vae import VariationalAutoencoder
 
 BACKBONE = "vgg16"
@@ -86,7 +87,14 @@ class PerceptualVae(VariationalAutoencoder):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3, "backbone": LIGHT_BACKBONE},
-        "laptop": {"width": 16, "lr": 2e-3, "backbone": LIGHT_BACKBONE},
+        "laptop": {
+            "width": 32,
+            "coarse": 1,
+            "lr": 2e-3,
+            "backbone": LIGHT_BACKBONE,
+            "feature": 4.0,
+            "patch": 0.5,
+        },
     }
 
     class Options(VariationalAutoencoder.Options):
@@ -101,6 +109,13 @@ class PerceptualVae(VariationalAutoencoder):
         stages: int = pydantic.Field(
             3, ge=1, le=5, description="stages of the backbone that are compared, finest first"
         )
+        patch: float = pydantic.Field(
+            1.0,
+            gt=0,
+            le=1,
+            description="sides of the part of a frame whose features are compared in a step, over "
+            "the frame's",
+        )
 
     options: Options
     distance: FeatureDistance
@@ -108,7 +123,8 @@ class PerceptualVae(VariationalAutoencoder):
     def training_modules(self) -> Mapping[str, nn.Module]:
         """The network whose features are compared."""
         options = self.options
-        return {"distance": FeatureDistance(options.backbone, options.stages, self.size)}
+        size = patch_size(self.size, options.patch)
+        return {"distance": FeatureDistance(options.backbone, options.stages, size)}
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """The VAE's terms and the feature distance."""
@@ -116,7 +132,9 @@ class PerceptualVae(VariationalAutoencoder):
         posterior = self.posterior(frames)
         drawn = self.decoder(posterior.sample(step))
         terms = self.evidence_terms(frames, posterior, drawn)
-        terms["feature"] = self.options.feature * self.distance(drawn, frames)
+        share = self.options.patch
+        compared = patch(drawn, share, step.number), patch(frames, share, step.number)
+        terms["feature"] = self.options.feature * self.distance(*compared)
         return {"autoencoder": Loss(terms)}
 
 

@@ -12,6 +12,7 @@ a small weight. The paper's own choices are options; `docs/models.md` has what e
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +28,7 @@ from zoo import Batch, Loss, Losses, Optimizer, Players, Step, hookimpl
 from zoo_plugins.architectures.blocks.component_networks import some_warped
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import STAGES, halvings, widths
+from zoo_plugins.architectures.blocks.patches import patch, patch_size
 from zoo_plugins.architectures.vae import VariationalAutoencoder
 
 PLAYING_FIELD = 0.68 - 0.35, 0.68 + 0.35
@@ -63,7 +65,14 @@ class VaeGan(VariationalAutoencoder):
     summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 2e-3},
-        "laptop": {"width": 16, "lr": 1e-3},
+        "laptop": {
+            "width": 32,
+            "coarse": 1,
+            "lr": 1e-3,
+            "feature": 2.0,
+            "patch": 0.5,
+            "dreams": 0.25,
+        },
     }
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
         ("decoder.adversarial", "discriminator.real_or_drawn"),
@@ -96,6 +105,16 @@ class VaeGan(VariationalAutoencoder):
         judged: Literal["both", "prior"] = pydantic.Field(
             "both", description="what is judged: reconstructions and prior samples, or the latter"
         )
+        dreams: float = pydantic.Field(
+            1.0, gt=0, le=1, description="prior samples in a step, over the frames in it"
+        )
+        patch: float = pydantic.Field(
+            1.0,
+            gt=0,
+            le=1,
+            description="sides of the part of a frame that the discriminator sees in a step, over "
+            "the frame's",
+        )
         gated: bool = pydantic.Field(
             False, description="the side that is winning sits out, as in the authors' code"
         )
@@ -115,7 +134,8 @@ class VaeGan(VariationalAutoencoder):
     def training_modules(self) -> Mapping[str, nn.Module]:
         """The discriminator."""
         options = self.options
-        return {"discriminator": Discriminator(self.size, options.width, options.spectral)}
+        size = patch_size(self.size, options.patch)
+        return {"discriminator": Discriminator(size, options.width, options.spectral)}
 
     def players(self) -> Players:
         """Encoder, decoder and discriminator, each with its own loss."""
@@ -136,19 +156,23 @@ class VaeGan(VariationalAutoencoder):
         frames = some_warped(batch.frames, options.warps, step)
         posterior = self.posterior(frames)
         drawn = self.decoder(posterior.sample(step))
-        dream = self.decoder(step.randn_like(posterior.mean))
+        dreams = math.ceil(options.dreams * len(frames))
+        dream = self.decoder(step.randn_like(posterior.mean)[:dreams])
+        shown, *fakes = (
+            patch(pictures, options.patch, step.number) for pictures in (frames, drawn, dream)
+        )
         if options.r1:
-            frames = frames.detach().requires_grad_()
+            shown = shown.detach().requires_grad_()
 
         # One pass each: a gradient then runs back through the frames it concerns and no others.
         # Cached, because the spectral norm would otherwise be estimated anew for every pass.
         with parametrize.cached():
-            on_real, wanted = self.discriminator(frames)
-            on_drawn, seen = self.discriminator(drawn)
-            on_dream, _ = self.discriminator(dream)
+            on_real, wanted = self.discriminator(shown)
+            on_drawn, seen = self.discriminator(fakes[0])
+            on_dream, _ = self.discriminator(fakes[1])
         judged = [on_drawn, on_dream] if options.judged == "both" else [on_dream]
 
-        evidence = self.evidence_terms(frames.detach(), posterior, drawn)
+        evidence = self.evidence_terms(frames, posterior, drawn)
         evidence["pixel"] = options.pixel * evidence["pixel"]
         feature = options.feature * self._feature_distance(seen, wanted)
         believed = torch.stack([F.softplus(logits).mean() for logits in judged]).mean()
@@ -157,7 +181,7 @@ class VaeGan(VariationalAutoencoder):
         fool = -believed if options.saturating else doubted
         tell = {"real_or_drawn": on_trust + believed}
         if options.r1:
-            tell["r1"] = options.r1 * _gradient_penalty(on_real, frames)
+            tell["r1"] = options.r1 * _gradient_penalty(on_real, shown)
 
         rise = (step.progress / options.warm_up).clamp(max=1) if options.warm_up else 1.0
         adversarial = options.adversarial * rise * fool

@@ -64,6 +64,13 @@ class ComponentOptions(zoo.Options):
     coarse: Literal[1, 2, 4] = pydantic.Field(
         4, description="how much smaller than the frame the linear picture is"
     )
+    gain: float = pydantic.Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="what comes out of the corrections' last layers is multiplied by it: the smaller, "
+        "the less a step of training moves them, which start the same",
+    )
     warps: float = pydantic.Field(
         0.1,
         ge=0,
@@ -162,15 +169,15 @@ class ComponentEncoder(nn.Module):
             layers += [convolution(before, after, 3, stride=2), nn.SiLU()]
         self.maps = nn.Sequential(*layers)
         self.dense = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
-        if options.start == "components":
-            scale_weights(self.dense, 0.01)
+        self.gain = options.gain
+        scale_weights(self.dense, (0.01 if options.start == "components" else 1) / self.gain)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Coordinates along the components, corrected."""
         # In 32 bits: quantisation tells 256 levels of a coordinate apart.
         with torch.autocast(frames.device.type, enabled=False):
             numbers = self.project(reduced(frames, self.coarse).flatten(1))
-        correction = self.dense(self.maps(frames * 2 - 1).flatten(1))
+        correction = self.gain * self.dense(self.maps(frames * 2 - 1).flatten(1))
         return F.pad(numbers, (0, self.others)) + correction
 
 
@@ -197,8 +204,8 @@ class Correction(nn.Module):
         nn.init.normal_(self.colours.weight, std=(2 * channels[0]) ** -0.5)
         assert self.colours.bias is not None
         nn.init.zeros_(self.colours.bias)
-        if options.start == "components":
-            scale_weights(self.colours, 0.003)
+        self.gain = options.gain
+        scale_weights(self.colours, (0.003 if options.start == "components" else 1) / self.gain)
 
     def forward(self, latent: Tensor, picture: Tensor) -> Tensor:
         """What the linear picture lacks."""
@@ -212,7 +219,7 @@ class Correction(nn.Module):
                 height, width = self.sizes[stage - 1]
                 maps = self.enlarge[stage - 1](maps)[:, :, :height, :width]
         height, width = self.shape
-        return self.colours(F.silu(maps))[:, :, :height, :width]
+        return self.gain * self.colours(F.silu(maps))[:, :, :height, :width]
 
 
 class ComponentDecoder(nn.Module):
