@@ -90,6 +90,7 @@ class PerceptualVae(VariationalAutoencoder):
         "laptop": {
             "width": 32,
             "coarse": 1,
+            "gain": 0.1,
             "lr": 2e-3,
             "backbone": LIGHT_BACKBONE,
             "feature": 4.0,

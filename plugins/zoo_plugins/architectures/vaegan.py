@@ -68,6 +68,7 @@ class VaeGan(VariationalAutoencoder):
         "laptop": {
             "width": 32,
             "coarse": 1,
+            "gain": 0.1,
             "lr": 1e-3,
             "feature": 2.0,
             "patch": 0.5,

@@ -68,8 +68,8 @@ class ComponentOptions(zoo.Options):
         1.0,
         gt=0,
         le=1,
-        description="what comes out of the corrections' last layers is multiplied by it: the smaller, "
-        "the less a step of training moves them, which start the same",
+        description="factor behind the corrections' last layers, whose first weights are as much "
+        "larger: a step of training moves the corrections by as much less",
     )
     warps: float = pydantic.Field(
         0.1,
