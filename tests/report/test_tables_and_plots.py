@@ -22,7 +22,7 @@ from zoo.base import numbers
 from zoo.base.errors import BadInput
 from zoo.base.records import LatentInfo, Record, Results, Series, write_json
 from zoo.base.untrusted_files import read_json
-from zoo.report import rate_distortion, score_plots, timeline
+from zoo.report import rate_distortion, score_plots
 from zoo.report.aggregate import at_main_latent_size, main_latent_size
 from zoo.report.costs import cost_table
 from zoo.report.cross_film import cross_film_findings, cross_film_table, matrices, overlaps
@@ -37,6 +37,7 @@ from zoo.report.findings import who_is_ahead
 from zoo.report.frame_strip import _lines
 from zoo.report.rate_distortion import bjontegaard_table
 from zoo.report.results_folder import FilmSeries
+from zoo.report.score_plots import plot_timeline, short_code, thinned
 from zoo.report.score_tables import (
     film_table,
     interval_note,
@@ -45,7 +46,6 @@ from zoo.report.score_tables import (
     takedown_table,
 )
 from zoo.report.table import Table
-from zoo.report.timeline import plot_timeline, short_code, thinned
 from zoo.report.write import write_report
 
 
@@ -348,7 +348,7 @@ def test_a_timeline_has_the_time_codes_of_the_source(
     written = read_json(folder / alpha.series, Series)
     write_json(folder / alpha.series, written.model_copy(update={"seconds": seconds}))
     saved: list[Any] = []
-    monkeypatch.setattr(timeline, "save_figure", lambda figure, *_, **__: saved.append(figure))
+    monkeypatch.setattr(score_plots, "save_figure", lambda figure, *_, **__: saved.append(figure))
     plot_timeline(results, alpha, FilmSeries.read(alpha, folder), folder, folder / "time.png")
     barcode, place = saved[0].axes
     end = seconds[-1] + 0.04

@@ -138,7 +138,7 @@ def _downloaded(
 ) -> FilmSource:
     """Download the film at an address behind a progress bar, in megabytes."""
     from zoo.cli.progress import frames_bar
-    from zoo.films.film_download import download_film
+    from zoo.films.film_sources import download_film
 
     console.print_line(f"downloading {one_line(url, 100)} to {workspace.downloads.name}/")
     with frames_bar(console, "downloading (MB)") as bar:

@@ -67,7 +67,7 @@ from zoo.report.results_folder import (
     path_in_folder,
     replace_report,
 )
-from zoo.report.score_plots import plot_scores, plot_trade_off
+from zoo.report.score_plots import plot_scores, plot_timeline, plot_trade_off
 from zoo.report.score_tables import (
     across_films_table,
     film_table,
@@ -79,7 +79,6 @@ from zoo.report.score_tables import (
     takedown_table,
 )
 from zoo.report.table import Table, to_markdown
-from zoo.report.timeline import plot_timeline
 from zoo.report.viewer.write import write_film, write_page
 
 
