@@ -17,7 +17,7 @@ zoo_contract = 2
 
 
 class Denoise(zoo.Autoencoder):
-    """Draws clean frames from mirrored, moved and noisy ones."""
+    """Reconstructs clean frames from mirrored, moved and noisy ones."""
 
     name = "denoise"
     summary = "denoising autoencoder with a recipe and augmentation of its own"
@@ -64,8 +64,8 @@ class Denoise(zoo.Autoencoder):
 
     def decode(self, latent):
         """Latents (B, L) to frames (B, 3, H, W)."""
-        drawn = self.decoder(self.from_latent(latent))
-        return drawn[:, :, : self.size.height, : self.size.width].sigmoid()
+        decoded = self.decoder(self.from_latent(latent))
+        return decoded[:, :, : self.size.height, : self.size.width].sigmoid()
 
     def augmented(self, frames, step):
         """Frames, some of them mirrored, all moved alike by a few pixels, edges repeated."""
@@ -80,12 +80,12 @@ class Denoise(zoo.Autoencoder):
         return frames[:, :, rows][:, :, :, columns]
 
     def losses(self, batch, step):
-        """Squared error of what is drawn from spoilt frames; the noise is less and less."""
+        """Squared error of reconstructions of noisy frames; the noise becomes less."""
         clean = self.augmented(batch.frames, step)
         level = self.options.noise * (1 - step.progress) * step.rand_like(clean[:, :1, :1, :1])
-        drawn = self.decode(self.encode(clean + level * step.randn_like(clean)))
+        decoded = self.decode(self.encode(clean + level * step.randn_like(clean)))
         loss = zoo.Loss(
-            {"pixel": 200 * (drawn - clean).square().mean()},
+            {"pixel": 200 * (decoded - clean).square().mean()},
             logged={"noise": level.mean().detach()},
         )
         return {"autoencoder": loss}

@@ -4,7 +4,7 @@
 
 The network is EfficientNet-Lite0 (Tan and Le, 2019), trained on photographs. It encodes, so it is a
 part of the model that is saved and shipped. `prepare` looks at the training frames once and finds
-the principal components of their features; the decoder learns to draw from those.
+the principal components of their features; the decoder learns to reconstruct frames from those.
 """
 
 import pydantic
@@ -40,7 +40,7 @@ class Features(nn.Module):
 
 
 class Frozen(zoo.Autoencoder):
-    """Principal components of a pretrained network's features, drawn by a network that learns."""
+    """Principal components of a pretrained network's features, decoded by a trained network."""
 
     name = "frozen"
     summary = "frozen EfficientNet-Lite0, its principal components, a trained decoder"
@@ -99,8 +99,8 @@ class Frozen(zoo.Autoencoder):
 
     def decode(self, latent):
         """Components (B, L) to frames (B, 3, H, W)."""
-        drawn = self.decoder(latent)[:, :, : self.size.height, : self.size.width]
-        return drawn.sigmoid()
+        decoded = self.decoder(latent)[:, :, : self.size.height, : self.size.width]
+        return decoded.sigmoid()
 
     def losses(self, batch, step):
         """Squared error on colours. Only the decoder learns, so nothing else needs a gradient."""

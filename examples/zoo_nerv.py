@@ -1,4 +1,4 @@
-"""A film as the weights of a small network that draws the frame of each moment.
+"""A film as the weights of a small network that decodes the time of a frame into the frame.
 
 After Chen et al., NeRV: Neural representations for videos, 2021: the network is the code. Its
 weights are stored in 8 bits each; how wide it is follows from the bytes that it may have. It saves
@@ -30,8 +30,8 @@ FREQUENCIES = 8
 STEPS_BETWEEN_SAVES = 100
 
 
-class Drawing(nn.Sequential):
-    """Moments (B,) in [0, 1] to frames (B, 3, H, W) in [0, 1]."""
+class Decoder(nn.Sequential):
+    """Times (B,) in [0, 1] to frames (B, 3, H, W) in [0, 1]."""
 
     def __init__(self, size: zoo.FrameSize, width: int) -> None:
         self.size = size
@@ -60,7 +60,7 @@ class Nerv(zoo.FilmCodec):
     """A network that is trained on one film and shipped as 8-bit weights."""
 
     name = "nerv"
-    summary = "NeRV: the weights of a network that draws every frame"
+    summary = "NeRV: the weights of a network that decodes every frame"
     default = False
     trains = True
 
@@ -73,7 +73,7 @@ class Nerv(zoo.FilmCodec):
         """Train the widest network whose weights fit."""
         width = self._width(terms.bytes_per_frame * len(film))
         torch.manual_seed(terms.seed)
-        network = Drawing(self.size, width)
+        network = Decoder(self.size, width)
         optimizer = torch.optim.Adam(network.parameters(), self.options.lr)
         began, number = time.monotonic(), self._restore(network, optimizer, terms.load())
         steps = terms.budget.steps(len(film), terms.batch)
@@ -98,9 +98,9 @@ class Nerv(zoo.FilmCodec):
         )
 
     def decode(self, stream: bytes) -> Iterator[npt.NDArray[np.uint8]]:
-        """Draw every frame with the network that the stream holds."""
+        """Decode every frame with the network that the stream holds."""
         count, width = int.from_bytes(stream[:4], "big"), int.from_bytes(stream[4:6], "big")
-        network = Drawing(self.size, width)
+        network = Decoder(self.size, width)
         _load(network, stream[6:])
         for number in range(count):
             with torch.no_grad():
@@ -112,14 +112,14 @@ class Nerv(zoo.FilmCodec):
 
         def taken(width: int) -> int:
             with torch.device("meta"):
-                tensors = Drawing(self.size, width).state_dict().values()
+                tensors = Decoder(self.size, width).state_dict().values()
             return 6 + sum(8 + tensor.numel() for tensor in tensors)
 
         return 4 * max(1, bisect.bisect_right(range(1, 1024), allowed, key=lambda w: taken(4 * w)))
 
     @staticmethod
     def _state(
-        network: Drawing, optimizer: torch.optim.Optimizer, number: int
+        network: Decoder, optimizer: torch.optim.Optimizer, number: int
     ) -> dict[str, Tensor]:
         moments = optimizer.state_dict()["state"]
         state = {f"moments.{i}.{key}": t for i, each in moments.items() for key, t in each.items()}
@@ -127,7 +127,7 @@ class Nerv(zoo.FilmCodec):
 
     @staticmethod
     def _restore(
-        network: Drawing, optimizer: torch.optim.Optimizer, state: dict[str, Tensor] | None
+        network: Decoder, optimizer: torch.optim.Optimizer, state: dict[str, Tensor] | None
     ) -> int:
         """Load a saved state, if there is one; returns the number of steps that were taken."""
         if state is None:

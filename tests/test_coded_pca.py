@@ -1,4 +1,4 @@
-"""Our own model beyond the contract: its first weights, and how it looks for latents."""
+"""Coded PCA beyond the contract: its first weights, and how it searches for latents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from zoo_plugins.architectures.blocks.byte_codes import ByteCode
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
-from zoo_plugins.architectures.coded_pca import CodedPCA, Drawing, Nearness
+from zoo_plugins.architectures.coded_pca import CodedPCA, CoordinateError, Decoder
 
 import zoo
 from zoo import Batch, FrameSize, Step
@@ -29,10 +29,10 @@ def build(name: str = "coded_pca", **options: object) -> zoo.Autoencoder:
 
 
 def errors(model: zoo.Autoencoder, frames: Tensor) -> Tensor:
-    """Mean squared error a frame (B,)."""
+    """Mean squared error per frame (B,)."""
     with torch.inference_mode():
-        drawn = model.decode(model.encode(frames))
-        return (drawn - frames).square().mean(dim=(1, 2, 3))
+        decoded = model.decode(model.encode(frames))
+        return (decoded - frames).square().mean(dim=(1, 2, 3))
 
 
 def prepared(**options: object) -> CodedPCA:
@@ -45,7 +45,7 @@ def prepared(**options: object) -> CodedPCA:
 def stirred(model: CodedPCA) -> CodedPCA:
     """As after a training: what the network adds depends on the latent."""
     with torch.no_grad():
-        for weights in model.drawing.redraw.up[0].parameters():
+        for weights in model.decoder.refinement.up[0].parameters():
             weights.mul_(30)
     return model
 
@@ -80,14 +80,14 @@ def test_halfway_between_two_frames_lies_what_is_like_both() -> None:
         ends, between = model.to_coordinates(numbers), []
         for share in (0.25, 0.5, 0.75):
             between.append(torch.lerp(ends[0], ends[1], share))
-        drawn = model.decode(model.from_coordinates(torch.stack([ends[0], *between, ends[1]])))
+        decoded = model.decode(model.from_coordinates(torch.stack([ends[0], *between, ends[1]])))
         coded = model.decode(torch.lerp(numbers[0], numbers[1], 0.5)[None])
-    first, last = drawn[0], drawn[-1]
-    apart = [float((picture - last).square().mean()) for picture in drawn]
+    first, last = decoded[0], decoded[-1]
+    apart = [float((picture - last).square().mean()) for picture in decoded]
     assert apart == sorted(apart, reverse=True)
     middle = (first + last) / 2
     # Halfway between two numbers whose digits are names lies anything.
-    assert (drawn[2] - middle).square().mean() < 0.2 * (coded[0] - middle).square().mean()
+    assert (decoded[2] - middle).square().mean() < 0.2 * (coded[0] - middle).square().mean()
 
 
 def test_a_coarse_linear_picture_is_the_frame_s_at_that_size() -> None:
@@ -95,7 +95,7 @@ def test_a_coarse_linear_picture_is_the_frame_s_at_that_size() -> None:
     frames = scene(48, SIZE)
     with torch.inference_mode():
         coordinates = model.projected(frames)
-        picture = model.drawing.compose(coordinates).unflatten(1, (3, 18, 32))
+        picture = model.decoder.compose(coordinates).unflatten(1, (3, 18, 32))
     wanted = reduced(frames, FrameSize(32, 18))
     assert (picture - wanted).square().mean() < 0.1 * wanted.var(dim=0).mean()
 
@@ -160,10 +160,10 @@ def test_a_search_lowers_what_it_weighs_features_and_all() -> None:
     frames = scene(5, SIZE).flip(-1)
     features = model.distance.features(frames)
     weight = torch.tensor(2 * 2.0) * (0.6 * model.typical_error) ** 2
-    nearness = Nearness(model.drawing, model.distance)
+    of_coordinates = CoordinateError(model.decoder, model.distance)
 
     def error(digits: Tensor) -> Tensor:
-        return nearness(model.code.levels_of(digits), frames, weight, *features)
+        return of_coordinates(model.code.levels_of(digits), frames, weight, *features)
 
     with torch.inference_mode():
         before = error(model.code.nearest(model.projected(frames)))
@@ -235,7 +235,7 @@ def test_at_its_full_size_the_decoder_is_no_larger_than_that_of_2016() -> None:
     coarse = FrameSize(256 // options.coarse, 144 // options.coarse)
     count = options.coordinates_per_number * options.latent
     with torch.device("meta"):
-        drawing = Drawing(FrameSize(256, 144), coarse, options.width, count)
+        decoder = Decoder(FrameSize(256, 144), coarse, options.width, count)
         levels = ByteCode(count, options.latent).levels
-    numbers = sum(weights.numel() for weights in drawing.state_dict().values())
+    numbers = sum(weights.numel() for weights in decoder.state_dict().values())
     assert 15e6 < numbers + levels.numel() < 25.3e6

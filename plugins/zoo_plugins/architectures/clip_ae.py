@@ -41,7 +41,7 @@ class AlongTime(nn.Module):
 
 
 class ClipDown(Down):
-    """Clips (B, T, 3, H, W) in [0, 1] to `outputs` numbers a frame (B, T * outputs)."""
+    """Clips (B, T, 3, H, W) in [0, 1] to `outputs` numbers per frame (B, T * outputs)."""
 
     @staticmethod
     def stage(before: int, after: int, kernel: int) -> list[nn.Module]:
@@ -55,7 +55,7 @@ class ClipDown(Down):
 
 
 class ClipUp(Up):
-    """Latents of `inputs` numbers a frame (B, T * inputs) to clips (B, T, 3, H, W) in [0, 1]."""
+    """Latents of `inputs` numbers per frame (B, T * inputs) to clips (B, T, 3, H, W) in [0, 1]."""
 
     @staticmethod
     def stage(before: int, after: int) -> nn.Module:

@@ -1,14 +1,14 @@
-"""Our own: principal components in few bits each, redrawn by a convolutional network.
+"""Coded PCA: principal components in few bits each, refined by a convolutional network.
 
 A latent's numbers are bytes. A byte has the digits of several coordinates along principal
-components, each with as many levels as it is worth. From them the decoder draws the linear picture,
-at a coarse size, and has a network redraw it, which looks at that picture and at the coordinates.
-What it adds begins near zero, so that training starts from the components.
+components, each with as many levels as its bits are worth. The decoder makes the linear
+reconstruction from them, at a coarse size, and a network refines it, which gets that reconstruction
+and the coordinates. What the network adds begins near zero, so training starts from the components.
 
-Components, levels and network learn from the film's frames and from warped copies of them, so that
-they can draw what the film does not show. The loss is the error of pixels, of structure (MS-SSIM)
-and of features of a pretrained network, not the one that judges. A frame's latent is looked for,
-from its coordinates on, where its drawing is nearest to it. `docs/models.md` has what was tried.
+Components, levels and network learn from the film's frames and from warped copies of them, for
+frames that the film does not show. The loss is the error of pixels, of structure (MS-SSIM) and of
+features of a pretrained network, another than that of LPIPS. A frame's latent is searched for: from
+the digits of its coordinates, towards the nearest reconstruction. `docs/models.md` has ablations.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ from zoo_plugins.architectures.perceptual import BACKBONE, LIGHT_BACKBONE, Featu
 from zoo_plugins.metrics.ssim import multiscale_similarity
 
 NARROW = 32
-"""Channels that are drawn from the coordinates straight away."""
+"""Channels of the smallest map, which is made from the coordinates."""
 STAGES_COMPARED = 3
 """Of the pretrained network."""
 SEARCHED_TOGETHER = 8
 """Frames whose latents are searched at once, always as many."""
 LEAST_SPREAD, LEAST_SHARE = 1e-6, 1e-4
-"""A coordinate that varies less than this, or than this share of the first, counts for nothing."""
+"""A coordinate that varies less than this, or than this share of the first, is left out."""
 FEATURE_CURVATURE = 0.1
-"""What the feature distance at weight 1 is taken to add to the curvature, over the pixels' own."""
+"""The assumed curvature of the feature distance at weight 1, over that of the pixel error."""
 
 
 def fade(layer: nn.Module) -> None:
-    """Make what a layer adds next to nothing, but not nothing: it still passes gradients on."""
+    """Scale a layer's weights by 0.01: it adds almost nothing, and still passes gradients on."""
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(0.01)
 
 
-class Redraw(nn.Module):
-    """A linear picture (B, 3, H, W) and its coordinates (B, N) to what is missing (B, 3, H, W).
+class Refinement(nn.Module):
+    """What a linear reconstruction (B, 3, H, W) of coordinates (B, N) lacks: (B, 3, H, W).
 
-    A U-Net: the picture's maps on the way down meet, on the way up, what is drawn from coordinates.
+    A U-Net whose smallest map is made from the coordinates.
     """
 
     def __init__(self, size: FrameSize, width: int, coordinates: int) -> None:
@@ -87,70 +87,70 @@ class Redraw(nn.Module):
         )
         fade(self.up[0])
 
-    def forward(self, picture: Tensor, coordinates: Tensor) -> Tensor:
-        """Draw what is to be added to the picture."""
-        met, maps = [], picture * 2 - 1
+    def forward(self, linear: Tensor, coordinates: Tensor) -> Tensor:
+        """What is to be added to the linear reconstruction."""
+        skips, maps = [], linear * 2 - 1
         for layer in self.down:
             maps = F.silu(layer(maps))
-            met.append(maps)
+            skips.append(maps)
         start = self.start(coordinates).unflatten(1, self.start_shape)
-        drawn = self.widened(start.contiguous(memory_format=torch.channels_last))
+        maps = self.widened(start.contiguous(memory_format=torch.channels_last))
         for stage in reversed(range(STAGES)):
             height, length = self.sizes[stage]
-            drawn = self.blocks[stage](drawn + met[stage])
-            drawn = self.up[stage](drawn)[:, :, :height, :length]
-        return drawn
+            maps = self.blocks[stage](maps + skips[stage])
+            maps = self.up[stage](maps)[:, :, :height, :length]
+        return maps
 
 
-class Drawing(nn.Module):
-    """The decoder: coordinates (B, N) to frames (B, 3, H, W), not yet cut to [0, 1]."""
+class Decoder(nn.Module):
+    """Coordinates (B, N) to frames (B, 3, H, W), not yet cut to [0, 1]."""
 
     def __init__(self, size: FrameSize, coarse: FrameSize, width: int, coordinates: int) -> None:
         super().__init__()
         self.shape = size.height, size.width
         self.coarse_shape = coarse.height, coarse.width
         self.compose = nn.Linear(coordinates, 3 * coarse.pixels).requires_grad_(False)
-        # Matrices: the gradient of torch's own enlarging is not the same twice on a GPU, and a
-        # search makes much of the least difference.
+        # Matrices: the gradient of torch's own interpolation is not reproducible on a GPU, and a
+        # search amplifies the least difference.
         self.rows: Tensor
         self.columns: Tensor
         for name, few, many in zip(("rows", "columns"), self.coarse_shape, self.shape, strict=True):
             self.register_buffer(name, enlarging(few, many))
-        self.redraw = Redraw(size, width, coordinates)
+        self.refinement = Refinement(size, width, coordinates)
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        """The linear picture, redrawn."""
-        picture = self.compose(coordinates).unflatten(1, (3, *self.coarse_shape))
-        picture = picture.contiguous(memory_format=torch.channels_last)
+        """The linear reconstruction, refined."""
+        linear = self.compose(coordinates).unflatten(1, (3, *self.coarse_shape))
+        linear = linear.contiguous(memory_format=torch.channels_last)
         if self.coarse_shape != self.shape:
-            picture = self.rows @ picture @ self.columns.T
-            picture = picture.contiguous(memory_format=torch.channels_last)
-        return picture + self.redraw(picture, coordinates)
+            linear = self.rows @ linear @ self.columns.T
+            linear = linear.contiguous(memory_format=torch.channels_last)
+        return linear + self.refinement(linear, coordinates)
 
 
-class Nearness(nn.Module):
-    """How far what is drawn from coordinates is from frames: mean squared error, and features."""
+class CoordinateError(nn.Module):
+    """The error of coordinates once decoded: mean squared error, and distance of features."""
 
-    def __init__(self, drawing: Drawing, distance: FeatureDistance) -> None:
+    def __init__(self, decoder: Decoder, distance: FeatureDistance) -> None:
         super().__init__()
-        self.drawing, self.distance = drawing, distance
+        self.decoder, self.distance = decoder, distance
 
     def forward(
         self, coordinates: Tensor, frames: Tensor, weight: Tensor, *features: Tensor
     ) -> Tensor:
-        """Coordinates (B, N) and what is to be drawn from them to errors (B,)."""
-        drawn = self.drawing(coordinates).float().clamp(0, 1)
-        errors = (drawn - frames).square().mean(dim=(1, 2, 3))
+        """Errors (B,) of coordinates (B, N) for the frames (B, 3, H, W) that they encode."""
+        decoded = self.decoder(coordinates).float().clamp(0, 1)
+        errors = (decoded - frames).square().mean(dim=(1, 2, 3))
         if features:
-            errors = errors + weight * self.distance.to_features(drawn, features)
+            errors = errors + weight * self.distance.to_features(decoded, features)
         return errors
 
 
 class CodedPCA(zoo.Autoencoder):
-    """Principal components, coded in bytes, and a network that redraws what they draw."""
+    """Principal components, coded in bytes, and a network that refines their reconstruction."""
 
     name: ClassVar[str] = "coded_pca"
-    summary: ClassVar[str] = "principal components in few bits each, redrawn by a network"
+    summary: ClassVar[str] = "principal components in few bits each, refined by a network"
     unequal_terms: ClassVar[tuple[str, ...]] = (
         "each step also trains on as many warped copies of its frames, so on twice as many images "
         "as other models.",
@@ -169,30 +169,35 @@ class CodedPCA(zoo.Autoencoder):
     }
 
     class Options(zoo.Options):
-        """Settings of our own model."""
+        """Settings of coded PCA."""
 
         width: int = pydantic.Field(72, ge=4, description="channels of the first stage")
         coordinates_per_number: int = pydantic.Field(
             3, ge=1, le=8, description="coordinates for each number of the latent"
         )
         coarse: int = pydantic.Field(
-            4, ge=1, le=8, description="how much smaller than the frame the linear picture is"
+            4,
+            ge=1,
+            le=8,
+            description="how much smaller than the frame the linear reconstruction is",
         )
         lr: float = pydantic.Field(1e-3, gt=0, description="highest learning rate")
         pixel_sd: float = pydantic.Field(
-            0.6, gt=0, description="what errors are measured against, over the linear picture's own"
+            0.6,
+            gt=0,
+            description="scale of pixel errors, over the error of the linear reconstruction",
         )
         feature: float = pydantic.Field(
             32.0, ge=0, description="weight of the feature distance beside the pixel error"
         )
         structure: float = pydantic.Field(
-            24.0, ge=0, description="weight of what MS-SSIM lacks of 1, beside the pixel error"
+            24.0, ge=0, description="weight of 1 - MS-SSIM beside the pixel error"
         )
         backbone: str = pydantic.Field(
             BACKBONE, description="timm network whose features are compared"
         )
         warps: float = pydantic.Field(
-            0.4, ge=0, description="what a warped frame counts, beside a frame of the film"
+            0.4, ge=0, description="weight of a warped frame beside a frame of the film"
         )
         noise: float = pydantic.Field(
             0.05,
@@ -200,7 +205,7 @@ class CodedPCA(zoo.Autoencoder):
             description="noise on coordinates in training, over their standard deviation",
         )
         search: int = pydantic.Field(
-            6, ge=0, description="steps by which digits are moved to where a frame is drawn best"
+            6, ge=0, description="steps of the search for the digits that reconstruct a frame best"
         )
         search_feature: float = pydantic.Field(
             2.0, ge=0, description="weight of the feature distance beside the pixel error in them"
@@ -214,7 +219,7 @@ class CodedPCA(zoo.Autoencoder):
         self.coarse = FrameSize(-(-size.width // options.coarse), -(-size.height // options.coarse))
         self.project = nn.Linear(3 * self.coarse.pixels, count).requires_grad_(False)
         self.code = ByteCode(count, options.latent)
-        self.drawing = Drawing(size, self.coarse, options.width, count)
+        self.decoder = Decoder(size, self.coarse, options.width, count)
         self.distance = FeatureDistance(options.backbone, STAGES_COMPARED, size)
         self.typical_error: Tensor
         self.register_buffer("typical_error", torch.tensor(0.1))
@@ -242,13 +247,13 @@ class CodedPCA(zoo.Autoencoder):
         self.project.bias.zero_()
         self.project.weight[:count] = directions
         self.project.bias[:count] = -directions @ linear.mean
-        compose = self.drawing.compose
+        compose = self.decoder.compose
         compose.weight.zero_()
         compose.weight[:, :count] = linear.components.T * spreads
         compose.bias.copy_(linear.mean)
         rest = 0, self.code.coordinates - count
         self.code.fit(F.pad(values * scale, rest), weights, F.pad(spreads.square(), rest))
-        # A film that is easy to draw has small errors, which are to weigh as much beside features.
+        # A film that is easy to reconstruct has small errors, which weigh as much beside features.
         self.typical_error.fill_(linear.typical_error(frames))
 
     def projected(self, frames: Tensor) -> Tensor:
@@ -259,8 +264,8 @@ class CodedPCA(zoo.Autoencoder):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L): whole numbers from 0 to 255."""
-        # Always as many at once: kernels round otherwise for other batch sizes, and a search by
-        # slopes makes much of it, so that a latent would depend on the frames beside it.
+        # Always as many at once: kernels round differently for other batch sizes, and a search by
+        # gradients amplifies that, so that a latent would depend on the frames beside it.
         digits = []
         for some in frames.split(SEARCHED_TOGETHER):
             missing = SEARCHED_TOGETHER - len(some)
@@ -269,7 +274,7 @@ class CodedPCA(zoo.Autoencoder):
         return self.code.pack(torch.cat(digits))
 
     def _searched(self, frames: Tensor) -> Tensor:
-        """The digits (B, N) from which frames are drawn best, as far as steps lead to them."""
+        """The digits (B, N) that reconstruct frames best, as far as the search finds them."""
         options = self.options
         digits = self.code.nearest(self.projected(frames))
         if not options.search:
@@ -277,21 +282,21 @@ class CodedPCA(zoo.Autoencoder):
         frames = frames.clone(memory_format=torch.channels_last)
         weight = 2 * self._sd().square() * options.search_feature
         features = self.distance.features(frames) if options.search_feature else []
-        # That of the linear picture alone, whose components do not bear on one another.
-        curvature = 2 * self.drawing.compose.weight.square().mean(dim=0)
+        # That of the linear reconstruction alone, whose components are independent.
+        curvature = 2 * self.decoder.compose.weight.square().mean(dim=0)
         curvature = (1 + FEATURE_CURVATURE * options.search_feature) * curvature
-        error = Nearness(self.drawing, self.distance)
+        error = CoordinateError(self.decoder, self.distance)
         return searched(
             error, self.code, digits, [frames, weight, *features], curvature, options.search
         )
 
     def _sd(self) -> Tensor:
-        """What errors are measured against, of no dimensions."""
+        """The scale of pixel errors, a tensor of no dimensions."""
         return self.options.pixel_sd * self.typical_error
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L), within a half of whole, to frames (B, 3, H, W)."""
-        return self.drawing(self.to_coordinates(latent)).clamp(0, 1)
+        return self.decoder(self.to_coordinates(latent)).clamp(0, 1)
 
     def to_coordinates(self, numbers: Tensor) -> Tensor:
         """The coordinates (N, M) that the digits of latents (N, L) name."""
@@ -310,15 +315,15 @@ class CodedPCA(zoo.Autoencoder):
         frames = batch.frames
         copies = self._copies(frames, step)
         shown = torch.cat([frames, copies])
-        drawn = self.drawing(self.code.levels_of(self._noisy_digits(frames, copies, step)))
+        decoded = self.decoder(self.code.levels_of(self._noisy_digits(frames, copies, step)))
         counts = shown.new_ones(len(frames)), shown.new_full((len(copies),), self.options.warps)
         weights = torch.cat(counts)
         share = weights / weights.sum()
-        errors = self._errors(drawn, shown)
+        errors = self._errors(decoded, shown)
         return {"autoencoder": Loss({name: (share * each).sum() for name, each in errors.items()})}
 
     def _copies(self, frames: Tensor, step: Step) -> Tensor:
-        """Each frame warped: none where they count nothing."""
+        """Each frame warped; none if their weight is 0."""
         if not self.options.warps:
             return frames[:0]
         chance = step.randn_like(frames.flatten(1)[:, :4])
@@ -335,23 +340,23 @@ class CodedPCA(zoo.Autoencoder):
                 found.append(self.code.nearest(coordinates + noise))
         return torch.cat(found)
 
-    def _errors(self, drawn: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        """What a drawing lacks of what was shown, by kind (B,)."""
+    def _errors(self, decoded: Tensor, shown: Tensor) -> dict[str, Tensor]:
+        """Errors of reconstructions of the frames in `shown`, by kind (B,)."""
         options = self.options
         with torch.autocast(shown.device.type, enabled=False):
-            pixel = (drawn - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd().square())
+            pixel = (decoded - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd().square())
             errors = {"pixel": pixel}
             if options.structure:
-                unlike = 1 - multiscale_similarity(drawn.float(), shown.float())
+                unlike = 1 - multiscale_similarity(decoded.float(), shown.float())
                 errors["structure"] = options.structure * unlike
         if options.feature:
             with torch.no_grad():
                 features = self.distance.features(shown)
-            errors["feature"] = options.feature * self.distance.to_features(drawn, features)
+            errors["feature"] = options.feature * self.distance.to_features(decoded, features)
         return errors
 
 
 @hookimpl
 def zoo_models() -> list[type[zoo.Autoencoder]]:
-    """Our own model."""
+    """Coded PCA."""
     return [CodedPCA]

@@ -1,9 +1,9 @@
-"""HNeRV: a film in a small network that draws every frame from a tiny grid of numbers.
+"""HNeRV: a film in a small network that decodes every frame from a tiny grid of numbers.
 
 Chen et al., HNeRV: A hybrid neural representation for videos, 2023. A ConvNeXt (Liu et al., A
 ConvNet for the 2020s, 2022) encodes a frame into a few numbers at each of a few places; blocks of
-a convolution, a sub-pixel shuffle (Shi et al., 2016) and a GELU draw it, with channels that shrink
-slowly, so that weights are spread over all scales. There is no dense layer in it.
+a convolution, a sub-pixel shuffle (Shi et al., 2016) and a GELU decode it, with channels that
+shrink slowly, so that weights are spread over all scales. There is no dense layer in it.
 
 What differs from the paper: sides are halved and doubled, so that frames of any size pass, and
 grids follow from the latent's size. Maps are normalised by group before each block: without it

@@ -51,7 +51,7 @@ def finest_grid(size: zoo.FrameSize, most: int) -> tuple[int, int]:
 
 
 class Mixer(nn.Module):
-    """A residual block, and what every place of a grid tells every other (Tolstikhin et al., 2021).
+    """A residual block, and a mixing of all places of a grid (Tolstikhin et al., 2021).
 
     Along columns, then along rows: weights grow with the sides of a grid and not with its area.
     """
@@ -192,7 +192,7 @@ class Codebook(nn.Module):
     def revive(self, least: float, step: Step) -> None:
         """Move codes that are used less than a share `least` of the mean beside busy ones.
 
-        All is drawn from what the processes share, so that they move the same codes alike.
+        All noise is shared by the processes, so that they move the same codes alike.
         """
         book = self.vectors
         dead = self.counts < least * self.counts.mean()

@@ -169,7 +169,7 @@ class ByteCode(nn.Module):
         return len(self.base)
 
     def fit(self, values: Tensor, weights: Tensor, worth: Tensor) -> None:
-        """Deal out levels and place them by samples (S, N) of the coordinates, in their order.
+        """Allocate levels and place them by samples (S, N) of the coordinates, in their order.
 
         `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error is.
         Of coordinates that share a byte the first has the highest place.
@@ -224,11 +224,11 @@ def _tried(values: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
 
 
 WORTHWHILE = 0.3
-"""Digits are moved that gain at least this share of what the best move of their frame does."""
+"""The least gain of a move, as a share of the gain of the best move in its frame."""
 
 
 def deterministic() -> AbstractContextManager[None]:
-    """Kernels of cuDNN that round alike every time: a search makes much of the least difference."""
+    """Deterministic kernels of cuDNN: a search amplifies the least difference."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
