@@ -64,7 +64,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("zoo.base.network.STALL_SECONDS", 0.5)
-    monkeypatch.setattr("zoo.base.network.PACE_SECONDS", 0.6)
+    monkeypatch.setattr("zoo.base.network.RATE_SECONDS", 0.6)
     yield start
     for server in servers:
         server.socket.close()

@@ -52,7 +52,7 @@ def refuse_offline(what: str) -> None:
 
 STALL_SECONDS = 10.0
 """The longest time without a connection or a byte."""
-PACE_SECONDS, SLOWEST = 30.0, 20_000
+RATE_SECONDS, SLOWEST = 30.0, 20_000
 """The lowest average of bytes per second, over so many seconds."""
 NETWORK_ERRORS = (OSError, ValueError, http.client.HTTPException)
 """What `read_blocks` raises."""
@@ -96,7 +96,7 @@ def read_blocks(
             now = time.monotonic()
             if longest is not None and now - began > longest:
                 raise TimeoutError(f"not done in {longest:.0f} s")
-            if now - mark > PACE_SECONDS:
+            if now - mark > RATE_SECONDS:
                 if came < SLOWEST * (now - mark):
                     raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB per second comes")
                 mark, came = now, 0

@@ -238,7 +238,7 @@ def walk(
     film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Length of the walk.")] = 20.0,
-    pace: Annotated[float, typer.Option("--pace", help="Seconds per change of subject.")] = 5.0,
+    period: Annotated[float, typer.Option("--pace", help="Seconds per change of subject.")] = 5.0,
     fps: FpsOption = "24",
     seed: opt.SeedOption = 0,
     scale: ScaleOption = 1,
@@ -260,8 +260,8 @@ def walk(
     from zoo.reconstruct.latent_paths import PathVideo, closed_walk, write_path_video
 
     count, rate = pictures_in(seconds, fps)
-    if not 0 < pace <= MOST_SECONDS:
-        raise BadInput(f"--pace is more than 0 seconds; not {pace:g}")
+    if not 0 < period <= MOST_SECONDS:
+        raise BadInput(f"--pace is more than 0 seconds; not {period:g}")
     check_scale(scale)
     console = Console()
 
@@ -273,7 +273,7 @@ def walk(
     )
     latents = opened.trained.film_latents(opened.film)
     # The fastest harmonic has two pictures a turn at least.
-    turns = min(max(1, round(seconds / pace)), count // 2)
+    turns = min(max(1, round(seconds / period)), count // 2)
     points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
     path_points = closed_walk(points, count, turns, seed)
     video = PathVideo(opened.out, rate, enlarge=scale)

@@ -4,9 +4,9 @@
 const FAR = 0.4;
 
 class Clock {
-  /** @param {(frame: number, playing: boolean) => void} told */
-  constructor(told) {
-    this.told = told;
+  /** @param {(frame: number, playing: boolean) => void} onFrame */
+  constructor(onFrame) {
+    this.onFrame = onFrame;
     /** @type {HTMLVideoElement[]} */
     this.videos = [];
     this.rate = 25;
@@ -33,7 +33,7 @@ class Clock {
    */
   join(videos) {
     this.stop();
-    for (const video of videos) if (!this.videos.includes(video)) this.watch(video);
+    for (const video of videos) if (!this.videos.includes(video)) this.listenTo(video);
     this.videos = videos;
     this.seek(this.frame);
   }
@@ -67,7 +67,7 @@ class Clock {
     if (this.playing) this.stop();
     this.frame = Math.max(0, Math.min(this.frames - 1, Math.round(frame)));
     for (const video of this.videos) this.bring(video);
-    this.told(this.frame, false);
+    this.onFrame(this.frame, false);
   }
 
   /**
@@ -81,9 +81,9 @@ class Clock {
   }
 
   /** @param {HTMLVideoElement} video */
-  watch(video) {
-    if (video.dataset.watched) return;
-    video.dataset.watched = "yes";
+  listenTo(video) {
+    if (video.dataset.listened) return;
+    video.dataset.listened = "yes";
     video.addEventListener("seeked", () => this.videos.includes(video) && this.bring(video));
     video.addEventListener("loadedmetadata", () => this.videos.includes(video) && this.bring(video));
     video.addEventListener("ended", () => video === this.videos[0] && this.playing && this.stop());
@@ -98,7 +98,7 @@ class Clock {
     if (!this.playable) return;
     if (this.frame >= this.playable - 1) this.seek(0);
     this.playing = true;
-    this.told(this.frame, true);
+    this.onFrame(this.frame, true);
     Promise.all(this.videos.map((video) => video.play())).catch(() => this.stop());
     requestAnimationFrame(this.tick);
   }
@@ -114,7 +114,7 @@ class Clock {
       // Sought whatever its time is: what is on the screen may be a frame ahead of it.
       if (this.frame < this.length(video)) video.currentTime = this.middle(this.frame);
     }
-    this.told(this.frame, false);
+    this.onFrame(this.frame, false);
   }
 
   /** The frame at which the leader is. */
@@ -131,7 +131,7 @@ class Clock {
     const frame = this.led();
     if (frame !== this.frame) {
       this.frame = frame;
-      this.told(frame, true);
+      this.onFrame(frame, true);
     }
     requestAnimationFrame(this.tick);
   }

@@ -36,24 +36,24 @@ class Panel {
     this.follow();
   }
 
-  /** Keep the number of the frame that is on the screen, and tell of it. */
+  /** Keep the number of the frame that is on the screen, and pass it on. */
   follow() {
     this.rate = 25;
     if (!this.video.requestVideoFrameCallback) {
       for (const event of ["seeked", "timeupdate", "loadeddata"]) {
-        this.video.addEventListener(event, () => this.told(this.video.currentTime - 0.5 / this.rate));
+        this.video.addEventListener(event, () => this.presentedAt(this.video.currentTime - 0.5 / this.rate));
       }
       return;
     }
     const next = (/** @type {number} */ _now, /** @type {any} */ frame) => {
-      this.told(frame.mediaTime);
+      this.presentedAt(frame.mediaTime);
       this.video.requestVideoFrameCallback(next);
     };
     this.video.requestVideoFrameCallback(next);
   }
 
   /** @param {number} time */
-  told(time) {
+  presentedAt(time) {
     this.shown = Math.max(0, Math.round(time * this.rate));
     this.presented();
   }
