@@ -144,8 +144,8 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
         rank.metric.better
     ]
     beyond = ", ahead of every reference" if references else ""
-    every = [row for row in result_rows(results) if row.role == "reference"]
-    if references and len(references) < len(every):
+    every = sum(row.role == "reference" for row in result_rows(results))
+    if references and len(references) < every:
         beyond = f", ahead of {_few([row.name for row, _ in references])}"
     return False, f"{frames} {name} {verb} {what}, {value}{beyond}{among}."
 
@@ -191,7 +191,8 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     """How the best model compares with the others: the end of a sentence that names it."""
     (first, best), *others = models
     if not others:
-        return "; no other model has this metric"
+        only = sum(row.role == "model" for row in result_rows(results)) == 1
+        return "; it is the only model" if only else "; no other model has this metric"
     level = [(row, value) for row, value in others if not rank.beats(best, value)]
     second, next_best = others[0]
     if level:
