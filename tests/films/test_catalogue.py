@@ -104,7 +104,7 @@ def test_removing_the_last_film_keeps_the_notes_on_how_to_write_one(workspace: W
     ],
 )
 def test_a_name_that_is_no_name_is_refused(workspace: Workspace, name: str) -> None:
-    with pytest.raises(BadInput, match="a film's name has letters"):
+    with pytest.raises(BadInput, match="a film's name has letters|a device on Windows"):
         Catalogue.open(workspace).add(name, [Path("x.mkv")])
     assert not workspace.catalogue.exists()
 
@@ -221,7 +221,7 @@ def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:
         ("[a]\nfiles = []", "files is one file name"),
         ('[a]\ntitle = "x"', "files is one file name"),
         ('[a]\nfiles = "x"\nfrom = "later"', "HH:MM:SS"),
-        ('[a]\nfiles = "x"\nfrom = "2:00"\nto = "1:00"', r"ends \(00:01:00.000\) before"),
+        ('[a]\nfiles = "x"\nfrom = "2:00"\nto = "1:00"', "ends after it begins; not at 00:01:00.000"),
         ('[a]\nfiles = "x"\nfps = "fast"', "24000/1001"),
         ('[a]\nfiles = "x"\nfps = true', "24000/1001"),
         ('[a]\nfiles = "x"\ncrop = "some"', "WIDTHxHEIGHT"),

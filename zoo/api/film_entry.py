@@ -48,6 +48,8 @@ def check_film_name(name: str) -> str:
     """Return `name` if a film may have it; raise BadInput if not."""
     if not is_film_name(name):
         shown = name if len(name) <= 40 else name[:40] + "…"
+        if _DEVICES.fullmatch(name):
+            raise BadInput(f"{shown!r} is a device on Windows, and no name for a film")
         raise BadInput(
             "a film's name has letters and digits of any script, '-', '_' and '.', starts with a "
             f"letter or digit, and is at most 64 letters and 100 bytes long; not {shown!r}"
@@ -150,8 +152,8 @@ class FilmEntry:
         parse_fit(self._text("fit"))
         if self.start is not None and self.stop is not None and self.start >= self.stop:
             raise BadInput(
-                f"the film {self.name} ends ({format_time_code(self.stop)}) before it begins "
-                f"({format_time_code(self.start)})"
+                f"a film ends after it begins; not at {format_time_code(self.stop)}, where it "
+                f"begins at {format_time_code(self.start)}"
             )
 
     def _paths(self) -> tuple[Path, ...]:
