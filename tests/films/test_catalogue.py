@@ -221,7 +221,10 @@ def test_taken_and_reserved_names_are_refused(workspace: Workspace) -> None:
         ("[a]\nfiles = []", "files is one file name"),
         ('[a]\ntitle = "x"', "files is one file name"),
         ('[a]\nfiles = "x"\nfrom = "later"', "HH:MM:SS"),
-        ('[a]\nfiles = "x"\nfrom = "2:00"\nto = "1:00"', "ends after it begins; not at 00:01:00.000"),
+        (
+            '[a]\nfiles = "x"\nfrom = "2:00"\nto = "1:00"',
+            "ends after it begins; not at 00:01:00.000",
+        ),
         ('[a]\nfiles = "x"\nfps = "fast"', "24000/1001"),
         ('[a]\nfiles = "x"\nfps = true', "24000/1001"),
         ('[a]\nfiles = "x"\ncrop = "some"', "WIDTHxHEIGHT"),
