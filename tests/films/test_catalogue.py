@@ -104,7 +104,7 @@ def test_removing_the_last_film_keeps_the_notes_on_how_to_write_one(workspace: W
     ],
 )
 def test_a_name_that_is_no_name_is_refused(workspace: Workspace, name: str) -> None:
-    with pytest.raises(BadInput, match="a film's name has letters|a device on Windows"):
+    with pytest.raises(BadInput, match=r"a film's name has letters|a device on Windows"):
         Catalogue.open(workspace).add(name, [Path("x.mkv")])
     assert not workspace.catalogue.exists()
 
