@@ -22,9 +22,15 @@ from zoo.evaluation.inference import (
 )
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import parts_of, score_reconstruction
-from zoo.evaluation.rate_distortion import BIT_DEPTHS, coarser_latents, rate_points
+from zoo.evaluation.rate_distortion import (
+    BIT_DEPTHS,
+    coarser_latents,
+    decoder_points,
+    rate_points,
+)
 from zoo.films.film import Film, film_from_frames
 from zoo.matching.pdq import pdq
+from zoo.training.weight_rounding import rounded
 
 CPU = torch.device("cpu")
 SIZE = FrameSize(12, 8)
@@ -172,6 +178,63 @@ def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
     # The first point is that of the scores everywhere else, on the same frames.
     held_out = film.split.held_out
     assert errors[0] == pytest.approx(scores["error"][held_out].mean())
+
+
+class Mixing(Thumbnail):
+    """Its decoder mixes colours by a matrix, which is a buffer, and shifts them by a bias."""
+
+    name = "mixing"
+
+    def __init__(self, size: FrameSize, options: zoo.Options) -> None:
+        super().__init__(size, options)
+        turns = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+        self.register_buffer("colours", turns)
+        self.register_buffer("unused", turns.clone())
+        self.register_buffer("bias", torch.rand(3))
+
+    def encode(self, frames: Tensor) -> Tensor:
+        shifted = super().encode(frames) - self.bias[:, None, None]
+        return torch.einsum("dc,bdhw->bchw", self.colours, shifted)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        mixed = torch.einsum("dc,bchw->bdhw", self.colours, latent)
+        return super().decode(mixed + self.bias[:, None, None])
+
+
+def test_decoders_of_fewer_bits_are_scored_with_the_same_latents_and_put_back() -> None:
+    film, metrics, network = a_film(), [MeanError(CPU)], Mixing(SIZE, zoo.Options(latent=18))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    encoded = encode_film(network, film, CPU)
+    latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
+    parts = parts_of(film, film.name)
+
+    def error() -> float:
+        batches = list(batch_slices(film))
+        samples = samples_of(film, network)
+        return float(
+            torch.cat(
+                [
+                    (film_batch(film, b, CPU) - reconstruct_frames(network, samples, b, latents))
+                    .abs()
+                    .flatten(1)
+                    .mean(1)
+                    for b in batches
+                ]
+            )[film.split.held_out].mean()
+        )
+
+    found = decoder_points(network, film, latents, parts, metrics, CPU, 32)
+    assert [(p.weight_bits, p.decoder_bytes) for p in found] == [
+        (16, 2 * 9 + 3 * 8 + 3 * 4),
+        (8, 9 + 3 * 8 + 3 * 4),
+    ]
+    after = network.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    for point in found:
+        with rounded(network, {"colours"}, point.weight_bits):
+            assert not torch.equal(network.colours, before["colours"])
+            assert point.scores["error"]["held_out"] == pytest.approx(error(), rel=1e-5)
+    assert decoder_points(network, film, latents, parts, metrics, CPU, 8) == []
 
 
 def test_a_latent_that_is_not_finite_is_an_error() -> None:

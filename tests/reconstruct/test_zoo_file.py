@@ -18,6 +18,7 @@ from tests.reconstruct.flashing_film import flashing_film
 from tests.reconstruct.small_model import TIMES, film_in, reconstructed, train
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
+from zoo.evaluation.model_summary import decoder_bytes, decoder_matrices
 from zoo.reconstruct.archive.container import open_container
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.reconstruct.archive.description import (
@@ -28,6 +29,7 @@ from zoo.reconstruct.archive.description import (
     unpack_ticks,
 )
 from zoo.reconstruct.video.mp4_writer import VideoWriter
+from zoo.training.weight_rounding import rounded
 
 CPU = torch.device("cpu")
 
@@ -53,6 +55,47 @@ def test_frames_are_those_of_reconstruct_to_the_bit(
     assert np.array_equal(drawn(workspace / "bare.zoo", workspace), wanted)
     assert np.array_equal(drawn(workspace / "whole.zoo", workspace / "elsewhere"), wanted)
     assert wanted.std() > 1
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+@pytest.mark.parametrize("model", ["vae", "pca", "vqvae"])
+def test_a_decoder_of_fewer_bits_is_the_rounded_one(
+    model: str, bits: int, zoo: Callable, workspace: Path
+) -> None:
+    """Its frames are those of the model rounded here, which are the ones that are scored."""
+    film = film_in(workspace, audio=None)
+    train(zoo, film, model)
+    for name, words in (("whole", ()), ("small", ("--decoder-bits", bits))):
+        done = zoo("encode", model, "--film", film, "-o", f"{name}.zoo", "--with-decoder", *words)
+        assert done.code == 0, done.err
+    opened = ZooFile.open(workspace / "whole.zoo")
+    trained = find_decoder(opened, Workspace(workspace / "elsewhere"), CPU, lambda line: None)
+    latent = opened.latents.dequantised(slice(0, 1))
+    matrices = decoder_matrices(trained.model, latent)
+    with rounded(trained.model, matrices, bits):
+        wanted = np.array(list(decoded_frames(opened, trained)))
+    found = drawn(workspace / "small.zoo", workspace / "elsewhere")
+    assert np.array_equal(found, wanted)
+    whole = np.array(list(decoded_frames(opened, trained)))
+    # They are others, by little.
+    apart = np.abs(found.astype(float) - whole)
+    assert apart.mean() < (0.05 if bits == 16 else 4) and (bits == 16 or apart.any())
+    said = {
+        name: json.loads(zoo("info", f"{name}.zoo", "--json").out) for name in ("whole", "small")
+    }
+    assert (said["whole"]["decoder_bits"], said["small"]["decoder_bits"]) == (32, bits)
+    assert said["small"]["decoder_bytes"] == decoder_bytes(trained.model, latent, bits, matrices)
+    assert said["small"]["decoder_bytes"] < said["whole"]["decoder_bytes"]
+    assert f"inside, {bits} bits per weight" in zoo("info", "small.zoo").out
+
+
+def test_bits_of_a_decoder_that_is_not_inside_are_refused(zoo: Callable, workspace: Path) -> None:
+    for words, said in (
+        (("--decoder-bits", "8"), "add --with-decoder"),
+        (("--with-decoder", "--decoder-bits", "4"), "32, 16 or 8 bits"),
+    ):
+        done = zoo("encode", "vae", "--film", "bikes", *words)
+        assert done.code == 2 and said in done.err and done.err.count("\n") == 1
 
 
 def test_the_decoder_alone_is_inside(zoo: Callable, workspace: Path) -> None:

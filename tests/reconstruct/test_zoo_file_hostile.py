@@ -250,6 +250,26 @@ def test_a_scale_that_is_not_finite(whole: Path) -> None:
         all_of(rewritten(whole, change))
 
 
+@pytest.mark.parametrize(
+    ("levels", "rows"),
+    [(torch.float32, 0), (torch.int32, 0), (torch.uint8, 1), (torch.uint8, -1), (None, 0)],
+)
+def test_a_rounded_decoder_whose_scale_does_not_fit(
+    whole: Path, levels: torch.dtype | None, rows: int
+) -> None:
+    def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
+        name, kernel = next(
+            (n, t) for n, t in tensors.items() if n.startswith("decoder.") and t.dim() > 1
+        )
+        tensors[name] = kernel.to(levels or torch.uint8)
+        if levels is None:
+            del tensors[name]
+        tensors[name.replace("decoder.", "decoder_scale.", 1)] = torch.ones(len(kernel) + rows, 2)
+
+    with pytest.raises(BadInput, match=r"scale of (its|no)"):
+        all_of(rewritten(whole, change))
+
+
 def test_sound_that_is_none(whole: Path) -> None:
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
         tensors["sound"] = torch.frombuffer(bytearray(b"#EXTM3U\nhttp://a/b\n"), dtype=torch.uint8)
@@ -276,13 +296,15 @@ def test_damaged_sound_costs_no_frame(spoil: str, whole: Path, zoo: Callable) ->
     assert "75 frames" in done.out
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_earlier_versions_are_read(whole: Path, version: int) -> None:
-    """The first does not say how large the decoder is, neither of them knows declared codes."""
+    """The first does not say how large the decoder is, the first two know no declared codes."""
 
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
         said["schema_version"] = version
-        del said["latent"]["codes"]
+        del said["model"]["decoder_bits"]
+        if version < 3:
+            del said["latent"]["codes"]
         if version == 1:
             del said["model"]["decoder_bytes"]
 
@@ -337,10 +359,10 @@ def test_files_that_are_not_film_files_are_refused_in_a_line(
 
 def test_another_version_is_named(whole: Path) -> None:
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
-        said["schema_version"] = 4
+        said["schema_version"] = 5
         said["something_new"] = 1
 
-    with pytest.raises(BadInput, match="version 4; this film-zoo reads versions 1 to 3"):
+    with pytest.raises(BadInput, match="version 5; this film-zoo reads versions 1 to 4"):
         open_container(rewritten(whole, change))
 
 

@@ -174,6 +174,16 @@ class RatePoint(_Typed):
     """Means over those frames by metric."""
 
 
+class DecoderPoint(_Typed):
+    """Quality with the decoder's matrices and kernels rounded, at 8 bits per latent number."""
+
+    weight_bits: int
+    """Of each weight of a matrix or kernel; each of its rows has a scale besides."""
+    decoder_bytes: int
+    scores: dict[str, dict[Part, Number]]
+    """Means over the frames of the record's rate points by metric."""
+
+
 class Slice(_Typed):
     """A slice of a film's frames, by one of their properties, with its scores."""
 
@@ -393,6 +403,8 @@ class Record(_Typed):
     """By metric, then by part of the film."""
     rate: list[RatePoint] = []
     """By falling number of bits; of the trained film alone."""
+    rounded_decoders: list[DecoderPoint] = []
+    """By falling number of bits; empty in records from before they were measured."""
     failure_analysis: FailureAnalysis | None = None
     takedown: Takedown | None = None
     cost: Cost | None = None

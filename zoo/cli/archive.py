@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,6 +11,7 @@ from zoo.cli import options as opt
 
 if TYPE_CHECKING:
     from zoo.reconstruct.archive.container import FileSummary
+    from zoo.reconstruct.archive.description import DecoderBits
 
 
 def encode(
@@ -23,6 +24,10 @@ def encode(
     with_decoder: Annotated[
         bool, typer.Option("--with-decoder", help="Include the weights that decoding needs.")
     ] = False,
+    decoder_bits: Annotated[
+        int,
+        typer.Option("--decoder-bits", help="Bits per weight of that decoder: 32, 16 or 8."),
+    ] = 32,
     sound: Annotated[
         bool, typer.Option("--sound", help="Include the sound of the source.")
     ] = False,
@@ -44,6 +49,7 @@ def encode(
     from zoo.reconstruct.archive.container import summarise
     from zoo.reconstruct.archive.encode import encode as write
 
+    kept = _decoder_bits(decoder_bits, with_decoder)
     console = Console()
 
     def output_path(film: str, model: str, knows: str) -> Path:
@@ -61,7 +67,7 @@ def encode(
             opened.out,
             run=opened.run.name,
             bits=bits,
-            with_decoder=with_decoder,
+            decoder_bits=kept,
             with_sound=sound,
             progress=bar.update,
             on_message=console.print_line,
@@ -71,6 +77,17 @@ def encode(
         f"wrote {opened.out}: {found.frames:,} frames in {scaled(found.bytes, 'B')}, "
         f"{found.latent_bytes_per_frame:.1f} bytes of latents per frame"
     )
+
+
+def _decoder_bits(bits: int, with_decoder: bool) -> DecoderBits | None:
+    """The bits per weight of the decoder to include; None if it stays out."""
+    from zoo.base.errors import BadInput
+
+    if bits not in (32, 16, 8):
+        raise BadInput(f"a decoder has 32, 16 or 8 bits per weight; not {bits}")
+    if bits != 32 and not with_decoder:
+        raise BadInput(f"--decoder-bits {bits} rounds the decoder in the file: add --with-decoder")
+    return cast("DecoderBits", bits) if with_decoder else None
 
 
 def decode(
@@ -171,7 +188,7 @@ def _rows(found: FileSummary) -> dict[str, str]:
     }
     outside = None if found.bytes_with_decoder is None else found.bytes_with_decoder - found.bytes
     if found.decoder_bytes:
-        decoder, what = "inside", "this file is"
+        decoder, what = f"inside, {found.decoder_bits} bits per weight", "this file is"
     else:
         size = f", {scaled(outside, 'B')}" if outside is not None else ""
         decoder = f"not inside; weights {found.weights[:12]}{size}"

@@ -12,7 +12,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.recipe import FULL
 from zoo.base import environment
 from zoo.base.errors import BadInput
-from zoo.base.records import LatentInfo, RatePoint, Record
+from zoo.base.records import DecoderPoint, LatentInfo, RatePoint, Record
 from zoo.base.workspace import Workspace
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.failure_slices import batch_dependence, score_plain_frames
@@ -27,7 +27,7 @@ from zoo.evaluation.inference import (
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.evaluation.metrics import MetricSet, parts_of
 from zoo.evaluation.model_summary import decoder_bytes, has_coder
-from zoo.evaluation.rate_distortion import coarser_latents, rate_points
+from zoo.evaluation.rate_distortion import coarser_latents, decoder_points, rate_points
 from zoo.films.film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry
@@ -72,6 +72,7 @@ def evaluate(
 
     all_latents = [latents, *(coarser_latents(encoded, latents) if own else [])]
     rate: list[RatePoint] = []
+    rounded_decoders: list[DecoderPoint] = []
     failure_analysis = None
     # Lossless coding is slow, and needs neither Python nor the device: it runs beside the scores.
     with ThreadPoolExecutor(torch.get_num_threads()) as coders:
@@ -88,6 +89,10 @@ def evaluate(
             parts = parts_of(film, config.film)
             rate = rate_points(
                 model, film, coded, film_scores.scores, parts, metric_set.metrics, device
+            )
+            rounded_decoders = decoder_points(
+                *(model, film, latents, parts, metric_set.metrics, device),
+                config.recipe.weight_bits,
             )
             plain = score_plain_frames(model, quantiser, metric_set.metrics, device)
             dependence = batch_dependence(model, film, quantiser, device)
@@ -112,6 +117,7 @@ def evaluate(
         latent=_latent_info(model, *coded[0], config.recipe.weight_bits),
         scores=film_scores.summaries,
         rate=rate,
+        rounded_decoders=rounded_decoders,
         failure_analysis=failure_analysis,
         environment=here,
     )

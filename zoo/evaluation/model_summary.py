@@ -7,7 +7,7 @@ machine is counted in seconds. Where a model cannot be built or run there, on th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from zoo.api.recipe import FULL
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import add_training_modules, fits_directly, instantiate, latent_spec
-from zoo.training.weight_rounding import stored_bytes, trained_matrices
+from zoo.training.weight_rounding import is_matrix, stored_bytes, trained_matrices
 
 
 class _Decoding(torch.nn.Module):
@@ -80,13 +80,18 @@ def has_coder(model: Autoencoder) -> bool:
     return type(model).compress is not Autoencoder.compress
 
 
-def decoder_bytes(model: Autoencoder, latent: Tensor, weight_bits: int = FULL) -> int:
+def decoder_bytes(
+    model: Autoencoder,
+    latent: Tensor,
+    weight_bits: int = FULL,
+    rounded: Container[str] | None = None,
+) -> int:
     """Bytes of the parameters and buffers that decoding uses.
 
-    Trained matrices have `weight_bits` bits per weight, all else its own precision. With an entropy
-    model of its own that has its tensors, too.
+    Those in `rounded`, if not given the trained matrices, have `weight_bits` bits per weight, all
+    else its own precision. With an entropy model of its own that has its tensors, too.
     """
-    rounded = trained_matrices(model)
+    rounded = trained_matrices(model) if rounded is None else rounded
     reached = decoder_tensors(model, latent)
     if has_coder(model):
         reached |= {n: t for n, t in model.state_dict().items() if n.startswith(CODER)}
@@ -94,6 +99,12 @@ def decoder_bytes(model: Autoencoder, latent: Tensor, weight_bits: int = FULL) -
         stored_bytes(tensor, weight_bits if name in rounded else FULL)
         for name, tensor in reached.items()
     )
+
+
+def decoder_matrices(model: Autoencoder, latent: Tensor) -> set[str]:
+    """The names of the matrices and kernels that `decode` uses and that a model's file holds."""
+    stored = model.state_dict().keys()
+    return {n for n, t in decoder_tensors(model, latent).items() if n in stored and is_matrix(t)}
 
 
 def decoder_tensors(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:

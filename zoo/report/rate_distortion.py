@@ -1,15 +1,16 @@
 """Rate and distortion: quality by bytes per frame, and Bjontegaard differences from the codecs.
 
-Codecs code every frame, so all of this is about frames that were seen in training. The bytes of a
-model's decoder are not included; they are in the tables.
+Codecs code every frame, so all of this is about frames that were seen in training. The decoder of a
+model is needed once per film: it is left out of the first curve of each model and spread over the
+film's frames in the second.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class CurvePoint:
     """Latent numbers per frame; None for a codec."""
     bits: int | None
     """Bits per latent number."""
+    latent_bytes: float = 0.0
+    """Those of the latents, where the decoder is spread over the frames."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,22 @@ class Curve:
     role: str
     codec: bool
     points: tuple[CurvePoint, ...]
+    with_decoder: tuple[CurvePoint, ...] = ()
+    """With the decoder spread over the film, at 32 and fewer bits per weight."""
 
     def front(self, better: str) -> list[CurvePoint]:
         """The points that no other beats in both bytes and quality, in ascending order of bytes."""
-        kept: list[CurvePoint] = []
-        sign = -1.0 if better == "lower" else 1.0
-        for point in self.points:
-            if not kept or sign * point.value > sign * kept[-1].value:
-                kept.append(point)
-        return kept
+        return front_of(self.points, better)
+
+
+def front_of(points: Sequence[CurvePoint], better: str) -> list[CurvePoint]:
+    """Of points in ascending order of bytes those that no other beats in both bytes and quality."""
+    kept: list[CurvePoint] = []
+    sign = -1.0 if better == "lower" else 1.0
+    for point in points:
+        if not kept or sign * point.value > sign * kept[-1].value:
+            kept.append(point)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -100,20 +110,45 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
         grouped.setdefault((role, model, letter, rate_free), []).append(record)
     found = []
     for (role, model, letter, _), records in grouped.items():
-        points = sorted(
-            (point for record in records for point in _rate_points(record, metric)),
-            key=lambda point: (point.bytes_per_frame, point.value),
-        )
+        points = _sorted(point for record in records for point in _rate_points(record, metric))
         if points:
+            spread = (
+                point
+                for record in records
+                for point in _points_with_decoder(record, metric, film.frames)
+            )
             codec = any(record.kind == "codec" for record in records)
             on_several = any(other[1] == model and other[2] != letter for other in grouped)
             name = one_line(model, 60) + (f" on {letter}" if on_several else "")
-            found.append(Curve(name, role, codec, tuple(points)))
+            found.append(Curve(name, role, codec, points, _sorted(spread)))
     return found
 
 
 def _as_text(options: Mapping[str, Any]) -> str:
     return json.dumps(options, sort_keys=True, default=str)
+
+
+def _sorted(points: Iterable[CurvePoint]) -> tuple[CurvePoint, ...]:
+    return tuple(sorted(points, key=lambda point: (point.bytes_per_frame, point.value)))
+
+
+def _points_with_decoder(record: Record, metric: MetricInfo, frames: int) -> list[CurvePoint]:
+    """Points of the latents at their full bits, with each decoder spread over so many frames."""
+    whole = _rate_points(record, metric)[:1]
+    if not whole or not record.latent or not record.latent.decoder_bytes:
+        return []
+    decoders = [(record.latent.decoder_bytes, whole[0].value)] + [
+        (point.decoder_bytes, value)
+        for point in record.rounded_decoders
+        if (value := point.scores.get(metric.name, {}).get("seen")) is not None
+    ]
+    latents = whole[0].bytes_per_frame
+    return [
+        replace(
+            whole[0], bytes_per_frame=latents + size / frames, value=value, latent_bytes=latents
+        )
+        for size, value in decoders
+    ]
 
 
 def _rate_points(record: Record, metric: MetricInfo) -> list[CurvePoint]:
@@ -240,6 +275,7 @@ _MODEL: dict[str, Any] = {"linestyle": "-", "marker": "o", "markersize": 5, **_W
 _HOLLOW: dict[str, Any] = {"fillstyle": "none", "markersize": 6, **_WIDTHS}
 _REFERENCE: dict[str, Any] = {"linestyle": ":", "marker": "D", **_HOLLOW}
 _CODEC: dict[str, Any] = {"linestyle": "--", "marker": "s", **_HOLLOW}
+_SPREAD: dict[str, Any] = {"linestyle": "-.", "marker": "v", **_HOLLOW, "linewidth": 0.8}
 _BEATEN: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 4, "alpha": 0.7}
 
 
@@ -263,7 +299,7 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
         _draw_panel(axes, metric, found, styles)
         for axes, (metric, found) in zip(all_axes, panels, strict=True)
     ]
-    add_legend(figure, _legend_handles(), 4)
+    add_legend(figure, _legend_handles(), 3)
     # The first rendering settles the layout, so that labels can be placed in pixels.
     canvas.draw()
     figure.set_layout_engine("none")
@@ -275,7 +311,9 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
     return (
         f"{labels} on seen frames of {film.name} over bytes per frame, on a logarithmic axis: "
         f"curves of {', '.join(curve_names)}. Each point of a model is a number of bits per latent "
-        "number or a latent size; the line joins the points that no other point beats in both."
+        "number or a latent size; the line joins the points that no other point beats in both. "
+        "Triangles have the decoder spread over the film's frames, at each number of bits per "
+        "weight."
     )
 
 
@@ -299,6 +337,7 @@ def _legend_handles() -> list[Line2D]:
         ("model", style.LINES[0], _MODEL),
         ("reference", style.REFERENCE, _REFERENCE),
         ("codec", style.REFERENCE, _CODEC),
+        ("with its decoder, spread over the film", style.REFERENCE, _SPREAD),
         ("beaten by another point of the same row", style.REFERENCE, _BEATEN),
     )
     return [Line2D([], [], color=colour, label=label, **how) for label, colour, how in signs]
@@ -315,7 +354,8 @@ def _draw_panel(
         colour = styles[curve.role, curve.name]
         front = curve.front(metric.better)
         beaten = [point for point in curve.points if point not in front]
-        for points, how in ((front, _line(curve)), (beaten, _BEATEN)):
+        spread = front_of(curve.with_decoder, metric.better)
+        for points, how in ((front, _line(curve)), (beaten, _BEATEN), (spread, _SPREAD)):
             axes.plot(
                 [point.bytes_per_frame for point in points],
                 [point.value for point in points],

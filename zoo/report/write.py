@@ -37,6 +37,7 @@ from zoo.report.failure_slices import (
     failure_table,
     held_out_failure_table,
 )
+from zoo.report.film_length import film_lengths
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.frame_strip import strip_description, write_strip
 from zoo.report.gpu_section import GpuSection, gpu_sections
@@ -257,6 +258,9 @@ def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markd
     if text is None:
         return []
     blocks = [image(path, text)]
+    lengths = film_lengths(results, film)
+    if lengths:
+        blocks += [escape(lengths[0]), bullets(lengths[1:])]
     found = bjontegaard_table(results, film)
     if isinstance(found, str):
         blocks.append(escape(found))

@@ -1,13 +1,15 @@
-"""Rounding of the weights that are kept, so that a decoder can be shipped in fewer bytes.
+"""Rounding of weights, so that a decoder can be shipped in fewer bytes.
 
-The rows of every trained matrix and kernel (what makes one output) have a uniform scale each, from
-their lowest weight to their highest. What has one dimension, such as biases, stays as it is, as do
-buffers and frozen weights: they are few, or not the model's own.
+The rows of every matrix and kernel (what makes one output) have a uniform scale each, from their
+lowest weight to their highest. What has one dimension, such as biases, stays as it is: it is small.
+A recipe rounds the trained ones before they are kept; a film file those that decoding needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -20,8 +22,33 @@ _SCALE = 8
 
 
 def trained_matrices(model: Autoencoder) -> set[str]:
-    """The names of the weights that rounding applies to."""
+    """The names of the weights that a recipe's rounding applies to."""
     return {n for n, p in model.named_parameters() if p.requires_grad and p.dim() > 1}
+
+
+def is_matrix(weights: Tensor) -> bool:
+    """Whether a tensor can be rounded by its rows: a matrix, or a kernel, of real numbers."""
+    return weights.is_floating_point() and weights.dim() > 1 and weights.numel() > 0
+
+
+def quantise_rows(weights: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Levels of weights (R, ...), 0 to 2 to the `bits` less 1, and the scale of each row (R, 2).
+
+    A row's scale is its lowest weight and the step from one level to the next. Levels are whole
+    numbers of 8 bits, or of 16 where `bits` is more than 8.
+    """
+    rows = weights.flatten(1)
+    lowest, highest = rows.aminmax(dim=1, keepdim=True)
+    step = (highest - lowest) / (2**bits - 1)
+    levels = ((rows - lowest) / step.where(step > 0, 1)).round()
+    whole = levels.to(torch.uint8 if bits <= 8 else torch.uint16)
+    return whole.reshape(weights.shape), torch.cat([lowest, step], 1)
+
+
+def dequantise_rows(levels: Tensor, scale: Tensor) -> Tensor:
+    """The rounded weights (R, ...) of levels and scales (R, 2), as precise as the scales."""
+    rows = levels.to(scale.dtype).flatten(1)
+    return (rows * scale[:, 1:] + scale[:, :1]).reshape(levels.shape)
 
 
 @torch.no_grad()
@@ -29,14 +56,27 @@ def round_weights(model: Autoencoder, names: Container[str], bits: int) -> None:
     """Round some weights of a model to 2 to the `bits` levels in each row; none at 32 bits."""
     if bits == FULL:
         return
-    for name, weights in model.named_parameters():
-        if name not in names:
-            continue
-        rows = weights.flatten(1)
-        lowest, highest = rows.aminmax(dim=1, keepdim=True)
-        step = (highest - lowest) / (2**bits - 1)
-        levels = ((rows - lowest) / step.where(step > 0, 1)).round()
-        weights.copy_((levels * step + lowest).reshape(weights.shape))
+    for name, weights in _tensors(model):
+        if name in names:
+            weights.copy_(dequantise_rows(*quantise_rows(weights, bits)))
+
+
+@contextmanager
+def rounded(model: Autoencoder, names: Container[str], bits: int) -> Iterator[None]:
+    """Round some weights of a model, and put them back in the end."""
+    kept = {name: weights.detach().clone() for name, weights in _tensors(model) if name in names}
+    round_weights(model, names, bits)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weights in _tensors(model):
+                if name in kept:
+                    weights.copy_(kept[name])
+
+
+def _tensors(model: Autoencoder) -> Iterator[tuple[str, Tensor]]:
+    return chain(model.named_parameters(), model.named_buffers())
 
 
 def stored_bytes(weights: Tensor, bits: int) -> int:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pydantic
 from safetensors import SafetensorError, safe_open
 
+from zoo.api.recipe import FULL
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
@@ -42,6 +43,8 @@ KEY = "film_zoo"
 """The one entry of the header's metadata: a `Description` as JSON."""
 DECODER = "decoder."
 """Prefix of the names of the decoder's tensors."""
+SCALE = "decoder_scale."
+"""Prefix of the names of the scales of those that are rounded."""
 LARGEST_HEADER = 8 << 20
 LARGEST_PART = 512 << 20
 """Bytes of a part other than sound and decoder; hours of film take some tens of megabytes."""
@@ -87,6 +90,8 @@ def write_container(
 ) -> None:
     """Write a film file atomically. The same content makes the same bytes.
 
+    `decoder` are its tensors and scales as `decoder_parts` gives them.
+
     Raises ZooError, with nothing written, if it would be too large to be read again.
     """
     import torch
@@ -97,7 +102,7 @@ def write_container(
         if name != "sound" and array.nbytes > LARGEST_PART:
             raise _too_long(path, f"its {name} take {array.nbytes:,} bytes")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    tensors |= {DECODER + name: tensor for name, tensor in decoder.items()}
+    tensors |= decoder
     metadata = _as_json(description)
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, {KEY: metadata})
@@ -109,6 +114,19 @@ def write_container(
         with temporary.open("r+b") as file:
             file.seek(8 + place)
             file.write(digest.encode())
+
+
+def decoder_parts(decoder: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """The tensors of a decoder as they are stored, its matrices and kernels in `bits` bits."""
+    from zoo.training.weight_rounding import is_matrix, quantise_rows
+
+    parts = {}
+    for name, tensor in decoder.items():
+        if bits < FULL and is_matrix(tensor):
+            parts[DECODER + name], parts[SCALE + name] = quantise_rows(tensor, bits)
+        else:
+            parts[DECODER + name] = tensor
+    return parts
 
 
 def _too_long(path: Path, why: str) -> ZooError:
@@ -183,9 +201,34 @@ class Container:
             )
 
     def decoder(self, device: str) -> dict[str, Tensor]:
-        """The decoder's tensors by their names in the model."""
-        with _opened(self.path, "pt", device) as file:
-            return {name: file.get_tensor(DECODER + name) for name in self.decoder_names}
+        """The decoder's tensors by their names in the model, rounded ones as what they stand for.
+
+        Raises BadInput if a scale does not fit its tensor.
+        """
+        from zoo.training.weight_rounding import dequantise_rows
+
+        # Rounded tensors are computed on the CPU: there they are equal to the bit on any machine.
+        rounded = {name.removeprefix(SCALE) for name in self.sizes if name.startswith(SCALE)}
+        with _opened(self.path, "pt", device) as file, _opened(self.path, "pt") as on_cpu:
+            tensors = {
+                n: file.get_tensor(DECODER + n) for n in self.decoder_names if n not in rounded
+            }
+            for name in sorted(rounded):
+                if DECODER + name not in self.sizes:
+                    raise BadInput(f"{self.path}: its decoder has a scale of no tensor")
+                levels, scale = (on_cpu.get_tensor(prefix + name) for prefix in (DECODER, SCALE))
+                if not _is_rounded(levels, scale):
+                    raise BadInput(
+                        f"{self.path}: the scale of its {one_line(name, 80)} does not fit"
+                    )
+                tensors[name] = dequantise_rows(levels, scale)
+        return tensors
+
+
+def _is_rounded(levels: Tensor, scale: Tensor) -> bool:
+    whole = not levels.is_floating_point() and levels.element_size() <= 2
+    rows = tuple(levels.shape[:1])
+    return whole and levels.dim() > 1 and scale.is_floating_point() and scale.shape == (*rows, 2)
 
 
 def open_container(path: Path) -> Container:
@@ -303,6 +346,8 @@ class FileSummary(pydantic.BaseModel):
     time_bytes: int
     decoder_bytes: int | None
     """Null if the decoder is not in the file."""
+    decoder_bits: int | None
+    """Bits per weight of its matrices and kernels; null if the decoder is not in the file."""
     bytes_with_decoder: int | None
     """Of the file and the decoder it needs; null if the size of that is not stated."""
     sound_bytes: int | None
@@ -327,7 +372,7 @@ def summarise(container: Container) -> FileSummary:
     ticks = unpack_ticks(packed, film.frames, film.fps, film.first_tick)
     seconds = ends_of(ticks, film.fps) - float(ticks[0]) / TICKS
     whole, latents = container.size, sizes["latents"]
-    decoder = sum(size for name, size in sizes.items() if name.startswith(DECODER))
+    decoder = sum(size for name, size in sizes.items() if name.startswith((DECODER, SCALE)))
     needed = description.model.decoder_bytes
     with_decoder = whole if decoder else None if needed is None else whole + needed
     raw = film.frames * FrameSize.parse(config.size).pixels * 3
@@ -352,6 +397,7 @@ def summarise(container: Container) -> FileSummary:
         scale_bytes=sizes["lowest"] + sizes["step"],
         time_bytes=sizes.get("times", 0),
         decoder_bytes=decoder or None,
+        decoder_bits=description.model.decoder_bits if decoder else None,
         bytes_with_decoder=with_decoder,
         sound_bytes=sizes.get("sound"),
         sound=description.sound.told if description.sound else None,

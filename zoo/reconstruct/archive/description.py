@@ -11,14 +11,16 @@ import numpy.typing as npt
 import pydantic
 
 from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
+from zoo.api.recipe import FULL
 from zoo.api.sampling import LARGEST, FilmSamples, Sampling
 from zoo.base.errors import BadInput
 from zoo.base.time_code import FrameTimes
 from zoo.training.run_folder import FilmName, TrainingConfig
 
-SCHEMA_VERSION: Literal[3] = 3
-READ_VERSIONS = (1, 2, 3)
-"""Version 1 does not state the size of the decoder; only version 3 has codes and windows."""
+SCHEMA_VERSION: Literal[4] = 4
+READ_VERSIONS = (1, 2, 3, 4)
+"""Version 1 does not state the size of the decoder; versions 1 and 2 have no codes and windows;
+only version 4 has rounded decoders."""
 TICKS: Literal[120_000] = 120_000
 """Ticks per second of time codes: frames of every usual rate, also 24000/1001, are whole."""
 MOST_FRAMES = 1 << 24
@@ -28,6 +30,7 @@ _MOST_RATE = 1_001_000
 LONGEST_TEXT = 10_000
 Text = Annotated[str, pydantic.Field(max_length=LONGEST_TEXT)]
 Digest = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+DecoderBits = Literal[32, 16, 8]
 Seconds = Annotated[float, pydantic.Field(ge=0, le=1e7)]
 
 
@@ -106,6 +109,8 @@ class ModelPart(_Typed):
     """SHA-256 over the names, types, shapes and values of all its weights."""
     decoder_bytes: int | None = pydantic.Field(default=None, ge=0)
     """Size of the decoder's weights, in this file or not; None if it is not stated."""
+    decoder_bits: DecoderBits = FULL
+    """Bits per weight of the matrices and kernels of a decoder in this file."""
 
 
 class SoundPart(_Typed):
@@ -127,7 +132,7 @@ class ChapterPart(_Typed):
 class Description(_Typed):
     """All metadata of a film file."""
 
-    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
     made_by: Text
     film: FilmPart
     latent: LatentPart

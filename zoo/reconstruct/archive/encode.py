@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.api.film_entry import FilmEntry
 from zoo.api.latent_spec import BITS
+from zoo.api.recipe import FULL
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
 from zoo.evaluation.inference import samples_of
@@ -25,6 +26,7 @@ from zoo.reconstruct.archive.container import (
     Container,
     Content,
     check_description_size,
+    decoder_parts,
     most_level_bytes,
     open_container,
     write_container,
@@ -35,6 +37,7 @@ from zoo.reconstruct.archive.description import (
     MOST_FRAMES,
     TICKS,
     ChapterPart,
+    DecoderBits,
     Description,
     FilmPart,
     LatentPart,
@@ -62,13 +65,14 @@ def encode(
     *,
     run: str,
     bits: int = BITS,
-    with_decoder: bool = False,
+    decoder_bits: DecoderBits | None = None,
     with_sound: bool = False,
     progress: Callable[[int], None] | None = None,
     on_message: Callable[[str], None] = lambda line: None,
 ) -> Container:
     """Write a whole film as a film file; `run` is the name of the model's run.
 
+    With `decoder_bits` the decoder is in the file, its matrices and kernels in so many bits.
     `progress` is called with the number of frames encoded so far, `on_message` with a line about
     the sound if that is asked for. Raises BadInput if the latents cannot have so few bits or the
     film's texts are too long, before anything is encoded, and ZooError if the latents are not
@@ -111,7 +115,7 @@ def encode(
             sound=_sound_bytes(sound),
         )
         decoder = decoder_tensors_of(trained.model, latents.dequantised(slice(0, 2)))
-        decoder_bytes = sum(tensor.nbytes for tensor in decoder.values())
+        parts = decoder_parts(decoder, decoder_bits or FULL)
         window = trained.model.window
         description = description.model_copy(
             update={
@@ -122,11 +126,16 @@ def encode(
                     window=window,
                     shots=[len(shot) for shot in film.shots] if window > 1 else [],
                 ),
-                "model": description.model.model_copy(update={"decoder_bytes": decoder_bytes}),
+                "model": description.model.model_copy(
+                    update={
+                        "decoder_bytes": sum(part.nbytes for part in parts.values()),
+                        "decoder_bits": decoder_bits or FULL,
+                    }
+                ),
                 "sound": _sound_part(sound),
             }
         )
-        write_container(path, description, content, decoder if with_decoder else {})
+        write_container(path, description, content, parts if decoder_bits else {})
     return open_container(path)
 
 

@@ -1,0 +1,108 @@
+"""From what length of film on a model and its decoder together take fewer bytes than a codec.
+
+A decoder is needed once per film, so the longer the film, the less of it there is per frame. The
+rate of a codec at a model's quality is interpolated between its points. Beyond them it is known
+only to be higher or lower, and a length only to lie within bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.base import numbers
+from zoo.base.records import FilmInfo, Results
+from zoo.base.text import one_line
+from zoo.report.rate_distortion import Curve, CurvePoint, curves, rate_metrics
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Between which two values a number is; both are infinite where there is none."""
+
+    lowest: float
+    highest: float
+
+
+def film_lengths(results: Results, film: FilmInfo) -> list[str]:
+    """For each model with a decoder, from what length of the film on it pays against each codec.
+
+    The first sentence says what the others are about; none where there is nothing to compare.
+    """
+    metric = rate_metrics(results)[0] if rate_metrics(results) else None
+    found = curves(results, film, metric) if metric else []
+    models = [curve for curve in found if curve.role == "model" and curve.with_decoder]
+    codecs = [curve for curve in found if curve.codec]
+    if metric is None or not models or not codecs:
+        return []
+    rounded = any(record.rounded_decoders for record in results.records)
+    label = one_line(metric.label, 40).split(" (")[0]
+    bits = "32, 16 or 8 bits per weight, whichever comes first" if rounded else "32 bits per weight"
+
+    def against(model: Curve, codec: Curve) -> str:
+        frames = pays_from(model, codec, film.frames, metric.better)
+        return f"{codec.name} {_as_text(frames, film.fps)}"
+
+    return [
+        "How long a film has to be before the latents and the decoder of a model together take "
+        f"fewer bytes than a codec of equal {label} on seen frames, at "
+        f"{numbers.rate(film.fps)} frames/s and {bits}, if quality and bytes per frame stay as "
+        "they are here:",
+        *(
+            f"{model.name}: " + ", ".join(against(model, codec) for codec in codecs) + "."
+            for model in models
+        ),
+    ]
+
+
+def pays_from(model: Curve, codec: Curve, frames: int, better: str) -> Bounds:
+    """From how many frames on a model with its decoder takes fewer bytes than an equal codec.
+
+    `frames` are those over which the decoders in the curve are spread. The least of the model's
+    points counts: it can be stored in any of its sizes.
+    """
+    found = [
+        _frames_to_pay(point, codec_bytes(codec.front(better), point.value, better), frames)
+        for point in model.with_decoder
+    ]
+    return Bounds(min(each.lowest for each in found), min(each.highest for each in found))
+
+
+def codec_bytes(front: Sequence[CurvePoint], value: float, better: str) -> Bounds:
+    """Bytes per frame that a codec takes for a quality, from its points in ascending order."""
+    sign = -1.0 if better == "lower" else 1.0
+    values = [sign * point.value for point in front]
+    if sign * value < values[0]:
+        return Bounds(0, front[0].bytes_per_frame)
+    if sign * value > values[-1]:
+        return Bounds(front[-1].bytes_per_frame, math.inf)
+    logarithms = [math.log(point.bytes_per_frame) for point in front]
+    between = math.exp(float(np.interp(sign * value, values, logarithms)))
+    return Bounds(between, between)
+
+
+def _frames_to_pay(point: CurvePoint, needed: Bounds, frames: int) -> Bounds:
+    decoder = (point.bytes_per_frame - point.latent_bytes) * frames
+
+    def length(codec: float) -> float:
+        saved = codec - point.latent_bytes
+        return decoder / saved if saved > 0 else math.inf
+
+    return Bounds(length(needed.highest), length(needed.lowest))
+
+
+def _as_text(frames: Bounds, fps: float | None) -> str:
+    def length(count: float) -> str:
+        return numbers.duration(count / fps) if fps else f"{math.ceil(count):,} frames"
+
+    low, high = frames.lowest, frames.highest
+    if math.isinf(low):
+        return "never"
+    if math.isinf(high):
+        return f"not before {length(low)}" if low else "unknown (no rate of it here is as good)"
+    if low == high:
+        return f"from {length(high)}"
+    return f"from {length(high)} or sooner" + (f", not before {length(low)}" if low else "")
