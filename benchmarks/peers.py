@@ -50,6 +50,11 @@ class Race:
     frames: int
     device: str = "cpu"
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the model here. Frames are trained on as they are, which is what pythae does."""
+        return {"latent": LATENT, "width": self.width, "warps": 0}
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -74,7 +79,7 @@ def train_here(race: Race, folder: Path, edge: Edge) -> None:
     config = TrainingConfig(
         model=race.model,
         origin=registry().origins[race.model],
-        options={"latent": LATENT, "width": race.width},
+        options=race.options,
         film=film.name,
         film_fingerprint=film.fingerprint,
         size=str(SIZE),
@@ -170,9 +175,7 @@ def as_pythae(race: Race, **config: Any) -> Any:
     from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
 
     torch.manual_seed(0)
-    ours: Any = build_to_train(
-        registry().models[race.model], SIZE, {"latent": LATENT, "width": race.width}
-    )
+    ours: Any = build_to_train(registry().models[race.model], SIZE, race.options)
 
     class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:

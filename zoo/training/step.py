@@ -135,7 +135,11 @@ class TrainingStep:
         shared, own = np.random.SeedSequence((self.seed, self.number)).spawn(2)
         self._generator.manual_seed(_word(shared))
         own_of_part = own.generate_state(1 + part, np.uint64)
-        torch.manual_seed(int(own_of_part[-1] >> 1))
+        seed = int(own_of_part[-1] >> 1)
+        # `torch.manual_seed` formats a traceback for every kind of device that is not in use.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed_all(seed)
 
 
 def parts_of(samples: int, accumulate: int) -> int:

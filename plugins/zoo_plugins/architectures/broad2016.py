@@ -62,6 +62,15 @@ def padded(maps: Tensor) -> Tensor:
     return F.pad(maps, (*zeros_around(length), *zeros_around(height)))
 
 
+def cropped(maps: Tensor, height: int, length: int) -> Tensor:
+    """The upper left of maps (B, C, h, w), (B, C, `height`, `length`), in the same memory format.
+
+    A slice would be copied by the next layer, and its gradient is channels first in memory, which
+    the gradient of a convolution on a GPU then turns round.
+    """
+    return F.pad(maps, (0, length - maps.shape[3], 0, height - maps.shape[2]))
+
+
 def first_weights(module: nn.Module) -> None:
     """Draw one layer's weights: normal, sd 0.02; those of convolutions cut at two sd."""
     if isinstance(module, nn.Conv2d):
@@ -147,7 +156,7 @@ class Decoder(nn.Module):
         for norm, convolution, (height, length) in zip(
             self.norms, self.convolutions, self.sizes[1:], strict=True
         ):
-            maps = convolution(F.relu(norm(maps)))[:, :, :height, :length]
+            maps = cropped(convolution(F.relu(norm(maps))), height, length)
         return (torch.tanh(maps) + 1) / 2
 
 
