@@ -546,6 +546,9 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
     assert summary.workload and summary.workload.items[0].result
     feature = summary.workload.items[0].result
     assert feature.feature_seconds == pytest.approx(1_008_000 / (feature.frames_per_second or 0))
+    shares = list(feature.kernels.values())
+    assert shares == sorted(shares, reverse=True) and 0.5 < sum(shares) <= 1
+    assert any("conv" in name for name in feature.kernels)
     assert summary.media
     media = {item.name: item for item in summary.media.items}
     assert media["ingest, processor"].state == "done"
@@ -565,6 +568,7 @@ def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.Mon
     reported = (out / "summary.md").read_text()
     assert "A trial of the script" in reported
     assert "](films/ae.webp)" in reported and "](films/ae.mp4)" in reported
+    assert f"% `{next(iter(feature.kernels))}`" in reported
 
 
 def test_what_is_published_names_no_folder_of_this_machine() -> None:

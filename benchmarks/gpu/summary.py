@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.gpu.stages import STAGES, Setup, read_stage, stage_file
@@ -77,7 +77,7 @@ def as_markdown(summary: GpuSummary) -> str:
             _section(
                 f"The 2016 workload{_parameters(summary.workload)}: goal 300 s, 40 % of peak",
                 summary.workload,
-                _table(head, rows),
+                "\n\n".join([_table(head, rows), *_kernels(summary.workload)]),
             )
         )
     if summary.media:
@@ -90,6 +90,16 @@ def as_markdown(summary: GpuSummary) -> str:
     if summary.films:
         parts.append(_section("Films", summary.films, _films(summary.films)))
     return "\n\n".join(parts) + "\n"
+
+
+def _kernels(stage: Stage[WorkloadResult]) -> Iterator[str]:
+    """Where the device's time went, a list for each training that was looked into."""
+    for found in _results(stage):
+        if found.kernels:
+            how = "compiled, " if found.compiled else ""
+            lines = [f"- {_percent(share)} `{name}`" for name, share in found.kernels.items()]
+            yield f"The device's time, {how}batches of {found.batch}:"
+            yield "\n".join(lines)
 
 
 def _head(summary: GpuSummary) -> str:

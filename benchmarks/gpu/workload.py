@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.material import ingested, main_part, settings
 from benchmarks.gpu.throughput import Measure
@@ -30,6 +32,7 @@ UNSETTLED = 3
 """Reports at first that do not count: kernels are chosen, code is compiled."""
 FRAMES_A_REPORT = {False: 640, True: 8}
 """About; the engine reports forty times in a training."""
+MOST_KERNELS = 12
 
 
 def works(here: Here) -> dict[str, Work]:
@@ -63,15 +66,23 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
     folder = RunFolder(here.work / "workload")
     shutil.rmtree(folder.path, ignore_errors=True)
     events: list[tuple[float, TrainingEvent]] = []
+    on_gpu = here.device.type == "cuda"
+    profiler = profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU])
+    measured = False
 
     def on_event(event: TrainingEvent) -> None:
+        nonlocal measured
+        if measured:
+            raise _Measured
         events.append((time.monotonic(), event))
         settled = events[UNSETTLED:]
-        if len(settled) > 1 and settled[-1][0] - settled[0][0] > SECONDS[here.tiny]:
-            raise _Measured
+        measured = len(settled) > 1 and settled[-1][0] - settled[0][0] > SECONDS[here.tiny]
+        if measured:
+            # The steps up to the next report no longer count.
+            profiling.enter_context(profiler)
 
     try:
-        with suppress(_Measured):
+        with suppress(_Measured), ExitStack() as profiling:
             train(folder, config, film, here.device, callback=on_event)
     finally:
         if compiled:
@@ -95,6 +106,19 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
         share_of_peak=rate * measure.operations(subject) / measure.rate(config.precision),
         data_stall=statistics.mean(event.data_stall for _, event in events[UNSETTLED + 1 :]),
         feature_seconds=None,
+        kernels=_longest(profiler, on_gpu) if measured else {},
     )
     result.feature_seconds = result.frames * result.epochs / rate
     return result
+
+
+def _longest(profiler: profile, on_gpu: bool) -> dict[str, float]:
+    """The kernels that took most of the device's time, with their shares of it."""
+    kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    times = {
+        one.key: one.self_device_time_total if on_gpu else one.self_cpu_time_total
+        for one in profiler.key_averages()
+        if one.device_type == kind
+    }
+    longest = sorted(times, key=times.__getitem__, reverse=True)[:MOST_KERNELS]
+    return {name[:160]: times[name] / sum(times.values()) for name in longest if times[name]}

@@ -124,6 +124,9 @@ class WorkloadResult(_Typed):
     feature_seconds: Number
     """What `frames` x `epochs` of the 2016 workload would take at this rate, without ingest and
     evaluation."""
+    kernels: dict[str, float] = {}
+    """Those that took most of the device's time in a few steps, with their shares of it; empty
+    where the time ended before, or the driver lets nobody look."""
     frames: int = 168_000
     epochs: int = 6
     goal_seconds: float = 300.0
