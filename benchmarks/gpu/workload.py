@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack, suppress
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.material import ingested, main_part, settings
@@ -114,11 +113,11 @@ def _trained(measure: Measure, batch: int, compiled: bool) -> WorkloadResult:
 
 def _longest(profiler: profile, on_gpu: bool) -> dict[str, float]:
     """The kernels that took most of the device's time, with their shares of it."""
-    kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    kind = "CUDA" if on_gpu else "CPU"
     times = {
         one.key: one.self_device_time_total if on_gpu else one.self_cpu_time_total
         for one in profiler.key_averages()
-        if one.device_type == kind
+        if one.device_type.name == kind
     }
     longest = sorted(times, key=times.__getitem__, reverse=True)[:MOST_KERNELS]
     return {name[:160]: times[name] / sum(times.values()) for name in longest if times[name]}

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pydantic
 
 from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
-from zoo.api.recipe import FULL
 from zoo.api.sampling import LARGEST, FilmSamples, Sampling
 from zoo.base.errors import BadInput
 from zoo.base.time_code import FrameTimes
@@ -109,7 +108,7 @@ class ModelPart(_Typed):
     """SHA-256 over the names, types, shapes and values of all its weights."""
     decoder_bytes: int | None = pydantic.Field(default=None, ge=0)
     """Size of the decoder's weights, in this file or not; None if it is not stated."""
-    decoder_bits: DecoderBits = FULL
+    decoder_bits: DecoderBits = 32
     """Bits per weight of the matrices and kernels of a decoder in this file."""
 
 
