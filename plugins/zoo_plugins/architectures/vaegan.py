@@ -70,7 +70,7 @@ class VaeGan(VariationalAutoencoder):
             "coarse": 1,
             "gain": 0.1,
             "lr": 1e-3,
-            "feature": 2.0,
+            "adversarial": 0.01,
             "patch": 0.5,
             "dreams": 0.25,
         },
