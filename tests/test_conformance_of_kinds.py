@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.report_section import ReportSection
 from zoo.base.records import Results
-from zoo.conformance.suite import Thing, examine, examine_one, lines, names_of_checks
+from zoo.conformance.remedies import PAGE, REMEDIES
+from zoo.conformance.suite import _KINDS, Thing, examine, examine_one, lines, names_of_checks
 from zoo.films.film import Film
 from zoo.plugins.registry import registry
 from zoo.report.plugin_sections import section_registry
@@ -371,3 +373,25 @@ def test_a_name_that_is_nothing_s_is_said(zoo: Callable) -> None:
     said = zoo("plugins", "check", "nothing")
     assert said.code == 2 and said.err.count("\n") == 1
     assert "is called 'nothing'" in said.err
+
+
+def test_every_check_says_what_to_do_in_a_section_that_there_is() -> None:
+    page = (Path(__file__).parents[1] / PAGE).read_text()
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    sections = {heading.lower().replace(" ", "-") for heading in headings}
+    sections |= set(re.findall(r'<a name="(.+?)">', page))
+    checks = {name for _, kind in _KINDS for name in kind.checks}
+    assert set(REMEDIES) == checks
+    assert {section for section, _ in REMEDIES.values()} <= sections
+
+
+def test_what_to_do_is_printed_below_a_broken_promise(zoo: Callable, workspace: Path) -> None:
+    source = (Path(__file__).parents[1] / "README.md").read_text()
+    source = source.partition("zoo_linear.py -->\n```python\n")[2].partition("```")[0]
+    (workspace / "faulty.py").write_text(source.replace(".sigmoid()", ".mul(9)"))
+    said = zoo("models", "check", "./faulty.py")
+    assert said.code == 1
+    (at,) = (n for n, line in enumerate(said.out.splitlines()) if line.startswith("broken"))
+    assert said.out.splitlines()[at].startswith("broken  shapes and range: ")
+    below = said.out.splitlines()[at + 1]
+    assert below.strip().startswith("to do: ") and below.endswith(f"({PAGE}#a-model)")

@@ -129,6 +129,14 @@ def findings_of_who_is_ahead() -> Iterator[tuple[str, list[str]]]:
     )
     yield "a reference is level", who_is_ahead(results_of(TWO, {"pca": [(0.1, 26.0)]}))
     sizes = {"sharp": 28.4, "blurry": 9.6, "x264": 62.0, "pca": 30.1}
+    for name, scores in (("ahead", (0.05, 27.0)), ("behind", (0.3, 20.0)), ("level", (0.1, 26.0))):
+        general = results_of(TWO, {"general": [scores]}, films=("alpha",))
+        for one in general.records:
+            one.pretrained = one.model == "general"
+        large = who_is_ahead(sized(general, {"general": 2_600.0}))
+        yield f"a pretrained reference of more bytes is {name}", large
+        few = sized(general, {"general": 14.24})
+        yield f"a pretrained reference of the same bytes is {name}", who_is_ahead(few)
     yield "models of two sizes", who_is_ahead(sized(results_of(TWO, pca), sizes))
     ahead = results_of(TWO, {"pca": [(0.05, 27.0)]}, {"x264": [(0.02, 30.0)]})
     yield "references of another size are ahead", who_is_ahead(sized(ahead, sizes))

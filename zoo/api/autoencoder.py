@@ -202,6 +202,10 @@ class Autoencoder(nn.Module):
     opposed: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of terms that pull against each other, each written `player.term`; for a GAN
     `(("decoder.adversarial", "discriminator.real_or_drawn"),)`."""
+    pretrained: ClassVar[bool] = False
+    """Of a reference that learns nothing from a film because its weights come from elsewhere: the
+    report answers with it whether training was worth it. A comparison runs it only where it is
+    named, since such a network may be large."""
     unequal_terms: ClassVar[tuple[str, ...]] = ()
     """Where the model is not trained on the terms of all others, a sentence each: more images per
     step, passes over the film outside of the budget, what its loss shares with a metric. Reports

@@ -372,6 +372,8 @@ class Record(_Typed):
     role: Literal["model", "reference"]
     kind: Literal["autoencoder", "codec"] = "autoencoder"
     """A codec codes the whole film at once, held-out frames included."""
+    pretrained: bool = False
+    """Whether it learned nothing from the film: its weights come from elsewhere."""
     origin: str
     """Package and version that provides the model."""
     trained_on: str

@@ -59,7 +59,7 @@ def bench(
     console = Console()
     chosen_models = registry().choose_models(models)
     if models == "all":
-        chosen_models += registry().references.values()
+        chosen_models += [r for r in registry().references.values() if not r.pretrained]
     chosen = Settings.choose(
         preset,
         size=size,

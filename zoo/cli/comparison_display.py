@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoo.api.codec import FilmCodec
-from zoo.base.numbers import counted, duration, scaled, verb
+from zoo.base.numbers import NOT_AVAILABLE, counted, duration, scaled, verb
 from zoo.base.records import Record
 from zoo.base.text import one_line
 from zoo.cli.console import Console, Table
@@ -92,7 +92,8 @@ class MatrixDisplay(LiveDisplay):
         """A cell has its record; without a terminal it gets a line of its own."""
         self._count(cell, found)
         done = "found" if found else "done"
-        self._set(cell, done if record.status == "ok" else "failed")
+        absent = (record.reason or "").startswith(f"{NOT_AVAILABLE}: ")
+        self._set(cell, done if record.status == "ok" else NOT_AVAILABLE if absent else "failed")
         if not self.console.is_terminal or record.status == "failed":
             what = record.reason or done
             line = f"{self._row(cell)} on {cell.trained_on.name}"

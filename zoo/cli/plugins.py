@@ -118,6 +118,7 @@ def check(
 def check_things(console: Console, things: Iterable[Thing]) -> int:
     """Print what the checks find of each thing; return how many promises are broken."""
     from zoo.cli.console import escaped
+    from zoo.conformance.remedies import remedy
     from zoo.conformance.suite import examine, lines
 
     things = list(things)
@@ -131,6 +132,9 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
             verdict, said = line.split(" ", 1)
             # The verdicts stand in a column; what follows is the plugin's own words.
             console.print(f"{verdict:<7} {escaped(said)}", soft_wrap=True)
+            check = said.strip().partition(": ")[0]
+            if verdict == "broken" and (what := remedy(check)):
+                console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
     if broken:
         console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
     return broken

@@ -176,12 +176,13 @@ def plan_cells(
 ) -> list[Cell]:
     """All models on their own film, film by film, then all references; then all on other films.
 
-    References have no seed: there is one for each latent size. Codecs encode each film anew, so
+    References have no seed: there is one for each latent size, and a pretrained one is among them
+    only if it is named in `models`. Codecs encode each film anew, so
     they have no cells on other films; there is one for each size of the models' latents. Codecs
     among `models` are the only ones; without any, the default codecs are added. `cross_film` says
     whether models are evaluated on other films.
     """
-    references = [r for r in registry().references.values() if r not in models]
+    references = [r for r in registry().references.values() if r not in models and not r.pretrained]
     codecs = [each for each in models if issubclass(each, FilmCodec)]
     codecs = codecs or [codec for codec in registry().codecs.values() if codec.default]
     first_seeds = [s for s in settings if s.seed == settings[0].seed]
@@ -229,7 +230,7 @@ def latent_bytes_per_frame(
     declared = (
         bits_per_frame(model, own_settings(model, each, models))
         for model in models
-        if not issubclass(model, FilmCodec)
+        if not issubclass(model, FilmCodec) and model.role == "model"
         for each in settings
     )
     bits = {each for each in declared if each is not None}

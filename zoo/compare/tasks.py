@@ -24,6 +24,7 @@ from zoo.base import environment
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
+from zoo.base.numbers import NOT_AVAILABLE
 from zoo.base.records import Cost, Environment, Record
 from zoo.base.text import error_line, one_line
 from zoo.base.workspace import Workspace
@@ -40,10 +41,11 @@ from zoo.films.film_sources import is_present
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import line_in_plugin
 from zoo.plugins.registry import registry
+from zoo.pretrained.weights import WeightsUnavailable
 from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.settings import Settings
-from zoo.training.trained_models import ensure_trained
+from zoo.training.trained_models import ensure_trained, remove_unfinished
 
 LONGEST_REASON = 500
 FAILURE = "failure.txt"
@@ -58,6 +60,9 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
     """
     if isinstance(error, str):
         reason, where = error, _environment_of_dead(cell, config)
+    elif isinstance(error, WeightsUnavailable):
+        # Nothing failed: it cannot be had here.
+        reason, where = f"{NOT_AVAILABLE}: {error}", _environment_here(cell, config)
     else:
         expected = isinstance(error, ZooError)
         reason = (
@@ -77,6 +82,7 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
         evaluation_fingerprint=cell.evaluated_on.fingerprint,
         seed=cell.settings.seed,
         options=config.options if config else {},
+        pretrained=getattr(cell.architecture, "pretrained", False),
         status="failed",
         reason=reason[:LONGEST_REASON],
         environment=where,
@@ -205,7 +211,9 @@ class CellTask:
         except Interrupted:
             raise
         except (Exception, SystemExit) as error:
-            if folder:
+            if folder and isinstance(error, WeightsUnavailable):
+                remove_unfinished(folder, workspace)
+            elif folder:
                 _write_traceback(folder)
             return failed_record(cell, config, error)
 

@@ -40,6 +40,7 @@ from zoo.conformance.training import (
     prepared_by_training_frames_alone,
     trains_on_every_frame,
 )
+from zoo.pretrained.weights import WeightsUnavailable
 
 Verdict = Literal["kept", "waived", "unknown", "broken"]
 Thing = (
@@ -159,7 +160,7 @@ def examine_one(thing: Thing, name: str) -> Finding:
     promise = " ".join((kind.checks[name].__doc__ or "").split())
     try:
         kind.checks[name](kind.subject(thing))
-    except Inconclusive as unknown:
+    except (Inconclusive, WeightsUnavailable) as unknown:
         return Finding(name, promise, "unknown", str(unknown))
     except Exception as error:  # the plugin's own code may fail: that is the finding
         # One fault is one finding: other checks that fail because of it add nothing.

@@ -101,6 +101,7 @@ def evaluate(
         model=config.model,
         summary=architecture.summary,
         role=architecture.role,
+        pretrained=architecture.pretrained,
         origin=config.origin,
         trained_on=config.film,
         evaluated_on=film.name,

@@ -1,9 +1,11 @@
 """Pretrained weights: found by name, checked by sha256, never replaced by a substitute.
 
 `weights` lists them with their hashes, `lookup` finds them (our cache, the torch hub cache, a
-fetch), `fetch` downloads them, and `networks` builds feature extractors. See `docs/pretrained.md`.
+fetch), `fetch` downloads them, `networks` builds feature extractors, and `files` finds what plugins
+name. See `docs/pretrained.md`.
 """
 
+from zoo.pretrained.files import PretrainedFile, pretrained_state
 from zoo.pretrained.lookup import alexnet_features_state, resolve, vgg16_features_state
 from zoo.pretrained.networks import efficientnet_lite0_state, feature_network
 from zoo.pretrained.weights import ALEXNET, VGG16, PretrainedWeights, WeightsUnavailable
@@ -11,11 +13,13 @@ from zoo.pretrained.weights import ALEXNET, VGG16, PretrainedWeights, WeightsUna
 __all__ = [
     "ALEXNET",
     "VGG16",
+    "PretrainedFile",
     "PretrainedWeights",
     "WeightsUnavailable",
     "alexnet_features_state",
     "efficientnet_lite0_state",
     "feature_network",
+    "pretrained_state",
     "resolve",
     "vgg16_features_state",
 ]

@@ -106,7 +106,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
         raise _unavailable(weights, [*reasons, forbidden])
     lock = cache_folder() / f"{weights.name}.lock"
     try:
-        with _one_at_a_time(lock):
+        with one_at_a_time(lock):
             for source in local:
                 try:
                     return source(weights)
@@ -114,7 +114,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
                     continue  # For the same reason as before the lock.
             for fetch in remote:
                 try:
-                    return fetch(weights, notice or _to_standard_error)
+                    return fetch(weights, notice or to_standard_error)
                 except FetchFailed as error:
                     reasons.append(str(error))
     except TimeoutError:
@@ -125,7 +125,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold a lock, or go on without it if the cache folder cannot be written or locked.
 
     Raises TimeoutError after LOCK_SECONDS.
@@ -238,7 +238,8 @@ def _unavailable(weights: PretrainedWeights, reasons: list[str]) -> WeightsUnava
     )
 
 
-def _to_standard_error(line: str) -> None:
+def to_standard_error(line: str) -> None:
+    """Print a line about a fetch on standard error."""
     import rich.console
 
     rich.console.Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

@@ -21,6 +21,7 @@ from zoo.report.aggregate import (
     result_rows,
 )
 from zoo.report.cross_film import overlap_sentences
+from zoo.report.pretrained_reference import is_pretrained, worth_of_training
 from zoo.report.ranking import (
     DISTORTION,
     PART_NAMES,
@@ -88,7 +89,7 @@ def who_is_ahead(results: Results) -> list[str]:
     ranks = rankings(results)
     if not ranks:
         return ["No metric could be measured, so nothing can be ranked."]
-    models, references = complete_rows(results, "model"), complete_rows(results, "reference")
+    models, references = (complete_rows(results, role) for role in ("model", "reference"))
     if not models:
         return ["No model finished every film, so no model can be ranked."]
     found = [
@@ -100,6 +101,7 @@ def who_is_ahead(results: Results) -> list[str]:
     found.sort(key=lambda pair: not pair[0])
     return [
         *(sentence for _, sentence in found),
+        *worth_of_training(results, models, references, ranks, _ranked, _value_at_bytes),
         *_best_at_each_size(results, models, ranks),
         *_codecs_saw_held_out_frames(references, ranks),
         *_references_ahead_on_seen_frames(results, models, references, ranks),
@@ -258,7 +260,7 @@ def _references_ahead_on_seen_frames(
 ) -> list[str]:
     """Sentences on references that are ahead of models even on the models' training frames."""
     found: dict[str, list[str]] = {}
-    for row in (row for row in references if not row.codec):
+    for row in (row for row in references if not row.codec and not is_pretrained(row)):
         behind: dict[str, list[str]] = {}
         for rank in [Ranking(r.metric, "seen") for r in ranks if r.part != "seen"]:
             own, others = _ranked(results, [row], rank), _ranked(results, models, rank)

@@ -165,7 +165,7 @@ def failure_note(row: ResultRow, films: Sequence[FilmInfo]) -> str:
         return f"{len(row.films)} of {len(films)} films" if missing else ""
     reason = one_line(row.failed[0].reason or "no reason was recorded", REASON_LENGTH)
     if not row.records:
-        return f"failed: {reason}"
+        return reason if reason.startswith(f"{numbers.NOT_AVAILABLE}: ") else f"failed: {reason}"
     if len(row.films) < len(films):
         return f"{len(row.films)} of {len(films)} films; failed: {reason}"
     done = len(row.records) + len(row.failed)

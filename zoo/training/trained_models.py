@@ -148,7 +148,7 @@ def score_references(
     found: dict[str, Mapping[str, Values] | str] = {}
     for name, reference in registry().references.items():
         fitted = fits_directly(reference) and Sampling.of(reference).stills
-        if not fitted or name == architecture.name:
+        if not fitted or reference.pretrained or name == architecture.name:
             continue
         try:
             chosen = replace(settings, precision="32-true", compile="none")
@@ -181,11 +181,15 @@ def _fitted(
     try:
         return ensure_trained(workspace, config, film, device)
     except Exception:
-        folder = RunFolder.of(workspace, config)
-        if folder.path.is_dir() and not folder.file.exists():
-            name = folder.path.relative_to(workspace.runs).as_posix()
-            remove_run(Run(folder, name, "damaged"), workspace)
+        remove_unfinished(RunFolder.of(workspace, config), workspace)
         raise
+
+
+def remove_unfinished(folder: RunFolder, workspace: Workspace) -> None:
+    """Remove a run's folder in which nothing came of a training, so that it is not listed."""
+    if folder.path.is_dir() and not folder.file.exists():
+        name = folder.path.relative_to(workspace.runs).as_posix()
+        remove_run(Run(folder, name, "damaged"), workspace)
 
 
 def _fitted_before(workspace: Workspace, config: TrainingConfig) -> RunFolder | None:
