@@ -141,3 +141,12 @@ def test_the_section_of_the_report_is_written(modules: Path) -> None:
     assert record.latent is not None and record.latent.coded_bytes is not None
     assert f"{record.latent.coded_bytes * 25:,.0f} |" in written.text
     assert written.text.count("\n") > 3
+
+
+def test_the_page_of_known_plugins_has_every_one_of_this_repository() -> None:
+    page = (ROOT / "docs" / "known-plugins.md").read_text()
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    brought = {f"`{name}`" for group in described.values() for name in group}
+    examples = (ROOT / "examples").glob("zoo*")
+    brought |= {f"[`{path.name}`](../examples/{path.name})" for path in examples}
+    assert [name for name in sorted(brought) if name not in page] == []
