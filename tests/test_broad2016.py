@@ -215,3 +215,20 @@ def test_the_published_system_waives_what_it_breaks_and_nothing_else() -> None:
     model = Subject(Broad2016Published).build()
     assert model.options.swapped_lists and model.options.batch_statistics
     assert model.options.stretched and model.options.width == 10
+
+
+def test_gradients_of_convolutions_are_channels_last() -> None:
+    """What turns them round costs a copy of every map, on a GPU."""
+    torch.manual_seed(0)
+    decoder = Decoder(FrameSize(50, 38), 4, LATENT, running=True)
+    decoder = decoder.to(memory_format=torch.channels_last)
+    found = []
+
+    def look(gradient: torch.Tensor) -> None:
+        found.append(gradient.is_contiguous(memory_format=torch.channels_last))
+
+    for convolution in decoder.convolutions:
+        convolution.register_forward_hook(lambda _, __, maps: maps.register_hook(look) and None)
+    frames = decoder(torch.randn(3, LATENT))
+    frames.backward(torch.randn_like(frames))
+    assert found == [True] * 4
