@@ -188,6 +188,10 @@ def test_numbers_that_are_not_finite_are_null_in_json(capsys: pytest.CaptureFixt
         ("import os; os.chdir('/')", "working directory"),
         ("import locale; locale.setlocale(locale.LC_ALL, 'C')", "the locale"),
         ("import signal; signal.signal(signal.SIGINT, print)", "handler of SIGINT"),
+        ("import os; os.environ['ZOO_X'] = 'y'", "the environment ({} to {'ZOO_X': 'y'})"),
+        ("import os; os.umask(0o777)", "mode of new files"),
+        ("import warnings; warnings.simplefilter('error')", "which warnings are errors"),
+        ("import sys; sys.setrecursionlimit(5000)", "recursion limit (1000 to 5000)"),
     ],
 )
 @pytest.mark.parametrize("where", ["import", "hook"])

@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -91,7 +92,14 @@ def _restore(one: _Shared, was: Any, changed: list[str]) -> None:
     if now != was:
         one.put_back(was)
         if not one.silent:
+            if isinstance(was, dict):
+                was, now = _differing(was, now), _differing(now, was)
             changed.append(f"changed {one.name} ({_short(was)} to {_short(now)}); it was put back")
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What the first has and the second has not, or has otherwise."""
+    return {name: value for name, value in one.items() if other.get(name) != value}
 
 
 def _short(value: Any) -> str:
@@ -107,6 +115,10 @@ def _shared_state() -> list[_Shared]:
             functools.partial(locale.setlocale, locale.LC_ALL),
             functools.partial(locale.setlocale, locale.LC_ALL),
         ),
+        _Shared("the environment", _environment, _set_environment),
+        _Shared("the mode of new files", _umask, os.umask),
+        _Shared("which warnings are errors", _warnings_as_errors, _set_warnings_as_errors),
+        _Shared("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         _Shared("Python's random numbers", random.getstate, random.setstate, silent=True),
     ]
     found += [
@@ -122,6 +134,38 @@ def _shared_state() -> list[_Shared]:
 
         found.append(_Shared("NumPy's error handling", np.geterr, lambda was: np.seterr(**was)))
     return found + (_torch_state() if "torch" in sys.modules else [])
+
+
+_VARIABLES = ("ZOO_", "CUDA_", "OMP_", "HOME", "PATH", "PYTHONPATH", "TMPDIR", "XDG_")
+"""What variables of the environment begin with that decide what other code does."""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+
+
+def _set_environment(was: dict[str, str]) -> None:
+    for name in _environment().keys() - was:
+        del os.environ[name]
+    os.environ.update(was)
+
+
+def _umask() -> int:
+    # It can be read only by setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _warnings_as_errors() -> list[Any]:
+    return [each for each in warnings.filters if each[0] == "error"]
+
+
+def _set_warnings_as_errors(was: list[Any]) -> None:
+    kept = [each for each in warnings.filters if each[0] != "error" or each in was]
+    # Appending by its own function makes Python look at the filters anew.
+    warnings.simplefilter("default", append=True)
+    warnings.filters[:] = kept  # type: ignore[index]
 
 
 def _torch_state() -> list[_Shared]:
