@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
 from tests.training.fake_runs import RunMaker, name_of, row
 from zoo.base.errors import BadInput
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run, choose_run, find_runs, short_digests
+from zoo.training.trained_models import load_model
 
 
 def test_listing_no_runs_creates_nothing(zoo: Callable, workspace: Path) -> None:
@@ -107,6 +109,9 @@ def test_a_folder_that_is_no_valid_run_is_listed_with_the_reason(
     a_folder.file.unlink()
     a_folder.file.mkdir()
     (root / "bikes" / "notes.txt").write_text("mine")
+    refused = root / "bikes" / "refused" / "64x36-8steps-seed0-0123456789"
+    refused.mkdir(parents=True)
+    (refused / ".lock").touch()
 
     problems = {name: run.problem for name, run in maker.found.items() if run.problem}
     assert name_of(good) not in problems
@@ -253,3 +258,12 @@ def test_short_digests_are_unique() -> None:
         names[3]: "mine",
         names[4]: "mine",
     }
+
+
+def test_weights_that_are_gone_are_named_with_what_makes_them_again(maker: RunMaker) -> None:
+    run = maker.run()
+    run.weights.unlink(missing_ok=True)
+    description = run.read()
+    assert description is not None
+    with pytest.raises(BadInput, match="`zoo train --overwrite` makes the run again"):
+        load_model(run, description.config, torch.device("cpu"))

@@ -216,7 +216,8 @@ def _folders(path: Path, depth: int) -> Iterator[Path]:
         if child.name.startswith("."):
             continue
         if depth == 1 or _holds_run(child):
-            yield child
+            if not _holds_nothing(child):
+                yield child
         else:
             yield from _folders(child, depth - 1)
 
@@ -226,6 +227,15 @@ def _holds_run(folder: Path) -> bool:
         return (folder / "run.json").exists()
     except OSError:  # reported when it is listed
         return False
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Whether there is no more than a free lock, as a training that was refused leaves it."""
+    try:
+        locks = all(is_lock(path) for path in folder.iterdir())
+    except OSError:  # reported when it is listed
+        return False
+    return locks and not holder(folder / IN_FOLDER)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -212,7 +212,10 @@ def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) 
     """The trained model of a finished run, in evaluation mode on the device."""
     architecture = registry().architecture(config.model)
     model = build(architecture, FrameSize.parse(config.size), config.options)
-    load_weights(folder.weights, model)
+    try:
+        load_weights(folder.weights, model)
+    except BadInput as error:
+        raise BadInput(f"{error}; `zoo train --overwrite` makes the run again") from None
     return placed(model, device).eval()
 
 
