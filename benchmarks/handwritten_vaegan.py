@@ -19,21 +19,21 @@ from zoo.api.autoencoder import PlayerParameters, Step
 Gradients = dict[str, list[Tensor]]
 
 
-def _likeness(model: Any, drawn: Tensor, frames: Tensor, seen: Any, wanted: Any) -> Tensor:
+def _likeness(model: Any, decoded: Tensor, frames: Tensor, seen: Any, wanted: Any) -> Tensor:
     """Pixels and features: the part of the loss that encoder and decoder share."""
     options = model.options
     distances = [F.mse_loss(a, b.detach()) for a, b in zip(seen, wanted, strict=True)]
-    both = F.mse_loss(drawn, frames) + options.feature * torch.stack(distances).mean()
+    both = F.mse_loss(decoded, frames) + options.feature * torch.stack(distances).mean()
     return both / (2 * options.pixel_sd**2)
 
 
-def _tell(on_real: Tensor, on_drawn: Tensor, on_dream: Tensor) -> Tensor:
-    drawn = F.softplus(on_drawn).mean() + F.softplus(on_dream).mean()
-    return F.softplus(-on_real).mean() + 0.5 * drawn
+def _discriminate(on_real: Tensor, on_decoded: Tensor, on_dream: Tensor) -> Tensor:
+    decoded = F.softplus(on_decoded).mean() + F.softplus(on_dream).mean()
+    return F.softplus(-on_real).mean() + 0.5 * decoded
 
 
-def _fool(on_drawn: Tensor, on_dream: Tensor) -> Tensor:
-    return 0.5 * (F.softplus(-on_drawn).mean() + F.softplus(-on_dream).mean())
+def _fool(on_decoded: Tensor, on_dream: Tensor) -> Tensor:
+    return 0.5 * (F.softplus(-on_decoded).mean() + F.softplus(-on_dream).mean())
 
 
 def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
@@ -43,19 +43,19 @@ def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
     """
     players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)
-    drawn = model.decode(posterior.sample(step))
+    decoded = model.decode(posterior.sample(step))
     dream = model.decode(step.randn_like(posterior.mean))
     with parametrize.cached():
         on_real, wanted = model.discriminator(frames)
-        on_drawn, seen = model.discriminator(drawn)
+        on_decoded, seen = model.discriminator(decoded)
         on_dream, _ = model.discriminator(dream)
-    bound = _likeness(model, drawn, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
+    bound = _likeness(model, decoded, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
     for parameter in model.parameters():
         parameter.grad = None
     bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
-    fool = model.options.adversarial * _fool(on_drawn, on_dream)
+    fool = model.options.adversarial * _fool(on_decoded, on_dream)
     fool.backward(retain_graph=True, inputs=players["decoder"])
-    _tell(on_real, on_drawn, on_dream).backward(inputs=players["discriminator"])
+    _discriminate(on_real, on_decoded, on_dream).backward(inputs=players["discriminator"])
     return {name: [_grad_of(p) for p in group] for name, group in players.items()}
 
 
@@ -66,58 +66,58 @@ def separate_passes(model: Any, frames: Tensor, step: Step) -> Gradients:
     for parameter in model.parameters():
         parameter.grad = None
     posterior = model.posterior(frames)
-    drawn = model.decode(posterior.sample(step))
+    decoded = model.decode(posterior.sample(step))
     dream = model.decode(step.randn_like(posterior.mean))
     for parameter in discriminator:
         parameter.requires_grad_(False)
     with parametrize.cached():
         _, wanted = model.discriminator(frames)
-        on_drawn, seen = model.discriminator(drawn)
+        on_decoded, seen = model.discriminator(decoded)
         on_dream, _ = model.discriminator(dream)
-    bound = _likeness(model, drawn, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
+    bound = _likeness(model, decoded, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
     bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
-    fool = model.options.adversarial * _fool(on_drawn, on_dream)
+    fool = model.options.adversarial * _fool(on_decoded, on_dream)
     fool.backward(inputs=players["decoder"])
     for parameter in discriminator:
         parameter.requires_grad_(True)
     with parametrize.cached():
         on_real, _ = model.discriminator(frames)
-        on_drawn, _ = model.discriminator(drawn.detach())
+        on_decoded, _ = model.discriminator(decoded.detach())
         on_dream, _ = model.discriminator(dream.detach())
-    _tell(on_real, on_drawn, on_dream).backward()
+    _discriminate(on_real, on_decoded, on_dream).backward()
     return {name: [_grad_of(p) for p in group] for name, group in players.items()}
 
 
 def rescaled(model: Any, frames: Tensor, step: Step) -> Gradients:
     """The adversary's gradient for the pictures, made out of the discriminator's own.
 
-    To fool and to tell are functions of one logit a frame, so their gradients for that frame
+    Both adversarial losses are functions of one logit per frame, so their gradients for that frame
     differ by a factor: -exp(-logit). One pass through the discriminator less; it breaks where a
     logit is so low that the discriminator's own gradient is nought.
     """
     players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)
-    drawn = model.decode(posterior.sample(step))
+    decoded = model.decode(posterior.sample(step))
     dream = model.decode(step.randn_like(posterior.mean))
-    pictures = [drawn.detach().requires_grad_(), dream.detach().requires_grad_()]
+    pictures = [decoded.detach().requires_grad_(), dream.detach().requires_grad_()]
     with parametrize.cached():
         on_real, wanted = model.discriminator(frames)
-        on_drawn, seen = model.discriminator(pictures[0])
+        on_decoded, seen = model.discriminator(pictures[0])
         on_dream, _ = model.discriminator(pictures[1])
     likeness = _likeness(model, pictures[0], frames, seen, wanted)
     (of_likeness,) = torch.autograd.grad(likeness, pictures[:1], retain_graph=True)
-    tell = _tell(on_real, on_drawn, on_dream)
-    found = torch.autograd.grad(tell, [*players["discriminator"], *pictures])
+    discriminated = _discriminate(on_real, on_decoded, on_dream)
+    found = torch.autograd.grad(discriminated, [*players["discriminator"], *pictures])
     of_fool = [
         gradient * (-model.options.adversarial * torch.exp(-logits.detach()))[:, None, None, None]
-        for gradient, logits in zip(found[-2:], (on_drawn, on_dream), strict=True)
+        for gradient, logits in zip(found[-2:], (on_decoded, on_dream), strict=True)
     ]
     kl = posterior.kl(3 * model.size.pixels)
     encoder = torch.autograd.grad(
-        [drawn, kl], players["encoder"], [of_likeness, torch.ones_like(kl)], retain_graph=True
+        [decoded, kl], players["encoder"], [of_likeness, torch.ones_like(kl)], retain_graph=True
     )
     decoder = torch.autograd.grad(
-        [drawn, dream], players["decoder"], [of_likeness + of_fool[0], of_fool[1]]
+        [decoded, dream], players["decoder"], [of_likeness + of_fool[0], of_fool[1]]
     )
     return {"encoder": [*encoder], "decoder": [*decoder], "discriminator": [*found[:-2]]}
 

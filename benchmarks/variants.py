@@ -1,8 +1,8 @@
 """What each option of a model does: the model as it is, and with one thing changed, as a table.
 
 `python -m benchmarks.variants vaegan --work DIR` is the ablation behind the VAE-GAN's defaults;
-with `perceptual` the backbones of the perceptual VAE are compared, and with `coded_pca` the parts
-of our own model are left out one by one.
+with `perceptual` the backbones of the perceptual VAE are compared, and with `coded_pca` its parts
+are left out one by one.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "features scaled": {"feature_scaled": "true", "feature": "0.2"},
         "third stage alone": {"feature_stage": "3"},
         "saturating loss": {"saturating": "true"},
-        "prior samples alone": {"judged": "prior"},
+        "prior samples alone": {"fakes": "prior"},
         "gated": {"gated": "true"},
         "no spectral norm": {"spectral": "false"},
         "no spectral norm, R1": {"spectral": "false", "r1": "0.1"},
-        "one time scale": {"pace": "1"},
+        "one time scale": {"discriminator_lr_ratio": "1"},
         "adversary warmed up": {"warm_up": "0.5"},
         "as in the paper": {
             "pixel": "0",
             "feature_stage": "3",
             "adversarial": "1",
             "saturating": "true",
-            "judged": "prior",
+            "fakes": "prior",
             "gated": "true",
             "spectral": "false",
-            "pace": "1",
+            "discriminator_lr_ratio": "1",
         },
     },
     "perceptual": {
@@ -44,7 +44,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "tf_efficientnet_lite0, 5 stages": {"backbone": "tf_efficientnet_lite0", "stages": "5"},
         "vgg16": {"backbone": "vgg16"},
         "vgg16 at double weight": {"backbone": "vgg16", "feature": "32"},
-        # As many numbers to draw from as our own model's decoder has.
+        # As many weights as the decoder of coded_pca has.
         "wide": {"width": "70", "lr": "2e-3"},
     },
     "coded_pca": {

@@ -152,7 +152,7 @@ def test_dreams_are_a_share_of_the_frames() -> None:
 
 
 def test_the_papers_objective_is_there() -> None:
-    paper = {"pixel": 0, "feature_stage": 3, "saturating": True, "judged": "prior", "gated": True}
+    paper = {"pixel": 0, "feature_stage": 3, "saturating": True, "fakes": "prior", "gated": True}
     losses = take_step(build("vaegan", **paper), scene(4, SIZE))
     assert float(losses["decoder"].terms["pixel"].detach()) == 0
     # Saturating: what the decoder gains is bounded by nothing below, and is negative here.

@@ -28,7 +28,7 @@ class Sound(Autoencoder):
 
     name = "sound"
     summary = "keeps every promise"
-    opposed = (("decoder.adversarial", "discriminator.real_or_drawn"),)
+    opposed = (("decoder.adversarial", "discriminator.real_or_fake"),)
 
     def __init__(self, size, options):
         super().__init__(size, options)
@@ -59,7 +59,7 @@ class Sound(Autoencoder):
         return {
             "encoder": Loss({"pixel": pixel}),
             "decoder": Loss({"pixel": pixel, "adversarial": 1e-3 * F.softplus(-on_drawn)}),
-            "discriminator": Loss({"real_or_drawn": F.softplus(on_drawn) + F.softplus(-on_real)}),
+            "discriminator": Loss({"real_or_fake": F.softplus(on_drawn) + F.softplus(-on_real)}),
         }
 
 
@@ -93,7 +93,7 @@ class ReversedSign(Sound):
 
 
 class NoSuchTerm(Sound):
-    opposed = (("decoder.fool", "discriminator.real_or_drawn"),)
+    opposed = (("decoder.fool", "discriminator.real_or_fake"),)
 
 
 class DetachedLoss(Sound):

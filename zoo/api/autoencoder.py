@@ -201,7 +201,7 @@ class Autoencoder(nn.Module):
 
     opposed: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of terms that pull against each other, each written `player.term`; for a GAN
-    `(("decoder.adversarial", "discriminator.real_or_drawn"),)`."""
+    `(("decoder.adversarial", "discriminator.real_or_fake"),)`."""
     pretrained: ClassVar[bool] = False
     """Of a reference that learns nothing from a film because its weights come from elsewhere: the
     report answers with it whether training was worth it. A comparison runs it only where it is

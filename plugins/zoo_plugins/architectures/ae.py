@@ -70,8 +70,8 @@ class SquaredErrorAutoencoder(zoo.Autoencoder):
     def losses(self, batch: Batch, step: Step) -> Losses:
         """Squared error on colour values, in the units that the other models use too."""
         frames = batch.frames
-        drawn = self.decode(self.encode(frames))
-        return {"autoencoder": Loss({"pixel": pixel_nats(drawn, frames, PIXEL_SD)})}
+        decoded = self.decode(self.encode(frames))
+        return {"autoencoder": Loss({"pixel": pixel_nats(decoded, frames, PIXEL_SD)})}
 
 
 class PlainAutoencoder(SquaredErrorAutoencoder):

@@ -33,10 +33,10 @@ class BetaVae(VariationalAutoencoder):
     options: Options
 
     def evidence_terms(
-        self, frames: Tensor, posterior: Posterior, drawn: Tensor
+        self, frames: Tensor, posterior: Posterior, decoded: Tensor
     ) -> dict[str, Tensor]:
-        """The VAE's terms, with the divergence weighed, in nats a colour value."""
-        terms = super().evidence_terms(frames, posterior, drawn)
+        """The VAE's terms, with the divergence weighed, in nats per colour value."""
+        terms = super().evidence_terms(frames, posterior, decoded)
         return {**terms, "kl": self.options.beta * terms["kl"]}
 
 

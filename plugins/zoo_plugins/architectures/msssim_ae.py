@@ -48,14 +48,14 @@ class MsSsimAutoencoder(PlainAutoencoder):
         frames = some_warped(batch.frames, self.options.warps, step)
         share = self.options.structure
         latent = self.encode(frames)
-        drawn = self.decoder(latent + self.options.noise * step.randn_like(latent))
+        decoded = self.decoder(latent + self.options.noise * step.randn_like(latent))
         with torch.autocast(frames.device.type, enabled=False):
-            unlike = 1 - multiscale_similarity(drawn.float(), frames.float()).mean()
+            unlike = 1 - multiscale_similarity(decoded.float(), frames.float()).mean()
         return {
             "autoencoder": Loss(
                 {
                     "structure": share * unlike / PIXEL_SD,
-                    "absolute": (1 - share) * F.l1_loss(drawn, frames) / PIXEL_SD,
+                    "absolute": (1 - share) * F.l1_loss(decoded, frames) / PIXEL_SD,
                 }
             )
         }

@@ -1,8 +1,8 @@
-"""A variational autoencoder that is asked to look right to a network trained on photographs.
+"""A variational autoencoder with a loss on features of a network trained on photographs.
 
 Hou et al., Deep feature consistent variational autoencoder, 2017. Features are normalised to
 unit length a position, as LPIPS does (Zhang et al., 2018), but come from another network than
-the one that judges, so that the judge stays out of the training.
+that of the metric, which stays out of the training.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIGHT_BACKBONE = "tf_efficientnet_lite0"
 
 
 class FeatureDistance(nn.Module):
-    """How differently a pretrained network sees two batches of frames: frozen for good.
+    """Distance between the features of two batches of frames in a frozen pretrained network.
 
     Raises BadInput if timm has no such network or it cannot look at frames of this size, and
     ZooError if its weights cannot be had.
@@ -68,8 +68,8 @@ class FeatureDistance(nn.Module):
     def to_features(self, reconstructions: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """Distances (B,) of reconstructions (B, 3, H, W) to the features of their frames."""
         distances = [
-            (drawn - target).square().sum(dim=1).mean(dim=(1, 2))
-            for drawn, target in zip(self.features(reconstructions), targets, strict=True)
+            (decoded - target).square().sum(dim=1).mean(dim=(1, 2))
+            for decoded, target in zip(self.features(reconstructions), targets, strict=True)
         ]
         return torch.stack(distances).mean(dim=0)
 
@@ -131,10 +131,10 @@ class PerceptualVae(VariationalAutoencoder):
         """The VAE's terms and the feature distance."""
         frames = some_warped(batch.frames, self.options.warps, step)
         posterior = self.posterior(frames)
-        drawn = self.decoder(posterior.sample(step))
-        terms = self.evidence_terms(frames, posterior, drawn)
+        decoded = self.decoder(posterior.sample(step))
+        terms = self.evidence_terms(frames, posterior, decoded)
         share = self.options.patch
-        compared = patch(drawn, share, step.number), patch(frames, share, step.number)
+        compared = patch(decoded, share, step.number), patch(frames, share, step.number)
         terms["feature"] = self.options.feature * self.distance(*compared)
         return {"autoencoder": Loss(terms)}
 

@@ -26,7 +26,7 @@ from zoo_plugins.architectures.blocks.gaussian import Posterior, pixel_nats
 
 
 class VariationalAutoencoder(zoo.Autoencoder):
-    """Pixels are normal around the reconstruction with one fixed standard deviation."""
+    """A VAE whose pixels are normal around the reconstruction, all with one standard deviation."""
 
     name: ClassVar[str] = "vae"
     summary: ClassVar[str] = "variational autoencoder that starts at PCA, Gaussian pixels"
@@ -66,7 +66,7 @@ class VariationalAutoencoder(zoo.Autoencoder):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Start as probabilistic PCA (Tipping and Bishop, 1999): a posterior as narrow as its."""
+        """Start as probabilistic PCA (Tipping and Bishop, 1999), with the same posterior."""
         if self.options.start == "components":
             explained = start_from_components(self.encoder, self.decoder, frames)
             self.log_variance.copy_(-torch.log1p(explained / self.options.pixel_sd**2))
@@ -93,11 +93,11 @@ class VariationalAutoencoder(zoo.Autoencoder):
         return Optimizer(lr=self.options.lr)
 
     def evidence_terms(
-        self, frames: Tensor, posterior: Posterior, drawn: Tensor
+        self, frames: Tensor, posterior: Posterior, decoded: Tensor
     ) -> dict[str, Tensor]:
-        """The terms of the negative evidence lower bound, in nats a colour value."""
+        """The terms of the negative evidence lower bound, in nats per colour value."""
         return {
-            "pixel": pixel_nats(drawn, frames, self.options.pixel_sd),
+            "pixel": pixel_nats(decoded, frames, self.options.pixel_sd),
             "kl": posterior.kl(3 * self.size.pixels),
         }
 
@@ -105,8 +105,8 @@ class VariationalAutoencoder(zoo.Autoencoder):
         """The negative evidence lower bound."""
         frames = some_warped(batch.frames, self.options.warps, step)
         posterior = self.posterior(frames)
-        drawn = self.decoder(posterior.sample(step))
-        return {"autoencoder": Loss(self.evidence_terms(frames, posterior, drawn))}
+        decoded = self.decoder(posterior.sample(step))
+        return {"autoencoder": Loss(self.evidence_terms(frames, posterior, decoded))}
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""VAE-GAN: a variational autoencoder whose pictures are judged by a discriminator it trains.
+"""VAE-GAN: a variational autoencoder with a discriminator that is trained against its decoder.
 
 Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016. Likeness is
 the distance between discriminator features, and the adversarial term moves the decoder alone.
@@ -47,7 +47,7 @@ class Discriminator(nn.Module):
             for before, after in itertools.pairwise(channels)
         )
         height, length = halvings(size)[-1]
-        self.judge = bounded(nn.Linear(channels[-1] * height * length, 1))
+        self.head = bounded(nn.Linear(channels[-1] * height * length, 1))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits (B,) and a list of features (B, C, h, w)."""
@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
         for stage in self.stages:
             maps = F.leaky_relu(stage(maps), 0.2)
             features.append(maps)
-        return self.judge(maps.flatten(1)).squeeze(1), features
+        return self.head(maps.flatten(1)).squeeze(1), features
 
 
 class VaeGan(VariationalAutoencoder):
@@ -76,7 +76,7 @@ class VaeGan(VariationalAutoencoder):
         },
     }
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("decoder.adversarial", "discriminator.real_or_drawn"),
+        ("decoder.adversarial", "discriminator.real_or_fake"),
     )
 
     class Options(VariationalAutoencoder.Options):
@@ -103,8 +103,9 @@ class VaeGan(VariationalAutoencoder):
         warm_up: float = pydantic.Field(
             0.0, ge=0, le=1, description="share of training over which the adversarial term rises"
         )
-        judged: Literal["both", "prior"] = pydantic.Field(
-            "both", description="what is judged: reconstructions and prior samples, or the latter"
+        fakes: Literal["both", "prior"] = pydantic.Field(
+            "both",
+            description="fakes for the discriminator: reconstructions and prior samples, or the latter",
         )
         dreams: float = pydantic.Field(
             1.0, gt=0, le=1, description="prior samples in a step, over the frames in it"
@@ -117,7 +118,7 @@ class VaeGan(VariationalAutoencoder):
             "the frame's",
         )
         gated: bool = pydantic.Field(
-            False, description="the side that is winning sits out, as in the authors' code"
+            False, description="the side that is ahead is not trained, as in the authors' code"
         )
         spectral: bool = pydantic.Field(
             True, description="spectral norm in the discriminator (Miyato et al., 2018)"
@@ -125,7 +126,7 @@ class VaeGan(VariationalAutoencoder):
         r1: float = pydantic.Field(
             0.0, ge=0, description="penalty on its gradient at real frames (Mescheder et al., 2018)"
         )
-        pace: float = pydantic.Field(
+        discriminator_lr_ratio: float = pydantic.Field(
             0.5, gt=0, description="the discriminator's learning rate over the others'"
         )
 
@@ -147,20 +148,20 @@ class VaeGan(VariationalAutoencoder):
         }
 
     def optimizer(self, player: str) -> Optimizer:
-        """Short momentum, as adversaries chase a moving target; a slower discriminator."""
-        pace = self.options.pace if player == "discriminator" else 1.0
-        return Optimizer(lr=pace * self.options.lr, betas=(0.5, 0.99))
+        """AdamW with a short momentum, for adversaries; the discriminator is slower."""
+        ratio = self.options.discriminator_lr_ratio if player == "discriminator" else 1.0
+        return Optimizer(lr=ratio * self.options.lr, betas=(0.5, 0.99))
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """Each player's loss; the engine keeps each from moving another player."""
         options = self.options
         frames = some_warped(batch.frames, options.warps, step)
         posterior = self.posterior(frames)
-        drawn = self.decoder(posterior.sample(step))
+        decoded = self.decoder(posterior.sample(step))
         dreams = math.ceil(options.dreams * len(frames))
         dream = self.decoder(step.randn_like(posterior.mean)[:dreams])
         shown, *fakes = (
-            patch(pictures, options.patch, step.number) for pictures in (frames, drawn, dream)
+            patch(pictures, options.patch, step.number) for pictures in (frames, decoded, dream)
         )
         if options.r1:
             shown = shown.detach().requires_grad_()
@@ -169,20 +170,20 @@ class VaeGan(VariationalAutoencoder):
         # Cached, because the spectral norm would otherwise be estimated anew for every pass.
         with parametrize.cached():
             on_real, wanted = self.discriminator(shown)
-            on_drawn, seen = self.discriminator(fakes[0])
+            on_decoded, seen = self.discriminator(fakes[0])
             on_dream, _ = self.discriminator(fakes[1])
-        judged = [on_drawn, on_dream] if options.judged == "both" else [on_dream]
+        on_fakes = [on_decoded, on_dream] if options.fakes == "both" else [on_dream]
 
-        evidence = self.evidence_terms(frames, posterior, drawn)
+        evidence = self.evidence_terms(frames, posterior, decoded)
         evidence["pixel"] = options.pixel * evidence["pixel"]
         feature = options.feature * self._feature_distance(seen, wanted)
-        believed = torch.stack([F.softplus(logits).mean() for logits in judged]).mean()
-        doubted = torch.stack([F.softplus(-logits).mean() for logits in judged]).mean()
+        believed = torch.stack([F.softplus(logits).mean() for logits in on_fakes]).mean()
+        doubted = torch.stack([F.softplus(-logits).mean() for logits in on_fakes]).mean()
         on_trust = F.softplus(-on_real).mean()
         fool = -believed if options.saturating else doubted
-        tell = {"real_or_drawn": on_trust + believed}
+        discriminated = {"real_or_fake": on_trust + believed}
         if options.r1:
-            tell["r1"] = options.r1 * _gradient_penalty(on_real, shown)
+            discriminated["r1"] = options.r1 * _gradient_penalty(on_real, shown)
 
         rise = (step.progress / options.warm_up).clamp(max=1) if options.warm_up else 1.0
         adversarial = options.adversarial * rise * fool
@@ -195,7 +196,7 @@ class VaeGan(VariationalAutoencoder):
                 {"pixel": evidence["pixel"], "feature": feature, "adversarial": adversarial},
                 active=decoder_plays,
             ),
-            "discriminator": Loss(tell, active=discriminator_plays),
+            "discriminator": Loss(discriminated, active=discriminator_plays),
         }
 
     def _feature_distance(self, seen: list[Tensor], wanted: list[Tensor]) -> Tensor:

@@ -303,11 +303,11 @@ class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
         vectors = self.encoder(frames).movedim(1, -1).to(self.codebook.sums.dtype)
         codes = self.codebook.nearest(vectors.detach())
         quantised = self.codebook(codes)
-        drawn = self.decoder((vectors + (quantised - vectors).detach()).movedim(-1, 1))
+        decoded = self.decoder((vectors + (quantised - vectors).detach()).movedim(-1, 1))
         if self.training:
             self.codebook.gather(vectors.detach().flatten(0, -2), codes.flatten(), options.decay)
         terms = {
-            "pixel": pixel_nats(drawn, frames, PIXEL_SD),
+            "pixel": pixel_nats(decoded, frames, PIXEL_SD),
             "commitment": options.commitment * F.mse_loss(vectors, quantised),
         }
         return {"autoencoder": Loss(terms, logged={"perplexity": self.codebook.perplexity})}

@@ -43,7 +43,7 @@ STARTS_AT_PCA = (
 )
 """What a model that starts from components says in its `unequal_terms`."""
 PATCH = 4
-"""Corrections see and draw patches of 4x4 pixels."""
+"""Corrections take and give patches of 4x4 pixels."""
 NARROW = 32
 """Channels of the smallest map beside the decoder's dense layer."""
 MOST_FRAMES = 5000
@@ -62,7 +62,7 @@ class ComponentOptions(zoo.Options):
         "weights, and no linear path",
     )
     coarse: Literal[1, 2, 4] = pydantic.Field(
-        4, description="how much smaller than the frame the linear picture is"
+        4, description="how much smaller than the frame the linear reconstruction is"
     )
     gain: float = pydantic.Field(
         1.0,
@@ -79,7 +79,7 @@ class ComponentOptions(zoo.Options):
     )
 
     def coarse_size(self, size: FrameSize) -> FrameSize:
-        """Size of the linear picture."""
+        """Size of the linear reconstruction."""
         return FrameSize(-(-size.width // self.coarse), -(-size.height // self.coarse))
 
 
@@ -174,7 +174,7 @@ class ComponentEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Coordinates along the components, corrected."""
-        # In 32 bits: quantisation tells 256 levels of a coordinate apart.
+        # In 32 bits: quantisation distinguishes 256 levels of a coordinate.
         with torch.autocast(frames.device.type, enabled=False):
             numbers = self.project(reduced(frames, self.coarse).flatten(1))
         correction = self.gain * self.dense(self.maps(frames * 2 - 1).flatten(1))
@@ -182,7 +182,7 @@ class ComponentEncoder(nn.Module):
 
 
 class Correction(nn.Module):
-    """Latents (B, L) and their linear picture (B, 3, h, w) to what is to be added (B, 3, H, W)."""
+    """What linear reconstructions (B, 3, h, w) of latents (B, L) lack: (B, 3, H, W)."""
 
     def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
         super().__init__()
@@ -207,13 +207,13 @@ class Correction(nn.Module):
         self.gain = options.gain
         scale_weights(self.colours, (0.003 if options.start == "components" else 1) / self.gain)
 
-    def forward(self, latent: Tensor, picture: Tensor) -> Tensor:
-        """What the linear picture lacks."""
+    def forward(self, latent: Tensor, linear: Tensor) -> Tensor:
+        """What the linear reconstruction lacks."""
         # Unflattened channels last, which needs no copy.
         maps = self.widen(self.dense(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2))
         for stage in reversed(range(len(self.sizes))):
             if stage == 0:
-                maps = maps + self.picture(picture * 2 - 1)
+                maps = maps + self.picture(linear * 2 - 1)
             maps = self.blocks[stage](maps)
             if stage:
                 height, width = self.sizes[stage - 1]
@@ -228,7 +228,7 @@ class ComponentDecoder(nn.Module):
     def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
         super().__init__()
         coarse = options.coarse_size(size)
-        self.picture_shape = 3, coarse.height, coarse.width
+        self.linear_shape = 3, coarse.height, coarse.width
         self.compose = nn.Linear(options.latent, 3 * coarse.pixels).requires_grad_(False)
         nn.init.zeros_(self.compose.weight)
         nn.init.constant_(self.compose.bias, 0.5)
@@ -243,10 +243,10 @@ class ComponentDecoder(nn.Module):
         self.correct = Correction(size, options)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The linear picture, corrected."""
+        """The linear reconstruction, corrected."""
         with torch.autocast(latent.device.type, enabled=False):
             picture = self.compose(latent.to(self.compose.weight.dtype))
-            picture = picture.unflatten(1, self.picture_shape)
+            picture = picture.unflatten(1, self.linear_shape)
             full = picture
             if len(self.rows) != picture.shape[2] or len(self.columns) != picture.shape[3]:
                 full = self.rows @ picture @ self.columns.T
@@ -299,7 +299,7 @@ def start_from_components(
 
     Returns what each number of the latent accounts for (L,): a frame's squares of colour values,
     summed. It is 0 where frames are too few, or too much alike, for so many components. Reads the
-    frames a chunk at a time, at the size of the linear picture, at most 15 times.
+    frames a chunk at a time, at the size of the linear reconstruction, at most 15 times.
     """
     project, compose = encoder.project, decoder.compose
     coarse, device = encoder.coarse, project.weight.device

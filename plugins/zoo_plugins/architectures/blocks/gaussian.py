@@ -1,6 +1,6 @@
 """The two halves of a variational autoencoder's evidence lower bound.
 
-Kingma and Welling, Auto-Encoding Variational Bayes, 2014. Both are in nats a colour value (a
+Kingma and Welling, Auto-Encoding Variational Bayes, 2014. Both are in nats per colour value (a
 frame has 3 H W of them), so that weights keep their meaning at any frame size.
 """
 
@@ -38,14 +38,14 @@ class Posterior(NamedTuple):
         return self.mean + torch.exp(0.5 * self.log_variance) * step.randn_like(self.mean)
 
     def kl(self, values: int) -> Tensor:
-        """Divergence from the standard normal, in nats a colour value of a frame of `values`."""
+        """Divergence from the standard normal, in nats per colour value of a frame of `values`."""
         nats = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
         return 0.5 * nats.sum(dim=1).mean() / values
 
 
-def pixel_nats(drawn: Tensor, frames: Tensor, sd: float | Tensor) -> Tensor:
-    """Negative log likelihood of frames under normal pixels around `drawn`, up to a constant.
+def pixel_nats(decoded: Tensor, frames: Tensor, sd: float | Tensor) -> Tensor:
+    """Negative log likelihood of frames under normal pixels around `decoded`, up to a constant.
 
-    Both are (B, 3, H, W) in [0, 1]; the result is in nats a colour value.
+    Both are (B, 3, H, W) in [0, 1]; the result is in nats per colour value.
     """
-    return F.mse_loss(drawn, frames) / (2 * sd**2)
+    return F.mse_loss(decoded, frames) / (2 * sd**2)
