@@ -105,7 +105,7 @@ class VaeGan(VariationalAutoencoder):
         )
         fakes: Literal["both", "prior"] = pydantic.Field(
             "both",
-            description="fakes for the discriminator: reconstructions and prior samples, or the latter",
+            description="fake frames: reconstructions and prior samples, or prior samples alone",
         )
         dreams: float = pydantic.Field(
             1.0, gt=0, le=1, description="prior samples in a step, over the frames in it"
