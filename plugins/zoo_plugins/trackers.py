@@ -60,7 +60,7 @@ class TensorBoard(zoo.TrainingCallback):
 
 
 class WeightsAndBiases(zoo.TrainingCallback):
-    """Logs losses, logged values, scores and speeds; a resumed training goes on with its run."""
+    """Logs losses, logged values, scores and speeds; a resumed training continues its run."""
 
     name: ClassVar[str] = "wandb"
     summary: ClassVar[str] = "Weights & Biases; WANDB_MODE=offline needs no account"
@@ -96,7 +96,7 @@ class WeightsAndBiases(zoo.TrainingCallback):
 
 
 class MLflow(zoo.TrainingCallback):
-    """Logs losses, logged values, scores and speeds; a resumed training goes on with its run."""
+    """Logs losses, logged values, scores and speeds; a resumed training continues its run."""
 
     name: ClassVar[str] = "mlflow"
     summary: ClassVar[str] = "MLflow, at MLFLOW_TRACKING_URI"

@@ -2,7 +2,7 @@
 
 A codec is a reference that is not frame-wise: a coded frame leans on the frames around it, so
 there is no latent of one frame, and nothing that could be held out. What it is given is a number
-of bytes per frame, those of the models' latents; what is counted is the stream it hands back.
+of bytes per frame, those of the models' latents; what is counted is the stream it returns.
 """
 
 from __future__ import annotations

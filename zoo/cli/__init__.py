@@ -69,7 +69,7 @@ app.command("sample", short_help="Decode samples of a model's prior.")(latent_pa
 app.command("walk", short_help="Drift through the latents of a film.")(latent_paths.walk)
 app.command("export", short_help="Write a model's networks for other programs.")(export.export)
 app.command("push", short_help="Publish a model on the Hugging Face hub.")(export.push)
-app.command("pull", short_help="Bring a published model into runs/.")(export.pull)
+app.command("pull", short_help="Download a published model into runs/.")(export.pull)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(plugins.app, name="plugins", short_help="List plugins, and check them.")

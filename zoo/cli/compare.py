@@ -39,7 +39,7 @@ def compare(
             callback=_read_plan,
             is_eager=True,
             show_default=False,
-            help="Options from a file, written by --save-plan; those given here count more.",
+            help="Options from a file, written by --save-plan; those given here take precedence.",
         ),
     ] = None,
     *,
@@ -66,9 +66,7 @@ def compare(
     batch: opt.BatchOption = None,
     threads: opt.ThreadsOption = None,
     seed: opt.SeedOption = 0,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Train from so many seeds, from --seed on.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, counted from --seed.")] = 1,
     others: Annotated[
         bool, typer.Option("--others/--own", help="Also evaluate every model on the other films.")
     ] = True,
@@ -94,7 +92,9 @@ def compare(
     ] = 120.0,
     overwrite_runs: Annotated[
         bool,
-        typer.Option("--overwrite-runs", help="Train and evaluate again what is there already."),
+        typer.Option(
+            "--overwrite-runs", help="Train and evaluate cells again that are done already."
+        ),
     ] = False,
     on: Annotated[
         str,
@@ -103,11 +103,11 @@ def compare(
     max_parallel: Annotated[
         int | None,
         typer.Option(
-            "--max-parallel", help="Cells at once; here: 1, or 1 a GPU; ray: as many as fit."
+            "--max-parallel", help="Cells in parallel; here: 1, or 1 per GPU; ray: as many as fit."
         ),
     ] = None,
     gpus_per_cell: Annotated[
-        float | None, typer.Option("--gpus-per-cell", help="Of Ray's GPUs, such as 0.5.")
+        float | None, typer.Option("--gpus-per-cell", help="GPUs of Ray per cell, such as 0.5.")
     ] = None,
     runs: Annotated[
         str | None, typer.Option("--runs", help="Keep run folders at an address, too: s3://...")

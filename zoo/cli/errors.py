@@ -115,7 +115,7 @@ def _message_of(error: BaseException) -> tuple[str, int]:
     if is_out_of_memory(error):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
     if isinstance(error, OSError) and error.strerror:
-        # A disk that is full, a folder that cannot be written: the user's to mend as well.
+        # A disk that is full, a folder that cannot be written: the user can solve that as well.
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         step = _NEXT_STEPS.get(error.errno or 0, "`zoo doctor` looks at this machine")
         return f"{where}{error.strerror}; {step}", 1

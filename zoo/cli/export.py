@@ -60,11 +60,13 @@ def export(
 
 
 def push(
-    repo: Annotated[str, typer.Option("--repo", help="Where to: user/name.")],
+    repo: Annotated[str, typer.Option("--repo", help="Repository: user/name.")],
     model: opt.ModelArgument = None,
     film: opt.FilmOfRunOption = None,
     run: opt.RunOption = None,
-    private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the folder that would be pushed, and stop.")
     ] = False,

@@ -32,7 +32,7 @@ def add(
         ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="What the film is called, if it is one path.")
+        str | None, typer.Option("--name", help="Name of the film, if there is one path.")
     ] = None,
     as_one: Annotated[
         str | None,
@@ -40,7 +40,7 @@ def add(
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
-    notes: Annotated[str | None, typer.Option("--notes", help="Anything worth knowing.")] = None,
+    notes: Annotated[str | None, typer.Option("--notes", help="A note on the film.")] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
     ] = None,
@@ -50,7 +50,7 @@ def add(
         typer.Option("--crop", help="auto (finds bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
     ] = None,
     fit: Annotated[
-        str | None, typer.Option("--fit", help="How the shape is kept: crop or pad.")
+        str | None, typer.Option("--fit", help="How frames are fitted: crop or pad.")
     ] = None,
     fps: Annotated[
         str | None,

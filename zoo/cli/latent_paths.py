@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="The MP4; its strip is a PNG of the same name.")
 ]
-FpsOption = Annotated[str, typer.Option("--fps", help="Pictures per second: 24 or 24000/1001.")]
+FpsOption = Annotated[str, typer.Option("--fps", help="Frames per second: 24 or 24000/1001.")]
 ScaleOption = Annotated[
     int, typer.Option("--scale", help="Enlarge the video by this whole factor.")
 ]

@@ -150,9 +150,9 @@ def _latent_in_words(found: ModelSummary) -> str:
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="The model's name, a Python module's as well.")],
+    name: Annotated[str, typer.Argument(help="Name of the model and of its Python module.")],
     into: Annotated[
-        Path, typer.Option("--into", help="Folder in which the package's own is made.")
+        Path, typer.Option("--into", help="Folder in which the package's folder is created.")
     ] = Path(),
 ) -> None:
     """Write an installable package with a small model to begin from, and its test.

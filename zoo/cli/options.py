@@ -76,13 +76,13 @@ BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames per tra
 LARGEST_SEED = 2**63 - 1
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Decides weights, order and noise."),
+    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, order and noise."),
 ]
 PrecisionOption = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Of training: 32, bf16, 16 or auto (bf16 on a GPU that has it, and with laptop on "
+        help="Training precision: 32, bf16, 16 or auto (bf16 on a GPU that has it, and with laptop on "
         "a processor; else 32).",
     ),
 ]

@@ -66,15 +66,15 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="The thing's name, a Python module's as well.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin and of its Python module.")],
     kind: Annotated[
         str,
         typer.Option(
-            "--kind", help="What it brings: model, reference, codec, metric, section or film."
+            "--kind", help="What it adds: model, reference, codec, metric, section or film."
         ),
     ] = "model",
     into: Annotated[
-        Path, typer.Option("--into", help="Folder in which the package's own is made.")
+        Path, typer.Option("--into", help="Folder in which the package's folder is created.")
     ] = Path(),
 ) -> None:
     """Write an installable package with one small thing that works, and its test."""

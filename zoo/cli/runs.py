@@ -133,7 +133,8 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
 @app.command("watch")
 def watch(
     word: Annotated[
-        str | None, typer.Argument(metavar="RUN", help=f"{RUN} Else all that train now.")
+        str | None,
+        typer.Argument(metavar="RUN", help=f"{RUN} Else all that train at present."),
     ] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open it in the browser, too.")] = False,
 ) -> None:

@@ -165,8 +165,8 @@ def examine_one(thing: Thing, name: str) -> Finding:
     except Exception as error:  # the plugin's own code may fail: that is the finding
         # One fault is one finding: other checks that fail because of it add nothing.
         failed = not isinstance(error, Broken) or error.__context__ is not None
-        if failed and (mend := _broken_before(thing, kind, name)):
-            why = f"it cannot be examined before {mend!r} is kept"
+        if failed and (cause := _broken_before(thing, kind, name)):
+            why = f"it cannot be examined before {cause!r} is kept"
             return Finding(name, promise, "unknown", why)
         problem = str(error) if isinstance(error, Broken) else error_line(error)
     else:

@@ -196,8 +196,9 @@ class Codebook(nn.Module):
         """
         book = self.vectors
         dead = self.counts < least * self.counts.mean()
-        heap = self.counts.cumsum(dim=0)
-        busy = torch.searchsorted(heap, step.rand(len(heap)) * heap[-1]).clamp_max(len(heap) - 1)
+        cumulative = self.counts.cumsum(dim=0)
+        chosen = step.rand(len(cumulative)) * cumulative[-1]
+        busy = torch.searchsorted(cumulative, chosen).clamp_max(len(cumulative) - 1)
         moved = book[busy] + APART * book.std(dim=0) * step.randn(*book.shape)
         counts = torch.where(dead, torch.full_like(self.counts, 2 * least), self.counts)
         self.sums.copy_(torch.where(dead[:, None], moved, book) * counts[:, None])

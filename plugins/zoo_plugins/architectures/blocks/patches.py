@@ -1,7 +1,7 @@
 """Patches: the part of the frames that a costly loss looks at in one step.
 
-The patch moves from step to step and comes by everywhere, the middle of the frame more often than
-its corners: whole frames are learned from for a fraction of the work.
+The patch moves from step to step and covers the whole frame, its middle more often than
+its corners, so that whole frames are learned from at a fraction of the work.
 """
 
 from __future__ import annotations
