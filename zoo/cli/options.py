@@ -82,8 +82,8 @@ PrecisionOption = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Training precision: 32, bf16, 16 or auto (bf16 on a GPU that has it, and with laptop on "
-        "a processor; else 32).",
+        help="Training precision: 32, bf16, 16 or auto (bf16 on a GPU that has it, and with laptop "
+        "on a processor; else 32).",
     ),
 ]
 SetOption = Annotated[
