@@ -114,7 +114,7 @@ def test_the_first_coordinate_of_a_byte_has_the_highest_place() -> None:
 
 
 class Bent(nn.Module):
-    """The error of a drawing that is no linear function of its coordinates."""
+    """The error of a drawing that is not a linear function of its coordinates."""
 
     def __init__(self) -> None:
         super().__init__()

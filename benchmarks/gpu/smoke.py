@@ -125,7 +125,7 @@ def _tried(trial: Trial, name: str) -> Work:
 def take_steps(trial: Trial, name: str) -> str | None:
     """Take steps at the `film` preset; return what made one of the last wait for the device.
 
-    Raises ZooError if a loss is no number.
+    Raises ZooError if a loss is not a number.
     """
     here = trial.here
     film = trial.film("film")

@@ -210,7 +210,7 @@ class Supervisor:
                 stderr=log,
                 text=True,
                 cwd=ROOT,
-                # What has to be fetched is no measurement, and may take all of a stage's time.
+                # What has to be fetched is not a measurement, and may take all of a stage's time.
                 env={"ZOO_OFFLINE": "1", **os.environ},
                 # Its own children, such as compilers, are killed with it.
                 start_new_session=True,

@@ -152,7 +152,7 @@ def _do(item: Item[Any], work: Work, here: Here) -> None:
 
 
 def traceback_lines(error: BaseException) -> list[str]:
-    """The last lines of an error's traceback; one line of what is no defect."""
+    """The last lines of an error's traceback; one line of what is not a defect."""
     if isinstance(error, ZooError | Unavailable):
         return [without_folders(" ".join(str(error).split()))]
     lines = "".join(traceback.format_exception(error)).rstrip().splitlines()

@@ -76,7 +76,7 @@ def test_a_written_plan_says_the_same(workspace: Path) -> None:
     [
         ("modles = 'ae'", "a comparison has no option 'modles' (did you mean 'models'?)"),
         ("compiled = true", "no option 'compiled' (did you mean 'compile'?)"),
-        ("films = 3.5.1", "is no TOML: "),
+        ("films = 3.5.1", "is not TOML: "),
         ("seeds = 'three'", "seeds: "),
         ("latent = 1.5", "latent: "),
         ("others = 'no'", "others is true or false; not 'no'"),
@@ -85,7 +85,7 @@ def test_a_written_plan_says_the_same(workspace: Path) -> None:
         ("set = 3", "set is a table, such as set = { width = 64 }, or a list of words; not 3"),
         ("set.width = []", "set.width is a text, a number, true or false, or a list"),
         ("dry-run = true", "--dry-run is said on the command line, not in a plan"),
-        ("\0", "is no TOML: "),
+        ("\0", "is not TOML: "),
     ],
 )
 def test_a_plan_that_is_wrong_is_one_line(

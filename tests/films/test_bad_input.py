@@ -75,11 +75,11 @@ def unix_socket(path: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text": (text_file, "no video"),
+    "text": (text_file, "not a video"),
     "subtitles": (subtitles, "no (video|film)"),
     "playlist": (playlist, "no (video|film)"),
     "nothing": (lambda path: path.write_bytes(b""), "is empty"),
-    "zeros": (lambda path: path.write_bytes(bytes(10_000)), "no video"),
+    "zeros": (lambda path: path.write_bytes(bytes(10_000)), "not a video"),
     "noise": (
         lambda path: path.write_bytes(np.random.default_rng(0).bytes(50_000)),
         "no (video|film|frame)",
@@ -136,7 +136,7 @@ def test_a_truncated_film_is_kept_as_far_as_it_goes_and_says_so(tmp_path: Path) 
 def test_a_truncated_film_without_its_index_is_refused(tmp_path: Path, clip: Path) -> None:
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(clip.read_bytes()[:2000])
-    with pytest.raises(BadInput, match="no video that can be read"):
+    with pytest.raises(BadInput, match="not a video that can be read"):
         opened(cut, tmp_path)
 
 
@@ -159,7 +159,7 @@ def test_damaged_packets_are_decoded_around_and_counted(tmp_path: Path, clip: Pa
 def test_a_second_file_that_is_no_film_spoils_nothing(tmp_path: Path, clip: Path) -> None:
     other = tmp_path / "other.mp4"
     text_file(other)
-    with pytest.raises(BadInput, match=r"other\.mp4 is no video"):
+    with pytest.raises(BadInput, match=r"other\.mp4 is not a video"):
         opened([clip, other], tmp_path)
 
 

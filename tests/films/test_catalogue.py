@@ -306,7 +306,7 @@ def test_hidden_films_are_left_out_of_all_and_can_still_be_named(workspace: Work
     clip = workspace.root / "clip.mkv"
     clip.write_bytes(b"x")
     catalogue = Catalogue.open(workspace)
-    with pytest.raises(BadInput, match="'mine' is no film here: `zoo films add PATH` adds one"):
+    with pytest.raises(BadInput, match="'mine' is not a film here: `zoo films add PATH` adds one"):
         catalogue.choose("mine")
     catalogue.add("own", [clip])
     catalogue.add("other", [clip], title="Other")

@@ -93,7 +93,7 @@ def test_a_film_is_downloaded_once_and_two_addresses_are_two_films(
         ("/etc", "cannot be downloaded: "),
         ("/page", "is a web page and no video"),
         ("/short.mp4", "cannot be downloaded: IncompleteRead"),
-        ("/text.mp4", "is no video that can be read"),
+        ("/text.mp4", "is not a video that can be read"),
         ("/list", "is a playlist, whose addresses are not opened"),
         ("/huge.mp4", "are free in"),
     ],

@@ -188,10 +188,10 @@ def test_a_playlist_names_absolute_files_and_addresses_of_files(parts: Path, zoo
         (["rtsp://127.0.0.1/a"], "line 1 is an address"),
         (["b.m3u"], "line 1 is another playlist"),
         (["clips"], "line 1: "),
-        (["#EXTM3U", '#EXT-X-MAP:URI="i.mp4"', "1.m4s"], "no whole files"),
+        (["#EXTM3U", '#EXT-X-MAP:URI="i.mp4"', "1.m4s"], "not whole files"),
         (["#EXTM3U"], "names no files"),
         (["clips/one.mkv"] * 10_002, "line 10001: a playlist of more than 10,000 files"),
-        (["clips/one.mkv", "text.txt"], "text.txt is no video"),
+        (["clips/one.mkv", "text.txt"], "text.txt is not a video"),
     ],
 )
 def test_a_playlist_that_cannot_be_used_is_refused_whole(

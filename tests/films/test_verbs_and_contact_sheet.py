@@ -127,8 +127,8 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
         (["add", "clip.mkv", "--fps", "0"], "a frame rate is written"),
         (["add", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
         (["add", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
-        (["ingest", "./text.mp4"], "text.mp4 is no video"),
-        (["add", "text.mp4"], "text.mp4 is no video"),
+        (["ingest", "./text.mp4"], "text.mp4 is not a video"),
+        (["add", "text.mp4"], "text.mp4 is not a video"),
         (["add", "missing.mp4"], "there is no such file"),
         (["add", "../x", "text.mp4"], "../x: there is no such file"),
         (["add", "--as-one", "../x", "clip.mkv"], "a film's name has letters"),
@@ -207,7 +207,7 @@ def test_each_file_is_a_film_or_all_are_one(
     [
         (
             ("x", "a.mkv"),
-            "'x' is no file here, and names are an option: `zoo films add --name x a.mkv`",
+            "'x' is not a file here, and names are an option: `zoo films add --name x a.mkv`",
         ),
         (("羅生門", "a.mkv", "b.mkv"), "`zoo films add --as-one '羅生門' a.mkv b.mkv`"),
         (("x", "a.mkv", "b.mkv", "below/a.mkv"), "`zoo films add --as-one x a.mkv b.mkv ...`"),

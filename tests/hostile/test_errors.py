@@ -29,7 +29,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (BadInput("the film is no film"), 2, "^zoo: the film is no film$"),
+        (BadInput("the film is not a film"), 2, "^zoo: the film is not a film$"),
         (ZooError("two\nlines \x1b[2J here"), 1, "^zoo: two lines here$"),
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 1, "^zoo: /a/b: .*; make room"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "^zoo: No space left .*; make room"),

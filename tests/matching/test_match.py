@@ -48,7 +48,7 @@ def answer(zoo: Zoo, *words: object) -> dict[str, Any]:
     assert (said.code, said.err) == (0, "")
 
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(said.out, parse_constant=refuse)
 
@@ -129,7 +129,7 @@ def test_dark_films_cannot_be_matched(zoo: Zoo, tmp_path: Path) -> None:
     [
         ("./missing.mp4", "there is no such file"),
         ("nothing", "no film is called 'nothing'"),
-        ("./text.mp4", "no video that can be read"),
+        ("./text.mp4", "not a video that can be read"),
         ("bikes,carphone", "two films are matched"),
         (".", "zoo: "),
     ],

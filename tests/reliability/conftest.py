@@ -14,7 +14,7 @@ from tests.reliability.warm_process import Ended, WarmProcess
 TIMES = [n / 25 for n in range(40)]
 SMALL = ("--preset", "quick", "--latent", "4", "--device", "cpu", "--set", "width=8")
 TINY = (*SMALL, "--size", "64x48")
-# x264 gives other bytes every time where a picture's width is no multiple of 128.
+# x264 gives other bytes every time where a picture's width is not a multiple of 128.
 EXACT = (*SMALL, "--size", "128x64")
 VERBS: dict[str, tuple[str, ...]] = {
     "ingest": ("films", "ingest", "flash", "--size", "64x48"),

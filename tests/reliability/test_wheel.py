@@ -78,7 +78,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=ROOT, capture_output=True)
     if listed.returncode:
-        pytest.skip("this is no git checkout")
+        pytest.skip("this is not a git checkout")
     folder = tmp_path_factory.mktemp("sources")
     for name in listed.stdout.decode().split("\0"):
         if name and (ROOT / name).is_file():

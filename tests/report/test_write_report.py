@@ -32,7 +32,7 @@ MODELS = ["sharp", "blurry", "evil"]
 
 
 def refuse(constant: str) -> object:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 def rows_of(text: str, heading: str) -> list[list[str]]:
@@ -311,7 +311,7 @@ def test_records_of_an_unknown_film_are_refused(results: Results, folder: Path) 
 def test_pictures_of_films_no_longer_compared_are_removed(results: Results, folder: Path) -> None:
     write_report(results, folder)
     (folder / "figures" / "mine.png").write_bytes(b"a picture")
-    # A name that is no file's name must not lead anywhere else either.
+    # A name that is not a file's name must not lead anywhere else either.
     results.films = [film for film in results.films if film.name == "beta"]
     results.records = [r for r in results.records if r.evaluated_on == r.trained_on == "beta"]
     results.films[0].name = "../beta"

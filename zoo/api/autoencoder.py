@@ -172,7 +172,7 @@ class Autoencoder(nn.Module):
 
     A subclass sets `name` and `summary`, may nest an `Options`, builds its layers in
     `__init__(size, options)` and defines `encode`, `decode` and `losses`. A subclass whose fit
-    is no gradient descent overrides `fit` instead of `losses`.
+    is not gradient descent overrides `fit` instead of `losses`.
 
     A sample is what one latent is made of: a frame; a frame and its neighbours, with `context`;
     several frames in a row, with `window`. At inference (`eval()`) a model is deterministic, and a
@@ -282,7 +282,7 @@ class Autoencoder(nn.Module):
         compared, copies with momentum.
 
         Each becomes an attribute of its name before training begins. They are checkpointed, and
-        are no part of the model that is saved, averaged, counted, loaded and shipped, so that
+        are not part of the model that is saved, averaged, counted, loaded and shipped, so that
         `encode` and `decode` cannot use them.
         """
         return {}

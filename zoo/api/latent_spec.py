@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from zoo.base.errors import names_its_fields
 
 BITS = 8
-"""Of a number that is no code: what every score is measured at, unless it says otherwise."""
+"""Of a number that is not a code: what every score is measured at, unless it says otherwise."""
 MOST_CODES = 1 << 24
 """Values that a number of a latent may have: a float holds the whole numbers up to here."""
 

@@ -260,7 +260,7 @@ def _new_folder(parent: Path) -> tuple[Path, FileLock]:
             # Its mode is the usual one: whoever may write here may remove it after a kill.
             try:
                 folder.mkdir()
-            except FileNotFoundError as error:  # the parent was made: it went, or is no real disk
+            except FileNotFoundError as error:  # the parent was made: it is gone, or no real disk
                 raise CannotWrite(f"nothing can be written in {parent}") from error
             try:
                 lock = try_lock(folder / _LOCK)

@@ -67,7 +67,7 @@ def _shown(letter: str) -> str:
         return " "
     if kind == "Cf" and letter not in _JOINERS:
         return ""
-    # Half of a pair, as Python has the bytes of a file's name that are no UTF-8.
+    # Half of a pair, as Python has the bytes of a file's name that are not UTF-8.
     return "\N{REPLACEMENT CHARACTER}" if kind == "Cs" else letter
 
 

@@ -1,9 +1,9 @@
 """Reading untrusted files: sizes and headers are checked before memory is taken.
 
 Whoever sends a film, a run or a results folder decides every byte of it. The readers here refuse
-what is no regular file (a FIFO would block for ever), what is larger than its kind ever is, arrays
-whose header claims more than the file holds, archives that unpack to more than they should, and
-JSON of another version of its schema, by name. Nothing is unpickled and nothing evaluated.
+what is not a regular file (a FIFO would block for ever), what is larger than its kind ever is,
+arrays whose header claims more than the file holds, archives that unpack to more than they should,
+and JSON of another version of its schema, by name. Nothing is unpickled and nothing evaluated.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check_regular(path: Path, most: int | None = None) -> int:
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise BadInput(f"{path} is no regular file")
+        raise BadInput(f"{path} is not a regular file")
     if most is not None and found.st_size > most:
         raise BadInput(f"{path} has {found.st_size:,} bytes; such a file has {most:,} at most")
     return found.st_size
@@ -71,7 +71,7 @@ def parse_json(text: str | bytes) -> Any:
     """Read JSON strictly: no NaN, no infinity, nothing nested beyond reason; else ValueError."""
 
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not JSON")
 
     try:
         return json.loads(text, parse_constant=refuse)
@@ -147,7 +147,7 @@ def _array(file: IO[bytes], size: int) -> Array:
     """Read one `.npy` of so many bytes; raises ValueError where it claims another length."""
     begins = file.read(10)
     if not begins.startswith(_MAGIC):
-        raise ValueError("it is no array as numpy writes one of plain numbers")
+        raise ValueError("it is not an array as numpy writes one of plain numbers")
     length = int.from_bytes(begins[8:10], "little")
     said = _HEADER.fullmatch(file.read(length))
     if len(begins) < 10 or said is None:
@@ -187,7 +187,7 @@ def refuse_other_schema(path: Path, content: bytes, kind: type[pydantic.BaseMode
     try:
         said = parse_json(content)
     except ValueError:
-        return  # what is no JSON is another complaint
+        return  # what is not JSON is another complaint
     if field is None or not isinstance(said, dict) or field not in said:
         return
     ours, theirs = kind.model_fields[field].default, said[field]

@@ -51,14 +51,14 @@ def _options(context: typer.Context) -> dict[str, TyperOption]:
 
 
 def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
-    """The table in a plan; raises BadInput on what is no option."""
+    """The table in a plan; raises BadInput on what is not an option."""
     if path.suffix.lower() != ".toml" or not path.is_file():
         why = "there is no such file" if path.suffix.lower() == ".toml" else "a plan ends in .toml"
         raise BadInput(f"{path}: {why}")
     try:
         table = tomllib.loads(read_bytes(path, LARGEST_PLAN).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} is no TOML: {one_line(str(error), 200)}") from None
+        raise BadInput(f"{path} is not TOML: {one_line(str(error), 200)}") from None
     known = [name for name in options if name not in NEVER]
     for key in table:
         if key in NEVER:

@@ -16,7 +16,7 @@ from zoo.base.text import one_line
 LONGEST = 2000
 """Letters of a line."""
 WIDE = 1000
-"""Columns of an output that is no terminal."""
+"""Columns of an output that is not a terminal."""
 
 
 class Console(rich.console.Console):
@@ -45,7 +45,7 @@ class Table(rich.table.Table):
 
 
 def escaped(text: str, longest: int = LONGEST) -> str:
-    """Untrusted text on one line, for Rich: its square brackets are no markup."""
+    """Untrusted text on one line, for Rich: its square brackets are not markup."""
     return rich.markup.escape(one_line(text, longest))
 
 
@@ -57,7 +57,7 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
     if path.suffix.lower() != suffix:
         raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
     if path.exists() and not path.is_file():
-        raise BadInput(f"{path} is no file that could be replaced")
+        raise BadInput(f"{path} is not a file that could be replaced")
     if path.exists() and not overwrite:
         raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")
     check_writable(path.parent, path)
@@ -67,7 +67,7 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
 def check_folder(path: Path, overwrite: bool) -> Path:
     """Return a folder that may be written into; raises BadInput where there is something in it."""
     if path.exists() and not path.is_dir():
-        raise BadInput(f"{path} is no folder")
+        raise BadInput(f"{path} is not a folder")
     if path.exists() and any(path.iterdir()) and not overwrite:
         raise BadInput(f"{path} is there already; --overwrite writes into it, -o names another")
     check_writable(path)

@@ -152,7 +152,7 @@ def _downloaded(
 def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str | None:
     """The name that the film is given, None where each path gives its own.
 
-    Raises BadInput where the first word is no path but the name of a film, with the command that
+    Raises BadInput where the first word is not a path but the name of a film, with the command that
     gives it that name.
     """
     from zoo.api.film_entry import is_film_name, normalised_name
@@ -169,7 +169,7 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
         option = "--name" if len(others) <= 1 else "--as-one"
         command = shlex.join(["zoo", "films", "add", option, first, *(others[:2] or ["FILE"])])
         more = " ..." if len(others) > 2 else ""
-        raise BadInput(f"{first!r} is no file here, and names are an option: `{command}{more}`")
+        raise BadInput(f"{first!r} is not a file here, and names are an option: `{command}{more}`")
     return None
 
 

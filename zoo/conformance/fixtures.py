@@ -17,7 +17,7 @@ from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, build_to_train, fits_directly, placed
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
-"""The first is the usual one; the last is no multiple of anything but two. Where an architecture
+"""The first is the usual one; the last is not a multiple of anything but two. Where an architecture
 takes multiples only, each becomes the nearest one."""
 LATENT = 6
 JITTER = 0.02

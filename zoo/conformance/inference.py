@@ -50,7 +50,7 @@ def importing_does_no_work(subject: Subject) -> None:
     module = sys.modules.get(name)
     origin = getattr(module, "__file__", None)
     if name == "__main__" or module is None or origin is None:
-        raise Inconclusive(f"{name} is no module that another process could import")
+        raise Inconclusive(f"{name} is not a module that another process could import")
     report = _imported_in_process(name, origin)
     if not report["found"]:
         raise Inconclusive(f"another process finds no module {name}")

@@ -198,7 +198,7 @@ def spends_what_it_is_given(subject: CodecSubject) -> None:
     spent = len(coded.stream) / FRAMES
     near = abs(spent / BYTES - 1) <= TOLERANCE
     expect(near or coded.note.strip(), f"{spent:.1f} bytes per frame of {BYTES}, and no note")
-    expect("\n" not in coded.note and not coded.note.endswith("."), "the note is no clause")
+    expect("\n" not in coded.note and not coded.note.endswith("."), "the note is not a clause")
 
 
 def leaves_the_film_as_it_is(subject: CodecSubject) -> None:

@@ -111,7 +111,7 @@ def kind_of(thing: Thing) -> Kind:
     for base, kind in _KINDS:
         if isinstance(thing, base) or (isinstance(thing, type) and issubclass(thing, base)):
             return kind
-    raise TypeError(f"{thing!r} is no model, metric, codec, film, section or callback")
+    raise TypeError(f"{thing!r} is not a model, metric, codec, film, section or callback")
 
 
 @dataclass(frozen=True)

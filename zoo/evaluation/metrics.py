@@ -1,7 +1,7 @@
 """Metrics over a film: the set that can be measured here, scores per frame, and their means.
 
-Neighbouring frames are nearly copies of one another, so frames are no independent samples and shots
-are: the 95 % interval of a mean comes from the spread of the means of shots.
+Neighbouring frames are nearly copies of one another, so shots, not frames, are
+independent samples: the 95 % interval of a mean comes from the spread of the means of shots.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Catalogue:
             shown = [entry for name, entry in films.items() if name not in self.hidden]
             if not shown:
                 raise BadInput(
-                    f"{word!r} is no film here: `zoo films add PATH` adds one"
+                    f"{word!r} is not a film here: `zoo films add PATH` adds one"
                     f"{self.workspace.is_above}"
                 )
             return shown

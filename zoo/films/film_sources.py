@@ -130,7 +130,7 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
         where = f"{one_line(path.name)}, line {number}"
         if line.startswith(_NOT_WHOLE_FILES):
             raise BadInput(
-                f"{where}: {one_line(line, 40)} means that its parts are no whole files; join "
+                f"{where}: {one_line(line, 40)} means that its parts are not whole files; join "
                 "them first: `ffmpeg -i PLAYLIST -c copy film.mkv`"
             )
         if not line or line.startswith("#"):
@@ -171,7 +171,7 @@ def download_film(
     """Download the film at an address into a folder; if it is there already, nothing is fetched.
 
     The file has its name once it is whole and `check` has accepted it. Raises BadInput if the
-    address does not answer or what it answers is no film; nothing is left then.
+    address does not answer or what it answers is not a film; nothing is left then.
     """
     shown = one_line(url, 100)
     stem, target = _names(url, confined(folder, folder.parent))
@@ -200,7 +200,7 @@ def _names(url: str, folder: Path) -> tuple[str, Path]:
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:
-        raise BadInput(f"{one_line(url, 100)} is no address: {error}") from None
+        raise BadInput(f"{one_line(url, 100)} is not an address: {error}") from None
     path = Path(urllib.parse.unquote(parts.path))
     shown = one_line(url, 100)
     if parts.scheme.lower() not in _SCHEMES:
@@ -213,7 +213,7 @@ def _names(url: str, folder: Path) -> tuple[str, Path]:
 
 
 def _blocks(url: str, shown: str, folder: Path, progress: Progress) -> Generator[bytes, None, None]:
-    """Yield what an address answers; raises BadInput if it is no film, or does not answer."""
+    """Yield what an address answers; raises BadInput if it is not a film, or does not answer."""
     total: int | None = None
 
     def look_at(header: Message) -> None:

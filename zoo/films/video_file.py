@@ -110,7 +110,8 @@ class VideoFile:
                     f"{hwaccel} cannot decode {path.name} on this machine ({error.strerror}); "
                     "leave --hwaccel out to decode on the processor"
                 ) from None
-            raise BadInput(f"{path.name} is no video that can be read: {error.strerror}") from None
+            reason = f"is not a video that can be read: {error.strerror}"
+            raise BadInput(f"{path.name} {reason}") from None
         except NotImplementedError:
             raise BadInput(f"{hwaccel} cannot decode {path.name}; leave --hwaccel out") from None
         try:
@@ -349,7 +350,7 @@ def _open_pictures(
 def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
     names = set(container.format.name.split(","))
     if names & _NOT_FILMS:
-        raise BadInput(f"{path.name} is no video but a file of the kind {container.format.name}")
+        raise BadInput(f"{path.name} is not a video but a file of the kind {container.format.name}")
     pictures = [s for s in container.streams.video if _is_picture(s)]
     films = [s for s in container.streams.video if not _is_picture(s)]
     if not films:

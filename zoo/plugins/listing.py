@@ -187,5 +187,5 @@ def _write(path: Path, kept: _Kept) -> None:
         others = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime_ns)
         for old in others[:-MOST_KEPT]:
             old.unlink(missing_ok=True)
-    except (OSError, ValueError):  # text that is no UTF-8 is not kept either
+    except (OSError, ValueError):  # text that is not UTF-8 is not kept either
         return

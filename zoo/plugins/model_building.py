@@ -166,7 +166,7 @@ def inference_copy(model: Autoencoder) -> Autoencoder:
 
 
 def latent_spec(model: Autoencoder) -> LatentSpec:
-    """What a model declares of its latents; raises BrokenContract where that is no `LatentSpec`."""
+    """What a model declares of its latents; raises BrokenContract if it is not a `LatentSpec`."""
     spec = model.latent_spec()
     if not isinstance(spec, LatentSpec):
         raise BrokenContract(

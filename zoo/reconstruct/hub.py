@@ -254,7 +254,7 @@ def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
         CARD: LARGEST_CARD,
     }
     if len(siblings) > _MOST_FILES:
-        raise BadInput(f"{repo} has {len(siblings):,} files, and is no published run")
+        raise BadInput(f"{repo} has {len(siblings):,} files, and is not a published run")
     for each in siblings:
         name = str(each.rfilename)
         path = PurePosixPath(name)
@@ -268,7 +268,7 @@ def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
     sizes = {each.rfilename: each.size for each in siblings if each.rfilename in most}
     missing = [name for name in most if name not in sizes and name != CARD]
     if missing:
-        raise BadInput(f"{repo} is no run that `zoo push` published: {missing[0]} is missing")
+        raise BadInput(f"{repo} is not a run that `zoo push` published: {missing[0]} is missing")
     for name, size in sizes.items():
         if not isinstance(size, int) or not 0 < size <= most[name]:
             stated = f"{size:,} bytes" if isinstance(size, int) else "no size"

@@ -46,7 +46,7 @@ class SoundFile:
             raise BadInput(f"the sound in the film file is damaged: {error}") from None
 
     def opened(self) -> InputContainer:
-        """Open the file for reading; raises BadInput if it is no MP4."""
+        """Open the file for reading; raises BadInput if it is not an MP4."""
         try:
             # The format is fixed, so nothing in the content can refer to another file or address.
             file = (
