@@ -142,7 +142,7 @@ def test_swapped_lists_keep_the_adversary_from_the_decoder() -> None:
     assert all(torch.isfinite(g).all() for group in gradients.values() for g in group)
 
 
-def test_what_is_drawn_stretched_cannot_stay_dark() -> None:
+def test_a_stretched_reconstruction_cannot_stay_dark() -> None:
     dark = 0.1 * scene(2, SMALL) + 0.02
     assert float(dark.max()) < 0.13
     stretched = stretch(dark)

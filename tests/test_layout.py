@@ -44,9 +44,21 @@ FRONT = {"zoo", "zoo.__main__", "zoo.testing"}
 """The public face, which imports from anywhere."""
 REPLACED = frozenset(
     {
-        *("afresh", "aside", "deal", "dealt", "eyes", "feed", "hear", "hears", "judges", "redrawn"),
-        *("saying", "scribe", "standings", "stranger", "strangers", "tally", "trait", "traits"),
-        *("watched", "watcher", "watching", "wishes"),
+        *(
+            "afresh",
+            "aside",
+            "deal",
+            "dealt",
+            "drawing",
+            "drawn",
+            "elsewhere",
+            "eyes",
+            "feed",
+            "hear",
+        ),
+        *("hears", "judge", "judged", "judges", "pace", "redraw", "redrawn", "saying", "scribe"),
+        *("standings", "stranger", "strangers", "tally", "tells", "trait", "traits", "watched"),
+        *("watcher", "watching", "wishes"),
     }
 )
 """Words that the glossary replaced: no name in the code has them as a part."""

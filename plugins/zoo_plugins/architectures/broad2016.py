@@ -10,7 +10,7 @@ all of them on in `broad2016_published`:
   adversary; the encoder learns from 2.5 similarity less the adversarial loss, and the
   divergence reaches the log-variance head alone. That head was in both lists; players cannot
   overlap here, so it is where the divergence reaches it.
-- `batch_statistics`: batch norm uses the statistics of the batch when the film is drawn too,
+- `batch_statistics`: batch norm uses the statistics of the batch in reconstructing the film, too,
   of twelve frames at a time.
 - `stretched`: frames are written with a stretch of each to full contrast.
 - `rest_dropped`: the last `frames mod 12` frames of the film are never trained on
@@ -40,7 +40,7 @@ FIRST_SD = 0.02
 SIMILARITY = 2.5
 """Weight of the similarity in the decoder's loss."""
 RUN_BATCH = 12
-"""Frames that the published code draws at a time."""
+"""Frames that the published code decodes at a time."""
 ADVERSARIAL = 1 / (12 * 6)
 """The three cross-entropies are divided by the batch of 2016, 12, and by 6."""
 FINE_TUNING = 0.5
@@ -166,12 +166,12 @@ class Discriminator(nn.Module):
     def __init__(self, size: FrameSize, width: int) -> None:
         super().__init__()
         self.trunk = Trunk(width, running=False)
-        self.judge = nn.Linear(widths(width)[-1] * math.prod(halvings(size)[-1]), 1)
+        self.head = nn.Linear(widths(width)[-1] * math.prod(halvings(size)[-1]), 1)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits (B,) and the activations (B, C, h, w), the finest first."""
         features = self.trunk(frames)
-        return self.judge(features[-1].flatten(1)).squeeze(1), features
+        return self.head(features[-1].flatten(1)).squeeze(1), features
 
 
 def stretch(frames: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ class Broad2016(zoo.Autoencoder):
             False, description="normalise by the batch at inference too, twelve frames at a time"
         )
         stretched: bool = pydantic.Field(
-            False, description="stretch every frame that is drawn to full contrast"
+            False, description="stretch every decoded frame to full contrast"
         )
         rest_dropped: bool = pydantic.Field(
             False, description="never look at the last frames, which fill no batch of twelve"
@@ -245,8 +245,8 @@ class Broad2016(zoo.Autoencoder):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W)."""
-        drawn = self._run(self.decoder, latent)
-        return stretch(drawn) if self.options.stretched else drawn
+        decoded = self._run(self.decoder, latent)
+        return stretch(decoded) if self.options.stretched else decoded
 
     def _run(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Apply a network, to twelve of the inputs at a time where company matters."""
@@ -296,17 +296,17 @@ class Broad2016(zoo.Autoencoder):
         frames = batch.frames
         posterior = self.encoder(frames)
         noise = self.noise_sd(step) * step.randn_like(posterior.mean)
-        drawn = self.decoder(posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise)
+        decoded = self.decoder(posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise)
         # Samples of the prior were uniform within -1 and 1, as the tanh on the means would have.
         prior = torch.erf(step.randn_like(posterior.mean) / math.sqrt(2))
         dream = self.decoder(prior)
 
         on_real, wanted = self.discriminator(frames)
-        on_drawn, seen = self.discriminator(drawn)
+        on_decoded, seen = self.discriminator(decoded)
         on_dream, _ = self.discriminator(dream)
         distances = [F.mse_loss(a, b) for a, b in zip(seen, wanted, strict=True)]
         similarity = torch.stack(distances).mean()
-        crossed = F.softplus(-on_real) + F.softplus(on_drawn) + F.softplus(on_dream)
+        crossed = F.softplus(-on_real) + F.softplus(on_decoded) + F.softplus(on_dream)
         adversarial = ADVERSARIAL * crossed.mean()
         return {
             "encoder": Loss({"kl": posterior.kl(self.options.latent), "similarity": similarity}),
@@ -366,7 +366,7 @@ class Broad2016Published(Broad2016):
             True, description="normalise by the batch at inference too, twelve frames at a time"
         )
         stretched: bool = pydantic.Field(
-            True, description="stretch every frame that is drawn to full contrast"
+            True, description="stretch every decoded frame to full contrast"
         )
         rest_dropped: bool = pydantic.Field(
             True, description="never look at the last frames, which fill no batch of twelve"
