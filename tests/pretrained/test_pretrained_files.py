@@ -93,7 +93,7 @@ def test_only_the_very_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             return os.mkdir, (str(tmp_path / "made"),)
 
     pickle = written(tmp_path, "b.pth", Runs())
-    with pytest.raises(WeightsUnavailable, match=r"b\.pth is no state dict"):
+    with pytest.raises(WeightsUnavailable, match=r"b\.pth is not a state dict"):
         pretrained_state(pickle, lambda line: None)
     assert not (tmp_path / "made").exists()
 

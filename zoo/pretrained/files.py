@@ -50,7 +50,9 @@ def pretrained_state(file: PretrainedFile, notice: Notice | None = None) -> Stat
     try:
         state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # the hash is right, so what it names is not weights
-        raise WeightsUnavailable(f"{file.name} is no state dict: {short_reason(error)}") from None
+        raise WeightsUnavailable(
+            f"{file.name} is not a state dict: {short_reason(error)}"
+        ) from None
     return state
 
 
