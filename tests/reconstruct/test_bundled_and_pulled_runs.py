@@ -51,6 +51,9 @@ def test_commands_take_the_bundled_run_by_its_name(zoo: Callable, workspace: Pat
     assert f"with film-zoo comes {NAME} (vae trained on bigbuckbunny)" in zoo("runs").out
     assert [each["name"] for each in json.loads(zoo("runs", "--json").out)["bundled"]] == [NAME]
     assert NAME in zoo("models").out
+    wrong = zoo("walk", NAME[:-1])
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    assert "no model is called" in wrong.err and "No run is called so either" in wrong.err
     assert f"{NAME}\n" in zoo("runs", "show", NAME).out
     refused = zoo("runs", "remove", NAME, "--yes")
     assert (refused.code, refused.err.count("\n")) == (2, 1)

@@ -57,7 +57,7 @@ def find_run(
         if trained_on in catalogue.entries or not any(each.film == trained_on for each in runs):
             trained_entry = one_film(catalogue, trained_on, "a model is trained on one film")
             trained_name = trained_entry.name
-    name = registry().architecture(model).name if model else None
+    name = _model_named(model) if model else None
 
     def has_seen(run: Run, film: FilmEntry) -> bool | None:
         return was_trained_on(run, film, workspace)
@@ -109,7 +109,7 @@ def find_model(
         runs = find_runs(workspace)
         by_name = model is not None and run is None and is_run_name(runs, model, workspace)
         if word := model if by_name else run:
-            name = None if by_name or model is None else registry().architecture(model).name
+            name = None if by_name or model is None else _model_named(model)
             chosen = finished_run_named(runs, word, name, workspace)
             return chosen, Catalogue.open(workspace).entries.get(chosen.film)
     found = find_run(workspace, model, film, trained_on=trained_on, run=run)
@@ -122,6 +122,17 @@ def is_run_name(runs: Sequence[Run], word: str, workspace: Workspace) -> bool:
     return not any(word in each for each in (known.models, known.references, known.codecs)) and (
         bool(runs_named(runs, word, workspace))
     )
+
+
+def _model_named(word: str) -> str:
+    """The name of a model; raises BadInput, which speaks of runs too, if none is called so."""
+    known = registry()
+    try:
+        return known.architecture(word).name
+    except BadInput as error:
+        if word in known.codecs:
+            raise
+        raise BadInput(f"{error}. No run is called so either: `zoo runs` lists them") from None
 
 
 def _film_of_run(
@@ -142,7 +153,7 @@ def _film_of_run(
         return chosen.film
     if model is None:
         raise BadInput("name a model, or a run with --run")
-    name = registry().architecture(model).name
+    name = _model_named(model)
     films = _films(run for run in runs if (run.model, run.status) == (name, "finished"))
     if not films:
         raise BadInput(f"no run of {name} is finished; `zoo train {name} --film FILM` trains one")
