@@ -158,6 +158,8 @@ def test_every_model_is_evaluated_on_every_film(zoo: Callable, workspace: Path) 
         assert bool(record.pictures) == own
         assert (record.takedown is not None) == own
         assert bool(record.rate) == (own and record.kind == "autoencoder")
+        rounded = [point.weight_bits for point in record.rounded_decoders]
+        assert rounded == ([16, 8] if record.rate else [])
     # A codec knows no film but the one it codes.
     assert {(r.trained_on, r.evaluated_on) for r in results.records if r.kind == "codec"} == {
         ("carphone", "carphone"),
