@@ -27,13 +27,13 @@ def _likeness(model: Any, decoded: Tensor, frames: Tensor, seen: Any, wanted: An
     return both / (2 * options.pixel_sd**2)
 
 
-def _discriminate(on_real: Tensor, on_decoded: Tensor, on_dream: Tensor) -> Tensor:
-    decoded = F.softplus(on_decoded).mean() + F.softplus(on_dream).mean()
-    return F.softplus(-on_real).mean() + 0.5 * decoded
+def _discriminate(real_logits: Tensor, decoded_logits: Tensor, prior_logits: Tensor) -> Tensor:
+    decoded = F.softplus(decoded_logits).mean() + F.softplus(prior_logits).mean()
+    return F.softplus(-real_logits).mean() + 0.5 * decoded
 
 
-def _fool(on_decoded: Tensor, on_dream: Tensor) -> Tensor:
-    return 0.5 * (F.softplus(-on_decoded).mean() + F.softplus(-on_dream).mean())
+def _fool(decoded_logits: Tensor, prior_logits: Tensor) -> Tensor:
+    return 0.5 * (F.softplus(-decoded_logits).mean() + F.softplus(-prior_logits).mean())
 
 
 def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
@@ -44,18 +44,18 @@ def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
     players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)
     decoded = model.decode(posterior.sample(step))
-    dream = model.decode(step.randn_like(posterior.mean))
+    from_prior = model.decode(step.randn_like(posterior.mean))
     with parametrize.cached():
-        on_real, wanted = model.discriminator(frames)
-        on_decoded, seen = model.discriminator(decoded)
-        on_dream, _ = model.discriminator(dream)
+        real_logits, wanted = model.discriminator(frames)
+        decoded_logits, seen = model.discriminator(decoded)
+        prior_logits, _ = model.discriminator(from_prior)
     bound = _likeness(model, decoded, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
     for parameter in model.parameters():
         parameter.grad = None
     bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
-    fool = model.options.adversarial * _fool(on_decoded, on_dream)
+    fool = model.options.adversarial * _fool(decoded_logits, prior_logits)
     fool.backward(retain_graph=True, inputs=players["decoder"])
-    _discriminate(on_real, on_decoded, on_dream).backward(inputs=players["discriminator"])
+    _discriminate(real_logits, decoded_logits, prior_logits).backward(inputs=players["discriminator"])
     return {name: [_grad_of(p) for p in group] for name, group in players.items()}
 
 
@@ -67,24 +67,24 @@ def separate_passes(model: Any, frames: Tensor, step: Step) -> Gradients:
         parameter.grad = None
     posterior = model.posterior(frames)
     decoded = model.decode(posterior.sample(step))
-    dream = model.decode(step.randn_like(posterior.mean))
+    from_prior = model.decode(step.randn_like(posterior.mean))
     for parameter in discriminator:
         parameter.requires_grad_(False)
     with parametrize.cached():
         _, wanted = model.discriminator(frames)
-        on_decoded, seen = model.discriminator(decoded)
-        on_dream, _ = model.discriminator(dream)
+        decoded_logits, seen = model.discriminator(decoded)
+        prior_logits, _ = model.discriminator(from_prior)
     bound = _likeness(model, decoded, frames, seen, wanted) + posterior.kl(3 * model.size.pixels)
     bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
-    fool = model.options.adversarial * _fool(on_decoded, on_dream)
+    fool = model.options.adversarial * _fool(decoded_logits, prior_logits)
     fool.backward(inputs=players["decoder"])
     for parameter in discriminator:
         parameter.requires_grad_(True)
     with parametrize.cached():
-        on_real, _ = model.discriminator(frames)
-        on_decoded, _ = model.discriminator(decoded.detach())
-        on_dream, _ = model.discriminator(dream.detach())
-    _discriminate(on_real, on_decoded, on_dream).backward()
+        real_logits, _ = model.discriminator(frames)
+        decoded_logits, _ = model.discriminator(decoded.detach())
+        prior_logits, _ = model.discriminator(from_prior.detach())
+    _discriminate(real_logits, decoded_logits, prior_logits).backward()
     return {name: [_grad_of(p) for p in group] for name, group in players.items()}
 
 
@@ -98,26 +98,26 @@ def rescaled(model: Any, frames: Tensor, step: Step) -> Gradients:
     players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)
     decoded = model.decode(posterior.sample(step))
-    dream = model.decode(step.randn_like(posterior.mean))
-    pictures = [decoded.detach().requires_grad_(), dream.detach().requires_grad_()]
+    from_prior = model.decode(step.randn_like(posterior.mean))
+    pictures = [decoded.detach().requires_grad_(), from_prior.detach().requires_grad_()]
     with parametrize.cached():
-        on_real, wanted = model.discriminator(frames)
-        on_decoded, seen = model.discriminator(pictures[0])
-        on_dream, _ = model.discriminator(pictures[1])
+        real_logits, wanted = model.discriminator(frames)
+        decoded_logits, seen = model.discriminator(pictures[0])
+        prior_logits, _ = model.discriminator(pictures[1])
     likeness = _likeness(model, pictures[0], frames, seen, wanted)
     (of_likeness,) = torch.autograd.grad(likeness, pictures[:1], retain_graph=True)
-    discriminated = _discriminate(on_real, on_decoded, on_dream)
+    discriminated = _discriminate(real_logits, decoded_logits, prior_logits)
     found = torch.autograd.grad(discriminated, [*players["discriminator"], *pictures])
     of_fool = [
         gradient * (-model.options.adversarial * torch.exp(-logits.detach()))[:, None, None, None]
-        for gradient, logits in zip(found[-2:], (on_decoded, on_dream), strict=True)
+        for gradient, logits in zip(found[-2:], (decoded_logits, prior_logits), strict=True)
     ]
     kl = posterior.kl(3 * model.size.pixels)
     encoder = torch.autograd.grad(
         [decoded, kl], players["encoder"], [of_likeness, torch.ones_like(kl)], retain_graph=True
     )
     decoder = torch.autograd.grad(
-        [decoded, dream], players["decoder"], [of_likeness + of_fool[0], of_fool[1]]
+        [decoded, from_prior], players["decoder"], [of_likeness + of_fool[0], of_fool[1]]
     )
     return {"encoder": [*encoder], "decoder": [*decoder], "discriminator": [*found[:-2]]}
 

@@ -141,8 +141,8 @@ def test_features_are_compared_on_a_patch_and_pixels_everywhere(name: str) -> No
     assert torch.allclose(whole["kl"], part["kl"])
 
 
-def test_dreams_are_a_share_of_the_frames() -> None:
-    model = build("vaegan", dreams=0.25)
+def test_prior_samples_are_a_share_of_the_frames() -> None:
+    model = build("vaegan", prior_samples=0.25)
     decoded: list[int] = []
     model.decoder.register_forward_hook(  # type: ignore[union-attr, operator]
         lambda _, given, out: decoded.append(len(out))

@@ -48,6 +48,7 @@ def test_train_leaves_a_run_folder_and_trains_once(zoo: Callable, workspace: Pat
         "width": 8,
         "lr": 4e-3,
         "coarse": 1,
+        "gain": 1.0,
         "noise": 0.02,
         "start": "components",
         "warps": 0.1,

@@ -47,7 +47,7 @@ PRESETS = {
             FrameSize(256, 144),
             200,
             # Six epochs of a clip of a minute would be over before anything is learned.
-            "6epochs-min5000steps",
+            "6epochs-min3000steps",
             8,
             None,
             bf16_on_cpu=True,

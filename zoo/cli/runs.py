@@ -57,7 +57,7 @@ def list_runs(as_json: opt.JsonOption = False) -> None:
     for run in found:
         if run.problem:
             console.print(_escaped(f"damaged: {run.name}: {run.problem}", 400), soft_wrap=True)
-    console.print(_bundled_in_words(bundled), soft_wrap=True)
+    console.print(_bundled_in_words(bundled))
 
 
 def _bundled_in_words(bundled: Sequence[Run]) -> str:

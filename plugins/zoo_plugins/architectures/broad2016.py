@@ -299,14 +299,14 @@ class Broad2016(zoo.Autoencoder):
         decoded = self.decoder(posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise)
         # Samples of the prior were uniform within -1 and 1, as the tanh on the means would have.
         prior = torch.erf(step.randn_like(posterior.mean) / math.sqrt(2))
-        dream = self.decoder(prior)
+        from_prior = self.decoder(prior)
 
-        on_real, wanted = self.discriminator(frames)
-        on_decoded, seen = self.discriminator(decoded)
-        on_dream, _ = self.discriminator(dream)
+        real_logits, wanted = self.discriminator(frames)
+        decoded_logits, seen = self.discriminator(decoded)
+        prior_logits, _ = self.discriminator(from_prior)
         distances = [F.mse_loss(a, b) for a, b in zip(seen, wanted, strict=True)]
         similarity = torch.stack(distances).mean()
-        crossed = F.softplus(-on_real) + F.softplus(on_decoded) + F.softplus(on_dream)
+        crossed = F.softplus(-real_logits) + F.softplus(decoded_logits) + F.softplus(prior_logits)
         adversarial = ADVERSARIAL * crossed.mean()
         return {
             "encoder": Loss({"kl": posterior.kl(self.options.latent), "similarity": similarity}),

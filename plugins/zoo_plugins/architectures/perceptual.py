@@ -89,11 +89,9 @@ class PerceptualVae(VariationalAutoencoder):
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3, "backbone": LIGHT_BACKBONE},
         "laptop": {
             "width": 32,
-            "coarse": 1,
-            "gain": 0.1,
             "lr": 2e-3,
             "backbone": LIGHT_BACKBONE,
-            "feature": 4.0,
+            "feature": 8.0,
             "patch": 0.5,
         },
     }

@@ -44,7 +44,7 @@ class VariationalAutoencoder(zoo.Autoencoder):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
-        "laptop": {"width": 32, "coarse": 1, "gain": 0.1, "lr": 2e-3},
+        "laptop": {"width": 32, "lr": 2e-3},
     }
 
     class Options(ComponentOptions):

@@ -67,12 +67,10 @@ class VaeGan(VariationalAutoencoder):
         "quick": {"width": 16, "coarse": 1, "lr": 2e-3},
         "laptop": {
             "width": 32,
-            "coarse": 1,
-            "gain": 0.1,
             "lr": 1e-3,
             "adversarial": 0.01,
             "patch": 0.5,
-            "dreams": 0.25,
+            "prior_samples": 0.25,
         },
     }
     opposed: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -107,8 +105,8 @@ class VaeGan(VariationalAutoencoder):
             "both",
             description="fake frames: reconstructions and prior samples, or prior samples alone",
         )
-        dreams: float = pydantic.Field(
-            1.0, gt=0, le=1, description="prior samples in a step, over the frames in it"
+        prior_samples: float = pydantic.Field(
+            1.0, gt=0, le=1, description="prior samples in a step, over its frames"
         )
         patch: float = pydantic.Field(
             1.0,
@@ -158,37 +156,40 @@ class VaeGan(VariationalAutoencoder):
         frames = some_warped(batch.frames, options.warps, step)
         posterior = self.posterior(frames)
         decoded = self.decoder(posterior.sample(step))
-        dreams = math.ceil(options.dreams * len(frames))
-        dream = self.decoder(step.randn_like(posterior.mean)[:dreams])
-        shown, *fakes = (
-            patch(pictures, options.patch, step.number) for pictures in (frames, decoded, dream)
+        count = math.ceil(options.prior_samples * len(frames))
+        from_prior = self.decoder(step.randn_like(posterior.mean)[:count])
+        real, *fake = (
+            patch(pictures, options.patch, step.number)
+            for pictures in (frames, decoded, from_prior)
         )
         if options.r1:
-            shown = shown.detach().requires_grad_()
+            real = real.detach().requires_grad_()
 
         # One pass each: a gradient then runs back through the frames it concerns and no others.
         # Cached, because the spectral norm would otherwise be estimated anew for every pass.
         with parametrize.cached():
-            on_real, wanted = self.discriminator(shown)
-            on_decoded, seen = self.discriminator(fakes[0])
-            on_dream, _ = self.discriminator(fakes[1])
-        on_fakes = [on_decoded, on_dream] if options.fakes == "both" else [on_dream]
+            real_logits, real_features = self.discriminator(real)
+            decoded_logits, decoded_features = self.discriminator(fake[0])
+            prior_logits, _ = self.discriminator(fake[1])
+        fakes = [decoded_logits, prior_logits] if options.fakes == "both" else [prior_logits]
 
         evidence = self.evidence_terms(frames, posterior, decoded)
         evidence["pixel"] = options.pixel * evidence["pixel"]
-        feature = options.feature * self._feature_distance(seen, wanted)
-        believed = torch.stack([F.softplus(logits).mean() for logits in on_fakes]).mean()
-        doubted = torch.stack([F.softplus(-logits).mean() for logits in on_fakes]).mean()
-        on_trust = F.softplus(-on_real).mean()
-        fool = -believed if options.saturating else doubted
-        discriminated = {"real_or_fake": on_trust + believed}
+        feature = options.feature * self._feature_distance(decoded_features, real_features)
+        real_cost = F.softplus(-real_logits).mean()
+        fake_cost = torch.stack([F.softplus(logits).mean() for logits in fakes]).mean()
+        discriminated = {"real_or_fake": real_cost + fake_cost}
         if options.r1:
-            discriminated["r1"] = options.r1 * _gradient_penalty(on_real, shown)
+            discriminated["r1"] = options.r1 * _gradient_penalty(real_logits, real)
 
+        if options.saturating:
+            generator_cost = -fake_cost
+        else:
+            generator_cost = torch.stack([F.softplus(-logits).mean() for logits in fakes]).mean()
         rise = (step.progress / options.warm_up).clamp(max=1) if options.warm_up else 1.0
-        adversarial = options.adversarial * rise * fool
+        adversarial = options.adversarial * rise * generator_cost
         decoder_plays, discriminator_plays = (
-            _gates(torch.stack([on_trust, believed])) if options.gated else (None, None)
+            _gates(torch.stack([real_cost, fake_cost])) if options.gated else (None, None)
         )
         return {
             "encoder": Loss({**evidence, "feature": feature}),
@@ -199,9 +200,9 @@ class VaeGan(VariationalAutoencoder):
             "discriminator": Loss(discriminated, active=discriminator_plays),
         }
 
-    def _feature_distance(self, seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    def _feature_distance(self, decoded: list[Tensor], real: list[Tensor]) -> Tensor:
         """How far apart the discriminator's features lie, in the units of the pixel error."""
-        pairs = [(a, b.detach()) for a, b in zip(seen, wanted, strict=True)]
+        pairs = [(a, b.detach()) for a, b in zip(decoded, real, strict=True)]
         if self.options.feature_stage:
             pairs = pairs[self.options.feature_stage - 1 :][:1]
         distances = [pixel_nats(a, b, self.options.pixel_sd) for a, b in pairs]
