@@ -55,7 +55,9 @@ def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
     bound.backward(retain_graph=True, inputs=players["encoder"] + players["decoder"])
     fool = model.options.adversarial * _fool(decoded_logits, prior_logits)
     fool.backward(retain_graph=True, inputs=players["decoder"])
-    _discriminate(real_logits, decoded_logits, prior_logits).backward(inputs=players["discriminator"])
+    _discriminate(real_logits, decoded_logits, prior_logits).backward(
+        inputs=players["discriminator"]
+    )
     return {name: [_grad_of(p) for p in group] for name, group in players.items()}
 
 
