@@ -204,6 +204,7 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader("checkpoint.safetensors", checkpoint, _tensors("checkpoint.safetensors")),
     "scale": Reader("scale.safetensors", published, _tensors("scale.safetensors")),
     "film_file": Reader("film.zoo", film_file, seeds.film_file),
+    "rounded_film_file": Reader("film.zoo", film_file, partial(seeds.film_file, bits=8)),
     "pickle": Reader("net.ckpt", weights_pickle, lambda folder: seeds.pickled()),
     "picture": Reader("frame.png", picture, lambda folder: seeds.picture()),
     "video": Reader("clip.mp4", video, seeds.video),

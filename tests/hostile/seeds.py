@@ -20,7 +20,7 @@ from zoo.evaluation.latents import Latents, Quantiser, pack_levels, save_latents
 from zoo.films.frame_store import Damage, Manifest, SplitRecord
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.container import Content, write_container
+from zoo.reconstruct.archive.container import Content, decoder_parts, write_container
 from zoo.reconstruct.archive.decoder_weights import decoder_tensors_of, weights_fingerprint
 from zoo.reconstruct.archive.description import Description, FilmPart, LatentPart, ModelPart
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
@@ -162,8 +162,8 @@ def tensors(name: str, folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def film_file(folder: Path) -> bytes:
-    """A `.zoo` file with its decoder."""
+def film_file(folder: Path, bits: int = 32) -> bytes:
+    """A `.zoo` file with its decoder, in so many bits per weight."""
     network = model().eval()
     weights, path = folder / "w.safetensors", folder / "seed.zoo"
     save_file(network.state_dict(), weights)
@@ -186,7 +186,8 @@ def film_file(folder: Path) -> bytes:
         times=None,
         sound=None,
     )
-    write_container(path, description, content, decoder_tensors_of(network, torch.zeros(2, 4)))
+    decoder = decoder_tensors_of(network, torch.zeros(2, 4))
+    write_container(path, description, content, decoder_parts(decoder, bits))
     return path.read_bytes()
 
 

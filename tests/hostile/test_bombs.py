@@ -36,7 +36,7 @@ from zoo.report.write import write_report
 
 GIBI = 1 << 30
 HALF = 1 << 29
-UNBOUNDED = {"video", "film_file", "picture", "pickle"}
+UNBOUNDED = {"video", "film_file", "rounded_film_file", "picture", "pickle"}
 """What may be of any size, or is known by its hash before it is read."""
 
 

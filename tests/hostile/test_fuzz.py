@@ -14,7 +14,7 @@ import pytest
 from tests.hostile.readers import READERS
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNS = {"report": 20, "curves": 40, "video": 400, "film_file": 600}
+RUNS = {"report": 20, "curves": 40, "video": 400, "film_file": 600, "rounded_film_file": 600}
 RUNS |= dict.fromkeys(("weights", "checkpoint", "scale", "times", "latents", "results"), 500)
 USUAL = 1000
 MEBIBYTES = 512
