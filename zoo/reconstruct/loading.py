@@ -2,7 +2,7 @@
 
     from zoo import load
 
-    m = load("bigbuckbunny-vae")            # or a model and a film: load("vae", film="bikes")
+    m = load("bigbuckbunny-vae")            # or load(MODEL, film=FILM)
     frames = m.film.store.array[100:110]    # uint8 (N, H, W, 3)
     z = m.encode(frames)                    # float32 (N, ...), a tensor
     y = m.decode(z)                         # uint8 (N, H, W, 3)
