@@ -156,6 +156,7 @@ def test_a_comparison_without_the_weights_says_why(zoo: Callable, workspace: Pat
     assert not list(workspace.glob("runs/*/taef2")), "no run is left that could not be"
 
 
+@pytest.mark.slow
 def test_the_report_says_whether_training_was_worth_it(
     zoo: Callable, workspace: Path, stand_in: Path
 ) -> None:
