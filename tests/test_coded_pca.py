@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from zoo_plugins.architectures.blocks.byte_codes import ByteCode
+from zoo_plugins.architectures.blocks.packed_levels import ByteCode
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 from zoo_plugins.architectures.coded_pca import CodedPCA, CoordinateError, Decoder
 

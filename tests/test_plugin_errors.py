@@ -14,7 +14,7 @@ import zoo as zoo_
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.suite import examine, lines
-from zoo.plugins.checks import Refused, check_contract
+from zoo.plugins.contribution_checks import Refused, check_contract
 from zoo.plugins.model_building import build
 from zoo.training.players import Players
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zoo.api.hookspecs import hookimpl
     from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
-    from zoo.api.recipe import Recipe
+    from zoo.api.training_recipe import Recipe
     from zoo.api.report_section import ReportSection
     from zoo.api.training_callback import FollowedRun, TrainingCallback
     from zoo.base.errors import BadInput, ZooError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "TrainingFrames": "zoo.films.training_frames",
-    "Recipe": "zoo.api.recipe",
+    "Recipe": "zoo.api.training_recipe",
     "LatentSpec": "zoo.api.latent_spec",
     "Group": "zoo.api.autoencoder",
     "Batch": "zoo.api.autoencoder",

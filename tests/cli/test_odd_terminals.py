@@ -17,7 +17,7 @@ from tests.report.synthetic_results import comparison
 from zoo.base.records import Summary
 from zoo.cli import comparison_display, evaluate, match
 from zoo.compare.estimate import Estimate, ModelEstimate
-from zoo.matching.search import FilmMatch, SceneMatch
+from zoo.matching.scene_search import FilmMatch, SceneMatch
 from zoo.report.terminal import summary
 
 

@@ -17,7 +17,7 @@ from tests.matching.clips import coded, file_of, frames_of
 from zoo.api.film_entry import FilmEntry
 from zoo.matching.film_hashes import HashedFilm, hash_files
 from zoo.matching.pdq import Hashes, pdq
-from zoo.matching.search import search
+from zoo.matching.scene_search import search
 
 CPU = torch.device("cpu")
 Zoo = Callable[..., Said]

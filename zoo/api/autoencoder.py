@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zoo.api.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
 from zoo.api.latent_spec import LatentSpec
-from zoo.api.recipe import Recipe
+from zoo.api.training_recipe import Recipe
 from zoo.base.errors import BrokenContract, names_its_fields
 from zoo.base.frame_size import FrameSize
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console, Table
     from zoo.matching.film_hashes import HashedFilm
-    from zoo.matching.search import FilmMatch
+    from zoo.matching.scene_search import FilmMatch
 
 FULL_WIDTH = 80
 """Columns of a terminal below which the table of scenes is narrow."""
@@ -48,7 +48,7 @@ def match(
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
     from zoo.films.video_file import VideoFile
-    from zoo.matching.search import search
+    from zoo.matching.scene_search import search
     from zoo.training.settings import whole_number
 
     whole_number(every, "--every")

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.api.autoencoder import Autoencoder, Optimizer, Options, PlayerParameters
 from zoo.api.latent_spec import LatentSpec
-from zoo.api.recipe import FULL
+from zoo.api.training_recipe import FULL
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import add_training_modules, fits_directly, instantiate, latent_spec

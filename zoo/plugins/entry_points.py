@@ -31,7 +31,7 @@ import pluggy
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
 from zoo.base.text import describe_value, one_line
-from zoo.plugins.checks import Refused, check_contract, refuse
+from zoo.plugins.contribution_checks import Refused, check_contract, refuse
 from zoo.plugins.isolation import process_state_restored
 
 BUILT_IN = "film-zoo"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.plugins.checks import check_contribution, is_codec, refuse
+from zoo.plugins.contribution_checks import check_contribution, is_codec, refuse
 from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,

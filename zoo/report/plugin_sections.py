@@ -13,7 +13,7 @@ from zoo.base.markdown import Markdown
 from zoo.base.records import Results
 from zoo.base.text import describe_value, one_line
 from zoo.base.workspace import check_name
-from zoo.plugins.checks import refuse
+from zoo.plugins.contribution_checks import refuse
 from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,

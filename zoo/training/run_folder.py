@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from zoo.api.film_entry import is_film_name
-from zoo.api.recipe import FULL, Recipe
+from zoo.api.training_recipe import FULL, Recipe
 from zoo.base.atomic_files import (
     atomic_write,
     confined,

@@ -35,7 +35,7 @@ from zoo import (
     TrainingFrames,
     hookimpl,
 )
-from zoo_plugins.architectures.blocks.byte_codes import ByteCode, searched
+from zoo_plugins.architectures.blocks.packed_levels import ByteCode, searched
 from zoo_plugins.architectures.blocks.component_networks import enlarging
 from zoo_plugins.architectures.blocks.layers import STAGES, Block, halvings, widths
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped

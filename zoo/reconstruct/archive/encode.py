@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.api.film_entry import FilmEntry
 from zoo.api.latent_spec import BITS
-from zoo.api.recipe import FULL
+from zoo.api.training_recipe import FULL
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
 from zoo.evaluation.inference import samples_of

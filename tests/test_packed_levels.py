@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo_plugins.architectures.blocks.byte_codes import (
+from zoo_plugins.architectures.blocks.packed_levels import (
     COUNTS,
     LEVELS_OF_A_BYTE,
     ByteCode,
