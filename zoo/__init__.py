@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from zoo.api.hookspecs import hookimpl
     from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
-    from zoo.api.training_recipe import Recipe
     from zoo.api.report_section import ReportSection
     from zoo.api.training_callback import FollowedRun, TrainingCallback
+    from zoo.api.training_recipe import Recipe
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
     from zoo.films.film import Film

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.api.autoencoder import Autoencoder, Optimizer, Options, PlayerParameters
 from zoo.api.latent_spec import LatentSpec
-from zoo.api.training_recipe import FULL
 from zoo.api.sampling import Sampling
+from zoo.api.training_recipe import FULL
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import add_training_modules, fits_directly, instantiate, latent_spec
 from zoo.training.weight_rounding import is_matrix, stored_bytes, trained_matrices

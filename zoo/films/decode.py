@@ -13,10 +13,10 @@ from av.video.frame import VideoFrame
 
 from zoo.base.text import one_line
 from zoo.base.time_code import format_time_code
-from zoo.films.timestamp_repair import FileClock, FrameClock, dated_packets
 from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry
 from zoo.films.picture_sequence import different_sizes
+from zoo.films.timestamp_repair import FileClock, FrameClock, dated_packets
 from zoo.films.video_file import VideoFile
 
 # Reading a file ends after this many failures in a row.

@@ -35,9 +35,9 @@ from zoo import (
     TrainingFrames,
     hookimpl,
 )
-from zoo_plugins.architectures.blocks.packed_levels import ByteCode, searched
 from zoo_plugins.architectures.blocks.component_networks import enlarging
 from zoo_plugins.architectures.blocks.layers import STAGES, Block, halvings, widths
+from zoo_plugins.architectures.blocks.packed_levels import ByteCode, searched
 from zoo_plugins.architectures.blocks.warped_components import WarpedComponents, reduced, warped
 from zoo_plugins.architectures.perceptual import BACKBONE, LIGHT_BACKBONE, FeatureDistance
 from zoo_plugins.metrics.ssim import multiscale_similarity
