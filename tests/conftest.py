@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli import main
+from zoo.plugins.registry import registry
 
 # One thread a process unless asked otherwise, before torch is first imported: the tests run in
 # parallel themselves.
@@ -48,6 +49,8 @@ def zoo(
         except SystemExit as end:
             code = int(end.code or 0)
         captured = capsys.readouterr()
+        if any(str(word).endswith(".py") for word in words):
+            registry.cache_clear()  # A plugin's file is tried by one command.
         return Said(code, captured.out, captured.err)
 
     return run
