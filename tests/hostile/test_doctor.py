@@ -48,7 +48,9 @@ def lines(found: dict[str, Any], topic: str, state: str) -> list[str]:
 
 def test_a_whole_machine_has_no_problem_and_every_topic(look: Callable, workspace: Path) -> None:
     code, found = look()
-    assert code == 0 and found["problems"] == 0, [f for f in found["findings"] if f["state"] == "problem"]
+    assert code == 0 and found["problems"] == 0, [
+        f for f in found["findings"] if f["state"] == "problem"
+    ]
     assert {line["topic"] for line in found["findings"]} == set(doctor.CHECKS)
     assert all(line["step"] for line in found["findings"] if line["state"] != "good")
     assert any("libx264" in line for line in lines(found, "codec", "good"))
