@@ -46,7 +46,9 @@ def compare(
     films: Annotated[str, typer.Option("--films", help="all, mine, or names, paths: a,b,./c.mkv")],
     models: Annotated[
         str,
-        typer.Option("--models", help="all, or names: a,b; without a codec among them all codecs run."),
+        typer.Option(
+            "--models", help="all, or names: a,b; without a codec among them all codecs run."
+        ),
     ] = "all",
     settings: Annotated[
         list[str] | None,
