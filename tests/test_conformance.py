@@ -461,6 +461,7 @@ def test_work_on_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert work in finding.detail
 
 
+@pytest.mark.slow
 def test_work_in_a_hook_and_long_computing_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,7 @@ def test_another_version_of_a_plugin_is_another_training(
     assert len(list(workspace.glob("runs/carphone/pca/*"))) == 1
 
 
+@pytest.mark.slow
 def test_when_no_model_succeeds_the_report_is_written_and_the_command_fails(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

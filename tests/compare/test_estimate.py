@@ -142,6 +142,7 @@ def comparison(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Com
     load_metrics.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_dry_run_estimates_training_evaluation_and_costs_of_every_cell(
     comparison: Comparison,
 ) -> None:

@@ -162,6 +162,7 @@ def everything(record: Record) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.slow
 def test_a_metric_that_was_edited_is_measured_again_alone(author: Author) -> None:
     author.write(factor=1)
     before = author.compare()

@@ -147,6 +147,7 @@ def compared(zoo: Callable, workspace: Path) -> tuple[list[Record], str]:
     return [record for record in records if record.model == "taef2"], report
 
 
+@pytest.mark.slow
 def test_a_comparison_without_the_weights_says_why(zoo: Callable, workspace: Path) -> None:
     (record,), report = compared(zoo, workspace)
     assert record.status == "failed" and record.role == "reference"
