@@ -25,6 +25,7 @@ from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.frame_grid import FrameGrid
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 from zoo.reconstruct.video.source_sound import FilmPart
+from zoo.reconstruct.video.webp_writer import webp_file
 from zoo.reconstruct.video.write_sound import Sound, write_sound
 
 
@@ -212,7 +213,8 @@ def reconstruct(
 ) -> WrittenVideo:
     """Write the panels' frames of a film as an MP4, with the source's sound in sync.
 
-    Several panels are laid out in a grid under their names. `size` is that of a panel in the video,
+    Where the name of `path` ends in `.webp` it is an animated WebP, silent and without tags, and
+    `settings` are not used. Several panels are laid out in a grid under their names. `size` is that of a panel in the video,
     None for that of the first panel's film; other frames are scaled after they were rounded to 8
     bits. `progress` is called with the number of frames written so far. The sound is written first,
     beside `path`, and read back. Raises ZooError where the file cannot be written, and what the
@@ -231,20 +233,27 @@ def reconstruct(
         scaled = [scale(frame) for scale, frame in zip(scalers, frames, strict=True)]
         return grid(scaled) if grid else scaled[0]
 
-    with (
-        film_sound(entry, film, span, path) as sound,
-        video_file(
-            path,
-            grid.size if grid else shown,
-            film.fps,
-            settings=settings,
-            tags=reconstruction_tags(film, entry, models, source_tags(files[0])),
-            chapters=source_chapters(files, starts, span.start_seconds, until),
-            sound=sound.track,
-            ends=until - span.start_seconds,
-        ) as video,
-        closing(stream_frames(panels, span.start, span.stop)) as stream,
-    ):
+    with ExitStack() as stack:
+        size = grid.size if grid else shown
+        video: VideoWriter | WebpWriter
+        if path.suffix.lower() == WEBP:
+            sound = Sound(None, "", "none: a WebP is silent")
+            video = stack.enter_context(webp_file(path, size, film.fps))
+        else:
+            sound = stack.enter_context(film_sound(entry, film, span, path))
+            video = stack.enter_context(
+                video_file(
+                    path,
+                    size,
+                    film.fps,
+                    settings=settings,
+                    tags=reconstruction_tags(film, entry, models, source_tags(files[0])),
+                    chapters=source_chapters(files, starts, span.start_seconds, until),
+                    sound=sound.track,
+                    ends=until - span.start_seconds,
+                )
+            )
+        stream = stack.enter_context(closing(stream_frames(panels, span.start, span.stop)))
         for number, frames in enumerate(stream, span.start):
             video.write(composed(frames), float(times[number]) - span.start_seconds)
             if progress:

@@ -172,20 +172,20 @@ class VideoWriter:
         frame.pts, frame.time_base = ticks, _CLOCK
         self._last = ticks
         self.frames += 1
-        with _write_errors(self._path), usual_priority():
+        with write_errors(self._path), usual_priority():
             packets = self._stream.encode(frame)
         self._mux(packets)
 
     def finish(self) -> None:
         """Write the encoder's last frames, the rest of the sound, and the index."""
-        with _write_errors(self._path), usual_priority():
+        with write_errors(self._path), usual_priority():
             last = self._stream.encode(None)
         if self.frames < _FEWEST_REORDERED:
             for packet in last:
                 packet.dts = packet.pts
         self._mux(last)
         self._mux_sound(math.inf)
-        with _write_errors(self._path):
+        with write_errors(self._path):
             self._container.close()
 
     def close(self) -> None:
@@ -197,7 +197,7 @@ class VideoWriter:
         for packet in packets:
             # Only the last frame's duration counts; others last until the next frame.
             packet.duration = self._last_duration
-            with _write_errors(self._path):
+            with write_errors(self._path):
                 self._container.mux(packet)
             self._mux_sound(_seconds(packet))
 
@@ -212,7 +212,7 @@ class VideoWriter:
                 self._waiting = packet
                 return
             else:
-                with _write_errors(self._path):
+                with write_errors(self._path):
                     self._container.mux(packet)
 
 
@@ -273,7 +273,7 @@ def video_file(
     rate = Fraction(rate).limit_denominator(1001)
     with atomic_write(path) as temporary:
         options = {"movflags": "+faststart"}
-        with _write_errors(path):
+        with write_errors(path):
             # An absolute path: FFmpeg takes a name such as `concat:x` for a protocol.
             opened = av.open(
                 f"file:{temporary.absolute()}", "w", format="mp4", container_options=options
@@ -282,7 +282,7 @@ def video_file(
             opened.metadata.update(tags or {})
             gapless = _without_gaps(chapters)
             opened.set_chapters([_as_av(number, one) for number, one in enumerate(gapless)])
-            with _write_errors(path):
+            with write_errors(path):
                 writer = VideoWriter(
                     opened, size, rate, settings or EncoderSettings(), sound, path, ends
                 )
@@ -292,7 +292,7 @@ def video_file(
             finally:
                 writer.close()
         finally:
-            with _write_errors(path):
+            with write_errors(path):
                 opened.close()
 
 
@@ -319,7 +319,8 @@ def _as_av(number: int, chapter: Chapter) -> AvChapter:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
+    """Raise CannotWrite, with the path and the reason, where FFmpeg fails."""
     try:
         yield
     except av.error.FFmpegError as error:
