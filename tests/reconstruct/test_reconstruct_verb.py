@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.films.making import texture
 from tests.reconstruct.conftest import FLASHES, film_and_entry
@@ -42,6 +43,25 @@ def test_a_film_with_its_sound_and_what_it_is(zoo: Verb, studio: Workspace) -> N
         assert "Reconstructed by ae, trained on this film, from 4 numbers per frame." in comment
         assert "first.mp4" in comment and "Licence: CC BY 3.0" in comment
         assert container.metadata["copyright"] == "CC BY 3.0"
+
+
+def test_a_webp_has_the_frames_and_times_of_the_mp4(zoo: Verb, studio: Workspace) -> None:
+    words = ("reconstruct", "ae", "--film", "first", "--beside", "--from", "1", "--to", "2")
+    assert zoo(*words, "-o", "a.mp4", "--crf", "1").code == 0
+    said = zoo(*words, "-o", "a.WebP")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-2:] == [
+        "sound: none: a WebP is silent",
+        "wrote a.WebP: 68x46, 25 frames, 00:00:01.000",
+    ]
+    expected = frames_of(Path("a.mp4")).astype(float)
+    with Image.open("a.WebP") as moving:
+        assert moving.n_frames == len(expected) and moving.info["loop"] == 0
+        for number, frame in enumerate(expected):
+            moving.seek(number)
+            moving.load()
+            assert moving.info["timestamp"] == 40 * number
+            assert np.abs(np.asarray(moving.convert("RGB")) - frame).mean() < 12
 
 
 def test_a_model_of_another_film(zoo: Verb, studio: Workspace) -> None:
@@ -159,7 +179,8 @@ def test_a_film_that_changed_is_reconstructed_as_another(zoo: Verb, studio: Work
         (("ae", "--models", "vae", "--film", "first"), "not both"),
         (("--models", "ae,vae", "--run", "x", "--film", "first"), "--run names one run"),
         (("ae", "--film", "first,second"), "one film at a time is reconstructed"),
-        (("ae", "--film", "first", "-o", "a.avi"), "ends in .mp4; not 'a.avi'"),
+        (("ae", "--film", "first", "-o", "a.avi"), "ends in .mp4 or .webp; not 'a.avi'"),
+        (("ae", "--film", "first", "-o", "a.webp", "--crf", "30"), "a WebP has none of them"),
         (("ae", "--film", "first", "--codec", "vp9"), "no codec is called 'vp9'"),
         (("ae", "--film", "first", "--crf", "60"), "from 1 to 51; not 60"),
         (("ae", "--film", "first", "--filter", "sharp"), "no filter is called 'sharp'"),

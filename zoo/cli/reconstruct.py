@@ -29,7 +29,12 @@ def reconstruct(
     run: opt.RunOption = None,
     trained_on: opt.TrainedOnOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The MP4 to write; else <film>-<model>.mp4.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The MP4 to write, or a silent WebP for a web page; else <film>-<model>.mp4.",
+        ),
     ] = None,
     overwrite: opt.OverwriteOption = False,
     begin: Annotated[
@@ -69,8 +74,11 @@ def reconstruct(
     from zoo.reconstruct.reconstruct_film import reconstruct as write
     from zoo.reconstruct.video.frame_conversion import libswscale_name, parse_scale
     from zoo.reconstruct.video.mp4_writer import EncoderSettings
+    from zoo.reconstruct.video.webp_writer import WEBP
 
     settings = EncoderSettings(codec, crf, speed)
+    if out and out.suffix.lower() == WEBP and settings != EncoderSettings():
+        raise BadInput("--codec, --crf and --encoder-preset are for an MP4; a WebP has none of them")
     libswscale_name(scale_by)
     chosen_device = choose_device(device)
     first, last = (None if text is None else parse_time_code(text) for text in (begin, end))

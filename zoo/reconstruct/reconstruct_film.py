@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +23,9 @@ from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.frame_grid import FrameGrid
-from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
+from zoo.reconstruct.video.mp4_writer import EncoderSettings, VideoWriter, video_file
 from zoo.reconstruct.video.source_sound import FilmPart
-from zoo.reconstruct.video.webp_writer import webp_file
+from zoo.reconstruct.video.webp_writer import WEBP, WebpWriter, webp_file
 from zoo.reconstruct.video.write_sound import Sound, write_sound
 
 
@@ -213,12 +213,12 @@ def reconstruct(
 ) -> WrittenVideo:
     """Write the panels' frames of a film as an MP4, with the source's sound in sync.
 
-    Where the name of `path` ends in `.webp` it is an animated WebP, silent and without tags, and
-    `settings` are not used. Several panels are laid out in a grid under their names. `size` is that of a panel in the video,
-    None for that of the first panel's film; other frames are scaled after they were rounded to 8
-    bits. `progress` is called with the number of frames written so far. The sound is written first,
-    beside `path`, and read back. Raises ZooError where the file cannot be written, and what the
-    panels raise; nothing is left then.
+    Where `path` ends in `.webp` it is an animated WebP instead, without sound, tags and chapters,
+    and `settings` are not used. Several panels are laid out in a grid under their names. `size` is
+    that of a panel in the video, None for that of the first panel's film; other frames are scaled
+    after they were rounded to 8 bits. `progress` is called with the number of frames written so
+    far. Sound is written first, beside `path`, and read back. Raises ZooError where the file cannot
+    be written, and what the panels raise; nothing is left then.
     """
     film = panels[0].film
     shown = size or film.size
@@ -269,8 +269,10 @@ def default_name(film: str, models: Sequence[str], trained_on: str | None) -> st
 
 def check_output(path: Path, entry: FilmEntry, overwrite: bool) -> None:
     """Raise BadInput unless a video may be written here; source files are never overwritten."""
-    if path.suffix.lower() != ".mp4":
-        raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name!r}")
+    if path.suffix.lower() not in (".mp4", WEBP):
+        raise BadInput(
+            f"a film is written as MP4 or WebP: a name that ends in .mp4 or .webp; not {path.name!r}"
+        )
     if path.exists():
         _check_replaceable(path, entry, overwrite)
     check_writable(path.parent, path)

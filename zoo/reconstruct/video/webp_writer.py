@@ -1,4 +1,4 @@
-"""Write an animated WebP frame by frame, as a whole or not at all: a moving picture for a web page."""
+"""Write an animated WebP, a moving picture for web pages, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.reconstruct.video.mp4_writer import write_errors
 
+WEBP = ".webp"
 _CLOCK = Fraction(1, 1000)
 _QUALITY = 60
 _LARGEST = 16_383
@@ -79,7 +80,7 @@ def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[W
     unless the name ends in `.webp` and the sides are at most 16,383 pixels, and ZooError where the
     file cannot be written.
     """
-    if path.suffix.lower() != ".webp":
+    if path.suffix.lower() != WEBP:
         raise BadInput(f"a WebP has a name that ends in .webp; not {path.name}")
     if max(size) > _LARGEST:
         raise BadInput(f"a WebP is at most {_LARGEST:,} pixels wide and high; not {size}")
