@@ -78,7 +78,9 @@ def reconstruct(
 
     settings = EncoderSettings(codec, crf, speed)
     if out and out.suffix.lower() == WEBP and settings != EncoderSettings():
-        raise BadInput("--codec, --crf and --encoder-preset are for an MP4; a WebP has none of them")
+        raise BadInput(
+            "--codec, --crf and --encoder-preset are for an MP4; a WebP has none of them"
+        )
     libswscale_name(scale_by)
     chosen_device = choose_device(device)
     first, last = (None if text is None else parse_time_code(text) for text in (begin, end))
