@@ -271,7 +271,7 @@ def check_output(path: Path, entry: FilmEntry, overwrite: bool) -> None:
     """Raise BadInput unless a video may be written here; source files are never overwritten."""
     if path.suffix.lower() not in (".mp4", WEBP):
         raise BadInput(
-            f"a film is written as MP4 or WebP: a name that ends in .mp4 or .webp; not {path.name!r}"
+            f"a film is written as MP4 or WebP: a name ends in .mp4 or .webp; not {path.name!r}"
         )
     if path.exists():
         _check_replaceable(path, entry, overwrite)
