@@ -26,8 +26,8 @@ from zoo.compare.comparison import reusable_record
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings

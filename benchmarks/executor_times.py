@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.trials import publish, table
+from zoo.api.training_events import TrainingEvent
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.cli.compare import choose_executor
@@ -26,7 +27,6 @@ from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import TrainingEvent
 from zoo.training.settings import Settings
 
 WORKERS = 2

@@ -16,7 +16,7 @@ from benchmarks.trials import Trial, parser, trained
 from zoo.api.autoencoder import Autoencoder
 from zoo.evaluation.inference import encode_film, film_batch, round_to_8_bits
 from zoo.evaluation.latents import Quantiser
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import latent_spec
 
 OF_EACH = 4

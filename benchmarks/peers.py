@@ -22,14 +22,13 @@ from typing import Any, Literal
 import torch
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.base import environment
+from zoo.base import devices
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
+from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.conformance.fixtures import scene_as_film
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
@@ -75,7 +74,7 @@ def film_of_race(race: Race) -> Film:
 def train_here(race: Race, folder: Path, edge: Edge) -> None:
     """Train by `zoo.training.engine.train`, with its log, averages, previews and checkpoints."""
     film = film_of_race(race)
-    device = environment.choose_device(race.device)
+    device = devices.choose_device(race.device)
     config = TrainingConfig(
         model=race.model,
         origin=registry().origins[race.model],

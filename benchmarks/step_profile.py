@@ -25,16 +25,15 @@ from unittest import mock
 import torch
 from torch import nn
 
-from zoo.base import environment
+from zoo.base import devices
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
+from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.conformance.fixtures import scene_as_film
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.batches import BatchLoader
-from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
-from zoo.training.players import Player
+from zoo.training.optimizers import Player
 from zoo.training.run_folder import RunFolder, RunLog, TrainingConfig
 from zoo.training.run_writer import RunWriter
 from zoo.training.step import LossAverager, WeightEMA
@@ -194,7 +193,7 @@ def profile(model: str, setting: Setting, device: torch.device) -> dict[str, flo
     """Milliseconds per step by part, of some steps of a real training."""
     film = scene_as_film(setting.size, count=256)
     watch = Stopwatch(device)
-    config = config_of(model, setting, film, environment.default_precision(device))
+    config = config_of(model, setting, film, devices.default_precision(device))
     with tempfile.TemporaryDirectory() as folder, attached(watch, registry().models[model]):
         stop = StopAfter(setting.steps + 1)
         with contextlib.suppress(Interrupted):
@@ -245,13 +244,13 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    device = environment.choose_device(asked.device)
+    device = devices.choose_device(asked.device)
     columns = {
         f"{model}, {name}": repeated(model, SETTINGS[name], device, asked.rounds)
         for name in asked.settings.split(",")
         for model in asked.models.split(",")
     }
-    described = environment.describe(device, environment.default_precision(device))
+    described = devices.describe(device, devices.default_precision(device))
     print(  # noqa: T201
         f"{described.device_name}, {described.threads} threads, torch {described.torch}, "
         f"{described.precision}, median of {asked.rounds} rounds\n\n{table(columns)}"

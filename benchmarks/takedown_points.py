@@ -20,8 +20,8 @@ from zoo.api.codec import CodingTerms
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.matching.film_hashes import BATCH, HashedFilm, hash_film
 from zoo.matching.pdq import HashBuffer, Hashes, pdq

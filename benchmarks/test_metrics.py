@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.api.sampling import BATCH
 from zoo.evaluation.metrics import MetricSet, score_reconstruction
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -16,7 +16,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Step
 from zoo.base.presets import preset_named
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 
 QUICK = preset_named("quick")
 

@@ -26,8 +26,8 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.inference import batch_slices, encode_film
 from zoo.evaluation.latents import Quantiser
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.reconstruct.model_loader import TrainedModel

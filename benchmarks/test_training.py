@@ -19,7 +19,7 @@ from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
 from zoo.training.memory import keep_freed_memory
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 from zoo.training.settings import choose_compile_mode
 from zoo.training.step import compile_modules
 

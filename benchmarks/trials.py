@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.base import environment
+from zoo.base import devices
 from zoo.base.numbers import counted
 from zoo.base.records import Part
 from zoo.base.workspace import Workspace
@@ -34,8 +34,8 @@ from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import MetricSet, score_reconstruction
 from zoo.evaluation.model_summary import decoder_bytes
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained, load_model
@@ -223,8 +223,8 @@ def spread_of(values: Sequence[float], digits: int) -> str:
 
 def provenance(arguments: argparse.Namespace) -> str:
     """The command and the machine, as a line under a table."""
-    device = environment.choose_device(arguments.device)
-    where = environment.describe(device, environment.default_precision(device))
+    device = devices.choose_device(arguments.device)
+    where = devices.describe(device, devices.default_precision(device))
     words = [Path(sys.argv[0]).stem, *sys.argv[1:]]
     shown = {str(arguments.work): "DIR", str(arguments.out): "FILE"}
     # A film that was named by its path is called by its name: folders are nobody's business.

@@ -20,7 +20,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import LATENT, Subject, extremes, scene, take_step
 from zoo.evaluation.model_summary import decoder_bytes
 from zoo.plugins.model_building import build, build_to_train
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 
 SMALL = FrameSize(50, 38)
 

@@ -13,7 +13,7 @@ import zoo
 from zoo import Batch, FrameSize, Step
 from zoo.conformance.fixtures import scene, scene_as_film
 from zoo.evaluation.inference import film_batch
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
 from zoo.plugins.registry import registry

@@ -11,7 +11,7 @@ from zoo_plugins.architectures.blocks.component_networks import map_sizes
 import zoo
 from zoo import FrameSize
 from zoo.conformance.fixtures import scene, scene_as_film, take_step
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
 from zoo.plugins.model_building import build_to_train

@@ -23,7 +23,7 @@ from zoo.api.report_section import ReportSection
 from zoo.base.records import Results
 from zoo.conformance.remedies import PAGE, REMEDIES
 from zoo.conformance.suite import _KINDS, Thing, examine, examine_one, lines, names_of_checks
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.report.plugin_sections import section_registry
 from zoo.testing import assert_conforms, conformance

@@ -17,7 +17,7 @@ import torch
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import comparison
 from zoo.api.codec import CodingTerms
-from zoo.api.training_callback import FollowedRun
+from zoo.api.training_events import FollowedRun, TrainingEvent
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.conformance.fixtures import scene_as_film
@@ -26,7 +26,6 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import Registry
 from zoo.report.plugin_sections import SectionRegistry
-from zoo.training.callbacks import TrainingEvent
 
 ROOT = Path(__file__).parents[1]
 DOCS = (ROOT / "docs" / "plugins.md").read_text()

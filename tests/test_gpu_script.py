@@ -30,6 +30,7 @@ from benchmarks.gpu.summary import as_markdown
 from benchmarks.gpu.supervisor import Supervisor
 from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Unavailable
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
 from zoo.base.gpu_records import (
     SUMMARY,
@@ -41,7 +42,7 @@ from zoo.base.gpu_records import (
     Stage,
     summaries,
 )
-from zoo.base.records import Record, write_json
+from zoo.base.records import Record
 from zoo.base.untrusted_files import read_json
 
 ROOT = Path(__file__).parents[1]

@@ -13,9 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ROOT / "zoo", ROOT / "plugins" / "zoo_plugins"
-MOST_FILES, MOST_LINES = 246, 450
-LONGER = {"zoo.base.records": 488}
-"""Modules that are longer, and how long they may be."""
+MOST_FILES, MOST_LINES = 251, 450
 
 ROOMS = (
     "base",
@@ -147,7 +145,7 @@ def test_the_core_imports_no_built_in_plugin() -> None:
 def test_there_are_few_files_and_none_is_long() -> None:
     lengths = {module: len(path.read_text().splitlines()) for module, path in sources().items()}
     assert len(lengths) <= MOST_FILES
-    assert {m: n for m, n in lengths.items() if n > LONGER.get(m, MOST_LINES)} == {}
+    assert {m: n for m, n in lengths.items() if n > MOST_LINES} == {}
 
 
 def _names(module: str) -> Iterator[str]:

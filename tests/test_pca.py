@@ -8,7 +8,7 @@ import torch
 from zoo_plugins.references import pca
 from zoo_plugins.references.pca import PrincipalComponents
 
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build
 

@@ -16,7 +16,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.conformance.suite import examine, lines
 from zoo.plugins.contribution_checks import Refused, check_contract
 from zoo.plugins.model_building import build
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 
 SIZE = FrameSize(64, 36)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
-from zoo.base.records import write_results
 from zoo.plugins.entry_points import PluginFile
 from zoo.plugins.registry import Registry, registry
 from zoo.report.plugin_sections import section_registry
+from zoo.report.results_folder import write_results
 
 MODEL = """
 import torch

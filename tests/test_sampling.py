@@ -16,7 +16,7 @@ from zoo.evaluation.failure_slices import batch_dependence
 from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.rate_distortion import rate_points
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.training.batches import BatchLoader
 
 CPU = torch.device("cpu")

@@ -28,15 +28,14 @@ if TYPE_CHECKING:
     from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.api.report_section import ReportSection
-    from zoo.api.training_callback import FollowedRun, TrainingCallback
+    from zoo.api.training_events import FollowedRun, TrainingCallback, TrainingEvent
     from zoo.api.training_recipe import Recipe
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
-    from zoo.films.film import Film
+    from zoo.films.ingested_film import Film
     from zoo.films.training_frames import TrainingFrames
     from zoo.pretrained import feature_network
     from zoo.reconstruct.loading import Loaded, load
-    from zoo.training.callbacks import TrainingEvent
 
 _HOMES = {
     "TrainingFrames": "zoo.films.training_frames",
@@ -50,10 +49,10 @@ _HOMES = {
     "CodecOptions": "zoo.api.codec",
     "CodedFilm": "zoo.api.codec",
     "CodingTerms": "zoo.api.codec",
-    "Film": "zoo.films.film",
+    "Film": "zoo.films.ingested_film",
     "FilmCodec": "zoo.api.codec",
     "FilmEntry": "zoo.api.film_entry",
-    "FollowedRun": "zoo.api.training_callback",
+    "FollowedRun": "zoo.api.training_events",
     "FrameSize": "zoo.base.frame_size",
     "Loaded": "zoo.reconstruct.loading",
     "Loss": "zoo.api.autoencoder",
@@ -65,8 +64,8 @@ _HOMES = {
     "ReportSection": "zoo.api.report_section",
     "Step": "zoo.api.autoencoder",
     "TemporalMetric": "zoo.api.metric",
-    "TrainingCallback": "zoo.api.training_callback",
-    "TrainingEvent": "zoo.training.callbacks",
+    "TrainingCallback": "zoo.api.training_events",
+    "TrainingEvent": "zoo.api.training_events",
     "Unavailable": "zoo.api.metric",
     "ZooError": "zoo.base.errors",
     "feature_network": "zoo.pretrained",

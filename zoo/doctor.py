@@ -82,7 +82,7 @@ def devices(workspace: Workspace) -> Iterator[Finding]:
     """The processor, and every GPU, each tested by a sum."""
     import torch
 
-    from zoo.base.environment import processor
+    from zoo.base.devices import processor
 
     yield good("device", f"cpu: {processor()}")
     if not torch.cuda.is_available():
@@ -137,7 +137,7 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
     """Whether files can be written and read in the workspace, and films.toml is valid."""
     from zoo.base.errors import BadInput
     from zoo.films.catalogue import Catalogue
-    from zoo.films.film_sources import is_present
+    from zoo.films.source_files import is_present
 
     try:
         with tempfile.TemporaryFile(dir=workspace.root) as file:
@@ -230,7 +230,7 @@ def _fault(encoder: str) -> str | None:
     import numpy as np
     from av.video.stream import VideoStream
 
-    from zoo.base.environment import usual_priority
+    from zoo.base.encoder_priority import usual_priority
 
     os.environ.setdefault("SVT_LOG", "1")
     file = io.BytesIO()

@@ -68,15 +68,15 @@ def _run(asked: argparse.Namespace, began: float) -> None:
 
 def _device(word: str, tiny: bool) -> tuple[str, str]:
     """The device and its name; raises BadInput where it cannot be had."""
-    from zoo.base import environment
+    from zoo.base import devices
 
     try:
-        device = environment.choose_device(word)
+        device = devices.choose_device(word)
     except BadInput as error:
         raise BadInput(f"{error}; --device cpu --tiny tries the script without one") from None
     if device.type == "cpu" and not tiny:
         raise BadInput("on a CPU only a trial of the script is of use: add --tiny")
-    return str(device), environment.describe(device, "32-true").device_name
+    return str(device), devices.describe(device, "32-true").device_name
 
 
 def _models(text: str) -> list[str]:

@@ -14,8 +14,8 @@ from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.codec_runs import codec_config, ensure_encoded
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder, TrainingConfig
 

@@ -26,15 +26,15 @@ from benchmarks.gpu.material import (
 from benchmarks.gpu.stages import read_stage, stage_file
 from benchmarks.gpu.worker import Here, Work
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import atomic_write
+from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import FilmResult, Item, MediaResult
-from zoo.base.records import Record, write_json
+from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.evaluation.codec_runs import evaluate_codec
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import (

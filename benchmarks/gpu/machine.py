@@ -11,7 +11,7 @@ import torch
 from av.codec.hwaccel import hwdevices_available
 
 from benchmarks.gpu.worker import Here, Work
-from zoo.base.environment import default_precision
+from zoo.base.devices import default_precision
 from zoo.base.gpu_records import Item, MachineResult
 from zoo.evaluation.profiling import synchroniser
 from zoo.training.throughput import matmul_rate

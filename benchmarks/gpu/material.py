@@ -17,8 +17,8 @@ from zoo.evaluation import latents as latents_file
 from zoo.evaluation.film_scores import LATENTS
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.films.video_file import VideoFile
 from zoo.plugins.registry import registry
 from zoo.reconstruct.model_loader import TrainedModel

@@ -23,17 +23,17 @@ from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work, traceback_lines
 from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import Sampling
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item, Resume, SmokeResult
-from zoo.base.interrupts import StopRequest
+from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
 from zoo.training.batches import BatchLoader
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.gpu.stages import STAGES, Setup, read_stage, stage_file
-from zoo.base.atomic_files import atomic_write
+from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.gpu_records import (
     SUMMARY,
     GpuSummary,
@@ -16,7 +16,6 @@ from zoo.base.gpu_records import (
     Stage,
     WorkloadResult,
 )
-from zoo.base.records import write_json
 
 CHECKS = ("step", "no waiting", "train", "resume", "evaluate", "reconstruct")
 

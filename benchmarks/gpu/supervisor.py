@@ -25,8 +25,8 @@ from benchmarks.gpu.stages import (
     without_folders,
 )
 from benchmarks.gpu.summary import write_summary
+from zoo.base.atomic_files import write_json
 from zoo.base.gpu_records import GpuSummary, Stage, State
-from zoo.base.records import write_json
 
 POLL = 0.1
 RESERVE = 8.0

@@ -31,10 +31,10 @@ from benchmarks.gpu.stages import (
     without_folders,
 )
 from zoo.api.metric import Unavailable
-from zoo.base import environment
+from zoo.base import devices
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item
-from zoo.base.records import write_json
 from zoo.evaluation.profiling import release_memory
 
 LINES = 12
@@ -100,12 +100,12 @@ def run_stage(order: Order) -> None:
     def save() -> None:
         write_json(path, stage)
 
-    device = environment.choose_device(order.setup.device)
+    device = devices.choose_device(order.setup.device)
     began = time.monotonic() - (stage.seconds or 0.0)
     try:
         # Importing takes seconds, and belongs to no stage: its time runs from the next `save`.
         module = importlib.import_module(f"benchmarks.gpu.{order.stage}")
-        stage.environment = environment.describe(device, environment.default_precision(device))
+        stage.environment = devices.describe(device, devices.default_precision(device))
         stage.began = stage.began or datetime.now(UTC).isoformat(timespec="seconds")
         stage.state = "running"
         save()

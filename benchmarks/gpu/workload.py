@@ -13,10 +13,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.material import ingested, main_part, settings
 from benchmarks.gpu.throughput import Measure
 from benchmarks.gpu.worker import Here, Work
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item, WorkloadResult
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import TrainingEvent
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import choose_compile_mode

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from tests.report.synthetic_results import comparison, put_pictures, series
+from zoo.base.atomic_files import write_json
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import Results, write_json
+from zoo.base.records import Results
 from zoo.compare.pictures_and_videos import SeekableCoding
 from zoo.reconstruct.video.mp4_writer import video_file
 

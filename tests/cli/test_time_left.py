@@ -12,7 +12,7 @@ import pytest
 from zoo.cli.comparison_display import MOST_ROWS, MatrixDisplay, TimeLeft
 from zoo.cli.console import Console
 from zoo.compare.cells import plan_cells, sweep_settings
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
 
@@ -79,10 +79,10 @@ def test_of_many_rows_those_in_progress_are_shown() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
     display = MatrixDisplay(console, cells)
     display.started(cells[70])
-    record = cast(Any, SimpleNamespace(status="ok", reason=None))
+    record = cast("Any", SimpleNamespace(status="ok", reason=None))
     display.started(cells[0])
     display.finished(cells[0], record, found=True)
     console.print(display._render())
-    said = cast(io.StringIO, console.file).getvalue()
+    said = cast("io.StringIO", console.file).getvalue()
     assert "seed 70" in said and said.count("seed ") == MOST_ROWS
     assert f"and {100 - MOST_ROWS} rows more" in said and "1/100" in said

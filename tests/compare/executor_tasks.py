@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.base.interrupts import deferred_stop, saving
+from zoo.base.interrupts import Interrupted, deferred_stop, saving
 from zoo.compare.executors import Notify
 from zoo.compare.executors.processes import STOP_SECONDS
-from zoo.training.callbacks import Interrupted
 
 
 @dataclass(frozen=True)

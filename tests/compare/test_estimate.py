@@ -96,9 +96,9 @@ def test_a_dry_run_of_what_is_there_says_so_in_one_line(monkeypatch: pytest.Monk
     nothing = Estimate(cells=6, found=6, models=[], parallelism=0, seconds=0.0, tried=0)
     monkeypatch.setattr("zoo.cli.comparison_display.estimate", lambda *_: nothing)
     console = Console(file=io.StringIO())
-    show_estimate(console, cast(Any, None), cast(Any, None))
+    show_estimate(console, cast("Any", None), cast("Any", None))
     said = "all 6 cells are there already: nothing would be trained, and the report written again\n"
-    assert cast(io.StringIO, console.file).getvalue() == said
+    assert cast("io.StringIO", console.file).getvalue() == said
 
 
 class Sleepy(Metric):

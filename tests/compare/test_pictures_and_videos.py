@@ -18,7 +18,7 @@ from zoo.base.workspace import Workspace
 from zoo.compare import pictures_and_videos
 from zoo.compare.pictures_and_videos import ChosenFrame, shown_records, with_pictures_and_videos
 from zoo.evaluation.inference import Pixels
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.registry import registry
 
 RATE = 30000 / 1001

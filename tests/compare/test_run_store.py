@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from zoo.base import environment
+from zoo.base import devices
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.locks import exclusive_lock
 from zoo.base.workspace import Workspace
@@ -78,7 +78,7 @@ def described(state: str, made: str = "") -> dict[str, bytes]:
         seed=0,
         precision="32-true",
     )
-    where = environment.describe(torch.device("cpu"), "32-true")
+    where = devices.describe(torch.device("cpu"), "32-true")
     run = RunFile(state=kind, config=config, environment=where)  # type: ignore[arg-type]
     files = {"run.json": run.model_dump_json().encode()}
     if kind == "finished":

@@ -22,7 +22,7 @@ from zoo.compare.cells import (
     plan_cells,
     sweep_settings,
 )
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
 

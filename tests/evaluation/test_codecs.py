@@ -24,7 +24,7 @@ from zoo.base.workspace import Workspace
 from zoo.cli.options import read_sweep
 from zoo.compare.cells import check_options, config_of, plan_cells, sweep_settings
 from zoo.evaluation.codec_runs import codec_config, ensure_encoded
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
 

@@ -28,7 +28,7 @@ from zoo.evaluation.rate_distortion import (
     decoder_points,
     rate_points,
 )
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.matching.pdq import pdq
 from zoo.training.weight_rounding import rounded
 

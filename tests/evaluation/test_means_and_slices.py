@@ -8,7 +8,7 @@ import pytest
 from zoo.base.records import Summary
 from zoo.evaluation.failure_slices import frame_properties, slice_scores
 from zoo.evaluation.metrics import _interval, parts_of, summarise
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 
 
 def still_frames(levels: list[int]) -> np.ndarray:

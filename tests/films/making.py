@@ -14,8 +14,8 @@ import numpy.typing as npt
 from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 
 Pixels = npt.NDArray[np.uint8]
 

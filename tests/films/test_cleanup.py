@@ -19,8 +19,8 @@ from zoo.base.locks import LockHeld
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.cleanup import StoredFrames, check_not_in_use, find_stored_frames, remove_stores
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 
 ROOT = Path(__file__).parents[2]
 USES = """

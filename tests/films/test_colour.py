@@ -13,10 +13,10 @@ from tests.films.making import encode, opened, planar, rgb, texture
 from zoo.api.film_entry import Rect
 from zoo.base.errors import BadInput, ZooError
 from zoo.films.colour import Colour, matrix_to_rgb
-from zoo.films.film import Film
 from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import Part
 from zoo.films.geometry import Placement
+from zoo.films.ingested_film import Film
 
 COLOURS = [(255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 60, 40), (40, 180, 70), (50, 80, 210)]
 SIGNALS = np.array(COLOURS).T / 255.0

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.films.making import Pixels, drifting, encode, opened, rgb
-from zoo.films.film import Film
 from zoo.films.frame_store import Bars
 from zoo.films.geometry import ContainerGeometry
+from zoo.films.ingested_film import Film
 from zoo.films.video_file import VideoFile
 
 ONE = 1 << 16

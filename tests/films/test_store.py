@@ -27,8 +27,8 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films import ingest, pipeline
 from zoo.films.decode import FilmDecoder
-from zoo.films.files import file_fingerprint
 from zoo.films.ingest import open_film
+from zoo.films.paths_and_hashes import file_fingerprint
 from zoo.films.pipeline import IngestProgress
 from zoo.matching.film_hashes import hash_film
 
@@ -303,7 +303,7 @@ def test_a_file_with_another_time_is_the_same_film(
     assert len(files_left(tmp_path)) == 4
     # Its new time is known from now on: the file is not read whole again.
     monkeypatch.setattr(
-        "zoo.films.film_sources.file_digest", lambda path: pytest.fail("read again")
+        "zoo.films.source_files.file_digest", lambda path: pytest.fail("read again")
     )
     assert opened(path, tmp_path).fingerprint == film.fingerprint
 
@@ -311,7 +311,7 @@ def test_a_file_with_another_time_is_the_same_film(
 def test_a_change_that_no_sample_shows_makes_the_store_anew(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.films.film_sources.file_fingerprint", lambda path: "the samples")
+    monkeypatch.setattr("zoo.films.source_files.file_fingerprint", lambda path: "the samples")
     path = Path(shutil.copy(clip, tmp_path / "own.mp4"))
     before = np.array(opened(path, tmp_path).frames)
     encode(path, drifting(96, 54, 60, seed=4))

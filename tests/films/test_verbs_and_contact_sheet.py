@@ -69,7 +69,7 @@ def test_the_sheet_shows_the_middle_of_every_shot(three_shots: Path, tmp_path: P
 def test_a_sheet_of_hundreds_of_shots_stays_a_picture(three_shots: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from zoo.films.film import Shot
+    from zoo.films.ingested_film import Shot
 
     film = opened(three_shots, tmp_path)
     many = replace(film, shots=tuple(Shot(i % 60, i % 60 + 1) for i in range(2000)))

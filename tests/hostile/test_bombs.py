@@ -21,8 +21,9 @@ from tests.hostile import seeds
 from tests.hostile.readers import CPU, READERS, outcome
 from tests.report.synthetic_results import comparison
 from zoo.api.film_entry import FilmEntry, parse_fps
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
-from zoo.base.records import Results, write_json
+from zoo.base.records import Results
 from zoo.base.untrusted_files import read_array, read_arrays, read_json
 from zoo.base.workspace import Workspace
 from zoo.films import video_file

@@ -14,8 +14,8 @@ import pytest
 
 from tests.hostile import seeds
 from tests.report.synthetic_results import comparison
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
-from zoo.base.records import write_json
 from zoo.pretrained import ALEXNET, PretrainedWeights, fetch
 from zoo.pretrained.fetch import FetchFailed
 

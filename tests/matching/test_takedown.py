@@ -11,7 +11,7 @@ import torch
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
 from zoo.compare.gather import with_overlaps
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.matching.film_hashes import HASHES_FILE, HashedFilm, hash_film
 from zoo.matching.pdq import Hashes
 from zoo.matching.takedown import own_moments, takedown

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo import Metric, TemporalMetric, Unavailable
 from zoo.evaluation import inference, metrics
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
 
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained

@@ -22,7 +22,7 @@ from zoo.evaluation.film_scores import LATENTS
 from zoo.evaluation.inference import encode_film
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import MetricSet
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.reconstruct.find_run import finished_run
 from zoo.reconstruct.model_loader import ModelLoader, TrainedModel
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames

@@ -13,8 +13,8 @@ from tests.reconstruct.flashing_film import flashing_film, seen_and_heard
 from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.reconstruct.reconstruct_film import Original, WrittenVideo, film_range, reconstruct
 
 FRAME = 1 / 25

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.report.synthetic_results import ENVIRONMENT
+from zoo.base.atomic_files import write_json
 from zoo.base.gpu_records import (
     SUMMARY,
     FilmResult,
@@ -20,7 +21,6 @@ from zoo.base.gpu_records import (
     ThroughputResult,
     WorkloadResult,
 )
-from zoo.base.records import write_json
 
 HERE = ENVIRONMENT.model_copy(
     update={

@@ -8,6 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
+from zoo.base.atomic_files import write_json
 from zoo.base.records import (
     BatchDependence,
     Cost,
@@ -31,7 +32,6 @@ from zoo.base.records import (
     Takedown,
     Throughput,
     TrainingReceived,
-    write_json,
 )
 from zoo.report.results_folder import FilmSeries, film_stems
 from zoo.report.viewer.write import write_film, write_page

@@ -11,18 +11,9 @@ import torch
 
 from tests.hostile import seeds
 from tests.report.synthetic_results import comparison, foreign, pictures, record
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.records import (
-    RatePoint,
-    Record,
-    Results,
-    Series,
-    SeriesRow,
-    Slice,
-    Summary,
-    write_json,
-    write_results,
-)
+from zoo.base.records import RatePoint, Record, Results, Series, SeriesRow, Slice, Summary
 from zoo.base.untrusted_files import LARGEST_JSON, read_json
 from zoo.base.workspace import Workspace
 from zoo.compare import existing_results
@@ -32,11 +23,11 @@ from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import film_from_frames
+from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive import container
 from zoo.report.merge import merge
-from zoo.report.results_folder import within_size_limit
+from zoo.report.results_folder import within_size_limit, write_results
 from zoo.training.settings import Settings
 
 LONG = -1.2345678901234567e-100

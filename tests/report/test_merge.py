@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.report.synthetic_results import METRICS, comparison, put_pictures, record, series
 from tests.report.test_report_command import run
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
 from zoo.base.picture_style import fit_text, font, picture_text
-from zoo.base.records import Results, Series, write_json
+from zoo.base.records import Results, Series
 from zoo.base.untrusted_files import read_json
 from zoo.report import merge as merging
 from zoo.report.aggregate import machines, result_rows

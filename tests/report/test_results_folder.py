@@ -14,7 +14,7 @@ import pytest
 from tests.report.synthetic_results import comparison, put_pictures
 from zoo.base.atomic_files import sweep_below
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.records import Results, write_results
+from zoo.base.records import Results
 from zoo.base.untrusted_files import read_json
 from zoo.report import results_folder
 from zoo.report.merge import merge
@@ -25,6 +25,7 @@ from zoo.report.results_folder import (
     read_results,
     replace_report,
     report_files,
+    write_results,
 )
 from zoo.report.write import write_report
 

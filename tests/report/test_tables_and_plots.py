@@ -19,8 +19,9 @@ from tests.report.synthetic_results import (
     summary,
 )
 from zoo.base import numbers
+from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
-from zoo.base.records import LatentInfo, Record, Results, Series, write_json
+from zoo.base.records import LatentInfo, Record, Results, Series
 from zoo.base.untrusted_files import read_json
 from zoo.report import rate_distortion, score_plots
 from zoo.report.aggregate import at_main_latent_size, main_latent_size

@@ -10,7 +10,7 @@ from tests.training.fake_runs import RunMaker
 from tests.training.tiny_runs import SIZE, config_of
 from zoo.api.autoencoder import Autoencoder
 from zoo.conformance.fixtures import scene_as_film
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder, TrainingConfig
 

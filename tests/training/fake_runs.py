@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from zoo.base.records import Environment, Record, Summary, TrainingReceived, write_json
+from zoo.base.atomic_files import write_json
+from zoo.base.records import Environment, Record, Summary, TrainingReceived
 from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder, RunState, TrainingConfig
 from zoo.training.runs import Run, find_runs

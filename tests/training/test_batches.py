@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.training.tiny_runs import CPU
-from zoo.films.film import Film
-from zoo.training.batches import BatchLoader, prefetch
+from zoo.films.ingested_film import Film
+from zoo.training.batches import BatchLoader, prefetch_pinned
 
 
 def loader(
@@ -78,12 +78,12 @@ def test_prefetching_gives_the_same_batches_in_order() -> None:
             raise OSError("the disk went away")
         return (torch.full((2,), step).as_subclass(NotPinned),)
 
-    with prefetch(read, 3, torch.device("cuda")) as prefetched:
+    with prefetch_pinned(read, 3, torch.device("cuda")) as prefetched:
         for step in range(3, 9):
             assert prefetched(step)[0].tolist() == [step, step]
         with pytest.raises(OSError, match="the disk went away"):
             prefetched(9)
-    with prefetch(read, 3, torch.device("cuda")) as prefetched:
+    with prefetch_pinned(read, 3, torch.device("cuda")) as prefetched:
         assert prefetched(3)[0].tolist() == [3, 3]
-    with prefetch(read, 3, CPU) as direct:
+    with prefetch_pinned(read, 3, CPU) as direct:
         assert direct is read

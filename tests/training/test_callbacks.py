@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.training.tiny_runs import TINY
-from zoo.api.training_callback import FollowedRun, TrainingCallback
+from zoo.api.training_events import FollowedRun, Score, TrainingCallback, TrainingEvent
 from zoo.base.errors import BadInput
 from zoo.conformance.suite import examine
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Callback, Score, TrainingEvent, call_all, following
+from zoo.training.callbacks import Callback, call_all, following
 
 TRAIN = ("train", "ae", *TINY, "--budget", "8steps")
 

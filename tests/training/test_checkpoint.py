@@ -14,11 +14,11 @@ import pytest
 from safetensors import safe_open
 
 from tests.training.tiny_runs import CPU, config_of
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import CannotWrite
-from zoo.base.interrupts import StopRequest
-from zoo.films.film import Film
+from zoo.base.interrupts import Interrupted, StopRequest
+from zoo.films.ingested_film import Film
 from zoo.training import checkpoint, run_writer
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.checkpoint import CheckpointWriter, Progress
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder

@@ -15,14 +15,13 @@ from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.api.sampling import Sampling, noise
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
+from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.conformance.fixtures import take_step
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.settings import Settings, choose_compile_mode
 from zoo.training.step import CACHE_TAG, compile_modules

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from tests.training.tiny_runs import CPU, config_of
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import BadInput
-from zoo.base.interrupts import StopRequest
-from zoo.films.film import Film
+from zoo.base.interrupts import Interrupted, StopRequest
+from zoo.films.ingested_film import Film
 from zoo.training import curves
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.curves import plot_curves, spread_labels
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, last_entry, read_log

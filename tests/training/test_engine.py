@@ -21,10 +21,9 @@ from tests.training.tiny_runs import CPU, StopAtStep, breaking_ae, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
-from zoo.films.film import Film
+from zoo.base.interrupts import Interrupted, StopRequest
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.test_players import TwoPlayers, two_players, weights
+from tests.training.test_optimizers import TwoPlayers, two_players, weights
 from tests.training.test_step import Noisy, step_of
 from tests.training.tiny_runs import CPU, SIZE
 from zoo.api.autoencoder import Batch, Loss, Losses, Optimizer, Options, Step
 from zoo.api.training_recipe import Recipe
 from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
-from zoo.training import players
+from zoo.training import optimizers
 from zoo.training.checkpoint import CheckpointWriter, Progress, load_checkpoint
-from zoo.training.players import FIRST_SCALE, LossScale, Players
+from zoo.training.optimizers import FIRST_SCALE, LossScale, Players
 from zoo.training.step import TrainingStep
 
 
@@ -102,7 +102,7 @@ def test_a_player_that_overflows_leaves_the_others_moving() -> None:
 def test_the_scale_doubles_after_many_steps_without_an_overflow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(players, "STEPS_TO_GROW", 3)
+    monkeypatch.setattr(optimizers, "STEPS_TO_GROW", 3)
     scale, good, bad = LossScale(CPU), torch.tensor(True), torch.tensor(False)
     values = []
     for finite in [[good], [good, good], [good, bad], *[[good]] * 6]:

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from tests.training.tiny_runs import CPU, StopAtStep, config_of
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import CannotWrite
+from zoo.base.interrupts import Interrupted
 from zoo.base.workspace import Workspace
 from zoo.compare.run_store import _part_files
 from zoo.evaluation.codec_runs import codec_config, ensure_encoded
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training import run_writer, trained_models
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.progress_page import PAGE
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings

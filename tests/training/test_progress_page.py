@@ -11,10 +11,11 @@ from urllib.parse import unquote
 import pytest
 
 from tests.training.tiny_runs import CPU, TINY, StopAtStep, config_of
+from zoo.api.training_events import TrainingEvent
+from zoo.base.interrupts import Interrupted
 from zoo.base.locks import IN_FOLDER, exclusive_lock
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.training import run_writer
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.engine import train
 from zoo.training.progress_page import PAGE, write_progress_page
 from zoo.training.run_folder import RunFolder

@@ -16,14 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.tiny_runs import CPU, SIZE, StopAtStep, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.base.interrupts import Interrupted
 from zoo.conformance.fixtures import Subject, scene, take_step
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted
 from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.memory import batch_that_fits, gpu_memory_used
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
 

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from tests.training.tiny_runs import CPU, config_of
 from zoo.api.autoencoder import Autoencoder, Loss, Options
+from zoo.api.training_events import Score, TrainingEvent
 from zoo.base.frame_size import FrameSize
 from zoo.cli.progress import losses_table
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.batches import BatchLoader
-from zoo.training.callbacks import Score, TrainingEvent
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame

@@ -27,7 +27,7 @@ from zoo.api.autoencoder import (
 from zoo.api.training_recipe import Recipe
 from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.distributed import launch
 from zoo.training.engine import train

@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 
 from tests.training.tiny_runs import CPU, SIZE, TINY, breaking_ae, config_of
 from zoo.api.sampling import STILLS, Sampling
+from zoo.api.training_events import Score, TrainingEvent
 from zoo.base.errors import ZooError
 from zoo.conformance.fixtures import scene_as_film
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
 from zoo.pretrained import lookup
 from zoo.training import engine, run_writer
-from zoo.training.callbacks import Score, TrainingEvent
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.validation import FRAMES, WORSE_FOR, OverfittingMonitor, Scorer, spread_samples

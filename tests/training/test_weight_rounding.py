@@ -15,7 +15,7 @@ from zoo.api.autoencoder import Options
 from zoo.api.training_recipe import Recipe
 from zoo.base.errors import BadInput
 from zoo.evaluation.model_summary import decoder_bytes
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.weight_rounding import round_weights, stored_bytes, trained_matrices

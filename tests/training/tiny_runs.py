@@ -7,7 +7,7 @@ import torch
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import StopRequest
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig
 

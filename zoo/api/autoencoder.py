@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from zoo.api.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
 from zoo.api.latent_spec import LatentSpec
 from zoo.api.training_recipe import Recipe
-from zoo.base.errors import BrokenContract, names_its_fields
+from zoo.base.errors import BrokenContract
 from zoo.base.frame_size import FrameSize
+from zoo.base.option_validation import names_its_fields
 
 if TYPE_CHECKING:
     from zoo.films.training_frames import TrainingFrames

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from zoo.base.errors import names_its_fields, validated
 from zoo.base.frame_size import FrameSize
+from zoo.base.option_validation import names_its_fields, validated
 
 if TYPE_CHECKING:
     import torch
 
     from zoo.base.presets import Budget
-    from zoo.films.film import Film
+    from zoo.films.ingested_film import Film
 
 TOLERANCE = 0.03
 """How far a stream's length may lie from what was asked before the report says so."""

@@ -12,7 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from zoo.base.errors import BadInput, names_its_fields
+from zoo.base.errors import BadInput
+from zoo.base.option_validation import names_its_fields
 from zoo.base.text import one_line
 from zoo.base.time_code import format_time_code, parse_time_code
 

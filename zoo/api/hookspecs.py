@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
     from zoo.api.report_section import ReportSection
-    from zoo.api.training_callback import TrainingCallback
+    from zoo.api.training_events import TrainingCallback
 
 CONTRACT_VERSION = 2
 """What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""

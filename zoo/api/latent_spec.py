@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.base.errors import names_its_fields
+from zoo.base.option_validation import names_its_fields
 
 BITS = 8
 """Of a number that is not a code: what every score is measured at, unless it says otherwise."""

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pydantic
+
 from zoo.base.errors import _NO_ROOM, BadInput, CannotWrite, disk_errors, write_error
 from zoo.base.locks import CannotLock, FileLock, try_lock
 
@@ -338,3 +340,9 @@ def _sweep_now_and_then(folder: Path) -> None:
     if now - _last_swept.get(folder, -_SECONDS_BETWEEN_SWEEPS) >= _SECONDS_BETWEEN_SWEEPS:
         _last_swept[folder] = now
         sweep(folder)
+
+
+def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -> None:
+    """Write a record as strict JSON, whole or not at all; on one line without an `indent`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The errors that a command reports in one line, and turning other libraries' errors into them.
+"""The errors that a command reports in one line, and disk errors turned into them.
 
 Everything a user can cause or correct is raised as a `ZooError`, most often as `BadInput`; anything
 else that reaches the command line is a defect in film-zoo or in a plugin.
@@ -7,43 +7,14 @@ else that reaches the command line is a defect in film-zoo or in a plugin.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import re
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from safetensors import SafetensorError
 
-if TYPE_CHECKING:
-    import pydantic
-
-_T = TypeVar("_T")
-_Options = TypeVar("_Options", bound="pydantic.BaseModel")
-
-_WANTED = {
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a smaller number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "greater_than": "a number over {gt}",
-    "greater_than_equal": "{ge} or more",
-    "less_than": "a number under {lt}",
-    "less_than_equal": "at most {le}",
-    "multiple_of": "multiples of {multiple_of}",
-    "literal_error": "{expected}",
-    "enum": "{expected}",
-}
-"""What an option takes, by pydantic's name of the error."""
-_LONGEST_VALUE = 60
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 FULL = {*_NO_ROOM, errno.EFBIG}
 """What writing raises where there is no room, or none for so large a file."""
@@ -70,20 +41,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def option_error(what: str, problem: Mapping[str, Any]) -> str:
-    """Why pydantic refused a value, in plain words; `problem` is one of its `errors()`.
-
-    `what` names the option: `--latent takes a whole number; not 'x'`.
-    """
-    wanted = _WANTED.get(problem["type"])
-    if wanted is None:
-        return f"{what}: {problem['msg']}"
-    value = repr(problem["input"])
-    if len(value) > _LONGEST_VALUE:
-        value = value[: _LONGEST_VALUE - 1] + "…"
-    return f"{what} takes {wanted.format(**problem.get('ctx', {}))}; not {value}"
-
-
 class BadInput(ZooError):
     """What the user gave is wrong: a name, a file, an option. Nothing was changed."""
 
@@ -96,53 +53,6 @@ class BrokenContract(BadInput, ValueError):
 
 class CannotWrite(ZooError, OSError):
     """The disk is full, or the place cannot be written to; what was there before still is."""
-
-
-def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -> _Options:
-    """Validated options of what is called `name`; raises BadInput naming the first wrong one."""
-    import pydantic
-
-    try:
-        return options.model_validate(
-            {key: _choice(options, key, value) for key, value in settings.items()}
-        )
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise BadInput(f"{name} has no option {where!r}; {listed(options)}") from None
-        raise BadInput(option_error(f"{name}, option {where}", first)) from None
-
-
-def _choice(options: type[pydantic.BaseModel], key: str, value: object) -> object:
-    """A setting's value; the choice itself where a command line spells one that is not text."""
-    field = options.model_fields.get(key)
-    choices = typing.get_args(field.annotation) if field else ()
-    if field and typing.get_origin(field.annotation) is Literal and value not in choices:
-        return next((choice for choice in choices if str(choice) == value), value)
-    return value
-
-
-def listed(options: type[pydantic.BaseModel]) -> str:
-    """The names of the options, for a message."""
-    known = ", ".join(options.model_fields)
-    return f"it has: {known}" if known else "it has none"
-
-
-def names_its_fields(kind: type[_T]) -> type[_T]:
-    """Decorate a dataclass: an unknown keyword raises an error that lists its fields."""
-    inner = kind.__init__
-
-    @functools.wraps(inner)
-    def checked(self: object, *values: object, **named: object) -> None:
-        fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
-        for name in named:
-            if name not in fields:
-                raise TypeError(f"zoo.{kind.__name__} has no {name!r}; it has: {', '.join(fields)}")
-        inner(self, *values, **named)
-
-    kind.__init__ = checked  # type: ignore[method-assign]
-    return kind
 
 
 def write_error(number: int | None, otherwise: str | None = None) -> str:

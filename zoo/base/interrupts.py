@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from zoo.base.errors import ZooError
+
 GRACE = 2.3
 """Seconds that a process has to stop by itself; one that saves is waited for."""
 WORDS = 0.3
@@ -41,6 +43,12 @@ _first: int | None = None
 _supervised = _handled = False
 _deferred: list[StopRequest] = []
 _saving = 0
+
+
+class Interrupted(ZooError):
+    """Training was asked to stop, and saved its progress."""
+
+    exit_code = 130
 
 
 class StopRequest:

@@ -20,18 +20,19 @@ class _Finished:
     pass
 
 
-def prefetch(items: Iterable[_T], group: int) -> Generator[_T, None, None]:
+def prefetch(items: Iterable[_T], group: int, ahead: int = 1) -> Generator[_T, None, None]:
     """Yield `items`, which a background thread takes in groups of `group` items.
 
     Handing over a group wakes a thread, which is expensive beside items as cheap as small frames.
-    At most three groups exist at once. An error of the iterator is raised here, after the items
-    before it. Closing the generator ends the thread before it returns, so that what the thread
-    uses can be closed afterwards.
+    Up to `ahead` groups wait, beside the one that is used and the one that is filled. An error of
+    the iterator is raised here, after the items before it. Closing the generator ends the thread
+    before it returns, so that what the thread uses can be closed afterwards.
     """
     # Two SimpleQueues, which are written in C: one of groups, one of free places for groups.
     ready: queue.SimpleQueue[list[_T] | _Failed | _Finished] = queue.SimpleQueue()
     room: queue.SimpleQueue[None] = queue.SimpleQueue()
-    room.put(None)
+    for _ in range(ahead):
+        room.put(None)
     closed = threading.Event()
 
     def produce() -> None:

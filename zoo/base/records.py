@@ -7,16 +7,15 @@ unknown or missing field is an error that names it.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
-from zoo.base.atomic_files import atomic_write
-from zoo.base.errors import ZooError
 from zoo.base.untrusted_files import LARGEST_JSON
 
 SCHEMA_VERSION: Literal[3] = 3
+MIN_SHOTS = 8
+"""Shots that an interval needs: of fewer, no interval holds what it says."""
 
 Part = Literal["seen", "held_out", "other"]
 """Frames the model was trained on, frames of that film in shots it never saw, and frames of a film
@@ -29,12 +28,8 @@ def _finite_or_none(value: object) -> object:
 
 Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
 """A measured number; null where it is not finite."""
-
-
 LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
 """What is beyond these was never counted or measured, and cannot be plotted."""
-
-
 LARGEST_RESULTS = 512 << 20
 """Bytes of `results.json`."""
 
@@ -61,10 +56,6 @@ def _check_countable(value: object) -> None:
     elif isinstance(value, list | tuple):
         for each in value:
             _check_countable(each)
-
-
-MIN_SHOTS = 8
-"""Shots that an interval needs: of fewer, no interval holds what it says."""
 
 
 class Summary(_Typed):
@@ -456,33 +447,3 @@ class Results(_Typed):
     films: list[FilmInfo]
     metrics: list[MetricInfo]
     records: list[Record]
-
-
-def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -> None:
-    """Write a record as strict JSON, whole or not at all; on one line without an `indent`."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")
-
-
-def write_results(path: Path, results: Results) -> None:
-    """Write the results of a comparison as strict JSON, a line for each film, metric and record.
-
-    Raises ZooError, with nothing written, where they are larger than `read_json` would read.
-    """
-    fields = []
-    for name in Results.model_fields:
-        value = getattr(results, name)
-        if isinstance(value, list):
-            lines = ",\n".join(each.model_dump_json() for each in value)
-            fields.append(f'"{name}":[\n{lines}\n]')
-        else:
-            # Of the one field, without the braces around it.
-            fields.append(results.model_dump_json(include={name})[1:-1])
-    content = ("{" + ",\n".join(fields) + "}\n").encode()
-    if len(content) > Results.largest:
-        raise ZooError(
-            f"{len(results.records):,} records take {len(content):,} bytes, and results of more "
-            f"than {Results.largest:,} are not read: compare fewer films at once"
-        )
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)

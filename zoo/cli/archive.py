@@ -108,7 +108,7 @@ def decode(
 
     The network is the one in the file, or that of the run here with the same weights.
     """
-    from zoo.base.environment import choose_device
+    from zoo.base.devices import choose_device
     from zoo.base.frame_size import FrameSize
     from zoo.base.time_code import format_time_code
     from zoo.base.workspace import Workspace

@@ -44,8 +44,8 @@ def bench(
 
     from rich.markup import escape
 
+    from zoo.base.atomic_files import write_json
     from zoo.base.errors import BadInput
-    from zoo.base.records import write_json
     from zoo.base.workspace import Workspace
     from zoo.cli.bench_table import bench_table
     from zoo.cli.console import Console

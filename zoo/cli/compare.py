@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from zoo.api.film_entry import FilmEntry
     from zoo.compare.executors import Executor
-    from zoo.films.film import Film
+    from zoo.films.ingested_film import Film
 
 
 def _read_plan(context: typer.Context, path: Path | None) -> Path | None:
@@ -133,7 +133,7 @@ def compare(
     import sys
     from dataclasses import replace
 
-    from zoo.base.environment import cores
+    from zoo.base.devices import cores
     from zoo.base.locks import folder_lock
     from zoo.base.numbers import counted
     from zoo.base.presets import preset_named
@@ -317,7 +317,7 @@ def choose_executor(
     `threads` is what a cell computes with on a CPU by itself, None for what torch has. Raises
     BadInput on the first word that is wrong, and where Ray cannot be reached.
     """
-    from zoo.base.environment import choose_device, gpus_named, shared_threads
+    from zoo.base.devices import choose_device, gpus_named, shared_threads
 
     if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
         raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
@@ -354,7 +354,7 @@ def _on_ray(
 ) -> ExecutorChoice:
     import torch
 
-    from zoo.base.environment import choose_device
+    from zoo.base.devices import choose_device
     from zoo.compare.executors.ray import RayExecutor
 
     if not re.fullmatch(r"auto|cpu|cuda", device):

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoo.api.codec import FilmCodec
+from zoo.api.training_events import TrainingEvent
 from zoo.base.numbers import NOT_AVAILABLE, counted, duration, scaled, verb
 from zoo.base.records import Record
 from zoo.base.text import one_line
@@ -25,7 +26,6 @@ from zoo.compare.estimate import Estimate, ModelEstimate, estimate
 from zoo.compare.executors import Executor
 from zoo.compare.trial import LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
-from zoo.training.callbacks import TrainingEvent
 
 SHOWN = 4
 """Trainings whose losses are shown at once."""

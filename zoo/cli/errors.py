@@ -16,8 +16,9 @@ from pathlib import Path
 import typer
 
 from zoo.base import interrupts
-from zoo.base.errors import BadInput, ZooError, is_out_of_memory, option_error
+from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.json_output import output_descriptor
+from zoo.base.option_validation import option_error
 from zoo.base.text import error_line, one_line
 
 DEBUG = "ZOO_DEBUG"

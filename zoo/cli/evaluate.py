@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, Table
     from zoo.evaluation.metrics import MetricSet
-    from zoo.films.film import Film
+    from zoo.films.ingested_film import Film
     from zoo.reconstruct.find_run import FoundRun
     from zoo.training.runs import Run
 
@@ -45,7 +45,7 @@ def evaluate(
     kept in the run's folder: what was scored before, here or by `zoo compare`, is found and not
     measured again, and a comparison finds what is scored here.
     """
-    from zoo.base.environment import choose_device, cores
+    from zoo.base.devices import choose_device, cores
     from zoo.base.errors import ZooError
     from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace

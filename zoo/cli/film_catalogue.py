@@ -15,7 +15,7 @@ from zoo.base.text import one_line
 if TYPE_CHECKING:
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.films.film_sources import FilmSource
+    from zoo.films.source_files import FilmSource
 
 Names = Annotated[list[str], typer.Argument(metavar="FILM", help="Films of `zoo films`.")]
 
@@ -68,8 +68,8 @@ def add(
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
-    from zoo.films.files import is_url
-    from zoo.films.film_sources import FilmSource
+    from zoo.films.paths_and_hashes import is_url
+    from zoo.films.source_files import FilmSource
 
     chosen = _chosen_name(paths, name, as_one)
     workspace = Workspace.here()
@@ -138,7 +138,7 @@ def _downloaded(
 ) -> FilmSource:
     """Download the film at an address behind a progress bar, in megabytes."""
     from zoo.cli.progress import frames_bar
-    from zoo.films.film_sources import download_film
+    from zoo.films.film_download import download_film
 
     console.print_line(f"downloading {one_line(url, 100)} to {workspace.downloads.name}/")
     with frames_bar(console, "downloading (MB)") as bar:
@@ -156,7 +156,7 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
     gives it that name.
     """
     from zoo.api.film_entry import is_film_name, normalised_name
-    from zoo.films.files import is_there
+    from zoo.films.paths_and_hashes import is_there
 
     if name is not None and as_one is not None:
         raise BadInput("--name is of a film in one file, --as-one of one in several; give one")

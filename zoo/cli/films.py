@@ -15,8 +15,8 @@ from zoo.cli import options as opt
 if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.base.workspace import Workspace
-    from zoo.films.film import Film
     from zoo.films.frame_store import Bars, Part
+    from zoo.films.ingested_film import Film
 
 app = typer.Typer(help="Films: list, add, remove, inspect, ingest.", rich_markup_mode=None)
 app.command("add", cls=opt.Command)(film_catalogue.add)
@@ -257,8 +257,8 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
 def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | None]:
     """The sizes at which the film's present files are ingested, and what is wrong with them."""
-    from zoo.films.film_sources import is_present
     from zoo.films.ingest import list_stores, locate_store
+    from zoo.films.source_files import is_present
 
     if not all(map(is_present, entry.files)):
         return [], "file is missing"

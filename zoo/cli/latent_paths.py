@@ -194,7 +194,7 @@ def sample(
     """
     import math
 
-    from zoo.base.environment import choose_device
+    from zoo.base.devices import choose_device
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar

@@ -42,7 +42,7 @@ def match(
     The films match where 80 % of either's frames of quality 50 or more have a frame within
     distance 31 of 256 in the other. Exits with 0 whatever the answer.
     """
-    from zoo.base.environment import choose_device
+    from zoo.base.devices import choose_device
     from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
-    from zoo.films.film import Film
+    from zoo.films.ingested_film import Film
     from zoo.reconstruct.model_loader import TrainedModel
     from zoo.training.runs import Run
 
@@ -262,7 +262,7 @@ def open_run(
 
     Raises BadInput on whatever is not there, before anything that takes time.
     """
-    from zoo.base.environment import choose_device
+    from zoo.base.devices import choose_device
     from zoo.base.workspace import Workspace
     from zoo.cli.progress import ingest_with_progress
     from zoo.reconstruct.find_run import find_run

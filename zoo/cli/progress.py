@@ -20,16 +20,16 @@ from rich.progress import (
 from rich.table import Table
 
 from zoo.api.film_entry import FilmEntry
+from zoo.api.training_events import PART_LABELS, Score, TrainingEvent, format_scores
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import print_waiting
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
 from zoo.cli.console import LONGEST, escaped
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.films.pipeline import IngestProgress
-from zoo.training.callbacks import PART_LABELS, Score, TrainingEvent, format_scores
 
 T = TypeVar("T")
 

@@ -55,7 +55,7 @@ def reconstruct(
     The model is that of a finished run on this film; of several, the one trained on most frames,
     then the newest. With --trained-on it is one that has only ever seen another film.
     """
-    from zoo.base.environment import choose_device
+    from zoo.base.devices import choose_device
     from zoo.base.errors import BadInput
     from zoo.base.time_code import format_time_code, parse_time_code
     from zoo.base.workspace import Workspace

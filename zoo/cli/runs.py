@@ -69,11 +69,11 @@ def _bundled_in_words(bundled: Sequence[Run]) -> str:
 @app.command("show")
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     """Show a run: its settings, environment, losses, scores and files."""
+    from zoo.api.training_events import PART_LABELS, format_scores
     from zoo.base.errors import BadInput
     from zoo.base.numbers import scaled, significant, whole
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.training.callbacks import PART_LABELS, format_scores
     from zoo.training.run_folder import last_entry
     from zoo.training.runs import choose_run, files_of, find_runs
 

@@ -11,10 +11,10 @@ from zoo.cli import options as opt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.api.training_events import Values
     from zoo.base.records import TrainingReceived
     from zoo.cli.console import Console
-    from zoo.films.film import Film
-    from zoo.training.callbacks import Values
+    from zoo.films.ingested_film import Film
     from zoo.training.run_folder import TrainingConfig
 
 
@@ -60,7 +60,7 @@ def train(
 
     from rich.markup import escape
 
-    from zoo.api.training_callback import FollowedRun
+    from zoo.api.training_events import FollowedRun
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
@@ -214,7 +214,7 @@ def _print_scores(
     from rich.table import Table
     from rich.text import Text
 
-    from zoo.training.callbacks import PART_LABELS, format_scores
+    from zoo.api.training_events import PART_LABELS, format_scores
 
     parts = [part for part in ("held_out", "seen") if part in score]
     table = Table.grid(padding=(0, 2))

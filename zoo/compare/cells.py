@@ -18,7 +18,7 @@ from zoo.api.codec import FilmCodec
 from zoo.api.latent_spec import BITS
 from zoo.base.errors import BadInput
 from zoo.evaluation.codec_runs import BYTES_OPTION, codec_config, codec_options
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import (
     DoesNotFit,
     check_fit,

@@ -11,7 +11,9 @@ from typing import Protocol
 import torch
 
 from zoo.api.film_entry import FilmEntry
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import BadInput
+from zoo.base.interrupts import Interrupted
 from zoo.base.records import Cost, Record
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, ModelOrCodec, config_of, plan_cells
@@ -29,8 +31,7 @@ from zoo.compare.tasks import (
 from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.film_scores import stale_metrics, valid_record, without_metrics
 from zoo.evaluation.metrics import MetricSet
-from zoo.films.film import Film
-from zoo.training.callbacks import Interrupted, TrainingEvent
+from zoo.films.ingested_film import Film
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings
 

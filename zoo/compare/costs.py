@@ -17,11 +17,11 @@ from typing import Literal
 import pydantic
 import torch
 
-from zoo.base import environment
-from zoo.base.atomic_files import best_effort, confined
+from zoo.base import devices
+from zoo.base.atomic_files import best_effort, confined, write_json
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import Cost, Environment, Record, write_json
+from zoo.base.records import Cost, Environment, Record
 from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
@@ -175,7 +175,7 @@ def _distinct(subjects: Iterable[CostSubject]) -> list[CostSubject]:
 def _environment(subjects: Sequence[CostSubject], device: torch.device) -> Environment:
     # References that are fitted directly are never compiled; look at the others.
     shown = next((s for s in subjects if s.compile != "none"), subjects[0])
-    return environment.describe(device, shown.precision, shown.compile)
+    return devices.describe(device, shown.precision, shown.compile)
 
 
 def _folder(workspace: Workspace) -> Path:

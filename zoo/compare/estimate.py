@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from zoo.api.codec import FilmCodec
 from zoo.api.sampling import Sampling
+from zoo.base.interrupts import Interrupted
 from zoo.base.presets import Budget
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
@@ -22,7 +23,6 @@ from zoo.compare.executors import Executor, run_task
 from zoo.compare.trial import CLOCK_FACTOR, Figure, LinearCost, TrialResult, TrialTask
 from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP
 from zoo.evaluation.rate_distortion import BIT_DEPTHS, MOST_FRAMES
-from zoo.training.callbacks import Interrupted
 
 TRIAL_SECONDS = 35.0
 """Of CPU time that trials share, not counting the start of their process."""

@@ -11,7 +11,7 @@ from zoo.base.errors import BadInput
 from zoo.base.records import Record, Results
 from zoo.base.text import one_line
 from zoo.compare.cells import Cell, config_of
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.report.results_folder import MERGE_MARKER, RESULTS, TEXTS, read_results
 from zoo.training.settings import Settings
 

@@ -16,17 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zoo.base.atomic_files import atomic_write
-from zoo.base.records import (
-    FilmInfo,
-    MetricInfo,
-    Record,
-    Results,
-    Series,
-    SeriesRow,
-    Takedown,
-    write_json,
-)
+from zoo.base.atomic_files import atomic_write, write_json
+from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, Takedown
 from zoo.base.text import safe_file_names
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace
@@ -38,7 +29,7 @@ from zoo.compare.pictures_and_videos import (
 )
 from zoo.evaluation.film_scores import HASHES
 from zoo.evaluation.metrics import MetricSet
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.matching.film_hashes import HashedFilm, hash_film
 from zoo.matching.pdq import MATCHES_WITHIN, Hashes, nearest_distances
 from zoo.matching.takedown import takedown

@@ -33,7 +33,7 @@ from zoo.evaluation.codec_runs import build_codec, stream_path
 from zoo.evaluation.film_scores import LATENTS, SCORES
 from zoo.evaluation.inference import Pixels, reconstruct_frames, samples_of, to_pixels
 from zoo.evaluation.metrics import Frames, parts_of
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 from zoo.report.results_folder import FRAMES, VIDEOS
 from zoo.training.run_folder import RunFolder

@@ -20,10 +20,12 @@ import torch
 
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
-from zoo.base import environment
+from zoo.api.training_events import TrainingEvent
+from zoo.base import devices
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
+from zoo.base.interrupts import Interrupted
 from zoo.base.numbers import NOT_AVAILABLE
 from zoo.base.records import Cost, Environment, Record
 from zoo.base.text import error_line, one_line
@@ -36,13 +38,12 @@ from zoo.evaluation.codec_runs import ensure_encoded, evaluate_codec
 from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.metrics import MetricSet
-from zoo.films.film import Film
-from zoo.films.film_sources import is_present
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
+from zoo.films.source_files import is_present
 from zoo.plugins.entry_points import line_in_plugin
 from zoo.plugins.registry import registry
 from zoo.pretrained.weights import WeightsUnavailable
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained, remove_unfinished
@@ -91,11 +92,11 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
 
 def _environment_here(cell: Cell, config: TrainingConfig | None) -> Environment:
     compiled = config.compile if config else "none"
-    return environment.describe(cell.settings.device, cell.settings.precision, compiled)
+    return devices.describe(cell.settings.device, cell.settings.precision, compiled)
 
 
 def _environment_of_dead(cell: Cell, config: TrainingConfig | None) -> Environment:
-    described = environment.describe(environment.choose_device("cpu"), cell.settings.precision)
+    described = devices.describe(devices.choose_device("cpu"), cell.settings.precision)
     return described.model_copy(
         update={
             "device": cell.settings.device.type,

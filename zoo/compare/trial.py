@@ -26,8 +26,9 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder, Batch
 from zoo.api.codec import FilmCodec
 from zoo.api.metric import Unavailable
+from zoo.api.training_events import TrainingEvent
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
+from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.presets import Budget
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
@@ -39,10 +40,9 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.inference import sample_batch, samples_of
 from zoo.evaluation.metrics import MetricSet
 from zoo.evaluation.profiling import peak_memory, release_memory
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.model_building import build_to_train, fits_directly, inference_state, placed
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Interrupted, TrainingEvent
 from zoo.training.run_folder import RunFolder
 from zoo.training.trained_models import ensure_trained
 

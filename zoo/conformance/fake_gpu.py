@@ -28,7 +28,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.sampling import Sampling, noise
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import build_to_train
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 
 GPU = torch.device("cuda", 0)
 BATCH = 2

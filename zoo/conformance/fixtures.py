@@ -12,7 +12,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import describe_value
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, build_to_train, fits_directly, placed
 

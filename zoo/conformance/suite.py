@@ -12,10 +12,15 @@ from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric
 from zoo.api.report_section import ReportSection
-from zoo.api.training_callback import TrainingCallback
+from zoo.api.training_events import TrainingCallback
 from zoo.base.text import error_line
-from zoo.conformance import metrics
-from zoo.conformance import other_kinds as others
+from zoo.conformance import codecs, metrics, report_sections
+from zoo.conformance.films_and_callbacks import (
+    CALLBACK_CHECKS,
+    FILM_CHECKS,
+    files_are_there,
+    takes_reports,
+)
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject
 from zoo.conformance.inference import (
     batch_invariant,
@@ -29,6 +34,7 @@ from zoo.conformance.inference import (
     shapes_and_range,
     works_on_a_gpu,
 )
+from zoo.conformance.report_sections import SectionSubject
 from zoo.conformance.training import (
     fits_one_batch,
     losses_reach_their_players,
@@ -99,10 +105,10 @@ MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
 _KINDS: tuple[tuple[type, Kind], ...] = (
     (Autoencoder, _kind(MODEL_CHECKS, Subject, shapes_and_range, players_cover_the_model)),
     (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_per_frame)),
-    (FilmCodec, _kind(others.CODEC_CHECKS, others.CodecSubject, others.gives_every_frame_back)),
-    (ReportSection, _kind(others.SECTION_CHECKS, others.SectionSubject, others.is_written)),
-    (TrainingCallback, _kind(others.CALLBACK_CHECKS, lambda kind: kind, others.takes_reports)),
-    (FilmEntry, _kind(others.FILM_CHECKS, lambda entry: entry, others.files_are_there)),
+    (FilmCodec, _kind(codecs.CHECKS, codecs.CodecSubject, codecs.gives_every_frame_back)),
+    (ReportSection, _kind(report_sections.CHECKS, SectionSubject, report_sections.is_written)),
+    (TrainingCallback, _kind(CALLBACK_CHECKS, lambda kind: kind, takes_reports)),
+    (FilmEntry, _kind(FILM_CHECKS, lambda entry: entry, files_are_there)),
 )
 
 

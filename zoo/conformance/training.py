@@ -15,10 +15,10 @@ from zoo.api.autoencoder import Autoencoder, Losses, PlayerParameters
 from zoo.api.sampling import Sampling, flat_frames
 from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_as_film, take_step
 from zoo.evaluation.latents import Quantiser
-from zoo.films.film import Film, film_from_frames
+from zoo.films.ingested_film import Film, film_from_frames
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 
 NUDGE = 1e-3
 """Length of the step that tests an opposition, as a share of the parameters' norm."""

@@ -25,20 +25,21 @@ from torch import Tensor
 from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, make_codec
 from zoo.api.latent_spec import BITS
 from zoo.api.sampling import BATCH
-from zoo.base import environment
-from zoo.base.atomic_files import atomic_write
-from zoo.base.environment import usual_priority
-from zoo.base.errors import BadInput, ZooError, validated
+from zoo.base import devices
+from zoo.base.atomic_files import atomic_write, write_json
+from zoo.base.encoder_priority import usual_priority
+from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import IN_FOLDER, Waiting, exclusive_lock, print_waiting
+from zoo.base.option_validation import validated
 from zoo.base.presets import Budget
-from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput, write_json
+from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput
 from zoo.base.text import describe_value, one_line
 from zoo.base.untrusted_files import check_tensors, read_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation.film_scores import ScoreCache, score_film
 from zoo.evaluation.metrics import MetricSet
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
@@ -217,7 +218,7 @@ def check_coded_film(codec: type[FilmCodec], coded: object) -> CodedFilm:
 def _cpu_environment() -> Environment:
     """The environment of codecs, which run on the CPU whatever device the models use."""
     processor = torch.device("cpu")
-    return environment.describe(processor, environment.default_precision(processor))
+    return devices.describe(processor, devices.default_precision(processor))
 
 
 def _is_valid(folder: RunFolder, here: Environment) -> bool:

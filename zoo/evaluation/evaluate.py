@@ -10,7 +10,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.training_recipe import FULL
-from zoo.base import environment
+from zoo.base import devices
 from zoo.base.errors import BadInput
 from zoo.base.records import DecoderPoint, LatentInfo, RatePoint, Record
 from zoo.base.workspace import Workspace
@@ -28,7 +28,7 @@ from zoo.evaluation.latents import Latents, Quantiser
 from zoo.evaluation.metrics import MetricSet, parts_of
 from zoo.evaluation.model_summary import decoder_bytes, has_coder
 from zoo.evaluation.rate_distortion import coarser_latents, decoder_points, rate_points
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder, TrainingConfig
@@ -60,7 +60,7 @@ def evaluate(
     assert run is not None, "only a finished run is evaluated"
     own = film.name == config.film
     out = folder.evaluation(film.name)
-    here = environment.describe(device, config.precision, config.compile)
+    here = devices.describe(device, config.precision, config.compile)
     cache = ScoreCache.load(out, film, here)
     metric_set = cache.missing(metric_set)
 

@@ -27,7 +27,7 @@ from zoo.evaluation.inference import (
 )
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import Frames, Values, mean_of, score_pairs
-from zoo.films.film import Film, Shot
+from zoo.films.ingested_film import Film, Shot
 from zoo.plugins.model_building import latent_spec
 
 FIFTHS = 5

@@ -19,7 +19,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from zoo.base.atomic_files import atomic_write
+from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.errors import BadInput
 from zoo.base.records import (
     BatchDependence,
@@ -29,13 +29,12 @@ from zoo.base.records import (
     PlainFrame,
     Record,
     Summary,
-    write_json,
 )
 from zoo.base.untrusted_files import read_json
 from zoo.evaluation.failure_slices import ShotSpread, frame_properties, slice_scores
 from zoo.evaluation.inference import batch_slices
 from zoo.evaluation.metrics import MetricSet, Values, parts_of, score_reconstruction, summarise
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.matching.pdq import HashBuffer, Hashes, pdq
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest

@@ -15,7 +15,7 @@ from zoo.base.errors import BadInput
 from zoo.base.text import describe_value
 from zoo.evaluation.latents import EncodedFilm, Latents
 from zoo.evaluation.model_summary import has_coder
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import latent_spec
 
 Pixels = npt.NDArray[np.uint8]

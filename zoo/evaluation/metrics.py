@@ -22,7 +22,7 @@ from zoo.base.errors import BadInput
 from zoo.base.records import MIN_SHOTS, Part, Summary
 from zoo.base.text import describe_value, error_line
 from zoo.evaluation.inference import batch_slices, film_batch
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 
 CONFIDENCE = 0.95

@@ -15,7 +15,7 @@ from zoo.evaluation.inference import film_batch, reconstruct_frames, samples_of
 from zoo.evaluation.latents import EncodedFilm, Latents, Quantiser
 from zoo.evaluation.metrics import Frames, Values, mean_of, score_pairs
 from zoo.evaluation.model_summary import decoder_bytes, decoder_matrices
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.training.weight_rounding import rounded
 
 BIT_DEPTHS = (6, 5, 4, 3)

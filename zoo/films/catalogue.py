@@ -28,13 +28,13 @@ from zoo.base.locks import exclusive_lock, print_waiting
 from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace
-from zoo.films.files import (
+from zoo.films.paths_and_hashes import (
     expand_home,
     is_there,
     looks_like_path,
     refuse_url,
 )
-from zoo.films.film_sources import FilmSource
+from zoo.films.source_files import FilmSource
 
 _HEADER = """\
 # The films of this workspace. Each is a table [NAME] with

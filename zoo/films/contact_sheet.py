@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 
 _BACKGROUND, _LABEL, _HELD_OUT = (16, 16, 16), (190, 190, 190), (255, 176, 32)
 _GAP = 6

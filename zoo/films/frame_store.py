@@ -26,11 +26,11 @@ import numpy.typing as npt
 import pydantic
 
 from zoo.api.film_entry import Fit
-from zoo.base.atomic_files import best_effort, remove_folder
+from zoo.base.atomic_files import best_effort, remove_folder, write_json
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import SUFFIX, FileLock, LockHeld, exclusive_lock, try_exclusive, try_shared
-from zoo.base.records import Number, write_json
+from zoo.base.records import Number
 from zoo.base.untrusted_files import OtherSchema, read_array, read_json
 
 FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "manifest.json"
@@ -343,3 +343,22 @@ def remove_store(folder: Path) -> None:
         with suppress(OSError):
             # A process that waits for this lock sees that its file is gone, and makes another.
             store_lock(folder).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class InMemoryFrameStore(FrameStore):
+    """A frame store in memory: its frames, uint8 (N, H, W, 3), were never on disk."""
+
+    frames: npt.NDArray[np.uint8]
+
+    @functools.cached_property
+    def array(self) -> Any:
+        """The frames, uint8 (N, H, W, 3), RGB, read-only."""
+        view = self.frames.view()
+        view.flags.writeable = False
+        return view
+
+    @functools.cached_property
+    def times(self) -> npt.NDArray[np.float64]:
+        """The time of each frame: seconds, (N,)."""
+        return np.arange(len(self.frames)) / self.manifest.fps

@@ -16,16 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import best_effort, confined, replace_folder
+from zoo.base.atomic_files import best_effort, confined, replace_folder, write_json
 from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import exclusive_lock, print_waiting
-from zoo.base.records import write_json
 from zoo.base.text import one_line
 from zoo.base.time_code import JITTER_SECONDS, FrameTimes
 from zoo.base.workspace import Workspace
-from zoo.films.film import Film, Shot
-from zoo.films.film_sources import digest, identity
 from zoo.films.frame_store import (
     FRAMES,
     MANIFEST,
@@ -39,6 +36,7 @@ from zoo.films.frame_store import (
     SplitRecord,
     store_lock,
 )
+from zoo.films.ingested_film import Film, Shot
 from zoo.films.pipeline import (
     FramePipeline,
     IngestProgress,
@@ -48,6 +46,7 @@ from zoo.films.pipeline import (
     repeat_if_bars_change,
 )
 from zoo.films.shots import DETECTOR, find_shots
+from zoo.films.source_files import digest, identity
 from zoo.films.split import Split, check_holdout, split_by_shot
 
 # Beside the frames: times, scores, the manifest, and some space for the file system.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.films.files import check_regular_file, file_digest, file_fingerprint, is_there
+from zoo.films.paths_and_hashes import check_regular_file, file_digest, file_fingerprint, is_there
 
 PICTURES = frozenset(
     {

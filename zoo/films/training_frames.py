@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.base.frame_size import FrameSize
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -18,8 +18,8 @@ from zoo.base.atomic_files import atomic_write, best_effort
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import LARGEST, SMALLEST, FrameSize
 from zoo.base.untrusted_files import read_arrays
-from zoo.films.film import Film
 from zoo.films.frame_store import MANIFEST, IngestSettings
+from zoo.films.ingested_film import Film
 from zoo.films.pipeline import (
     FramePipeline,
     Pixels,

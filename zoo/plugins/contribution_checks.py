@@ -108,7 +108,7 @@ def check_contribution(hook: str, thing: Any) -> None:
     from zoo.api.codec import CodecOptions, FilmCodec
     from zoo.api.metric import Metric
     from zoo.api.sampling import Sampling
-    from zoo.api.training_callback import TrainingCallback
+    from zoo.api.training_events import TrainingCallback
 
     base: type[Metric | Autoencoder | FilmCodec | TrainingCallback]
     base = {"zoo_metrics": Metric, "zoo_training_callbacks": TrainingCallback}.get(

@@ -27,15 +27,15 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import BATCH, FilmSamples, Sampling
-from zoo.base.environment import choose_device
+from zoo.base.devices import choose_device
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.evaluation.inference import decode_to_pixels, encode_samples, sample_slices
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films.catalogue import Catalogue
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.find_run import find_run, one_film
 from zoo.reconstruct.hub import PREFIX, fetched, load_folder

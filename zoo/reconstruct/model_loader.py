@@ -34,8 +34,8 @@ from zoo.evaluation.latents import (
     quantiser_of_training,
     save_latents,
 )
-from zoo.films.film import Film
 from zoo.films.ingest import open_film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.training.run_folder import RunFolder, TrainingConfig

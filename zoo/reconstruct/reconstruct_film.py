@@ -18,7 +18,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code
 from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zoo.api.film_entry import FilmEntry
 from zoo.base.text import one_line
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.films.video_file import VideoFile
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.video.mp4_writer import Chapter

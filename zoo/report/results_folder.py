@@ -24,7 +24,7 @@ from pathlib import Path, PurePath
 from PIL import Image
 
 from zoo.base.atomic_files import atomic_write, check_writable, confined, remove
-from zoo.base.errors import BadInput, CannotWrite, write_error
+from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow
 from zoo.base.text import one_line, safe_file_names
 from zoo.base.untrusted_files import parse_json, read_bytes, read_json
@@ -331,3 +331,27 @@ def _at_places(series: Series, places: Sequence[int]) -> Series:
             ],
         }
     )
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write the results of a comparison as strict JSON, a line for each film, metric and record.
+
+    Raises ZooError, with nothing written, where they are larger than `read_json` would read.
+    """
+    fields = []
+    for name in Results.model_fields:
+        value = getattr(results, name)
+        if isinstance(value, list):
+            lines = ",\n".join(each.model_dump_json() for each in value)
+            fields.append(f'"{name}":[\n{lines}\n]')
+        else:
+            # Of the one field, without the braces around it.
+            fields.append(results.model_dump_json(include={name})[1:-1])
+    content = ("{" + ",\n".join(fields) + "}\n").encode()
+    if len(content) > Results.largest:
+        raise ZooError(
+            f"{len(results.records):,} records take {len(content):,} bytes, and results of more "
+            f"than {Results.largest:,} are not read: compare fewer films at once"
+        )
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)

@@ -21,7 +21,7 @@ from zoo.base.markdown import (
     grid,
     image,
 )
-from zoo.base.records import MIN_SHOTS, FilmInfo, Results, write_results
+from zoo.base.records import MIN_SHOTS, FilmInfo, Results
 from zoo.base.text import one_line
 from zoo.report.aggregate import (
     MIN_SEEDS,
@@ -67,6 +67,7 @@ from zoo.report.results_folder import (
     new_report,
     path_in_folder,
     replace_report,
+    write_results,
 )
 from zoo.report.score_plots import plot_scores, plot_timeline, plot_trade_off
 from zoo.report.score_tables import (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from zoo.api.autoencoder import Batch
 from zoo.api.sampling import STILLS, Indices, Sampling
 from zoo.base.errors import BadInput
-from zoo.films.film import Film
+from zoo.base.prefetch import prefetch
+from zoo.films.ingested_film import Film
 from zoo.films.training_frames import TrainingFrames, as_floats
 
 LARGEST_SHARE_OF_MEMORY = 0.5
@@ -117,7 +117,7 @@ class BatchLoader:
         """
         resident = self._resident
         read = self._without_pixels if resident is not None else self.read
-        with prefetch(read, first, self.device) as parts_of:
+        with prefetch_pinned(read, first, self.device) as parts_of:
 
             def batch_at(step: int) -> Batch:
                 positions, index, seconds, *pixels = (
@@ -147,58 +147,27 @@ class BatchLoader:
         return *parts, torch.from_numpy(self.frames[parts[0].numpy()])
 
 
-class _Prefetcher:
-    """A thread that reads the batches of consecutive steps into pinned memory."""
-
-    def __init__(self, read: Read, first: int) -> None:
-        self.read = read
-        self.next = first
-        self.ready: queue.Queue[tuple[Tensor, ...] | BaseException] = queue.Queue(
-            PREFETCHED_BATCHES
-        )
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(first,), daemon=True)
-        self.thread.start()
-
-    def _run(self, step: int) -> None:
-        while not self.stopped.is_set():
-            batch: tuple[Tensor, ...] | BaseException
-            try:
-                batch = tuple(part.pin_memory() for part in self.read(step))
-            except Exception as error:  # raised when this batch is asked for
-                batch = error
-            while not self.stopped.is_set():
-                try:
-                    self.ready.put(batch, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(batch, BaseException):
-                return
-            step += 1
-
-    def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of `step`, which must follow the step asked for before."""
-        assert step == self.next, f"batch {step} was asked for after {self.next - 1}"
-        batch = self.ready.get()
-        if isinstance(batch, BaseException):
-            raise batch
-        self.next += 1
-        return batch
-
-
 @contextmanager
-def prefetch(read: Read, first: int, device: torch.device) -> Iterator[Read]:
-    """Yield a function like `read` that prefetches from step `first` on, for a GPU.
+def prefetch_pinned(read: Read, first: int, device: torch.device) -> Iterator[Read]:
+    """Yield a function like `read` that reads ahead into pinned memory, from step `first` on.
 
-    On a CPU there is nothing to overlap with: `read` itself is yielded.
+    Steps are asked for in order. On a CPU there is nothing to overlap with: `read` itself is
+    yielded.
     """
     if device.type != "cuda":
         yield read
         return
-    prefetcher = _Prefetcher(read, first)
-    try:
-        yield prefetcher
-    finally:
-        prefetcher.stopped.set()
-        prefetcher.thread.join()
+    steps = itertools.count(first)
+    batches = prefetch(
+        ((step, tuple(part.pin_memory() for part in read(step))) for step in steps),
+        group=1,
+        ahead=PREFETCHED_BATCHES,
+    )
+
+    def next_batch(step: int) -> tuple[Tensor, ...]:
+        at, batch = next(batches)
+        assert at == step, f"batch {step} was asked for where {at} is next"
+        return batch
+
+    with closing(batches):
+        yield next_batch

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.api.training_events import METRIC_FORMATS, PART_LABELS
 from zoo.base.atomic_files import atomic_write
-from zoo.training.callbacks import METRIC_FORMATS, PART_LABELS
 from zoo.training.run_folder import LogEntry, read_log
 
 if TYPE_CHECKING:

@@ -13,16 +13,17 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Sampling
+from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest, deferred_stop, saving
+from zoo.base.interrupts import Interrupted, StopRequest, deferred_stop, saving
 from zoo.base.presets import Budget
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
 from zoo.training.batches import BatchLoader
-from zoo.training.callbacks import Callback, Interrupted, TrainingEvent, ignore_event
+from zoo.training.callbacks import Callback, ignore_event
 from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.distributed import broadcast_progress, broadcast_weights, launch
 from zoo.training.memory import keep_freed_memory, out_of_memory

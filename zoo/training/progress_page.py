@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import jinja2
 
+from zoo.api.training_events import PART_LABELS, format_scores
 from zoo.base.atomic_files import atomic_write
 from zoo.base.numbers import duration, significant, whole
 from zoo.base.text import one_line
-from zoo.training.callbacks import PART_LABELS, format_scores
 from zoo.training.curves import BACKGROUND, GRID, LINES, MUTED, PANEL, TEXT, Panel, panels_of
 from zoo.training.run_folder import LogEntry, RunFolder, RunState, TrainingConfig, read_log
 

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from zoo.api.film_entry import is_film_name
+from zoo.api.training_events import Score, TrainingEvent
 from zoo.api.training_recipe import FULL, Recipe
 from zoo.base.atomic_files import (
     atomic_write,
@@ -37,13 +38,13 @@ from zoo.base.atomic_files import (
     remove,
     replace_folder,
     sync,
+    write_json,
 )
 from zoo.base.errors import BadInput, disk_errors
 from zoo.base.locks import is_lock
-from zoo.base.records import Environment, TrainingReceived, write_json
+from zoo.base.records import Environment, TrainingReceived
 from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
-from zoo.training.callbacks import Score, TrainingEvent
 
 LONGEST_LINE = 1 << 20
 """Bytes of a line in a log; ours have some hundreds."""

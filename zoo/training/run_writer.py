@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from zoo.api.sampling import Sampling
-from zoo.base import environment
+from zoo.api.training_events import Score
+from zoo.base import devices
 from zoo.base.atomic_files import best_effort
 from zoo.base.errors import ZooError
 from zoo.base.interrupts import saving
 from zoo.base.records import TrainingReceived
-from zoo.films.film import Film
-from zoo.training.callbacks import Score
+from zoo.films.ingested_film import Film
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
 from zoo.training.curves import CURVES, plot_curves
 from zoo.training.progress_page import write_progress_page
@@ -88,7 +88,7 @@ class RunWriter:
         self.final: dict[str, dict[str, float]] | None = None
         self.used = 0.0
         """Share of the budget that was used at the last step."""
-        self.environment = environment.describe(step.device, config.precision, config.compile)
+        self.environment = devices.describe(step.device, config.precision, config.compile)
         self.checkpoints = CheckpointWriter(folder.checkpoint)
         self.checkpointed_step: int | None = None
         self.checkpoint_throttle, self.preview_throttle = Throttle(), Throttle()

@@ -13,11 +13,11 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.training_recipe import Recipe
-from zoo.base import environment
+from zoo.base import devices
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.presets import Budget, preset_named
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import check_fit, fits_directly, option_class, parse_options
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
@@ -74,7 +74,7 @@ class Settings:
         A `torch.device` is taken as it is: it may be on another machine.
         """
         base = preset_named(preset)
-        chosen = environment.choose_device(device) if isinstance(device, str) else device
+        chosen = devices.choose_device(device) if isinstance(device, str) else device
         options = dict(options or {})
         # The latent size applies to models and references, by either option.
         set_latent = options.pop("latent", None)
@@ -99,7 +99,7 @@ class Settings:
             else whole_number(threads, "--threads", MOST_THREADS),
             seed=seed,
             device=chosen,
-            precision=environment.choose_precision(precision, chosen, base.bf16_on_cpu),
+            precision=devices.choose_precision(precision, chosen, base.bf16_on_cpu),
             compile=choose_compile_mode(compiled, chosen),
             options=options,
             recipe=Recipe.check_names(recipe or {}),
@@ -147,7 +147,7 @@ class Settings:
         recipe = self.recipe_of(architecture)
         precision, batch = self.precision, self.batch
         if not self.precision_given and recipe.precision != "auto":
-            precision = environment.choose_precision(recipe.precision, self.device)
+            precision = devices.choose_precision(recipe.precision, self.device)
         if not self.batch_given and recipe.batch is not None:
             batch = recipe.batch
         directly = fits_directly(architecture)

@@ -20,7 +20,7 @@ from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.training_recipe import Recipe
 from zoo.plugins.model_building import inference_copy
 from zoo.training.distributed import BufferSync, mean_over_ranks
-from zoo.training.players import LossScale, Players, Reduce
+from zoo.training.optimizers import LossScale, Players, Reduce
 from zoo.training.run_folder import CompileMode
 
 CACHE_TAG = "film-zoo, no buffers donated"

@@ -23,7 +23,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
 from zoo.training.checkpoint import Progress
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 from zoo.training.run_folder import TrainingConfig
 
 MATRIX_SIDE = {"cuda": 8192, "cpu": 1024}
@@ -38,7 +38,7 @@ _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
 @dataclass(frozen=True)
 class Throughput:
-    """Throughput between two reports, with the fields of `zoo.training.callbacks.TrainingEvent`."""
+    """Throughput between two reports, with the fields of `zoo.TrainingEvent`."""
 
     frames_per_second: float
     data_stall: float

@@ -11,18 +11,19 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Sampling
-from zoo.base import environment
+from zoo.api.training_events import Values
+from zoo.base import devices
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
+from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.locks import IN_FOLDER, Waiting, WaitStopped, exclusive_lock, print_waiting
 from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, fits_directly, placed
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Callback, Interrupted, Values, ignore_event
+from zoo.training.callbacks import Callback, ignore_event
 from zoo.training.checkpoint import check_fit, load_weights, save_weights
 from zoo.training.distributed import broadcast_from_rank_zero, rank, world_size
 from zoo.training.engine import train
@@ -120,7 +121,7 @@ def _train(
         RunFile(
             state="finished",
             config=config,
-            environment=environment.describe(device, config.precision),
+            environment=devices.describe(device, config.precision),
             frames_fingerprint=film.store.manifest.fingerprint,
             score=scorer.final(score, film),
         )

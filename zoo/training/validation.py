@@ -20,13 +20,13 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
+from zoo.api.training_events import METRIC_FORMATS, Score, Values
 from zoo.base.atomic_files import atomic_write
 from zoo.base.network import without_network
 from zoo.evaluation.inference import check_latents, checked_decode, film_batch, round_to_8_bits
 from zoo.evaluation.metrics import MetricSet, score_pairs
-from zoo.films.film import Film
+from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import METRIC_FORMATS, Score, Values
 
 FRAMES = 8
 """Frames of each part that are scored; all of a part that has fewer."""

@@ -28,7 +28,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from zoo import CodedFilm, CodingTerms, Film, FilmCodec, FrameSize, ZooError, hookimpl
-from zoo.base.environment import usual_priority
+from zoo.base.encoder_priority import usual_priority
 
 CLOSE_ENOUGH = 0.015
 """A coding this near to the bytes asked for ends the search."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from zoo.training.callbacks import Interrupted
+from zoo.base.interrupts import Interrupted
 
 Notify = Callable[[Any], None]
 """Called by a task with a message about its progress; the message must survive pickling."""

@@ -23,10 +23,10 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from zoo.base import interrupts
-from zoo.base.environment import VISIBLE
+from zoo.base.devices import VISIBLE
+from zoo.base.interrupts import Interrupted
 from zoo.base.text import error_line
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
-from zoo.training.callbacks import Interrupted
 
 POLL_SECONDS = 0.2
 """The longest wait for events."""
@@ -309,7 +309,7 @@ def _serve(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            task = cast(Task, pipe.recv())
+            task = cast("Task", pipe.recv())
         except (EOFError, OSError, KeyboardInterrupt):
             return
         except Exception as error:

@@ -18,9 +18,9 @@ from typing import Any, Self
 from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.extras import missing_extra
+from zoo.base.interrupts import Interrupted
 from zoo.base.text import error_line, one_line
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
-from zoo.training.callbacks import Interrupted
 
 POLL_SECONDS = 0.5
 """The longest wait for events."""

@@ -17,8 +17,8 @@ from zoo.api.training_recipe import FULL
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
 from zoo.evaluation.inference import samples_of
-from zoo.films.film import Film
-from zoo.films.film_sources import bytes_of
+from zoo.films.ingested_film import Film
+from zoo.films.source_files import bytes_of
 from zoo.plugins.model_building import latent_spec
 from zoo.reconstruct.archive.container import (
     LARGEST_LEVELS,

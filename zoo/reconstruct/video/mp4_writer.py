@@ -21,7 +21,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from zoo.base.atomic_files import atomic_write
-from zoo.base.environment import usual_priority
+from zoo.base.encoder_priority import usual_priority
 from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import Pixels, ToYuv

@@ -1,14 +1,12 @@
-"""A film: a named, ordered set of frames with shots, time codes and a split."""
+"""A film after ingest: a named, ordered set of frames with shots, time codes and a split."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +14,7 @@ import numpy.typing as npt
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import FilmInfo
 from zoo.base.time_code import FrameTimes, format_time_code
-from zoo.films.frame_store import Damage, FrameStore, Manifest
+from zoo.films.frame_store import Damage, FrameStore, InMemoryFrameStore, Manifest
 from zoo.films.split import Split, split_by_shot
 
 
@@ -99,25 +97,6 @@ class Film:
             shot_starts=[shot.start for shot in self.shots],
             begins=float(self.frame_seconds[0]),
         )
-
-
-@dataclass(frozen=True)
-class InMemoryFrameStore(FrameStore):
-    """A frame store in memory: its frames, uint8 (N, H, W, 3), were never on disk."""
-
-    frames: npt.NDArray[np.uint8]
-
-    @functools.cached_property
-    def array(self) -> Any:
-        """The frames, uint8 (N, H, W, 3), RGB, read-only."""
-        view = self.frames.view()
-        view.flags.writeable = False
-        return view
-
-    @functools.cached_property
-    def times(self) -> npt.NDArray[np.float64]:
-        """The time of each frame: seconds, (N,)."""
-        return np.arange(len(self.frames)) / self.manifest.fps
 
 
 def film_from_frames(

@@ -21,7 +21,7 @@ from zoo.api.autoencoder import (
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.plugins.registry import registry
-from zoo.training.players import Players
+from zoo.training.optimizers import Players
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:

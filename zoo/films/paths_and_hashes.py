@@ -1,4 +1,4 @@
-"""Film files on disk: paths that users type, checks before opening, fingerprints, and names."""
+"""Paths of film files as users type them, checks before opening, hashes, and names from paths."""
 
 from __future__ import annotations
 

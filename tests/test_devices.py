@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.base import environment
-from zoo.base.environment import (
+from zoo.base import devices
+from zoo.base.devices import (
     VISIBLE,
     choose_device,
     choose_precision,
@@ -70,7 +70,7 @@ def test_a_word_names_gpus_as_a_process_beside_this_one_would_see_them(
 def test_processes_share_the_cores(
     processes: int, asked: int | None, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "cores", lambda: 8)
+    monkeypatch.setattr(devices, "cores", lambda: 8)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert shared_threads(processes, asked) == threads
 

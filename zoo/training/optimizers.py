@@ -1,4 +1,4 @@
-"""Players: each is moved by the gradient of its own loss, and by nothing else.
+"""Optimisers, one per player: each moves its parameters by the gradient of its own loss alone.
 
 All gradients are taken at the same point, before any player moves. A model cannot break this rule,
 because it never touches an optimiser. In 16-bit training their losses are scaled.

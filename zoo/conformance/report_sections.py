@@ -1,0 +1,164 @@
+"""Checks of report sections: one function per promise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zoo.api.report_section import ReportSection, check_text
+from zoo.base.records import (
+    Environment,
+    FilmInfo,
+    LatentInfo,
+    MetricInfo,
+    Record,
+    Results,
+    Summary,
+)
+from zoo.conformance.fixtures import Inconclusive, expect
+
+HOSTILE = "A|B <script>x</script> `tick` [link](javascript:x) # heading"
+"""A film's title, and a model's name, as an untrusted file may have them."""
+
+
+@dataclass(frozen=True)
+class SectionSubject:
+    """A section under test."""
+
+    section: type[ReportSection]
+
+    def text(self, results: Results) -> str:
+        """What it writes, if it may be printed; raises ValueError naming what it may not hold."""
+        return str(check_text(self.section().write(results)))
+
+
+def results(title: str = "A film", model: str = "ours") -> Results:
+    """A comparison of two models and a codec on two films, one of which failed."""
+    films = [_film("alpha", title), _film("beta", "Another film")]
+    return Results(
+        created="2025-01-02T03:04:05+00:00",
+        command="zoo compare --films alpha,beta",
+        preset="quick",
+        budget="6steps",
+        batch=16,
+        films=films,
+        metrics=[
+            MetricInfo(name="psnr", label="PSNR", unit="dB", better="higher", digits=2, source="x")
+        ],
+        records=[
+            _record(each, film.name, failed=(each == "theirs" and film.name == "beta"))
+            for film in films
+            for each in (model, "theirs", "codec")
+        ],
+    )
+
+
+def nothing() -> Results:
+    """Results with no film and no record."""
+    return results().model_copy(update={"films": [], "metrics": [], "records": []})
+
+
+def _film(name: str, title: str) -> FilmInfo:
+    return FilmInfo(
+        name=name,
+        title=title,
+        licence=None,
+        source=f"{name}.mp4",
+        fingerprint=name * 4,
+        size="64x36",
+        frames=100,
+        fps=25.0,
+        shots=2,
+        seen_frames=90,
+        held_out_frames=10,
+        held_out=[(90, 100)],
+        shot_starts=[0, 50],
+    )
+
+
+def _record(model: str, film: str, failed: bool) -> Record:
+    coded = model == "codec"
+    summary = Summary(frames=10, shots=2, mean=24.5, sd=1.0, lowest=20.0, highest=30.0)
+    return Record(
+        model=model,
+        summary="a model",
+        role="reference" if coded else "model",
+        kind="codec" if coded else "autoencoder",
+        origin="a package 1.0",
+        trained_on=film,
+        evaluated_on=film,
+        evaluation_fingerprint=film * 4,
+        seed=0,
+        options={"latent": 16},
+        status="failed" if failed else "ok",
+        reason="memory ran out" if failed else None,
+        run=None if failed else f"runs/{film}/{model}/x",
+        latent=None
+        if failed
+        else LatentInfo(
+            numbers=None if coded else 16,
+            bits=None if coded else 128,
+            coded_bytes=12.5,
+            decoder_bytes=None if coded else 4000,
+        ),
+        scores={} if failed else {"psnr": {"seen": summary, "held_out": summary}},
+        environment=Environment(
+            device="cpu",
+            device_name="A processor",
+            precision="32-true",
+            memory_format="channels_last",
+            threads=1,
+            python="3.12",
+            torch="2.8",
+            cuda=None,
+            pyav="15.0",
+            ffmpeg="7.1",
+            film_zoo="0.1.0",
+            commit=None,
+        ),
+    )
+
+
+def is_written(subject: SectionSubject) -> None:
+    """A comparison with a failed model and a codec in it gives a text that may be printed."""
+    subject.text(results())
+
+
+def is_written_of_nothing(subject: SectionSubject) -> None:
+    """Results without films and records give a text, or an empty one."""
+    subject.text(nothing())
+
+
+def shows_names_as_they_are(subject: SectionSubject) -> None:
+    """Titles and names with Markdown and HTML in them are printed as text."""
+    text = subject.text(results(HOSTILE, HOSTILE))
+    expect("<script" not in text.replace(r"\<", ""), "HTML of a title stands in the text")
+
+
+def is_written_the_same_twice(subject: SectionSubject) -> None:
+    """The same results give the same text, and are left as they are."""
+    given = results()
+    expect(subject.text(given) == subject.text(given), "the text is another each time")
+    expect(given == results(), "it changes the results")
+
+
+def needs_no_torch(subject: SectionSubject) -> None:
+    """Its module is imported without torch, as `zoo report` does."""
+    name = subject.section.__module__
+    program = f"import sys; import {name}; sys.exit(3 if 'torch' in sys.modules else 0)"
+    path = f"import sys; sys.path[:] = {sys.path!r}; "
+    ended = subprocess.run([sys.executable, "-c", path + program], capture_output=True, text=True)
+    if ended.returncode not in (0, 3):
+        raise Inconclusive(f"another process does not import {name}")
+    expect(ended.returncode == 0, f"importing {name} imports torch")
+
+
+CHECKS: tuple[Callable[[SectionSubject], None], ...] = (
+    is_written,
+    is_written_of_nothing,
+    shows_names_as_they_are,
+    is_written_the_same_twice,
+    needs_no_torch,
+)
