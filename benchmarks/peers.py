@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 import torch
 
-from zoo.api.autoencoder import Autoencoder
 from zoo.base import devices
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
@@ -278,8 +277,3 @@ def sides(race: Race, folder: Path) -> Iterator[dict[Side, Callable[[], Epoch]]]
             process.join(timeout=30)
             if process.is_alive():
                 process.kill()
-
-
-def parameters_of(model: Autoencoder) -> int:
-    """How many numbers a model learns."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

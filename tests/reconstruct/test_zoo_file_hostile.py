@@ -148,7 +148,7 @@ def test_any_other_bytes(films: Path, data: bytes, header: bool) -> None:
 
 PLACES = [
     ("film", "frames"), ("film", "rate"), ("film", "first_tick"), ("film", "name"),
-    ("film", "fingerprint"), ("film", "source_bytes"), ("film", "ticks_a_second"),
+    ("film", "fingerprint"), ("film", "source_bytes"), ("film", "ticks_per_second"),
     ("latent", "shape"), ("latent", "bits"), ("latent", "codes"), ("model", "run"),
     ("model", "config", "model"), ("model", "config", "size"),
     ("model", "config", "options"),
@@ -296,13 +296,17 @@ def test_damaged_sound_costs_no_frame(spoil: str, whole: Path, zoo: Callable) ->
     assert "75 frames" in done.out
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_earlier_versions_are_read(whole: Path, version: int) -> None:
     """The first does not say how large the decoder is, the first two know no declared codes."""
 
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
         said["schema_version"] = version
-        del said["model"]["decoder_bits"]
+        said["film"]["ticks_a_second"] = said["film"].pop("ticks_per_second")
+        if said["sound"]:
+            said["sound"]["told"] = said["sound"].pop("summary")
+        if version < 4:
+            del said["model"]["decoder_bits"]
         if version < 3:
             del said["latent"]["codes"]
         if version == 1:
@@ -359,10 +363,10 @@ def test_files_that_are_not_film_files_are_refused_in_a_line(
 
 def test_another_version_is_named(whole: Path) -> None:
     def change(said: dict[str, Any], tensors: dict[str, Any]) -> None:
-        said["schema_version"] = 5
+        said["schema_version"] = 6
         said["something_new"] = 1
 
-    with pytest.raises(BadInput, match="version 5; this film-zoo reads versions 1 to 4"):
+    with pytest.raises(BadInput, match="version 6; this film-zoo reads versions 1 to 5"):
         open_container(rewritten(whole, change))
 
 

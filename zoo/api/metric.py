@@ -64,7 +64,7 @@ class Metric:
         raise TypeError(f"{type(self).__name__} defines no __call__")
 
     def over_film(self, values: Tensor) -> Tensor:
-        """Make one value a frame, (N,), of what all frames of a film gave, (N, *frame_shape).
+        """Reduce what all frames of a film gave, (N, *frame_shape), to a value per frame, (N,).
 
         For a metric that must know a frame's followers too; others leave it as it is.
         """
@@ -138,7 +138,7 @@ def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 @contextlib.contextmanager
 def sharing_results() -> Iterator[None]:
-    """Within it, what is `shared` is done once."""
+    """Call functions that `shared` decorates only once per batch while the block runs."""
     token = _KNOWN.set({})
     try:
         yield

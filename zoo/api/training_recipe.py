@@ -16,7 +16,7 @@ FULL = 32
 
 
 class Recipe(pydantic.BaseModel):
-    """How a training proceeds, beside budget and optimisers; all of it is in the run's name."""
+    """How a training proceeds, apart from budget and optimisers; all of it identifies the run."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -168,7 +168,7 @@ def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
         now = time.monotonic()
         if not ready:
             if not _saving and not waited:
-                end("ended without waiting any longer; the same command goes on")
+                end("ended without waiting any longer; the same command resumes")
             if _saving and not waited:
                 _say("still saving; a second signal ends it at once, at what was saved before")
             deadline = now + (LOOK if _saving else GRACE)
@@ -182,9 +182,9 @@ def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
                 began, deadline = now, now + GRACE
                 said = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
                 again = "Ctrl-C again" if number == signal.SIGINT else "a second one"
-                _say(f"{said}, stopping ({again} ends it at once); the same command goes on")
+                _say(f"{said}, stopping ({again} ends it at once); the same command resumes")
             elif now - began > REPEAT and number in (_first, signal.SIGINT):
-                end("ended at once; the same command goes on")
+                end("ended at once; the same command resumes")
 
 
 _announced = threading.Event()

@@ -216,7 +216,7 @@ class Owner(pydantic.BaseModel):
 
     @classmethod
     def here(cls) -> Owner:
-        """This process, from now on."""
+        """This process as the holder of a lock, from now on."""
         try:
             user = getpass.getuser()
         except (KeyError, OSError):  # a container's user need not have a name

@@ -47,7 +47,7 @@ def error_line(error: BaseException, longest: int = 500) -> str:
 
 
 def describe_value(thing: object) -> str:
-    """What a thing is that should be another, for a message: its kind, and itself if short."""
+    """Describe a value of the wrong kind for a message: its type, and the value if it is short."""
     if thing is None or isinstance(thing, bool):
         return str(thing)
     if isinstance(thing, type):

@@ -1,4 +1,4 @@
-"""The folder a user stands in, and where everything in it lies.
+"""The workspace: the current folder, and the paths of everything in it.
 
 films.toml   the catalogue: meant to be read and edited
 runs/        one folder a trained model: runs/<film>/<model>/<id>/
@@ -40,12 +40,12 @@ class Workspace:
 
     @property
     def above(self) -> Path | None:
-        """The nearest folder above that is a workspace: it has films.toml. None without one."""
+        """The nearest parent folder with a films.toml, which makes it a workspace; else None."""
         return next((up for up in self.root.absolute().parents if _has_films(up)), None)
 
     @property
     def is_above(self) -> str:
-        """What to add where nothing is found here, if a folder above is a workspace; else empty."""
+        """A hint for messages, if a parent folder is a workspace; else empty."""
         return (
             f"; the workspace above this folder is {self.above}: `cd` there" if self.above else ""
         )

@@ -1,4 +1,4 @@
-"""`zoo export`, `zoo push` and `zoo pull`: trained models for other programs, and of others."""
+"""`zoo export`, `zoo push` and `zoo pull`: trained models for other programs and people."""
 
 from __future__ import annotations
 

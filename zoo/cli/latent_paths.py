@@ -238,7 +238,7 @@ def walk(
     film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Length of the walk.")] = 20.0,
-    period: Annotated[float, typer.Option("--pace", help="Seconds per change of subject.")] = 5.0,
+    period: Annotated[float, typer.Option("--period", help="Seconds per change of subject.")] = 5.0,
     fps: FpsOption = "24",
     seed: opt.SeedOption = 0,
     scale: ScaleOption = 1,
@@ -261,7 +261,7 @@ def walk(
 
     count, rate = pictures_in(seconds, fps)
     if not 0 < period <= MOST_SECONDS:
-        raise BadInput(f"--pace is more than 0 seconds; not {period:g}")
+        raise BadInput(f"--period is more than 0 seconds; not {period:g}")
     check_scale(scale)
     console = Console()
 

@@ -156,7 +156,7 @@ class Command(TyperCommand):
 
 
 def lists(context: typer.Context, as_json: bool) -> bool:
-    """Whether a verb stands alone, which lists; raises BadInput on --json before a subcommand."""
+    """Whether a verb has no subcommand, and so lists; raises BadInput on --json before one."""
     if context.invoked_subcommand and as_json:
         raise BadInput(f"write --json after `{context.command_path} {context.invoked_subcommand}`")
     return not context.invoked_subcommand

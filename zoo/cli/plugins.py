@@ -100,7 +100,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Check models, codecs, metrics, sections and films against what is promised of them.
+    """Check that models, codecs, metrics, sections and films keep their contracts.
 
     Exits with 1 if one breaks what it does not waive, or if a plugin did not load.
     """

@@ -89,7 +89,7 @@ def ingest_with_progress(
 
 @contextmanager
 def naming(entry: FilmEntry) -> Iterator[None]:
-    """Name the film in what is wrong with it."""
+    """Begin errors about a film with its name."""
     try:
         yield
     except BadInput as error:

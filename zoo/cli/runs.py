@@ -138,7 +138,7 @@ def watch(
     ] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open it in the browser, too.")] = False,
 ) -> None:
-    """Print the address of the page on which a training can be followed: a file, no server."""
+    """Print the address of the page that shows a training as it runs: a file, no server."""
     import webbrowser
 
     from zoo.base.errors import BadInput

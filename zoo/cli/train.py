@@ -55,7 +55,7 @@ def train(
         bool, typer.Option("--tensorboard", help="Short for --track tensorboard.")
     ] = False,
 ) -> None:
-    """Train a model on a film; Ctrl-C saves, and the same command goes on."""
+    """Train a model on a film; Ctrl-C saves, and the same command resumes."""
     from dataclasses import replace
 
     from rich.markup import escape

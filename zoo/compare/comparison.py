@@ -133,7 +133,7 @@ def run_cells(
             break
         executor.poll(on_event)
     if interrupted:
-        raise Interrupted("stopped between cells; the same command goes on")
+        raise Interrupted("stopped between cells; the same command resumes")
     return schedule.records()
 
 

@@ -1,4 +1,4 @@
-"""Checks before a comparison: its results can be read again, and replace no others."""
+"""Checks before a comparison: that its results can be read back and replace no others."""
 
 from __future__ import annotations
 

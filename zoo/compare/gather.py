@@ -1,4 +1,4 @@
-"""From the records of a comparison to its results: one folder that stands on its own.
+"""Gather the records of a comparison into its results: one self-contained folder.
 
 Adds what only the whole comparison shows: takedown scores (a search of all its films), overlaps
 between films, scores over time, pictures and videos.

@@ -41,7 +41,7 @@ class Subject:
 
     @property
     def sampling(self) -> Sampling:
-        """How the architecture looks at a film."""
+        """How the architecture samples a film."""
         return Sampling.of(self.architecture)
 
     def latents(self, size: FrameSize) -> list[int]:

@@ -1,4 +1,4 @@
-"""What is promised of a metric, one function each; all are given a `MetricSubject`."""
+"""Checks of metrics: one function per promise, each given a `MetricSubject`."""
 
 from __future__ import annotations
 

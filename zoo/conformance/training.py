@@ -1,4 +1,4 @@
-"""Promises about players, losses and learning. Each raises `Broken` if it is not kept."""
+"""Checks of a model's players, losses and learning; each raises `Broken` with what it saw."""
 
 from __future__ import annotations
 

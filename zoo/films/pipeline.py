@@ -1,4 +1,4 @@
-"""From a film's files to finished frames: decode, convert to RGB, score, and resample in time.
+"""The ingest pipeline: decode a film, convert it to RGB, score frames, and resample in time.
 
 Ingest writes the frames to disk and matching hashes them; both read them through `FramePipeline`.
 """

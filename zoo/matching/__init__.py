@@ -1,4 +1,4 @@
-"""Would a content-matching system know it? Films by their PDQ hashes, and who matches whom.
+"""Content matching: PDQ hashes of films, search by them, and the takedown score.
 
 `pdq` makes the hashes, `takedown` scores a reconstruction, `search` finds one film in another.
 """

@@ -1,4 +1,4 @@
-"""The takedown score: would a content-matching system recognise a film by its reconstruction?
+"""The takedown score: whether content matching would recognise a film by its reconstruction.
 
 Thresholds and rules are those published with PDQ and vPDQ (facebook/ThreatExchange, `pdq` and
 `vpdq`): distance at most 31 of 256, both qualities at least 50, and a video matches if 80 % of its

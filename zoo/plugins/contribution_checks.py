@@ -31,7 +31,7 @@ _CHANGED_SINCE = MappingProxyType(
 
 
 class Refused(ValueError):
-    """What a plugin brings is not what it should be; the message says what to change."""
+    """A contribution breaks its contract; the message says what to change."""
 
 
 def refuse(message: str) -> NoReturn:

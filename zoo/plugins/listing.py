@@ -1,4 +1,4 @@
-"""Plugins and models in words, kept from one command to the next so that listing imports neither.
+"""Cached descriptions of plugins and models, so that listing them imports neither.
 
 Importing plugins imports torch, which takes seconds. What `zoo plugins` and `zoo models` print is
 therefore kept in the user's cache folder. It is used again while nothing that it depends on has

@@ -5,8 +5,13 @@ fetch), `fetch` downloads them, `networks` builds feature extractors, and `files
 name. See `docs/pretrained.md`.
 """
 
-from zoo.pretrained.files import PretrainedFile, pretrained_state
-from zoo.pretrained.lookup import alexnet_features_state, resolve, vgg16_features_state
+from zoo.pretrained.lookup import (
+    PretrainedFile,
+    alexnet_features_state,
+    pretrained_state,
+    resolve,
+    vgg16_features_state,
+)
 from zoo.pretrained.networks import efficientnet_lite0_state, feature_network
 from zoo.pretrained.weights import ALEXNET, VGG16, PretrainedWeights, WeightsUnavailable
 

@@ -1,11 +1,16 @@
-"""Find pretrained weights: in our cache, in the torch hub cache, or by a fetch.
+"""Find pretrained weights: those known by name, and files that a plugin names by address and hash.
 
-`ZOO_CACHE` sets the folder of our cache, `TORCH_HOME` that of torch, and `ZOO_OFFLINE=1` forbids
-fetching.
+Known ones are in our cache, in the torch hub cache, or fetched; a plugin's file is in the folder
+that `ZOO_WEIGHTS` names, in our cache, or downloaded. Either is read only if its sha256 is right,
+and without running any code of it. `ZOO_CACHE` sets the folder of our cache, `TORCH_HOME` that of
+torch, and `ZOO_OFFLINE=1` forbids fetching.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +21,10 @@ from pathlib import Path
 from zoo.base.atomic_files import atomic_write, best_effort
 from zoo.base.errors import BadInput
 from zoo.base.locks import try_lock
-from zoo.base.network import short_reason, why_offline
+from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason, why_offline
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import cache_folder
-from zoo.pretrained.fetch import FetchFailed, Notice, download, from_package
+from zoo.pretrained.fetch import DOWNLOAD_SECONDS, FetchFailed, Notice, download, from_package
 from zoo.pretrained.weights import (
     ALEXNET,
     VGG16,
@@ -30,6 +35,8 @@ from zoo.pretrained.weights import (
     file_sha256,
 )
 
+FOLDER = "ZOO_WEIGHTS"
+"""The environment variable that names a folder with files of weights."""
 LARGEST_CACHED = 256 << 20
 """Bytes of a file in our cache; VGG16's features take 59 MB."""
 LOCK_SECONDS = 1800.0
@@ -243,3 +250,91 @@ def to_standard_error(line: str) -> None:
     import rich.console
 
     rich.console.Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class PretrainedFile:
+    """A state dict that somebody publishes as a `.pth` file."""
+
+    name: str
+    """Of the file: `taef2_encoder.pth`."""
+    url: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+def pretrained_state(file: PretrainedFile, notice: Notice | None = None) -> State:
+    """The state dict in a file, from the first place that has it; raises WeightsUnavailable.
+
+    `notice` is called with one line before anything is downloaded, as in
+    `zoo.pretrained.alexnet_features_state`.
+    """
+    import torch
+
+    content = _content(file, notice or to_standard_error)
+    try:
+        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # the hash is right, so what it names is not weights
+        raise WeightsUnavailable(
+            f"{file.name} is not a state dict: {short_reason(error)}"
+        ) from None
+    return state
+
+
+def _content(file: PretrainedFile, notice: Notice) -> bytes:
+    reasons = []
+    cached = cache_folder() / file.name
+    named = os.environ.get(FOLDER)
+    for place in ([Path(named) / file.name] if named else []) + [cached]:
+        content, reason = _read(place, file)
+        if content is not None:
+            return content
+        reasons.append(reason)
+    if forbidden := why_offline():
+        raise _file_unavailable(file, [*reasons, forbidden])
+    try:
+        with one_at_a_time(cached.with_suffix(".lock")):
+            content, _ = _read(cached, file)  # another process may have fetched it
+            return _downloaded(file, cached, notice) if content is None else content
+    except TimeoutError:
+        reasons.append(f"another process has fetched it for {LOCK_SECONDS:.0f} s")
+    except NETWORK_ERRORS as error:
+        reasons.append(f"{file.url}: {short_reason(error)}")
+    raise _file_unavailable(file, reasons)
+
+
+def _read(path: Path, file: PretrainedFile) -> tuple[bytes | None, str]:
+    """The content of a file if it is the right one, else None and why not."""
+    try:
+        content = read_bytes(path, file.size)
+    except FileNotFoundError:
+        return None, f"not in {path.parent}"
+    except OSError as error:
+        return None, f"{path}: {error.strerror}"
+    except BadInput as error:
+        return None, str(error)
+    if hashlib.sha256(content).hexdigest() == file.sha256:
+        return content, ""
+    return None, f"{path} has the wrong sha256"
+
+
+def _downloaded(file: PretrainedFile, target: Path, notice: Notice) -> bytes:
+    """Download a file into the cache; raises one of NETWORK_ERRORS."""
+    notice(f"fetching {file.name} from {file.url} ({file.size / 1e6:.1f} MB) to {target}")
+    content = b""
+    for block in read_blocks(file.url, DOWNLOAD_SECONDS):
+        content += block
+        if len(content) > file.size:
+            raise ValueError("more comes than the file has")
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise ValueError("what came has the wrong sha256")
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(content)
+    return content
+
+
+def _file_unavailable(file: PretrainedFile, reasons: list[str]) -> WeightsUnavailable:
+    return WeightsUnavailable(
+        f"{file.name} is not available: {'; '.join(reasons)}. {FOLDER} names a folder that has it"
+    )

@@ -117,7 +117,7 @@ def find_model(
 
 
 def is_run_name(runs: Sequence[Run], word: str, workspace: Workspace) -> bool:
-    """Whether a word where a model may stand names a run: no model is called so, and a run is."""
+    """Whether a word given for a model names a run: a run has this name, and no model does."""
     known = registry()
     return not any(word in each for each in (known.models, known.references, known.codecs)) and (
         bool(runs_named(runs, word, workspace))

@@ -1,4 +1,4 @@
-"""From what length of film on a model and its decoder together take fewer bytes than a codec.
+"""The length of film beyond which a model with its decoder takes fewer bytes than a codec.
 
 A decoder is needed once per film, so the longer the film, the less of it there is per frame. The
 rate of a codec at a model's quality is interpolated between its points. Beyond them it is known
@@ -28,7 +28,7 @@ class Bounds:
 
 
 def film_lengths(results: Results, film: FilmInfo) -> list[str]:
-    """For each model with a decoder, from what length of the film on it pays against each codec.
+    """For each model with a decoder, the length of film beyond which it pays against each codec.
 
     The first sentence says what the others are about; none where there is nothing to compare.
     """
@@ -59,7 +59,7 @@ def film_lengths(results: Results, film: FilmInfo) -> list[str]:
 
 
 def pays_from(model: Curve, codec: Curve, frames: int, better: str) -> Bounds:
-    """From how many frames on a model with its decoder takes fewer bytes than an equal codec.
+    """The number of frames beyond which a model with its decoder beats an equal codec in bytes.
 
     `frames` are those over which the decoders in the curve are spread. The least of the model's
     points counts: it can be stored in any of its sizes.

@@ -1,4 +1,4 @@
-"""How the results came about: training received, unequal terms, software, options and failures."""
+"""How results were produced: training received, unequal terms, software, options, failures."""
 
 from __future__ import annotations
 

@@ -400,7 +400,7 @@ def summarise(container: Container) -> FileSummary:
         decoder_bits=description.model.decoder_bits if decoder else None,
         bytes_with_decoder=with_decoder,
         sound_bytes=sizes.get("sound"),
-        sound=description.sound.told if description.sound else None,
+        sound=description.sound.summary if description.sound else None,
         bytes_per_frame=whole / film.frames,
         latent_bytes_per_frame=latents / film.frames,
         kilobits_per_second=whole * 8 / seconds / 1000,

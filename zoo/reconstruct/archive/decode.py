@@ -91,7 +91,7 @@ class ZooFile:
             self.sound.check()
         except BadInput as error:
             return Sound(None, codec, f"left out: {error}")
-        return Sound(self.sound, codec, self.description.sound.told)
+        return Sound(self.sound, codec, self.description.sound.summary)
 
     def __len__(self) -> int:
         return len(self.ticks)

@@ -16,10 +16,11 @@ from zoo.base.errors import BadInput
 from zoo.base.time_code import FrameTimes
 from zoo.training.run_folder import FilmName, TrainingConfig
 
-SCHEMA_VERSION: Literal[4] = 4
-READ_VERSIONS = (1, 2, 3, 4)
+SCHEMA_VERSION: Literal[5] = 5
+READ_VERSIONS = (1, 2, 3, 4, 5)
 """Version 1 does not state the size of the decoder; versions 1 and 2 have no codes and windows;
-only version 4 has rounded decoders."""
+version 4 brought rounded decoders. Up to version 4 `summary` was called `told`, and
+`ticks_per_second` `ticks_a_second`."""
 TICKS: Literal[120_000] = 120_000
 """Ticks per second of time codes: frames of every usual rate, also 24000/1001, are whole."""
 MOST_FRAMES = 1 << 24
@@ -56,7 +57,9 @@ class FilmPart(_Typed):
     """Frames per second as a fraction, the mean if the rate varies."""
     first_tick: int = pydantic.Field(ge=0, le=1 << 50)
     """When the first frame is shown."""
-    ticks_a_second: Literal[120_000] = TICKS
+    ticks_per_second: Literal[120_000] = pydantic.Field(
+        default=TICKS, validation_alias=pydantic.AliasChoices("ticks_per_second", "ticks_a_second")
+    )
 
     @property
     def fps(self) -> Fraction:
@@ -116,7 +119,7 @@ class SoundPart(_Typed):
     """The sound in the file."""
 
     codec: Text
-    told: Text
+    summary: Text = pydantic.Field(validation_alias=pydantic.AliasChoices("summary", "told"))
     """What became of the source's sound, in one line."""
 
 
@@ -131,7 +134,7 @@ class ChapterPart(_Typed):
 class Description(_Typed):
     """All metadata of a film file."""
 
-    schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4, 5] = SCHEMA_VERSION
     made_by: Text
     film: FilmPart
     latent: LatentPart

@@ -178,7 +178,7 @@ def _description(
 
 
 def _sound_part(sound: Sound | None) -> SoundPart | None:
-    return SoundPart(codec=sound.codec, told=sound.summary) if sound and sound.track else None
+    return SoundPart(codec=sound.codec, summary=sound.summary) if sound and sound.track else None
 
 
 def _sound_bytes(sound: Sound | None) -> Bytes | None:

@@ -1,4 +1,4 @@
-"""What the page is given of each film; `static/data.js` has the same types."""
+"""The data of each film that the page gets; `static/data.js` has the same types."""
 
 from __future__ import annotations
 
