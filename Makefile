@@ -48,39 +48,45 @@ SINTEL := sintel_trailer_1280x720.mp4
 POPEYE := $(foreach part,1 2 3 4,popeye_meets_sinbad_part$(part).mkv)
 
 define find_films
-	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(POPEYE) $(1) >/dev/null || \
+	@cd "$(FILMS)" 2>/dev/null && ls $(TEARS) $(BUNNY) $(SINTEL) $(POPEYE) >/dev/null || \
 	  { echo "make $@ FILMS=FOLDER; docs/films.md says which films it has" >&2; exit 2; }
 endef
 
-# The argument is a workspace, two folders below this one.
+# The arguments are a workspace, two folders below this one, and frames per second of the two long films,
+# as options of `zoo films add`; without them every frame is used.
 define add_films
 	mkdir -p $(1)
+	rm -f $(1)/films.toml
 	cd $(1) && ../../$(BIN)/zoo films add --name tears "$(abspath $(FILMS))/$(TEARS)" \
 	  --title "Tears of Steel (the battle)" --licence "CC BY 3.0, Blender Foundation"
-	cd $(1) && ../../$(BIN)/zoo films add --name bunny "$(abspath $(FILMS))/$(BUNNY)" \
-	  --fps 3 --title "Big Buck Bunny (whole, 3 frames per second)" \
-	  --licence "CC BY 3.0, Blender Foundation"
+	cd $(1) && ../../$(BIN)/zoo films add --name sintel "$(abspath $(FILMS))/$(SINTEL)" \
+	  --title "Sintel (trailer)" --licence "CC BY 3.0, Blender Foundation"
+	cd $(1) && ../../$(BIN)/zoo films add --name bunny "$(abspath $(FILMS))/$(BUNNY)" $(2) \
+	  --title "Big Buck Bunny (whole)" --licence "CC BY 3.0, Blender Foundation"
 	cd $(1) && ../../$(BIN)/zoo films add --as-one popeye \
-	  $(foreach part,$(POPEYE),"$(abspath $(FILMS))/$(part)") --fps 6 \
-	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts, 6 frames per second)" \
+	  $(foreach part,$(POPEYE),"$(abspath $(FILMS))/$(part)") $(3) \
+	  --title "Popeye the Sailor Meets Sindbad the Sailor (excerpts)" \
 	  --licence "public domain (Library of Congress)"
 endef
 
+# Hours: what is stopped goes on where it was, by the same command. Sintel is the tuning film.
+MODELS  := ae,vae,vaegan,perceptual,coded_pca
+COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 20
+
 results: $(READY)
 	$(call find_films)
-	rm -rf demo/results-again
-	$(call add_films,demo/results-again)
-	cd demo/results-again && ../../$(BIN)/zoo compare --films bigbuckbunny,tears,popeye,bunny \
-	  --models ae,vae,vaegan,perceptual --preset quick --budget 8000frames --seeds 2 --videos 30
-	rm -rf results/figures results/series results/videos results/viewer
-	cp -r demo/results-again/results/. results/
+	$(call add_films,demo/full-size)
+	cd demo/full-size && $(COMPARE) --films bunny --out whole-film
+	cd demo/full-size && $(COMPARE) --films tears,popeye,sintel --seeds 3 --out three-seeds
+	cd demo/full-size && ../../$(BIN)/zoo report whole-film three-seeds --into merged-report
+	cd demo/full-size && ../../$(BIN)/zoo reconstruct vaegan --film bunny --beside --from 00:01:10 --to 00:01:18 \
+	  --overwrite -o ../../results/bunny.webp
+	rm -rf $(addprefix results/,figures merged series videos viewer)
+	cp -r demo/full-size/merged-report/. results/
 
 coded-pca: $(READY)
-	$(call find_films,$(SINTEL))
-	rm -f demo/coded-pca/films.toml
-	$(call add_films,demo/coded-pca)
-	cd demo/coded-pca && ../../$(BIN)/zoo films add --name sintel "$(abspath $(FILMS))/$(SINTEL)" \
-	  --title "Sintel (trailer)" --licence "CC BY 3.0, Blender Foundation"
+	$(call find_films)
+	$(call add_films,demo/coded-pca,--fps 3,--fps 6)
 	$(BIN)/python -m benchmarks.coded_pca_leads --films tears,sintel,popeye,bunny --latent 50 \
 	  --budget 8000frames --workers 2 --work demo/coded-pca --out results/coded-pca.md
 	$(BIN)/python -m benchmarks.coded_pca_leads --films tears --models coded_pca --latent 50 --budget 24000frames \
