@@ -49,7 +49,8 @@ class Sound(Autoencoder):
         return {part: list(getattr(self, part).parameters()) for part in parts}
 
     def optimizer(self, player):
-        return Optimizer(lr=0.01)
+        # At 0.01 rounding decides whether it learns, and with it the number of threads.
+        return Optimizer(lr=0.003)
 
     def losses(self, batch, step):
         frames = batch.frames
