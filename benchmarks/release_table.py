@@ -15,7 +15,17 @@ from pathlib import Path
 from zoo.base.atomic_files import atomic_write
 
 RESULTS = Path("results")
-WHAT = ("trained_on", "evaluated_on", "part", "frames", "model", "role", "options", "seed", "status")
+WHAT = (
+    "trained_on",
+    "evaluated_on",
+    "part",
+    "frames",
+    "model",
+    "role",
+    "options",
+    "seed",
+    "status",
+)
 COSTS = ("latent_numbers", "coded_bytes", "decoder_bytes", "trained_frames", "trained_seconds")
 SETTINGS = ("device", "device_name", "precision", "torch", "commit")
 _MEAN = "_mean"
