@@ -19,11 +19,13 @@ from safetensors.torch import load_file
 
 from tests.training.tiny_runs import CPU, StopAtStep, breaking_ae, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.base import interrupts
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
+from zoo.training import run_writer
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
@@ -83,6 +85,16 @@ def test_a_stopped_and_resumed_training_equals_an_undisturbed_one(
     assert_same_outcome(folder, undisturbed)
 
 
+def test_a_stopped_training_counts_as_saving_until_its_curves_are_drawn(
+    film: Film, config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving = []
+    monkeypatch.setattr(run_writer, "plot_curves", lambda *_: saving.append(interrupts._saving > 0))
+    with pytest.raises(Interrupted):
+        train(RunFolder(tmp_path), config, film, CPU, stop=StopAtStep(1))
+    assert saving == [True]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -90,6 +102,7 @@ import torch
 import zoo.training.checkpoint as checkpoint
 from tests.training.tiny_runs import SIZE, config_of
 from zoo.conformance.fixtures import scene_as_film
+from zoo.training import run_writer
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 film = scene_as_film(SIZE, count=40)

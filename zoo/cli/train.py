@@ -55,7 +55,7 @@ def train(
         bool, typer.Option("--tensorboard", help="Short for --track tensorboard.")
     ] = False,
 ) -> None:
-    """Train a model on a film; Ctrl-C saves, and the same command resumes."""
+    """Train a model on a film; Ctrl-C saves; run the same command again to resume."""
     from dataclasses import replace
 
     from rich.markup import escape
@@ -182,7 +182,7 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     lines = [
         f"{config.size}, {config.options.get('latent')} numbers per frame; "
         f"{amount}{epochs} of {counted(seen, 'training frame')}",
-        f"{counted(held_out, 'frame')} held out"
+        f"{counted(held_out, 'frame')} held out, {film.split.in_gaps:,} in gaps between"
         if held_out
         else "no frame is held out (--holdout 0): only frames that it is trained on are scored",
     ]

@@ -13,7 +13,7 @@ import torch
 from zoo.api.film_entry import FilmEntry
 from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import BadInput
-from zoo.base.interrupts import Interrupted
+from zoo.base.interrupts import RESUME, Interrupted
 from zoo.base.records import Cost, Record
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, ModelOrCodec, config_of, plan_cells
@@ -133,7 +133,7 @@ def run_cells(
             break
         executor.poll(on_event)
     if interrupted:
-        raise Interrupted("stopped between cells; the same command resumes")
+        raise Interrupted(f"stopped between cells; {RESUME}")
     return schedule.records()
 
 
@@ -308,7 +308,7 @@ class Comparison:
         )
         end = run_task(executor, task, notify)
         if end.interrupted:
-            raise Interrupted("stopped while costs were measured; the same command measures again")
+            raise Interrupted(f"stopped while costs were measured; {RESUME}")
         if end.lost is not None:
             reason = f"nothing was measured: {end.lost}"
             empty = {s.key: _no_cost(s.batch, reason) for s in subjects.values()}

@@ -16,7 +16,7 @@ from zoo.api.sampling import Sampling
 from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import Interrupted, StopRequest, deferred_stop, saving
+from zoo.base.interrupts import RESUME, Interrupted, StopRequest, deferred_stop, saving
 from zoo.base.presets import Budget
 from zoo.films.ingested_film import Film
 from zoo.films.training_frames import TrainingFrames
@@ -156,11 +156,10 @@ def train(
             if used >= 1:
                 break
             if stopping:
-                writer.save(progress)
-                writer.write_description("interrupted", progress)
-                raise Interrupted(
-                    f"stopped at step {progress.step} and saved; the same command resumes it"
-                )
+                with saving():
+                    writer.save(progress)
+                    writer.write_description("interrupted", progress)
+                raise Interrupted(f"stopped at step {progress.step} and saved; {RESUME}")
 
             requested = time.monotonic()
             batch = batch_at(progress.step)

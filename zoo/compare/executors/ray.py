@@ -117,7 +117,7 @@ class RayExecutor:
             yield
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             why = one_line(str(error), LONGEST)
-            raise ZooError(f"Ray was lost ({why}); the same command resumes") from None
+            raise ZooError(f"Ray was lost ({why}); {interrupts.RESUME}") from None
 
     def _received(self) -> list[tuple[int, Any]]:
         messages: list[tuple[int, Any]] = []
