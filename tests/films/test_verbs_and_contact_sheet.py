@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,6 +111,47 @@ def test_the_verbs_from_adding_to_removing(three_shots: Path, tmp_path: Path, zo
     assert removed.returncode == 0 and "is removed" in removed.stdout
     assert not (tmp_path / ".zoo" / "films" / "three").exists()
     assert three_shots.exists()
+
+
+def with_sound(path: Path) -> Path:
+    """Forty frames of 25 per second that the header counts, with two tracks of sound."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 36, "yuv420p"
+        tracks = [container.add_stream("aac", rate=16000, layout="mono") for _ in range(2)]
+        for track, language in zip(tracks, ("eng", "jpn"), strict=True):
+            track.metadata["language"] = language
+        for number, pixels in enumerate(drifting(64, 36, 40)):
+            frame = av.VideoFrame.from_ndarray(pixels)
+            frame.pts = number
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+        for track in tracks:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 16000), "float32"), "fltp", "mono")
+            silence.sample_rate = 16000
+            container.mux(track.encode(silence))
+            container.mux(track.encode(None))
+    return path
+
+
+def test_info_has_the_range_every_track_of_sound_and_no_estimate_of_what_is_known(
+    tmp_path: Path, zoo: Zoo
+) -> None:
+    with_sound(tmp_path / "a.mp4")
+    assert zoo("films", "add", "a.mp4").returncode == 0
+    assert zoo("films", "add", "a.mp4", "--name", "part", "--from", "0.4", "--fps", "5").stdout
+    whole = " ".join(zoo("films", "info", "a", "--size", "64x36").stdout.split())
+    part = " ".join(zoo("films", "info", "part", "--size", "64x36").stdout.split())
+    assert "range the whole film" in whole and "range from 00:00:00.400 to the end" in part
+    assert "frames/s that of the file" in whole and "frames/s 5 frames/s" in part
+    for said in (whole, part):
+        assert "sound aac, mono, 16,000 Hz, eng sound aac, mono, 16,000 Hz, jpn" in said
+    assert "frames 40 " in whole and "about" not in whole
+    assert "frames about 6 " in part
+    done = zoo("films", "ingest", "part", "--size", "32x32")
+    assert "about 6 frames" in done.stderr
+    assert "part: 7 frames at" in zoo("films", "ingest", "part", "--size", "64x36").stderr
+    assert "none" in zoo("films", "info", "bikes").stdout.partition("sound")[2]
 
 
 def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:

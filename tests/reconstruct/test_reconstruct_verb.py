@@ -18,6 +18,7 @@ from tests.films.making import texture
 from tests.reconstruct.conftest import FLASHES, film_and_entry
 from tests.reconstruct.flashing_film import seen_and_heard
 from zoo.base.workspace import Workspace
+from zoo.reconstruct.reconstruct_film import default_name
 
 Verb = Callable[..., "Said"]  # noqa: F821
 
@@ -87,6 +88,22 @@ def test_a_model_outlives_the_film_it_was_trained_on(zoo: Verb, studio: Workspac
     assert zoo(*words).code == 0
     zoo("films", "remove", "first")
     assert zoo(*words).code == 0
+
+
+def test_what_makes_another_video_is_in_its_default_name() -> None:
+    names = [
+        default_name("f", ["ae"], "f"),
+        default_name("f", ["ae", "vae"], None),
+        default_name("f", ["ae"], "other"),
+        default_name("f", ["ae"], None, beside=True),
+        default_name("f", ["ae"], None, begin=1.0),
+        default_name("f", ["ae"], None, begin=1.0, end=62.5),
+    ]
+    assert names[3:] == [
+        *("f-ae-beside.mp4", "f-ae-from-00.00.01.mp4"),
+        "f-ae-from-00.00.01-to-00.01.02.500.mp4",
+    ]
+    assert len(set(names)) == 6
 
 
 def test_beside_the_original_and_in_a_grid(zoo: Verb, studio: Workspace) -> None:

@@ -236,6 +236,7 @@ def test_train_prints_budget_and_scores(zoo: Callable, workspace: Path) -> None:
     out = " ".join(result.out.split())
     assert "32x32, 4 numbers per frame; 1 epoch, at least 9 steps: " in out
     assert "no frame is held out" not in out
+    assert re.search(r"\d+ frames held out, \d+ in gaps between", out)
     assert re.search(r"trained for [\d.]+ s: 12 steps, 96 frames, 1 epoch\n", result.out)
     last = result.out.splitlines()
     (run,) = (workspace / "runs/carphone/ae").iterdir()

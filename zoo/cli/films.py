@@ -161,8 +161,8 @@ def info(name: Name, size: Size = "256x144") -> None:
     from zoo.cli.progress import naming, of_each
     from zoo.films.catalogue import Catalogue
     from zoo.films.frame_store import FrameStore
-    from zoo.films.ingest import locate_store
-    from zoo.films.probe import probe_files
+    from zoo.films.ingest import known_frames, locate_store
+    from zoo.films.probe import frames_in_words, probe_files, sound_tracks
 
     workspace = Workspace.here()
     frame = FrameSize.parse(size)
@@ -172,10 +172,14 @@ def info(name: Name, size: Size = "256x144") -> None:
         with naming(entry):
             place = locate_store(entry, frame, workspace)
             table = Table(show_header=False, box=None, title=escaped(entry.shown_title))
-            rows = [("name", entry.name), ("licence", entry.licence or "not stated")]
+            rows = [
+                ("name", entry.name),
+                ("licence", entry.licence or "not stated"),
+                *_setting_rows(entry),
+            ]
             if entry.notes:
                 rows.append(("notes", entry.notes))
-            store = FrameStore.find(place.folder)
+            store, estimated = FrameStore.find(place.folder), False
             if store:
                 parts, frames = store.manifest.parts, store.manifest.frames
                 counted = [
@@ -185,19 +189,24 @@ def info(name: Name, size: Size = "256x144") -> None:
                 ]
             else:
                 probes = probe_files(entry, place.settings)
-                parts, frames = [one.part for one in probes], sum(one.expected for one in probes)
-                unknown = "not known before they are decoded"
+                known = known_frames(entry, workspace)
+                words = frames_in_words(probes, known)
+                estimated = words.startswith("about")
+                parts = [one.part for one in probes]
+                frames = known or sum(one.expected for one in probes)
                 counted = [
                     (
                         "shots",
                         f"not known yet; `zoo films ingest {entry.word} --size {size}` finds them",
                     ),
-                    ("frames", f"about {frames:,}" if frames else unknown),
+                    ("frames", words.rpartition(" ")[0] or "not known before ingest"),
                 ]
-        for part in parts:
-            rows += _part_rows(part)
+            for part, path in zip(parts, entry.files, strict=True):
+                rows += _part_rows(part)
+                rows += [("  sound", track) for track in sound_tracks(path) or ["none"]]
         size_on_disk = scaled(frames * frame.pixels * 3, "B")
-        needed = f"about {size_on_disk} needed" if frames else "not known before they are decoded"
+        about = "about " if estimated else ""
+        needed = f"{about}{size_on_disk} needed" if frames else "not known before ingest"
         counted.append((f"store at {size}", f"{size_on_disk} on disk" if store else needed))
         for key, value in rows + counted:
             table.add_row(key, escaped(value))
@@ -284,7 +293,7 @@ def _summary(film: Film) -> list[str]:
         f"{film.name}: {len(film):,} frames at {film.size}, {film.fps:.3f} frames/s"
         f"{' on average' if manifest.variable_rate else ''}, {counted(shots, 'shot')}; "
         f"{seen:,} frames to train on, {out:,} held out in {counted(runs, 'run')}, "
-        f"{len(film) - seen - out:,} in gaps between"
+        f"{film.split.in_gaps:,} in gaps between"
     ]
     if manifest.resampled:
         dropped, repeated = manifest.resampled.dropped, manifest.resampled.repeated
@@ -298,6 +307,22 @@ def _sides(bars: Bars) -> str:
     if not any(bars.model_dump().values()):
         return "none"
     return f"left {bars.left}, top {bars.top}, right {bars.right}, bottom {bars.bottom}"
+
+
+def _setting_rows(entry: FilmEntry) -> list[tuple[str, str]]:
+    """The part of its files that a film is, and how its frames are made of theirs."""
+    from zoo.base.time_code import format_time_code
+
+    begin = "the beginning" if entry.start is None else format_time_code(entry.start)
+    end = "the end" if entry.stop is None else format_time_code(entry.stop)
+    whole = entry.start is None and entry.stop is None
+    rate = "that of the file" if entry.fps is None else f"{float(entry.fps):g} frames/s"
+    return [
+        ("range", "the whole film" if whole else f"from {begin} to {end}"),
+        ("frames/s", rate),
+        ("crop", "black bars" if entry.crop == "auto" else entry.crop),
+        ("fit", entry.fit),
+    ]
 
 
 def _part_rows(part: Part) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ def reconstruct(
         typer.Option(
             "--out",
             "-o",
-            help="The MP4 to write, or a silent WebP for a web page; else <film>-<model>.mp4.",
+            help="The MP4 to write, or a silent WebP; else <film>-<model>.mp4 or -beside.mp4.",
         ),
     ] = None,
     overwrite: opt.OverwriteOption = False,
@@ -91,8 +91,10 @@ def reconstruct(
     names = _models(model, models, run)
     requests = [find_run(workspace, name, film, trained_on=trained_on, run=run) for name in names]
     entry, runs = requests[0].entry, [each.run for each in requests]
+    models_of_runs = [each.model for each in runs]
+    other = requests[0].other_film
     out = out or Path(
-        default_name(entry.name, [each.model for each in runs], requests[0].other_film)
+        default_name(entry.name, models_of_runs, other, beside=beside, begin=first, end=last)
     )
     check_output(out, entry, overwrite)
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)

@@ -45,6 +45,7 @@ from zoo.films.pipeline import (
     probe_film,
     repeat_if_bars_change,
 )
+from zoo.films.probe import FileProbe, frames_in_words
 from zoo.films.shots import DETECTOR, find_shots
 from zoo.films.source_files import digest, identity
 from zoo.films.split import Split, check_holdout, split_by_shot
@@ -88,7 +89,8 @@ def open_film(
                 same = before == [file.sha256 for file in files]
                 store = store.with_files(files) if same else None
             if store is None:
-                _make_store(entry, location, progress, hwaccel, threads)
+                known = known_frames(entry, workspace)
+                _make_store(entry, location, progress, hwaccel, threads, known)
                 store = FrameStore.find(location.folder)
     if store is None:
         raise ZooError(f"the frames in {location.folder} went while they were made; try again")
@@ -101,6 +103,7 @@ def _make_store(
     progress: Progress | None,
     hwaccel: str | None,
     threads: int,
+    known: int | None,
 ) -> None:
     if (location.folder / MANIFEST).exists():
         _print(entry, progress, f"the frames in {location.folder} are damaged: decoding them again")
@@ -110,7 +113,14 @@ def _make_store(
     try:
         with replace_folder(location.folder) as new:
             write_store(
-                entry, location.settings, location.fingerprint, new, progress, hwaccel, threads
+                entry,
+                location.settings,
+                location.fingerprint,
+                new,
+                progress,
+                hwaccel,
+                threads,
+                known,
             )
             manifest = FrameStore.open(new).manifest
             files = _source_files(entry, location)
@@ -133,12 +143,15 @@ def write_store(
     progress: Progress | None,
     hwaccel: str | None,
     threads: int,
+    known: int | None = None,
 ) -> None:
-    """Decode a film into an empty folder. Raises BadInput or ZooError, see `open_film`."""
+    """Decode a film into an empty folder. Raises BadInput or ZooError, see `open_film`.
+
+    `known` is its number of frames, if it was decoded at another size before.
+    """
     reporter = ProgressReporter(entry.name, progress)
     probes = probe_film(entry, settings, reporter)
-    expected = sum(probe.expected for probe in probes)
-    _report_space(entry, settings, expected, folder, reporter)
+    _report_space(entry, settings, probes, known, folder, reporter)
 
     def write_frames() -> FramePipeline:
         pipeline = FramePipeline(entry, settings, probes, reporter, hwaccel, threads)
@@ -154,19 +167,20 @@ def write_store(
 def _report_space(
     entry: FilmEntry,
     settings: IngestSettings,
-    expected: int,
+    probes: Sequence[FileProbe],
+    known: int | None,
     folder: Path,
     reporter: ProgressReporter,
 ) -> None:
-    if not expected:
+    expected = known or sum(probe.expected for probe in probes)
+    frames = frames_in_words(probes, known)
+    if not frames:
         reporter.message(f"{entry.name}: its files do not say how long they are")
         return
     store = expected * settings.size.pixels * 3
     needed = store + _SLACK_BYTES
     free = shutil.disk_usage(folder).free
-    reporter.message(
-        f"{entry.name}: about {expected:,} frames at {settings.size}, {_bytes(store)} on disk"
-    )
+    reporter.message(f"{entry.name}: {frames} at {settings.size}, {_bytes(store)} on disk")
     if needed > free:
         # It is an estimate: the ingest tries all the same.
         reporter.message(
@@ -330,6 +344,15 @@ def _print(entry: FilmEntry, progress: Progress | None, line: str) -> None:
         progress(IngestProgress(entry.name, 0, 0, line))
     else:
         print_waiting(line)
+
+
+def known_frames(entry: FilmEntry, workspace: Workspace) -> int | None:
+    """How many frames a film has, where it is decoded at any size; None where it is at none."""
+    for store in list_stores(entry, workspace):
+        location = locate_store(entry, store.size, workspace)
+        if location.folder == store.folder and not _changed_since(store, location):
+            return store.manifest.frames
+    return None
 
 
 def list_stores(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:

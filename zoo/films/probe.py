@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 
 from zoo.api.film_entry import FilmEntry, Rect, parse_crop
 from zoo.base.errors import BadInput
+from zoo.base.numbers import counted
 from zoo.base.text import one_line
 from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decode_frames
@@ -38,6 +40,8 @@ class FileProbe:
     """Whether bars are searched for."""
     expected: int
     """Estimated number of frames that it yields; 0 if unknown."""
+    counted: bool = False
+    """Whether that number is no estimate: its pictures were counted, or its header states it."""
 
     def converter(self, settings: IngestSettings) -> FrameConverter:
         """Make the converter from this file's frames to those of the store."""
@@ -82,6 +86,35 @@ def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
     return probes
 
 
+def frames_in_words(probes: Sequence[FileProbe], known: int | None = None) -> str:
+    """How many frames a film has: `about` so many if that is an estimate; empty if not known.
+
+    `known` is the number that decoding it at another size found.
+    """
+    if known is not None:
+        return counted(known, "frame")
+    expected = sum(one.expected for one in probes)
+    if not all(one.expected for one in probes):
+        return ""
+    return f"{'' if all(one.counted for one in probes) else 'about '}{counted(expected, 'frame')}"
+
+
+def sound_tracks(path: Path) -> list[str]:
+    """Each audio stream of a file in words: codec, channels, rate, language and title."""
+    with VideoFile.open(path, threads=1) as source:
+        return [_track(stream) for stream in source.container.streams.audio]
+
+
+def _track(stream: AudioStream) -> str:
+    context = stream.codec_context
+    if context is None:  # without a decoder for it
+        return "a codec that is not known here"
+    rate = f"{context.sample_rate:,} Hz" if context.sample_rate else ""
+    stated = (stream.metadata.get(key, "") for key in ("language", "title"))
+    words = (context.name, context.layout.name, rate, *stated)
+    return ", ".join(word for word in words if word and word != "und")
+
+
 def _continued_probe(
     probes: list[FileProbe], files: Sequence[Path], source: VideoFile
 ) -> FileProbe:
@@ -93,11 +126,11 @@ def _continued_probe(
         with VideoFile.open(files[len(probes) - 1], threads=1) as before:
             if before.is_continued_by(source.path):
                 file, last = one_line(source.path.name), probes[-1]
-                frames, seconds = _length(source)
+                frames, seconds, exact = _length(source)
                 part = last.part.model_copy(
                     update={"file": file, "duration": seconds, "bars": Bars(), "joins": []}
                 )
-                return replace(last, part=part, expected=frames)
+                return replace(last, part=part, expected=frames, counted=exact)
     raise BadInput(f"no frame of {source.path.name} can be decoded{_why(source)}")
 
 
@@ -132,27 +165,30 @@ def _probe(
     crop = parse_crop(settings.crop)
     if crop is not None:
         part.bars = _bars_around(crop, source.path, first.width, first.height)
-    frames, part.duration = _length(source)
+    frames, part.duration, exact = _length(source)
     expected = _between(settings, starts, part.duration, frames)
+    whole = settings.start is None and settings.stop is None and settings.fps is None
     return FileProbe(
         part=part,
         pixel_aspect=source.pixel_aspect,
         finder=finder,
         searched=searched,
         expected=expected,
+        counted=exact and whole,
     )
 
 
-def _length(source: VideoFile) -> tuple[int, float | None]:
-    """Estimate how many frames a file has, 0 if unknown, and how many seconds.
+def _length(source: VideoFile) -> tuple[int, float | None, bool]:
+    """How many frames a file has, 0 if unknown, how many seconds, and if frames were counted.
 
     A transport stream counts jumps of its clock as length, and a still of minutes has one frame: if
     the first part of the file indicates far fewer frames, that number is used.
     """
     if source.pictures:
-        return len(source.pictures.files), len(source.pictures.files) / float(source.rate)
+        count = len(source.pictures.files)
+        return count, count / float(source.rate), True
     if source.is_image:
-        return 1, float(1 / source.rate)
+        return 1, float(1 / source.rate), True
     seconds = source.duration
     frames = source.frames
     if frames is None:
@@ -163,7 +199,8 @@ def _length(source: VideoFile) -> tuple[int, float | None]:
                 seconds = float(found / source.rate)
             frames = found
     # A file may state any length, but each of its frames takes at least a byte.
-    return min(frames, source.path.stat().st_size), seconds
+    believed = min(frames, source.path.stat().st_size)
+    return believed, seconds, source.frames == believed
 
 
 def _between(settings: IngestSettings, starts: float, seconds: float | None, frames: int) -> int:

@@ -43,6 +43,11 @@ class Split:
     held_out: npt.NDArray[np.int64] = field(init=False, compare=False, repr=False)
     """Indices of the held-out frames, ascending."""
 
+    @property
+    def in_gaps(self) -> int:
+        """How many frames lie in the gaps."""
+        return self.frames - len(self.seen) - len(self.held_out)
+
     def __post_init__(self) -> None:
         held = np.zeros(self.frames, dtype=bool)
         seen = np.ones(self.frames, dtype=bool)

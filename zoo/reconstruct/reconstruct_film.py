@@ -261,10 +261,29 @@ def reconstruct(
     return WrittenVideo(path, video.size, video.frames, video.seconds, sound)
 
 
-def default_name(film: str, models: Sequence[str], trained_on: str | None) -> str:
-    """`<film>-<model>.mp4`, with the film that the model was trained on if it is another."""
-    other = [trained_on] if trained_on and trained_on != film else []
-    return "-".join([film, *models, *other]) + ".mp4"
+def default_name(
+    film: str,
+    models: Sequence[str],
+    trained_on: str | None,
+    *,
+    beside: bool = False,
+    begin: float | None = None,
+    end: float | None = None,
+) -> str:
+    """`<film>-<model>.mp4`, with a word for all that makes it another video.
+
+    These are the film that the model was trained on if it is another, `beside`, and the range in
+    which colons are dots.
+    """
+    words = [film, *models]
+    if trained_on and trained_on != film:
+        words.append(trained_on)
+    if beside:
+        words.append("beside")
+    for word, seconds in (("from", begin), ("to", end)):
+        if seconds is not None:
+            words += [word, format_time_code(seconds).replace(":", ".").removesuffix(".000")]
+    return "-".join(words) + ".mp4"
 
 
 def check_output(path: Path, entry: FilmEntry, overwrite: bool) -> None:
