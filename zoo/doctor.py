@@ -224,15 +224,13 @@ def _has(name: str, mode: str) -> bool:
 
 def _fault(encoder: str) -> str | None:
     """Encode and decode a few frames; returns what goes wrong, None if nothing does."""
-    import os
-
     import av
     import numpy as np
     from av.video.stream import VideoStream
 
-    from zoo.base.encoder_priority import usual_priority
+    from zoo.base.encoder_priority import quiet_encoders, usual_priority
 
-    os.environ.setdefault("SVT_LOG", "1")
+    quiet_encoders()
     file = io.BytesIO()
     try:
         with av.open(file, "w", format="mp4") as container:

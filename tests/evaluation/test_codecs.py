@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,6 +57,25 @@ def bars(width: int, height: int) -> Film:
 
 def terms(bytes_per_frame: float) -> CodingTerms:
     return CodingTerms(bytes_per_frame)
+
+
+@CODECS
+def test_an_interrupted_coding_prints_nothing(
+    codec: type[VideoCodec], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = iter(range(10))
+
+    def even(frame: np.ndarray) -> np.ndarray:
+        if next(given, None) is None:
+            raise KeyboardInterrupt
+        return frame
+
+    monkeypatch.setattr("zoo_plugins.references.codecs._even", even)
+    film = moving()
+    with suppress(KeyboardInterrupt):
+        codec(film.size).code(film, terms(100))
+    gc.collect()  # an encoder is put away with the last that holds it
+    assert next(given, None) is None and capfd.readouterr() == ("", "")
 
 
 def decoded(codec: FilmCodec, coded: CodedFilm) -> np.ndarray:

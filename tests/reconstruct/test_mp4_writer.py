@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -44,6 +46,23 @@ def test_times_colours_and_size_come_back(codec: str, tmp_path: Path) -> None:
     for one, other in zip(pictures, given, strict=True):
         # The reader's own conversion is off by up to two levels.
         assert np.abs(one.astype(int) - other).mean() < 2.5
+
+
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
+def test_an_interrupted_encoding_prints_nothing(
+    codec: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        with video_file(tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(codec)) as video:
+            for _ in range(4):
+                video.write(rgb(*SIZE, (200, 30, 40)))
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        interrupted()
+    gc.collect()  # an encoder is put away with the last that holds it
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_colours_are_those_of_bt709(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keep SVT-AV1 from giving this process real-time priority."""
+"""Keep SVT-AV1 from giving this process real-time priority, and from printing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _THREADS = Path("/proc/self/task")
+
+
+def quiet_encoders() -> None:
+    """Have SVT-AV1 print nothing, neither its settings nor that an encoding was interrupted.
+
+    What goes wrong in it comes back from FFmpeg as well. It reads the variable when it is first
+    opened.
+    """
+    os.environ.setdefault("SVT_LOG", "0")
 
 
 @contextmanager

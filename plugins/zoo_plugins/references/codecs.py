@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import itertools
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -28,7 +27,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from zoo import CodedFilm, CodingTerms, Film, FilmCodec, FrameSize, ZooError, hookimpl
-from zoo.base.encoder_priority import usual_priority
+from zoo.base.encoder_priority import quiet_encoders, usual_priority
 
 CLOSE_ENOUGH = 0.015
 """A coding this near to the bytes asked for ends the search."""
@@ -122,8 +121,7 @@ class VideoCodec(FilmCodec):
 
     def _coded(self, film: Film, quality: float) -> bytes:
         """The elementary stream of the whole film at one quality."""
-        # SVT-AV1 prints its settings on standard error; errors stay.
-        os.environ.setdefault("SVT_LOG", "1")
+        quiet_encoders()
         written = io.BytesIO()
         padded = FrameSize(*(side + side % 2 for side in self.size))
         to_yuv = _converter(padded, "rgb24", "yuv420p")

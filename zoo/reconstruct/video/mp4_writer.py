@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from zoo.base.atomic_files import atomic_write
-from zoo.base.encoder_priority import usual_priority
+from zoo.base.encoder_priority import quiet_encoders, usual_priority
 from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.video.frame_conversion import Pixels, ToYuv
@@ -224,8 +223,7 @@ def _seconds(packet: Packet[Any]) -> float:
 def _video_stream(
     container: OutputContainer, size: FrameSize, rate: Fraction, settings: EncoderSettings
 ) -> VideoStream:
-    # Stops SVT-AV1 from printing its settings on standard error; errors are still printed.
-    os.environ.setdefault("SVT_LOG", "1")
+    quiet_encoders()
     try:
         stream = container.add_stream(settings.codec, rate=rate, options=settings.options)
     except av.codec.codec.UnknownCodecError:
