@@ -18,6 +18,7 @@ from torch import nn
 
 import zoo.testing
 from zoo.api.autoencoder import Autoencoder, Loss, Optimizer
+from zoo.conformance.remedies import remedy
 from zoo.conformance.suite import Finding, examine, examine_one, names_of_checks
 from zoo.plugins.registry import registry
 from zoo.testing import assert_conforms, conformance
@@ -247,6 +248,19 @@ class LearnsNothing(Sound):
         return Optimizer(lr=1e-9)
 
 
+class LeavesTheRangeLater(Sound):
+    def __init__(self, size, options):
+        super().__init__(size, options)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def losses(self, batch, step):
+        self.steps += 1
+        return super().losses(batch, step)
+
+    def decode(self, latent):
+        return super().decode(latent) + (self.steps > 10)
+
+
 class PreparesAnAttribute(Sound):
     shift = 0.0
 
@@ -408,6 +422,34 @@ def test_a_sound_model_is_found_sound(sound: type[Autoencoder]) -> None:
 def test_a_planted_fault_is_found_by_its_check(fault: type[Autoencoder]) -> None:
     wanted = FAULTS[fault]
     assert wanted in broken(fault, trained=wanted == "fits one batch")
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "root"),
+    [
+        (WrongRange, "fits one batch", "shapes and range"),
+        (Undecided, "batch invariant", "deterministic"),
+        (DrawsFromNumPy, "prepare survives a reload", "noise comes from the step"),
+    ],
+)
+def test_what_follows_from_a_fault_is_marked_and_not_broken(
+    fault: type[Autoencoder], check: str, root: str
+) -> None:
+    assert examine_one(fault, root).verdict == "broken"
+    finding = examine_one(fault, check)
+    assert (finding.verdict, finding.problem) == ("follows", None)
+    assert finding.detail.endswith(f"a consequence of {root!r}, which is to be mended first")
+
+
+def test_the_remedy_is_that_of_what_was_seen() -> None:
+    finding = examine_one(LeavesTheRangeLater, "fits one batch")
+    assert (finding.verdict, finding.fault) == ("broken", "shapes and range")
+    assert "end decode with sigmoid or clamp to [0, 1]" in str(remedy(finding.fault))
+
+
+def test_a_model_that_does_not_learn_is_told_its_learning_rate() -> None:
+    finding = examine_one(LearnsNothing, "fits one batch")
+    assert "adamw with lr=1e-09 for 'decoder'" in finding.detail and not finding.fault
 
 
 def from_module(folder: Path, name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> Finding:

@@ -197,9 +197,9 @@ def test_a_file_that_is_wrong_ends_every_command_in_one_line(
 @pytest.mark.parametrize(
     ("word", "reason"),
     [
-        ("gone.py", "ZOO_PLUGINS names 'gone.py', and there is no such file"),
-        ("./folder", "ZOO_PLUGINS names './folder', a folder: name the files of Python in it"),
-        ("./notes.txt", "ZOO_PLUGINS names './notes.txt': a plugin's file ends in .py"),
+        ("gone.py", "ZOO_PLUGINS: no such file: gone.py"),
+        ("./folder", "ZOO_PLUGINS: ./folder is a folder; name the files of Python in it"),
+        ("./notes.txt", "ZOO_PLUGINS: ./notes.txt: a plugin's file ends in .py"),
     ],
 )
 def test_a_file_that_is_not_there_is_said(
@@ -231,6 +231,19 @@ def test_models_of_a_file_are_checked(zoo: Callable, workspace: Path) -> None:
     assert said.code == 0, said.out + said.err
     assert {"mine", "other"} <= set(said.out.splitlines())
     assert said.out.count("kept") >= 20 and "broken" not in said.out
+
+
+def test_a_name_that_is_unknown_says_how_a_file_becomes_a_plugin(
+    zoo: Callable, workspace: Path
+) -> None:
+    assert zoo("models", "check", "mine.py").err == "zoo: no such file: mine.py\n"
+    words = (("models", "check", "mine"), ("plugins", "check", "mine"), ("train", "mine"))
+    for word in ("FILE.py", "mine.py"):
+        for each in words:
+            said = zoo(*each, *(("--film", "bikes") if each[0] == "train" else ()))
+            assert said.code == 2
+            assert f"that ZOO_PLUGINS={word} is set for" in said.err, said.err
+        (workspace / "mine.py").write_text(MODEL.format(name="mine"))
 
 
 @pytest.mark.parametrize(

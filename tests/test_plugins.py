@@ -319,7 +319,8 @@ def test_the_command_says_in_one_line_what_zoo_plugins_has_wrong(
     registry.cache_clear()
     said = zoo("plugins")
     assert said.code == 2
-    assert said.err.startswith("zoo: ZOO_PLUGINS names 'nothing-of-the-kind'")
+    reason = "no installed plugin or package is called 'nothing-of-the-kind'"
+    assert said.err.startswith(f"zoo: ZOO_PLUGINS: {reason}")
     assert said.err.count("\n") == 1
 
 

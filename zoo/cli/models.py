@@ -189,7 +189,7 @@ def _named(word: str) -> list[type[Autoencoder]]:
 
     if not is_file_name(word):
         return [registry().architecture(word)]
-    plugin = add_file(plugin_file(word, "zoo models check"))
+    plugin = add_file(plugin_file(word))
     names = [*plugin.adds.get("zoo_models", ()), *plugin.adds.get("zoo_references", ())]
     models = [registry().architecture(name) for name in names if name not in registry().codecs]
     if not models:

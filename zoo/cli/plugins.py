@@ -128,12 +128,13 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
             console.print(escaped(thing.name), style="bold")
         findings = list(examine(thing))
         broken += sum(finding.verdict == "broken" for finding in findings)
+        faults = {finding.check: finding.fault or finding.check for finding in findings}
         for line in lines(findings):
             verdict, said = line.split(" ", 1)
             # The verdicts stand in a column; what follows is the plugin's own words.
             console.print(f"{verdict:<7} {escaped(said)}", soft_wrap=True)
             check = said.strip().partition(": ")[0]
-            if verdict == "broken" and (what := remedy(check)):
+            if verdict == "broken" and (what := remedy(faults[check])):
                 console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
     if broken:
         console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
@@ -150,12 +151,12 @@ def _all_plugins() -> list[Plugin]:
 def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     """What a word names: lines on what did not load, and things; BadInput if that is nothing."""
     from zoo.base.errors import BadInput
-    from zoo.plugins.entry_points import BUILT_IN, is_file_name, plugin_file
+    from zoo.plugins.entry_points import BUILT_IN, file_hint, is_file_name, plugin_file
     from zoo.plugins.registry import add_file
     from zoo.report.plugin_sections import add_section_file
 
     if word is not None and is_file_name(word):
-        path = plugin_file(word, "zoo plugins check")
+        path = plugin_file(word)
         loaded = [add_file(path), *add_section_file(path)]
     elif word is None:
         loaded = [plugin for plugin in _all_plugins() if plugin.package != BUILT_IN]
@@ -169,7 +170,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
         if not things:
             raise BadInput(
                 f"no plugin, package, model, codec, metric, section or film is called {word!r}; "
-                "`zoo plugins` lists them"
+                f"`zoo plugins` lists them. {file_hint(word)}"
             )
     return [line for plugin in loaded for line in plugin.failures()], things
 

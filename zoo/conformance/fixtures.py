@@ -180,6 +180,11 @@ def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
 class Broken(Exception):
     """A promise that a model does not keep."""
 
+    def __init__(self, seen: str, check: str = "") -> None:
+        """`check` is the name of the check that is about what was seen, where it is another."""
+        super().__init__(seen)
+        self.check = check
+
 
 class Inconclusive(Exception):
     """A promise that cannot be examined here, with the reason."""

@@ -306,7 +306,7 @@ def decodes_from_the_latent_alone(subject: Subject) -> None:
 
 
 def works_on_a_gpu(subject: Subject) -> None:
-    """Losses, latents and frames stay on the GPU at the film preset, and losses never waits."""
+    """On a simulated GPU losses, latents and frames stay on it (preset film), without waits."""
     architecture, film = subject.architecture, PRESETS["film"]
     options = {"latent": film.latent, **architecture.presets.get(film.name, {})}
     try:
@@ -314,8 +314,8 @@ def works_on_a_gpu(subject: Subject) -> None:
             losses, copies = losses_on_gpu(built(architecture, film.size, options))
             expect(
                 not copies,
-                f"on a GPU: losses copies {copies} tensors from the host in every step, and waits "
-                "for each: make constants buffers, or by torch.full, torch.arange and the like",
+                f"on a simulated GPU: losses copies {copies} tensors from the host in every step, "
+                "and waits for each: make constants buffers, or by torch.full and the like",
             )
             for player, loss in losses.items():
                 for term, value in loss.terms.items():
@@ -323,12 +323,12 @@ def works_on_a_gpu(subject: Subject) -> None:
         latent, decoded = round_trip_on_gpu(built(architecture, film.size, options))
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise Broken(
-            f"on a GPU: it waits for the GPU to read a number or a shape ({error.func}), as "
+            f"on a simulated GPU: it waits to read a number or a shape ({error.func}), as "
             ".item(), float(tensor), `if tensor:` and tensor[mask] do; torch.where does not"
         ) from None
     except RuntimeError as error:
         if NEEDS_A_DRIVER not in str(error):
-            raise Broken(one_line(f"on a GPU: {error}", 300)) from None
+            raise Broken(one_line(f"on a simulated GPU: {error}", 300)) from None
         # An encoder that takes gradients cannot be tried without a driver.
         return
     _expect_on_gpu("the latent", latent)

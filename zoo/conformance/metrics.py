@@ -103,7 +103,7 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
 
 
 def works_on_a_gpu(subject: MetricSubject) -> None:
-    """Its tensors and its values are on the GPU where the frames are."""
+    """On a simulated GPU its tensors and its values are where the frames are."""
     frames = 4 if issubclass(subject.metric, TemporalMetric) else 2
     # What fails on the processor, too, is found by the other checks.
     subject.values(scene(2, SIZES[0]), noisy(scene(2, SIZES[0])))
@@ -119,8 +119,9 @@ def works_on_a_gpu(subject: MetricSubject) -> None:
         # Tensors that were loaded, and modules that are moved, have no place among fake ones.
         if not re.search(r"two (different )?devices", str(error)):
             raise Inconclusive("its networks cannot be tried without a GPU") from None
-        raise Broken(one_line(f"tensors are not on the device it was made for: {error}")) from None
-    expect(where == "cuda", f"its values are on the {where}")
+        seen = f"on a simulated GPU: tensors are not on the device it was made for: {error}"
+        raise Broken(one_line(seen)) from None
+    expect(where == "cuda", f"on a simulated GPU: its values are on the {where}")
 
 
 def prefers_originals_to_noise(subject: MetricSubject) -> None:

@@ -14,7 +14,7 @@ _REMEDIES = {
     ),
     "shapes and range": (
         "a-model",
-        "let decode end in sigmoid or clamp(0, 1), and crop what padding added to self.size",
+        "end decode with sigmoid or clamp to [0, 1], and crop what padding added to self.size",
     ),
     "latent as declared": (
         "a-model",
@@ -83,7 +83,8 @@ _REMEDIES = {
     ),
     "fits one batch": (
         "a-model",
-        "try optimizer with another learning rate, and look at the losses of four frames alone",
+        "let optimizer return another lr, such as zoo.Optimizer(lr=0.003), and look at the losses "
+        "of four frames alone",
     ),
     # metrics
     "says what it is": ("a-metric", "set label and source, one line each"),
@@ -139,7 +140,10 @@ REMEDIES = MappingProxyType(_REMEDIES)
 
 
 def remedy(check: str) -> str | None:
-    """What to do about a broken check, with the section of the page; None for a waiver's fault."""
+    """What to do about a broken check, with the section of the page; None for a waiver's fault.
+
+    `check` is the one that is about what was seen: `Finding.fault`, or its own name.
+    """
     if check not in REMEDIES:
         return None
     section, what = REMEDIES[check]

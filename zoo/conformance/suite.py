@@ -48,7 +48,7 @@ from zoo.conformance.training import (
 )
 from zoo.pretrained.weights import WeightsUnavailable
 
-Verdict = Literal["kept", "waived", "unknown", "broken"]
+Verdict = Literal["kept", "waived", "unknown", "follows", "broken"]
 Thing = (
     type[Autoencoder]
     | type[FilmCodec]
@@ -70,10 +70,23 @@ class Kind:
     """Makes what the checks are given."""
     first: Sequence[str]
     """Checks that others depend on: if one of these is broken, others may fail, too."""
+    follows: Mapping[str, Sequence[str]]
+    """Checks that find a fault again, each with those that name it: if one of these is broken, that
+    the other fails is a consequence."""
 
 
-def _kind(checks: Iterable[Callable[[Any], None]], subject: Any, *first: Any) -> Kind:
-    return Kind({_name(check): check for check in checks}, subject, [*map(_name, first)])
+def _kind(
+    checks: Iterable[Callable[[Any], None]],
+    subject: Any,
+    *first: Any,
+    follows: Mapping[Any, Sequence[Any]] | None = None,
+) -> Kind:
+    return Kind(
+        {_name(check): check for check in checks},
+        subject,
+        [*map(_name, first)],
+        {_name(check): [*map(_name, roots)] for check, roots in (follows or {}).items()},
+    )
 
 
 def _name(check: Callable[[Any], None]) -> str:
@@ -102,10 +115,43 @@ MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
     fits_one_batch,
 )
 
+MODEL_FOLLOWS: dict[Callable[[Subject], None], Sequence[Callable[[Subject], None]]] = {
+    batch_invariant: [deterministic],
+    reloads_to_the_bit: [deterministic],
+    decodes_from_the_latent_alone: [deterministic],
+    prepare_survives_a_reload: [noise_comes_from_the_step],
+    fits_one_batch: [shapes_and_range, losses_reach_their_players, opposed_terms_oppose],
+}
+
 _KINDS: tuple[tuple[type, Kind], ...] = (
-    (Autoencoder, _kind(MODEL_CHECKS, Subject, shapes_and_range, players_cover_the_model)),
-    (Metric, _kind(metrics.CHECKS, metrics.MetricSubject, metrics.gives_one_number_per_frame)),
-    (FilmCodec, _kind(codecs.CHECKS, codecs.CodecSubject, codecs.gives_every_frame_back)),
+    (
+        Autoencoder,
+        _kind(
+            MODEL_CHECKS,
+            Subject,
+            shapes_and_range,
+            players_cover_the_model,
+            follows=MODEL_FOLLOWS,
+        ),
+    ),
+    (
+        Metric,
+        _kind(
+            metrics.CHECKS,
+            metrics.MetricSubject,
+            metrics.gives_one_number_per_frame,
+            follows={metrics.measures_a_frame_alone: [metrics.measures_the_same_twice]},
+        ),
+    ),
+    (
+        FilmCodec,
+        _kind(
+            codecs.CHECKS,
+            codecs.CodecSubject,
+            codecs.gives_every_frame_back,
+            follows={codecs.resumes_from_what_it_saved: [codecs.codes_the_same_twice]},
+        ),
+    ),
     (ReportSection, _kind(report_sections.CHECKS, SectionSubject, report_sections.is_written)),
     (TrainingCallback, _kind(CALLBACK_CHECKS, lambda kind: kind, takes_reports)),
     (FilmEntry, _kind(FILM_CHECKS, lambda entry: entry, files_are_there)),
@@ -127,9 +173,12 @@ class Finding:
     check: str
     promise: str
     verdict: Verdict
-    """Waived: broken, as the model declares. Unknown: it cannot be examined here."""
+    """Waived: broken, as the model declares. Unknown: it cannot be examined here. Follows: it fails
+    as well, as a consequence of one that is broken."""
     detail: str = ""
     """What was seen, where the promise is not simply kept."""
+    fault: str = ""
+    """The check that is about what was seen, where it is another: its remedy helps."""
 
     @property
     def problem(self) -> str | None:
@@ -175,13 +224,17 @@ def examine_one(thing: Thing, name: str) -> Finding:
             why = f"it cannot be examined before {cause!r} is kept"
             return Finding(name, promise, "unknown", why)
         problem = str(error) if isinstance(error, Broken) else error_line(error)
+        fault = error.check if isinstance(error, Broken) else ""
+        if reason is None and (cause := _broken_root(thing, kind, name)):
+            why = f"{problem}; a consequence of {cause!r}, which is to be mended first"
+            return Finding(name, promise, "follows", why)
     else:
         if reason is None:
             return Finding(name, promise, "kept")
         problem = f"needless waiver: the promise is kept ({reason})"
         return Finding(name, promise, "broken", problem)
     if reason is None:
-        return Finding(name, promise, "broken", problem)
+        return Finding(name, promise, "broken", problem, fault)
     return Finding(name, promise, "waived", f"{problem} (waiver: {reason})")
 
 
@@ -189,6 +242,12 @@ def _broken_before(thing: Thing, kind: Kind, name: str) -> str | None:
     """The first broken check that the check of this name depends on."""
     before = itertools.takewhile(lambda first: first != name, kind.first)
     return next((each for each in before if examine_one(thing, each).verdict == "broken"), None)
+
+
+def _broken_root(thing: Thing, kind: Kind, name: str) -> str | None:
+    """The first broken check of which it is a consequence that the check of this name fails."""
+    roots = kind.follows.get(name, ())
+    return next((each for each in roots if examine_one(thing, each).verdict == "broken"), None)
 
 
 def _waivers(thing: Thing) -> Mapping[str, str]:

@@ -230,7 +230,13 @@ def fits_one_batch(subject: Subject) -> None:
             error = _error_as_stored(copy.deepcopy(model), frames)
             if error < FAR_BETTER * of_mean:
                 return
-    raise Broken(_far_off(f"after {FIT_STEPS} steps on four frames", error, of_mean))
+    rates = _few(
+        f"{how.name} with lr={how.lr:g} for {player!r}"
+        for player, _ in PlayerParameters.of(model)
+        for how in (model.optimizer(player),)
+    )
+    when = f"after {FIT_STEPS} steps on four frames, with {rates},"
+    raise Broken(_far_off(when, error, of_mean))
 
 
 @torch.no_grad()
@@ -242,7 +248,9 @@ def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
     stored = quantiser.round_trip(latent)
     decoded = flat_frames(model.decode(stored))
     low, high = float(decoded.min()), float(decoded.max())
-    expect(low >= 0 and high <= 1, f"after training, reconstructions span {low:.3f} to {high:.3f}")
+    if low < 0 or high > 1:
+        seen = f"after training, reconstructions span {low:.3f} to {high:.3f}"
+        raise Broken(seen, check="shapes and range")
     return float((decoded - Sampling.of(model).target_frames(frames)).square().mean())
 
 

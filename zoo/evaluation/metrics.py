@@ -23,6 +23,7 @@ from zoo.base.records import MIN_SHOTS, Part, Summary
 from zoo.base.text import describe_value, error_line
 from zoo.evaluation.inference import batch_slices, film_batch
 from zoo.films.ingested_film import Film
+from zoo.plugins.entry_points import file_hint
 from zoo.plugins.registry import registry
 
 CONFIDENCE = 0.95
@@ -71,7 +72,7 @@ def _requested(text: str) -> dict[str, type[Metric]]:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise BadInput(
             f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
-            "default and all"
+            f"default and all. {file_hint(word)}"
         )
     return {
         name: metric

@@ -145,7 +145,8 @@ def find_plugins(group: str) -> list[Point]:
 
     Raises BadInput if it names a file that is not there.
     """
-    words = [PluginFile(plugin_file(word, LIMIT)) for word in _words() if is_file_name(word)]
+    files = [plugin_file(word, f"{LIMIT}: ") for word in _words() if is_file_name(word)]
+    words = map(PluginFile, files)
     return [*installed_entry_points(group), *dict.fromkeys(words)]
 
 
@@ -154,16 +155,25 @@ def is_file_name(word: str) -> bool:
     return word.endswith(".py") or "/" in word or os.sep in word
 
 
-def plugin_file(word: str, said_by: str) -> Path:
-    """The path of a plugin's file; raises BadInput, naming who said it, if there is none."""
+def file_hint(name: str) -> str:
+    """How a file of Python becomes a plugin: said where no plugin brings a thing of this name."""
+    file = f"{name}.py" if Path(f"{name}.py").is_file() else "FILE.py"
+    return f"A file of Python is a plugin of every command that {LIMIT}={file} is set for"
+
+
+def plugin_file(word: str, said_by: str = "") -> Path:
+    """The path of a plugin's file; raises BadInput if there is none.
+
+    `said_by` begins the line, where it was not a word of the command.
+    """
     # Without `..`, so that one file is one plugin however it is named; links are kept.
     path = Path(os.path.normpath(Path(word).expanduser().absolute()))
     if path.is_dir():
-        raise BadInput(f"{said_by} names {word!r}, a folder: name the files of Python in it")
+        raise BadInput(f"{said_by}{word} is a folder; name the files of Python in it")
     if not path.is_file():
-        raise BadInput(f"{said_by} names {word!r}, and there is no such file")
+        raise BadInput(f"{said_by}no such file: {word}")
     if path.suffix != ".py":
-        raise BadInput(f"{said_by} names {word!r}: a plugin's file ends in .py")
+        raise BadInput(f"{said_by}{word}: a plugin's file ends in .py")
     return path
 
 
@@ -183,7 +193,7 @@ def plugin_limit() -> frozenset[str] | None:
             close = difflib.get_close_matches(word, known, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise BadInput(
-                f"{LIMIT} names {word!r}, and no installed plugin or package is called that{hint}; "
+                f"{LIMIT}: no installed plugin or package is called {word!r}{hint}; "
                 f"there are: {', '.join(known)}"
             )
     return frozenset(map(_normalise, words))

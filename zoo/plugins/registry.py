@@ -19,6 +19,7 @@ from zoo.plugins.entry_points import (
     Plugin,
     PluginFile,
     Point,
+    file_hint,
     find_plugins,
     load_plugins,
     may_provide,
@@ -101,7 +102,7 @@ class Registry:
         failed = "".join(f". It did not load: {line}" for line in self.failures()[:3])
         raise BadInput(
             f"no model is called {name!r}{_closest(name, entries)}; there are: "
-            f"{', '.join(entries)}{failed}"
+            f"{', '.join(entries)}{failed}. {file_hint(name)}"
         )
 
     def choose_models(self, text: str) -> list[type[Autoencoder]]:
