@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
 
     Each step on a CPU allocates and frees the same activations. By default glibc returns large
     blocks to the system, which clears their pages again in every step: a tenth of a step's time
-    (docs/training.md). The process keeps at most what one step needs.
+    (docs/benchmarks.md). The process keeps at most what one step needs.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
