@@ -479,5 +479,5 @@ def test_a_strip_has_a_codec_in_brackets(results: Results) -> None:
             one.kind = "codec"
     lines, _ = _lines(results, results.films[0])
     details = {line.label: line.details for line in lines}
-    assert details["linear"] == ("LPIPS, held out", "(0.300) at 14.2 B")
-    assert details["sharp"] == ("LPIPS, held out", "0.100 at 14.2 B")
+    assert details["linear"] == ("LPIPS, held out", "(0.300) at 14.2 B/frame")
+    assert details["sharp"] == ("LPIPS, held out", "0.100 at 14.2 B/frame")

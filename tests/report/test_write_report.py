@@ -22,8 +22,9 @@ from tests.report.synthetic_results import (
     failed,
     put_pictures,
 )
+from zoo.base import picture_style
 from zoo.base.errors import BadInput
-from zoo.base.records import Results, Series
+from zoo.base.records import Picture, Results, Series
 from zoo.base.untrusted_files import read_json
 from zoo.report import frame_strip, results_folder
 from zoo.report.write import write_report
@@ -260,10 +261,11 @@ def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path
         strip = picture.convert("RGB")
     width, height = 192, 108
     gap = frame_strip.GAP
-    first = frame_strip.MARGIN + frame_strip.GUTTER
-    lefts = [first + i * (width + gap) for i in range(3)]
+    lefts = [i * (width + gap) for i in range(3)]
     lefts += [lefts[-1] + width + frame_strip.PART_GAP + i * (width + gap) for i in range(2)]
-    assert strip.width == lefts[-1] + width + frame_strip.MARGIN
+    first = strip.width - frame_strip.MARGIN - width - lefts[-1]
+    assert first - frame_strip.MARGIN in range(frame_strip.GUTTER, frame_strip.WIDEST_GUTTER + 1)
+    lefts = [first + left for left in lefts]
     order = ["original", "sharp", HOSTILE_MODEL, "blurry", "linear", "still"]
     for index, name in enumerate(order):
         slug = name if name == "original" else str(list(SCORES).index(name))
@@ -275,6 +277,31 @@ def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path
                 assert max(abs(a - b) for a, b in zip(found, put, strict=True)) <= 8
     assert "00:00:00.160 (typical, seen)" in text
     assert "00:00:03.880 (worst, held out)" in text
+
+
+def test_no_label_of_a_strip_is_cut(results: Results) -> None:
+    lines, _ = frame_strip._lines(results, results.films[0])
+    lines.append(frame_strip._Line("x264", ("a",), "codec, saw all frames", {}))
+    gutter = frame_strip._gutter(lines)
+    for line in lines:
+        for text, size, bold in frame_strip._words(line):
+            shown = picture_style.wrap_text(text, gutter - 12, size, bold)
+            assert "…" not in "".join(shown) or "…" in text, shown
+            assert all(picture_style.font(size, bold).getlength(t) <= gutter - 12 for t in shown)
+    picture = lines[0].files and results.records[0].pictures[0]
+    assert isinstance(picture, Picture) and frame_strip._codes(picture, 60) == [
+        picture.kind,
+        picture.time_code,
+    ]
+
+
+def test_text_is_broken_where_words_end_before_it_is_cut() -> None:
+    assert picture_style.wrap_text("codec, saw all frames", 90, 12) == ["codec, saw all", "frames"]
+    assert picture_style.wrap_text("broad2016_published", 120, 15, bold=True) == [
+        "broad2016_",
+        "published",
+    ]
+    assert picture_style.wrap_text("one two three four", 40, 12)[-1].endswith("…")
 
 
 def test_the_strip_of_a_film_without_a_licence_has_a_warning(text: str) -> None:

@@ -72,6 +72,36 @@ def fit_text(text: str, width: float, size: int, bold: bool = False) -> str:
     return f"{head.rstrip()}…{machine}"
 
 
+SMALLEST = 9
+"""Pixels of the smallest letters."""
+
+
+def fit_letters(text: str, width: float, size: int) -> tuple[str, int]:
+    """Text and the size at which it is at most `width` pixels wide; cut only at `SMALLEST`."""
+    shown = picture_text(text)
+    sizes = range(size, min(size, SMALLEST) - 1, -1)
+    fitting = next((each for each in sizes if font(each).getlength(shown) <= width), sizes[-1])
+    return fit_text(text, width, fitting), fitting
+
+
+def wrap_text(text: str, width: float, size: int, bold: bool = False, most: int = 2) -> list[str]:
+    """Text in at most `most` lines of `width` pixels, broken where a word ends if possible.
+
+    Only the last line is shortened, if even so many do not hold it.
+    """
+    rest, lines = picture_text(text, 200), []
+    typeface = font(size, bold)
+    while len(lines) < most - 1 and typeface.getlength(rest) > width:
+        fits = max(
+            n for n in range(1, len(rest) + 1) if n == 1 or typeface.getlength(rest[:n]) <= width
+        )
+        ends = [n for n in range(1, fits + 1) if rest[n - 1] in " _-," or rest[n : n + 1] == " "]
+        cut = ends[-1] if ends else fits
+        lines.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip()
+    return [*lines, fit_text(rest, width, size, bold)]
+
+
 def _parted(text: str) -> tuple[str, str]:
     """Split a row's name from the machine at its end, which may be all that distinguishes it."""
     found = re.search(r" on [A-Z][0-9]*\Z", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ QUALITIES = (90, 80, 70, 60, 45, 30)
 KINDS = ("typical", "best", "worst")
 MARGIN = 14
 GUTTER = 140
+"""Least width of the names, which have as much as they take up to `WIDEST_GUTTER`."""
+WIDEST_GUTTER = 240
 GAP = 4
 PART_GAP = 18
 HEADER = 50
@@ -77,19 +80,22 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
         shown = shared
     sample = frames[shown[0].frame, original]
     assert sample is not None
-    width, height = _shrunk(*_cell(*sample.size), len(shown))
-    shown = _chosen(shown, _room(width))
-    lefts = _lefts(shown, width)
+    gutter = _gutter(lines)
+    width, height = _shrunk(*_cell(*sample.size), len(shown), gutter)
+    shown = _chosen(shown, _room(width, gutter))
+    lefts = _lefts(shown, width, gutter)
     total = max(lefts[-1] + width + MARGIN, 480)
+    codes = [_codes(picture, width) for picture in shown]
+    header = HEADER + 16 * (max(map(len, codes)) - 1)
     strip = Image.new(
-        "RGB", (total, HEADER + MARGIN + len(lines) * (height + GAP) + MARGIN - GAP), style.GROUND
+        "RGB", (total, header + MARGIN + len(lines) * (height + GAP) + MARGIN - GAP), style.GROUND
     )
     pen = ImageDraw.Draw(strip)
-    _head(pen, shown, lefts, width)
+    _head(pen, shown, lefts, width, codes)
     missing = 0
     for index, line in enumerate(lines):
-        top = HEADER + MARGIN + index * (height + GAP)
-        _label(pen, line, top, height)
+        top = header + MARGIN + index * (height + GAP)
+        _label(pen, line, top, height, gutter)
         for picture, left in zip(shown, lefts, strict=True):
             frame = frames.get((picture.frame, line.label))
             if frame is None:
@@ -122,7 +128,7 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
             shown = bracketed(inline(fixed_value(value, rank.metric.digits)), row, rank.part)
             size = mean_value(row, bytes_per_frame)
             if size is not None:
-                shown += f" at {numbers.significant(size)} B"
+                shown += f" at {numbers.significant(size)} B/frame"
             details = (f"{rank.short}, {PART_NAMES[rank.part]}", shown)
         files = {picture.frame: picture.reconstruction for picture in record.pictures}
         lines.append(
@@ -151,9 +157,9 @@ def _cell(width: int, height: int) -> tuple[int, int]:
     return max(1, width // down), max(1, height // down)
 
 
-def _shrunk(width: int, height: int, columns: int) -> tuple[int, int]:
+def _shrunk(width: int, height: int, columns: int, gutter: int) -> tuple[int, int]:
     """The same size, smaller if that many columns would not fit otherwise."""
-    each = (WIDEST - 2 * MARGIN - GUTTER - PART_GAP + GAP) // columns - GAP
+    each = (WIDEST - 2 * MARGIN - gutter - PART_GAP + GAP) // columns - GAP
     if each >= width:
         return width, height
     narrow = min(width, max(NARROWEST, each))
@@ -169,8 +175,8 @@ def _save(strip: Image.Image, path: Path) -> None:
                 return
 
 
-def _room(width: int) -> int:
-    space = WIDEST - 2 * MARGIN - GUTTER - PART_GAP + GAP
+def _room(width: int, gutter: int) -> int:
+    space = WIDEST - 2 * MARGIN - gutter - PART_GAP + GAP
     return max(2, space // (width + GAP))
 
 
@@ -191,9 +197,9 @@ def _spread(pictures: list[Picture], count: int) -> list[Picture]:
     return [pictures[(2 * i + 1) * len(pictures) // (2 * count)] for i in range(count)]
 
 
-def _lefts(shown: list[Picture], width: int) -> list[int]:
+def _lefts(shown: list[Picture], width: int, gutter: int) -> list[int]:
     lefts = []
-    left = MARGIN + GUTTER
+    left = MARGIN + gutter
     for index, picture in enumerate(shown):
         if index and shown[index - 1].part != picture.part:
             left += PART_GAP - GAP
@@ -202,7 +208,20 @@ def _lefts(shown: list[Picture], width: int) -> list[int]:
     return lefts
 
 
-def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], width: int) -> None:
+def _codes(picture: Picture, width: int) -> list[str]:
+    """What stands above a frame: its kind and time code, in two lines if one is too short."""
+    words = (picture.kind, picture.time_code)
+    one = "  ".join(words)
+    return [one] if style.font(13).getlength(one) <= width else list(words)
+
+
+def _head(
+    pen: ImageDraw.ImageDraw,
+    shown: list[Picture],
+    lefts: list[int],
+    width: int,
+    codes: list[list[str]],
+) -> None:
     for part, colour in (("seen", style.SEEN), ("held_out", style.HELD_OUT)):
         columns = [left for picture, left in zip(shown, lefts, strict=True) if picture.part == part]
         if columns:
@@ -211,18 +230,41 @@ def _head(pen: ImageDraw.ImageDraw, shown: list[Picture], lefts: list[int], widt
             words = "seen in training" if part == "seen" else "held out"
             words = style.fit_text(words, right - columns[0], 15, bold=True)
             pen.text((columns[0], MARGIN - 2), words, colour, style.font(15, bold=True))
-    for picture, left in zip(shown, lefts, strict=True):
-        code = style.fit_text(f"{picture.kind}  {picture.time_code}", width, 13)
-        pen.text((left, MARGIN + 28), code, style.QUIET, style.font(13))
+    for left, lines in zip(lefts, codes, strict=True):
+        for number, text in enumerate(lines):
+            words = style.fit_text(text, width, 13)
+            pen.text((left, MARGIN + 28 + 16 * number), words, style.QUIET, style.font(13))
 
 
-def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int) -> None:
-    words = [(style.fit_text(line.label, GUTTER - 12, 15, bold=True), 15, True)]
-    if line.role not in ("model", "original"):
-        words.append((style.fit_text(line.role, GUTTER - 12, 12), 12, False))
-    if height >= 54:
-        words += [(style.fit_text(text, GUTTER - 12, 13), 13, False) for text in line.details]
-    tall = sum(size + 5 for _, size, _ in words)
+def _words(line: _Line) -> list[tuple[str, int, bool]]:
+    """What stands beside a row: each text with its size in pixels and whether it is bold."""
+    role = [(line.role, 12, False)] if line.role not in ("model", "original") else []
+    return [(line.label, 15, True), *role, *((text, 13, False) for text in line.details)]
+
+
+def _gutter(lines: list[_Line]) -> int:
+    """The width of the names, so that none is cut that `WIDEST_GUTTER` holds."""
+    widest = max(
+        style.font(size, bold).getlength(style.picture_text(text))
+        for line in lines
+        for text, size, bold in _words(line)
+    )
+    return min(max(GUTTER, math.ceil(widest) + 12), WIDEST_GUTTER)
+
+
+def _label(pen: ImageDraw.ImageDraw, line: _Line, top: int, height: int, gutter: int) -> None:
+    wanted = _words(line)
+    if height < 54:
+        wanted = wanted[: len(wanted) - len(line.details)]
+    for most in (2, 1):
+        words = [
+            (each, size, bold)
+            for text, size, bold in wanted
+            for each in style.wrap_text(text, gutter - 12, size, bold, most)
+        ]
+        tall = sum(size + 5 for _, size, _ in words)
+        if tall <= height:
+            break
     y = top + max(0, (height - tall) // 2)
     for text, size, bold in words:
         pen.text((MARGIN, y), text, style.TEXT if bold else style.QUIET, style.font(size, bold))

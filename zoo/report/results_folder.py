@@ -33,7 +33,7 @@ from zoo.report.aggregate import machine_key
 RESULTS = "results.json"
 TEXTS = ("report.md", "report.html", "results.csv", RESULTS)
 MERGE_MARKER = ".merged"
-"""The file that marks a folder which `zoo report --into` may overwrite."""
+"""The file that marks a folder which `zoo report FOLDER --into DEST` may overwrite."""
 FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS = "figures", "viewer", "merged", "series", "videos"
 FRAMES = f"{FIGURES}/frames"
 _FOLDERS = (FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS, FRAMES)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from zoo.base.atomic_files import atomic_write
 from zoo.base.frame_size import FrameSize
-from zoo.base.picture_style import GROUND, QUIET, TEXT, fit_text, font
+from zoo.base.picture_style import GROUND, QUIET, TEXT, fit_letters, font
 from zoo.reconstruct.video.frame_conversion import Pixels
 
 _GAP = 4
@@ -49,9 +49,9 @@ class FrameGrid:
         draw = ImageDraw.Draw(picture)
         letters = round(caption * 2 / 3)
         for name, (left, top) in zip(self.names, self.places, strict=True):
-            text = fit_text(name, self.panel.width, letters)
+            text, size = fit_letters(name, self.panel.width, letters)
             place = (left + self.panel.width / 2, top - caption / 2)
-            draw.text(place, text, fill=TEXT, font=font(letters), anchor="mm")
+            draw.text(place, text, fill=TEXT, font=font(size), anchor="mm")
         return np.array(picture)
 
     def __call__(self, frames: Sequence[Pixels]) -> Pixels:
@@ -95,7 +95,7 @@ def write_strip(
         strip.paste(Image.fromarray(frame).resize(size, by), (left, top))
         if text:
             middle = (left + size[0] / 2, top + size[1] + caption / 2)
-            words = fit_text(text, size[0], _LETTERS)
-            pen.text(middle, words, fill=QUIET, font=font(_LETTERS), anchor="mm")
+            words, letters = fit_letters(text, size[0], _LETTERS)
+            pen.text(middle, words, fill=QUIET, font=font(letters), anchor="mm")
     with atomic_write(path) as temporary:
         strip.save(temporary, format="PNG")
