@@ -77,7 +77,7 @@ def test_wrong_words_are_one_line(zoo: Callable, workspace: Path) -> None:
 
     assert "no run is called 'ea'; there are no runs here. Models are: ae, " in refused("ea")
     assert "no run of ae is finished; `zoo train ae --film FILM`" in refused("ae")
-    assert "x264 is a film codec: `zoo compare --models x264`" in refused("x264")
+    assert "x264 is a film codec: `zoo compare --films all --models x264`" in refused("x264")
     assert zoo(*TRAIN).code == 0
     assert "no film is called 'nothing'" in refused("ae", "--film", "nothing")
     assert "did you mean 'psnr'" in refused("ae", "--metrics", "pnsr")

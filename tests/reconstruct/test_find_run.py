@@ -76,10 +76,10 @@ def test_a_renamed_film_still_finds_its_run() -> None:
     ("words", "expected"),
     [
         (("vae", "f"), "there is one on g, h: --trained-on g uses it for f"),
-        (("vae", "f"), "or zoo train vae --film f"),
-        (("ae", "g", "h"), "on h: zoo train ae --film h; there are runs of it on f"),
-        (("fsq", "f"), "f/fsq/a is stopped; zoo train fsq --film f continues it"),
-        (("coded_pca", "f"), "no finished run of coded_pca on f: zoo train coded_pca --film f"),
+        (("vae", "f"), "or `zoo train vae --film f`"),
+        (("ae", "g", "h"), "on h: `zoo train ae --film h`; there are runs of it on f"),
+        (("fsq", "f"), "f/fsq/a is stopped; `zoo train fsq --film f` continues it"),
+        (("coded_pca", "f"), "no finished run of coded_pca on f: `zoo train coded_pca --film f`"),
         (("coded_pca", "f", None, "./f.mp4"), "zoo train coded_pca --film ./f.mp4"),
     ],
 )

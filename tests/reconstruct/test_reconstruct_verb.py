@@ -225,7 +225,7 @@ def test_a_film_without_a_model_of_its_own(zoo: Verb, workspace: Path) -> None:
     encode(Path("clip.mp4"), [texture(32, 32, seed=n) for n in range(8)])
     said = zoo("reconstruct", "vaegan", "--film", "./clip.mp4")
     assert said.code == 2
-    assert ": zoo train vaegan --film ./clip.mp4" in said.err
+    assert ": `zoo train vaegan --film ./clip.mp4`" in said.err
 
 
 def test_a_run_is_known_by_the_film_and_not_by_its_name(zoo: Verb, studio: Workspace) -> None:
@@ -254,7 +254,7 @@ def test_another_film_of_the_same_name_is_not_reconstructed_by_that_model(
         refused = zoo("reconstruct", "ae", *words)
         assert refused.code == 2
         assert "was trained on other frames than first has now" in refused.err
-        assert "zoo train ae --film first trains on the current frames; --run " in refused.err
+        assert "`zoo train ae --film first` trains on the current frames; --run " in refused.err
     assert not list(studio.root.glob("*-ae*.mp4"))
 
 

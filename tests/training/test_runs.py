@@ -265,5 +265,5 @@ def test_weights_that_are_gone_are_named_with_what_makes_them_again(maker: RunMa
     run.weights.unlink(missing_ok=True)
     description = run.read()
     assert description is not None
-    with pytest.raises(BadInput, match="`zoo train --overwrite` makes the run again"):
+    with pytest.raises(BadInput, match="--overwrite`, with its options, makes the run again"):
         load_model(run, description.config, torch.device("cpu"))

@@ -181,7 +181,7 @@ class Autoencoder(nn.Module):
     """
 
     name: ClassVar[str]
-    """What the user types: `zoo train NAME`."""
+    """What the user types: `zoo train NAME --film FILM`."""
     summary: ClassVar[str]
     """One line for tables."""
     role: ClassVar[Literal["model", "reference"]] = "model"

@@ -62,7 +62,7 @@ def zoo_films() -> Sequence[FilmEntry]:
 
 @hookspec
 def zoo_training_callbacks() -> Sequence[type[TrainingCallback]]:
-    """Return callbacks that follow a training: `zoo train --track NAME`."""
+    """Return callbacks that follow a training: `zoo train MODEL --film FILM --track NAME`."""
     raise AssertionError("a specification is never called")
 
 

@@ -28,9 +28,9 @@ class FollowedRun:
 class TrainingCallback:
     """Base of every callback: subclass it, and return the class from `zoo_training_callbacks`.
 
-    `zoo train --track NAME` makes one for the run, calls it with every report of the training, and
-    closes it. It gets no report of a training that was finished before. An error while the training
-    runs is printed once, and the training goes on without the callback.
+    `zoo train MODEL --film FILM --track NAME` makes one for the run, calls it with every report of
+    the training, and closes it. It gets no report of a training that was finished before. An error
+    while the training runs is printed once, and the training goes on without the callback.
     """
 
     name: ClassVar[str]

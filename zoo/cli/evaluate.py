@@ -96,7 +96,8 @@ def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | N
     known = registry()
     if word in known.codecs:
         raise BadInput(
-            f"{word} is a film codec: `zoo compare --models {word}` codes and scores films"
+            f"{word} is a film codec: `zoo compare --films all --models {word}` codes and scores "
+            "films"
         )
     if word not in known.models and word not in known.references:
         run = _run_named(workspace, word)
@@ -140,7 +141,8 @@ def _run_named(workspace: Workspace, word: str) -> Run:
         raise BadInput(f"{run.name} is {run.status}; only a finished run is evaluated")
     if run.model in registry().codecs:
         raise BadInput(
-            f"{run.name} is of a film codec: `zoo compare --models {run.model}` codes and scores"
+            f"{run.name} is of a film codec: `zoo compare --films all --models {run.model}` codes "
+            "and scores"
         )
     return run
 
@@ -274,8 +276,8 @@ def _lines(record: Record, unavailable: dict[str, str], found: bool) -> list[str
     lines = [f"means over {amounts}" + ("; in brackets their 95% intervals" if bracketed else "")]
     if latent := record.latent:
         lines.append(
-            f"latent: {latent.numbers:g} numbers per frame, "
-            f"{significant(latent.coded_bytes)} bytes after lossless coding; "
+            f"latent: {latent.numbers:g} numbers per frame, which take "
+            f"{significant(latent.coded_bytes)} bytes per frame once quantised and coded; "
             f"decoder {scaled(latent.decoder_bytes, 'B')}"
         )
     lines += [f"{name} is not measured: {reason}" for name, reason in unavailable.items()]

@@ -68,10 +68,12 @@ def train(
     from zoo.films.catalogue import Catalogue
     from zoo.plugins.model_building import fits_directly
     from zoo.plugins.registry import registry
+    from zoo.reconstruct.find_run import words_for
     from zoo.training.callbacks import call_all, following
     from zoo.training.distributed import rank, world_size
     from zoo.training.memory import gpu_memory_used
     from zoo.training.run_folder import RunFolder
+    from zoo.training.runs import Run
     from zoo.training.settings import Settings
     from zoo.training.trained_models import ensure_trained, score_references
 
@@ -156,7 +158,8 @@ def train(
             else {}
         )
         _print_scores(console, model, score, beside)
-    console.print_line(f"`zoo evaluate {name}` scores every frame, after quantisation")
+    words = words_for(workspace, Run(folder, name, "finished", description), entries[0])
+    console.print_line(f"`zoo evaluate {words}` scores every frame, after quantisation")
     console.print_line(f"run: {name}")
     sides = " (left seen, right held out)" if len(the_film.split.held_out) else ""
     console.print_line(f"picture: {folder.preview.relative_to(workspace.root)}{sides}")

@@ -96,8 +96,8 @@ class Registry:
             return entries[name]
         if name in self.codecs:
             raise BadInput(
-                f"{name} is a film codec and no model: `zoo compare --models {name}` runs it, "
-                f"`zoo plugins check {name}` examines it"
+                f"{name} is a film codec and no model: `zoo compare --films all --models {name}` "
+                f"runs it, `zoo plugins check {name}` examines it"
             )
         failed = "".join(f". It did not load: {line}" for line in self.failures()[:3])
         raise BadInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -91,6 +92,25 @@ def find_run(
         trained_entry or catalogue.entries.get(chosen.film),
         None if own else chosen.film,
     )
+
+
+def words_for(workspace: Workspace, run: Run, film: FilmEntry) -> str:
+    """The fewest words by which commands find a run that was trained on a film.
+
+    The model and the film, where of the model's runs they find this one; else its digest, or its
+    name where another run's digest is the same.
+    """
+    runs = find_runs(workspace)
+    found = finished_run(
+        runs,
+        run.model,
+        film.name,
+        trained_on_film=lambda each: was_trained_on(each, film, workspace),
+    )
+    if found.name == run.name:
+        return f"{run.model} --film {film.word}"
+    alike = runs_named(runs, run.digest, workspace)
+    return run.digest if len(alike) == 1 else run.name
 
 
 def find_model(
@@ -191,7 +211,7 @@ def finished_run(
     there are, if there is none.
     """
     trained_name = trained_on or film
-    training = f"zoo train {model} --film {word or trained_name}"
+    training = f"`zoo train {model} --film {shlex.quote(word or trained_name)}`"
     finished = [run for run in runs if run.status == "finished" and run.model == model]
     by_frames = {run.name: trained_on_film(run) for run in finished}
     named = [run for run in finished if run.film == trained_name]

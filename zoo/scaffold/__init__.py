@@ -80,7 +80,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
     }
 )
-"""What `zoo plugins new --kind` takes."""
+"""What `zoo plugins new NAME --kind KIND` takes."""
 
 
 def write_package(name: str, into: Path, kind: str = "model") -> Path:

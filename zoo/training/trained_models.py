@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -216,7 +217,8 @@ def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) 
     try:
         load_weights(folder.weights, model)
     except BadInput as error:
-        raise BadInput(f"{error}; `zoo train --overwrite` makes the run again") from None
+        again = f"zoo train {config.model} --film {shlex.quote(config.film)} --overwrite"
+        raise BadInput(f"{error}; `{again}`, with its options, makes the run again") from None
     return placed(model, device).eval()
 
 
