@@ -20,6 +20,7 @@ latents = [8, 16]
 seeds = 2
 holdout = 0.2
 others = false
+codecs = false
 compile = true
 out = "results/night2"
 recipe = ["schedule=constant"]
@@ -35,6 +36,7 @@ SAID = {
     "seeds": 2,
     "holdout": 0.2,
     "others": False,
+    "codecs": False,
     "compiled": True,
     "out": Path("results/night2"),
     "recipe": ["schedule=constant"],
@@ -58,6 +60,7 @@ def test_a_plan_says_what_the_command_line_can_say(workspace: Path) -> None:
     assert found["budget"] is None and found["videos"] == 120.0, "what it does not say is as ever"
     other = said("plan.toml", "--seeds", "5", "--others", "--set", "width=8")
     assert (other["seeds"], other["others"], other["settings"]) == (5, True, ["width=8"])
+    assert said("plan.toml", "--codecs")["codecs"] and said("--films", "a")["codecs"]
 
 
 def test_a_written_plan_says_the_same(workspace: Path) -> None:

@@ -129,7 +129,9 @@ def test_compare_run_again_trains_and_evaluates_nothing_twice(
     files = [p for p in (workspace / "runs").rglob("*") if p.name in kept]
     before = {path: path.stat().st_mtime_ns for path in files}
     assert len(before) == 3 * len(("ae", "mean", "pca", "x264", "x265", "svtav1"))
-    assert zoo(*words).code == 0
+    again = zoo(*words)
+    assert again.code == 0
+    assert "all of 6 cells found finished\nreport: " in again.out
     assert {path: path.stat().st_mtime_ns for path in files} == before
 
 
@@ -167,6 +169,10 @@ def test_compare_run_again_trains_and_evaluates_nothing_twice(
         (("export", "ae", "--film", "bikes", "-o", "text.mp4/b"), "no finished run"),
         (("compare", "--films", "all", "--models", ","), "no model is named"),
         (("models", "show", "nothing"), "no model is called"),
+        (
+            ("compare", "--films", "bikes", "--models", "ae,x264", "--no-codecs"),
+            "--models names x264, and --no-codecs leaves codecs out; give one",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

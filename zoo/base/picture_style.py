@@ -89,7 +89,8 @@ def wrap_text(text: str, width: float, size: int, bold: bool = False, most: int 
 
     Only the last line is shortened, if even so many do not hold it.
     """
-    rest, lines = picture_text(text, 200), []
+    rest = picture_text(text, 200)
+    lines: list[str] = []
     typeface = font(size, bold)
     while len(lines) < most - 1 and typeface.getlength(rest) > width:
         fits = max(

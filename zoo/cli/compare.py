@@ -47,9 +47,13 @@ def compare(
     models: Annotated[
         str,
         typer.Option(
-            "--models", help="all, or names: a,b; without a codec among them all codecs run."
+            "--models", help="all, or names: a,b; codecs may be among them, which then run alone."
         ),
     ] = "all",
+    codecs: Annotated[
+        bool,
+        typer.Option("--codecs/--no-codecs", help="Compare with x264, x265 and SVT-AV1 as well."),
+    ] = True,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,12 +137,13 @@ def compare(
     import sys
     from dataclasses import replace
 
+    from zoo.api.codec import FilmCodec
     from zoo.base.devices import cores
     from zoo.base.locks import folder_lock
     from zoo.base.numbers import counted
     from zoo.base.presets import preset_named
     from zoo.base.workspace import Workspace
-    from zoo.cli.comparison_display import MatrixDisplay, show_estimate
+    from zoo.cli.comparison_display import MatrixDisplay, show_estimate, start_lines
     from zoo.cli.console import Console, check_free, escaped
     from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.compare.cells import check_options, fitting_models, sweep_settings
@@ -163,6 +168,10 @@ def compare(
     workspace = Workspace.here()
     folder = out or workspace.results
     chosen_models = registry().choose(models)
+    named_codecs = [each.name for each in chosen_models if issubclass(each, FilmCodec)]
+    if named_codecs and not codecs:
+        names = ", ".join(named_codecs)
+        raise BadInput(f"--models names {names}, and --no-codecs leaves codecs out; give one")
     for failure in (*registry().failures(), *section_registry().failures()):
         console.print(escaped(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
     single, several = opt.read_sweep(settings)
@@ -220,6 +229,7 @@ def compare(
             holdout,
             others,
             overwrite_runs,
+            codecs,
             store=runs,
             remote=where.other_machines and runs is not None,
         )
@@ -248,7 +258,12 @@ def compare(
             if isinstance(event, CostMeasurementStarted):
                 console.print(f"measuring the cost of {counted(event.models, 'model')}, one by one")
 
-        with MatrixDisplay(console, comparison.cells) as display:
+        display = MatrixDisplay(console, comparison.cells)
+        with console.status("looking for what is there already"):
+            found = comparison.found
+        for line in start_lines(display, found, folder):
+            console.print_line(line)
+        with display:
             records = comparison.run(executor, display)
         records = comparison.with_costs(records, executor, announce)
 

@@ -6,7 +6,8 @@ import itertools
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -37,7 +38,7 @@ class MatrixDisplay(LiveDisplay):
     """A table of models by films, each cell with its state, over a bar and the losses."""
 
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
-        self.console = console
+        self.console, self.cells = console, cells
         self.shows_throughput = console.is_terminal
         names = dict.fromkeys(["latent", "seed", *(o for c in cells for o in c.settings.options)])
         self.swept = {
@@ -95,10 +96,13 @@ class MatrixDisplay(LiveDisplay):
         absent = (record.reason or "").startswith(f"{NOT_AVAILABLE}: ")
         self._set(cell, done if record.status == "ok" else NOT_AVAILABLE if absent else "failed")
         if not self.console.is_terminal or record.status == "failed":
-            what = record.reason or done
-            line = f"{self._row(cell)} on {cell.trained_on.name}"
-            line += f": {what}" if cell.own else f", evaluated on {cell.evaluated_on.name}: {what}"
+            line = f"{self.name_of(cell)}: {record.reason or done}"
             self.console.print(escape(line), soft_wrap=True, highlight=False)
+
+    def name_of(self, cell: Cell) -> str:
+        """A cell in words: its row, and its films."""
+        other = "" if cell.own else f", evaluated on {cell.evaluated_on.name}"
+        return f"{self._row(cell)} on {cell.trained_on.name}{other}"
 
     def _row(self, cell: Cell) -> str:
         words = [cell.architecture.name]
@@ -148,6 +152,23 @@ class MatrixDisplay(LiveDisplay):
         rest = (row for row in self.rows if row not in busy)
         kept = busy | set(itertools.islice(rest, max(0, MOST_ROWS - len(busy))))
         return [row for row in self.rows if row in kept][:MOST_ROWS]
+
+
+def start_lines(display: MatrixDisplay, found: Collection[Cell], folder: Path) -> list[str]:
+    """What is there of a comparison that is resumed, what is next, and when its report comes."""
+    cells = display.cells
+    following = next((cell for cell in cells if cell not in found), None)
+    lines = []
+    if found and following is None:
+        lines.append(f"all of {counted(len(cells), 'cell')} found finished")
+    elif found and following:
+        lines.append(
+            f"{len(found)} of {counted(len(cells), 'cell')} found finished; "
+            f"next: {display.name_of(following)}"
+        )
+    report = folder / "report.md"
+    there = "is replaced" if report.exists() else "is written"
+    return [*lines, f"report: {report} {there} when all cells are done"]
 
 
 def _settings(cell: Cell) -> dict[str, object]:

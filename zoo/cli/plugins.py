@@ -165,7 +165,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     else:
         loaded = [plugin for plugin in _all_plugins() if word in (plugin.name, plugin.package)]
     things = list(_things(loaded))
-    if not loaded:
+    if word is not None and not loaded:
         things = [thing for thing in _things(_all_plugins()) if thing.name == word]
         if not things:
             raise BadInput(

@@ -158,7 +158,7 @@ def train(
             else {}
         )
         _print_scores(console, model, score, beside)
-    words = words_for(workspace, Run(folder, name, "finished", description), entries[0])
+    words = words_for(workspace, Run(folder, name, "finished", description=description), entries[0])
     console.print_line(f"`zoo evaluate {words}` scores every frame, after quantisation")
     console.print_line(f"run: {name}")
     sides = " (left seen, right held out)" if len(the_film.split.held_out) else ""

@@ -173,18 +173,20 @@ def plan_cells(
     models: Sequence[ModelOrCodec],
     settings: Sequence[Settings],
     cross_film: bool = True,
+    codecs: bool = True,
 ) -> list[Cell]:
     """All models on their own film, film by film, then all references; then all on other films.
 
     References have no seed: there is one for each latent size, and a pretrained one is among them
     only if it is named in `models`. Codecs encode each film anew, so
     they have no cells on other films; there is one for each size of the models' latents. Codecs
-    among `models` are the only ones; without any, the default codecs are added. `cross_film` says
-    whether models are evaluated on other films.
+    among `models` are the only ones; without any, the default codecs are added if `codecs`.
+    `cross_film` says whether models are evaluated on other films.
     """
     references = [r for r in registry().references.values() if r not in models and not r.pretrained]
-    codecs = [each for each in models if issubclass(each, FilmCodec)]
-    codecs = codecs or [codec for codec in registry().codecs.values() if codec.default]
+    chosen = [each for each in models if issubclass(each, FilmCodec)]
+    if codecs and not chosen:
+        chosen = [codec for codec in registry().codecs.values() if codec.default]
     first_seeds = [s for s in settings if s.seed == settings[0].seed]
     # Codecs have the sizes of the models' latents, whichever settings those come from.
     one_size = [replace(each, latent=settings[0].latent) for each in settings]
@@ -200,7 +202,7 @@ def plan_cells(
         *(row for reference in references for row in _distinct(reference, first_seeds)),
         *(
             (codec, replace(each, options={**each.options, BYTES_OPTION: size}))
-            for codec in codecs
+            for codec in chosen
             for _, each in _distinct(codec, one_size if codec.trains else first_ones)
             for size in latent_bytes_per_frame(models, first_seeds)
         ),

@@ -209,6 +209,8 @@ class Comparison:
     cross_film: bool = True
     """Whether models are evaluated on the other films as well."""
     overwrite: bool = False
+    codecs: bool = True
+    """Whether the default codecs run where no codec is named."""
     store: str | None = None
     """Address at which run folders are stored as well; None for the workspace alone."""
     remote: bool = False
@@ -217,7 +219,17 @@ class Comparison:
     @functools.cached_property
     def cells(self) -> list[Cell]:
         """Every cell, in the order in which they start."""
-        return plan_cells(self.films, self.models, self.sweep, self.cross_film)
+        return plan_cells(self.films, self.models, self.sweep, self.cross_film, self.codecs)
+
+    @functools.cached_property
+    def found(self) -> dict[Cell, Record]:
+        """The cells that need not run again, with their records, before anything runs.
+
+        Empty where there is a store: each cell is looked for there when it is its turn.
+        """
+        if self.store:
+            return {}
+        return {cell: record for cell in self.cells if (record := self.find_record(cell))}
 
     def __post_init__(self) -> None:
         """Raises BadInput if the store's address means nothing."""
@@ -261,7 +273,7 @@ class Comparison:
             self.cells,
             executor,
             functools.partial(self.task, measure_peak=progress.shows_throughput),
-            self.find_record,
+            lambda cell: self.found.get(cell) or self.find_record(cell),
             progress,
         )
         if self._store and self.remote:

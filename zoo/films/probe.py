@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 
@@ -106,7 +107,7 @@ def sound_tracks(path: Path) -> list[str]:
 
 
 def _track(stream: AudioStream) -> str:
-    context = stream.codec_context
+    context: AudioCodecContext | None = stream.codec_context
     if context is None:  # without a decoder for it
         return "a codec that is not known here"
     rate = f"{context.sample_rate:,} Hz" if context.sample_rate else ""
