@@ -87,12 +87,13 @@ def words_of(command: str) -> list[str]:
 
 
 def verb_of(words: list[str]) -> tuple[Any, list[str]]:
-    """The command that words begin with, and the rest; fails where there is none."""
+    """The command that words begin with, and the rest; LookupError where there is none."""
     command = typer.main.get_command(app)
     while getattr(command, "commands", None) and words and not words[0].startswith("-"):
         if words[0] == "...":
             return command, []
-        assert words[0] in command.commands, f"no verb {words[0]!r}"
+        if words[0] not in command.commands:
+            raise LookupError(f"no verb {words[0]!r}")
         command, words = command.commands[words[0]], words[1:]
     return command, words
 
@@ -102,7 +103,7 @@ def refused(command: str) -> str | None:
     command_words = words_of(command)
     try:
         verb, words = verb_of(command_words)
-    except AssertionError as missing:
+    except LookupError as missing:
         return str(missing)
     if not words or words[0] in AT_ONCE:
         return None  # the verb alone is named, or the option is known and acts as it is read

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from zoo.cli.comparison_display import MOST_ROWS, MatrixDisplay, TimeLeft
+from zoo.api.codec import FilmCodec
+from zoo.cli.comparison_display import MOST_ROWS, MatrixDisplay, TimeLeft, start_lines
 from zoo.cli.console import Console
 from zoo.compare.cells import plan_cells, sweep_settings
 from zoo.films.ingested_film import film_from_frames
@@ -69,6 +71,35 @@ def test_cells_that_are_run_at_once_share_the_time() -> None:
         left.reported(cell)
     # Four are left, two at a time, and those that were heard of have only just begun.
     assert left.seconds() == pytest.approx((10 + 10 + 0 + 0) / 2)
+
+
+def test_a_comparison_says_what_is_there_what_is_next_and_where_its_report_will_be(
+    tmp_path: Path,
+) -> None:
+    films = [
+        film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name=name, holdout=0)
+        for name in ("a", "b")
+    ]
+    models = [registry().models[name] for name in ("ae", "vae")]
+    settings = [Settings.choose("quick")]
+    cells = plan_cells(films, models, settings, codecs=False)
+    assert not [cell for cell in cells if issubclass(cell.architecture, FilmCodec)]
+    assert len(cells) < len(plan_cells(films, models, settings))
+    cells = [cell for cell in cells if cell.architecture in models]
+    display = MatrixDisplay(Console(file=io.StringIO()), cells)
+    report = f"report: {tmp_path / 'report.md'}"
+    assert start_lines(display, [], tmp_path) == [f"{report} is written when all cells are done"]
+    (tmp_path / "report.md").touch()
+    last = f"{report} is replaced when all cells are done"
+    assert start_lines(display, cells[:1], tmp_path) == [
+        "1 of 8 cells found finished; next: vae on a",
+        last,
+    ]
+    assert start_lines(display, cells[:4], tmp_path) == [
+        "4 of 8 cells found finished; next: ae on a, evaluated on b",
+        last,
+    ]
+    assert start_lines(display, cells, tmp_path) == ["all of 8 cells found finished", last]
 
 
 def test_of_many_rows_those_in_progress_are_shown() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
-from zoo.reconstruct.find_run import finished_run
+from zoo.base.workspace import Workspace
+from zoo.reconstruct.find_run import finished_run, words_for
 from zoo.training.run_folder import RunFolder
 from zoo.training.runs import Run, RunStatus
 
@@ -41,6 +43,23 @@ def test_the_most_trained_and_of_equals_the_newest(
     model: str, film: str, trained_on: str | None, chosen: str
 ) -> None:
     assert finished_run(RUNS, model, film, trained_on).name == chosen
+
+
+def test_advice_names_a_run_by_its_model_and_film_where_these_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        run("f/ae/20260101T000000-1ba2ffff", 100, 9.0),
+        run("f/ae/20260101T000000-3cd4ffff", 900, 1.0),
+    ]
+    monkeypatch.setattr("zoo.reconstruct.find_run.find_runs", lambda workspace: runs)
+    monkeypatch.setattr("zoo.reconstruct.find_run.was_trained_on", lambda *_: None)
+    workspace, film = Workspace(tmp_path), FilmEntry(name="f", files=(tmp_path / "f.mkv",))
+    assert words_for(workspace, runs[1], film) == "ae --film f"
+    words = words_for(workspace, runs[0], film)
+    assert words == runs[0].digest and len(words) < len(runs[0].name)
+    elsewhere = FilmEntry(name="f", files=(tmp_path / "f.mkv",), path="./a film.mkv")
+    assert words_for(workspace, runs[1], elsewhere) == "ae --film './a film.mkv'"
 
 
 @pytest.mark.parametrize(
