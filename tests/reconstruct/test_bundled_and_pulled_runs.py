@@ -63,7 +63,7 @@ def test_commands_take_the_bundled_run_by_its_name(zoo: Callable, workspace: Pat
         (("walk", NAME, "--seconds", 0.2), ["bigbuckbunny-vae-walk.mp4"]),
         (("encode", NAME), ["bigbuckbunny-vae.zoo"]),
         (("decode", "bigbuckbunny-vae.zoo", "-o", "decoded.mp4"), ["decoded.mp4"]),
-        (("reconstruct", NAME, "--to", "0.2"), ["bigbuckbunny-vae.mp4"]),
+        (("reconstruct", NAME, "--to", "0.2"), ["bigbuckbunny-vae-to-00.00.00.200.mp4"]),
     ):
         done = zoo(*words, "--device", "cpu")
         assert done.code == 0, done.err

@@ -128,10 +128,10 @@ def test_a_range_and_another_codec(zoo: Verb, studio: Workspace) -> None:
     words = ("reconstruct", "ae", "--film", "first", "--from", "1.0", "--to", "0:02")
     said = zoo(*words, "--codec", "libsvtav1", "--crf", "20", "--encoder-preset", "12")
     assert said.code == 0, said.err
-    with av.open("first-ae.mp4") as container:
+    with av.open("first-ae-from-00.00.01-to-00.00.02.mp4") as container:
         assert container.streams.video[0].codec_context.name in ("libdav1d", "av1")
-    assert frames_of(Path("first-ae.mp4")).shape[0] == 25
-    _, heard = seen_and_heard(Path("first-ae.mp4"))
+    assert frames_of(Path("first-ae-from-00.00.01-to-00.00.02.mp4")).shape[0] == 25
+    _, heard = seen_and_heard(Path("first-ae-from-00.00.01-to-00.00.02.mp4"))
     assert heard == pytest.approx([0.6], abs=0.02)
 
 
