@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.compare.sleepy_models import CLOCK, Forgetful, Large, Quits, Sleepy
 from zoo.base.records import Results
 from zoo.base.untrusted_files import read_json
+from zoo.evaluation import cost, profiling
+from zoo.plugins.registry import registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +66,16 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> str:
 
 def results_of(folder: Path) -> Results:
     return read_json(folder / "results" / "results.json", Results)
+
+
+@pytest.fixture
+def sleepy_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models of `tests.compare.sleepy_models` are installed, and timed by their own clock."""
+    monkeypatch.setattr(profiling, "time", CLOCK)
+    monkeypatch.setattr(profiling, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(cost, "PEAK_SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "METERED_SECONDS", 0.0)
+    for model in (Sleepy, Forgetful, Quits, Large):
+        monkeypatch.setitem(registry().models, model.name, model)
+        monkeypatch.setitem(registry().origins, model.name, "a test 0")

@@ -5,29 +5,24 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
-from torch import Tensor
 
+from tests.compare.sleepy_models import CLOCK, NAP, VALUES, Sleepy, subject
 from tests.report.synthetic_results import ENVIRONMENT
-from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Options
 from zoo.api.metric import Unavailable
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Memory, Record, Throughput
-from zoo.base.untrusted_files import read_json
 from zoo.base.workspace import Workspace
-from zoo.cli.bench_table import bench_table
 from zoo.compare import costs
 from zoo.compare.costs import (
-    Bench,
-    BenchRow,
     cost_subjects,
     load_or_measure_costs,
     measure_all,
@@ -39,106 +34,9 @@ from zoo.plugins.registry import registry
 from zoo.training.memory import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
 
+pytestmark = pytest.mark.usefixtures("sleepy_models")
+
 CPU = torch.device("cpu")
-VALUES = 3 * 32 * 32
-NAP = 0.003
-
-
-class Clock:
-    """A clock on which only `sleep` takes time, but for a nanosecond per reading."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        self.now += 1e-9
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-CLOCK = Clock()
-
-
-@pytest.fixture(autouse=True)
-def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "time", CLOCK)
-    monkeypatch.setattr(profiling, "BLOCK_SECONDS", 0.0)
-    monkeypatch.setattr(profiling, "LONG_SECONDS", 0.0)
-    monkeypatch.setattr(cost, "PEAK_SECONDS", 0.0)
-    monkeypatch.setattr(profiling, "METERED_SECONDS", 0.0)
-
-
-class Sleepy(Autoencoder):
-    """Encodes in one nap, decodes in two, and loses in three; a call of either is one product."""
-
-    name = "sleepy"
-    summary = "for this test"
-
-    def __init__(self, size: FrameSize, options: Options) -> None:
-        super().__init__(size, options)
-        self.down = torch.nn.Linear(VALUES, options.latent, bias=False)
-        self.up = torch.nn.Linear(options.latent, VALUES, bias=False)
-
-    def encode(self, frames: Tensor) -> Tensor:
-        CLOCK.sleep(0 if frames.is_meta else NAP)
-        return self.down(frames.flatten(1))
-
-    def decode(self, latent: Tensor) -> Tensor:
-        CLOCK.sleep(0 if latent.is_meta else 2 * NAP)
-        return self.up(latent).unflatten(1, (3, 32, 32))
-
-    def losses(self, batch: Batch, step: Step) -> Losses:
-        frames = batch.frames
-        error = (self.decode(self.encode(frames)) - frames).square().mean()
-        return {"autoencoder": Loss({"pixel": error})}
-
-
-class Forgetful(Sleepy):
-    name = "forgetful"
-
-    def losses(self, batch: Batch, step: Step) -> Losses:
-        raise ArithmeticError("not | enough\nof it")
-
-
-class Quits(Sleepy):
-    name = "quits"
-
-    def encode(self, frames: Tensor) -> Tensor:
-        sys.exit("I have had enough")
-
-
-class Large(Sleepy):
-    """Two frames at a time are the most that it can take."""
-
-    name = "large"
-
-    def encode(self, frames: Tensor) -> Tensor:
-        if len(frames) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-        return super().encode(frames)
-
-
-@pytest.fixture(autouse=True)
-def models_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for model in (Sleepy, Forgetful, Quits, Large):
-        monkeypatch.setitem(registry().models, model.name, model)
-        monkeypatch.setitem(registry().origins, model.name, "a test 0")
-    yield
-
-
-def subject(model: str = "sleepy", **changes: Any) -> CostSubject:
-    settings = {
-        "model": model,
-        "origin": "a test 0",
-        "options": {"latent": 4},
-        "size": "32x32",
-        "batch": 8,
-        "precision": "32-true",
-        **changes,
-    }
-    return CostSubject.model_validate(settings)
 
 
 # Time
@@ -526,97 +424,3 @@ def test_every_good_record_of_its_own_film_gets_its_cost_and_no_other(
     ]
     assert found[3].cost is None and found[4].cost == coded and found[5].cost is None
     assert cost_subjects(workspace, []) == load_or_measure_costs(workspace, [], CPU) == {}
-
-
-# The verb
-
-QUICK = ("--preset", "quick", "--size", "32x32", "--latent", "4", "--device", "cpu")
-
-
-def test_bench_keeps_failures_as_rows(zoo: Callable, workspace: Path) -> None:
-    said = zoo("bench", "--models", "sleepy,quits,forgetful", *QUICK)
-    assert said.code == 0, said.err
-    kept = workspace / "results" / "bench.json"
-    json.loads(kept.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
-    found = read_json(kept, Bench)
-    assert [row.subject.model for row in found.rows] == ["sleepy", "quits", "forgetful"]
-    assert [row.failure for row in found.rows] == [
-        None,
-        "SystemExit: I have had enough",
-        None,
-    ]
-    assert found.command is not None and found.command.startswith("zoo bench --models")
-    assert found.environment.threads == 1
-    shown = " ".join(said.out.split())
-    assert "quits failed" in shown
-    assert "SystemExit: I have had enough" in shown
-    assert "ArithmeticError: not | enough of it" in shown
-    assert "1 thread" in shown and "8 in a batch" in shown and "32-true" in shown
-    assert str(kept) in said.out.replace("\n", "")
-
-
-def test_bench_fails_only_where_every_model_does(zoo: Callable, workspace: Path) -> None:
-    said = zoo("bench", "--models", "quits", *QUICK)
-    assert said.code == 1
-    assert "I have had enough" in said.out
-    assert read_json(workspace / "results" / "bench.json", Bench).rows[0].failure
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--sort", "size"), "--sort takes name or speed; not 'size'"),
-        (("--models", "sleepyy"), "no model is called 'sleepyy' (did you mean 'sleepy'?)"),
-        (("--models", "x264"), "x264 is a film codec"),
-        (("--batch", "0"), "a batch has"),
-        (("--models", "sleepy", "--set", "depth=3"), "no option 'depth'"),
-    ],
-)
-def test_bad_input_to_bench_is_one_line(
-    words: tuple[str, ...], message: str, zoo: Callable, workspace: Path
-) -> None:
-    said = zoo("bench", *words)
-    assert said.code == 2
-    assert message in said.err and said.err.count("\n") == 1
-    assert not (workspace / "results").exists()
-
-
-def speed(median: float) -> Throughput:
-    return Throughput(
-        median=median, lower_quartile=0.95 * median, upper_quartile=1.05 * median, repeats=9
-    )
-
-
-def row(model: str, median: float, joules: float | None) -> BenchRow:
-    timings = {name: speed(median) for name in costs.TIMINGS}
-    memories = {
-        name: Memory(allocated=123_456_789, reserved=200_000_000)
-        for name in ("train_memory", "round_trip_memory")
-    }
-    shares = {"train_share_of_peak": 0.25, "round_trip_share_of_peak": 1.0}
-    energies = {"train_joules": joules, "round_trip_joules": joules}
-    found = Cost.model_validate({"batch": 8, **timings, **memories, **shares, **energies})
-    return BenchRow(subject=subject(model), parameters=12_345_678, cost=found)
-
-
-@pytest.mark.parametrize("joules", [None, 123.4])
-@pytest.mark.parametrize("width", [80, 140, 200])
-def test_the_table_fits_and_is_in_the_order_that_was_asked_for(
-    width: int, joules: float | None
-) -> None:
-    rows = [row("[red]zebra", 12_345.6, joules), row("a" * 20, 1.0e6, joules), row("m", 1.0, None)]
-    bench = Bench(created="", command=None, environment=ENVIRONMENT, rows=rows)
-    for by_speed, order in ((True, "a[m"), (False, "[am")):
-        console = Console(width=width, no_color=True)
-        with console.capture() as capture:
-            console.print(bench_table(bench, by_speed))
-        lines = capture.get().splitlines()
-        assert max(map(len, lines)) <= width
-        assert "…" not in capture.get()
-        names = [line[1] for line in lines if line[1:2].strip() and line.count("±") == 4]
-        assert "".join(names) == order
-        assert ("mJ/frame" in capture.get()) == (joules is not None)
-    assert "12,300 ± 5%" in capture.get() and "1.00 M ± 5%" in capture.get()
-    with (console := Console(width=40, no_color=True)).capture() as capture:
-        console.print(bench_table(bench, True))
-    assert "…" not in capture.get() and "12,300 ± 5%" in capture.get()

