@@ -12,6 +12,7 @@ import pytest
 
 from zoo.cli import main
 from zoo.plugins.registry import registry
+from zoo.report.plugin_sections import section_registry
 
 # One thread a process unless asked otherwise, before torch is first imported: the tests run in
 # parallel themselves.
@@ -32,6 +33,21 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def forget_plugins(tmp_path: Path) -> Iterator[None]:
+    """Load plugins anew, and forget afterwards what was imported from the test's folder."""
+    modules, path = set(sys.modules), [*sys.path]
+    registry.cache_clear()
+    section_registry.cache_clear()
+    yield
+    registry.cache_clear()
+    section_registry.cache_clear()
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,9 @@ import pytest
 from tests.report.synthetic_results import comparison, put_pictures
 from zoo.plugins.entry_points import PluginFile
 from zoo.plugins.registry import Registry, registry
-from zoo.report.plugin_sections import section_registry
 from zoo.report.results_folder import write_results
+
+pytestmark = pytest.mark.usefixtures("forget_plugins")
 
 MODEL = """
 import torch
@@ -76,21 +77,6 @@ class Words(zoo.ReportSection):
     def write(self, results):
         return "A few words."
 """
-
-
-@pytest.fixture(autouse=True)
-def as_it_was(tmp_path: Path) -> Iterator[None]:
-    """The registries are made anew, and what was imported for a test is forgotten after it."""
-    modules, path = set(sys.modules), [*sys.path]
-    registry.cache_clear()
-    section_registry.cache_clear()
-    yield
-    registry.cache_clear()
-    section_registry.cache_clear()
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 @pytest.fixture

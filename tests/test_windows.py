@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from zoo.evaluation.inference import samples_of
 from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
-from zoo.report.plugin_sections import section_registry
 
 MODELS = """
     import torch
@@ -74,19 +72,9 @@ LATENT = ("--latent", "2")
 
 
 @pytest.fixture(autouse=True)
-def with_models(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    modules, path = set(sys.modules), [*sys.path]
+def with_models(workspace: Path, monkeypatch: pytest.MonkeyPatch, forget_plugins: None) -> None:
     (workspace / "several.py").write_text(textwrap.dedent(MODELS))
     monkeypatch.setenv("ZOO_PLUGINS", "several.py")
-    registry.cache_clear()
-    section_registry.cache_clear()
-    yield
-    registry.cache_clear()
-    section_registry.cache_clear()
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(workspace)):
-            del sys.modules[name]
 
 
 def film_in(folder: Path, shots: list[int], name: str = "film", *, uneven: bool = False) -> Path:

@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any, Self
 
 from zoo.base import interrupts
@@ -153,12 +152,7 @@ class RayExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # If Ray is gone there is nothing to clean up.
         with suppress(self._ray.exceptions.RayError, ConnectionError):
             self._stop_all()
