@@ -62,7 +62,7 @@ def test_a_webp_has_the_frames_and_times_of_the_mp4(zoo: Verb, studio: Workspace
             moving.seek(number)
             moving.load()
             assert moving.info["timestamp"] == 40 * number
-            assert np.abs(np.asarray(moving.convert("RGB")) - frame).mean() < 12
+            assert np.abs(np.asarray(moving.convert("RGB")) - frame).mean() < 6
 
 
 def test_a_model_of_another_film(zoo: Verb, studio: Workspace) -> None:

@@ -61,7 +61,7 @@ class WebpWriter:
         self.frames += 1
 
     def finish(self) -> None:
-        """Write the file: it is encoded in memory until here."""
+        """Write the last frame."""
         self._encode(None)
         with write_errors(self._path):
             self._container.close()
@@ -76,9 +76,10 @@ def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[W
     """Write an animated WebP that repeats for ever: lossy, without sound, tags or chapters.
 
     `size` is the size of the frames, `rate` the frames per second (the mean if the rate varies).
-    The file is written atomically: after an error or an interrupt nothing is left. Raises BadInput
-    unless the name ends in `.webp` and the sides are at most 16,383 pixels, and ZooError where the
-    file cannot be written.
+    Each frame is coded alone: as changes of the frame before, in the manner of libwebp's own
+    animations, frames drift away from the film in blocks. The file is written atomically: after an
+    error or an interrupt nothing is left. Raises BadInput unless the name ends in `.webp` and the
+    sides are at most 16,383 pixels, and ZooError where the file cannot be written.
     """
     if path.suffix.lower() != WEBP:
         raise BadInput(f"a WebP has a name that ends in .webp; not {path.name}")
@@ -101,10 +102,10 @@ def _stream(container: OutputContainer, size: FrameSize, rate: Fraction | float)
     options = {"quality": str(_QUALITY), "compression_level": "6"}
     try:
         stream = container.add_stream(
-            "libwebp_anim", rate=Fraction(rate).limit_denominator(1001), options=options
+            "libwebp", rate=Fraction(rate).limit_denominator(1001), options=options
         )
     except av.codec.codec.UnknownCodecError:
-        raise ZooError("this build of FFmpeg has no encoder libwebp_anim") from None
+        raise ZooError("this build of FFmpeg has no encoder libwebp") from None
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = size
     # Colours are converted by libwebp itself, with its own filter for chroma.

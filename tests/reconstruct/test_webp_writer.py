@@ -1,0 +1,79 @@
+"""The WebP writer: frames and times as given, and no file left after a failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.films.making import texture
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.reconstruct.video.frame_conversion import Pixels
+from zoo.reconstruct.video.webp_writer import webp_file
+
+SIZE = FrameSize(96, 64)
+
+
+def read(path: Path) -> tuple[list[int], list[Pixels]]:
+    """The milliseconds at which frames begin, and the frames."""
+    times, frames = [], []
+    with Image.open(path) as moving:
+        for number in range(moving.n_frames):
+            moving.seek(number)
+            frames.append(np.asarray(moving.convert("RGB")))
+            times.append(moving.info["timestamp"])
+    return times, frames
+
+
+def slowly_changing(count: int) -> list[Pixels]:
+    """A picture that moves by a pixel per frame and grows darker a little."""
+    wide = texture(SIZE.width + count, SIZE.height, seed=1).astype(float)
+    return [
+        (wide[:, number : number + SIZE.width] * (1 - number / 200)).astype(np.uint8)
+        for number in range(count)
+    ]
+
+
+def test_no_frame_drifts_from_the_film(tmp_path: Path) -> None:
+    given = slowly_changing(60)
+    with webp_file(tmp_path / "a.webp", SIZE, 25) as video:
+        for number, frame in enumerate(given):
+            video.write(frame, number / 25)
+    assert video.frames == 60 and video.seconds == pytest.approx(2.4)
+    times, frames = read(tmp_path / "a.webp")
+    assert times == [40 * number for number in range(60)]
+    errors = [
+        np.abs(one - other.astype(float)).mean() for one, other in zip(frames, given, strict=True)
+    ]
+    assert max(errors[-10:]) < 1.2 * max(errors[:10])
+
+
+def test_a_rate_that_varies_is_kept(tmp_path: Path) -> None:
+    seconds = [0.0, 0.042, 0.083, 0.5, 2.0]
+    with webp_file(tmp_path / "a.webp", SIZE, 25) as video:
+        for number, time in enumerate(seconds):
+            video.write(texture(*SIZE, seed=number), time)
+    assert read(tmp_path / "a.webp")[0] == [round(1000 * time) for time in seconds]
+
+
+def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="times ascend"),
+        webp_file(tmp_path / "a.webp", SIZE, 25) as video,
+    ):
+        video.write(texture(*SIZE, seed=1), 1.0)
+        video.write(texture(*SIZE, seed=2), 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "why"),
+    [("a.mp4", SIZE, "ends in .webp"), ("a.webp", FrameSize(16_400, 64), "at most 16,383")],
+)
+def test_what_is_no_webp_is_refused(name: str, size: FrameSize, why: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=why), webp_file(tmp_path / name, size, 25):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
