@@ -29,6 +29,8 @@ def test_a_run_is_scored_once_and_a_comparison_finds_its_scores(
     assert shown.code == 0, shown.err
     assert "PSNR, dB ↑" in shown.out and "seen" in shown.out and "held out" in shown.out
     assert "(seen)" in shown.out and "found" not in shown.out
+    assert "frames in gaps between are in neither" in shown.out
+    assert "bytes per frame once quantised and coded; decoder" in shown.out
     record = run / "evaluation/carphone/record.json"
     kept = json.loads(record.read_text())
 

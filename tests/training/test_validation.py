@@ -241,6 +241,7 @@ def test_train_prints_budget_and_scores(zoo: Callable, workspace: Path) -> None:
     last = result.out.splitlines()
     (run,) = (workspace / "runs/carphone/ae").iterdir()
     assert f"run: carphone/ae/{run.name}" in last
+    assert "`zoo evaluate ae --film carphone` scores every frame, after quantisation" in last
     assert f"picture: runs/carphone/ae/{run.name}/preview.png" in last[-1]
 
     # The references are scored on the same frames as the model, and fitted once.

@@ -65,7 +65,7 @@ def evaluate(
         reasons = "; ".join(f"{name}: {why}" for name, why in metric_set.unavailable.items())
         raise ZooError(f"no metric can be measured: {reasons}")
     errors.print_line(f"run: {run.name}")
-    record, found = _evaluated(errors, workspace, request, metric_set, holdout, chosen)
+    record, found, gaps = _evaluated(errors, workspace, request, metric_set, holdout, chosen)
     names = {metric.name for metric in metric_set.requested}
     scores = {name: parts for name, parts in record.scores.items() if name in names}
     unavailable = {n: why for n, why in metric_set.unavailable.items() if n not in scores}
@@ -81,7 +81,7 @@ def evaluate(
         return
     console = Console()
     console.print(_table(metric_set.requested, scores))
-    for line in _lines(record, unavailable, found):
+    for line in _lines(record, unavailable, found, gaps):
         console.print_line(line)
 
 
@@ -154,8 +154,11 @@ def _evaluated(
     metric_set: MetricSet,
     holdout: float,
     device: torch.device,
-) -> tuple[Record, bool]:
-    """The record of a run on a film, and whether it was there already."""
+) -> tuple[Record, bool, int]:
+    """The record of a run on a film, whether it was there already, and how many frames it left out.
+
+    These lie in the gaps between the frames that were seen and those held out.
+    """
     from dataclasses import replace
 
     from zoo.base.errors import BadInput
@@ -188,7 +191,9 @@ def _evaluated(
         return replace(film, name=config.film)
 
     if not other:
-        return _on_film(console, run, own_film(), metric_set, workspace, device)
+        film = own_film()
+        scored = _on_film(console, run, film, metric_set, workspace, device)
+        return *scored, film.split.in_gaps
     film = ingest_with_progress(console, request.entry, size, workspace, holdout)
     if film.name == config.film:
         raise BadInput(
@@ -199,7 +204,7 @@ def _evaluated(
     evaluated = (run.folder.evaluation(config.film) / LATENTS).exists()
     if not evaluated and not run.folder.scale.exists():
         _on_film(console, run, own_film(), metric_set, workspace, device)
-    return _on_film(console, run, film, metric_set, workspace, device)
+    return *_on_film(console, run, film, metric_set, workspace, device), 0
 
 
 def _on_film(
@@ -259,7 +264,7 @@ def _cell(summary: Summary | None, digits: int) -> str:
     return text
 
 
-def _lines(record: Record, unavailable: dict[str, str], found: bool) -> list[str]:
+def _lines(record: Record, unavailable: dict[str, str], found: bool, gaps: int) -> list[str]:
     from zoo.base.numbers import counted, scaled, significant
     from zoo.report.ranking import PART_NAMES
 
@@ -271,6 +276,7 @@ def _lines(record: Record, unavailable: dict[str, str], found: bool) -> list[str
     amounts = ", ".join(
         f"{counted(count, 'frame')} ({PART_NAMES[part]})" for part, count in frames.items()
     )
+    amounts += f"; {counted(gaps, 'frame')} in gaps between are in neither" if gaps else ""
     summaries = [summary for parts in record.scores.values() for summary in parts.values()]
     bracketed = any(summary.sound_interval for summary in summaries)
     lines = [f"means over {amounts}" + ("; in brackets their 95% intervals" if bracketed else "")]
