@@ -249,7 +249,7 @@ class StoreLocation:
     fingerprint: str
     folder: Path
     changed: list[int]
-    """Modification time of each of the film's files: see `film_sources.identity`."""
+    """Modification time of each of the film's files: see `source_files.identity`."""
 
 
 def _changed_since(store: FrameStore, location: StoreLocation) -> bool:
