@@ -29,10 +29,11 @@ def read(path: Path) -> tuple[list[int], list[Pixels]]:
 
 
 def slowly_changing(count: int) -> list[Pixels]:
-    """A picture that moves by a pixel per frame and grows darker a little."""
-    wide = texture(SIZE.width + count, SIZE.height, seed=1).astype(float)
+    """A smooth picture that grows darker: each frame differs little from the one before."""
+    across, down = np.meshgrid(np.linspace(0, 6, SIZE.width), np.linspace(0, 4, SIZE.height))
+    picture = 128 + 60 * np.sin(across + np.sin(down)) + 20 * np.cos(3 * down)
     return [
-        (wide[:, number : number + SIZE.width] * (1 - number / 200)).astype(np.uint8)
+        np.repeat((picture * (1 - number / 120))[..., None], 3, axis=2).astype(np.uint8)
         for number in range(count)
     ]
 
