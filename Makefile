@@ -79,7 +79,7 @@ results: $(READY)
 	cd demo/full-size && $(COMPARE) --films bunny --out whole-film
 	cd demo/full-size && $(COMPARE) --films tears,popeye,sintel --seeds 3 --out three-seeds
 	cd demo/full-size && ../../$(BIN)/zoo report whole-film three-seeds --into merged-report
-	cd demo/full-size && ../../$(BIN)/zoo reconstruct vaegan --film bunny --beside --from 00:01:10 --to 00:01:18 \
+	cd demo/full-size && ../../$(BIN)/zoo reconstruct vaegan --film bunny --beside --from 00:06:02 --to 00:06:10 \
 	  --overwrite -o ../../results/bunny.webp
 	rm -rf $(addprefix results/,figures merged series videos viewer)
 	cp -r demo/full-size/merged-report/. results/
