@@ -45,10 +45,6 @@ SAVES = """with interrupts.deferred_stop() as stop:
         while not stop.asked: time.sleep(0.01)
         with interrupts.saving(): time.sleep(2)
         print("saved", flush=True)"""
-STEPS = """with interrupts.deferred_stop() as stop:
-        print("begun", flush=True)
-        time.sleep(2)
-        print("saved", stop.asked, flush=True)"""
 SAVES_FOR_EVER = SAVES.replace("time.sleep(2)", "time.sleep(60)")
 
 
@@ -118,14 +114,6 @@ def test_saving_is_waited_for() -> None:
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (143, "saved\n")
     assert "zoo: still saving" in err
-
-
-def test_a_slow_step_of_a_training_is_waited_for() -> None:
-    process = start(STEPS)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (143, "saved True\n")
-    assert "zoo: finishing a step, then saving" in err and "ended" not in err.split("\n", 1)[1]
 
 
 def in_terminal(

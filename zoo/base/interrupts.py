@@ -2,9 +2,8 @@
 
 The first signal raises KeyboardInterrupt in the main thread; inside `deferred_stop` it sets a flag
 instead, so that a training can save. Nothing that is killed does harm, so a thread ends the process
-when it has not stopped by itself soon after, or when it is asked a second time; a training may take
-longer, to finish its step. The thread works where the main one cannot: while a module is imported,
-or a library computes.
+when it has not stopped by itself soon after, or when it is asked a second time. The thread works
+where the main one cannot: while a module is imported, or a library computes.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ from zoo.base.errors import ZooError
 
 GRACE = 2.3
 """Seconds that a process has to stop by itself; one that saves is waited for."""
-STEP_GRACE = 10.0
-"""Seconds in which a training may finish its step before it saves."""
 WORDS = 0.3
 """Seconds that a line may take to be printed; a pipe that nobody reads takes for ever."""
 LOOK = 0.1
@@ -166,22 +163,18 @@ def signals_blocked() -> Iterator[None]:
 def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
     """End the process if it does not stop by itself after a signal."""
     global _first
-    began, deadline, waited, said_why = 0.0, None, False, False
+    began, deadline, waited = 0.0, None, False
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([receiver], [], [], left)
         now = time.monotonic()
         if not ready:
-            # A training asked to stop finishes its step, which is slow on a busy machine.
-            stepping = bool(_deferred) and now - began < STEP_GRACE
-            waits = _saving > 0 or stepping
-            if not waits and not waited:
+            if not _saving and not waited:
                 end(f"ended, as it had not stopped after {now - began:.1f} s; {RESUME}")
-            if waits and not said_why:
-                what = "still saving" if _saving else "finishing a step, then saving"
-                _say(f"{what}; a second signal ends it at once, at what was saved before")
-            deadline = now + (LOOK if waits else GRACE)
-            waited, said_why = waits, said_why or waits
+            if _saving and not waited:
+                _say("still saving; a second signal ends it at once, at what was saved before")
+            deadline = now + (LOOK if _saving else GRACE)
+            waited = _saving > 0
             continue
         for number in receiver.recv(64):
             if number not in SIGNALS:
