@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from tests.report.synthetic_results import METRICS, comparison, failed, foreign, record
 from tests.report.synthetic_results import film as a_film
 from zoo.base.records import LatentInfo, RatePoint, Record, Results
 from zoo.report.cross_film import MOST_NUMBERS, plot_cross_film
-from zoo.report.rate_distortion import Curve, CurvePoint, bjontegaard_difference, curves
+from zoo.report.rate_distortion import (
+    Curve,
+    CurvePoint,
+    bjontegaard_difference,
+    curves,
+    logarithmic_bytes,
+)
 
 
 def curve(points: list[tuple[float, float]], codec: bool = False) -> Curve:
@@ -109,6 +119,25 @@ def test_a_model_whose_first_seed_failed_has_the_curve_of_its_next() -> None:
         one.model: max(p.scores["psnr"]["seen"] for p in one.rate) for one in results.records[2:]
     }
     assert found == best
+
+
+@pytest.mark.parametrize("most", [60, 3_000, 50_000, 4_000_000])
+def test_ticks_of_bytes_are_plain_numbers_that_do_not_touch(most: int) -> None:
+    figure = Figure(figsize=(4, 3), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot([20, most], [1, 2])
+    logarithmic_bytes(axes)
+    canvas.draw()
+    low, high = axes.get_xlim()
+    labels = [
+        label
+        for place, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert len(labels) >= 2 and all(re.fullmatch(r"[\d,]+", one.get_text()) for one in labels)
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(one.x1 + 3 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_many_films_are_drawn_as_colours_in_one_picture(tmp_path: Path) -> None:

@@ -343,6 +343,22 @@ def _legend_handles() -> list[Line2D]:
     return [Line2D([], [], color=colour, label=label, **how) for label, colour, how in signs]
 
 
+def logarithmic_bytes(axes: Axes) -> None:
+    """Give axes on which all is drawn a logarithmic horizontal axis, in bytes.
+
+    Two decades or less have ticks at 1, 2 and 5 times a power of ten, more a few powers alone.
+    """
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    few = high / low <= 100
+    locator = LogLocator(subs=(1.0, 2.0, 5.0), numticks=12) if few else LogLocator(numticks=4)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    )
+
+
 def _draw_panel(
     axes: Axes, metric: MetricInfo, found: list[Curve], styles: dict[tuple[str, str], str]
 ) -> list[Annotation]:
@@ -365,12 +381,9 @@ def _draw_panel(
         last = front[-1]
         name = style.picture_text(curve.name, NAME_LENGTH)
         ends.append(Point(name, last.bytes_per_frame, last.value, colour))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.margins(x=0.06, y=0.08)
+    logarithmic_bytes(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.grid(color=style.RULE, linewidth=0.5, alpha=0.6)
     axes.set_xlabel("bytes per frame   ← smaller", color=style.QUIET)
     return label_curve_ends(axes, ends)
