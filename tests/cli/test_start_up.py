@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo.plugins.entry_points import Plugin, PluginFile
-from zoo.plugins.listing import Listing, listing
+from zoo.plugins.listing_cache import Listing, listing
 from zoo.plugins.registry import ENTRY_POINT_GROUP
 
 PRINTS_MODULES = """

@@ -24,7 +24,7 @@ from zoo.compare.executors import InlineExecutor
 from zoo.compare.executors.processes import ProcessExecutor, device_slots
 from zoo.compare.executors.ray import MOST_PENDING, _tasks_that_fit
 from zoo.compare.tasks import load_metrics
-from zoo.compare.trial import LinearCost, _fit_line, _time_limit
+from zoo.compare.timing_trial import LinearCost, _fit_line, _time_limit
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film

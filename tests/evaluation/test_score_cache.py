@@ -18,7 +18,7 @@ from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import _model_estimate
 from zoo.compare.executors import InlineExecutor
 from zoo.compare.tasks import load_metrics
-from zoo.compare.trial import LinearCost, TrialResult
+from zoo.compare.timing_trial import LinearCost, TrialResult
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film

@@ -13,7 +13,7 @@ import pytest
 import zoo
 import zoo.plugins.registry
 from zoo.plugins.entry_points import installed_entry_points
-from zoo.plugins.listing import Listing
+from zoo.plugins.listing_cache import Listing
 from zoo.plugins.registry import ENTRY_POINT_GROUP, Registry
 from zoo.report.plugin_sections import GROUP, SectionRegistry
 

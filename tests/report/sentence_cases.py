@@ -20,7 +20,7 @@ from zoo.base import numbers
 from zoo.base.records import LatentInfo, Record, Results
 from zoo.report.aggregate import ResultRow
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.cross_film import cross_film_findings
+from zoo.report.cross_film_matrix import cross_film_findings
 from zoo.report.failure_slices import SLICE_KINDS, failure_findings, failure_notes
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.gpu_section import gpu_sections

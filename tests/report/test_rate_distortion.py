@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tests.report.synthetic_results import METRICS, comparison, failed, foreign, record
 from tests.report.synthetic_results import film as a_film
 from zoo.base.records import LatentInfo, RatePoint, Record, Results
-from zoo.report.cross_film import MOST_NUMBERS, plot_cross_film
+from zoo.report.cross_film_matrix import MOST_NUMBERS, plot_cross_film
 from zoo.report.rate_distortion import (
     Curve,
     CurvePoint,

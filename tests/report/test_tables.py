@@ -19,7 +19,7 @@ from zoo.base.records import LatentInfo, Record, Results
 from zoo.base.untrusted_files import read_json
 from zoo.report.aggregate import at_main_latent_size, main_latent_size
 from zoo.report.costs import cost_table
-from zoo.report.cross_film import cross_film_findings, cross_film_table, matrices, overlaps
+from zoo.report.cross_film_matrix import cross_film_findings, cross_film_table, matrices, overlaps
 from zoo.report.failure_slices import (
     failure_findings,
     failure_notes,

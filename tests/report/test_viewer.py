@@ -27,7 +27,7 @@ from zoo.base.errors import BadInput
 from zoo.base.records import Results
 from zoo.report import viewer
 from zoo.report.costs import cost_table
-from zoo.report.cross_film import cross_film_table
+from zoo.report.cross_film_matrix import cross_film_table
 from zoo.report.findings import who_is_ahead, why_in_this_order
 
 CROSSING = "Trained on one film, evaluated on another"

@@ -25,7 +25,7 @@ from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import Estimate, ModelEstimate, estimate
 from zoo.compare.executors import Executor
-from zoo.compare.trial import LONG_FRAMES, SHORT_FRAMES, Figure
+from zoo.compare.timing_trial import LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
 
 SHOWN = 4

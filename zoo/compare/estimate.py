@@ -20,7 +20,7 @@ from zoo.base.presets import Budget
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
 from zoo.compare.executors import Executor, run_task
-from zoo.compare.trial import CLOCK_FACTOR, Figure, LinearCost, TrialResult, TrialTask
+from zoo.compare.timing_trial import CLOCK_FACTOR, Figure, LinearCost, TrialResult, TrialTask
 from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP
 from zoo.evaluation.rate_distortion import BIT_DEPTHS, MOST_FRAMES
 

@@ -26,7 +26,7 @@ from zoo.plugins.entry_points import (
     plugin_limit,
     refuse_broken_files,
 )
-from zoo.plugins.listing import ListedModel, Listing, ModelKind, kept_listing, listing
+from zoo.plugins.listing_cache import ListedModel, Listing, ModelKind, kept_listing, listing
 
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder

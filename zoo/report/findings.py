@@ -20,7 +20,7 @@ from zoo.report.aggregate import (
     complete_rows,
     result_rows,
 )
-from zoo.report.cross_film import overlap_sentences
+from zoo.report.cross_film_matrix import overlap_sentences
 from zoo.report.pretrained_reference import is_pretrained, worth_of_training
 from zoo.report.ranking import (
     DISTORTION,

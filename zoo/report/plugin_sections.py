@@ -25,7 +25,7 @@ from zoo.plugins.entry_points import (
     plugin_limit,
     refuse_broken_files,
 )
-from zoo.plugins.listing import Listing, listing
+from zoo.plugins.listing_cache import Listing, listing
 
 GROUP = "zoo.report_sections"
 LONGEST_HEADING = 80

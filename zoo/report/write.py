@@ -30,7 +30,12 @@ from zoo.report.aggregate import (
     main_latent_size,
 )
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.cross_film import cross_film_findings, cross_film_table, overlaps, plot_cross_film
+from zoo.report.cross_film_matrix import (
+    cross_film_findings,
+    cross_film_table,
+    overlaps,
+    plot_cross_film,
+)
 from zoo.report.failure_slices import (
     failure_findings,
     failure_notes,

@@ -9,7 +9,7 @@ from zoo.base import numbers
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, result_rows
 from zoo.report.costs import cost_table
-from zoo.report.cross_film import cross_film_table
+from zoo.report.cross_film_matrix import cross_film_table
 from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key
 from zoo.report.score_tables import film_rows, metric_columns

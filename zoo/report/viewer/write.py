@@ -18,7 +18,7 @@ from zoo.base.records import FilmInfo, Results
 from zoo.base.text import one_line
 from zoo.report.aggregate import machine_key, machines
 from zoo.report.costs import timing_protocol
-from zoo.report.cross_film import cross_film_findings
+from zoo.report.cross_film_matrix import cross_film_findings
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.ranking import principal_metrics
 from zoo.report.results_folder import FIGURES, PAGE_SCORES, FilmSeries, film_stems
