@@ -69,7 +69,7 @@ define add_films
 	  --licence "public domain (Library of Congress)"
 endef
 
-# Hours: what is stopped goes on where it was, by the same command. Sintel is the tuning film.
+# Hours: what is stopped goes on where it was, by the same command.
 MODELS  := ae,vae,vaegan,perceptual,coded_pca
 COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 20
 

@@ -95,8 +95,8 @@ RecipeOption = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME=VALUE",
-        help="How training proceeds: schedule, warm_up, final_lr, lr, clip, average, accumulate; "
-        "may be repeated.",
+        help="How training proceeds: schedule, warm_up, final_lr, lr, clip, average, accumulate, "
+        "weight_bits; may be repeated.",
     ),
 ]
 CompileOption = Annotated[
