@@ -18,6 +18,7 @@ import pytest
 from tests.reconstruct.flashing_film import flashing_film
 from tests.reliability.conftest import SMALL, TIMES
 from tests.reliability.warm_process import ROOT
+from zoo.base import interrupts
 
 PATIENCE = 120.0
 """Seconds, a generous limit; benchmarks measure how soon a verb ends."""
@@ -45,6 +46,9 @@ SAVES = """with interrupts.deferred_stop() as stop:
         while not stop.asked: time.sleep(0.01)
         with interrupts.saving(): time.sleep(2)
         print("saved", flush=True)"""
+STEPS_FOR_EVER = """with interrupts.deferred_stop():
+        print("begun", flush=True)
+        time.sleep(60)"""
 SAVES_FOR_EVER = SAVES.replace("time.sleep(2)", "time.sleep(60)")
 
 
@@ -93,6 +97,19 @@ def test_a_process_that_does_not_stop_is_ended() -> None:
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "deaf\n")
     assert "zoo: ended, as it had not stopped after" in err
+
+
+def test_the_time_to_stop_and_its_last_line_take_less_than_three_seconds() -> None:
+    assert interrupts.GRACE + interrupts.WORDS < 3
+
+
+def test_a_training_in_a_step_that_does_not_end_is_ended() -> None:
+    process = start(STEPS_FOR_EVER)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143
+    first, second = err.splitlines()
+    assert "SIGTERM, stopping" in first and "ended, as it had not stopped after" in second
 
 
 @pytest.mark.parametrize("body", [DEAF, SAVES_FOR_EVER])
