@@ -31,12 +31,12 @@ from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.conformance.fixtures import scene_as_film
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
-from zoo.training.batches import BatchLoader
 from zoo.training.engine import train
 from zoo.training.optimizers import Player
 from zoo.training.run_folder import RunFolder, RunLog, TrainingConfig
 from zoo.training.run_writer import RunWriter
 from zoo.training.step import LossAverager, WeightEMA
+from zoo.training.training_frames import BatchLoader
 
 NETWORK = ("forward", "backward", "clipping", "optimiser")
 """Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""

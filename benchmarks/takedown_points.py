@@ -22,12 +22,12 @@ from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.films.ingested_film import Film
-from zoo.films.training_frames import TrainingFrames
 from zoo.matching.film_hashes import BATCH, HashedFilm, hash_film
 from zoo.matching.pdq import HashBuffer, Hashes, pdq
 from zoo.matching.takedown import Takedown, takedown
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
+from zoo.training.training_frames import TrainingFrames
 
 SIZE = FrameSize(256, 144)
 CPU = torch.device("cpu")

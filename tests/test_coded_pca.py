@@ -14,9 +14,9 @@ from zoo import Batch, FrameSize, Step
 from zoo.conformance.fixtures import scene, scene_as_film
 from zoo.evaluation.inference import film_batch
 from zoo.films.ingested_film import film_from_frames
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
 from zoo.plugins.registry import registry
+from zoo.training.training_frames import TrainingFrames
 
 SIZE = FrameSize(64, 36)
 

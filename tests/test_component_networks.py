@@ -12,10 +12,10 @@ import zoo
 from zoo import FrameSize
 from zoo.conformance.fixtures import scene, scene_as_film, take_step
 from zoo.films.ingested_film import film_from_frames
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build as build_model
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
+from zoo.training.training_frames import TrainingFrames
 
 SIZE = FrameSize(64, 36)
 MODELS = "ae", "vae", "beta_vae", "vaegan", "perceptual", "msssim_ae"

@@ -9,8 +9,8 @@ from zoo_plugins.references import pca
 from zoo_plugins.references.pca import PrincipalComponents
 
 from zoo.films.ingested_film import Film, film_from_frames
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build
+from zoo.training.training_frames import TrainingFrames
 
 
 def film() -> Film:

@@ -17,7 +17,7 @@ from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.rate_distortion import rate_points
 from zoo.films.ingested_film import Film, film_from_frames
-from zoo.training.batches import BatchLoader
+from zoo.training.training_frames import BatchLoader
 
 CPU = torch.device("cpu")
 LENGTHS = [1, 2, 3, 4, 5, 9]

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
     from zoo.films.ingested_film import Film
-    from zoo.films.training_frames import TrainingFrames
     from zoo.pretrained import feature_network
     from zoo.reconstruct.loading import Loaded, load
+    from zoo.training.training_frames import TrainingFrames
 
 _HOMES = {
-    "TrainingFrames": "zoo.films.training_frames",
+    "TrainingFrames": "zoo.training.training_frames",
     "Recipe": "zoo.api.training_recipe",
     "LatentSpec": "zoo.api.latent_spec",
     "Group": "zoo.api.autoencoder",

@@ -30,14 +30,13 @@ from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.workspace import Workspace
 from zoo.evaluation.evaluate import evaluate
 from zoo.films.ingested_film import Film
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
-from zoo.training.batches import BatchLoader
 from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.step import TrainingStep
+from zoo.training.training_frames import BatchLoader, TrainingFrames
 
 SECONDS = 1.5
 """Of the film that is tried on: every model is evaluated on it and writes it as a video."""

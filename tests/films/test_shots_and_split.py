@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.base.errors import BadInput
 from zoo.films.ingested_film import Film
-from zoo.films.shots import _number, find_shots
-from zoo.films.split import MOST_RUNS, Split, split_by_shot
+from zoo.films.shots_and_split import MOST_RUNS, Split, _number, find_shots, split_by_shot
 
 LENGTHS = [20, 35, 25, 50, 30, 40]
 

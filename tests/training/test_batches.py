@@ -8,7 +8,7 @@ import torch
 
 from tests.training.tiny_runs import CPU
 from zoo.films.ingested_film import Film
-from zoo.training.batches import BatchLoader, prefetch_pinned
+from zoo.training.training_frames import BatchLoader, prefetch_pinned
 
 
 def loader(

@@ -16,7 +16,7 @@ from zoo.api.training_events import FollowedRun, Score, TrainingCallback, Traini
 from zoo.base.errors import BadInput
 from zoo.conformance.suite import examine
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Callback, call_all, following
+from zoo.training.engine import Callback, call_all, following
 
 TRAIN = ("train", "ae", *TINY, "--budget", "8steps")
 

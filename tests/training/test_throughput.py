@@ -18,10 +18,10 @@ from zoo.base.frame_size import FrameSize
 from zoo.cli.progress import losses_table
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
-from zoo.training.batches import BatchLoader
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
 from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
+from zoo.training.training_frames import BatchLoader
 
 
 def test_data_stall_is_reported_and_recorded(

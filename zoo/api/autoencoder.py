@@ -23,7 +23,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.option_validation import names_its_fields
 
 if TYPE_CHECKING:
-    from zoo.films.training_frames import TrainingFrames
+    from zoo.training.training_frames import TrainingFrames
 
 
 class Options(pydantic.BaseModel):

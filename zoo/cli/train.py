@@ -69,8 +69,8 @@ def train(
     from zoo.plugins.model_building import fits_directly
     from zoo.plugins.registry import registry
     from zoo.reconstruct.find_run import words_for
-    from zoo.training.callbacks import call_all, following
     from zoo.training.distributed import rank, world_size
+    from zoo.training.engine import call_all, following
     from zoo.training.memory import gpu_memory_used
     from zoo.training.run_folder import RunFolder
     from zoo.training.runs import Run

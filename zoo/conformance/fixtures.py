@@ -13,8 +13,8 @@ from zoo.api.sampling import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import describe_value
 from zoo.films.ingested_film import Film, film_from_frames
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, build_to_train, fits_directly, placed
+from zoo.training.training_frames import TrainingFrames
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
 """The first is the usual one; the last is not a multiple of anything but two. Where an architecture

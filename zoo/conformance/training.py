@@ -16,9 +16,9 @@ from zoo.api.sampling import Sampling, flat_frames
 from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_as_film, take_step
 from zoo.evaluation.latents import Quantiser
 from zoo.films.ingested_film import Film, film_from_frames
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
 from zoo.training.optimizers import Players
+from zoo.training.training_frames import TrainingFrames
 
 NUDGE = 1e-3
 """Length of the step that tests an opposition, as a share of the parameters' norm."""

@@ -46,9 +46,8 @@ from zoo.films.pipeline import (
     repeat_if_bars_change,
 )
 from zoo.films.probe import FileProbe, frames_in_words
-from zoo.films.shots import DETECTOR, find_shots
+from zoo.films.shots_and_split import DETECTOR, Split, check_holdout, find_shots, split_by_shot
 from zoo.films.source_files import digest, identity
-from zoo.films.split import Split, check_holdout, split_by_shot
 
 # Beside the frames: times, scores, the manifest, and some space for the file system.
 _SLACK_BYTES = 16 << 20

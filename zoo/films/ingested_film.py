@@ -15,7 +15,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.records import FilmInfo
 from zoo.base.time_code import FrameTimes, format_time_code
 from zoo.films.frame_store import Damage, FrameStore, InMemoryFrameStore, Manifest
-from zoo.films.split import Split, split_by_shot
+from zoo.films.shots_and_split import Split, split_by_shot
 
 
 @dataclass(frozen=True)

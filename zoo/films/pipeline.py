@@ -25,7 +25,7 @@ from zoo.films.decode import FilmDecoder, TimedFrame
 from zoo.films.frame_converter import FrameConverter
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import FileProbe, probe_files
-from zoo.films.shots import SceneDetector, SceneScore
+from zoo.films.shots_and_split import SceneDetector, SceneScore
 
 # Decoded frames that are handed over together; three times as many are held: few enough for 4K.
 _GROUP = 4

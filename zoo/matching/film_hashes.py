@@ -29,7 +29,7 @@ from zoo.films.pipeline import (
     repeat_if_bars_change,
 )
 from zoo.films.probe import FileProbe
-from zoo.films.shots import find_shots
+from zoo.films.shots_and_split import find_shots
 from zoo.matching.pdq import HashBuffer, Hashes, pdq
 
 BATCH = 64

@@ -1,4 +1,4 @@
-"""The training loop, the same for every model.
+"""The training loop, the same for every model, and the callbacks that follow it.
 
 On a CPU the same seed, threads and machine give the same weights to the bit, and a training that
 was killed and resumed ends exactly as an undisturbed one.
@@ -7,23 +7,23 @@ was killed and resumed ends exactly as an undisturbed one.
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import Sampling
-from zoo.api.training_events import TrainingEvent
+from zoo.api.training_events import FollowedRun, TrainingCallback, TrainingEvent
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import RESUME, Interrupted, StopRequest, deferred_stop, saving
 from zoo.base.presets import Budget
+from zoo.base.text import error_line
 from zoo.films.ingested_film import Film
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
-from zoo.training.batches import BatchLoader
-from zoo.training.callbacks import Callback, ignore_event
 from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.distributed import broadcast_progress, broadcast_weights, launch
 from zoo.training.memory import keep_freed_memory, out_of_memory
@@ -31,12 +31,62 @@ from zoo.training.run_folder import InitialWeights, RunFolder, RunLog, TrainingC
 from zoo.training.run_writer import RunWriter
 from zoo.training.step import TrainingStep, parts_of
 from zoo.training.throughput import Throughput, ThroughputMeter
+from zoo.training.training_frames import BatchLoader, TrainingFrames
 from zoo.training.weight_rounding import round_weights, trained_matrices
 
 CALIBRATION_BATCHES = 16
 """Batches of training frames given to `Autoencoder.calibrate` after training."""
 SECONDS_BETWEEN_REPORTS = 10.0
 """At most, if steps are slow."""
+
+Callback = Callable[[TrainingEvent], None]
+
+
+def ignore_event(_: TrainingEvent) -> None:
+    """A callback that does nothing."""
+
+
+def call_all(*callbacks: Callback) -> Callback:
+    """One callback that calls several in order."""
+
+    def call(event: TrainingEvent) -> None:
+        for callback in callbacks:
+            callback(event)
+
+    return call
+
+
+@contextmanager
+def following(
+    kinds: Sequence[type[TrainingCallback]],
+    run: FollowedRun,
+    notify: Callable[[str], None],
+) -> Iterator[Callback]:
+    """Yield a callback that passes events on to callbacks of plugins, made for this run.
+
+    One that fails is reported to `notify` and gets no more events: a training does not end because
+    another program does. Raises BadInput if one cannot be used.
+    """
+    active = [kind(run) for kind in kinds]
+
+    def guarded(callback: TrainingCallback, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (Exception, SystemExit) as error:
+            notify(f"{callback.name} failed, and gets no more reports: {error_line(error)}")
+            if callback in active:
+                active.remove(callback)
+
+    def pass_on(event: TrainingEvent) -> None:
+        for callback in list(active):
+            guarded(callback, partial(callback, event))
+
+    everyone = list(active)
+    try:
+        yield pass_on
+    finally:
+        for callback in everyone:
+            guarded(callback, callback.close)
 
 
 def train(

@@ -21,16 +21,15 @@ from zoo.base.locks import IN_FOLDER, Waiting, WaitStopped, exclusive_lock, prin
 from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
 from zoo.films.ingested_film import Film
-from zoo.films.training_frames import TrainingFrames
 from zoo.plugins.model_building import build, fits_directly, placed
 from zoo.plugins.registry import registry
-from zoo.training.callbacks import Callback, ignore_event
 from zoo.training.checkpoint import check_fit, load_weights, save_weights
 from zoo.training.distributed import broadcast_from_rank_zero, rank, world_size
-from zoo.training.engine import train
+from zoo.training.engine import Callback, ignore_event, train
 from zoo.training.run_folder import InitialWeights, RunFile, RunFolder, TrainingConfig
 from zoo.training.runs import Run, choose_run, find_runs, remove_run
 from zoo.training.settings import Settings
+from zoo.training.training_frames import TrainingFrames
 from zoo.training.validation import PERCEPTUAL, Scorer, write_preview
 
 
