@@ -413,7 +413,7 @@ class SeriesRow(_Typed):
     run: str
     """The record's `run`."""
     machine: tuple[str, ...] | None = None
-    """Whose run it is, as `zoo.report.aggregate.machine_key` distinguishes machines; null in the
+    """Whose run it is, as `zoo.report.aggregate.environment_key` tells them apart; null in the
     series of one comparison, where runs have names enough."""
     scores: dict[str, list[Number]]
     """A value for each of the series' frames by metric; null where it has none."""

@@ -17,8 +17,8 @@ Measure = Callable[[Record], float | None]
 
 NAME_LENGTH = 60
 
-_Key = tuple[str, str, str, str]
-"""Role, model, options and machine: what records of one row have in common."""
+_Key = tuple[str, str, str, str, str]
+"""Role, model, options, machine and precision: what records of one row have in common."""
 
 
 MIN_SEEDS = 3
@@ -68,7 +68,7 @@ def deviation(numbers: Sequence[float], ratio: bool = False) -> float | None:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One row of a table: a model or reference with all its records on one machine."""
+    """One row of a table: a model or reference with its records on one machine at one precision."""
 
     name: str
     """Unique within a table."""
@@ -78,6 +78,8 @@ class ResultRow:
     records: tuple[Record, ...]
     """Records of runs that succeeded."""
     failed: tuple[Record, ...]
+    precision: str = ""
+    """That of training; empty for a reference, which is not trained."""
 
     def value(self, measure: Measure, ratio: bool = False) -> Value | None:
         """Average a measure over the seeds of a film, then over films; geometrically if a ratio."""
@@ -161,7 +163,17 @@ def quantised_bytes_per_frame(record: Record) -> float | None:
 
 
 def machine_key(environment: Environment) -> tuple[str, ...]:
-    """The properties that distinguish machines: all that affects speed."""
+    """The properties that distinguish machines; the precision is that of a training alone."""
+    return (
+        environment.device,
+        environment.device_name,
+        environment.memory_format,
+        str(environment.threads),
+    )
+
+
+def environment_key(environment: Environment) -> tuple[str, ...]:
+    """The machine and the precision, which tell two results of one run apart."""
     return (
         environment.device,
         environment.device_name,
@@ -169,6 +181,11 @@ def machine_key(environment: Environment) -> tuple[str, ...]:
         environment.memory_format,
         str(environment.threads),
     )
+
+
+def training_precision(record: Record) -> str:
+    """The precision that a model was trained at; empty for a reference, which is not trained."""
+    return record.environment.precision if record.role == "model" else ""
 
 
 def machines(results: Results) -> dict[tuple[str, ...], str]:
@@ -179,7 +196,7 @@ def machines(results: Results) -> dict[tuple[str, ...], str]:
     return {key: _letter(index) for index, key in enumerate(keys)}
 
 
-_machine = operator.attrgetter("device", "device_name", "precision", "memory_format", "threads")
+_machine = operator.attrgetter("device", "device_name", "memory_format", "threads")
 
 
 def _letter(index: int) -> str:
@@ -189,7 +206,7 @@ def _letter(index: int) -> str:
 def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
     """Gather records of models evaluated on the film they were trained on: `film`, or every film.
 
-    Different options and machines never share a row; seeds do.
+    Different options, machines and precisions never share a row; seeds do.
     """
     return _gather(
         results,
@@ -238,6 +255,7 @@ def _gather(results: Results, records: list[Record]) -> list[ResultRow]:
             machine=key[3],
             records=tuple(good.get(key, ())),
             failed=tuple(failures.get(key, ())),
+            precision=key[4],
         )
         for key in keys
     ]
@@ -245,13 +263,14 @@ def _gather(results: Results, records: list[Record]) -> list[ResultRow]:
 
 def _key(record: Record, letters: dict[tuple[str, ...], str]) -> _Key:
     options = json.dumps(record.options, sort_keys=True, default=str)
-    return record.role, record.model, options, letters[machine_key(record.environment)]
+    machine = letters[machine_key(record.environment)]
+    return record.role, record.model, options, machine, training_precision(record)
 
 
 def _row_of_failure(own: _Key, good: Iterable[_Key]) -> _Key:
     """The row that a failed run belongs to: it may have failed before its options were known."""
-    role, model, _, machine = own
-    alike = [key for key in good if (key[0], key[1], key[3]) == (role, model, machine)]
+    role, model, _, *where = own
+    alike = [key for key in good if (*key[:2], *key[3:]) == (role, model, *where)]
     return own if own in alike or len(alike) != 1 else alike[0]
 
 
@@ -259,7 +278,7 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
     """Name every row by its model, and by what distinguishes it from other rows of that model."""
     names = {}
     for key in keys:
-        _, model, options, machine = key
+        _, model, options, machine, precision = key
         name = one_line(model, NAME_LENGTH)
         rivals = [other for other in keys if other[1] == model and other != key]
         mine = json.loads(options)
@@ -271,6 +290,8 @@ def _names(keys: list[_Key]) -> dict[_Key, str]:
         if differing:
             shown = ", ".join(f"{option}={mine[option]}" for option in differing)
             name += f" ({one_line(shown, NAME_LENGTH)})"
+        if precision and any(rival[4] != precision for rival in rivals):
+            name += f" in {precision}"
         if any(rival[3] != machine for rival in rivals):
             name += f" on {machine}"
         names[key] = name

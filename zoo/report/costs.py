@@ -8,7 +8,14 @@ from itertools import groupby
 from zoo.base import numbers
 from zoo.base.records import Cost, Memory, Record, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import Measure, ResultRow, machine_key, machines, result_rows
+from zoo.report.aggregate import (
+    Measure,
+    ResultRow,
+    machine_key,
+    machines,
+    result_rows,
+    training_precision,
+)
 from zoo.report.ranking import ranking, sort_rows
 from zoo.report.table import (
     Column,
@@ -67,18 +74,20 @@ def cost_table(results: Results) -> Table | None:
 def timing_protocol(results: Results) -> list[str]:
     """How throughput was measured, machine by machine."""
     letters = machines(results)
+    trainings: dict[str, dict[str, None]] = {}
     settings_by_machine: dict[str, set[tuple[int, int]]] = {}
     for record in results.records:
         if record.cost is None or record.cost.batch is None:
             continue
         environment = record.environment
         letter = f"{letters[machine_key(environment)]}: " if len(letters) > 1 else ""
-        compiled = "" if environment.compile == "none" else f", compiled ({environment.compile})"
+        compiled = "" if environment.compile == "none" else f" and compiled ({environment.compile})"
         machine = (
             f"{letter}{one_line(environment.device_name, 80)} ({environment.device}), "
             f"{numbers.counted(environment.threads, 'thread')}, {environment.memory_format}, "
-            f"training at {environment.precision}{compiled}, encoding and decoding in 32 bits"
         )
+        if precision := training_precision(record):
+            trainings.setdefault(machine, {})[f"at {precision}{compiled}"] = None
         for timing in (getattr(record.cost, name) for name in TIMINGS):
             if timing:
                 settings_by_machine.setdefault(machine, set()).add(
@@ -86,10 +95,12 @@ def timing_protocol(results: Results) -> list[str]:
                 )
     sentences = []
     for machine, settings in settings_by_machine.items():
+        trained = numbers.listed([*trainings.get(machine, {})], "or")
+        how = f"{machine}{f'training {trained}, ' * bool(trained)}encoding and decoding in 32 bits"
         for batch, group in groupby(sorted(settings), key=lambda setting: setting[0]):
             repeats = numbers.listed([str(count) for _, count in group], "or")
             sentences.append(
-                f"{machine}: batches of {batch} and single frames, medians of {repeats} timings."
+                f"{how}: batches of {batch} and single frames, medians of {repeats} timings."
             )
     if any(record.cost and record.cost.batch is None for record in results.records):
         sentences.append(

@@ -428,7 +428,7 @@ def _timings_vary(cost: Cost | None) -> bool:
 
 def _training_time(models: list[ResultRow]) -> list[str]:
     """How training time differs for equal numbers of frames."""
-    if len({row.machine for row in models}) > 1:
+    if len({(row.machine, row.precision) for row in models}) > 1:
         return []
     timed = []
     for row in models:

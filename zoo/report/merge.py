@@ -22,7 +22,7 @@ from zoo.base.errors import BadInput
 from zoo.base.locks import folder_lock
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow
 from zoo.base.untrusted_files import check_regular, read_json
-from zoo.report.aggregate import machine_key
+from zoo.report.aggregate import environment_key
 from zoo.report.results_folder import (
     MERGE_MARKER,
     MERGED,
@@ -162,7 +162,7 @@ def _records(sources: Sequence[_Source]) -> list[tuple[_Source, Record]]:
 def _cell(record: Record) -> str:
     """A key that two records share if they are the same run on the same machine."""
     fields = {"model", "options", "origin", "seed", "trained_on", "evaluated_on"}
-    own = [record.model_dump(mode="json", include=fields), machine_key(record.environment)]
+    own = [record.model_dump(mode="json", include=fields), environment_key(record.environment)]
     return json.dumps(own, sort_keys=True)
 
 
@@ -231,7 +231,7 @@ def _series(
         series_here = by_folder.get(source.folder)
         row = series_row(series_here, record) if own and series_here else None
         if row:
-            machine = machine_key(record.environment)
+            machine = environment_key(record.environment)
             rows.append(SeriesRow(run=row.run, machine=machine, scores=row.scores))
     series = within_size_limit(base.model_copy(update={"rows": rows}))
     return files.add(base.film, ".json", (series.model_dump_json() + "\n").encode())

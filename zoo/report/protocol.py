@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
+from typing import Literal
 
 from zoo.base import numbers
 from zoo.base.markdown import Markdown, grid
-from zoo.base.records import Environment, Record, Results
+from zoo.base.records import Record, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import machine_key, machines, result_rows
+from zoo.report.aggregate import machine_key, machines, result_rows, training_precision
 from zoo.report.ranking import ranking, sort_rows
 
 ALIKE = 1.5
@@ -242,20 +244,17 @@ def _cell(record: Record) -> str:
 
 
 def environments_table(results: Results) -> Markdown:
-    """The device and the versions behind the records, a row per environment."""
+    """The device and the versions behind the records, a row per machine and its software."""
     letters = machines(results)
     headings = [
-        "machine", "device", "threads", "precision", "compiled", "python", "torch", "CUDA", "PyAV",
+        "machine", "device", "threads", "trained at", "compiled", "python", "torch", "CUDA", "PyAV",
         "FFmpeg", "film-zoo", "commit", "records",
     ]  # fmt: skip
-    kept: list[tuple[Environment, int]] = []
+    found: dict[str, list[Record]] = {}
     for record in results.records:
-        for index, (environment, count) in enumerate(kept):
-            if environment == record.environment:
-                kept[index] = (environment, count + 1)
-                break
-        else:
-            kept.append((record.environment, 1))
+        # Those two are of a training alone, which does not make another machine of it.
+        key = record.environment.model_dump_json(exclude={"precision", "compile"})
+        found.setdefault(key, []).append(record)
     return grid(
         headings,
         [
@@ -263,8 +262,8 @@ def environments_table(results: Results) -> Markdown:
                 letters[machine_key(environment)],
                 one_line(f"{environment.device_name} ({environment.device})", 100),
                 str(environment.threads),
-                environment.precision,
-                one_line(environment.compile, 40),
+                _of_trainings(records, "precision"),
+                _of_trainings(records, "compile"),
                 environment.python,
                 environment.torch,
                 environment.cuda or numbers.NOT_APPLICABLE,
@@ -272,8 +271,15 @@ def environments_table(results: Results) -> Markdown:
                 environment.ffmpeg,
                 environment.film_zoo,
                 one_line(environment.commit or "not known", 40),
-                str(count),
+                str(len(records)),
             ]
-            for environment, count in kept
+            for records in found.values()
+            for environment in [records[0].environment]
         ],
     )
+
+
+def _of_trainings(records: Sequence[Record], name: Literal["precision", "compile"]) -> str:
+    """What the environments of models say of their training; a dash without any."""
+    said = [getattr(r.environment, name) for r in records if training_precision(r)]
+    return one_line(numbers.listed([*dict.fromkeys(said)]), 60) or numbers.NOT_APPLICABLE

@@ -24,7 +24,7 @@ from zoo.base import numbers
 from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import SIZE_OPTIONS, machine_key, machines
+from zoo.report.aggregate import SIZE_OPTIONS, machine_key, machines, training_precision
 from zoo.report.figure import (
     NAME_LENGTH,
     Point,
@@ -97,19 +97,20 @@ class BjontegaardDifference:
 def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
     """Every curve of a film, at each size from the first seed that succeeded."""
     letters = machines(results)
-    first: dict[tuple[str, str, str, str], Record] = {}
+    first: dict[tuple[str, str, str, str, str], Record] = {}
     for record in results.records:
         if record.trained_on == record.evaluated_on == film.name and record.status == "ok":
             letter = letters[machine_key(record.environment)]
-            key = record.role, record.model, letter, _as_text(record.options)
+            precision = training_precision(record)
+            key = record.role, record.model, letter, precision, _as_text(record.options)
             if key not in first or record.seed < first[key].seed:
                 first[key] = record
-    grouped: dict[tuple[str, str, str, str], list[Record]] = {}
-    for (role, model, letter, _), record in first.items():
+    grouped: dict[tuple[str, str, str, str, str], list[Record]] = {}
+    for (role, model, letter, precision, _), record in first.items():
         rate_free = _as_text({k: v for k, v in record.options.items() if k not in SIZE_OPTIONS})
-        grouped.setdefault((role, model, letter, rate_free), []).append(record)
+        grouped.setdefault((role, model, letter, precision, rate_free), []).append(record)
     found = []
-    for (role, model, letter, _), records in grouped.items():
+    for (role, model, letter, precision, _), records in grouped.items():
         points = _sorted(point for record in records for point in _rate_points(record, metric))
         if points:
             spread = (
@@ -118,8 +119,12 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
                 for point in _points_with_decoder(record, metric, film.frames)
             )
             codec = any(record.kind == "codec" for record in records)
-            on_several = any(other[1] == model and other[2] != letter for other in grouped)
-            name = one_line(model, 60) + (f" on {letter}" if on_several else "")
+            rivals = [other for other in grouped if other[1] == model]
+            name = one_line(model, 60)
+            if precision and any(other[3] != precision for other in rivals):
+                name += f" in {precision}"
+            if any(other[2] != letter for other in rivals):
+                name += f" on {letter}"
             found.append(Curve(name, role, codec, points, _sorted(spread)))
     return found
 

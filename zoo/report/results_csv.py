@@ -12,6 +12,7 @@ from pathlib import Path
 
 from zoo.base.atomic_files import atomic_write
 from zoo.base.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
+from zoo.report.aggregate import training_precision
 from zoo.report.costs import TIMINGS
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
@@ -93,8 +94,8 @@ _FAILURES = {
 _WHERE = {
     "device": "cpu or cuda",
     "device_name": "the device's own name",
-    "precision": "numeric precision of training",
-    "compile": "how the training step was compiled",
+    "precision": "numeric precision of training; empty without one",
+    "compile": "how the training step was compiled; empty without one",
     "threads": "processor threads used",
     "torch": "torch version",
     "commit": "film-zoo commit",
@@ -174,8 +175,8 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
         "parameters": record.parameters,
         "device": environment.device,
         "device_name": environment.device_name,
-        "precision": environment.precision,
-        "compile": environment.compile,
+        "precision": training_precision(record) or None,
+        "compile": environment.compile if training_precision(record) else None,
         "threads": environment.threads,
         "torch": environment.torch,
         "commit": environment.commit,

@@ -28,7 +28,7 @@ from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow
 from zoo.base.text import one_line, safe_file_names
 from zoo.base.untrusted_files import parse_json, read_bytes, read_json
-from zoo.report.aggregate import machine_key
+from zoo.report.aggregate import environment_key
 
 RESULTS = "results.json"
 TEXTS = ("report.md", "report.html", "results.csv", RESULTS)
@@ -245,7 +245,7 @@ def open_picture(folder: Path, name: str) -> Image.Image | None:
 
 
 RunKey = tuple[str, tuple[str, ...]]
-"""A run's folder, and the machine it was made on."""
+"""A run's folder, and the machine and precision it was made with."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ class FilmSeries:
 
 def run_key(record: Record) -> RunKey | None:
     """A key that identifies a record's run; None if it has none."""
-    return (record.run, machine_key(record.environment)) if record.run else None
+    return (record.run, environment_key(record.environment)) if record.run else None
 
 
 def series_row(series: Series, record: Record) -> SeriesRow | None:
@@ -279,7 +279,7 @@ def series_row(series: Series, record: Record) -> SeriesRow | None:
 
     A row that names no machine is of the only machine.
     """
-    machine = machine_key(record.environment)
+    machine = environment_key(record.environment)
     for row in series.rows:
         if row.run == record.run and row.machine in (None, machine):
             return row
