@@ -53,8 +53,7 @@ from tests.faulty_models import (
     WrongRange,
 )
 from zoo.api.autoencoder import Autoencoder
-from zoo.conformance.remedies import remedy
-from zoo.conformance.suite import Finding, examine, examine_one, names_of_checks
+from zoo.conformance.suite import Finding, examine, examine_one, names_of_checks, remedy
 from zoo.plugins.registry import registry
 from zoo.testing import assert_conforms, conformance
 
@@ -134,7 +133,7 @@ def test_what_follows_from_a_fault_is_marked_and_not_broken(
 def test_the_remedy_is_that_of_what_was_seen() -> None:
     finding = examine_one(LeavesTheRangeLater, "fits one batch")
     assert (finding.verdict, finding.fault) == ("broken", "shapes and range")
-    assert "end decode with sigmoid or clamp to [0, 1]" in str(remedy(finding.fault))
+    assert "end decode with sigmoid or clamp to [0, 1]" in str(remedy(finding))
 
 
 def test_a_model_that_does_not_learn_is_told_its_learning_rate() -> None:

@@ -21,8 +21,16 @@ from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric, TemporalMetric
 from zoo.api.report_section import ReportSection
 from zoo.base.records import Results
-from zoo.conformance.remedies import PAGE, REMEDIES
-from zoo.conformance.suite import _KINDS, Thing, examine, examine_one, lines, names_of_checks
+from zoo.conformance.suite import (
+    _KINDS,
+    PAGE,
+    REMEDIES,
+    Thing,
+    examine,
+    examine_one,
+    names_of_checks,
+    with_unknown_together,
+)
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.report.plugin_sections import section_registry
@@ -259,7 +267,7 @@ def test_one_fault_is_one_line() -> None:
     def broken(self: Error, originals: Tensor, reconstructions: Tensor) -> Tensor:
         raise RuntimeError("no such thing")
 
-    reported = list(lines(examine(variant(Error, __call__=broken))))
+    reported = [str(f) for f in with_unknown_together(examine(variant(Error, __call__=broken)))]
     assert [line.split()[0] for line in reported] == ["kept", "broken", "unknown"]
     assert "no such thing" in reported[1]
     assert "prefers originals to noise: it cannot be examined before" in reported[2]
@@ -270,7 +278,7 @@ def test_a_metric_that_is_not_available_is_no_fault() -> None:
         def __init__(self, device: torch.device) -> None:
             raise zoo_.Unavailable("no weights")
 
-    reported = list(lines(examine(Missing)))
+    reported = [str(finding) for finding in with_unknown_together(examine(Missing))]
     assert len(reported) == 2 and reported[1].endswith("it is not available here: no weights")
 
 
@@ -381,8 +389,9 @@ def test_every_check_says_what_to_do_in_a_section_that_there_is() -> None:
     sections = {heading.lower().replace(" ", "-") for heading in headings}
     sections |= set(re.findall(r'<a name="(.+?)">', page))
     checks = {name for _, kind in _KINDS for name in kind.checks}
-    assert set(REMEDIES) == checks
-    assert {section for section, _ in REMEDIES.values()} <= sections
+    remedied = [name for remedies in REMEDIES.values() for name in remedies]
+    assert set(remedied) == checks and len(remedied) == len(checks)
+    assert set(REMEDIES) <= sections
 
 
 def test_what_to_do_is_printed_below_a_broken_promise(zoo: Callable, workspace: Path) -> None:

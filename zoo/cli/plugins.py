@@ -118,24 +118,21 @@ def check(
 def check_things(console: Console, things: Iterable[Thing]) -> int:
     """Print what the checks find of each thing; return how many promises are broken."""
     from zoo.cli.console import escaped
-    from zoo.conformance.remedies import remedy
-    from zoo.conformance.suite import examine, lines
+    from zoo.conformance.suite import examine, remedy, with_unknown_together
 
     things = list(things)
     broken = 0
     for thing in things:
         if len(things) > 1:
             console.print(escaped(thing.name), style="bold")
-        findings = list(examine(thing))
-        broken += sum(finding.verdict == "broken" for finding in findings)
-        faults = {finding.check: finding.fault or finding.check for finding in findings}
-        for line in lines(findings):
-            verdict, said = line.split(" ", 1)
+        for finding in with_unknown_together(examine(thing)):
             # The verdicts stand in a column; what follows is the plugin's own words.
-            console.print(f"{verdict:<7} {escaped(said)}", soft_wrap=True)
-            check = said.strip().partition(": ")[0]
-            if verdict == "broken" and (what := remedy(faults[check])):
-                console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
+            said = str(finding).removeprefix(finding.verdict)
+            console.print(f"{finding.verdict:<7} {escaped(said)}", soft_wrap=True)
+            if finding.verdict == "broken":
+                broken += 1
+                if what := remedy(finding):
+                    console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
     if broken:
         console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
     return broken

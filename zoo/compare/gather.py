@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image
 
 from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, Takedown
@@ -29,6 +28,7 @@ from zoo.compare.pictures_and_videos import (
 )
 from zoo.evaluation.film_scores import HASHES
 from zoo.evaluation.metrics import MetricSet
+from zoo.films.contact_sheet import barcode
 from zoo.films.ingested_film import Film
 from zoo.matching.film_hashes import HashedFilm, hash_film
 from zoo.matching.pdq import MATCHES_WITHIN, Hashes, nearest_distances
@@ -142,14 +142,16 @@ def with_series(
     stems = safe_file_names(film.name for film in films)
     described = []
     for film in films:
-        barcode = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
+        barcode_path = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
         series = PurePosixPath(SERIES, f"{stems[film.name]}.json")
-        draw_barcode(film, results / barcode)
+        # Of a frame for each column: reading dozens would take minutes for a whole film.
+        with atomic_write(results / barcode_path) as temporary:
+            barcode(film, COLUMNS, ROWS, in_column=1).save(temporary, format="PNG")
         scores = within_size_limit(film_series(workspace, film, records, metrics))
         write_json(results / series, scores, indent=None)
         described.append(
             film.info().model_copy(
-                update={"barcode": barcode.as_posix(), "series": series.as_posix()}
+                update={"barcode": barcode_path.as_posix(), "series": series.as_posix()}
             )
         )
     return described
@@ -181,16 +183,6 @@ def film_series(
         seconds=np.round(film.frame_seconds[frames], 3).tolist(),
         rows=rows,
     )
-
-
-def draw_barcode(film: Film, path: Path) -> None:
-    """Draw a film at a glance: each column is a frame, averaged to a width of one pixel."""
-    columns = min(COLUMNS, len(film))
-    at = np.linspace(0, len(film) - 1, columns).round().astype(int)
-    squeezed = np.stack([film.store.array[i].mean(axis=1) for i in at], axis=1)
-    picture = Image.fromarray(squeezed.round().astype(np.uint8))
-    with atomic_write(path) as temporary:
-        picture.resize((COLUMNS, ROWS), Image.Resampling.BILINEAR).save(temporary, format="PNG")
 
 
 def gather(

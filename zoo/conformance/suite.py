@@ -1,4 +1,4 @@
-"""Running the checks on what a plugin brings, and what waivers make of the findings."""
+"""Running the checks on what a plugin brings: findings, waivers, and what to do about a fault."""
 
 from __future__ import annotations
 
@@ -255,13 +255,133 @@ def _waivers(thing: Thing) -> Mapping[str, str]:
     return waivers
 
 
-def lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """Findings as lines to print; checks that are unknown for the same reason share a line."""
+def with_unknown_together(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings to print; checks that are unknown for the same reason share one."""
     unknown: dict[str, list[str]] = {}
     for finding in findings:
         if finding.verdict == "unknown":
             unknown.setdefault(finding.detail, []).append(finding.check)
         else:
-            yield str(finding)
+            yield finding
     for reason, checks in unknown.items():
-        yield str(Finding(", ".join(checks), "", "unknown", reason))
+        yield Finding(", ".join(checks), "", "unknown", reason)
+
+
+PAGE = "docs/plugins.md"
+
+REMEDIES: Mapping[str, Mapping[str, str]] = {
+    "plugins-run-as-code": {
+        "importing does no work": (
+            "move what the module computes, reads or prints into methods or prepare"
+        ),
+    },
+    "a-model": {
+        "shapes and range": (
+            "end decode with sigmoid or clamp to [0, 1], and crop what padding added to self.size"
+        ),
+        "latent as declared": (
+            "return from encode what latent_spec declares, and declare no more than 8 bits for "
+            "each of options.latent numbers"
+        ),
+        "deterministic": "draw noise in losses alone; encode the mean, not a sample",
+        "batch invariant": (
+            "use no statistics of the batch outside of training: group norm in place of batch norm"
+        ),
+        "reloads to the bit": (
+            "keep everything that encode and decode use in parameters and buffers made by __init__"
+        ),
+        "decodes from the latent alone": (
+            "let decode use its argument and weights, and nothing that encode left behind"
+        ),
+        "comes back from coordinates": (
+            "let from_coordinates undo to_coordinates, or define neither"
+        ),
+        "works on a gpu": (
+            "make constants buffers, make tensors on the device of the frames, and avoid .item(), "
+            "float(tensor), if tensor and tensor[mask] in losses"
+        ),
+        "trains on every frame": "return all of seen from frames_taken, or leave it out",
+        "players cover the model": (
+            "return every trainable parameter from players once, set requires_grad_(False) on "
+            "frozen ones, and return a zoo.Loss of scalars for each player"
+        ),
+        "players hold what they name": (
+            "put the encoder's parameters into the player encoder, and the decoder's into decoder"
+        ),
+        "losses reach their players": (
+            "look for a detach, a no_grad, a round or a term of another player in that loss"
+        ),
+        "noise comes from the step": (
+            "draw with step.randn_like, step.rand_like or torch's generators, not with numpy or "
+            "random"
+        ),
+        "prepare survives a reload": (
+            "copy what prepare finds into buffers made by __init__, with copy_ under "
+            "torch.no_grad()"
+        ),
+        "prepared by training frames alone": (
+            "use the frames that prepare and fit are given, and no other view of the film"
+        ),
+        "opposed terms oppose": (
+            "check the sign of the adversarial terms, and which player each of them is in"
+        ),
+        "fits one batch": (
+            "let optimizer return another lr, such as zoo.Optimizer(lr=0.003), and look at the "
+            "losses of four frames alone"
+        ),
+    },
+    "bits": {
+        "codes latents without loss": (
+            "compare compress and decompress on the same levels; use whole numbers, not floats, "
+            "and put what decompress needs into a submodule called coder"
+        ),
+    },
+    "a-metric": {
+        "says what it is": "set label and source, one line each",
+        "gives one number per frame": "return (N,) for N frames; NaN where there is none",
+        "is defined for a film": "return NaN only where the measure has no meaning",
+        "measures a frame alone": "average over a frame's own pixels, not over the batch",
+        "measures the same twice": "keep no state between calls, and draw no noise",
+        "leaves frames as they are": "work on a copy: no in-place operation on arguments",
+        "prefers originals to noise": "set better to the direction that is better",
+    },
+    "a-codec": {
+        "gives every frame back": "decode as many frames as the film has, uint8, its size",
+        "decodes from the stream alone": "put all that decoding needs into the stream",
+        "codes the same twice": "fix seeds and threads; leave out dates and paths",
+        "resumes from what it saved": "save all that the next step depends on",
+        "spends what it is given": "search for the quality, or return a note that says why",
+        "leaves the film as it is": "work on copies of the film's frames",
+    },
+    "a-section-of-the-report": {
+        "is written": "handle failed records and codecs, which lack fields",
+        "is written of nothing": "return '' where there are no records",
+        "shows names as they are": "escape names with zoo.base.markdown.escape",
+        "is written the same twice": (
+            "iterate in a fixed order, use no clock, and change nothing in the results"
+        ),
+        "needs no torch": "put the section into a module of its own",
+    },
+    "a-training-callback": {
+        "takes reports": "define __call__(self, event)",
+        "writes nothing before training": (
+            "make files at the first report, with self.run.place(name)"
+        ),
+        "closes without a report": "let close do nothing where no report came",
+    },
+    "films": {
+        "files are there": "give paths relative to the module: Path(__file__).parent / name",
+        "files are a film": "play the files with ffplay; parts of one film have one size",
+        "states its licence": "set licence, such as 'CC BY 3.0, Blender Foundation'",
+    },
+}
+"""What to do about a broken check, by the section of the page that says more and by its name."""
+
+
+def remedy(finding: Finding) -> str | None:
+    """What to do about a finding, with the section of the page; None for a waiver's fault."""
+    check = finding.fault or finding.check
+    for section, remedies in REMEDIES.items():
+        if check in remedies:
+            return f"{remedies[check]} ({PAGE}#{section})"
+    return None

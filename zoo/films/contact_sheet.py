@@ -11,8 +11,8 @@ from zoo.films.ingested_film import Film
 
 _BACKGROUND, _LABEL, _HELD_OUT = (16, 16, 16), (190, 190, 190), (255, 176, 32)
 _GAP = 6
-_BARCODE_WIDTH, _BARCODE_HEIGHT = 1600, 160
-_ROWS_AT_ONCE = 64
+MOST_IN_COLUMN = 64
+"""Frames of one column of a barcode: a long film has hundreds, whose mean colour is the same."""
 
 
 def contact_sheet(film: Film) -> Image.Image:
@@ -47,18 +47,19 @@ def contact_sheet(film: Film) -> Image.Image:
     return sheet
 
 
-def barcode(film: Film, width: int = _BARCODE_WIDTH, height: int = _BARCODE_HEIGHT) -> Image.Image:
+def barcode(
+    film: Film, width: int = 1600, height: int = 160, in_column: int = MOST_IN_COLUMN
+) -> Image.Image:
     """Draw the film as a strip, RGB: a column has the mean colour of each row over some frames.
 
-    There are `width` columns, or one per frame if there are fewer frames; `height` is in pixels.
+    There are `width` columns, or one per frame if there are fewer frames; `height` is in pixels. A
+    column is the mean of at most `in_column` frames.
     """
-    frames = len(film)
-    columns = min(width, frames)
-    edges = np.linspace(0, frames, columns + 1).round().astype(int)
+    columns = min(width, len(film))
+    edges = np.linspace(0, len(film), columns + 1).round().astype(int)
     strip = np.empty((film.size.height, columns, 3), dtype=np.uint8)
     for column in range(columns):
         start, stop = edges[column], edges[column + 1]
-        # A long film has hundreds of frames per column; a few dozen give the same mean colour.
-        chosen = np.unique(np.linspace(start, stop - 1, _ROWS_AT_ONCE).round().astype(int))
+        chosen = np.unique(np.linspace(start, stop - 1, in_column).round().astype(int))
         strip[:, column] = np.round(film.store.array[chosen].mean(axis=(0, 2)))
-    return Image.fromarray(strip).resize((max(columns, width), height), Image.Resampling.BILINEAR)
+    return Image.fromarray(strip).resize((width, height), Image.Resampling.BILINEAR)
