@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,37 @@ def test_a_rate_that_varies_is_kept(tmp_path: Path) -> None:
         for number, time in enumerate(seconds):
             video.write(texture(*SIZE, seed=number), time)
     assert read(tmp_path / "a.webp")[0] == [round(1000 * time) for time in seconds]
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(25, 0.04), (Fraction(1, 2), 2.0)])
+def test_a_frame_that_is_alone_is_shown_for_a_period(
+    rate: Fraction | int, seconds: float, tmp_path: Path
+) -> None:
+    with webp_file(tmp_path / "a.webp", SIZE, rate) as video:
+        video.write(texture(*SIZE, seed=1), 0.0)
+    assert (video.frames, video.seconds) == (1, pytest.approx(seconds))
+    assert len(read(tmp_path / "a.webp")[1]) == 1
+
+
+@pytest.mark.parametrize("rate", [1000, 1999, 24_000])
+def test_a_film_of_more_frames_than_milliseconds_keeps_its_speed(rate: int, tmp_path: Path) -> None:
+    with webp_file(tmp_path / "a.webp", SIZE, rate) as video:
+        for number in range(60):
+            video.write(texture(*SIZE, seed=number), number / rate)
+    times = read(tmp_path / "a.webp")[0]
+    assert times == sorted({round(1000 * number / rate) for number in range(60)})
+    assert video.frames == len(times)
+    assert video.seconds == pytest.approx(60 / rate, abs=0.002)
+
+
+def test_two_frames_of_one_millisecond_are_the_first_of_them(tmp_path: Path) -> None:
+    """As a film whose rate varies has them now and then."""
+    with webp_file(tmp_path / "a.webp", SIZE, 25) as video:
+        for number, time in enumerate([0.0, 0.0401, 0.0404, 0.08]):
+            video.write(np.full((SIZE.height, SIZE.width, 3), 60 * number, np.uint8), time)
+    times, frames = read(tmp_path / "a.webp")
+    assert times == [0, 40, 80]
+    assert [round(float(frame.mean()) / 60) for frame in frames] == [0, 1, 3]
 
 
 def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:

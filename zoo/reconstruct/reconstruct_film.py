@@ -216,7 +216,7 @@ def reconstruct(
     Where `path` ends in `.webp` it is an animated WebP instead, without sound, tags and chapters,
     and `settings` are not used. Several panels are laid out in a grid under their names. `size` is
     that of a panel in the video, None for that of the first panel's film; other frames are scaled
-    after they were rounded to 8 bits. `progress` is called with the number of frames written so
+    after they were rounded to 8 bits. `progress` is called with the number of frames done so
     far. Sound is written first, beside `path`, and read back. Raises ZooError where the file cannot
     be written, and what the panels raise; nothing is left then.
     """
@@ -257,7 +257,7 @@ def reconstruct(
         for number, frames in enumerate(stream, span.start):
             video.write(composed(frames), float(times[number]) - span.start_seconds)
             if progress:
-                progress(video.frames)
+                progress(number + 1 - span.start)
     return WrittenVideo(path, video.size, video.frames, video.seconds, sound)
 
 

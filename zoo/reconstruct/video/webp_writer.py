@@ -30,29 +30,41 @@ _LARGEST = 16_383
 class WebpWriter:
     """Takes frames one after another; made by `webp_file`."""
 
-    def __init__(self, container: OutputContainer, stream: VideoStream, path: Path) -> None:
+    def __init__(
+        self, container: OutputContainer, stream: VideoStream, path: Path, rate: Fraction | float
+    ) -> None:
         self.size = FrameSize(stream.width, stream.height)
         self.frames = 0
         """Number of frames written so far."""
         self._container, self._stream, self._path = container, stream, path
-        self._last = -1
+        self._period = 1 / float(rate)
+        self._time, self._last = -1.0, -1
 
     @property
     def seconds(self) -> float:
-        """The end of the last frame, which is shown for as long as the others on average."""
-        return self._last / 1000 * self.frames / max(1, self.frames - 1)
+        """The end of the last frame, which is shown for as long as the others on average.
+
+        A frame that is alone is shown for one period of the rate.
+        """
+        if self.frames < 2:
+            return self.frames * (self._last / 1000 + self._period)
+        return self._last / 1000 * self.frames / (self.frames - 1)
 
     def write(self, pixels: Pixels, time: float) -> None:
         """Add a frame, uint8 (H, W, 3), RGB, shown from `time` on, in seconds.
 
-        Times ascend from 0, by a millisecond or more. Raises ValueError on a frame of another size
-        or a time that does not ascend, and ZooError where the file cannot be written.
+        Times ascend from 0. The format counts in milliseconds: of the frames that begin in the same
+        one, only the first is written, so that the film keeps its speed. Raises ValueError on a
+        frame of another size or a time that does not ascend, and ZooError where the file cannot be
+        written.
         """
         if pixels.shape != (self.size.height, self.size.width, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"frames are uint8 and {self.size}; not {pixels.shape}")
-        stamp = round(time * 1000)
-        if stamp <= self._last:
-            raise ValueError(f"times ascend from 0; not {time} after {self._last / 1000}")
+        if time < 0 or time <= self._time:
+            raise ValueError(f"times ascend from 0; not {time} after {self._time}")
+        self._time, stamp = time, round(time * 1000)
+        if stamp == self._last:
+            return
         rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame = rgb.reformat(format="bgra")
         frame.pts, frame.time_base = stamp, _CLOCK
@@ -91,7 +103,7 @@ def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[W
                 f"file:{temporary.absolute()}", "w", format="webp", container_options={"loop": "0"}
             )
         try:
-            yield (writer := WebpWriter(opened, _stream(opened, size, rate), path))
+            yield (writer := WebpWriter(opened, _stream(opened, size, rate), path, rate))
             writer.finish()
         finally:
             with write_errors(path):
