@@ -13,7 +13,7 @@ from zoo.base.text import one_line
 from zoo.report.aggregate import ResultRow, Value, result_rows, score
 from zoo.report.figure import Point, label_points
 from zoo.report.findings import who_is_ahead
-from zoo.report.protocol import latent_notes, training_received, tuning_films, unequal_terms
+from zoo.report.protocol import latent_notes, training_received, tuning_notes, unequal_terms
 from zoo.report.ranking import Ranking, best_rows, ranking
 from zoo.report.score_tables import (
     across_films_table,
@@ -396,7 +396,7 @@ def test_missing_fields_of_old_records_are_stated(results: Results) -> None:
     for one in results.records:
         one.unequal_terms = one.tuned_on = None
     assert "do not say which models" in unequal_terms(results)[-1]
-    assert "do not say which films the defaults were chosen on" in tuning_films(results)[0]
+    assert "do not say which films the defaults were chosen on" in tuning_notes(results)[0]
 
 
 def test_training_times_are_per_model(results: Results) -> None:

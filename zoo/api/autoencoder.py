@@ -213,7 +213,7 @@ class Autoencoder(nn.Module):
     print them."""
     tuned_on: ClassVar[tuple[str, ...]] = ()
     """Films on which the defaults were chosen, by name: numbers on them are not of an unseen film.
-    Reports print them."""
+    Reports print them, and leave a film that every model names out of means over films."""
     waivers: ClassVar[Mapping[str, str]] = {}
     """Promises that a model breaks on purpose, as a historic one may: the name of the check, as
     `zoo models check` prints it, and why. What is waived is printed wherever it is checked."""

@@ -204,16 +204,18 @@ def _letter(index: int) -> str:
 
 
 def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
-    """Gather records of models evaluated on the film they were trained on: `film`, or every film.
+    """Gather records of models evaluated on the film they were trained on.
 
+    That film is `film`, or any of the films that the results list.
     Different options, machines and precisions never share a row; seeds do.
     """
+    films = {film} if film is not None else {each.name for each in results.films}
     return _gather(
         results,
         [
             record
             for record in results.records
-            if record.trained_on == record.evaluated_on and film in (None, record.evaluated_on)
+            if record.trained_on == record.evaluated_on and record.evaluated_on in films
         ],
     )
 
@@ -228,11 +230,19 @@ def complete_rows(results: Results, role: str) -> list[ResultRow]:
 
 
 def cross_film_rows(results: Results) -> list[ResultRow]:
-    """Gather all records by model, whatever film it was trained or evaluated on.
+    """Gather all records by model, whatever listed film it was trained or evaluated on.
 
     Codecs are left out: they code every film from scratch.
     """
-    return _gather(results, [record for record in results.records if record.kind != "codec"])
+    films = {film.name for film in results.films}
+    return _gather(
+        results,
+        [
+            record
+            for record in results.records
+            if record.kind != "codec" and {record.trained_on, record.evaluated_on} <= films
+        ],
+    )
 
 
 def _gather(results: Results, records: list[Record]) -> list[ResultRow]:

@@ -21,6 +21,7 @@ from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, Part, Record, Results
 from zoo.base.text import one_line
 from zoo.report.aggregate import MIN_SEEDS, ResultRow, Value, average, cross_film_rows, deviation
+from zoo.report.counted_films import counted, film_label, left_out_of_matrix_means
 from zoo.report.figure import (
     add_legend,
     axis_label,
@@ -225,7 +226,7 @@ def cross_film_table(results: Results) -> Table | None:
             cells += [_table_cell(matrix, own, seen) for seen in names]
             name = f"{display_name(matrix.row)}, trained on {one_line(own, 40)}"
             rows.append(Row(name, matrix.row.role, tuple(cells)))
-    evaluated = (("evaluated on", one_line(name, 40)) for name in names)
+    evaluated = (("evaluated on", film_label(results, film)) for film in results.films)
     headings = (("",), bytes_column().heading, *evaluated)
     return Table(headings, tuple(rows))
 
@@ -243,15 +244,17 @@ def _table_cell(matrix: Matrix, own: str, seen: str) -> Cell:
 
 def cross_film_findings(results: Results) -> list[str]:
     """How much worse other films are, and which model generalises best to them."""
-    models = [m for m in matrices(results) if m.row.role == "model" and m.complete]
+    models = [m for m in matrices(counted(results)) if m.row.role == "model" and m.complete]
     if not models:
         return []
     rank = models[0].rank
     shared = [overlap.sentence for overlap in overlaps(results)]
+    tuned = left_out_of_matrix_means(results)
     if not models[0].other_film_means:
         return [
             *shared,
             "All of these films overlap, so there is no mean over films not trained on.",
+            *tuned,
         ]
     own = average((_own(matrix) for matrix in models), rank.ratio)
     other = average((average(m.other_film_means, rank.ratio) for m in models), rank.ratio)
@@ -272,7 +275,7 @@ def cross_film_findings(results: Results) -> list[str]:
             f"{numbers.verb(len(shared), 'This pair is', 'These pairs are')} in the matrix but "
             "not in the means."
         )
-    return [f"{sentence}.", *_best_on_other_films(models, rank), *shared]
+    return [f"{sentence}.", *_best_on_other_films(models, rank), *shared, *tuned]
 
 
 def _own(matrix: Matrix) -> float:

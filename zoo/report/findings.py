@@ -20,6 +20,7 @@ from zoo.report.aggregate import (
     complete_rows,
     result_rows,
 )
+from zoo.report.counted_films import counted, tuning_sentences
 from zoo.report.cross_film_matrix import overlap_sentences
 from zoo.report.pretrained_reference import is_pretrained, worth_of_training
 from zoo.report.ranking import (
@@ -60,13 +61,6 @@ def rankings(results: Results) -> list[Ranking]:
     return kept
 
 
-def over_films(results: Results) -> str:
-    """What numbers across films are: `mean over 3 films`, or the only film."""
-    if len(results.films) == 1:
-        return f"on {one_line(results.films[0].name, 60)}"
-    return f"mean over {numbers.counted(len(results.films), 'film')}"
-
-
 def _of_films(results: Results, rank: Ranking) -> str:
     """The films, to follow the word `frames`: `of demo`, or `(mean over 3 films)`.
 
@@ -86,6 +80,7 @@ def who_is_ahead(results: Results) -> list[str]:
 
     A metric in which a reference is ahead of every model comes first.
     """
+    tuning, results = tuning_sentences(results), counted(results)
     ranks = rankings(results)
     if not ranks:
         return ["No metric could be measured, so nothing can be ranked."]
@@ -106,6 +101,7 @@ def who_is_ahead(results: Results) -> list[str]:
         *_codecs_saw_held_out_frames(references, ranks),
         *_references_ahead_on_seen_frames(results, models, references, ranks),
         *_caveats(results, models, [*models, *references], ranks),
+        *tuning,
         *overlap_sentences(results),
     ]
 
@@ -320,6 +316,7 @@ UNSTEADY = 0.2
 
 def why_in_this_order(results: Results) -> list[str]:
     """Why the models come in this order, as far as the numbers show."""
+    results = counted(results)
     models = complete_rows(results, "model")
     ranks = rankings(results)
     if not ranks or not models:

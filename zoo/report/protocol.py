@@ -11,6 +11,7 @@ from zoo.base.markdown import Markdown, grid
 from zoo.base.records import Record, Results
 from zoo.base.text import one_line
 from zoo.report.aggregate import machine_key, machines, result_rows, training_precision
+from zoo.report.counted_films import film_label, tuned_by
 from zoo.report.ranking import ranking, sort_rows
 
 ALIKE = 1.5
@@ -111,7 +112,7 @@ def unequal_terms(results: Results) -> list[str]:
     return sentences
 
 
-def tuning_films(results: Results) -> list[str]:
+def tuning_notes(results: Results) -> list[str]:
     """A sentence on the films that the models' defaults were chosen on."""
     models = _records_by_model(results)
     silent = [name for name, record in models.items() if record.tuned_on is None]
@@ -121,12 +122,7 @@ def tuning_films(results: Results) -> list[str]:
             f"The records of {numbers.listed(silent)} do not say which films the defaults were "
             "chosen on; docs/models.md lists them."
         )
-    chosen: dict[str, list[str]] = {}
-    for name, record in models.items():
-        for film in record.tuned_on or []:
-            chosen.setdefault(film, []).append(name)
-    compared = {film.name for film in results.films}
-    here = {film: names for film, names in chosen.items() if film in compared}
+    here = tuned_by(results)
     for film, names in here.items():
         sentences.append(
             f"{one_line(film, 60)} is a tuning film: the defaults of {numbers.listed(names)} were "
@@ -154,7 +150,7 @@ def films_table(results: Results) -> Markdown:
         neither = film.frames - film.seen_frames - film.held_out_frames
         rows.append(
             [
-                one_line(film.name, 60),
+                film_label(results, film),
                 one_line(film.title, 120),
                 one_line(film.size, 20),
                 f"{numbers.whole(film.frames)} ({numbers.duration(seconds)} "

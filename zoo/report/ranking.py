@@ -36,11 +36,12 @@ def principal_metrics(results: Results) -> list[MetricInfo]:
 
 
 def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | None = None) -> bool:
-    """Whether any record has this metric on this part."""
+    """Whether any record has this metric on this part of `film`, or of any film that is listed."""
+    films = {film} if film is not None else {each.name for each in results.films}
     return any(
         score(metric.name, part)(record) is not None
         for record in results.records
-        if film is None or record.evaluated_on == film
+        if record.evaluated_on in films
     )
 
 

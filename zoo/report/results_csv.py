@@ -14,12 +14,15 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
 from zoo.report.aggregate import training_precision
 from zoo.report.costs import TIMINGS
+from zoo.report.counted_films import tuning_films
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 
 _WHO = {
     "evaluated_on": "the film that the model was evaluated on",
     "trained_on": "the film the model was trained on",
+    "tuning_film": "whether the defaults of every model were chosen on the evaluation film: such a "
+    "film is in no mean over films, unless all are",
     "model": "name of the model or reference",
     "role": "model or reference",
     "kind": "autoencoder, or codec, which codes every frame, held-out ones included",
@@ -140,9 +143,11 @@ def write_csv(path: Path, results: Results) -> None:
     ):
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
+        tuned = tuning_films(results)
         for record in results.records:
+            row_of = {"tuning_film": record.evaluated_on in tuned}
             for part in _parts(results, record):
-                writer.writerow(_row(results, record, part))
+                writer.writerow(_row(results, record, part) | row_of)
 
 
 def _parts(results: Results, record: Record) -> list[Part | None]:

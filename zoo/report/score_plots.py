@@ -23,6 +23,7 @@ from zoo.base.records import FilmInfo, MetricInfo, Results, Series, SeriesRow
 from zoo.base.text import one_line
 from zoo.base.time_code import FrameTimes
 from zoo.report.aggregate import ResultRow, result_rows
+from zoo.report.counted_films import film_label
 from zoo.report.figure import (
     COLOURS,
     HOLLOW,
@@ -190,7 +191,7 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
         axes.remove()
     for axes, (film, points) in zip(grid, films, strict=False):
         style_axes(axes)
-        set_title(axes, film.name)
+        set_title(axes, film_label(results, film))
         for row, x, y in points:
             model = row.role == "model"
             axes.plot(

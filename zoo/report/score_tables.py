@@ -9,6 +9,7 @@ from zoo.base import numbers
 from zoo.base.records import MIN_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
 from zoo.base.text import one_line
 from zoo.report.aggregate import Measure, ResultRow, complete_rows, result_rows, score
+from zoo.report.counted_films import counted
 from zoo.report.ranking import (
     DISTORTION,
     OWN_PARTS,
@@ -45,7 +46,11 @@ def film_table(results: Results, film: FilmInfo) -> Table:
 
 
 def across_films_table(results: Results) -> Table:
-    """Means over films, each counted once, of models evaluated on the film they were trained on."""
+    """Means over films, each counted once, of models evaluated on the film they were trained on.
+
+    Tuning films do not count.
+    """
+    results = counted(results)
     rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
     return _principal_table(results, rows, results.films)
 
@@ -130,6 +135,7 @@ def reference_table(results: Results, film: FilmInfo | None = None) -> Table | N
             (row for row in rows if row.role != "model"), ranking(results, film.name), films=1
         )
     else:
+        results = counted(results)
         models = complete_rows(results, "model")
         references = sort_rows(complete_rows(results, "reference"), ranking(results), films=0)
     metrics = sorted(

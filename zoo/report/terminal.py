@@ -13,9 +13,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from zoo.base.records import Results
-from zoo.base.text import one_line
 from zoo.report.aggregate import at_main_latent_size
-from zoo.report.findings import over_films, who_is_ahead
+from zoo.report.counted_films import film_label, over_films
+from zoo.report.findings import who_is_ahead
 from zoo.report.score_tables import across_films_table, film_table
 from zoo.report.table import Cell, Table, inline
 
@@ -31,7 +31,7 @@ def summary(results: Results) -> RenderableType:
     parts: list[RenderableType] = []
     if len(results.films) > 1:
         for film in results.films:
-            parts.append(Text(one_line(film.name, 60), style="bold"))
+            parts.append(Text(film_label(results, film), style="bold"))
             # Notes on all films are below the last table.
             parts.append(_Fitting(replace(film_table(results, film), notes=())))
     title = over_films(results)

@@ -30,6 +30,7 @@ from zoo.report.aggregate import (
     main_latent_size,
 )
 from zoo.report.costs import cost_table, timing_protocol
+from zoo.report.counted_films import film_label, means_in_words
 from zoo.report.cross_film_matrix import (
     cross_film_findings,
     cross_film_table,
@@ -57,7 +58,7 @@ from zoo.report.protocol import (
     options_table,
     rows_table,
     training_received,
-    tuning_films,
+    tuning_notes,
     unequal_terms,
 )
 from zoo.report.ranking import PART_NAMES, PERCEPTUAL, ranking
@@ -177,6 +178,7 @@ class FilmSection:
     """One film's section of the report."""
 
     film: FilmInfo
+    heading: str
     title: str
     blocks: tuple[Markdown, ...]
     """The first blocks, without a heading."""
@@ -205,6 +207,7 @@ def film_section(
     ]
     return FilmSection(
         film=film,
+        heading=film_label(results, film),
         title=one_line(film.title),
         blocks=tuple(_first(main, film, folder, out, stem)),
         parts=tuple(part for part in parts if part.blocks),
@@ -381,6 +384,7 @@ def _across(results: Results) -> dict[str, Any]:
     overlapping = [overlap.sentence for overlap in overlaps(results)]
     return {
         "overlapping": overlapping,
+        "counted": means_in_words(results),
         "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
         # Only stated where it is not the order that a reader expects.
         "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
@@ -413,7 +417,7 @@ def _protocol(results: Results) -> dict[str, Any]:
         "latent_notes": latent_notes(results),
         "training": training_received(results),
         "unequal_terms": unequal_terms(results),
-        "tuning": tuning_films(results),
+        "tuning": tuning_notes(results),
         "min_seeds": MIN_SEEDS,
         "min_shots": MIN_SHOTS,
         "metrics_table": metrics_table(results),

@@ -11,6 +11,7 @@ import pydantic
 from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
 from zoo.base.text import one_line
 from zoo.report.aggregate import ResultRow, result_rows
+from zoo.report.counted_films import tuning_films
 from zoo.report.ranking import PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import FilmSeries, RunKey, path_in_folder, run_key, series_row
 
@@ -31,7 +32,7 @@ def film_content(
     known = _scores(series, [record for _, record in chosen]) if series else None
     content = FilmContent(
         name=one_line(film.name, 60),
-        title=one_line(film.title),
+        title=one_line(film.title) + " (tuning film)" * (film.name in tuning_films(results)),
         licence=one_line(film.licence) if film.licence else None,
         size=film.size,
         frames=film.frames,

@@ -9,6 +9,7 @@ from zoo.base import numbers
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, result_rows
 from zoo.report.costs import cost_table
+from zoo.report.counted_films import counted
 from zoo.report.cross_film_matrix import cross_film_table
 from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key
@@ -62,6 +63,7 @@ def across_films_table(results: Results) -> Grid | None:
     """Means over films, each film counted once; None if there is only one film."""
     if len(results.films) < 2:
         return None
+    results = counted(results)
     rows = sort_rows(result_rows(results), ranking(results), films=len(results.films))
     metrics = [metric for metric in principal_metrics(results) if metric.unavailable is None]
     columns = [*_of_metrics(metrics), *_matched(results)]
