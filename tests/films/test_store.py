@@ -303,7 +303,7 @@ def test_a_file_with_another_time_is_the_same_film(
     assert len(files_left(tmp_path)) == 4
     # Its new time is known from now on: the file is not read whole again.
     monkeypatch.setattr(
-        "zoo.films.source_files.file_digest", lambda path: pytest.fail("read again")
+        "zoo.films.source_files.file_sha256", lambda path: pytest.fail("read again")
     )
     assert opened(path, tmp_path).fingerprint == film.fingerprint
 

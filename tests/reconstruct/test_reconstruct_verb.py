@@ -166,7 +166,7 @@ def test_an_interrupt_leaves_no_file(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zoo.reconstruct.video.frame_grid.FrameGrid.__call__", interrupted)
+    monkeypatch.setattr("zoo.reconstruct.reconstruct_film.FrameGrid.__call__", interrupted)
     said = zoo("reconstruct", "ae", "--film", "first", "--beside")
     assert said.code != 0
     assert {path.name for path in studio.root.iterdir()} == before

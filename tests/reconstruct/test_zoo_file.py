@@ -17,17 +17,12 @@ from tests.films.making import encode, texture
 from tests.reconstruct.flashing_film import flashing_film
 from tests.reconstruct.small_model import TIMES, film_in, reconstructed, train
 from zoo.base.errors import BadInput
+from zoo.base.time_code import ends_of, pack_ticks, steady_ticks, unpack_ticks
 from zoo.base.workspace import Workspace
 from zoo.evaluation.model_summary import decoder_bytes, decoder_matrices
 from zoo.reconstruct.archive.container import open_container
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
-from zoo.reconstruct.archive.description import (
-    LONGEST_TEXT,
-    ends_of,
-    pack_ticks,
-    steady_ticks,
-    unpack_ticks,
-)
+from zoo.reconstruct.archive.description import LONGEST_TEXT
 from zoo.reconstruct.video.mp4_writer import VideoWriter
 from zoo.training.weight_rounding import rounded
 

@@ -1,12 +1,17 @@
-"""Frame times: time codes such as `00:01:02.480`, and frame numbers to seconds and back."""
+"""Frame times: time codes such as `00:01:02.480`, frame numbers to seconds and back, and ticks.
+
+Ticks are times in whole numbers, as video files and film files have them.
+"""
 
 from __future__ import annotations
 
+import lzma
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -93,3 +98,61 @@ class FrameTimes:
     @property
     def _corners(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         return np.append(self.known, self.count), np.append(self.seconds, self.ends)
+
+
+TICKS: Literal[120_000] = 120_000
+"""Ticks per second: frames of every usual rate, also 24000/1001, fall on whole ones."""
+
+Ticks = npt.NDArray[np.int64]
+
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
+_LONGEST = 1 << 34
+"""Most ticks from one frame to the next: more than a day."""
+
+
+def steady_ticks(frames: int, rate: Fraction, first: int) -> Ticks:
+    """Ticks of frames at a constant rate (N,), each rounded to the nearest."""
+    numbers = np.arange(frames, dtype=np.int64) * (TICKS * rate.denominator)
+    return first + (2 * numbers + rate.numerator) // (2 * rate.numerator)
+
+
+def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
+    """Pack ascending ticks (N,): the steps between them, as 64-bit integers, by LZMA.
+
+    None if the rate is constant. Raises ValueError where ticks do not ascend, or by more than a
+    day.
+    """
+    steps = np.diff(ticks)
+    if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
+        raise ValueError("time codes ascend, by less than a day each")
+    if np.array_equal(ticks, steady_ticks(len(ticks), rate, int(ticks[0]))):
+        return None
+    return lzma.compress(steps.astype("<u8").tobytes(), lzma.FORMAT_RAW, filters=_FILTERS)
+
+
+def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) -> Ticks:
+    """Unpack ticks (N,); raises BadInput where the bytes do not hold exactly that many."""
+    if packed is None:
+        return steady_ticks(frames, rate, first)
+    wanted = 8 * (frames - 1)
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+    try:
+        flat = decoder.decompress(packed, max_length=wanted + 1)
+    except (lzma.LZMAError, EOFError):
+        raise BadInput("the time codes are damaged") from None
+    if len(flat) != wanted:
+        raise BadInput(f"the time codes are not those of {frames:,} frames")
+    steps = np.frombuffer(flat, dtype="<u8")
+    if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
+        raise BadInput("the time codes do not ascend")
+    return first + np.concatenate([[0], np.cumsum(steps.astype(np.int64))])
+
+
+def ends_of(ticks: Ticks, rate: Fraction) -> float:
+    """When the last frame ends, in seconds: it is shown for as long as most frames are.
+
+    A single frame is shown for one period of the rate.
+    """
+    if len(ticks) < 2:
+        return float(ticks[0]) / TICKS + float(1 / rate)
+    return FrameTimes.of(ticks / TICKS).ends

@@ -8,6 +8,7 @@ and JSON of another version of its schema, by name. Nothing is unpickled and not
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -65,6 +66,12 @@ def read_bytes(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise BadInput(f"{path} has more than {most:,} bytes")
     return content
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a whole file, as hex: about a second per gigabyte. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_json(text: str | bytes) -> Any:

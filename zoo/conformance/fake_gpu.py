@@ -13,7 +13,6 @@ processor; under autocast about as many casts come back as went forward.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.sampling import Sampling, noise
 from zoo.base.frame_size import FrameSize
-from zoo.plugins.model_building import build_to_train
+from zoo.plugins.model_building import build_to_train, without_memory
 from zoo.training.optimizers import Players
 
 GPU = torch.device("cuda", 0)
@@ -52,14 +51,7 @@ def built(
     architecture: type[Autoencoder], size: FrameSize, options: Mapping[str, Any]
 ) -> Autoencoder:
     """A model whose tensors take no storage, where the architecture allows that."""
-    try:
-        with torch.device("meta"), warnings.catch_warnings():
-            # Pretrained weights have nowhere to go, of which torch warns tensor by tensor.
-            warnings.simplefilter("ignore", UserWarning)
-            return build_to_train(architecture, size, options)
-    except (RuntimeError, NotImplementedError):
-        # Some networks read their own numbers while they are built.
-        return build_to_train(architecture, size, options)
+    return without_memory(lambda: build_to_train(architecture, size, options))
 
 
 def losses_on_gpu(model: Autoencoder) -> tuple[Losses, int]:

@@ -116,7 +116,7 @@ def file_fingerprint(path: Path) -> str:
 
     Files up to 6 MiB are hashed whole, larger ones in milliseconds whatever their length. A change
     that keeps the length and misses every sample is not seen; that is why a store also keeps
-    `file_digest` and the modification time. Raises OSError.
+    `file_sha256` and the modification time. Raises OSError.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -134,9 +134,3 @@ def file_fingerprint(path: Path) -> str:
         file.seek(length - _ENDS)
         digest.update(file.read(_ENDS))
     return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Hash a whole file, as hex: about a second per gigabyte. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

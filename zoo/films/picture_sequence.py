@@ -13,7 +13,8 @@ from pathlib import Path
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.films.paths_and_hashes import check_regular_file, file_digest, file_fingerprint, is_there
+from zoo.base.untrusted_files import file_sha256
+from zoo.films.paths_and_hashes import check_regular_file, file_fingerprint, is_there
 
 PICTURES = frozenset(
     {
@@ -120,7 +121,7 @@ class PictureSequence:
 
     def digest(self) -> str:
         """Hash all files whole, as hex."""
-        return hashlib.sha256("".join(map(file_digest, self.files)).encode()).hexdigest()
+        return hashlib.sha256("".join(map(file_sha256, self.files)).encode()).hexdigest()
 
     @property
     def changed(self) -> int:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
-from zoo.base.untrusted_files import read_bytes
+from zoo.base.untrusted_files import file_sha256, read_bytes
 from zoo.films.paths_and_hashes import (
     check_regular_file,
     expand_home,
-    file_digest,
     file_fingerprint,
     is_url,
     name_from_stem,
@@ -83,7 +82,7 @@ def identity(path: Path) -> tuple[str, int]:
 
 def digest(path: Path) -> str:
     """Hash a file or numbered pictures whole, as hex. Raises OSError and BadInput."""
-    return PictureSequence.find(path).digest() if is_sequence(path) else file_digest(path)
+    return PictureSequence.find(path).digest() if is_sequence(path) else file_sha256(path)
 
 
 def is_present(path: Path) -> bool:

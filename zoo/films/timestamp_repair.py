@@ -17,8 +17,8 @@ from zoo.films.video_file import VideoFile
 _JUMP_SECONDS, _STEP_BACK = 60.0, 1.0
 """A time that jumps further than this ahead, or further back, may be a break in the clock."""
 _SHORTEST_STEP = 1 / 50_000
-"""Seconds between two frames, over one tick of the videos that are written (`video.writer.TICKS`);
-less is rounding of the same time."""
+"""Seconds between two frames, over one tick of the videos that are written
+(`zoo.base.time_code.TICKS`); less is rounding of the same time."""
 _MOST_GAP = 30 * 3600.0
 """Longest gap without a frame, in seconds, that is believed if no duration is stated."""
 _PROBED = 128

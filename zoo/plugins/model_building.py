@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pydantic
@@ -71,6 +73,25 @@ def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Optio
     if "_parameters" not in vars(model) or "options" not in vars(model):
         raise BadInput(f"{name}: __init__ leaves out its base's; {begin}")
     return model
+
+
+@contextmanager
+def on_meta_device() -> Iterator[None]:
+    """Make models in the block on the meta device, where their tensors take no memory."""
+    with torch.device("meta"), warnings.catch_warnings():
+        # torch warns of each pretrained tensor, which has nowhere to go.
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def without_memory(make: Callable[[], Autoencoder]) -> Autoencoder:
+    """Make a model on the meta device if possible, for its shapes."""
+    try:
+        with on_meta_device():
+            return make()
+    except (RuntimeError, NotImplementedError):
+        # Some networks read the values of their tensors while they are made.
+        return make()
 
 
 def build_to_train(

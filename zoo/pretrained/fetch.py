@@ -29,7 +29,8 @@ import numpy.typing as npt
 
 from zoo.base.atomic_files import atomic_write
 from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason
-from zoo.pretrained.weights import PretrainedWeights, State, file_sha256
+from zoo.base.untrusted_files import file_sha256
+from zoo.pretrained.weights import PretrainedWeights, State
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 """Arrays by path, the names joined by `/`."""

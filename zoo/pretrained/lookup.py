@@ -22,7 +22,7 @@ from zoo.base.atomic_files import atomic_write, best_effort
 from zoo.base.errors import BadInput
 from zoo.base.locks import try_lock
 from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason, why_offline
-from zoo.base.untrusted_files import read_bytes
+from zoo.base.untrusted_files import file_sha256, read_bytes
 from zoo.base.workspace import cache_folder
 from zoo.pretrained.fetch import DOWNLOAD_SECONDS, FetchFailed, Notice, download, from_package
 from zoo.pretrained.weights import (
@@ -32,7 +32,6 @@ from zoo.pretrained.weights import (
     State,
     WeightsUnavailable,
     content_sha256,
-    file_sha256,
 )
 
 FOLDER = "ZOO_WEIGHTS"

@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,12 +29,11 @@ from zoo.base.network import refuse_offline
 from zoo.base.numbers import fixed, scaled, whole
 from zoo.base.records import Record
 from zoo.base.text import one_line
-from zoo.base.untrusted_files import check_regular
+from zoo.base.untrusted_files import check_regular, file_sha256
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import LARGEST_SCALE, load_scale, save_scale
-from zoo.plugins.model_building import build, latent_spec
+from zoo.plugins.model_building import build, latent_spec, on_meta_device
 from zoo.plugins.registry import registry
-from zoo.pretrained.weights import file_sha256
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.training.checkpoint import check_fit
 from zoo.training.run_folder import RunFile, RunFolder
@@ -64,20 +62,13 @@ def load_folder(folder: Path, device: torch.device) -> TrainedModel:
     config = description.config
     architecture = registry().architecture(config.model)
     # Before a network of any size that a file may ask for takes memory. Some cannot be built so.
-    with suppress(RuntimeError, NotImplementedError), torch.device("meta"), _without_warnings():
+    with suppress(RuntimeError, NotImplementedError), on_meta_device():
         check_fit(run.weights, build(architecture, FrameSize.parse(config.size), config.options))
     model = load_model(run, config, device)
     quantiser = load_scale(run.scale, device)
     if quantiser.lowest.numel() != latent_spec(model).numbers:
         raise BadInput(f"{run.scale} holds no scale that fits {config.model}")
     return TrainedModel(model, quantiser, run, config, device)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
 
 
 def check_repo(name: str, what: str = "zoo push") -> str:

@@ -11,20 +11,25 @@ from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import BATCH
+from zoo.base.atomic_files import atomic_write
+from zoo.base.picture_style import GROUND, QUIET, fit_letters, font
 from zoo.base.time_code import FrameTimes
 from zoo.evaluation.inference import decode_to_pixels
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.frame_grid import write_strip
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
 
 Kind = Literal["spherical", "linear"]
 KINDS: tuple[Kind, ...] = ("spherical", "linear")
 
 _PARALLEL = 1e-4
+
+_WIDEST, _STRIP_GAP, _LETTERS = 1920, 6, 13
+_LARGEST = 320
 
 
 @dataclass(frozen=True)
@@ -185,3 +190,34 @@ def _evenly(count: int, video: PathVideo) -> dict[int, str]:
     """Evenly spaced latents from the first to the last, with their times in the video."""
     chosen = torch.linspace(0, count - 1, min(ON_STRIP, count), dtype=torch.float64).round()
     return {int(n): f"{float(int(n) * video.hold / video.rate):.2f} s" for n in chosen}
+
+
+def write_strip(
+    path: Path, frames: Sequence[Pixels], captions: Sequence[str], columns: int | None = None
+) -> None:
+    """Write frames, uint8 (H, W, 3) of one size, as a PNG, in rows of `columns`; None is one row.
+
+    Small frames are enlarged by a whole factor and large ones reduced, so that a row is at most
+    1,920 pixels wide.
+    """
+    columns = columns or len(frames)
+    rows = math.ceil(len(frames) / columns)
+    height, width, _ = frames[0].shape
+    room = min(_LARGEST, (_WIDEST - _STRIP_GAP) // columns - _STRIP_GAP)
+    scale: float = room // width if room >= width else room / width
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    caption = _LETTERS + 8 if any(captions) else 0
+    cell = size[0] + _STRIP_GAP, size[1] + caption + _STRIP_GAP
+    strip = Image.new("RGB", (columns * cell[0] + _STRIP_GAP, rows * cell[1] + _STRIP_GAP), GROUND)
+    pen = ImageDraw.Draw(strip)
+    by = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    for number, (frame, text) in enumerate(zip(frames, captions, strict=True)):
+        left = _STRIP_GAP + number % columns * cell[0]
+        top = _STRIP_GAP + number // columns * cell[1]
+        strip.paste(Image.fromarray(frame).resize(size, by), (left, top))
+        if text:
+            middle = (left + size[0] / 2, top + size[1] + caption / 2)
+            words, letters = fit_letters(text, size[0], _LETTERS)
+            pen.text(middle, words, fill=QUIET, font=font(letters), anchor="mm")
+    with atomic_write(path) as temporary:
+        strip.save(temporary, format="PNG")

@@ -1,7 +1,8 @@
-"""Reconstruct a whole film, and write it as a video with the source's sound."""
+"""Reconstruct a whole film as a video with the source's sound, or several beside one another."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import Any, Protocol
 
 import av.error
 import numpy as np
+from PIL import Image, ImageDraw
 
 from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import check_writable, temporary_folder
 from zoo.base.errors import BadInput, CannotWrite, write_error
 from zoo.base.frame_size import FrameSize
+from zoo.base.picture_style import GROUND, TEXT, fit_letters, font
 from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code
 from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
@@ -22,11 +25,14 @@ from zoo.films.ingested_film import Film
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.frame_grid import FrameGrid
 from zoo.reconstruct.video.mp4_writer import EncoderSettings, VideoWriter, video_file
 from zoo.reconstruct.video.source_sound import FilmPart
 from zoo.reconstruct.video.webp_writer import WEBP, WebpWriter, webp_file
 from zoo.reconstruct.video.write_sound import Sound, write_sound
+
+_GAP = 4
+# Of a panel's height; letters fill two thirds of it.
+_CAPTION_SHARE, _SMALLEST_CAPTION, _LARGEST_CAPTION = 0.1, 14, 64
 
 
 class Panel(Protocol):
@@ -124,6 +130,53 @@ def _decoded_batches(
 ) -> Generator[list[Pixels], None, None]:
     for batch in read:
         yield [panel.decode(data) for panel, data in zip(panels, batch, strict=True)]
+
+
+class FrameGrid:
+    """A square grid of panels of one size, or one column more than rows, each under its name.
+
+    Two panels are side by side, three or four in a square. Names that do not fit are shortened.
+    """
+
+    def __init__(self, names: Sequence[str], panel: FrameSize) -> None:
+        self.names = tuple(names)
+        self.panel = panel
+        columns = math.ceil(math.sqrt(len(names)))
+        rows = math.ceil(len(names) / columns)
+        caption = _even(
+            min(max(panel.height * _CAPTION_SHARE, _SMALLEST_CAPTION), _LARGEST_CAPTION)
+        )
+        # All even: codecs keep one colour for two by two pixels.
+        width, height = _even(panel.width) + _GAP, _even(panel.height) + caption + _GAP
+        self.size = FrameSize(columns * width - _GAP, rows * height - _GAP)
+        """Of the whole grid."""
+        self.places = [
+            (number % columns * width, number // columns * height + caption)
+            for number in range(len(names))
+        ]
+        """Left and top of each panel, in pixels."""
+        self._background = self._with_names(caption)
+
+    def _with_names(self, caption: int) -> Pixels:
+        picture = Image.new("RGB", self.size, GROUND)
+        draw = ImageDraw.Draw(picture)
+        letters = round(caption * 2 / 3)
+        for name, (left, top) in zip(self.names, self.places, strict=True):
+            text, size = fit_letters(name, self.panel.width, letters)
+            place = (left + self.panel.width / 2, top - caption / 2)
+            draw.text(place, text, fill=TEXT, font=font(size), anchor="mm")
+        return np.array(picture)
+
+    def __call__(self, frames: Sequence[Pixels]) -> Pixels:
+        """Compose frames, uint8 (H, W, 3) of the panels' size."""
+        composed = self._background.copy()
+        for frame, (left, top) in zip(frames, self.places, strict=True):
+            composed[top : top + self.panel.height, left : left + self.panel.width] = frame
+        return composed
+
+
+def _even(length: float) -> int:
+    return 2 * math.ceil(length / 2)
 
 
 @dataclass(frozen=True)

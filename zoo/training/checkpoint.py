@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,30 @@ def load_weights(path: Path, model: Autoencoder) -> None:
     with torch.no_grad():
         for name, tensor in inference_state(model).items():
             tensor.copy_(tensors[name])
+
+
+def weights_fingerprint(path: Path) -> str:
+    """SHA-256 over the tensors of a weights file, sorted by name: name, type, shape and values.
+
+    Raises BadInput if the file is not there or damaged.
+    """
+    hashed = hashlib.sha256()
+    try:
+        check_tensors(path)
+        with safe_open(path, "pt") as file:
+            for name in sorted(file.keys()):
+                tensor = file.get_tensor(name)
+                shape = "x".join(map(str, tensor.shape))
+                hashed.update(f"{name}:{tensor.dtype}:{shape};".encode())
+                hashed.update(_bytes_of(tensor))
+    except (SafetensorError, OSError, BadInput) as error:
+        raise BadInput(f"{path} holds no weights: {error}") from None
+    return hashed.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    # As bytes first: NumPy lacks some of torch's types.
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 class CheckpointWriter:

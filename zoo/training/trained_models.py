@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
@@ -19,9 +17,10 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.locks import IN_FOLDER, Waiting, WaitStopped, exclusive_lock, print_waiting
 from zoo.base.text import error_line
+from zoo.base.untrusted_files import file_sha256
 from zoo.base.workspace import Workspace
 from zoo.films.ingested_film import Film
-from zoo.plugins.model_building import build, fits_directly, placed
+from zoo.plugins.model_building import build, fits_directly, placed, without_memory
 from zoo.plugins.registry import registry
 from zoo.training.checkpoint import check_fit, load_weights, save_weights
 from zoo.training.distributed import broadcast_from_rank_zero, rank, world_size
@@ -249,13 +248,13 @@ def warm_start(
         f"{key}={value}" for key, value in config.options.items() if options.get(key) != value
     ]
     try:
-        check_fit(run.folder.weights, _untrained(architecture, settings, options))
+        untrained = without_memory(lambda: build(architecture, settings.size, options))
+        check_fit(run.folder.weights, untrained)
     except BadInput as error:
         hint = f"; it was trained with {', '.join(differing)}" if differing else ""
         raise BadInput(f"--init-from {name}: {error}{hint}") from None
-    with run.folder.weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return InitialWeights(run.name, run.folder.weights, digest)
+    weights = run.folder.weights
+    return InitialWeights(run.name, weights, file_sha256(weights))
 
 
 def _named_run(name: str, model: str, settings: Settings, workspace: Workspace) -> Run:
@@ -271,16 +270,3 @@ def _named_run(name: str, model: str, settings: Settings, workspace: Workspace) 
     if on_film:
         return max(same_size or on_film, key=lambda run: (run.frames or 0, run.modified or 0.0))
     return choose_run(runs, name, workspace)
-
-
-def _untrained(
-    architecture: type[Autoencoder], settings: Settings, options: dict[str, object]
-) -> Autoencoder:
-    """A model with the shapes of the architecture's parameters, without memory if possible."""
-    try:
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return build(architecture, settings.size, options)
-    except (RuntimeError, NotImplementedError):
-        # Some networks read the values of their parameters while they are built.
-        return build(architecture, settings.size, options)

@@ -27,13 +27,8 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import one_line
-from zoo.reconstruct.archive.description import (
-    READ_VERSIONS,
-    TICKS,
-    Description,
-    ends_of,
-    unpack_ticks,
-)
+from zoo.base.time_code import TICKS, ends_of, unpack_ticks
+from zoo.reconstruct.archive.description import READ_VERSIONS, Description
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from zoo.api.autoencoder import Autoencoder
 from zoo.api.sampling import BATCH, FilmSamples
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
+from zoo.base.time_code import TICKS, Ticks, ends_of, unpack_ticks
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
+from zoo.plugins.model_building import build, on_meta_device, parse_options, placed
 from zoo.plugins.registry import registry
 from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
-from zoo.reconstruct.archive.decoder_weights import model_from_decoder, weights_fingerprint
-from zoo.reconstruct.archive.description import TICKS, Description, Ticks, ends_of, unpack_ticks
+from zoo.reconstruct.archive.description import Description
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import WrittenVideo
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, video_file
-from zoo.reconstruct.video.sound_file import SoundFile
-from zoo.reconstruct.video.write_sound import Sound
-from zoo.training.run_folder import RunFolder
+from zoo.reconstruct.video.write_sound import Sound, SoundFile
+from zoo.training.checkpoint import weights_fingerprint
+from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run, bundled_runs, find_runs
 from zoo.training.trained_models import load_model
+
+_MOST_OTHERS, _TIMES_AS_MUCH = 256 << 20, 16
+"""Limits on the bytes of the weights that a file does not hold: these, or times those it holds."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,60 @@ def find_decoder(
         model = load_model(folder, config, device)
         on_message(f"model: run {run.name}")
     return TrainedModel(model, film.latents.quantiser.to(device), folder, config, device)
+
+
+def model_from_decoder(
+    config: TrainingConfig, tensors: Mapping[str, Tensor], device: torch.device, where: str
+) -> Autoencoder:
+    """A model that can decode, from the tensors of its decoder: in evaluation mode on the device.
+
+    It is first built on the meta device, where a claim of a trillion weights takes no memory, and
+    compared with the tensors. The other tensors stay there if the model allows it. Raises BadInput,
+    beginning with `where`, if the tensors do not fit or the others would take far more memory.
+    """
+    architecture = registry().architecture(config.model)
+    options = parse_options(architecture, config.options)
+    size = FrameSize.parse(config.size)
+    try:
+        with on_meta_device():
+            model = architecture(size, options)
+    except Exception:
+        # Some models read their own tensors while they are built, which needs memory.
+        model = _built(config, where)
+    expected = model.state_dict()
+    for name, tensor in tensors.items():
+        wanted = expected.get(name)
+        if wanted is None or (wanted.shape, wanted.dtype) != (tensor.shape, tensor.dtype):
+            raise BadInput(f"{where}: its weights do not fit {config.model} as it is here")
+    held = sum(tensor.nbytes for tensor in tensors.values())
+    others = sum(tensor.nbytes for name, tensor in expected.items() if name not in tensors)
+    if others > max(_MOST_OTHERS, _TIMES_AS_MUCH * held):
+        raise BadInput(f"{where}: its model would take {others:,} bytes besides its weights")
+    ready = {name: _in_memory_format(tensor, device) for name, tensor in tensors.items()}
+    computed = set(dict(model.named_buffers())) - expected.keys()
+    if computed or not _is_meta(model):
+        model = placed(_built(config, where), device)
+    model.load_state_dict(ready, strict=False, assign=True)
+    return model.eval()
+
+
+def _built(config: TrainingConfig, where: str) -> Autoencoder:
+    architecture = registry().architecture(config.model)
+    try:
+        return build(architecture, FrameSize.parse(config.size), config.options)
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise BadInput(f"{where}: its {config.model} cannot be built: {why}") from None
+
+
+def _is_meta(model: Autoencoder) -> bool:
+    return all(tensor.is_meta for tensor in model.state_dict().values())
+
+
+def _in_memory_format(tensor: Tensor, device: torch.device) -> Tensor:
+    """The memory format of a run's model, on which kernels and the last bits depend."""
+    form = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+    return tensor.to(device).contiguous(memory_format=form)
 
 
 def _find_run(description: Description, workspace: Workspace, path: Path) -> Run:

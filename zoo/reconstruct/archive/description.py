@@ -1,19 +1,15 @@
-"""The description in a `.zoo` file, typed, versioned and validated, and its packed time codes."""
+"""The description in a `.zoo` file, typed, versioned and validated."""
 
 from __future__ import annotations
 
-import lzma
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 import pydantic
 
 from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
 from zoo.api.sampling import LARGEST, FilmSamples, Sampling
-from zoo.base.errors import BadInput
-from zoo.base.time_code import FrameTimes
+from zoo.base.time_code import TICKS
 from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[5] = 5
@@ -21,8 +17,6 @@ READ_VERSIONS = (1, 2, 3, 4, 5)
 """Version 1 does not state the size of the decoder; versions 1 and 2 have no codes and windows;
 version 4 brought rounded decoders. Up to version 4 `summary` was called `told`, and
 `ticks_per_second` `ticks_a_second`."""
-TICKS: Literal[120_000] = 120_000
-"""Ticks per second of time codes: frames of every usual rate, also 24000/1001, are whole."""
 MOST_FRAMES = 1 << 24
 """More than a week at 25 frames/s."""
 _MOST_RATE = 1_001_000
@@ -149,58 +143,3 @@ class Description(_Typed):
     def to_json(self) -> dict[str, Any]:
         """As JSON-compatible data."""
         return self.model_dump(mode="json")
-
-
-Ticks = npt.NDArray[np.int64]
-
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
-_LONGEST = 1 << 34
-"""Most ticks from one frame to the next: more than a day."""
-
-
-def steady_ticks(frames: int, rate: Fraction, first: int) -> Ticks:
-    """Ticks of frames at a constant rate (N,), each rounded to the nearest."""
-    numbers = np.arange(frames, dtype=np.int64) * (TICKS * rate.denominator)
-    return first + (2 * numbers + rate.numerator) // (2 * rate.numerator)
-
-
-def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
-    """Pack ascending ticks (N,): the steps between them, as 64-bit integers, by LZMA.
-
-    None if the rate is constant. Raises ValueError where ticks do not ascend, or by more than a
-    day.
-    """
-    steps = np.diff(ticks)
-    if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
-        raise ValueError("time codes ascend, by less than a day each")
-    if np.array_equal(ticks, steady_ticks(len(ticks), rate, int(ticks[0]))):
-        return None
-    return lzma.compress(steps.astype("<u8").tobytes(), lzma.FORMAT_RAW, filters=_FILTERS)
-
-
-def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) -> Ticks:
-    """Unpack ticks (N,); raises BadInput where the bytes do not hold exactly that many."""
-    if packed is None:
-        return steady_ticks(frames, rate, first)
-    wanted = 8 * (frames - 1)
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-    try:
-        flat = decoder.decompress(packed, max_length=wanted + 1)
-    except (lzma.LZMAError, EOFError):
-        raise BadInput("the time codes are damaged") from None
-    if len(flat) != wanted:
-        raise BadInput(f"the time codes are not those of {frames:,} frames")
-    steps = np.frombuffer(flat, dtype="<u8")
-    if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
-        raise BadInput("the time codes do not ascend")
-    return first + np.concatenate([[0], np.cumsum(steps.astype(np.int64))])
-
-
-def ends_of(ticks: Ticks, rate: Fraction) -> float:
-    """When the last frame ends, in seconds: it is shown for as long as most frames are.
-
-    A single frame is shown for one period of the rate.
-    """
-    if len(ticks) < 2:
-        return float(ticks[0]) / TICKS + float(1 / rate)
-    return FrameTimes.of(ticks / TICKS).ends

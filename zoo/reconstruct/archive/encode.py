@@ -10,16 +10,21 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
 from zoo.api.latent_spec import BITS
 from zoo.api.training_recipe import FULL
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
+from zoo.base.time_code import TICKS, pack_ticks
 from zoo.evaluation.inference import samples_of
+from zoo.evaluation.model_summary import decoder_tensors
 from zoo.films.ingested_film import Film
 from zoo.films.source_files import bytes_of
-from zoo.plugins.model_building import latent_spec
+from zoo.plugins.model_building import inference_state, latent_spec
 from zoo.reconstruct.archive.container import (
     LARGEST_LEVELS,
     Bytes,
@@ -31,11 +36,9 @@ from zoo.reconstruct.archive.container import (
     open_container,
     write_container,
 )
-from zoo.reconstruct.archive.decoder_weights import decoder_tensors_of, weights_fingerprint
 from zoo.reconstruct.archive.description import (
     LONGEST_TEXT,
     MOST_FRAMES,
-    TICKS,
     ChapterPart,
     DecoderBits,
     Description,
@@ -43,7 +46,6 @@ from zoo.reconstruct.archive.description import (
     LatentPart,
     ModelPart,
     SoundPart,
-    pack_ticks,
 )
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import FilmRange, film_range, film_sound
@@ -55,6 +57,7 @@ from zoo.reconstruct.tags_and_chapters import (
     source_tags,
 )
 from zoo.reconstruct.video.write_sound import Sound
+from zoo.training.checkpoint import weights_fingerprint
 
 
 def encode(
@@ -175,6 +178,33 @@ def _description(
             for one in source_chapters(entry.files, starts, span.start_seconds, film.times.ends)
         ],
     )
+
+
+def decoder_tensors_of(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
+    """The tensors that `decode` needs, by their names in the model, contiguous on the CPU.
+
+    `latent` are latents of some frames, (B, ...). The other tensors are checked to be unused: with
+    NaN in all of them the model decodes the same. If it does not, all tensors are returned.
+    """
+    whole = {
+        name: t.detach().cpu().contiguous().clone() for name, t in inference_state(model).items()
+    }
+    # Autograd does not cover integer tensors, such as a table of codes.
+    reached = decoder_tensors(model, latent[:1].clone())
+    needed = {n: t for n, t in whole.items() if n in reached or not t.is_floating_point()}
+    expected = _decoded(model, latent)
+    unused = {name: t for name, t in whole.items() if name not in needed}
+    try:
+        model.load_state_dict({n: torch.full_like(t, torch.nan) for n, t in unused.items()}, False)
+        same = torch.equal(_decoded(model, latent), expected)
+    finally:
+        model.load_state_dict(unused, strict=False)
+    return needed if same else whole
+
+
+@torch.inference_mode()
+def _decoded(model: Autoencoder, latent: Tensor) -> Tensor:
+    return model.decode(latent)
 
 
 def _sound_part(sound: Sound | None) -> SoundPart | None:

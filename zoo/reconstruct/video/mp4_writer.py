@@ -23,14 +23,13 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.encoder_priority import quiet_encoders, usual_priority
 from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
+from zoo.base.time_code import TICKS
 from zoo.reconstruct.video.frame_conversion import Pixels, ToYuv
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as AvChapter
 
-TICKS_PER_SECOND = 120_000
-"""Time base of the file: frames of every usual rate, also 24000/1001, fall on whole ticks."""
-_CLOCK = Fraction(1, TICKS_PER_SECOND)
+_CLOCK = Fraction(1, TICKS)
 _FEWEST_REORDERED = 3
 """Fewer frames are encoded in display order; x265 gives them no decoding times."""
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
@@ -130,13 +129,13 @@ class VideoWriter:
         ends: float | None,
     ) -> None:
         self.size, self.rate = size, rate
-        self._ends = None if ends is None else round(ends * TICKS_PER_SECOND)
+        self._ends = None if ends is None else round(ends * TICKS)
         self._path = path
         self.frames = 0
         """Number of frames written so far."""
         self._container = container
         self._to_yuv = ToYuv(size)
-        self._period = round(TICKS_PER_SECOND / rate)
+        self._period = round(TICKS / rate)
         self._last = -1
         self._stream = _video_stream(container, self._to_yuv.even, rate, settings)
         self._sound = sound.into(container) if sound else None
@@ -145,7 +144,7 @@ class VideoWriter:
     @property
     def seconds(self) -> float:
         """The end of the last frame."""
-        return (self._last + self._last_duration) / TICKS_PER_SECOND if self.frames else 0.0
+        return (self._last + self._last_duration) / TICKS if self.frames else 0.0
 
     @property
     def _last_duration(self) -> int:
@@ -161,11 +160,9 @@ class VideoWriter:
         """
         if pixels.shape != (self.size.height, self.size.width, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"frames are uint8 and {self.size}; not {pixels.shape}")
-        ticks = round(
-            self.frames * TICKS_PER_SECOND / self.rate if time is None else time * TICKS_PER_SECOND
-        )
+        ticks = round(self.frames * TICKS / self.rate if time is None else time * TICKS)
         if ticks <= self._last:
-            seconds, last = ticks / TICKS_PER_SECOND, self._last / TICKS_PER_SECOND
+            seconds, last = ticks / TICKS, self._last / TICKS
             raise ValueError(f"times ascend from 0; not {seconds} after {last}")
         frame = self._to_yuv(pixels)
         frame.pts, frame.time_base = ticks, _CLOCK
@@ -299,7 +296,7 @@ def _without_gaps(chapters: Sequence[Chapter]) -> list[Chapter]:
     gapless: list[Chapter] = []
     ends = 0.0
     for one in chapters:
-        if one.start - ends > 1 / TICKS_PER_SECOND:
+        if one.start - ends > 1 / TICKS:
             gapless.append(Chapter(ends, one.start, ""))
         gapless.append(one)
         ends = one.stop
@@ -309,8 +306,8 @@ def _without_gaps(chapters: Sequence[Chapter]) -> list[Chapter]:
 def _as_av(number: int, chapter: Chapter) -> AvChapter:
     return {
         "id": number,
-        "start": round(chapter.start * TICKS_PER_SECOND),
-        "end": round(chapter.stop * TICKS_PER_SECOND),
+        "start": round(chapter.start * TICKS),
+        "end": round(chapter.stop * TICKS),
         "time_base": _CLOCK,
         "metadata": {"title": chapter.title},
     }

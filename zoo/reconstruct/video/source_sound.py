@@ -19,7 +19,6 @@ from av.packet import Packet
 from av.stream import Disposition
 
 from zoo.films.video_file import VideoFile
-from zoo.reconstruct.video.sound_file import codec_family
 
 LONGEST_PRIMING = 1.0
 """Seconds before the beginning from which packets are kept: a decoder may need them to start."""
@@ -154,6 +153,11 @@ def _candidates(source: VideoFile, part: FilmPart) -> tuple[list[Track], str]:
         header = (context.name, context.sample_rate, context.layout.name, context.extradata)
         tracks.append(Track(part, stream.index, codec_family(context.name), header))
     return tracks, ""
+
+
+def codec_family(decoder: str) -> str:
+    """The codec of a decoder: `mp3float` is mp3, `libopus` is opus."""
+    return decoder.removesuffix("float").removeprefix("lib")
 
 
 def _same_program(source: VideoFile, stream: AudioStream) -> bool:
