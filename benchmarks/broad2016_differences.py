@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.trials import spread_of
 from zoo.base.errors import ZooError
-from zoo.base.presets import preset_named
+from zoo.base.presets_and_budgets import preset_named
 from zoo.base.records import Part, Record
 from zoo.base.workspace import Workspace
 from zoo.compare.comparison import reusable_record

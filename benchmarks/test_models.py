@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Batch, Step
-from zoo.base.presets import preset_named
+from zoo.base.presets_and_budgets import preset_named
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
 from zoo.training.optimizers import Players

@@ -16,7 +16,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder, Loss, Options
 from zoo.base.frame_size import FrameSize
-from zoo.base.presets import PRESETS
+from zoo.base.presets_and_budgets import PRESETS
 from zoo.conformance.fake_gpu import Operations, operations_of_step
 from zoo.plugins.model_building import fits_directly
 from zoo.plugins.registry import registry

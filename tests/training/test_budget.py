@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from zoo.base.errors import BadInput
-from zoo.base.presets import PRESETS, Budget, Preset
+from zoo.base.presets_and_budgets import PRESETS, Budget, Preset
 from zoo.training.settings import Settings
 
 

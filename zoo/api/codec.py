@@ -21,7 +21,7 @@ from zoo.base.option_validation import names_its_fields, validated
 if TYPE_CHECKING:
     import torch
 
-    from zoo.base.presets import Budget
+    from zoo.base.presets_and_budgets import Budget
     from zoo.films.ingested_film import Film
 
 TOLERANCE = 0.03

@@ -141,7 +141,7 @@ def compare(
     from zoo.base.devices import cores
     from zoo.base.locks import folder_lock
     from zoo.base.numbers import counted
-    from zoo.base.presets import preset_named
+    from zoo.base.presets_and_budgets import preset_named
     from zoo.base.workspace import Workspace
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate, start_lines
     from zoo.cli.console import Console, check_free, escaped

@@ -70,7 +70,7 @@ def show(
 ) -> None:
     """Show a model's options, shapes, parameters and multiply-adds."""
     from zoo.base.frame_size import FrameSize
-    from zoo.base.presets import preset_named
+    from zoo.base.presets_and_budgets import preset_named
     from zoo.cli.console import Console, Table, escaped
     from zoo.conformance.fake_gpu import operations_of_step
     from zoo.evaluation.model_summary import summarise_model

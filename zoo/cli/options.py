@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from zoo.base.errors import BadInput
-from zoo.base.presets import DEFAULT_PRESET, PRESETS, Budget
+from zoo.base.presets_and_budgets import DEFAULT_PRESET, PRESETS, Budget
 
 if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry

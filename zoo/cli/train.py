@@ -169,7 +169,7 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     """What will be done, in lines to print before it begins."""
     from zoo.api.sampling import Sampling
     from zoo.base.numbers import counted
-    from zoo.base.presets import Budget
+    from zoo.base.presets_and_budgets import Budget
     from zoo.plugins.registry import registry
 
     budget = Budget.parse(config.budget)

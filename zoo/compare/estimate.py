@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from zoo.api.codec import FilmCodec
 from zoo.api.sampling import Sampling
 from zoo.base.interrupts import Interrupted
-from zoo.base.presets import Budget
+from zoo.base.presets_and_budgets import Budget
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
 from zoo.compare.executors import Executor, run_task

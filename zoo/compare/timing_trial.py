@@ -29,7 +29,7 @@ from zoo.api.metric import Unavailable
 from zoo.api.training_events import TrainingEvent
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
-from zoo.base.presets import Budget
+from zoo.base.presets_and_budgets import Budget
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.executors import Notify

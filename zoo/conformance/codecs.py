@@ -19,7 +19,7 @@ import torch
 from zoo.api.codec import TOLERANCE, CodedFilm, CodingTerms, FilmCodec, make_codec
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.presets import Budget
+from zoo.base.presets_and_budgets import Budget
 from zoo.conformance.fixtures import Broken, Inconclusive, expect, scene_as_film
 from zoo.evaluation.codec_runs import check_coded_film, decoded_frames
 from zoo.films.ingested_film import Film

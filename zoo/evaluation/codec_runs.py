@@ -32,7 +32,7 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import IN_FOLDER, Waiting, exclusive_lock, print_waiting
 from zoo.base.option_validation import validated
-from zoo.base.presets import Budget
+from zoo.base.presets_and_budgets import Budget
 from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput
 from zoo.base.text import describe_value, one_line
 from zoo.base.untrusted_files import check_tensors, read_json

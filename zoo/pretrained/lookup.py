@@ -24,10 +24,12 @@ from zoo.base.locks import try_lock
 from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason, why_offline
 from zoo.base.untrusted_files import file_sha256, read_bytes
 from zoo.base.workspace import cache_folder
-from zoo.pretrained.fetch import DOWNLOAD_SECONDS, FetchFailed, Notice, download, from_package
+from zoo.pretrained.source_package import from_package
 from zoo.pretrained.weights import (
     ALEXNET,
     VGG16,
+    FetchFailed,
+    Notice,
     PretrainedWeights,
     State,
     WeightsUnavailable,
@@ -38,6 +40,9 @@ FOLDER = "ZOO_WEIGHTS"
 """The environment variable that names a folder with files of weights."""
 LARGEST_CACHED = 256 << 20
 """Bytes of a file in our cache; VGG16's features take 59 MB."""
+DOWNLOAD_SECONDS = 3600.0
+"""The longest time of a download."""
+_SIZE_TOLERANCE = 2
 LOCK_SECONDS = 1800.0
 """How long to wait for another process that is fetching the same weights."""
 
@@ -216,6 +221,36 @@ def _from_hub(weights: PretrainedWeights) -> State:
         for name, tensor in whole.items()
         if name.startswith("features.")
     }
+
+
+def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
+    """Download the official file to `target`, checked by sha256; raises FetchFailed.
+
+    By code of our own, as pooch limits neither the rate nor the whole time of a transfer.
+    """
+    url = official_url(weights)
+    notice(f"fetching {weights.title} from {url} ({weights.hub_megabytes} MB) to {target}")
+    try:
+        with atomic_write(target) as temporary, temporary.open("wb") as file:
+            digest, size = hashlib.sha256(), 0
+            for block in read_blocks(url, DOWNLOAD_SECONDS):
+                digest.update(block)
+                file.write(block)
+                size += len(block)
+                if size > _SIZE_TOLERANCE * weights.hub_megabytes * 1e6:
+                    raise FetchFailed("more comes than the file has")
+            if digest.hexdigest() != weights.hub_sha256:
+                raise FetchFailed("what came has the wrong sha256 and was removed")
+    except NETWORK_ERRORS as error:
+        raise FetchFailed(short_reason(error)) from None
+
+
+def official_url(weights: PretrainedWeights) -> str:
+    """The URL of the weights, from the installed torchvision."""
+    import torchvision
+
+    url: str = torchvision.models.get_weight(weights.torchvision).url
+    return url
 
 
 def _by_download(weights: PretrainedWeights, notice: Notice) -> State:

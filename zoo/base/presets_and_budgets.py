@@ -1,4 +1,4 @@
-"""Named sets of defaults: how large frames and latents are, and how long training takes."""
+"""Presets, which are named sets of defaults, and budgets, which are amounts of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Preset:
     size: FrameSize
     latent: int
     budget: str
-    """As `zoo.base.presets.Budget` reads it; a user's own budget takes its place whole."""
+    """As `Budget` reads it; a user's own budget takes its place whole."""
     batch: int
     threads: int | None
     """Threads a process computes with on a CPU; None leaves it to torch."""
