@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from zoo.base.option_validation import names_its_fields
@@ -38,10 +39,7 @@ class LatentSpec:
     @property
     def numbers(self) -> int:
         """Numbers in one latent."""
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
+        return math.prod(self.shape)
 
     @property
     def bits_per_number(self) -> int:

@@ -28,12 +28,7 @@ from zoo.base.locks import exclusive_lock, print_waiting
 from zoo.base.text import one_line
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace
-from zoo.films.paths_and_hashes import (
-    expand_home,
-    is_there,
-    looks_like_path,
-    refuse_url,
-)
+from zoo.films.paths_and_hashes import expand_home, is_there, looks_like_path, refuse_url
 from zoo.films.source_files import FilmSource
 
 _HEADER = """\
@@ -299,7 +294,7 @@ def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
     """
     text = os.fspath(path)
     refuse_url(text)
-    if _is_not_utf8(text):
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # as Python shows such bytes
         raise BadInput(f"{text!r} is not valid UTF-8, which films.toml needs: rename the file")
     named = Path(expand_home(path)).absolute()
     real = named.parent.resolve() / named.name
@@ -311,11 +306,6 @@ def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
             inside = str(file.relative_to(folder))
             return f"./{inside}" if inside.startswith("~") else inside
     return str(named)
-
-
-def _is_not_utf8(name: str) -> bool:
-    """Whether a file's name is not valid UTF-8, which Python shows by lone surrogates."""
-    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
@@ -357,19 +347,15 @@ def _entries_of(
     """
     own: dict[str, FilmEntry] = {}
     for name, table in tables.items():
-        _check_hidden(name, table, workspace)
+        if not isinstance(table.get("hidden", True), bool):
+            shown = one_line(name, 40)
+            raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: hidden is true or false")
         if set(table) == {"hidden"}:
             continue
         if normalised_name(name) in own:
             raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
         own[normalised_name(name)] = _entry(normalised_name(name), table, workspace)
     return own
-
-
-def _check_hidden(name: str, table: Mapping[str, Any], workspace: Workspace) -> None:
-    if not isinstance(table.get("hidden", True), bool):
-        shown = one_line(name, 40)
-        raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: hidden is true or false")
 
 
 def _hidden_in(tables: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:

@@ -16,9 +16,7 @@ from zoo.base.errors import BadInput
 from zoo.base.network import NETWORK_ERRORS, read_blocks, refuse_offline, short_reason
 from zoo.base.numbers import scaled
 from zoo.base.text import one_line
-from zoo.films.paths_and_hashes import (
-    name_from_stem,
-)
+from zoo.films.paths_and_hashes import name_from_stem
 from zoo.films.source_files import NAME_DIGITS, PLAYLISTS, FilmSource
 
 _SCHEMES = ("http", "https", "ftp")
@@ -99,7 +97,5 @@ def _blocks(url: str, shown: str, folder: Path, progress: Progress) -> Generator
             came += len(block)
             progress(came, total)
             yield block
-    except BadInput:
-        raise
     except NETWORK_ERRORS as error:
         raise BadInput(f"{shown} cannot be downloaded: {short_reason(error)}") from None

@@ -284,15 +284,8 @@ class FrameStore:
         """The size of the frames on disk."""
         return self.manifest.frames * self.size.pixels * 3
 
-    def with_split(self, key: str, record: SplitRecord) -> FrameStore:
-        """Add a split to the manifest, on disk if possible, and return the store with it."""
-        return self._changed({"splits": {**self.manifest.splits, key: record}})
-
-    def with_files(self, files: list[SourceFile]) -> FrameStore:
-        """Set the source files in the manifest, on disk if possible, and return the store."""
-        return self._changed({"files": files})
-
-    def _changed(self, fields: Mapping[str, Any]) -> FrameStore:
+    def with_fields(self, **fields: Any) -> FrameStore:
+        """Set fields of the manifest, on disk if possible, and return the store with them."""
         manifest = self.manifest.model_copy(update=fields)
         with best_effort("changes to it"):
             write_json(self.folder / MANIFEST, manifest)

@@ -86,7 +86,7 @@ def open_film(
                 files = _source_files(entry, location)
                 before = [file.sha256 for file in store.manifest.files]
                 same = before == [file.sha256 for file in files]
-                store = store.with_files(files) if same else None
+                store = store.with_fields(files=files) if same else None
             if store is None:
                 known = known_frames(entry, workspace)
                 _make_store(entry, location, progress, hwaccel, threads, known)
@@ -111,19 +111,7 @@ def _make_store(
         shutil.rmtree(left, ignore_errors=True)
     try:
         with replace_folder(location.folder) as new:
-            write_store(
-                entry,
-                location.settings,
-                location.fingerprint,
-                new,
-                progress,
-                hwaccel,
-                threads,
-                known,
-            )
-            manifest = FrameStore.open(new).manifest
-            files = _source_files(entry, location)
-            write_json(new / MANIFEST, manifest.model_copy(update={"files": files}))
+            write_store(entry, location, new, progress, hwaccel, threads, known)
     except OSError as error:
         full = error.__cause__ if isinstance(error, CannotWrite) else error
         if isinstance(full, OSError) and full.errno in FULL:
@@ -136,19 +124,18 @@ def _make_store(
 
 def write_store(
     entry: FilmEntry,
-    settings: IngestSettings,
-    fingerprint: str,
+    location: StoreLocation,
     folder: Path,
     progress: Progress | None,
     hwaccel: str | None,
     threads: int,
-    known: int | None = None,
+    known: int | None,
 ) -> None:
     """Decode a film into an empty folder. Raises BadInput or ZooError, see `open_film`.
 
     `known` is its number of frames, if it was decoded at another size before.
     """
-    reporter = ProgressReporter(entry.name, progress)
+    settings, reporter = location.settings, ProgressReporter(entry.name, progress)
     probes = probe_film(entry, settings, reporter)
     _report_space(entry, settings, probes, known, folder, reporter)
 
@@ -160,7 +147,7 @@ def write_store(
         return pipeline
 
     pipeline = repeat_if_bars_change(probes, reporter, write_frames)
-    _write_manifest(pipeline, fingerprint, folder)
+    _write_manifest(pipeline, entry, location, folder)
 
 
 def _report_space(
@@ -195,7 +182,9 @@ def _bytes(count: int) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
-def _write_manifest(pipeline: FramePipeline, fingerprint: str, folder: Path) -> None:
+def _write_manifest(
+    pipeline: FramePipeline, entry: FilmEntry, location: StoreLocation, folder: Path
+) -> None:
     """Write all but the frames: times, scores, shots and the manifest."""
     settings, decoder, probes = pipeline.settings, pipeline.decoder, pipeline.probes
     times = np.array(pipeline.times, dtype=np.float64)
@@ -213,7 +202,7 @@ def _write_manifest(pipeline: FramePipeline, fingerprint: str, folder: Path) -> 
         Resampled(dropped=resampler.dropped, repeated=resampler.repeated) if resampler else None
     )
     manifest = Manifest(
-        fingerprint=fingerprint,
+        fingerprint=location.fingerprint,
         size=str(settings.size),
         fit=settings.fit,
         frames=len(times),
@@ -228,6 +217,7 @@ def _write_manifest(pipeline: FramePipeline, fingerprint: str, folder: Path) -> 
         splits={},
         pyav=av.__version__,
         ffmpeg=av.ffmpeg_version_info,
+        files=_source_files(entry, location),
     )
     write_json(folder / MANIFEST, manifest)
 
@@ -317,7 +307,7 @@ def _with_split(
     with best_effort("its splits"), _locked(store.folder, entry, progress):
         # Another process may have added one meanwhile.
         now = FrameStore.open(store.folder)
-        manifest = now.with_split(key, record).manifest
+        manifest = now.with_fields(splits={**now.manifest.splits, key: record}).manifest
     return dataclasses.replace(store, manifest=manifest)
 
 

@@ -60,7 +60,11 @@ class FilmSource:
         Raises BadInput if a file is missing or cannot be read.
         """
         contents = [identity(path)[0] for path in self.files]
-        one = contents[0] if len(contents) == 1 else _hash_of(contents)
+        one = (
+            contents[0]
+            if len(contents) == 1
+            else hashlib.sha256("".join(contents).encode()).hexdigest()
+        )
         return f"{self.short_name}-{one[:NAME_DIGITS]}"
 
 
@@ -139,7 +143,3 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
     if not files:
         raise BadInput(f"{one_line(path.name)} names no files")
     return tuple(files)
-
-
-def _hash_of(contents: list[str]) -> str:
-    return hashlib.sha256("".join(contents).encode()).hexdigest()

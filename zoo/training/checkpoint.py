@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,11 @@ def weights_fingerprint(path: Path) -> str:
                 tensor = file.get_tensor(name)
                 shape = "x".join(map(str, tensor.shape))
                 hashed.update(f"{name}:{tensor.dtype}:{shape};".encode())
-                hashed.update(_bytes_of(tensor))
+                # As bytes first: NumPy lacks some of torch's types.
+                hashed.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     except (SafetensorError, OSError, BadInput) as error:
         raise BadInput(f"{path} holds no weights: {error}") from None
     return hashed.hexdigest()
-
-
-def _bytes_of(tensor: Tensor) -> bytes:
-    # As bytes first: NumPy lacks some of torch's types.
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 class CheckpointWriter:
@@ -249,32 +246,33 @@ def _read(
 
     Shapes are checked against the model `fits` before tensors are read.
     """
-    try:
-        check_regular(path, most)
-        check_tensors(path)
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            if fits is not None:
-                _check_fit(fits, {name: file.get_slice(name).get_shape() for name in names}, path)
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except FileNotFoundError:
-        raise BadInput(f"{path} is not there") from None
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is damaged: {error}") from None
+    with _opened(path, most) as file:
+        if fits is not None:
+            _check_fit(fits, _shapes(file), path)
+        return {name: file.get_tensor(name) for name in _shapes(file)}, file.metadata() or {}
 
 
 def check_fit(path: Path, model: Autoencoder) -> None:
     """Raise BadInput if a file of weights does not fit a model; reads only its header."""
+    with _opened(path) as file:
+        _check_fit(model, _shapes(file), path)
+
+
+@contextmanager
+def _opened(path: Path, most: int | None = None) -> Iterator[Any]:
     try:
-        check_regular(path)
+        check_regular(path, most)
         check_tensors(path)
         with safe_open(path, framework="pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            yield file
     except FileNotFoundError:
         raise BadInput(f"{path} is not there") from None
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is damaged: {error}") from None
-    _check_fit(model, shapes, path)
+
+
+def _shapes(file: Any) -> dict[str, list[int]]:
+    return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
 
 
 def _check_fit(model: Autoencoder, shapes: Mapping[str, Sequence[int]], path: Path) -> None:

@@ -61,7 +61,7 @@ def batch_that_fits(step: TrainingStep, whole: Batch) -> int | None:
 
     The step is training's own, with its precision and its optimiser's moments.
     """
-    step.use_one_process()
+    step.reduce = None  # without the other ranks
     for parameter in step.model.parameters():
         parameter.grad = None
     batch = len(whole) // 2

@@ -177,15 +177,9 @@ def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
 
 
 def choose_compile_mode(compiled: bool, device: torch.device) -> CompileMode:
-    """The mode for --compile; raises BadInput if `device` cannot compile."""
+    """The mode for --compile; raises BadInput if this machine lacks what torch.compile needs."""
     if not compiled:
         return "none"
-    _require_compiler(device)
-    return "default"
-
-
-def _require_compiler(device: torch.device) -> None:
-    """Raise BadInput if this machine lacks what torch.compile needs."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -198,3 +192,4 @@ def _require_compiler(device: torch.device) -> None:
         raise BadInput("--compile needs the headers of Python, which are not installed")
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise BadInput("--compile needs the package triton on a GPU, which is not installed")
+    return "default"

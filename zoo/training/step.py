@@ -126,10 +126,6 @@ class TrainingStep:
         }
         self.players.move(sums, active, progress, self.reduce)
 
-    def use_one_process(self) -> None:
-        """Take further steps without the other ranks."""
-        self.reduce = None
-
     def _seed_generators(self, part: int) -> None:
         """Seed the step's noise, the same for all parts, and torch's generators, for this part."""
         shared, own = np.random.SeedSequence((self.seed, self.number)).spawn(2)

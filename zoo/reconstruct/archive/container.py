@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,6 @@ LARGEST_PART = 512 << 20
 _UNSEALED = b"0" * 64
 # The description is JSON inside a JSON string, so its quotation marks are escaped.
 _SEAL = re.compile(rb'\\"content_sha256\\":\\"([0-9a-f]{64})\\"')
-_CHUNK = 1 << 20
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float32]
@@ -139,7 +139,8 @@ def check_description_size(description: Description, film: str) -> None:
 
 
 def _as_json(description: Description) -> str:
-    return json.dumps(description.to_json(), separators=(",", ":"), allow_nan=False)
+    described = description.model_dump(mode="json")
+    return json.dumps(described, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,7 @@ class Container:
                 return file.get_tensor(name)
 
             lowest, step = array("lowest", np.float32), array("step", np.float32)
-            numbers = 1
-            for side in self.description.latent.shape:
-                numbers *= side
-            if not lowest.shape == step.shape == (numbers,):
+            if not lowest.shape == step.shape == (math.prod(self.description.latent.shape),):
                 raise BadInput(f"{self.path}: its scale does not fit its latents")
             if not (np.isfinite(lowest).all() and np.isfinite(step).all() and (step >= 0).all()):
                 raise BadInput(f"{self.path}: its scale is not finite")
@@ -283,24 +281,14 @@ def _digest(path: Path, header: bytes, place: int) -> str:
     hashed = hashlib.sha256(len(header).to_bytes(8, "little") + unsealed)
     with path.open("rb") as file:
         file.seek(8 + len(header))
-        for piece in _pieces(file):
-            hashed.update(piece)
-    return hashed.hexdigest()
-
-
-def _pieces(file: Any) -> Iterable[bytes]:
-    while piece := file.read(_CHUNK):
-        yield piece
+        return hashlib.file_digest(file, lambda: hashed).hexdigest()
 
 
 def _size_of(part: Any) -> int:
     bits = {"BOOL": 8, "BF16": 16}.get(part.get_dtype()) or int(
         re.sub(r"^[A-Z]+(\d+).*$", r"\1", part.get_dtype())
     )
-    count = 1
-    for side in part.get_shape():
-        count *= side
-    return count * bits // 8
+    return math.prod(part.get_shape()) * bits // 8
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import pydantic
 
@@ -139,7 +139,3 @@ class Description(_Typed):
     chapters: list[ChapterPart] = pydantic.Field(max_length=10_000)
     content_sha256: Digest = "0" * 64
     """Hash of the whole file, with zeros in place of these 64 digits."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON-compatible data."""
-        return self.model_dump(mode="json")
