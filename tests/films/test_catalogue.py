@@ -13,7 +13,7 @@ from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.paths_and_hashes import name_from_stem
+from zoo.films.source_files import name_from_stem
 
 EMBEDDED = {"bikes", "bigbuckbunny", "carphone"}
 
@@ -135,7 +135,7 @@ def test_films_added_by_several_processes_at_once_are_all_kept(workspace: Worksp
 import sys
 from pathlib import Path
 from zoo.films.catalogue import Catalogue
-from zoo.films.paths_and_hashes import name_from_stem
+from zoo.films.source_files import name_from_stem
 from zoo.base.workspace import Workspace
 
 catalogue = Catalogue(Workspace(Path(sys.argv[1])))

@@ -17,7 +17,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.picture_sequence import PictureSequence
+from zoo.films.source_files import PictureSequence
 from zoo.matching.film_hashes import hash_files
 
 

@@ -28,8 +28,8 @@ from zoo.base.workspace import Workspace
 from zoo.films import ingest, pipeline
 from zoo.films.decode import FilmDecoder
 from zoo.films.ingest import open_film
-from zoo.films.paths_and_hashes import file_fingerprint
 from zoo.films.pipeline import IngestProgress
+from zoo.films.source_files import file_fingerprint
 from zoo.matching.film_hashes import hash_film
 
 

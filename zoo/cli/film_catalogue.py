@@ -68,8 +68,7 @@ def add(
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
-    from zoo.films.paths_and_hashes import is_url
-    from zoo.films.source_files import FilmSource
+    from zoo.films.source_files import FilmSource, is_url
 
     chosen = _chosen_name(paths, name, as_one)
     workspace = Workspace.here()
@@ -156,7 +155,7 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
     gives it that name.
     """
     from zoo.api.film_entry import is_film_name, normalised_name
-    from zoo.films.paths_and_hashes import is_there
+    from zoo.films.source_files import is_there
 
     if name is not None and as_one is not None:
         raise BadInput("--name is of a film in one file, --as-one of one in several; give one")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,40 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-import tomlkit.exceptions
 
 from zoo.api.film_entry import (
     FilmEntry,
     check_film_name,
     normalised_name,
-    parse_fit,
-    parse_fps,
-    parse_seconds,
 )
-from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
 from zoo.base.locks import exclusive_lock, print_waiting
 from zoo.base.text import one_line
-from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace
-from zoo.films.paths_and_hashes import expand_home, is_there, looks_like_path, refuse_url
-from zoo.films.source_files import FilmSource
+from zoo.films.films_toml import (
+    append_table,
+    checked_entry,
+    entries_of,
+    film_table,
+    hidden_in,
+    parse_document,
+    read_tables,
+    write_document,
+)
+from zoo.films.source_files import FilmSource, expand_home, is_there, looks_like_path
 
-_HEADER = """\
-# The films of this workspace. Each is a table [NAME] with
-#   files    one file, or several that follow one another, relative to this file
-#   title, licence, notes
-#   from, to    time codes such as "00:01:02.5", to leave out logos or credits
-#   crop     "auto" (bars are found and removed), "none", or "WIDTHxHEIGHT+LEFT+TOP"
-#   fit      "crop" (to the shape of the frame) or "pad" (with black)
-#   fps      frames per second, such as 24 or "24000/1001", where frames are to be resampled
-#   hidden   true leaves the film out of lists and of `all`; it can still be named
-"""
-LARGEST_CATALOGUE = 1 << 20
-"""Bytes of a `films.toml`: thousands of films."""
 _MOST_COMMAS = 32
 """In one file's name, in a list of films."""
-_FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps", "hidden")
 ALL, MINE = "all", "mine"
 """Words for every film that is not hidden, and for those of `films.toml` among them."""
 
@@ -65,10 +54,10 @@ class Catalogue:
         """Read `films.toml`, if there is one; raises BadInput saying what is wrong in it."""
         from zoo.plugins.registry import films_of_plugins
 
-        tables = _read_tables(workspace.catalogue)
-        own = _entries_of(tables, workspace)
+        tables = read_tables(workspace.catalogue)
+        own = entries_of(tables, workspace)
         from_plugins = {n: e for n, e in films_of_plugins().items() if n not in own}
-        return cls(workspace, own, from_plugins, _hidden_in(tables))
+        return cls(workspace, own, from_plugins, hidden_in(tables))
 
     @property
     def entries(self) -> dict[str, FilmEntry]:
@@ -153,17 +142,17 @@ class Catalogue:
         """
         name = normalised_name(name)
         files = [file for path in paths for file in FilmSource.read(path).files]
-        table = _table(files, self.workspace, fields)
+        table = film_table(files, self.workspace, fields)
         self.check_free(name)
-        entry = _checked_entry(name, table, self.workspace)
+        entry = checked_entry(name, table, self.workspace)
         with self._editing() as document:
             self.check_free(name)
-            _append(document, name, table)
+            append_table(document, name, table)
         return entry
 
     def check_fields(self, fields: Mapping[str, Any]) -> None:
         """Raise BadInput if one of the fields that `add` takes is wrong."""
-        _checked_entry("film", _table(["x"], self.workspace, fields), self.workspace)
+        checked_entry("film", film_table(["x"], self.workspace, fields), self.workspace)
 
     def add_each(
         self, sources: Sequence[FilmSource], **fields: Any
@@ -175,17 +164,17 @@ class Catalogue:
         is. Raises BadInput if that one has other settings, or if a field is wrong.
         """
         added: list[tuple[FilmEntry, bool]] = []
-        tables = [_table(source.files, self.workspace, fields) for source in sources]
+        tables = [film_table(source.files, self.workspace, fields) for source in sources]
         names = [(source.short_name, source.long_name()) for source in sources]
         self.check_fields(fields)
         with self._editing() as document:
             for table, (short, long) in zip(tables, names, strict=True):
-                entry = _checked_entry(long, table, self.workspace)
+                entry = checked_entry(long, table, self.workspace)
                 there = next((own for own in self.own.values() if own.files == entry.files), None)
                 if there is None:
                     name = short if self._is_free(short) else long
                     self.check_free(name)
-                    _append(document, name, table)
+                    append_table(document, name, table)
                     self.own[name] = entry = replace(entry, name=name)
                     added.append((entry, True))
                 elif len(table) == 1 or there == replace(entry, name=there.name):
@@ -227,14 +216,14 @@ class Catalogue:
             for name in names:
                 key = next((key for key in document if normalised_name(key) == name), name)
                 if hidden and key not in document:
-                    _append(document, name, tomlkit.table())
+                    append_table(document, name, tomlkit.table())
                 if hidden:
                     document[key]["hidden"] = True
                 elif key in document:
                     document[key].pop("hidden", None)
                     if not document[key]:
                         del document[key]
-        self.hidden = _hidden_in(_read_tables(self.workspace.catalogue))
+        self.hidden = hidden_in(read_tables(self.workspace.catalogue))
 
     @contextmanager
     def _editing(self) -> Iterator[tomlkit.TOMLDocument]:
@@ -245,15 +234,13 @@ class Catalogue:
         path = self.workspace.catalogue
         lock = self.workspace.root / ".zoo" / f"{path.name}.lock"
         with exclusive_lock(lock, path.name, waiting=print_waiting):
-            document = _document(path)
-            self.own = _entries_of(_read_tables(path), self.workspace)
-            if not document.body:
-                document = tomlkit.parse(_HEADER)
+            document = parse_document(path)
+            self.own = entries_of(read_tables(path), self.workspace)
             try:
                 yield document
-                _write(path, document)
+                write_document(path, document)
             finally:
-                self.own = _entries_of(_read_tables(path), self.workspace)
+                self.own = entries_of(read_tables(path), self.workspace)
 
 
 def _entry_of_path(word: str) -> FilmEntry:
@@ -261,153 +248,3 @@ def _entry_of_path(word: str) -> FilmEntry:
     source = FilmSource.read(word)
     path = os.fspath(Path(expand_home(word)).absolute())
     return FilmEntry(name=source.long_name(), files=source.files, title=source.stem, path=path)
-
-
-def _table(
-    paths: Sequence[str | Path], workspace: Workspace, fields: Mapping[str, Any]
-) -> tomlkit.items.Table:
-    """Make the table of a film for `films.toml`; raises BadInput on an unknown field."""
-    given = {key: value for key, value in fields.items() if value is not None}
-    unknown = [key for key in given if key not in _FIELDS]
-    if unknown:
-        raise BadInput(f"a film has no field {unknown[0]!r}; it has: {', '.join(_FIELDS)}")
-    files = [_path_in_catalogue(path, workspace) for path in paths]
-    table = tomlkit.table()
-    table["files"] = files[0] if len(files) == 1 else files
-    for key in _FIELDS:
-        if key in given:
-            table[key] = given[key]
-    return table
-
-
-def _append(document: tomlkit.TOMLDocument, name: str, table: tomlkit.items.Table) -> None:
-    # A table begins after an empty line, whether or not the file ended with one.
-    if not document.as_string().endswith("\n\n"):
-        document.add(tomlkit.nl())
-    document[name] = table
-
-
-def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
-    """Return a path as the catalogue has it: relative if it is in the workspace.
-
-    Links are kept, so that their targets may change; `..` is resolved.
-    """
-    text = os.fspath(path)
-    refuse_url(text)
-    if any("\ud800" <= letter <= "\udfff" for letter in text):  # as Python shows such bytes
-        raise BadInput(f"{text!r} is not valid UTF-8, which films.toml needs: rename the file")
-    named = Path(expand_home(path)).absolute()
-    real = named.parent.resolve() / named.name
-    if ".." in named.parts:
-        named = real
-    root = workspace.root
-    for file, folder in ((named, root.absolute()), (real, root.resolve())):
-        if file.is_relative_to(folder):
-            inside = str(file.relative_to(folder))
-            return f"./{inside}" if inside.startswith("~") else inside
-    return str(named)
-
-
-def _document(path: Path) -> tomlkit.TOMLDocument:
-    """Parse the file for editing, with its comments and layout."""
-    _read_tables(path)
-    try:
-        return tomlkit.parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return tomlkit.document()
-    except (tomlkit.exceptions.TOMLKitError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path.name} is not valid TOML: {one_line(str(error))}") from None
-
-
-def _read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
-    try:
-        found = tomllib.loads(read_bytes(path, LARGEST_CATALOGUE).decode("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise BadInput(f"{path.name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path.name} is not UTF-8 text") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path.name} is not valid TOML: {one_line(str(error))}") from None
-    for name, table in found.items():
-        if not isinstance(table, dict):
-            raise BadInput(
-                f"{path.name}: {one_line(name, 40)!r} is outside a film; films are tables [NAME]"
-            )
-    return found
-
-
-def _entries_of(
-    tables: Mapping[str, Mapping[str, Any]], workspace: Workspace
-) -> dict[str, FilmEntry]:
-    """Make the entries of a catalogue by name; raises BadInput naming the film and the field.
-
-    A table that only hides a film of a plugin makes none.
-    """
-    own: dict[str, FilmEntry] = {}
-    for name, table in tables.items():
-        if not isinstance(table.get("hidden", True), bool):
-            shown = one_line(name, 40)
-            raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: hidden is true or false")
-        if set(table) == {"hidden"}:
-            continue
-        if normalised_name(name) in own:
-            raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
-        own[normalised_name(name)] = _entry(normalised_name(name), table, workspace)
-    return own
-
-
-def _hidden_in(tables: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-    return frozenset(normalised_name(name) for name, table in tables.items() if table.get("hidden"))
-
-
-def _write(path: Path, document: tomlkit.TOMLDocument) -> None:
-    content = document.as_string().encode()
-    if len(content) > LARGEST_CATALOGUE:
-        raise BadInput(
-            f"{path.name} would take {len(content):,} bytes, and {LARGEST_CATALOGUE:,} are read: "
-            "join the files of a film into fewer, or give films shorter paths"
-        )
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def _entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:
-    """Check one table of `films.toml`; raises BadInput naming the film and the field."""
-    try:
-        return _checked_entry(name, table, workspace)
-    except BadInput as error:
-        shown = one_line(name, 40)
-        raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: {error}") from None
-
-
-def _checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:
-    for key in table:
-        if key not in _FIELDS:
-            shown = one_line(key, 40)
-            raise BadInput(f"there is no field {shown!r}; there are: {', '.join(_FIELDS)}")
-    files = table.get("files")
-    files = [files] if isinstance(files, str) else files
-    if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
-        raise BadInput("files is one file name or a list of them")
-    for file in files:
-        refuse_url(file)
-    text = {}
-    for key in ("title", "licence", "notes", "crop", "fit"):
-        value = table.get(key)
-        if value is not None and not isinstance(value, str):
-            raise BadInput(f"{key} is text in quotation marks; not {one_line(repr(value), 40)}")
-        text[key] = None if value is None else str(value)
-    return FilmEntry(
-        name=name,
-        files=tuple(workspace.root.absolute() / expand_home(f) for f in files),
-        title=text["title"] or "",
-        licence=text["licence"],
-        start=parse_seconds("from", table.get("from")),
-        stop=parse_seconds("to", table.get("to")),
-        crop=text["crop"] or "auto",
-        fit=parse_fit(text["fit"] or "crop"),
-        fps=None if table.get("fps") is None else parse_fps(table["fps"]),
-        notes=text["notes"] or "",
-    )

@@ -15,7 +15,7 @@ from zoo.base.text import one_line
 from zoo.base.time_code import format_time_code
 from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry
-from zoo.films.picture_sequence import different_sizes
+from zoo.films.source_files import different_sizes
 from zoo.films.timestamp_repair import FileClock, FrameClock, dated_packets
 from zoo.films.video_file import VideoFile
 

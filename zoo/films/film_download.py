@@ -16,8 +16,7 @@ from zoo.base.errors import BadInput
 from zoo.base.network import NETWORK_ERRORS, read_blocks, refuse_offline, short_reason
 from zoo.base.numbers import scaled
 from zoo.base.text import one_line
-from zoo.films.paths_and_hashes import name_from_stem
-from zoo.films.source_files import NAME_DIGITS, PLAYLISTS, FilmSource
+from zoo.films.source_files import NAME_DIGITS, PLAYLISTS, FilmSource, name_from_stem
 
 _SCHEMES = ("http", "https", "ftp")
 _PAGES = ("text/html", "application/xhtml+xml")

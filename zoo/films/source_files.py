@@ -1,24 +1,306 @@
-"""The files of a film: one file, numbered pictures, or those that a playlist names."""
+"""The files of a film, and their paths as users type them: checked before opening, hashed, named.
+
+A film is one file, numbered pictures, which FFmpeg reads as one stream of frames, or the files that
+a playlist names.
+"""
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import hashlib
 import os
+import re
+import stat
+import unicodedata
+import urllib.parse
+import urllib.request
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.api.film_entry import is_film_name, normalised_name
 from zoo.base.errors import BadInput
 from zoo.base.text import one_line
 from zoo.base.untrusted_files import file_sha256, read_bytes
-from zoo.films.paths_and_hashes import (
-    check_regular_file,
-    expand_home,
-    file_fingerprint,
-    is_url,
-    name_from_stem,
-    refuse_url,
+
+_LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80
+_URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_ENDS = 1 << 20
+_SAMPLE = 1 << 16
+_SAMPLES = 64
+"""Parts of a large file, or pictures, whose contents are part of a fingerprint."""
+
+
+def name_from_stem(stem: str) -> str:
+    """Make a film's name from a file's name: its letters and digits, of any script."""
+    kept = "".join(
+        letter if letter in "-_" or unicodedata.category(letter)[0] in "LMN" else " "
+        for letter in normalised_name(stem)
+    )
+    name = "-".join(kept.split()).strip("-_")[:_LONGEST_STEM]
+    while len(name.encode("utf-8")) > _LONGEST_STEM_IN_BYTES:
+        name = name[:-1]
+    name = name.strip("-_")
+    return name if is_film_name(name) and name not in ("all", "mine") else "film"
+
+
+def expand_home(path: str | Path) -> str:
+    """Replace `~` by the home folder, unless there is a file of that very name; read `file://`."""
+    text = os.fspath(path)
+    if text.lower().startswith("file://"):
+        return urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
+    # Unlike Path.expanduser, this leaves `~nobody` as it is where there is no such user.
+    return text if is_file(text) else os.path.expanduser(text)  # noqa: PTH111
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file of that name; False too for names that no file can have."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # longer than a path can be, or with a zero byte
+        return False
+
+
+def is_there(path: str) -> bool:
+    """Whether there is a file or folder of that name; False too for names that none can have."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def looks_like_path(word: str) -> bool:
+    """Whether a word is a path rather than a film's name: written as one, or an existing file.
+
+    Raises BadInput on a URL: nothing is downloaded.
+    """
+    refuse_url(word)
+    return written_as_path(word) or is_file(word) or "%" in word
+
+
+def written_as_path(word: str) -> bool:
+    """Whether a word is written as a path, which no film's name can be."""
+    return "/" in word or "\\" in word or word.startswith((".", "~"))
+
+
+def is_url(word: str) -> bool:
+    """Whether a word is a URL such as https://... and no file's name."""
+    return bool(_URL.match(word)) and not is_file(word)
+
+
+def refuse_url(word: str) -> None:
+    """Raise BadInput if a word is a URL such as https://..., saying what to do instead."""
+    if is_url(word):
+        raise BadInput(
+            f"{one_line(word, 100)} is an address: `zoo films add URL` downloads the film, which "
+            "then has a name"
+        )
+
+
+def check_regular_file(path: Path) -> None:
+    """Raise BadInput unless the path is a regular file that may be read and is not empty.
+
+    Call it before opening anything: opening a FIFO would wait for a writer forever.
+    """
+    try:
+        mode = path.stat()
+    except OSError as error:
+        reason = {errno.ENOENT: "there is no such file"}.get(error.errno or 0, error.strerror)
+        raise BadInput(f"{path}: {reason}") from None
+    except ValueError:
+        raise BadInput(f"{str(path)!r} is not a file name") from None
+    if stat.S_ISDIR(mode.st_mode):
+        raise BadInput(f"{path} is a folder; name the video files in it")
+    if not stat.S_ISREG(mode.st_mode):
+        raise BadInput(f"{path} is not a regular file; copy the film to a file first")
+    if mode.st_size == 0:
+        raise BadInput(f"{path} is empty")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"{path} cannot be read; check its permissions")
+
+
+def file_fingerprint(path: Path) -> str:
+    """Hash a file's length, its first and last MiB and 64 samples of 64 KiB between, as hex.
+
+    Files up to 6 MiB are hashed whole, larger ones in milliseconds whatever their length. A change
+    that keeps the length and misses every sample is not seen; that is why a store also keeps
+    `file_sha256` and the modification time. Raises OSError.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        digest.update(f"{length}:".encode())
+        file.seek(0)
+        if length <= 2 * _ENDS + _SAMPLES * _SAMPLE:
+            digest.update(file.read())
+            return digest.hexdigest()
+        digest.update(file.read(_ENDS))
+        room = length - 2 * _ENDS - _SAMPLE
+        for sample in range(_SAMPLES):
+            file.seek(_ENDS + room * sample // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE))
+        file.seek(length - _ENDS)
+        digest.update(file.read(_ENDS))
+    return digest.hexdigest()
+
+
+PICTURES = frozenset(
+    {
+        *(".bmp", ".dpx", ".exr", ".hdr", ".j2k", ".jp2", ".jpeg", ".jpg", ".jxl", ".pam", ".pbm"),
+        *(".pcx", ".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
+    }
 )
-from zoo.films.picture_sequence import PictureSequence, is_sequence, sequence_stem
+"""Endings of pictures' names, in lower case."""
+_NUMBER = re.compile(r"%0?(\d*)d")
+_AS_ONE = "`zoo films add --as-one NAME FILE...` takes pictures in the order given"
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a path stands for pictures: a folder, or a pattern such as `%04d.png` or `*.png`."""
+    if path.is_dir():
+        return True
+    pattern = _NUMBER.search(path.name) or re.search(r"[*?]", path.name)
+    return bool(pattern) and _is_picture(path.name) and not is_there(os.fspath(path))
+
+
+def sequence_stem(path: Path) -> str:
+    """What a film of pictures is called after: how all their names begin, or else the folder."""
+    beginning = "" if path.is_dir() else re.split(r"[%*?]", path.name)[0].strip(" -_.")
+    return beginning or _folder(path).resolve().name
+
+
+@dataclass(frozen=True)
+class PictureSequence:
+    """Pictures of one size whose names differ in a number, which rises by one."""
+
+    pattern: str
+    """FFmpeg's name for all of them, such as `/frames/%04d.png`."""
+    first: int
+    files: tuple[Path, ...]
+
+    @classmethod
+    def find(cls, path: Path) -> PictureSequence:
+        """Find the pictures of a folder or pattern; they are not opened.
+
+        Raises BadInput if they are fewer than two or of several sequences, or if one is missing.
+        """
+        folder, shown = _folder(path), one_line(os.fspath(path))
+        groups: dict[tuple[str, str], list[str]] = {}
+        for before, digits, after in sorted(_split_names(path)):
+            groups.setdefault((before, after), []).append(digits)
+        if not groups:
+            what = "is a folder without numbered pictures; name the video files in it"
+            raise BadInput(f"{shown} {what if path == folder else 'matches no numbered pictures'}")
+        if len(groups) > 1:
+            names = [one_line(f"{before}%d{after}", 60) for before, after in groups]
+            more = "" if len(names) <= 3 else f" and {len(names) - 3} more"
+            raise BadInput(
+                f"{shown} has pictures of several sequences, {', '.join(names[:3])}{more}; name "
+                f"one of them, such as {one_line(os.fspath(folder / names[0]))}"
+            )
+        [((before, after), found)] = groups.items()
+        width = max((len(digits) for digits in found if digits[0] == "0"), default=1)
+        odd = next((digits for digits in found if digits != f"{int(digits):0{width}d}"), None)
+        if odd is not None:
+            name = one_line(f"{before}{odd}{after}")
+            raise BadInput(f"{shown}: {name} is numbered in another way than others; {_AS_ONE}")
+        if len(found) == 1:
+            raise BadInput(f"{shown} has a single picture; a film has two frames or more")
+        numbers = {int(digits) for digits in found}
+        first, last = min(numbers), max(numbers)
+        missing = next((n for n in range(first, last) if n not in numbers), None)
+        if missing is not None:
+            name = one_line(f"{before}{missing:0{width}d}{after}")
+            raise BadInput(f"{shown}: {name} is missing; {_AS_ONE}")
+        files = tuple(folder / f"{before}{n:0{width}d}{after}" for n in range(first, last + 1))
+        for file in files:
+            check_regular_file(file)
+        begins = os.fspath(folder.absolute() / "x")[:-1] + before
+        pattern = f"{begins.replace('%', '%%')}%0{width}d{after.replace('%', '%%')}"
+        return cls(pattern, first, files)
+
+    def check_sizes(self) -> None:
+        """Raise BadInput if pictures have different sizes, as far as their headers can be read."""
+        import PIL.Image
+
+        first: tuple[str, tuple[int, int]] | None = None
+        with warnings.catch_warnings():
+            # The size is only read: of a picture that claims a gigapixel, too.
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            for file in self.files:
+                try:
+                    with PIL.Image.open(file) as picture:
+                        size = picture.size
+                except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+                    continue  # FFmpeg may read it, and its size is known when it is decoded
+                first = first or (file.name, size)
+                if size != first[1]:
+                    raise different_sizes(*first, file.name, size)
+
+    def fingerprint(self) -> str:
+        """Hash the sizes of all files and the contents of up to 64 of them, as hex."""
+        last = len(self.files) - 1
+        digest = hashlib.sha256(str([file.stat().st_size for file in self.files]).encode())
+        for number in sorted({round(last * n / (_SAMPLES - 1)) for n in range(_SAMPLES)}):
+            digest.update(file_fingerprint(self.files[number]).encode())
+        return digest.hexdigest()
+
+    def digest(self) -> str:
+        """Hash all files whole, as hex."""
+        return hashlib.sha256("".join(map(file_sha256, self.files)).encode()).hexdigest()
+
+    @property
+    def changed(self) -> int:
+        """A number that differs if the modification time of one of the files differs."""
+        times = str([file.stat().st_mtime_ns for file in self.files])
+        return int(hashlib.sha256(times.encode()).hexdigest()[:15], 16)
+
+
+def different_sizes(name: str, size: tuple[int, int], other: str, its: tuple[int, int]) -> BadInput:
+    """What is wrong with two pictures of one film that have different sizes."""
+    return BadInput(
+        f"pictures of one film have one size: {one_line(name)} is {size[0]}x{size[1]}, "
+        f"{one_line(other)} is {its[0]}x{its[1]}"
+    )
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in PICTURES and not name.startswith(".")
+
+
+def _split_names(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the names of the pictures that a path stands for, split before and after the number."""
+    folder = _folder(path)
+    try:
+        names = [file.name for file in folder.iterdir() if _is_picture(file.name)]
+    except OSError as error:
+        raise BadInput(f"{one_line(os.fspath(folder))}: {error.strerror}") from None
+    number = None if path == folder else _NUMBER.search(path.name)
+    if number:
+        before, after = path.name[: number.start()], path.name[number.end() :]
+        width = int(number[1] or 1) if number[0].startswith("%0") else 0
+        split = re.compile(
+            f"({re.escape(before.replace('%%', '%'))})"
+            + (rf"(\d{{{width}}}|[1-9]\d{{{width},8}})" if width else r"(\d{1,9})")
+            + f"({re.escape(after.replace('%%', '%'))})",
+            re.DOTALL,
+        )
+    else:
+        # The last number before the ending; FFmpeg counts up to nine digits.
+        split = re.compile(r"(.*?)(\d{1,9})(\D*\.[^.]*)", re.DOTALL)
+        if path != folder:
+            names = [name for name in names if fnmatch.fnmatchcase(name, path.name)]
+    for name in names:
+        found = split.fullmatch(name)
+        if found and found[2].isascii():
+            yield found[1], found[2], found[3]
+
 
 LARGEST_PLAYLIST, MOST_PARTS = 1 << 20, 10_000
 """Bytes of a playlist, and files that it names."""

@@ -25,8 +25,7 @@ from av.video.stream import VideoStream
 
 from zoo.base.errors import BadInput
 from zoo.films.frame_store import Bars
-from zoo.films.paths_and_hashes import check_regular_file
-from zoo.films.picture_sequence import PictureSequence, is_sequence
+from zoo.films.source_files import PictureSequence, check_regular_file, is_sequence
 
 # What FFmpeg opens but is not a film: lists that name other files or URLs, and text rendered as
 # pictures.
