@@ -9,16 +9,15 @@ import logging
 import re
 from functools import cache
 from pathlib import Path
-
-from PIL import ImageFont
+from typing import TYPE_CHECKING
 
 from zoo.base.text import one_line
 
+if TYPE_CHECKING:
+    from PIL import ImageFont
+
 # Matplotlib works without a writable home, but logs five lines about it when it is imported.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
-
-import matplotlib  # noqa: E402
-from matplotlib.ft2font import FT2Font  # noqa: E402
 
 GROUND = "#14171c"
 PANEL = "#1c2028"
@@ -37,6 +36,8 @@ LINES = (
 
 @cache
 def _file(bold: bool) -> Path:
+    import matplotlib
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
 
@@ -44,12 +45,16 @@ def _file(bold: bool) -> Path:
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The typeface at a size in pixels."""
+    from PIL import ImageFont
+
     # Basic layout: the other engine is not on every machine and places letters differently.
     return ImageFont.truetype(str(_file(bold)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
 def _letters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
     return frozenset(FT2Font(str(_file(bold=False))).get_charmap())
 
 

@@ -155,26 +155,18 @@ class _PartTracker:
         self._joins = len(self._clock.joins)
 
 
+@dataclass
 class FilmDecoder:
     """Decodes the files of a film in order, from `start` to `stop`."""
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        start: float | None,
-        stop: float | None,
-        hwaccel: str | None,
-        threads: int,
-        image_rate: Fraction | None = None,
-    ) -> None:
-        self.files = files
-        self.start = start
-        self.stop = stop
-        self.hwaccel = hwaccel
-        self.threads = threads
-        self.image_rate = image_rate
-        self.damage = Damage()
-        self.parts: list[DecodedPart] = []
+    files: Sequence[Path]
+    start: float | None
+    stop: float | None
+    hwaccel: str | None
+    threads: int
+    image_rate: Fraction | None = None
+    damage: Damage = field(default_factory=Damage)
+    parts: list[DecodedPart] = field(default_factory=list)
 
     def frames(self) -> Generator[TimedFrame, None, None]:
         """Yield the frames in `[start, stop)`, times ascending."""

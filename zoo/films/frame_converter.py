@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ class Layout(NamedTuple):
     interlaced: bool
 
 
+@dataclass
 class FrameConverter:
     """Converts the frames of one file to rgb24 frames of the wanted size, in the same order.
 
@@ -61,21 +63,14 @@ class FrameConverter:
     Raises BadInput in one line, naming the file, where a frame cannot be converted.
     """
 
-    def __init__(
-        self,
-        name: str,
-        size: FrameSize,
-        fit: Fit,
-        coded: tuple[int, int],
-        bars: Bars,
-        interlaced: bool,
-    ) -> None:
-        self.name = name
-        self.size = size
-        self.fit = fit
-        self.coded = coded
-        self.bars = bars
-        self.interlaced = interlaced
+    name: str
+    size: FrameSize
+    fit: Fit
+    coded: tuple[int, int]
+    bars: Bars
+    interlaced: bool
+
+    def __post_init__(self) -> None:
         self._layout: Layout | None = None
         self._graphs: list[FilterGraph] = []
         self._taken = self._given = 0

@@ -115,6 +115,7 @@ class FinishedFrame:
     pixels: Pixels
 
 
+@dataclass
 class FramePipeline:
     """One pass over all files of a film, which yields its finished frames in order.
 
@@ -122,21 +123,22 @@ class FramePipeline:
     the damage and the end of each file.
     """
 
-    def __init__(
-        self,
-        entry: FilmEntry,
-        settings: IngestSettings,
-        probes: Sequence[FileProbe],
-        reporter: ProgressReporter,
-        hwaccel: str | None = None,
-        threads: int = 0,
-    ) -> None:
-        self.entry = entry
-        self.settings = settings
-        self.probes = probes
-        self.reporter = reporter
+    entry: FilmEntry
+    settings: IngestSettings
+    probes: Sequence[FileProbe]
+    reporter: ProgressReporter
+    hwaccel: str | None = None
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        settings = self.settings
         self.decoder = FilmDecoder(
-            entry.files, settings.start, settings.stop, hwaccel, threads, settings.fps
+            self.entry.files,
+            settings.start,
+            settings.stop,
+            self.hwaccel,
+            self.threads,
+            settings.fps,
         )
         self.resampler = FrameRateResampler(settings.fps) if settings.fps else None
         self.times: list[float] = []

@@ -158,8 +158,7 @@ def _probe(
     part = _part(source, first, starts)
     finder = finders.setdefault((first.width, first.height), BarFinder(first.width, first.height))
     duration = part.duration or 0.0
-    start = min(max(0.0, (settings.start or 0.0) - starts), duration)
-    stop = duration if settings.stop is None else min(duration, max(0.0, settings.stop - starts))
+    start, stop = _wanted(settings, starts, duration)
     searched = settings.crop == "auto"
     if searched and (stop > start or not duration):
         search_bars(source, finder, start, stop)
@@ -208,10 +207,16 @@ def _between(settings: IngestSettings, starts: float, seconds: float | None, fra
     """Estimate how many frames lie between `from` and `to`, at the wanted frame rate."""
     if not seconds:
         return frames
-    start = min(max(0.0, (settings.start or 0.0) - starts), seconds)
-    stop = seconds if settings.stop is None else min(seconds, max(0.0, settings.stop - starts))
+    start, stop = _wanted(settings, starts, seconds)
     length = max(0.0, stop - start)
     return round(length * (frames / seconds if settings.fps is None else settings.fps))
+
+
+def _wanted(settings: IngestSettings, starts: float, seconds: float) -> tuple[float, float]:
+    """Return where `from` and `to` are in a file of a length that begins at `starts`."""
+    start = min(max(0.0, (settings.start or 0.0) - starts), seconds)
+    stop = seconds if settings.stop is None else min(seconds, max(0.0, settings.stop - starts))
+    return start, stop
 
 
 def _bars_around(crop: Rect, path: Path, width: int, height: int) -> Bars:

@@ -106,30 +106,19 @@ def stream_frames(
     scored: the last bit of a frame can depend on the frames beside it.
     """
     spans = [s for s in batch_slices(panels[0].film) if s.start < stop and s.stop > start]
-    reading = _read_batches(panels, spans)
+    reading = ([panel.read(span) for panel in panels] for span in spans)
     with (
         closing(reading),
         closing(prefetch(reading, 1)) as read,
-        closing(_decoded_batches(panels, read)) as decoding,
+        closing(
+            [panel.decode(data) for panel, data in zip(panels, batch, strict=True)]
+            for batch in read
+        ) as decoding,
         closing(prefetch(decoding, 1)) as decoded,
     ):
         for span, batch in zip(spans, decoded, strict=True):
             for frame in range(max(start, span.start), min(stop, span.stop)):
                 yield [panel[frame - span.start] for panel in batch]
-
-
-def _read_batches(
-    panels: Sequence[Panel], spans: Sequence[slice]
-) -> Generator[list[Any], None, None]:
-    for span in spans:
-        yield [panel.read(span) for panel in panels]
-
-
-def _decoded_batches(
-    panels: Sequence[Panel], read: Iterator[list[Any]]
-) -> Generator[list[Pixels], None, None]:
-    for batch in read:
-        yield [panel.decode(data) for panel, data in zip(panels, batch, strict=True)]
 
 
 class FrameGrid:

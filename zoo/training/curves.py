@@ -6,7 +6,6 @@ one per metric.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from zoo.api.training_events import METRIC_FORMATS, PART_LABELS
 from zoo.base.atomic_files import atomic_write
+from zoo.base.picture_style import GROUND, PANEL, QUIET, RULE, TEXT
 from zoo.training.run_folder import LogEntry, read_log
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 CURVES = "curves.png"
 """Name of the picture in a run's folder."""
 
-BACKGROUND = "#14171c"
-PANEL = "#1c2028"
-GRID = "#3a414d"
-TEXT = "#f0ede6"
-MUTED = "#a9b0bb"
 LINES = ("#8fb8de", "#f2a65a", "#9ad08f", "#e58fb1", "#c9b1f0", "#e8d76b", "#7fd3d0", "#d99a7c")
 DASHES = ("-", "--", ":")
 WIDTH, PANEL_HEIGHT, REST_HEIGHT = 9.0, 2.5, 0.75
@@ -104,14 +99,12 @@ def plot_curves(log: Path, path: Path) -> None:
     }
     if not styles:
         return
-    # Imported late and without pyplot, since training needs matplotlib only at its end. matplotlib
-    # logs five lines if the home folder cannot be written, and works without it.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # Imported late and without pyplot, since training needs matplotlib only at its end.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     height = REST_HEIGHT + PANEL_HEIGHT * len(panels)
-    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=BACKGROUND)
+    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=GROUND)
     FigureCanvasAgg(figure)
     # Margins in inches, because a layout engine draws everything twice to find them.
     figure.subplots_adjust(
@@ -124,10 +117,10 @@ def plot_curves(log: Path, path: Path) -> None:
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(all_axes, panels, strict=True):
         _plot_panel(axes, panel, styles)
-    all_axes[-1].set_xlabel("frames trained on", color=MUTED, fontsize=LABEL_SIZE)
+    all_axes[-1].set_xlabel("frames trained on", color=QUIET, fontsize=LABEL_SIZE)
     with atomic_write(path) as temporary:
         # Without matplotlib's version, so that the same log gives the same bytes.
-        figure.savefig(temporary, format="png", facecolor=BACKGROUND, metadata={"Software": None})
+        figure.savefig(temporary, format="png", facecolor=GROUND, metadata={"Software": None})
 
 
 def _plot_panel(axes: Axes, panel: Panel, styles: Styles) -> None:
@@ -137,8 +130,8 @@ def _plot_panel(axes: Axes, panel: Panel, styles: Styles) -> None:
     axes.set_facecolor(PANEL)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.tick_params(which="both", colors=MUTED, labelsize=LABEL_SIZE, length=0)
-    axes.grid(color=GRID, linewidth=0.5)
+    axes.tick_params(which="both", colors=QUIET, labelsize=LABEL_SIZE, length=0)
+    axes.grid(color=RULE, linewidth=0.5)
     axes.set_axisbelow(True)
     title = axes.set_title(
         _short(panel.title, LONGEST_TITLE), loc="left", color=TEXT, fontsize=11, fontweight="bold"

@@ -18,8 +18,9 @@ import jinja2
 from zoo.api.training_events import PART_LABELS, format_scores
 from zoo.base.atomic_files import atomic_write
 from zoo.base.numbers import duration, significant, whole
+from zoo.base.picture_style import GROUND, PANEL, QUIET, RULE, TEXT
 from zoo.base.text import one_line
-from zoo.training.curves import BACKGROUND, GRID, LINES, MUTED, PANEL, TEXT, Panel, panels_of
+from zoo.training.curves import LINES, Panel, panels_of
 from zoo.training.run_folder import LogEntry, RunFolder, RunState, TrainingConfig, read_log
 
 PAGE = "progress.html"
@@ -30,16 +31,16 @@ MOST_POINTS = 450
 """Of a line."""
 
 STYLE = f"""
-body {{ margin: 0 auto; padding: 24px; max-width: {WIDTH}px; background: {BACKGROUND};
+body {{ margin: 0 auto; padding: 24px; max-width: {WIDTH}px; background: {GROUND};
   color: {TEXT}; font: 15px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; }}
 h1 {{ font-size: 20px; overflow-wrap: anywhere; }}
 h2 {{ font-size: 15px; margin: 20px 0 4px; overflow-wrap: anywhere; }}
-.quiet {{ color: {MUTED}; }}
+.quiet {{ color: {QUIET}; }}
 progress {{ width: 100%; }}
 img, svg {{ display: block; width: 100%; height: auto; }}
 img {{ image-rendering: pixelated; }}
 svg {{ background: {PANEL}; }}
-svg text {{ fill: {MUTED}; font-size: 11px; }}
+svg text {{ fill: {QUIET}; font-size: 11px; }}
 td {{ padding-right: 18px; }}
 """ + "".join(f".line{n} {{ stroke: {c}; color: {c}; }}\n" for n, c in enumerate(LINES))
 
@@ -144,7 +145,7 @@ def write_progress_page(
         frames=whole(last.frames if last else 0),
         width=WIDTH,
         height=HEIGHT,
-        grid=GRID,
+        grid=RULE,
     )
     with atomic_write(folder.path / PAGE) as temporary:
         temporary.write_text(page + "\n", encoding="utf-8")

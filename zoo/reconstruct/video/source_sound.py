@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import av.error
 from av.audio.frame import AudioFrame
@@ -18,6 +18,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
+from zoo.films.frame_store import Join
 from zoo.films.video_file import VideoFile
 
 LONGEST_PRIMING = 1.0
@@ -41,15 +42,6 @@ _USUAL_LAYOUTS = {
     7: "6.1",
     8: "7.1",
 }
-
-
-class Join(Protocol):
-    """A jump of a file's clock, in seconds on that clock, from where the file begins."""
-
-    after: float
-    """The first frame after it."""
-    shift: float
-    """What to add from there on, to get seconds of the film."""
 
 
 @dataclass(frozen=True)
