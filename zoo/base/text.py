@@ -6,6 +6,7 @@ characters that change the direction of writing are removed.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -44,6 +45,12 @@ def error_line(error: BaseException, longest: int = 500) -> str:
     """
     said = _CPP_FRAMES.split(f"{type(error).__name__}: {error}", maxsplit=1)[0]
     return one_line(said.removesuffix(": "), longest)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The one of some names that is meant, perhaps, for the middle of a message; else empty."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def describe_value(thing: object) -> str:

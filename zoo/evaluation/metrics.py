@@ -6,7 +6,6 @@ independent samples: the 95 % interval of a mean comes from the spread of the me
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import Tensor
 from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric, sharing_results
 from zoo.base.errors import BadInput
 from zoo.base.records import MIN_SHOTS, Part, Summary
-from zoo.base.text import describe_value, error_line
+from zoo.base.text import describe_value, did_you_mean, error_line
 from zoo.evaluation.inference import batch_slices, film_batch
 from zoo.films.ingested_film import Film
 from zoo.plugins.entry_points import file_hint
@@ -68,8 +67,7 @@ def _requested(text: str) -> dict[str, type[Metric]]:
     if not words:
         raise BadInput(f"no metric is named; there are: {', '.join(known)}")
     for word in sorted(words - {"default", "all"} - known.keys()):
-        close = difflib.get_close_matches(word, [*known, "default", "all"], n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(word, [*known, "default", "all"])
         raise BadInput(
             f"no metric is called {word!r}{hint}; there are: {', '.join(known)}, and the words "
             f"default and all. {file_hint(word)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from zoo.api.film_entry import (
 )
 from zoo.base.errors import BadInput
 from zoo.base.locks import exclusive_lock, print_waiting
-from zoo.base.text import one_line
+from zoo.base.text import did_you_mean, one_line
 from zoo.base.workspace import Workspace
 from zoo.films.films_toml import (
     append_table,
@@ -69,8 +68,7 @@ class Catalogue:
         name = normalised_name(name)
         if name in self.entries:
             return self.entries[name]
-        close = difflib.get_close_matches(name, list(self.entries), n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(name, self.entries)
         raise BadInput(
             f"no film is called {name!r}{hint}; there are: {', '.join(self.entries)}. "
             f"`zoo films add PATH` adds one{self.workspace.is_above}"

@@ -6,7 +6,6 @@ Nothing here needs torch: the report, which does without it, finds its sections 
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -30,7 +29,7 @@ import pluggy
 
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
-from zoo.base.text import describe_value, one_line
+from zoo.base.text import describe_value, did_you_mean, one_line
 from zoo.plugins.contribution_checks import Refused, check_contract, refuse
 from zoo.plugins.isolation import process_state_restored
 
@@ -190,10 +189,9 @@ def plugin_limit() -> frozenset[str] | None:
     normalised = {_normalise(name) for name in known}
     for word in words:
         if _normalise(word) not in normalised:
-            close = difflib.get_close_matches(word, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise BadInput(
-                f"{LIMIT}: no installed plugin or package is called {word!r}{hint}; "
+                f"{LIMIT}: no installed plugin or package is called {word!r}"
+                f"{did_you_mean(word, known)}; "
                 f"there are: {', '.join(known)}"
             )
     return frozenset(map(_normalise, words))

@@ -6,14 +6,13 @@ ones are found in the same way, and first. `zoo.plugins.entry_points` finds and 
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.base.errors import BadInput
-from zoo.base.text import one_line
+from zoo.base.text import did_you_mean, one_line
 from zoo.plugins.contribution_checks import check_contribution, is_codec, refuse
 from zoo.plugins.entry_points import (
     Plugin,
@@ -101,7 +100,7 @@ class Registry:
             )
         failed = "".join(f". It did not load: {line}" for line in self.failures()[:3])
         raise BadInput(
-            f"no model is called {name!r}{_closest(name, entries)}; there are: "
+            f"no model is called {name!r}{did_you_mean(name, entries)}; there are: "
             f"{', '.join(entries)}{failed}. {file_hint(name)}"
         )
 
@@ -120,7 +119,7 @@ class Registry:
             if name not in self.callbacks:
                 raise BadInput(
                     f"nothing that follows a training is called {name!r}"
-                    f"{_closest(name, self.callbacks)}; there are: {', '.join(self.callbacks)}"
+                    f"{did_you_mean(name, self.callbacks)}; there are: {', '.join(self.callbacks)}"
                 )
             chosen.append(self.callbacks[name])
         if not chosen:
@@ -216,8 +215,3 @@ def _registry_of(points: Sequence[Point]) -> Registry:
     loaded = Registry(points, plugin_limit())
     refuse_broken_files(loaded.plugins, points)
     return loaded
-
-
-def _closest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
