@@ -255,7 +255,6 @@ def _temporary_folder(path: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _new_folder(parent: Path) -> tuple[Path, FileLock]:
-    """A new folder and the lock in it, held."""
     while True:
         folder = parent / f"{_PREFIX}{secrets.token_hex(4)}"
         with suppress(FileExistsError):

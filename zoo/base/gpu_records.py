@@ -210,7 +210,6 @@ class Stage(_Typed, Generic[R]):
     environment: Environment | None = None
     """Null where the stage did not come to say it."""
     error: list[str] = []
-    """Why the stage itself failed."""
     items: list[Item[R]] = []
 
     @property
@@ -234,7 +233,6 @@ class GpuSummary(_Typed):
     minutes: float
     """What the whole was allowed."""
     seconds: float
-    """What it has taken so far."""
     sources: list[str]
     """Names of the film files that were used; the embedded clips if there were none."""
     machine: Stage[MachineResult] | None = None

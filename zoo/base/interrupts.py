@@ -36,7 +36,6 @@ SIGNALS = tuple(
     if (number := getattr(signal, name, None)) is not None
 )
 RESUME = "run the same command again to resume"
-"""What the user does after a command that was stopped."""
 
 on_saving: Callable[[bool], None] | None = None
 """Called when saving begins and ends, where another process waits for it."""

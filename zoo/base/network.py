@@ -55,7 +55,6 @@ STALL_SECONDS = 10.0
 RATE_SECONDS, SLOWEST = 30.0, 20_000
 """The lowest average of bytes per second, over so many seconds."""
 NETWORK_ERRORS = (OSError, ValueError, http.client.HTTPException)
-"""What `read_blocks` raises."""
 _QUEUED_BLOCKS = 64
 
 

@@ -162,7 +162,6 @@ class RatePoint(_Typed):
     frames: dict[Part, int]
     """Frames that were scored: evenly spaced ones of a long film."""
     scores: dict[str, dict[Part, Number]]
-    """Means over those frames by metric."""
 
 
 class DecoderPoint(_Typed):
@@ -375,7 +374,6 @@ class Record(_Typed):
     options: dict[str, Any]
     status: Literal["ok", "failed"]
     reason: str | None = None
-    """Why a run failed, in one line."""
     note: str | None = None
     """What a reader must know about a run that succeeded, such as how far a codec is from the
     requested bytes."""
@@ -393,7 +391,6 @@ class Record(_Typed):
     parameters: int | None = None
     latent: LatentInfo | None = None
     scores: dict[str, dict[Part, Summary]] = {}
-    """By metric, then by part of the film."""
     rate: list[RatePoint] = []
     """By falling number of bits; of the trained film alone."""
     rounded_decoders: list[DecoderPoint] = []
@@ -428,7 +425,6 @@ class Series(_Typed):
     frames: list[int]
     """Frame numbers, ascending: all, or evenly spaced ones of a long film."""
     seconds: list[float]
-    """The time of each frame."""
     rows: list[SeriesRow]
 
 
@@ -440,7 +436,6 @@ class Results(_Typed):
     created: str
     """UTC, ISO 8601."""
     command: str
-    """The command that makes these results."""
     preset: str
     budget: str
     batch: int

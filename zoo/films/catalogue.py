@@ -242,7 +242,6 @@ class Catalogue:
 
 
 def _entry_of_path(word: str) -> FilmEntry:
-    """Make the film of one path, named after the file and its contents."""
     source = FilmSource.read(word)
     path = os.fspath(Path(expand_home(word)).absolute())
     return FilmEntry(name=source.long_name(), files=source.files, title=source.stem, path=path)

@@ -193,7 +193,6 @@ class FilmDecoder:
             number += 1 + len(rest)
 
     def _continuing(self, number: int) -> list[Path]:
-        """List the files after one that continue the same stream."""
         found: list[Path] = []
         for path, following in pairwise(self.files[number:]):
             with VideoFile.open(path, threads=1) as source:

@@ -242,7 +242,6 @@ class StoreLocation:
 
 
 def _changed_since(store: FrameStore, location: StoreLocation) -> bool:
-    """Whether the modification time of a film's files has changed since they were decoded."""
     then = [file.changed for file in store.manifest.files]
     return bool(then) and then != location.changed
 

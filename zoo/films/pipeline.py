@@ -277,6 +277,5 @@ class FrameRateResampler:
 
 
 def _with_score(frame: FinishedFrame, score: float) -> FinishedFrame:
-    """The frame with at least this score."""
     scored = SceneScore(max(score, frame.scored.score), frame.scored.black)
     return FinishedFrame(frame.time, scored, frame.pixels)

@@ -48,7 +48,6 @@ class FileClock:
         return own + self._shift
 
     def _is_past(self, join: Join, own: float) -> bool:
-        """Whether a time lies after a join."""
         if join.after > join.before:
             return join.after - own < own - join.before
         back = self._last - own

@@ -263,8 +263,6 @@ def _accelerator(hwaccel: str | None) -> HWAccel | None:
 
 
 class _ConcatenatedFiles(io.RawIOBase):
-    """Several files that are read as one."""
-
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._ends = list(itertools.accumulate(path.stat().st_size for path in paths))
@@ -299,7 +297,6 @@ class _ConcatenatedFiles(io.RawIOBase):
         return found
 
     def _close_current(self) -> None:
-        """Close the file that is open."""
         if self._open is not None:
             self._open[1].close()
             self._open = None

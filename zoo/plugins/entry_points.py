@@ -368,7 +368,6 @@ def _source(point: Point) -> str | None:
 
 
 def _is_at(module: str, path: Path) -> bool:
-    """Whether a module of this name is the file at this path."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

@@ -52,9 +52,7 @@ class Registry:
         self.metrics: dict[str, type[Metric]] = {}
         self.films: dict[str, FilmEntry] = {}
         self.callbacks: dict[str, type[TrainingCallback]] = {}
-        """What can follow a training."""
         self.origins: dict[str, str] = {}
-        """Which package brought a model or reference."""
         self._owners: dict[tuple[str, str], str] = {}
         self._kinds: Mapping[str, dict[str, Any]] = {
             "zoo_models": self.models,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 LENGTH = 16
-"""Hexadecimal digits of a digest."""
 _CORE = "zoo"
 """Its version identifies it, and not its source."""
 

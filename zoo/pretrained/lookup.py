@@ -37,11 +37,9 @@ from zoo.pretrained.weights import (
 )
 
 FOLDER = "ZOO_WEIGHTS"
-"""The environment variable that names a folder with files of weights."""
 LARGEST_CACHED = 256 << 20
 """Bytes of a file in our cache; VGG16's features take 59 MB."""
 DOWNLOAD_SECONDS = 3600.0
-"""The longest time of a download."""
 _SIZE_TOLERANCE = 2
 LOCK_SECONDS = 1800.0
 """How long to wait for another process that is fetching the same weights."""
@@ -74,7 +72,6 @@ def hub_folder() -> Path:
 
 
 FETCHED = (ALEXNET, VGG16)
-"""Everything that is ever fetched."""
 
 
 @dataclass(frozen=True)

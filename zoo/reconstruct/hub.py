@@ -136,7 +136,6 @@ class Published:
     folder: Path
     description: RunFile
     sha256: dict[str, str]
-    """Of each file, by its name."""
 
     @property
     def name(self) -> str:

@@ -138,12 +138,10 @@ class FrameGrid:
         # All even: codecs keep one colour for two by two pixels.
         width, height = _even(panel.width) + _GAP, _even(panel.height) + caption + _GAP
         self.size = FrameSize(columns * width - _GAP, rows * height - _GAP)
-        """Of the whole grid."""
         self.places = [
             (number % columns * width, number // columns * height + caption)
             for number in range(len(names))
         ]
-        """Left and top of each panel, in pixels."""
         self._background = self._with_names(caption)
 
     def _with_names(self, caption: int) -> Pixels:

@@ -124,7 +124,6 @@ def plot_curves(log: Path, path: Path) -> None:
 
 
 def _plot_panel(axes: Axes, panel: Panel, styles: Styles) -> None:
-    """Plot one panel with its title, grid, lines and labels."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_facecolor(PANEL)

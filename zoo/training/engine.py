@@ -267,5 +267,4 @@ def _frames_taken(model: Autoencoder, film: Film) -> int:
 
 
 def _used(budget: Budget, steps: int | None, progress: Progress) -> float:
-    """The share of the budget that is used up."""
     return progress.step / steps if steps else progress.seconds / budget.amount

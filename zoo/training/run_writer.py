@@ -212,7 +212,6 @@ class RunWriter:
             self.page_throttle.done(time.monotonic() - began)
 
     def _preview(self, progress: Progress) -> None:
-        """Score a few frames and write preview.png."""
         if progress.seconds >= SECONDS_BEFORE_LPIPS:
             self._add_lpips()
         self.score, strip = self.scorer(self.step.ema.with_latest_buffers(), progress.step)
@@ -254,7 +253,6 @@ class RunWriter:
             self.folder.checkpoint.unlink(missing_ok=True)
 
     def _received(self, progress: Progress) -> TrainingReceived:
-        """The amount of training so far."""
         frames = progress.step * self.frames_per_step
         return TrainingReceived(
             frames=frames,

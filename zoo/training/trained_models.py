@@ -95,7 +95,6 @@ def _train(
     measure_peak: bool,
     initial_weights: InitialWeights | None,
 ) -> None:
-    """Train, or fit directly, and write the run's files."""
     architecture = registry().architecture(config.model)
     if not fits_directly(architecture):
         train(

@@ -125,7 +125,6 @@ class Scorer:
         return self._means(part.originals, round_to_8_bits(mean.expand_as(part.originals)))
 
     def _means(self, originals: Tensor, reconstructions: Tensor) -> Values:
-        """The finite means of all metrics."""
         scores = score_pairs([(originals, reconstructions)], [0], self._metrics)
         means = {name: float(np.mean(values)) for name, values in scores.items()}
         return {name: mean for name, mean in means.items() if math.isfinite(mean)}

@@ -69,7 +69,6 @@ class Content:
 
 
 LARGEST_LEVELS = 2 << 30
-"""Bytes of levels before packing."""
 
 
 def most_level_bytes(packed: int) -> int:
@@ -150,7 +149,6 @@ class Container:
     path: Path
     description: Description
     sizes: Mapping[str, int]
-    """Bytes of each tensor, by name."""
 
     @property
     def size(self) -> int:
@@ -312,15 +310,12 @@ class FileSummary(pydantic.BaseModel):
     trained_on: str
     run: str
     weights: str
-    """Fingerprint of the model's weights."""
     size: str
     frames: int
     seconds: float
     frames_per_second: float
     numbers: int
-    """Numbers per latent."""
     bits: int
-    """Bits per number."""
     bytes: int
     header_bytes: int
     """The description, and the names and sizes of all parts."""

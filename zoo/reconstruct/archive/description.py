@@ -41,7 +41,6 @@ class FilmPart(_Typed):
     source: Text
     """Names of the source files, for people."""
     source_bytes: int = pydantic.Field(ge=0)
-    """Size of the source files."""
     fingerprint: Text
     frames: int = pydantic.Field(ge=1, le=MOST_FRAMES)
     rate: tuple[
@@ -50,7 +49,6 @@ class FilmPart(_Typed):
     ]
     """Frames per second as a fraction, the mean if the rate varies."""
     first_tick: int = pydantic.Field(ge=0, le=1 << 50)
-    """When the first frame is shown."""
     ticks_per_second: Literal[120_000] = pydantic.Field(
         default=TICKS, validation_alias=pydantic.AliasChoices("ticks_per_second", "ticks_a_second")
     )
@@ -73,7 +71,6 @@ class LatentPart(_Typed):
     codes: int | None = pydantic.Field(default=None, ge=1, le=MOST_CODES)
     """Number of codes, from 0 up; None if numbers are quantised on a scale."""
     window: int = pydantic.Field(default=1, ge=1, le=LARGEST)
-    """Frames per latent."""
     shots: list[Annotated[int, pydantic.Field(ge=1, le=MOST_FRAMES)]] = pydantic.Field(
         default=[], max_length=MOST_FRAMES
     )

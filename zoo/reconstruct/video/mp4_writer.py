@@ -132,7 +132,6 @@ class VideoWriter:
         self._ends = None if ends is None else round(ends * TICKS)
         self._path = path
         self.frames = 0
-        """Number of frames written so far."""
         self._container = container
         self._to_yuv = ToYuv(size)
         self._period = round(TICKS / rate)

@@ -66,7 +66,6 @@ class SoundFormat:
     channels: tuple[str, ...]
     """Position of each channel: FL, FR, LFE and so on."""
     rate: int
-    """Samples per second."""
 
     @classmethod
     def of(cls, frame: AudioFrame) -> SoundFormat:
@@ -94,7 +93,6 @@ class Track:
     decoded: dict[SoundFormat, float] = field(default_factory=dict)
     """Seconds of each format within the range."""
     failed: int = 0
-    """Number of packets that cannot be decoded."""
     joined: bool = False
 
 

@@ -35,7 +35,6 @@ class WebpWriter:
     ) -> None:
         self.size = FrameSize(stream.width, stream.height)
         self.frames = 0
-        """Number of frames written so far."""
         self._container, self._stream, self._path = container, stream, path
         self._period = 1 / float(rate)
         self._time, self._last = -1.0, -1

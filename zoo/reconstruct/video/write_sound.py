@@ -94,8 +94,6 @@ class SoundFile:
 
 
 class _NullFile(io.RawIOBase):
-    """A seekable file that discards what is written to it."""
-
     def __init__(self) -> None:
         super().__init__()
         self._position = self._size = 0
@@ -151,11 +149,9 @@ class Sound:
     """The sound of a film, as it was written."""
 
     track: SoundFile | None
-    """None if there is no sound."""
     codec: str
     """Of the source."""
     summary: str
-    """What became of it, in one line."""
 
 
 def write_sound(
