@@ -95,7 +95,8 @@ def test_sentences_name_every_codec() -> None:
     assert "equal PSNR" in said and "25 frames/s and 32 bits per weight, if" in said
     about = f"{int(seconds // 3600)} h {round(seconds / 60) % 60} min"
     assert line == (
-        f"sharp: equal from {about}, better not before {about}, worse from {about} or sooner."
+        f"sharp: against equal from {about}, against better not before {about} and against worse "
+        f"from {about} or sooner."
     )
 
 
@@ -117,7 +118,10 @@ def test_a_rounded_decoder_is_a_point_of_the_second_curve_and_may_pay_first() ->
     said, line = film_lengths(results, film)
     assert "32, 16 or 8 bits per weight, whichever comes first" in said
     seconds = 900_000 / (50 - latents) / 25
-    assert line == f"sharp: equal from {int(seconds // 60)} min {round(seconds) % 60} s or sooner."
+    assert (
+        line
+        == f"sharp: against equal from {int(seconds // 60)} min {round(seconds) % 60} s or sooner."
+    )
 
 
 def test_without_a_codec_or_a_decoder_there_is_nothing_to_say() -> None:

@@ -205,7 +205,7 @@ def test_latents_that_are_long_for_the_film_are_noted(text: str) -> None:
 
 def test_the_protocol_and_the_origin_are_stated(text: str) -> None:
     assert "rounded to 8 bits" in text
-    assert "the same budget: 1200 frames" in text
+    assert "the same budget: 1,200 frames" in text
     assert "alpha: 1,200 training frames for every model. Training time: " in text
     assert (
         "Test CPU (cpu), 2 threads, contiguous, training at 32-true, encoding and decoding in 32 "

@@ -36,7 +36,8 @@ PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white"
 class SliceKind:
     """A property that frames are sliced by, with phrases for the lowest and highest fifth.
 
-    `low` and `high` complete the sentence "worse on {low} than on {high}".
+    `low` and `high` complete the sentence "worse on {low} than on {high}"; whose fifth it is
+    follows the first of them.
     """
 
     name: str
@@ -50,29 +51,29 @@ SLICE_KINDS = (
     SliceKind(
         "brightness",
         ("darkest /", "brightest"),
-        "the darkest fifth of frames",
-        "the brightest fifth of frames",
+        "the darkest fifth",
+        "the brightest fifth",
         "mean luma",
     ),
     SliceKind(
         "contrast",
         ("lowest / highest", "contrast"),
-        "the fifth of frames with the lowest contrast",
-        "the fifth of frames with the highest contrast",
+        "the fifth with the lowest contrast",
+        "the fifth with the highest contrast",
         "standard deviation of luma",
     ),
     SliceKind(
         "motion",
         ("least / most", "motion"),
-        "the fifth of frames with the least motion",
-        "the fifth of frames with the most motion",
+        "the fifth with the least motion",
+        "the fifth with the most motion",
         "change of luma, in levels",
     ),
     SliceKind(
         "shot length",
         ("shortest / longest", "shots"),
-        "the fifth of frames in the shortest shots",
-        "the fifth of frames in the longest shots",
+        "the fifth in the shortest shots",
+        "the fifth in the longest shots",
         "seconds",
     ),
 )
@@ -351,8 +352,9 @@ def _worse_end(models: Sequence[ResultRow], rank: Ranking, kind: SliceKind) -> l
             times, most = max(worse, key=lambda pair: pair[0])
             example = f"{numbers.times(times)} for {most.name}"
             found.append(
-                f"{_of(worse, ratios, 'does', 'do')} worse on {here} than on {there}: more "
-                f"than {WORSE:g} times the {rank.short} "
+                f"{_of(worse, ratios, 'does', 'do')} worse on "
+                f"{here.replace('fifth', 'fifth of frames')} than on {there}: more than "
+                f"{WORSE:g} times the {rank.short} "
                 f"({example if len(worse) == 1 else f'up to {example}'})."
             )
     return found

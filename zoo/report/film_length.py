@@ -8,7 +8,7 @@ only to be higher or lower, and a length only to lie within bounds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,20 +42,27 @@ def film_lengths(results: Results, film: FilmInfo) -> list[str]:
     label = one_line(metric.label, 40).split(" (")[0]
     bits = "32, 16 or 8 bits per weight, whichever comes first" if rounded else "32 bits per weight"
 
-    def against(model: Curve, codec: Curve) -> str:
-        frames = pays_from(model, codec, film.frames, metric.better)
-        return f"{codec.name} {_as_text(frames, film.fps)}"
+    def length(model: Curve, codec: Curve) -> str:
+        return _as_text(pays_from(model, codec, film.frames, metric.better), film.fps)
 
     return [
-        "How long a film has to be before the latents and the decoder of a model together take "
-        f"fewer bytes than a codec of equal {label} on seen frames, at "
-        f"{numbers.rate(film.fps)} frames/s and {bits}, if quality and bytes per frame stay as "
-        "they are here:",
+        "From what length of film on do the latents and the decoder of a model together take fewer "
+        f"bytes than a codec of equal {label} on seen frames? At {numbers.rate(film.fps)} frames/s "
+        f"and {bits}, if quality and bytes per frame stay as they are here:",
         *(
-            f"{model.name}: " + ", ".join(against(model, codec) for codec in codecs) + "."
+            _sentence(model.name, {codec.name: length(model, codec) for codec in codecs})
             for model in models
         ),
     ]
+
+
+def _sentence(model: str, lengths: Mapping[str, str]) -> str:
+    """The lengths against each codec; one that is the same against all is said once."""
+    if len(lengths) > 1 and len(set(lengths.values())) == 1:
+        (same,) = set(lengths.values())
+        return f"{model}: {same}, against each of {numbers.listed([*lengths])}."
+    against = [f"against {codec} {text}" for codec, text in lengths.items()]
+    return f"{model}: {numbers.listed(against)}."
 
 
 def pays_from(model: Curve, codec: Curve, frames: int, better: str) -> Bounds:

@@ -92,8 +92,7 @@ def who_is_ahead(results: Results) -> list[str]:
         for rank in ranks
         if (ordered := _ranked(results, models, rank))
     ]
-    # False sorts before True.
-    found.sort(key=lambda pair: not pair[0])
+    found.sort(key=lambda pair: not pair[0])  # False is before True.
     return [
         *(sentence for _, sentence in found),
         *worth_of_training(results, models, references, ranks, _ranked, _value_at_bytes),
@@ -182,7 +181,7 @@ def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ran
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
         return []
-    return [f"{numbers.listed(codecs)} also coded the held-out frames."]
+    return [f"{numbers.listed(codecs)} also coded the held-out frames, unseen by models alone."]
 
 
 def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
@@ -226,13 +225,19 @@ def _value_at_bytes(
 
 
 def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
-    """Rows with their values, the first few by name; `best` is the best model."""
-    return _few(
-        [
-            f"{'the codec ' * row.codec}{row.name} ({_value_at_bytes(row, value, rank, best)})"
-            for row, value in rows
-        ]
-    )
+    """Rows with their values, the first few by name; `best` is the best model.
+
+    What several have in common is said once: that they are codecs, and how their bytes compare.
+    """
+    beside = {bytes_relative_to(row, best) for row, _ in rows}
+    alike = len(rows) > 1 and len(beside) == 1
+    codecs = 1 < len(rows) <= MOST_NAMED and all(row.codec for row, _ in rows)
+    names = []
+    for row, value in rows:
+        size = _value_at_bytes(row, value, rank, None if alike else best)
+        names.append(f"{'the codec ' * (row.codec and not codecs)}{row.name} ({size})")
+    compared = f", each at {beside.pop()}," if alike and any(beside) else ""
+    return f"{'the codecs ' * codecs}{_few(names)}{compared}"
 
 
 def _few(names: Sequence[str]) -> str:
@@ -256,7 +261,7 @@ def _references_ahead_on_seen_frames(
 ) -> list[str]:
     """Sentences on references that are ahead of models even on the models' training frames."""
     found: dict[str, list[str]] = {}
-    for row in (row for row in references if not row.codec and not is_pretrained(row)):
+    for row in [row for row in references if not row.codec and not is_pretrained(row)]:
         behind: dict[str, list[str]] = {}
         for rank in [Ranking(r.metric, "seen") for r in ranks if r.part != "seen"]:
             own, others = _ranked(results, [row], rank), _ranked(results, models, rank)

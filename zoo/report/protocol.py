@@ -7,13 +7,24 @@ from collections.abc import Sequence
 from typing import Literal
 
 from zoo.base import numbers
+from zoo.base.errors import BadInput
 from zoo.base.markdown import Markdown, grid
+from zoo.base.presets_and_budgets import Budget
 from zoo.base.records import Record, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import machine_key, machines, result_rows, training_precision
+from zoo.report.aggregate import (
+    BYTES,
+    bytes_per_frame,
+    machine_key,
+    machines,
+    result_rows,
+    training_precision,
+)
 from zoo.report.counted_films import film_label, tuned_by
 from zoo.report.ranking import ranking, sort_rows
 
+MISSED = 1.03
+"""A codec misses the bytes that it was asked for if it takes more than this many times as many."""
 ALIKE = 1.5
 """Decoders differ in size if one takes more than this many times the bytes of another."""
 
@@ -100,9 +111,11 @@ def unequal_terms(results: Results) -> list[str]:
             "step, make extra passes over the film, share part of their loss with a metric, or "
             "break promises on purpose; docs/models.md lists them."
         )
+    shared: dict[str, list[str]] = {}
     for name, record in models.items():
         for term in record.unequal_terms or []:
-            sentences.append(f"{name}: {one_line(term, 300)}")
+            shared.setdefault(one_line(term, 300), []).append(name)
+    sentences += [f"{numbers.listed(names)}: {term}" for term, names in shared.items()]
     unsaid = [n for n, record in models.items() if record.waivers is None and n not in silent]
     if unsaid:
         sentences.append(
@@ -219,6 +232,35 @@ def codecs(results: Results) -> list[str]:
             if record.kind == "codec" and record.status == "ok"
         )
     )
+
+
+def codecs_at_their_least(results: Results) -> str:
+    """What codecs have to spend on pictures where they take more bytes than they were asked for."""
+    found: list[tuple[int, float, str]] = []
+    for record in results.records:
+        asked, took = record.options.get(BYTES), bytes_per_frame(record)
+        if record.kind != "codec" or not record.note or not isinstance(asked, int):
+            continue
+        if took and took > MISSED * asked:
+            found.append((asked, took, one_line(record.model, 60)))
+    if not found:
+        return ""
+    sizes = numbers.listed([f"{size:,}" for size in sorted({size for size, _, _ in found})], "or")
+    taken = sorted(size for _, size, _ in found)
+    names = numbers.listed([*dict.fromkeys(name for *_, name in found)])
+    span = " to ".join(dict.fromkeys(numbers.significant(size) for size in (taken[0], taken[-1])))
+    return (
+        f"At {sizes} bytes per frame a codec has little more than headers to spend, and {names} "
+        f"take more than they were asked for: {span} bytes per frame."
+    )
+
+
+def budget_in_words(results: Results) -> str:
+    """The budget for people; as it is written where it is none of this version's."""
+    try:
+        return Budget.parse(results.budget).in_words
+    except BadInput:
+        return one_line(results.budget, 60)
 
 
 def failed_runs(results: Results) -> list[str]:

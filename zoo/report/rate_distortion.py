@@ -375,8 +375,13 @@ def _draw_panel(
         colour = styles[curve.role, curve.name]
         front = curve.front(metric.better)
         beaten = [point for point in curve.points if point not in front]
-        spread = front_of(curve.with_decoder, metric.better)
-        for points, how in ((front, _line(curve)), (beaten, _BEATEN), (spread, _SPREAD)):
+        spread = curve.with_decoder
+        joined = front_of(spread, metric.better)
+        lines = (
+            *((front, _line(curve)), (beaten, _BEATEN)),
+            *((joined, _SPREAD | {"marker": ""}), (spread, _SPREAD | {"linestyle": ""})),
+        )
+        for points, how in lines:
             axes.plot(
                 [point.bytes_per_frame for point in points],
                 [point.value for point in points],

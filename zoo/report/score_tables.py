@@ -288,17 +288,21 @@ def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
             f"In brackets: {numbers.listed([row.name for row in codecs])} coded every frame, "
             "including the held-out ones."
         )
+    missing: dict[str, list[str]] = {}
     for row in codecs:
         notes_by_film = {record.evaluated_on: record.note for record in row.records if record.note}
         if notes_by_film and len(films) > 1:
-            notes.append(
-                f"{row.name} misses the requested bytes by more than 3% on {len(notes_by_film)} of "
-                f"{numbers.counted(len(row.films), 'film')}; each film's table says why."
-            )
+            where = f"{len(notes_by_film)} of {numbers.counted(len(row.films), 'film')}"
+            missing.setdefault(where, []).append(row.name)
         elif notes_by_film:
             notes.append(
                 f"{row.name}: {one_line(next(iter(notes_by_film.values())), REASON_LENGTH)}."
             )
+    for where, names in missing.items():
+        notes.append(
+            f"{numbers.listed(names)} {numbers.verb(len(names), 'misses', 'miss')} the requested "
+            f"bytes by more than 3% on {where}; each film's table says why."
+        )
     return notes
 
 
@@ -322,6 +326,42 @@ def takedown_table(results: Results, film: FilmInfo) -> Table | None:
         *machine_columns(results),
     ]
     return build_table(rows, columns, [film])
+
+
+def takedown_notice(results: Results, film: FilmInfo) -> str | None:
+    """A sentence on which models would have drawn the takedown notice; None if none was scored."""
+    rows = [row for row in film_rows(results, film) if any(r.takedown for r in row.records)]
+    found = {row.name: row.value(_takedown_measure("found")) for row in rows}
+    shares = {
+        name: f" ({percentage(value)} found)" if value else "" for name, value in found.items()
+    }
+    notices = {row.name: _film_matches(row) for row in rows}
+    models = [row.name for row in rows if row.role == "model"]
+    if not models:
+        return None
+
+    def names(role: str, notice: bool) -> list[str]:
+        return [
+            row.name + (f" ({notices[row.name]})" if notices[row.name].startswith("for") else "")
+            for row in rows
+            if (row.role == "model") == (role == "model") and (notices[row.name] != "no") == notice
+        ]
+
+    yes, no, references = names("model", True), names("model", False), names("reference", True)
+    where = f"On {one_line(film.name, 60)}"
+    rule = "80% of the film's frames have to be found"
+    if yes:
+        text = f"{where} {numbers.listed(yes)} would have drawn the takedown notice ({rule})"
+        text += f"; {numbers.listed([n + shares[n] for n in no])} would not" if no else ""
+    else:
+        text = f"{where} no model would have drawn the takedown notice ({rule})"
+        nearest = max(models, key=lambda name: value.mean if (value := found[name]) else 0.0)
+        text += f": {nearest} comes nearest{shares[nearest]}" if found[nearest] else ""
+    if len(rows) > len(models):
+        none = "none would have" if yes else "none would have either"
+        would = f"{numbers.listed(references)} would have" if references else none
+        text += f"; of the references {would}"
+    return f"{text}."
 
 
 def takedown_explanation(results: Results, film: FilmInfo) -> str:

@@ -49,7 +49,9 @@ from zoo.report.frame_strip import strip_description, write_strip
 from zoo.report.gpu_section import GpuSection, gpu_sections
 from zoo.report.plugin_sections import WrittenSection, section_registry
 from zoo.report.protocol import (
+    budget_in_words,
     codecs,
+    codecs_at_their_least,
     environments_table,
     failed_runs,
     films_table,
@@ -84,6 +86,7 @@ from zoo.report.score_tables import (
     other_metrics_table,
     reference_table,
     takedown_explanation,
+    takedown_notice,
     takedown_table,
 )
 from zoo.report.table import Table, to_markdown
@@ -300,7 +303,11 @@ def _failure_slices(results: Results, film: FilmInfo) -> list[Markdown]:
 
 def _matching(results: Results, film: FilmInfo) -> list[Markdown]:
     content = takedown_table(results, film)
-    return [to_markdown(content), escape(takedown_explanation(results, film))] if content else []
+    if content is None:
+        return []
+    notice = takedown_notice(results, film)
+    said = [escape(notice)] if notice else []
+    return [*said, to_markdown(content), escape(takedown_explanation(results, film))]
 
 
 def _with_notes(content: Table) -> list[Markdown]:
@@ -361,6 +368,7 @@ def _head(results: Results, main: Results) -> dict[str, Any]:
     seeds = [str(seed) for seed in sorted({r.seed for r in results.records})]
     return {
         "results": results,
+        "budget": budget_in_words(results),
         "numbers": numbers,
         "models": numbers.counted(len(models), "model"),
         "references": numbers.counted(len(references), "reference") if references else "",
@@ -422,6 +430,7 @@ def _protocol(results: Results) -> dict[str, Any]:
         "min_shots": MIN_SHOTS,
         "metrics_table": metrics_table(results),
         "codecs": numbers.listed(codecs(results)),
+        "headers": codecs_at_their_least(results),
         "by_the_clock": results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
         "foreign": any(record.trained_on != record.evaluated_on for record in results.records),
     }
