@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import re
 import signal
+import socket
 import subprocess
 import sys
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import typer
 
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import error_line
+from zoo.cli.errors import report
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -162,3 +165,49 @@ def test_what_torch_adds_of_its_own_code_is_no_reason() -> None:
     line = 'TypeError: empty(): argument failed to unpack the object at pos 1 with error "Overflow'
     assert error_line(TypeError(said)) == line
     assert error_line(ValueError()) == "ValueError"
+
+
+class _Request:
+    url = "https://hub.example:443/api/models"
+
+
+def _client_error(package: str, name: str) -> Exception:
+    """An error as a client of HTTP raises it, with the one of the system below."""
+    kind = type(name, (Exception,), {"__module__": f"{package}._exceptions", "request": _Request()})
+    error = kind("[Errno -2] Name or service not known")
+    error.__context__ = socket.gaierror(-2, "Name or service not known")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "host"),
+    [
+        (_client_error("httpx", "TransportError"), "hub.example"),
+        (_client_error("httpx2", "ConnectError"), "hub.example"),
+        (_client_error("requests", "ConnectionError"), "hub.example"),
+        (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "the host"),
+        (socket.gaierror(-2, "Name or service not known"), "the host"),
+    ],
+    ids=lambda value: type(value).__module__ if isinstance(value, Exception) else "",
+)
+def test_a_host_that_cannot_be_reached_is_no_defect(
+    error: Exception, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrapped = RuntimeError("a plugin's own words")
+    wrapped.__cause__ = error
+    for raised in (error, wrapped):
+        assert report(raised, debug=False) == 1
+        assert capsys.readouterr().err == (
+            f"zoo: {host} cannot be reached: Name or service not known; see whether this machine "
+            "is online\n"
+        )
+
+
+def test_a_defect_met_while_a_network_error_was_handled_stays_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    defect = KeyError("x")
+    defect.__context__ = _client_error("httpx", "ConnectError")
+    for error in (defect, type("ConnectError", (Exception,), {"__module__": "mine"})("no")):
+        report(error, debug=False)
+        assert "this is a defect" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -144,9 +145,39 @@ def test_a_hub_that_refuses_is_reported_in_a_line(
         def create_repo(self, *words: object, **named: object) -> None:
             raise OSError("no network\nhere")
 
+    monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
     monkeypatch.setattr("huggingface_hub.HfApi", Refusing)
     done = zoo("push", "vae", "--film", film, "--repo", "me/flash")
     assert done.code == 1 and "me/flash cannot be pushed: no network here" in done.err
+
+
+def test_a_hub_that_cannot_be_reached_is_named(
+    zoo: Callable, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    from huggingface_hub import HfApi
+
+    hub = partial(HfApi, endpoint="http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.HfApi", hub)
+    for words, verb in (
+        (("push", "vae", "--film", film, "--repo", "me/flash"), "pushed"),
+        (("pull", "me/flash"), "fetched"),
+    ):
+        done = zoo(*words)
+        why = "127.0.0.1 cannot be reached: Connection refused"
+        assert done.code == 1
+        assert done.err.splitlines()[-1] == f"zoo: me/flash cannot be {verb}: {why}"
+
+
+def test_a_push_without_a_login_ends_before_anything(
+    zoo: Callable, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    done = zoo("push", "vae", "--film", film, "--repo", "me/flash")
+    assert done.code == 2 and done.out == ""
+    assert done.err == "zoo: zoo push needs a login at the hub: `hf auth login`, or set HF_TOKEN\n"
 
 
 def test_a_graph_that_computes_something_else_is_not_kept(

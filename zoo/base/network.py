@@ -5,11 +5,16 @@ It may not be used where `ZOO_OFFLINE` is set to anything but 0.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import queue
+import re
+import socket
 import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -103,8 +108,90 @@ def read_blocks(
         abandoned.set()
 
 
-def short_reason(error: Exception) -> str:
-    """The short reason of an error."""
+_NOT_REACHED = frozenset(
+    {
+        *(errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN),
+        *(errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT),
+    }
+)
+_CLIENTS = re.compile(r"(httpx|httpcore|requests|urllib3|aiohttp|botocore)\d*")
+"""Packages that speak HTTP; which of them the Hugging Face hub uses depends on its version."""
+_CLIENT_ERRORS = re.compile(
+    "TransportError|Timeout|ConnectionError|ConnectionTimeoutError|ClientConnectionError"
+    "|ServerTimeoutError|MaxRetryError|NewConnectionError|ConnectTimeoutError|ReadTimeoutError"
+    "|NetworkError|TimeoutException|ConnectError|ConnectTimeout"
+)
+
+
+def unreachable(error: BaseException, address: str = "") -> str | None:
+    """The line for a host that an error says cannot be reached; None for any other error.
+
+    The client that raised it may be any of those in use, or a wrapper that names it as the cause.
+    `address` is an URL, whose host is named where the error names none.
+    """
+    chain = _chain(error, lambda each: each.__cause__)
+    found = next((each for each in chain if _is_of_network(each)), None)
+    if found is None:
+        return None
+    below = _chain(found, lambda each: each.__cause__ or each.__context__ or _reason_of(each))
+    host = next(filter(None, map(_host_of, (*chain, *below))), "") or _host(address)
+    # What the system says is deepest, below the words of every client.
+    said = [each.strerror for each in below if isinstance(each, OSError) and each.strerror]
+    why = str(said[-1]) if said else str(found) or type(found).__name__
+    return f"{host or 'the host'} cannot be reached: {' '.join(why.split())[:200]}"
+
+
+def _chain(
+    error: BaseException, after: Callable[[BaseException], BaseException | None]
+) -> list[BaseException]:
+    chain = [error]
+    while (below := after(chain[-1])) is not None and below not in chain:
+        chain.append(below)
+    return chain
+
+
+def _is_of_network(error: BaseException) -> bool:
+    if isinstance(error, urllib.error.HTTPError):
+        return False  # the host answered
+    if isinstance(error, urllib.error.URLError):
+        return isinstance(error.reason, OSError)
+    if isinstance(error, socket.gaierror):
+        return True
+    if isinstance(error, OSError) and error.errno in _NOT_REACHED:
+        return True
+    return any(
+        _CLIENTS.fullmatch(kind.__module__.partition(".")[0])
+        and _CLIENT_ERRORS.fullmatch(kind.__name__)
+        for kind in type(error).__mro__
+    )
+
+
+def _reason_of(error: BaseException) -> BaseException | None:
+    """The error in another, where its client keeps it in an attribute."""
+    reason = getattr(error, "reason", None)
+    return reason if isinstance(reason, BaseException) else None
+
+
+def _host_of(error: BaseException) -> str:
+    """The host that an error of a client was for; empty if it does not say."""
+    try:
+        request = getattr(error, "request", None)
+    except RuntimeError:  # of httpx, where no request was noted
+        return ""
+    return _host(str(getattr(request, "url", None) or ""))
+
+
+def _host(address: str) -> str:
+    try:
+        return urllib.parse.urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def short_reason(error: Exception, address: str = "") -> str:
+    """The short reason of an error; one of the network names the host, which is in `address`."""
+    if address and (line := unreachable(error, address)):
+        return line
     reason = getattr(error, "reason", error)
     text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
     return " ".join(str(text).split())

@@ -115,6 +115,10 @@ def _message_of(error: BaseException) -> tuple[str, int]:
         return "" if interrupts.stop_signal() else "interrupted", INTERRUPTED
     if is_out_of_memory(error):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
+    from zoo.base.network import unreachable  # most commands end well, and need no client of HTTP
+
+    if line := unreachable(error):
+        return f"{line}; see whether this machine is online", 1
     if isinstance(error, OSError) and error.strerror:
         # A disk that is full, a folder that cannot be written: the user can solve that as well.
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""

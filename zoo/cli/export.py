@@ -82,14 +82,13 @@ def push(
     """
     import tempfile
 
-    from zoo.base.network import refuse_offline
     from zoo.cli.console import Console, check_folder
-    from zoo.reconstruct.hub import check_repo, write_folder
+    from zoo.reconstruct.hub import check_login, check_repo, write_folder
     from zoo.reconstruct.hub import push as upload
 
     check_repo(repo)
     if not dry_run:
-        refuse_offline("zoo push")  # before the film is opened
+        check_login()  # before the film is opened
     console = Console()
 
     def output_path(film: str, model: str, knows: str) -> Path:

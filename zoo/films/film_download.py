@@ -97,4 +97,4 @@ def _blocks(url: str, shown: str, folder: Path, progress: Progress) -> Generator
             progress(came, total)
             yield block
     except NETWORK_ERRORS as error:
-        raise BadInput(f"{shown} cannot be downloaded: {short_reason(error)}") from None
+        raise BadInput(f"{shown} cannot be downloaded: {short_reason(error, url)}") from None

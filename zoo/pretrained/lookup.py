@@ -239,7 +239,7 @@ def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
             if digest.hexdigest() != weights.hub_sha256:
                 raise FetchFailed("what came has the wrong sha256 and was removed")
     except NETWORK_ERRORS as error:
-        raise FetchFailed(short_reason(error)) from None
+        raise FetchFailed(short_reason(error, url)) from None
 
 
 def official_url(weights: PretrainedWeights) -> str:
@@ -331,7 +331,7 @@ def _content(file: PretrainedFile, notice: Notice) -> bytes:
     except TimeoutError:
         reasons.append(f"another process has fetched it for {LOCK_SECONDS:.0f} s")
     except NETWORK_ERRORS as error:
-        reasons.append(f"{file.url}: {short_reason(error)}")
+        reasons.append(f"{file.url}: {short_reason(error, file.url)}")
     raise _file_unavailable(file, reasons)
 
 

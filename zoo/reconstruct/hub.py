@@ -25,7 +25,7 @@ from zoo.base.extras import missing_extra
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import IN_FOLDER, exclusive_lock
 from zoo.base.markdown import escape, grid
-from zoo.base.network import refuse_offline
+from zoo.base.network import refuse_offline, unreachable
 from zoo.base.numbers import fixed, scaled, whole
 from zoo.base.records import Record
 from zoo.base.text import one_line
@@ -113,7 +113,7 @@ def push(folder: Path, repo: str, private: bool) -> str:
 
     Raises ZooError if the user who is logged in may not, or the hub cannot be reached.
     """
-    refuse_offline("zoo push")
+    check_login()
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -121,10 +121,32 @@ def push(folder: Path, repo: str, private: bool) -> str:
     try:
         address = str(api.create_repo(repo, repo_type="model", private=private, exist_ok=True))
         api.upload_folder(repo_id=repo, repo_type="model", folder_path=folder)
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:
+        if line := unreachable(error, _hub_address()):
+            raise ZooError(f"{repo} cannot be pushed: {line}") from error
+        if not isinstance(error, HfHubHTTPError | OSError):
+            raise
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ZooError(f"{repo} cannot be pushed: {why}; `hf auth login` logs in") from error
     return address
+
+
+def check_login() -> None:
+    """Raise BadInput if nothing can be pushed from here: offline, or nobody is logged in.
+
+    The network is not used for it.
+    """
+    refuse_offline("zoo push")
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise BadInput("zoo push needs a login at the hub: `hf auth login`, or set HF_TOKEN")
+
+
+def _hub_address() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
 
 
 @dataclass(frozen=True)
@@ -226,6 +248,8 @@ def _hub_errors(repo: str) -> Iterator[None]:
     except Exception as error:
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+        if line := unreachable(error, _hub_address()):
+            raise ZooError(f"{repo} cannot be fetched: {line}") from error
         why = one_line(" ".join(str(error).split()), 200) or type(error).__name__
         if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
             raise BadInput(
