@@ -14,11 +14,8 @@ from tests.report.synthetic_results import ENVIRONMENT
 from zoo.base.records import Cost, Memory, Throughput
 from zoo.base.untrusted_files import read_json
 from zoo.cli.bench_table import bench_table
-from zoo.compare import costs
-from zoo.compare.costs import (
-    Bench,
-    BenchRow,
-)
+from zoo.compare.costs import Bench, BenchRow
+from zoo.report.costs import TIMINGS
 
 pytestmark = pytest.mark.usefixtures("sleepy_models")
 
@@ -80,7 +77,7 @@ def speed(median: float) -> Throughput:
 
 
 def row(model: str, median: float, joules: float | None) -> BenchRow:
-    timings = {name: speed(median) for name in costs.TIMINGS}
+    timings = {name: speed(median) for name in TIMINGS}
     memories = {
         name: Memory(allocated=123_456_789, reserved=200_000_000)
         for name in ("train_memory", "round_trip_memory")

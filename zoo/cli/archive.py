@@ -110,7 +110,6 @@ def decode(
     """
     from zoo.base.devices import choose_device
     from zoo.base.frame_size import FrameSize
-    from zoo.base.time_code import format_time_code
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar
@@ -138,11 +137,7 @@ def decode(
             settings=settings,
             progress=bar.update,
         )
-    console.print_line(f"sound: {written.sound.summary}")
-    console.print_line(
-        f"wrote {out}: {written.size}, {written.frames:,} frames, "
-        f"{format_time_code(written.seconds)}"
-    )
+    opt.print_written(console, written)
 
 
 def info(

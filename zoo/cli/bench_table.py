@@ -13,7 +13,8 @@ from rich.text import Text
 
 from zoo.base import numbers
 from zoo.base.records import Memory, Throughput
-from zoo.compare.costs import TIMINGS, Bench, BenchRow
+from zoo.compare.costs import Bench, BenchRow
+from zoo.report.costs import TIMINGS
 
 NAME_WIDTH = 20
 PLAIN_UP_TO = 100_000

@@ -146,6 +146,7 @@ def compare(
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate, start_lines
     from zoo.cli.console import Console, check_free, escaped
     from zoo.cli.progress import ingest_with_progress, of_each
+    from zoo.cli.report import print_report
     from zoo.compare.cells import check_options, fitting_models, sweep_settings
     from zoo.compare.comparison import Comparison
     from zoo.compare.existing_results import check_results_size, refuse_other_comparison
@@ -156,7 +157,6 @@ def compare(
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
     from zoo.report.results_folder import check_folder, new_report, replace_report
-    from zoo.report.terminal import summary
     from zoo.report.write import build_report
     from zoo.training.settings import MOST_THREADS, Settings, whole_number
 
@@ -286,11 +286,7 @@ def compare(
                 )
                 build_report(results, new, new, gpu=folder)
             replace_report(new, folder, results)
-    report = folder / "report.md"
-    console.print(summary(results))
-    console.print(f"report: {report}", markup=False, soft_wrap=True)
-    page = report.with_suffix(".html")
-    console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+    print_report(console, results, folder / "report.md")
     for error in left_out:
         console.print(f"left out: {error}", markup=False, soft_wrap=True)
     named = {entry.name for entry in chosen_models}

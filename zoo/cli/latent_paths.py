@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from zoo.base.errors import BadInput
 from zoo.cli import options as opt
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.api.autoencoder import Autoencoder
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
     from zoo.reconstruct.latent_paths import PathVideo
@@ -47,34 +50,48 @@ def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
     return max(2, round(seconds * rate)), rate
 
 
-def check_scale(scale: int) -> int:
-    """Return a factor from 1 to 16; raises BadInput on another."""
+def check_scale(scale: int) -> None:
+    """Raise BadInput unless a factor is from 1 to 16."""
     if not 1 <= scale <= 16:
         raise BadInput(f"--scale is a whole factor from 1 to 16; not {scale}")
-    return scale
 
 
-def tags_for(config: TrainingConfig, film: FilmEntry | None, what: str) -> dict[str, str]:
-    """The metadata of the video; `film` is None where the film itself is not here."""
+def write_path(
+    console: Console,
+    model: Autoencoder,
+    latents: Tensor,
+    video: PathVideo,
+    config: TrainingConfig,
+    film: FilmEntry | None,
+    what: str,
+    **sheet: Any,
+) -> None:
+    """Decode latents (N, ...) into a video behind a progress bar, and name what was written.
+
+    `film` is None where the film itself is not here; `what` ends the title of the video.
+    """
     import importlib.metadata
+
+    from zoo.base.time_code import format_time_code
+    from zoo.cli.progress import frames_bar
+    from zoo.reconstruct.latent_paths import write_path_video
 
     title = film.shown_title if film else config.film
     licence = (film and film.licence) or "not stated"
     version = importlib.metadata.version("film-zoo")
-    return {
+    tags = {
         "title": f"{title}: {what}",
         "comment": (
             f"Decoded by {config.model}, trained on {config.film}. "
             f"Film: {title}. Licence: {licence}. Made by film-zoo {version}."
         ),
     }
-
-
-def print_written(console: Console, video: PathVideo, pictures: int) -> None:
-    """Name what was written."""
-    from zoo.base.time_code import format_time_code
-
-    seconds = float(pictures * video.hold / video.rate)
+    count, shape = len(latents), tuple(latents.shape[1:])
+    with frames_bar(console, "decoding", count) as bar:
+        write_path_video(
+            model, latents.flatten(1), shape, video, tags, progress=bar.update, **sheet
+        )
+    seconds = float(count * video.hold / video.rate)
     console.print_line(f"wrote {video.path}: {format_time_code(seconds)}, and {video.strip}")
 
 
@@ -109,7 +126,6 @@ def interpolate(
 
     from zoo.base.time_code import format_time_code, parse_time_code
     from zoo.cli.console import Console
-    from zoo.cli.progress import frames_bar
     from zoo.evaluation.inference import samples_of
     from zoo.reconstruct.latent_paths import (
         KINDS,
@@ -117,7 +133,6 @@ def interpolate(
         PathVideo,
         frames_at,
         path_through,
-        write_path_video,
     )
 
     kind = next((each for each in KINDS if each == path), None)
@@ -153,19 +168,15 @@ def interpolate(
     path_points = path_through(
         points[torch.from_numpy(stops)], count, LatentStatistics.of(points), kind
     )
-    video = PathVideo(opened.out, rate, enlarge=scale)
-    with frames_bar(console, "decoding", count) as bar:
-        write_path_video(
-            opened.trained.model,
-            opened.trained.model.from_coordinates(path_points),
-            latents.shape,
-            video,
-            tags_for(
-                opened.trained.config, opened.entry, f"from {begin} to {end} through latent space"
-            ),
-            progress=bar.update,
-        )
-    print_written(console, video, count)
+    write_path(
+        console,
+        opened.trained.model,
+        opened.trained.model.from_coordinates(path_points).unflatten(1, latents.shape),
+        PathVideo(opened.out, rate, enlarge=scale),
+        opened.trained.config,
+        opened.entry,
+        f"from {begin} to {end} through latent space",
+    )
 
 
 MOST_SAMPLES = 10_000
@@ -197,9 +208,8 @@ def sample(
     from zoo.base.devices import choose_device
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
-    from zoo.cli.progress import frames_bar
     from zoo.reconstruct.find_run import find_model
-    from zoo.reconstruct.latent_paths import PathVideo, write_path_video
+    from zoo.reconstruct.latent_paths import PathVideo
     from zoo.reconstruct.loading import prior_sample
     from zoo.training.trained_models import load_model
 
@@ -220,18 +230,10 @@ def sample(
     latents = prior_sample(network, count, seed).to(chosen)
     video = PathVideo(path, Fraction(25), hold=round(hold * 25), enlarge=scale)
     sheet = dict.fromkeys(range(min(count, 64)), "")
-    with frames_bar(console, "decoding", count) as bar:
-        write_path_video(
-            network,
-            latents.flatten(1),
-            tuple(latents.shape[1:]),
-            video,
-            tags_for(config, entry, f"{count} samples of the prior"),
-            captions=sheet,
-            columns=math.ceil(math.sqrt(len(sheet))),
-            progress=bar.update,
-        )
-    print_written(console, video, count)
+    what, columns = f"{count} samples of the prior", math.ceil(math.sqrt(len(sheet)))
+    write_path(
+        console, network, latents, video, config, entry, what, captions=sheet, columns=columns
+    )
 
 
 def walk(
@@ -256,8 +258,7 @@ def walk(
     latents, within their range. Works with every model, whether or not it has a prior.
     """
     from zoo.cli.console import Console
-    from zoo.cli.progress import frames_bar
-    from zoo.reconstruct.latent_paths import PathVideo, closed_walk, write_path_video
+    from zoo.reconstruct.latent_paths import PathVideo, closed_walk
 
     count, rate = pictures_in(seconds, fps)
     if not 0 < period <= MOST_SECONDS:
@@ -276,14 +277,12 @@ def walk(
     turns = min(max(1, round(seconds / period)), count // 2)
     points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
     path_points = closed_walk(points, count, turns, seed)
-    video = PathVideo(opened.out, rate, enlarge=scale)
-    with frames_bar(console, "decoding", count) as bar:
-        write_path_video(
-            opened.trained.model,
-            opened.trained.model.from_coordinates(path_points),
-            latents.shape,
-            video,
-            tags_for(opened.trained.config, opened.entry, "a walk through latent space"),
-            progress=bar.update,
-        )
-    print_written(console, video, count)
+    write_path(
+        console,
+        opened.trained.model,
+        opened.trained.model.from_coordinates(path_points).unflatten(1, latents.shape),
+        PathVideo(opened.out, rate, enlarge=scale),
+        opened.trained.config,
+        opened.entry,
+        "a walk through latent space",
+    )

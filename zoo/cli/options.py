@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingested_film import Film
     from zoo.reconstruct.model_loader import TrainedModel
+    from zoo.reconstruct.reconstruct_film import WrittenVideo
     from zoo.training.runs import Run
 
 FILM = PRESETS[DEFAULT_PRESET]
@@ -283,3 +284,14 @@ def open_run(
     )
     opened, trained = loader.load(request.run, request.entry, request.trained_on)
     return Opened(request.run, request.entry, opened, trained, out)
+
+
+def print_written(console: Console, written: WrittenVideo) -> None:
+    """Name a video that was written, and say what sound it has."""
+    from zoo.base.time_code import format_time_code
+
+    console.print_line(f"sound: {written.sound.summary}")
+    console.print_line(
+        f"wrote {written.path}: {written.size}, {written.frames:,} frames, "
+        f"{format_time_code(written.seconds)}"
+    )

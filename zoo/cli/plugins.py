@@ -38,20 +38,8 @@ def list_plugins(as_json: opt.JsonOption = False) -> None:
 
     found = [*registry.list_plugins().plugins, *list_sections().plugins]
     if as_json:
-        print_json(
-            plugins=[
-                {
-                    "name": plugin.name,
-                    "package": plugin.package,
-                    "version": plugin.version,
-                    "adds": plugin.adds,
-                    "errors": plugin.errors,
-                    "changed": plugin.changed,
-                    "left_out": plugin.left_out,
-                }
-                for plugin in found
-            ]
-        )
+        fields = ("name", "package", "version", "adds", "errors", "changed", "left_out")
+        print_json(plugins=[{field: getattr(each, field) for field in fields} for each in found])
         return
     table = Table("plugin", "from", "adds", "problem")
     for plugin in found:

@@ -57,7 +57,7 @@ def reconstruct(
     """
     from zoo.base.devices import choose_device
     from zoo.base.errors import BadInput
-    from zoo.base.time_code import format_time_code, parse_time_code
+    from zoo.base.time_code import parse_time_code
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import frames_bar, ingest_with_progress
@@ -136,11 +136,7 @@ def reconstruct(
             settings=settings,
             progress=bar.update,
         )
-    console.print_line(f"sound: {written.sound.summary}")
-    console.print_line(
-        f"wrote {written.path}: {written.size}, {written.frames:,} frames, "
-        f"{format_time_code(written.seconds)}"
-    )
+    opt.print_written(console, written)
 
 
 def _models(model: str | None, models: str | None, run: str | None) -> list[str | None]:

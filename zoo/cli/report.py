@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from zoo.base.records import Results
+    from zoo.cli.console import Console
 
 
 def report(
@@ -42,7 +43,6 @@ def report(
     from zoo.cli.console import Console, escaped
     from zoo.report.merge import merge
     from zoo.report.plugin_sections import section_registry
-    from zoo.report.terminal import summary
 
     chosen = folders or [Workspace.here().results]
     if into is not None:
@@ -52,14 +52,22 @@ def report(
     else:
         raise BadInput("several folders are merged into another: add --into FOLDER")
     console = Console()
-    console.print(summary(results))
-    console.print(f"report: {written}", markup=False, soft_wrap=True)
-    page = written.with_suffix(".html")
-    console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+    page = print_report(console, results, written)
     if opened and not webbrowser.open(page.absolute().as_uri()):
         console.print_line("no browser could be opened on this machine: open that file yourself")
     for failure in section_registry().failures():
         console.print(escaped(failure), soft_wrap=True)
+
+
+def print_report(console: Console, results: Results, written: Path) -> Path:
+    """Print the first tables, who is ahead and where the report is; return the page."""
+    from zoo.report.terminal import summary
+
+    page = written.with_suffix(".html")
+    console.print(summary(results))
+    console.print(f"report: {written}", markup=False, soft_wrap=True)
+    console.print(f"to look at: {page}", markup=False, soft_wrap=True)
+    return page
 
 
 def _again(folder: Path) -> tuple[Results, Path]:

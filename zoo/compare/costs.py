@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 import torch
@@ -27,14 +27,11 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
 from zoo.evaluation.model_summary import summarise_model
 from zoo.plugins.model_building import parse_options
+from zoo.report.costs import TIMINGS
 from zoo.training.memory import keep_freed_memory
 from zoo.training.run_folder import RunFolder
 
 BENCH_VERSION: Literal[1] = 1
-TIMINGS = (
-    *("train", "encode", "decode", "round_trip"),
-    *("encode_one", "decode_one", "round_trip_one"),
-)
 _SAME_SPEED = {"commit", "pyav", "ffmpeg"}
 """Fields of an environment that do not affect speed, or are implied by others."""
 
@@ -74,15 +71,11 @@ class Bench(pydantic.BaseModel):
     rows: list[BenchRow]
 
 
-def ignore(subject: CostSubject, number: int, count: int) -> None:
-    """Ignore the progress."""
-
-
 def measure_all(
     subjects: Iterable[CostSubject],
     device: torch.device,
     *,
-    on_subject: OnSubject = ignore,
+    on_subject: OnSubject = lambda *_: None,
     command: str | None = None,
 ) -> Bench:
     """Measure every distinct subject once, in order, on as many threads as torch has now.
@@ -120,7 +113,7 @@ def load_or_measure_costs(
     device: torch.device,
     *,
     overwrite: bool = False,
-    on_subject: OnSubject = ignore,
+    on_subject: OnSubject = lambda *_: None,
 ) -> dict[str, Cost]:
     """Costs by `CostSubject.key`: from a saved pass over these models, or measured now.
 
@@ -187,14 +180,15 @@ def _saved_pass(workspace: Workspace, wanted: set[str], here: Environment) -> Be
     passes = [
         bench
         for path in _folder(workspace).glob("*.json")
-        if (bench := _read_pass(path)) and _same_machine(bench.environment, here)
+        if (bench := _read_pass(path)) and _deciding(bench.environment) == _deciding(here)
         if wanted <= {row.subject.key for row in bench.rows}
     ]
     return max(passes, key=lambda bench: bench.created, default=None)
 
 
-def _same_machine(there: Environment, here: Environment) -> bool:
-    return there.model_dump(exclude=_SAME_SPEED) == here.model_dump(exclude=_SAME_SPEED)
+def _deciding(environment: Environment) -> dict[str, Any]:
+    """What of an environment speed depends on."""
+    return environment.model_dump(mode="json", exclude=_SAME_SPEED)
 
 
 def _digest(wanted: set[str], here: Environment) -> str:
@@ -202,7 +196,7 @@ def _digest(wanted: set[str], here: Environment) -> str:
     decisive = {
         "version": BENCH_VERSION,
         "subjects": sorted(wanted),
-        "environment": here.model_dump(mode="json", exclude=_SAME_SPEED),
+        "environment": _deciding(here),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 

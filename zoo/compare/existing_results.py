@@ -49,7 +49,10 @@ def refuse_other_comparison(
     earlier results, with or without failures, and smaller ones. The versions of film-zoo and of
     plugins may differ.
     """
-    found = _what_would_be_lost(folder, films, cells, settings, metrics)
+    found = _what_is_there(folder)
+    if isinstance(found, Results):
+        lost = _difference(found, films, cells, settings, set(metrics))
+        found = f"another comparison ({lost})" if lost else None
     if found:
         raise BadInput(
             f"{folder} holds {found}: --out FOLDER writes this comparison to another, --overwrite "
@@ -57,25 +60,17 @@ def refuse_other_comparison(
         )
 
 
-def _what_would_be_lost(
-    folder: Path,
-    films: Sequence[Film],
-    cells: Sequence[Cell],
-    settings: Settings,
-    metrics: Iterable[str],
-) -> str | None:
-    """What would be lost from the folder, in words; None if nothing would."""
+def _what_is_there(folder: Path) -> Results | str | None:
+    """The results in a folder, or in words what else of a report is there; None if nothing is."""
     if (folder / MERGE_MARKER).exists():
         return "a merge of several results"
     if not (folder / RESULTS).exists():
         texts = [name for name in TEXTS if (folder / name).exists()]
         return f"a {texts[0]} of something else" if texts else None
     try:
-        earlier = read_results(folder)
+        return read_results(folder)
     except BadInput as error:
         return f"results that cannot be read ({error})"
-    lost = _difference(earlier, films, cells, settings, set(metrics))
-    return f"another comparison ({lost})" if lost else None
 
 
 def _difference(
@@ -89,10 +84,8 @@ def _difference(
     if gone := [film.name for film in earlier.films if film.name not in here]:
         return f"of {_listed(gone)}"
     for film in earlier.films:
-        if (film.fingerprint, film.size) != (
-            here[film.name].fingerprint,
-            str(here[film.name].size),
-        ):
+        now = here[film.name]
+        if (film.fingerprint, film.size) != (now.fingerprint, str(now.size)):
             return f"{one_line(film.name, 60)} has other frames, another size or split there"
     for name, there, wanted in (
         ("preset", earlier.preset, settings.preset),

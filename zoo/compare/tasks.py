@@ -204,7 +204,7 @@ class CellTask:
                 store.download(folder, cell.evaluated_on.name)
             self._train(cell, config, workspace, store, notify)
             notify(EvaluationStarted())
-            record = self._evaluate(cell, config, workspace, folder)
+            record = evaluate_cell(cell, workspace, self.metric_set())
             (folder.path / FAILURE).unlink(missing_ok=True)
             if store:
                 store.upload(folder, cell.evaluated_on.name)
@@ -269,17 +269,17 @@ class CellTask:
             measure_peak=self.measure_peak,
         )
 
-    def _evaluate(
-        self, cell: Cell, config: TrainingConfig, workspace: Workspace, folder: RunFolder
-    ) -> Record:
-        codec = issubclass(cell.architecture, FilmCodec)
-        evaluate_one = evaluate_codec if codec else evaluate
-        device = self.settings.device
-        return evaluate_one(workspace, folder, config, cell.evaluated_on, self.metric_set(), device)
-
     def metric_set(self) -> MetricSet:
         """The metrics, made ready on the cell's device."""
         return load_metrics(self.settings.device, self.metrics)
+
+
+def evaluate_cell(cell: Cell, workspace: Workspace, metric_set: MetricSet) -> Record:
+    """Evaluate the finished run of a cell: the latents of a model, or the stream of a codec."""
+    config = config_of(cell)
+    evaluate_one = evaluate_codec if issubclass(cell.architecture, FilmCodec) else evaluate
+    folder, device = RunFolder.of(workspace, config), cell.settings.device
+    return evaluate_one(workspace, folder, config, cell.evaluated_on, metric_set, device)
 
 
 def _write_traceback(folder: RunFolder) -> None:

@@ -33,10 +33,9 @@ from zoo.base.presets_and_budgets import Budget
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.executors import Notify
-from zoo.compare.tasks import CellTask, scratch_folder
-from zoo.evaluation.codec_runs import ensure_encoded, evaluate_codec
+from zoo.compare.tasks import CellTask, evaluate_cell, scratch_folder
+from zoo.evaluation.codec_runs import ensure_encoded
 from zoo.evaluation.cost import HALFWAY, training_step
-from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.inference import sample_batch, samples_of
 from zoo.evaluation.metrics import MetricSet
 from zoo.evaluation.profiling import peak_memory, release_memory
@@ -237,12 +236,11 @@ class _Trial:
         steps = self._trains()
         if steps:
             self._small_steps(pair[0])
-        start = self._encode if is_codec else self._start
         # Late loading happens once, not in every cell of a comparison: the first figures of the
         # short excerpt are replaced by those of a second time.
         for number, each in enumerate(pair if is_codec else (pair[0], *pair)):
             frames = len(each.trained_on)
-            self.starts[frames] = start(each)
+            self.starts[frames] = self._start(each)
             self.own[frames] = self._evaluate(each, each.trained_on)
             self.disk[frames] = _size(self._folder(each).path)
             if not is_codec:
@@ -333,28 +331,19 @@ class _Trial:
         return RunFolder.of(self.workspace, config_of(cell))
 
     def _start(self, cell: Cell) -> float:
-        """Seconds to train for a single step, or to fit."""
-        began = time.perf_counter()
+        """Seconds to train for a single step, to fit, or to encode a film."""
+        where, config = self.workspace, config_of(cell)
+        if issubclass(cell.architecture, FilmCodec):
+            return _timed(lambda: ensure_encoded(where, config, cell.trained_on, overwrite=True))
         device = cell.settings.device
-        ensure_trained(self.workspace, config_of(cell), cell.trained_on, device, overwrite=True)
-        return time.perf_counter() - began
-
-    def _encode(self, cell: Cell) -> float:
-        """Seconds to encode a film."""
-        began = time.perf_counter()
-        ensure_encoded(self.workspace, config_of(cell), cell.trained_on, overwrite=True)
-        return time.perf_counter() - began
+        return _timed(
+            lambda: ensure_trained(where, config, cell.trained_on, device, overwrite=True)
+        )
 
     def _evaluate(self, cell: Cell, film: Film) -> float:
         """Seconds to evaluate a model or codec on a film."""
-        began = time.perf_counter()
-        is_codec = issubclass(cell.architecture, FilmCodec)
-        evaluate_one = evaluate_codec if is_codec else evaluate
-        device = cell.settings.device
-        evaluate_one(
-            self.workspace, self._folder(cell), config_of(cell), film, self.metric_set, device
-        )
-        return time.perf_counter() - began
+        cell = replace(cell, evaluated_on=film)
+        return _timed(lambda: evaluate_cell(cell, self.workspace, self.metric_set))
 
     def _step(self, cell: Cell) -> float:
         """Seconds per training frame, once training runs steadily."""

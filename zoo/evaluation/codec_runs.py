@@ -30,7 +30,7 @@ from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.encoder_priority import usual_priority
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.locks import IN_FOLDER, Waiting, exclusive_lock, print_waiting
+from zoo.base.locks import IN_FOLDER, exclusive_lock, print_waiting
 from zoo.base.option_validation import validated
 from zoo.base.presets_and_budgets import Budget
 from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput
@@ -115,19 +115,18 @@ def ensure_encoded(
     config: TrainingConfig,
     film: Film,
     overwrite: bool = False,
-    waiting: Waiting | None = print_waiting,
     device: torch.device | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`, encoding the film if needed.
 
-    `overwrite` encodes it again; an earlier run is replaced when that is done. `waiting` is as in
-    `ensure_trained`. Messages of the codec are written to `coding.log` and passed to `notify`. A
-    codec that saved its state before it was interrupted is given that state again.
+    `overwrite` encodes it again; an earlier run is replaced when that is done. Messages of the
+    codec are written to `coding.log` and passed to `notify`. A codec that saved its state before it
+    was interrupted is given that state again.
     """
     folder = RunFolder.of(workspace, config)
     here = _cpu_environment()
-    with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting):
+    with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=print_waiting):
         if not overwrite and _is_valid(folder, here):
             return folder
         making = folder.to_train(overwrite=True)
@@ -144,7 +143,10 @@ def ensure_encoded(
 
             # Built-in codecs set their priority frame by frame; those of plugins may not.
             coded = codec.code(film, _coding_terms(making, config, codec, device, note))
-        _write_stream(making, codec, check_coded_film(type(codec), coded))
+        check_coded_film(type(codec), coded)
+        with atomic_write(stream_path(making, codec)) as temporary:
+            temporary.write_bytes(coded.stream)
+        write_json(making.path / ENCODING, Encoding(seconds=coded.seconds, note=coded.note))
         making.write(RunFile(state="finished", config=config, environment=here))
         (making.path / STATE).unlink(missing_ok=True)
         if making != folder:
@@ -233,12 +235,6 @@ def _is_valid(folder: RunFolder, here: Environment) -> bool:
 def stream_path(folder: RunFolder, codec: FilmCodec) -> Path:
     """The path of a run's stream."""
     return folder.path / f"film.{codec.suffix}"
-
-
-def _write_stream(folder: RunFolder, codec: FilmCodec, coded: CodedFilm) -> None:
-    with atomic_write(stream_path(folder, codec)) as temporary:
-        temporary.write_bytes(coded.stream)
-    write_json(folder.path / ENCODING, Encoding(seconds=coded.seconds, note=coded.note))
 
 
 def evaluate_codec(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import pydantic
@@ -59,39 +59,22 @@ class Measurements:
         self.values: dict[str, Any] = {}
         self.unavailable: dict[str, str] = {}
 
-    def guarded(self, *names: str) -> _Guard:
-        """A `with` block in which any error costs these values and no others."""
-        return _Guard(self, names)
+    @contextmanager
+    def guarded(self, *names: str) -> Iterator[None]:
+        """A `with` block in which any error costs these values and no others.
 
-
-class _Guard:
-    """Records the reason for values that a block did not get to, and suppresses its error."""
-
-    def __init__(self, measurements: Measurements, names: tuple[str, ...]) -> None:
-        self.measurements = measurements
-        self.names = names
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        # A plugin may do anything: a call of sys.exit counts as its failure.
-        if not isinstance(error, Exception | SystemExit):
-            return False
-        # The traceback would keep the tensors of the failed block alive.
-        error.__traceback__ = None
-        measurements = self.measurements
-        batch = 1 if self.names[0].endswith("_one") else measurements.batch
-        reason = _reason(error, batch)
-        for name in self.names:
-            if name not in measurements.values:
-                measurements.unavailable.setdefault(name, reason)
-        return True
+        Values that the block did not get to have its reason.
+        """
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            # A plugin may do anything: a call of sys.exit counts as its failure. The traceback
+            # would keep the tensors of the failed block alive.
+            error.__traceback__ = None
+            reason = _reason(error, 1 if names[0].endswith("_one") else self.batch)
+            for name in names:
+                if name not in self.values:
+                    self.unavailable.setdefault(name, reason)
 
 
 def _reason(error: BaseException, batch: int) -> str:
@@ -254,12 +237,13 @@ def _time_inference(
             lambda: model.decode(model.encode(one)), window
         )
     count = len(frames) * window
+    peak = None
     with measurements.guarded("round_trip", "round_trip_memory", "round_trip_joules"):
         speed = measurements.values["round_trip"] = profiler.time(round_trip, count)
         with measurements.guarded("round_trip_joules"):
             measurements.values["round_trip_joules"] = profiler.joules(round_trip, count, speed)
-        return peak_memory(profiler.device, round_trip)
-    return None
+        peak = peak_memory(profiler.device, round_trip)
+    return peak
 
 
 def _time_encode_decode(

@@ -196,9 +196,9 @@ def score_plain_frames(
         sampling = Sampling.of(model)
         shape = sampling.frames, 3, model.size.height, model.size.width
         frames = torch.full(shape, level / 255, device=device)
-        decoded = round_to_8_bits(
-            middle_frames(_round_trip(model, sampling.shaped(frames), quantiser))
-        )
+        flat = quantiser.round_trip(encode_samples(model, sampling.shaped(frames)))
+        latent = flat.unflatten(1, latent_spec(model).shape)
+        decoded = round_to_8_bits(middle_frames(checked_decode(model, latent)))
         frame = frames[:1]
         levels = decoded[0].flatten(1) * 255
         red, green, blue = levels.mean(dim=1).tolist()
@@ -214,11 +214,6 @@ def score_plain_frames(
             )
         )
     return found
-
-
-def _round_trip(model: Autoencoder, frames: Tensor, quantiser: Quantiser) -> Tensor:
-    flat = quantiser.round_trip(encode_samples(model, frames))
-    return checked_decode(model, flat.unflatten(1, latent_spec(model).shape))
 
 
 @torch.inference_mode()

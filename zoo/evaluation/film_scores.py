@@ -11,7 +11,7 @@ import importlib.metadata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -89,9 +89,15 @@ def score_film(
 
     `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
     """
-    spread, hasher = ShotSpread(film, device), FrameHasher(device)
-    frames = accumulated(film, reconstructed_batches, [spread, hasher])
-    scores = score_reconstruction(film, frames, metric_set.metrics, device)
+    spread, hashes = ShotSpread(film, device), HashBuffer()
+
+    def added_up() -> Iterator[Tensor]:
+        for indices, frames in zip(batch_slices(film), reconstructed_batches, strict=True):
+            spread.add(indices, frames)
+            hashes.add(pdq(frames))
+            yield frames
+
+    scores = score_reconstruction(film, added_up(), metric_set.metrics, device)
     parts = parts_of(film, trained_on)
     ratios = frozenset(metric.name for metric in metric_set.metrics if metric.better == "one")
     summaries: dict[str, dict[Part, Summary]] = {}
@@ -100,41 +106,7 @@ def score_film(
             part: summarise(values, frames, film, name in ratios) for part, frames in parts.items()
         }
         summaries[name] = {part: summary for part, summary in found.items() if summary}
-    return FilmScores(scores, ratios, summaries, spread, hasher.hashes)
-
-
-class Accumulator(Protocol):
-    """Gathers statistics of a film's reconstruction, batch by batch."""
-
-    def add(self, indices: slice, frames: Tensor) -> None:
-        """Add the reconstruction of frames `indices`: (B, 3, H, W) in [0, 1], rounded to 8 bits."""
-
-
-def accumulated(
-    film: Film, reconstructed_batches: Iterable[Tensor], accumulators: Sequence[Accumulator]
-) -> Iterator[Tensor]:
-    """Pass on a film's reconstructed batches while accumulators see them."""
-    for indices, frames in zip(batch_slices(film), reconstructed_batches, strict=True):
-        for accumulator in accumulators:
-            accumulator.add(indices, frames)
-        yield frames
-
-
-class FrameHasher:
-    """Hashes every frame with PDQ, as a content-matching system would."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._buffer = HashBuffer()
-
-    def add(self, indices: slice, frames: Tensor) -> None:
-        """Hash a batch."""
-        self._buffer.add(pdq(frames))
-
-    @property
-    def hashes(self) -> Hashes:
-        """The hashes of all frames so far."""
-        return self._buffer.hashes(self._device)
+    return FilmScores(scores, ratios, summaries, spread, hashes.hashes(device))
 
 
 def write_frame_scores(out: Path, film_scores: FilmScores) -> None:

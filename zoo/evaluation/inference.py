@@ -144,15 +144,9 @@ def reconstruct_frames(
     parts = []
     for which, wanted in samples.decoding_batches(frames):
         decoded = flat_frames(checked_decode(model, latents.dequantised(torch.from_numpy(which))))
-        parts.append(round_to_8_bits(select_frames(decoded, wanted)))
+        chosen = torch.from_numpy(wanted).to(decoded.device)
+        parts.append(round_to_8_bits(decoded if len(wanted) == len(decoded) else decoded[chosen]))
     return torch.cat(parts)
-
-
-def select_frames(frames: Tensor, wanted: Indices) -> Tensor:
-    """The wanted ones of consecutive frames, in ascending order."""
-    if len(wanted) == len(frames):
-        return frames
-    return frames[torch.from_numpy(wanted).to(frames.device)]
 
 
 def checked_decode(model: Autoencoder, latents: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
-from zoo.api.sampling import BATCH, FilmSamples
+from zoo.api.sampling import BATCH
 from zoo.base.records import DecoderPoint, Part, RatePoint
 from zoo.evaluation.inference import film_batch, reconstruct_frames, samples_of
 from zoo.evaluation.latents import EncodedFilm, Latents, Quantiser
@@ -103,15 +103,16 @@ def _still(metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def _sampled(parts: Mapping[Part, Frames]) -> dict[Part, Frames]:
-    return {part: _sample(frames) for part, frames in parts.items()}
+    """At most `MOST_FRAMES` of the frames of each part."""
+    return {
+        part: frames[
+            np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames))).round().astype(np.int64)
+        ]
+        for part, frames in parts.items()
+    }
 
 
-def _sample(frames: Frames) -> Frames:
-    if len(frames) <= MOST_FRAMES:
-        return frames
-    return frames[np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(np.int64)]
-
-
+@torch.inference_mode()
 def _means_of_parts(
     model: Autoencoder,
     film: Film,
@@ -122,28 +123,14 @@ def _means_of_parts(
 ) -> dict[str, dict[Part, float | None]]:
     """Means of frames decoded from the film's latents, by metric and part."""
     samples = samples_of(film, model)
-    means: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in metrics}
-    for part, frames in parts.items():
-        values = _score_frames(model, film, samples, frames, latents, metrics, device)
-        for metric in metrics:
-            means[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
-    return means
-
-
-@torch.inference_mode()
-def _score_frames(
-    model: Autoencoder,
-    film: Film,
-    samples: FilmSamples,
-    frames: Frames,
-    latents: Latents,
-    metrics: Sequence[Metric],
-    device: torch.device,
-) -> dict[str, Values]:
-    """Scores (F,) of frames decoded from the film's latents, by metric."""
 
     def pair(some: Frames) -> tuple[torch.Tensor, torch.Tensor]:
         return film_batch(film, some, device), reconstruct_frames(model, samples, some, latents)
 
-    chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
-    return score_pairs(map(pair, chunks), [0], metrics)
+    means: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in metrics}
+    for part, frames in parts.items():
+        chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
+        values = score_pairs(map(pair, chunks), [0], metrics)
+        for metric in metrics:
+            means[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
+    return means

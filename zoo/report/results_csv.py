@@ -162,29 +162,15 @@ def _parts(results: Results, record: Record) -> list[Part | None]:
 
 def _row(results: Results, record: Record, part: Part | None) -> dict[str, object]:
     film = next(film for film in results.films if film.name == record.evaluated_on)
-    environment = record.environment
     row: dict[str, object] = {
-        "evaluated_on": record.evaluated_on,
-        "trained_on": record.trained_on,
-        "model": record.model,
-        "role": record.role,
-        "kind": record.kind,
-        "origin": record.origin,
+        **{name: getattr(record, name) for name in _WHO if name in Record.model_fields},
+        **{name: getattr(record.environment, name) for name in _WHERE if name != "fingerprint"},
         "options": json.dumps(record.options, sort_keys=True),
-        "seed": record.seed,
-        "status": record.status,
-        "reason": record.reason,
-        "note": record.note,
         "waivers": json.dumps(record.waivers, sort_keys=True) if record.waivers else None,
         "part": part,
-        "parameters": record.parameters,
-        "device": environment.device,
-        "device_name": environment.device_name,
         "precision": training_precision(record) or None,
-        "compile": environment.compile if training_precision(record) else None,
-        "threads": environment.threads,
-        "torch": environment.torch,
-        "commit": environment.commit,
+        "compile": record.environment.compile if training_precision(record) else None,
+        "parameters": record.parameters,
         "fingerprint": film.fingerprint,
     }
     if part:

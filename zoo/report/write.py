@@ -218,10 +218,8 @@ def film_section(
 
 
 def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str) -> list[Markdown]:
-    content = film_table(results, film)
-    blocks = _with_notes(content)
-    beside = reference_table(results, film)
-    if beside:
+    blocks = _with_notes(film_table(results, film))
+    if beside := reference_table(results, film):
         blocks += [escape("How many models are better than each reference:"), to_markdown(beside)]
     strip_path = f"{FIGURES}/strip-{stem}.webp"
     strip = write_strip(results, film, folder, out / strip_path)
@@ -237,18 +235,14 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
             words = "No licence is stated for this film: do not publish its pictures."
             blocks.append(escape(words))
     scores_path = f"{FIGURES}/scores-{stem}.png"
-    scores = plot_scores(results, film, out / scores_path)
-    if scores:
+    if scores := plot_scores(results, film, out / scores_path):
         blocks.append(image(scores_path, scores))
-    more = other_metrics_table(results, film)
-    if more:
+    if more := other_metrics_table(results, film):
         blocks += [escape("Other metrics:"), *_with_notes(more)]
-    intervals = interval_table(results, film)
-    if intervals:
+    if intervals := interval_table(results, film):
         summary = f"95% intervals of the means on {film.name}, over shots"
         blocks.append(folded(summary, to_markdown(intervals)))
-    note = interval_note(results, film)
-    if note:
+    if note := interval_note(results, film):
         blocks.append(escape(note))
     return blocks
 
@@ -270,8 +264,7 @@ def _rates(results: Results, film: FilmInfo, out: Path, stem: str) -> list[Markd
     if text is None:
         return []
     blocks = [image(path, text)]
-    lengths = film_lengths(results, film)
-    if lengths:
+    if lengths := film_lengths(results, film):
         blocks += [escape(lengths[0]), bullets(lengths[1:])]
     found = bjontegaard_table(results, film)
     if isinstance(found, str):
@@ -295,8 +288,7 @@ def _failure_slices(results: Results, film: FilmInfo) -> list[Markdown]:
         return []
     blocks = [bullets(failure_findings(results, film)), to_markdown(content)]
     blocks += [escape(note) for note in failure_notes(results, film)]
-    held_out = held_out_failure_table(results, film)
-    if held_out:
+    if held_out := held_out_failure_table(results, film):
         blocks.append(folded("The same on held-out frames", to_markdown(held_out)))
     return [block for block in blocks if block]
 

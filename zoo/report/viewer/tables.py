@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from zoo.base import numbers
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
@@ -117,25 +118,18 @@ def _grid(
             GridColumn(heading=list(each.column.heading), better=each.better) for each in columns
         ],
         rows=[
-            _row(table, index, row, columns, _entry_of(row, entries))
-            for index, row in enumerate(rows)
+            GridRow(
+                name=shown.name,
+                note=shown.note,
+                entry=_entry_of(row, entries),
+                cells=[
+                    GridCell(text=cell.text, value=each.number(row), best=cell.best)
+                    for cell, each in zip(shown.cells, columns, strict=True)
+                ],
+            )
+            for shown, row in zip(table.rows, rows, strict=True)
         ],
         notes=[*([CODED_TOO] if bracketed else []), *waiver_notes(rows)],
-    )
-
-
-def _row(
-    table: Table, index: int, row: ResultRow, columns: Sequence[_Sortable], entry: int | None
-) -> GridRow:
-    shown = table.rows[index]
-    cells = zip(shown.cells, columns, strict=True)
-    return GridRow(
-        name=shown.name,
-        note=shown.note,
-        entry=entry,
-        cells=[
-            GridCell(text=cell.text, value=each.number(row), best=cell.best) for cell, each in cells
-        ],
     )
 
 
@@ -179,28 +173,13 @@ def _sizes() -> list[_Sortable]:
     def parameters(record: Record) -> float | None:
         return record.parameters
 
+    def size(heading: tuple[str, str], by: Measure, write: Callable[..., str]) -> _Sortable:
+        return _Sortable(Column(heading, lambda r: dash_for_codec(r, write(mean_value(r, by)))), by)
+
     return [
-        _Sortable(
-            Column(
-                ("numbers", "per frame"),
-                lambda r: dash_for_codec(r, numbers.whole(mean_value(r, latent))),
-            ),
-            latent,
-        ),
-        _Sortable(
-            Column(
-                ("decoder", "bytes"),
-                lambda r: dash_for_codec(r, numbers.scaled(mean_value(r, decoder), "B")),
-            ),
-            decoder,
-        ),
-        _Sortable(
-            Column(
-                ("parameters", ""),
-                lambda r: dash_for_codec(r, numbers.scaled(mean_value(r, parameters))),
-            ),
-            parameters,
-        ),
+        size(("numbers", "per frame"), latent, numbers.whole),
+        size(("decoder", "bytes"), decoder, partial(numbers.scaled, unit="B")),
+        size(("parameters", ""), parameters, numbers.scaled),
     ]
 
 
