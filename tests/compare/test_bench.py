@@ -13,7 +13,7 @@ from tests.compare.sleepy_models import subject
 from tests.report.synthetic_results import ENVIRONMENT
 from zoo.base.records import Cost, Memory, Throughput
 from zoo.base.untrusted_files import read_json
-from zoo.cli.bench_table import bench_table
+from zoo.cli.bench import bench_table
 from zoo.compare.costs import Bench, BenchRow
 from zoo.report.costs import TIMINGS
 

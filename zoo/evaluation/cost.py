@@ -242,7 +242,8 @@ def _time_inference(
         speed = measurements.values["round_trip"] = profiler.time(round_trip, count)
         with measurements.guarded("round_trip_joules"):
             measurements.values["round_trip_joules"] = profiler.joules(round_trip, count, speed)
-        peak = peak_memory(profiler.device, round_trip)
+        with measurements.guarded("round_trip_memory"):
+            peak = peak_memory(profiler.device, round_trip)
     return peak
 
 
