@@ -32,14 +32,7 @@ Hwaccel = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
-def films(context: typer.Context, as_json: opt.JsonOption = False) -> None:
-    """List the films of the catalogue, or do what a subcommand says."""
-    if opt.lists(context, as_json):
-        list_films(as_json)
-
-
-@app.command("list")
+@opt.lists(app)
 def list_films(as_json: opt.JsonOption = False) -> None:
     """List the films of the catalogue."""
     from zoo.base.json_output import print_json

@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 
 
-@app.callback(invoke_without_command=True)
-def models(context: typer.Context, as_json: opt.JsonOption = False) -> None:
-    """List models and references, or do what a subcommand says."""
-    if opt.lists(context, as_json):
-        list_models(as_json)
-
-
-@app.command("list")
+@opt.lists(app)
 def list_models(as_json: opt.JsonOption = False) -> None:
     """List models and references."""
     from zoo.base.json_output import print_json

@@ -140,6 +140,9 @@ FilterOption = Annotated[
 ]
 
 
+ListVerb = Callable[[bool], None]
+
+
 class Command(TyperCommand):
     """A command with an argument that may be repeated: help shows `FILM` and no `<list[str]>`."""
 
@@ -156,11 +159,21 @@ class Command(TyperCommand):
         super().format_help(ctx, formatter)
 
 
-def lists(context: typer.Context, as_json: bool) -> bool:
-    """Whether a verb has no subcommand, and so lists; raises BadInput on --json before one."""
-    if context.invoked_subcommand and as_json:
-        raise BadInput(f"write --json after `{context.command_path} {context.invoked_subcommand}`")
-    return not context.invoked_subcommand
+def lists(app: typer.Typer) -> Callable[[ListVerb], ListVerb]:
+    """Make a function the subcommand `list` of a verb, and what the verb does without one."""
+
+    def register(list_them: ListVerb) -> ListVerb:
+        @app.callback(invoke_without_command=True)
+        def verb(context: typer.Context, as_json: JsonOption = False) -> None:
+            called = context.invoked_subcommand
+            if called and as_json:
+                raise BadInput(f"write --json after `{context.command_path} {called}`")
+            if not called:
+                list_them(as_json)
+
+        return app.command("list")(list_them)
+
+    return register
 
 
 def choose_films(console: Console, catalogue: Catalogue, text: str) -> list[FilmEntry]:

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Plugins: what they add, and whether it works.", rich_markup_mode=None)
 
 
-@app.callback(invoke_without_command=True)
-def plugins(context: typer.Context, as_json: opt.JsonOption = False) -> None:
-    """List plugins, or do what a subcommand says."""
-    if opt.lists(context, as_json):
-        list_plugins(as_json)
-
-
-@app.command("list")
+@opt.lists(app)
 def list_plugins(as_json: opt.JsonOption = False) -> None:
     """List plugins with what each adds, or the reason why it could not."""
     from zoo.base.json_output import print_json

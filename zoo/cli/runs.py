@@ -23,14 +23,7 @@ app = typer.Typer(help="Trained models: list, show, watch, remove.", rich_markup
 RUN = "A run: its path, its id, the beginning of one, or film/model where there is one run of it."
 
 
-@app.callback(invoke_without_command=True)
-def runs(context: typer.Context, as_json: opt.JsonOption = False) -> None:
-    """List the runs of the workspace, or do what a subcommand says."""
-    if opt.lists(context, as_json):
-        list_runs(as_json)
-
-
-@app.command("list")
+@opt.lists(app)
 def list_runs(as_json: opt.JsonOption = False) -> None:
     """List the runs of the workspace."""
     from zoo.base.json_output import print_json
