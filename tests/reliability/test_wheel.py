@@ -194,6 +194,16 @@ def test_the_wheel_passes_a_small_demo_in_an_empty_environment(
     assert "ae" in (tmp_path / "results" / "report.md").read_text()
     assert (tmp_path / "results" / "report.html").is_file()
     assert "finished" in zoo("runs")
+    # A run that comes with the wheel gives a picture at once, by every way that README.md names.
+    assert "bigbuckbunny-vae" in zoo("models")
+    zoo("walk", "bigbuckbunny-vae", "--seconds", "0.2")
+    zoo("sample", "bigbuckbunny-vae", "--count", "2")
+    assert {"bigbuckbunny-vae-walk.mp4", "bigbuckbunny-vae-sample.mp4"} <= {
+        path.name for path in tmp_path.iterdir() if path.stat().st_size
+    }
+    line = "from zoo import load; m = load('bigbuckbunny-vae'); print(m.decode(m.sample(1)).shape)"
+    said = output_of(environment / "python", "-c", line, cwd=tmp_path, PYTHONPATH="")
+    assert said.strip() == "(1, 54, 96, 3)"
     # pip has noted the wheel, so a hint names it.
     line = "import zoo.base.extras as e; print(e.install_command('ray'))"
     said = output_of(environment / "python", "-c", line, cwd=tmp_path, PYTHONPATH="")
