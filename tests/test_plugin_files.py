@@ -236,7 +236,7 @@ def test_a_name_that_is_unknown_says_how_a_file_becomes_a_plugin(
     ("source", "reason"),
     [
         ("def (", "mine.py: SyntaxError"),
-        (METRIC.format(name="measured"), "mine.py brings no model; `zoo plugins check`"),
+        (METRIC.format(name="measured"), "mine.py brings no model; `zoo plugins check mine.py`"),
     ],
 )
 def test_a_file_without_models_is_said(

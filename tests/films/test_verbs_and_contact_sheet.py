@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tomllib
@@ -367,9 +368,10 @@ def test_in_a_folder_below_the_workspace_it_is_said_where_that_is(
     monkeypatch.chdir(clips / "below")
     said = zoo("films", "info", "a")
     assert said.returncode == 2
-    assert f"the workspace above this folder is {clips}: `cd` there" in said.stderr
-    assert f"the workspace above this folder is {clips}" in zoo("runs").stdout
-    assert f"the workspace above this folder is {clips}" in zoo("runs", "show", "a/ae").stderr
+    hint = f"`cd {shlex.quote(str(clips))}` goes to the workspace above this folder"
+    assert hint in said.stderr
+    assert hint in zoo("runs").stdout
+    assert hint in zoo("runs", "show", "a/ae").stderr
     added = zoo("films", "add", "../b.mkv")
     assert f"the one above it is {clips}" in added.stdout
     assert files_of(clips / "below") == {"b": str(clips / "b.mkv")}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,9 @@ class Workspace:
     def is_above(self) -> str:
         """A hint for messages, if a parent folder is a workspace; else empty."""
         return (
-            f"; the workspace above this folder is {self.above}: `cd` there" if self.above else ""
+            f"; `cd {shlex.quote(str(self.above))}` goes to the workspace above this folder"
+            if self.above
+            else ""
         )
 
     @property

@@ -166,9 +166,11 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
     first, *others = paths
     if is_film_name(normalised_name(first)) and not is_there(first) and not _ENDING.search(first):
         option = "--name" if len(others) <= 1 else "--as-one"
-        command = shlex.join(["zoo", "films", "add", option, first, *(others[:2] or ["FILE"])])
+        words = shlex.join([option, first, *(others[:2] or ["FILE"])])
         more = " ..." if len(others) > 2 else ""
-        raise BadInput(f"{first!r} is not a file here, and names are an option: `{command}{more}`")
+        raise BadInput(
+            f"{first!r} is not a file here, and names are an option: `zoo films add {words}{more}`"
+        )
     return None
 
 

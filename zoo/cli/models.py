@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -186,5 +187,8 @@ def _named(word: str) -> list[type[Autoencoder]]:
     names = [*plugin.adds.get("zoo_models", ()), *plugin.adds.get("zoo_references", ())]
     models = [registry().architecture(name) for name in names if name not in registry().codecs]
     if not models:
-        raise BadInput(f"{word} brings no model; `zoo plugins check` looks at metrics and others")
+        raise BadInput(
+            f"{word} brings no model; `zoo plugins check {shlex.quote(word)}` looks at metrics and "
+            "others"
+        )
     return models
