@@ -294,9 +294,9 @@ def print_waiting(line: str) -> None:
 
 
 @contextmanager
-def folder_lock(folder: Path, *, waiting: Waiting | None = print_waiting) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """`exclusive_lock` in a folder that one process writes at a time, as that of the results."""
-    with exclusive_lock(folder / IN_FOLDER, str(folder), waiting=waiting):
+    with exclusive_lock(folder / IN_FOLDER, str(folder), waiting=print_waiting):
         yield
 
 

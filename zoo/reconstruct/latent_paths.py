@@ -21,7 +21,7 @@ from zoo.base.picture_style import GROUND, QUIET, fit_letters, font
 from zoo.base.time_code import FrameTimes
 from zoo.evaluation.inference import decode_to_pixels
 from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
+from zoo.reconstruct.video.mp4_writer import video_file
 
 Kind = Literal["spherical", "linear"]
 KINDS: tuple[Kind, ...] = ("spherical", "linear")
@@ -156,7 +156,6 @@ def write_path_video(
     *,
     captions: Mapping[int, str] | None = None,
     columns: int | None = None,
-    settings: EncoderSettings | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Decode latents (N, L), each of `shape`, into an MP4 and a strip: one frame per latent.
@@ -170,7 +169,7 @@ def write_path_video(
     size = model.size
     large = type(size)(size.width * video.enlarge, size.height * video.enlarge)
     scale = Scaler(size, large, "lanczos")
-    with video_file(video.path, large, video.rate, settings=settings, tags=tags) as file:
+    with video_file(video.path, large, video.rate, tags=tags) as file:
         count = max(1, BATCH // model.window)
         for start in range(0, len(path), count):
             some = path[start : start + count].unflatten(1, shape)

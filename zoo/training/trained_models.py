@@ -15,7 +15,7 @@ from zoo.base import devices
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
-from zoo.base.locks import IN_FOLDER, Waiting, WaitStopped, exclusive_lock, print_waiting
+from zoo.base.locks import IN_FOLDER, WaitStopped, exclusive_lock, print_waiting
 from zoo.base.text import error_line
 from zoo.base.untrusted_files import file_sha256
 from zoo.base.workspace import Workspace
@@ -42,15 +42,13 @@ def ensure_trained(
     stop: StopRequest | None = None,
     overwrite: bool = False,
     measure_peak: bool = False,
-    waiting: Waiting | None = print_waiting,
     initial_weights: InitialWeights | None = None,
 ) -> RunFolder:
     """Return the finished run of `config`; trains or resumes it if needed.
 
     `overwrite` trains again; an earlier run is replaced when the new one is finished.
-    `measure_peak` is passed to `train`. If another process is training the same run, `waiting` is
-    called with its holder, and the run is waited for, so nothing is trained twice; if `waiting` is
-    None, raises Held.
+    `measure_peak` is passed to `train`. A run that another process is training is waited for, so
+    nothing is trained twice.
     """
     folder = RunFolder.of(workspace, config)
     if rank() > 0:
@@ -65,7 +63,9 @@ def ensure_trained(
         return folder
     asked = (lambda: stop.asked) if stop else (lambda: False)
     try:
-        with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=waiting, stop=asked):
+        with exclusive_lock(
+            folder.path / IN_FOLDER, str(folder.path), waiting=print_waiting, stop=asked
+        ):
             making = folder.to_train(overwrite)
             if overwrite and making == folder:
                 folder.clear()
