@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
 import time
 from typing import Any, ClassVar
@@ -41,14 +40,14 @@ class TensorBoard(zoo.TrainingCallback):
     @classmethod
     def check(cls) -> None:
         """Raise BadInput if the package is not installed."""
-        _imported("torch.utils.tensorboard", cls.name)
+        _tensorboard_writer()
 
     def __call__(self, event: TrainingEvent) -> None:
         """Write the scalars of one report."""
         if self._writer is None:
             # Opened at the first event: only then is the run's folder cleared, and the first step
             # known that an earlier training may have written already.
-            self._writer = _imported("torch.utils.tensorboard", self.name).SummaryWriter(
+            self._writer = _tensorboard_writer()(
                 str(self._folder), purge_step=event.step, flush_secs=SECONDS_BETWEEN_WRITES
             )
         for name, value in event.scalars().items():
@@ -70,12 +69,12 @@ class WeightsAndBiases(zoo.TrainingCallback):
     @classmethod
     def check(cls) -> None:
         """Raise BadInput if the package is not installed."""
-        _imported("wandb", cls.name)
+        _wandb()
 
     def __call__(self, event: TrainingEvent) -> None:
         """Log the scalars of one report."""
         if self._session is None:
-            wandb = _imported("wandb", self.name)
+            wandb = _wandb()
             settings = wandb.Settings(console="off", silent=True)
             self._session = wandb.init(
                 project=settings.project or PROJECT,
@@ -107,14 +106,14 @@ class MLflow(zoo.TrainingCallback):
     @classmethod
     def check(cls) -> None:
         """Raise BadInput if the package is not installed."""
-        _imported("mlflow", cls.name)
+        _mlflow_client()
 
     def __call__(self, event: TrainingEvent) -> None:
         """Log the scalars of one report."""
         from mlflow.entities import Metric
 
         if self._client is None:
-            self._client = _imported("mlflow", self.name).MlflowClient()
+            self._client = _mlflow_client()()
             self._id = self._begin()
         now = int(time.time() * 1000)
         metrics = [
@@ -144,11 +143,28 @@ class MLflow(zoo.TrainingCallback):
             self._client.set_terminated(self._id)
 
 
-def _imported(module: str, extra: str) -> Any:
+def _tensorboard_writer() -> type[Any]:
     try:
-        return importlib.import_module(module)
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise BadInput(missing_extra(extra, f"--track {extra}")) from None
+        raise BadInput(missing_extra("tensorboard", "--track tensorboard")) from None
+    return SummaryWriter
+
+
+def _wandb() -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise BadInput(missing_extra("wandb", "--track wandb")) from None
+    return wandb
+
+
+def _mlflow_client() -> type[Any]:
+    try:
+        from mlflow import MlflowClient
+    except ImportError:
+        raise BadInput(missing_extra("mlflow", "--track mlflow")) from None
+    return MlflowClient  # type: ignore[no-any-return,unused-ignore]
 
 
 @hookimpl

@@ -58,9 +58,12 @@ class SceneDetector:
         self._line.push(frame)
         scored = self._line.pull()
         assert scored is not None
-        # The decimal sign is that of the C locale.
-        score = float(scored.metadata["lavfi.scd.score"].replace(",", "."))
-        return SceneScore(score, _is_black(pixels))
+        return SceneScore(_number(scored.metadata["lavfi.scd.score"]), _is_black(pixels))
+
+
+def _number(text: str) -> float:
+    """Read a number that libavfilter wrote with the decimal sign of the C locale."""
+    return float(text.replace(",", "."))
 
 
 def _is_black(pixels: npt.NDArray[np.uint8]) -> bool:
