@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
-from zoo.plugins.entry_points import PluginFile
+from zoo.plugins.entry_points import PluginFile, as_typed
 from zoo.plugins.registry import Registry, registry
 from zoo.report.results_folder import write_results
 
@@ -228,7 +228,7 @@ def test_a_name_that_is_unknown_says_how_a_file_becomes_a_plugin(
         for each in words:
             said = zoo(*each, *(("--film", "bikes") if each[0] == "train" else ()))
             assert said.code == 2
-            assert f"that ZOO_PLUGINS={word} is set for" in said.err, said.err
+            assert said.err.endswith(f"without installing it, set ZOO_PLUGINS={word}\n"), said.err
         (workspace / "mine.py").write_text(MODEL.format(name="mine"))
 
 
@@ -256,7 +256,8 @@ def test_worker_processes_know_a_file_s_model(
     words = ("--preset", "quick", "--size", "32x32", "--budget", "3steps", "--device", "cpu")
     said = zoo("compare", "--films", "carphone", "--models", "mine", "--metrics", "psnr", *words)
     assert said.code == 0, said.out + said.err
-    assert "mine.py" in (workspace / "results" / "report.md").read_text()
+    report = (workspace / "results" / "report.md").read_text()
+    assert "\nZOO_PLUGINS=mine.py zoo " in report
 
 
 def test_an_error_in_a_plugin_names_its_line(
@@ -349,3 +350,24 @@ def test_the_registry_takes_a_file_beside_installed_ones(tmp_path: Path) -> None
     found = Registry([point, PluginFile(tmp_path / "mine.py")])
     assert list(found.models) == ["mine"]
     assert [plugin.origin for plugin in found.plugins] == ["? ?", "mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("set_to", "said"),
+    [
+        ("", ""),
+        ("mine.py", "ZOO_PLUGINS=mine.py "),
+        ("film-zoo, ../b.py", "ZOO_PLUGINS=film-zoo,../b.py "),
+        ("{here}/below/mine.py", "ZOO_PLUGINS=below/mine.py "),
+        ("{home}/my code/a.py", "ZOO_PLUGINS='~/my code/a.py' "),
+        ("/home/somebody/else.py", "ZOO_PLUGINS=else.py "),
+        ("/shared/mine.py", "ZOO_PLUGINS=/shared/mine.py "),
+    ],
+)
+def test_a_command_can_be_typed_again_and_names_no_home(
+    set_to: str, said: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path("/nowhere/somebody")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ZOO_PLUGINS", set_to.format(here=workspace, home=home))
+    assert as_typed(["zoo", "compare", "--films", "a b"]) == f"{said}zoo compare --films 'a b'"

@@ -63,6 +63,17 @@ def test_a_plan_says_what_the_command_line_can_say(workspace: Path) -> None:
     assert said("plan.toml", "--codecs")["codecs"] and said("--films", "a")["codecs"]
 
 
+def test_a_written_plan_says_which_plugins_it_needs(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "plan.toml").write_text(PLAN)
+    monkeypatch.setenv("ZOO_PLUGINS", str(workspace / "mine.py"))
+    said("plan.toml", save=workspace / "new.toml")
+    first = (workspace / "new.toml").read_text().splitlines()[0]
+    assert "`ZOO_PLUGINS=mine.py zoo compare new.toml` runs it" in first
+    said("new.toml")
+
+
 def test_a_written_plan_says_the_same(workspace: Path) -> None:
     (workspace / "plan.toml").write_text(PLAN)
     first = said("plan.toml", "--budget", "9steps", "--overwrite", save=workspace / "new.toml")

@@ -48,7 +48,6 @@ def bench(
     Needs no film. Nothing else should run on the machine meanwhile. A model that fails is a row
     with its reason; exits with 1 if all of them do.
     """
-    import shlex
     import sys
 
     from rich.markup import escape
@@ -59,6 +58,7 @@ def bench(
     from zoo.cli.console import Console
     from zoo.compare.costs import measure_all
     from zoo.evaluation.cost import CostSubject
+    from zoo.plugins.entry_points import as_typed
     from zoo.plugins.registry import registry
     from zoo.report.results_folder import check_folder
     from zoo.training.settings import Settings
@@ -91,7 +91,7 @@ def bench(
         if console.is_terminal:
             console.print(escape(f"{number}/{count} {subject.model}"), highlight=False)
 
-    command = shlex.join(["zoo", *sys.argv[1:]])
+    command = as_typed(["zoo", *sys.argv[1:]])
     found = measure_all(subjects, chosen.device, on_subject=show_progress, command=command)
     # First, so that nothing measured is lost where the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))

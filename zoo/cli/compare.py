@@ -133,7 +133,6 @@ def compare(
     with 1 if nothing that is named succeeded; a film that cannot be used is left out, and the exit
     code is 2 then.
     """
-    import shlex
     import sys
     from dataclasses import replace
 
@@ -154,6 +153,7 @@ def compare(
     from zoo.compare.tasks import CostMeasurementStarted
     from zoo.evaluation.metrics import MetricSet
     from zoo.films.catalogue import Catalogue
+    from zoo.plugins.entry_points import as_typed
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
     from zoo.report.results_folder import check_folder, new_report, replace_report
@@ -267,7 +267,7 @@ def compare(
             records = comparison.run(executor, display)
         records = comparison.with_costs(records, executor, announce)
 
-    command = shlex.join(["zoo", *sys.argv[1:]])
+    command = as_typed(["zoo", *sys.argv[1:]])
     # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
     with folder_lock(folder):
         check_earlier()

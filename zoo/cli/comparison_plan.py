@@ -20,6 +20,7 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
 from zoo.base.text import describe_value, one_line
 from zoo.base.untrusted_files import read_bytes
+from zoo.plugins.entry_points import as_typed
 
 LARGEST_PLAN = 1 << 20
 """Bytes."""
@@ -29,7 +30,7 @@ FOR_ONCE = frozenset({"overwrite", "overwrite-runs"})
 """Options that replace something: a plan may have them, and is never written with them."""
 LISTS = frozenset({"films", "models", "metrics", "latents"})
 """Options that are lists with commas: in a plan also lists of TOML."""
-HEADER = "A comparison for film-zoo: `zoo compare {name}` runs it, and options after it count more."
+HEADER = "A comparison for film-zoo: `{command}` runs it, and options after it count more."
 
 
 def apply_plan(context: typer.Context, path: Path) -> None:
@@ -122,7 +123,8 @@ def _word(value: Any) -> str:
 def write_plan(context: typer.Context, path: Path) -> None:
     """Write the options that a command got, from its command line or a plan, as a plan."""
     document = tomlkit.document()
-    document.add(tomlkit.comment(HEADER.format(name=path.name)))
+    command = one_line(as_typed(["zoo", "compare", path.name]), 2000)
+    document.add(tomlkit.comment(HEADER.format(command=command)))
     tables = {}
     for key, option in _options(context).items():
         source = context.get_parameter_source(str(option.name))

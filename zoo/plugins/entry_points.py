@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import sys
 import tokenize
 import traceback
@@ -38,6 +39,8 @@ BUILT_IN = "film-zoo"
 LIMIT = "ZOO_PLUGINS"
 """The environment variable that says what loads: names of entry points and of packages, which
 limit it, and files, which are added."""
+_HOMES = frozenset({"home", "Users", "root"})
+"""First folders of paths that may name a person."""
 _KINDS = MappingProxyType(
     {
         "zoo.api.autoencoder.Autoencoder": "zoo_models",
@@ -155,9 +158,32 @@ def is_file_name(word: str) -> bool:
 
 
 def file_hint(name: str) -> str:
-    """How a file of Python becomes a plugin: said where no plugin brings a thing of this name."""
+    """How a file is used as a plugin: said where no plugin brings a thing of this name."""
     file = f"{name}.py" if Path(f"{name}.py").is_file() else "FILE.py"
-    return f"A file of Python is a plugin of every command that {LIMIT}={file} is set for"
+    return f"To use a plugin without installing it, set {LIMIT}={file}"
+
+
+def as_typed(words: Iterable[str]) -> str:
+    """A command as it can be typed again in this folder: after ZOO_PLUGINS, where that is set.
+
+    Files are named from this folder, or from `~`: the line may be part of a report, in which
+    nobody's home has to be named.
+    """
+    plugins = ",".join(map(_named_from_here, _words()))
+    return (f"{LIMIT}={shlex.quote(plugins)} " if plugins else "") + shlex.join(words)
+
+
+def _named_from_here(word: str) -> str:
+    path = Path(word).expanduser()
+    if not is_file_name(word) or not path.is_absolute():
+        return word
+    path = Path(os.path.normpath(path))
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    home = Path("~").expanduser()
+    if home.is_absolute() and home != Path(home.anchor) and path.is_relative_to(home):
+        return f"~/{path.relative_to(home)}"
+    return path.name if _HOMES & {*path.parts[1:2]} else word
 
 
 def plugin_file(word: str, said_by: str = "") -> Path:
