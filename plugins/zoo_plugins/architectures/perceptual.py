@@ -91,7 +91,7 @@ class PerceptualVae(VariationalAutoencoder):
             "width": 32,
             "lr": 2e-3,
             "backbone": LIGHT_BACKBONE,
-            "feature": 8.0,
+            "feature": 0.25,
             "patch": 0.5,
         },
     }
