@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from tests.training.tiny_runs import CPU, StopAtStep, breaking_ae, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.training_events import TrainingEvent
 from zoo.base import interrupts
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
@@ -79,9 +80,12 @@ def test_a_stopped_and_resumed_training_equals_an_undisturbed_one(
     with pytest.raises(Interrupted, match=f"stopped at step {stop_at} "):
         train(folder, config, film, CPU, stop=StopAtStep(stop_at))
     assert folder.state == "interrupted"
-    train(folder, config, film, CPU, stop=StopRequest())
+    events: list[TrainingEvent] = []
+    train(folder, config, film, CPU, callback=events.append, stop=StopRequest())
     assert folder.state == "finished"
     assert not folder.checkpoint.exists()
+    notes = [note for event in events for note in event.notes if note.startswith("resumed")]
+    assert notes == [f"resumed at step {stop_at} of 24"]
     assert_same_outcome(folder, undisturbed)
 
 

@@ -159,6 +159,9 @@ def train(
     started_from = initial_weights.run if initial_weights else None
     writer = RunWriter(folder, config, film, step, loader.resident, started_from)
     writer.used = _used(budget, steps, progress)
+    if progress.step:
+        of = f" of {steps:,}" if steps else ""
+        writer.notes.append(f"resumed at step {progress.step:,}{of}")
     writer.write_description("training", progress)
 
     report_every = max(1, min(50, (steps or 1000) // 40))
