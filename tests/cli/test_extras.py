@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.metadata
+import importlib.util
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from zoo.base.errors import BadInput
-from zoo.base.extras import install_command, missing_extra, package_command
+from zoo.base.extras import install_command, lacking, missing_extra, package_command
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = {
@@ -148,3 +149,34 @@ def test_fsq_without_its_package(without: Callable[[str], None], zoo: Callable[.
     shown = zoo("models", "show", "fsq", "--size", "32x32")
     assert shown.code == 2
     assert shown.err == f"zoo: {missing_extra('fsq', 'fsq')}\n"
+
+
+def test_a_model_without_its_extra_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch, zoo: Callable[..., Any], workspace: Path
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.delitem(sys.modules, "vector_quantize_pytorch", raising=False)
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == "vector_quantize_pytorch" else real(name, *rest),
+    )
+    for words in (
+        ("train", "vqvae", "--film", "bikes", "--preset", "quick"),
+        ("compare", "--films", "bikes", "--models", "ae,vqvae", "--preset", "quick"),
+    ):
+        done = zoo(*words)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == f"zoo: {missing_extra('fsq', 'vqvae')}\n"
+    assert list(workspace.iterdir()) == []
+    listed = zoo("models")
+    assert listed.code == 0 and missing_extra("fsq", "fsq") in listed.out
+    assert missing_extra("fsq", "vqvae") in listed.out and listed.out.count("(not installed)") == 2
+
+
+def test_an_extra_of_another_package_is_installed_from_there() -> None:
+    said = lacking("mine", {"no_such_module": "fast"}, "zoo-plugin-mine 1.0")
+    assert said == (
+        "mine needs the extra 'fast' of zoo-plugin-mine: "
+        + package_command('"zoo-plugin-mine[fast]"')
+    )
+    assert lacking("mine", {"json": "fast"}, "zoo-plugin-mine 1.0") is None

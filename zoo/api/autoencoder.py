@@ -214,6 +214,9 @@ class Autoencoder(nn.Module):
     tuned_on: ClassVar[tuple[str, ...]] = ()
     """Films on which the defaults were chosen, by name: numbers on them are not of an unseen film.
     Reports print them, and leave a film that every model names out of means over films."""
+    extras: ClassVar[Mapping[str, str]] = {}
+    """Modules that it imports only when it is built or trained, each with the extra of its package
+    that brings it: nothing is done for it where one of them is not installed."""
     waivers: ClassVar[Mapping[str, str]] = {}
     """Promises that a model breaks on purpose, as a historic one may: the name of the check, as
     `zoo models check` prints it, and why. What is waived is printed wherever it is checked."""

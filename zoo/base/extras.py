@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import sys
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 DISTRIBUTION = "film-zoo"
@@ -14,6 +16,24 @@ DISTRIBUTION = "film-zoo"
 def missing_extra(extra: str, what: str) -> str:
     """The line that says what needs an extra, and the command that installs it."""
     return f"{what} needs the extra {extra!r}: {install_command(extra)}"
+
+
+def lacking(
+    name: str, extras: Mapping[str, str], origin: str = DISTRIBUTION
+) -> str | None:
+    """The line for a model whose modules are not all installed; None if they are.
+
+    `extras` names for each module the extra of the package `origin` that brings it.
+    """
+    for module, extra in extras.items():
+        if sys.modules.get(module) or importlib.util.find_spec(module):
+            continue
+        package = origin.partition(" ")[0]
+        if package == DISTRIBUTION:
+            return missing_extra(extra, name)
+        command = package_command(f'"{package}[{extra}]"')
+        return f"{name} needs the extra {extra!r} of {package}: {command}"
+    return None
 
 
 def install_command(extra: str = "") -> str:

@@ -174,6 +174,12 @@ def compare(
         raise BadInput(f"--models names {names}, and --no-codecs leaves codecs out; give one")
     for failure in (*registry().failures(), *section_registry().failures()):
         console.print(escaped(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
+    if models == "all":
+        lines = {each: registry().lacking(each) for each in chosen_models}
+        for line in filter(None, lines.values()):
+            console.print_line(f"left out: {line}")
+        chosen_models = [each for each, line in lines.items() if not line]
+    registry().check_installed(chosen_models)
     single, several = opt.read_sweep(settings)
     entries = opt.choose_films(console, Catalogue.open(workspace), films)
     if threads is not None:

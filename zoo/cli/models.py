@@ -21,6 +21,7 @@ app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
 @opt.lists(app)
 def list_models(as_json: opt.JsonOption = False) -> None:
     """List models and references."""
+    from zoo.base.extras import lacking
     from zoo.base.json_output import print_json
     from zoo.cli.console import Console, Table, escaped
     from zoo.plugins.entry_points import LIMIT
@@ -32,12 +33,17 @@ def list_models(as_json: opt.JsonOption = False) -> None:
         print_json(models=[each.model_dump(mode="json") for each in found.models])
         return
     table = Table("model", "role", "what it is", "from")
+    missing: list[str] = []
     for number, each in enumerate(found.models, start=1):
         last_of_kind = [other.kind for other in found.models[number:]][:1] != [each.kind]
-        row = (each.name, each.role, each.summary, each.origin)
+        line = lacking(each.name, each.extras, each.origin)
+        missing += [line] if line else []
+        row = (each.name, each.role, each.summary + " (not installed)" * bool(line), each.origin)
         table.add_row(*map(escaped, row), end_section=last_of_kind)
     console = Console()
     console.print(table)
+    for line in missing:
+        console.print_line(line)
     names = ", ".join(run.name for run in bundled_runs())
     console.print(f"trained already: {names}; your own: `zoo runs`", soft_wrap=True)
     for what, plugins in (

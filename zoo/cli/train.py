@@ -84,6 +84,7 @@ def train(
     for each in callbacks:
         each.check()  # before an hour goes into decoding the film
     architecture = registry().architecture(model)
+    registry().check_installed([architecture])
     chosen = Settings.choose(
         preset,
         size=size,

@@ -24,7 +24,7 @@ from zoo.base.workspace import cache_folder
 from zoo.plugins.entry_points import Plugin, PluginFile, Point, find_plugins, plugin_limit
 
 ModelKind = Literal["model", "reference", "codec"]
-FORM = 1
+FORM = 2
 """Changes when what is kept changes its form."""
 MOST_BYTES = 4_000_000
 MOST_KEPT = 20
@@ -40,6 +40,8 @@ class ListedModel(pydantic.BaseModel, frozen=True, extra="forbid"):
     summary: str
     origin: str
     """The package that brought it, with its version."""
+    extras: dict[str, str] = {}
+    """Modules that it needs, each with the extra that brings it."""
 
 
 class Listing(pydantic.BaseModel, frozen=True, extra="forbid"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.base.errors import BadInput
+from zoo.base.extras import lacking
 from zoo.base.text import did_you_mean, one_line
 from zoo.plugins.contribution_checks import check_contribution, is_codec, refuse
 from zoo.plugins.entry_points import (
@@ -101,6 +102,16 @@ class Registry:
             f"no model is called {name!r}{did_you_mean(name, entries)}; there are: "
             f"{', '.join(entries)}{failed}. {file_hint(name)}"
         )
+
+    def check_installed(self, models: Iterable[type[Autoencoder] | type[FilmCodec]]) -> None:
+        """Raise BadInput if a model needs an extra that is not installed."""
+        for model in models:
+            if line := self.lacking(model):
+                raise BadInput(line)
+
+    def lacking(self, model: type[Autoencoder] | type[FilmCodec]) -> str | None:
+        """The line for a model that needs an extra that is not installed; None for any other."""
+        return lacking(model.name, getattr(model, "extras", {}), self.origins[model.name])
 
     def choose_models(self, text: str) -> list[type[Autoencoder]]:
         """Read `all` or `a,b`, each once; raises BadInput on an unknown name or on none."""
@@ -202,6 +213,7 @@ def _listing_of(loaded: Registry) -> Listing:
             role=each.role,
             summary=one_line(each.summary, 2000),
             origin=one_line(loaded.origins[each.name], 2000),
+            extras=dict(getattr(each, "extras", {})),
         )
         for kind, things in kinds
         for each in things.values()

@@ -8,6 +8,7 @@ L numbers has the same bits as any other here, and nothing is lost when it is st
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ class QuantisedAutoencoder(SquaredErrorAutoencoder):
 
     name: ClassVar[str] = "fsq"
     summary: ClassVar[str] = "autoencoder with a quantised latent, one code a byte"
+    extras: ClassVar[Mapping[str, str]] = {"vector_quantize_pytorch": "fsq"}
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
         """Those of the plain autoencoder, for as many numbers as the codes are made of."""

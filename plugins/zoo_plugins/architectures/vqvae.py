@@ -210,6 +210,7 @@ class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
 
     name: ClassVar[str] = "vqvae"
     summary: ClassVar[str] = "autoencoder with a grid of codes from one codebook"
+    extras: ClassVar[Mapping[str, str]] = {"vector_quantize_pytorch": "fsq"}
     unequal_terms: ClassVar[tuple[str, ...]] = (
         *SquaredErrorAutoencoder.unequal_terms,
         "its first codebook is made from training frames outside of the budget.",
