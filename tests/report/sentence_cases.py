@@ -24,7 +24,13 @@ from zoo.report.cross_film_matrix import cross_film_findings
 from zoo.report.failure_slices import SLICE_KINDS, failure_findings, failure_notes
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.gpu_section import gpu_sections
-from zoo.report.protocol import latent_notes, training_received, tuning_notes, unequal_terms
+from zoo.report.protocol import (
+    frames_by_the_clock,
+    latent_notes,
+    training_received,
+    tuning_notes,
+    unequal_terms,
+)
 from zoo.report.rate_distortion import bjontegaard_table
 from zoo.report.score_tables import (
     across_films_table,
@@ -371,6 +377,12 @@ def terms() -> Iterator[tuple[str, list[str]]]:
     yield "unequal terms", unequal_terms(results)
     yield "tuning films", tuning_notes(results)
     yield "no tuning films", tuning_notes(results_of(TWO))
+    timed = results_of(TWO)
+    timed.budget = "60s"
+    for one in timed.records:
+        if one.training:
+            one.training.frames = 1200 if one.model == "sharp" else 8000
+    yield "a budget in seconds", frames_by_the_clock(timed)
     old = changed(results_of(TWO), unequal_terms=None, tuned_on=None, waivers=None)
     yield "old records", [*unequal_terms(old), *tuning_notes(old)]
     yield "records that know no waivers", unequal_terms(changed(results_of(TWO), waivers=None))

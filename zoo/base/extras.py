@@ -18,9 +18,7 @@ def missing_extra(extra: str, what: str) -> str:
     return f"{what} needs the extra {extra!r}: {install_command(extra)}"
 
 
-def lacking(
-    name: str, extras: Mapping[str, str], origin: str = DISTRIBUTION
-) -> str | None:
+def lacking(name: str, extras: Mapping[str, str], origin: str = DISTRIBUTION) -> str | None:
     """The line for a model whose modules are not all installed; None if they are.
 
     `extras` names for each module the extra of the package `origin` that brings it.

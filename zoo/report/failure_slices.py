@@ -294,10 +294,11 @@ def failure_findings(results: Results, film: FilmInfo) -> list[str]:
         return []
     seen = Ranking(rank.metric, "seen")
     return [
-        *_on_plain_frames(models),
         *(sentence for kind in SLICE_KINDS for sentence in _worse_end(models, seen, kind)),
         *_collapsed(models),
         *_changed(models),
+        # Last: a film need not have any such frame.
+        *_on_plain_frames(models),
     ]
 
 

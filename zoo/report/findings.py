@@ -429,7 +429,7 @@ def _timings_vary(cost: Cost | None) -> bool:
 
 
 def _training_time(models: list[ResultRow]) -> list[str]:
-    """How training time differs for equal numbers of frames."""
+    """How the time that training takes per frame differs."""
     if len({(row.machine, row.precision) for row in models}) > 1:
         return []
     timed = []
@@ -445,6 +445,6 @@ def _training_time(models: list[ResultRow]) -> list[str]:
     if slow <= 0 or fast < 1.1 * slow:
         return []
     return [
-        f"Equal numbers of training frames do not take equal time: {slowest} takes "
-        f"{numbers.times(fast / slow)} as long per frame as {fastest}."
+        f"Training on a frame does not take every model equally long: {slowest} takes "
+        f"{numbers.times(fast / slow)} as long as {fastest}."
     ]

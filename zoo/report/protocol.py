@@ -89,6 +89,30 @@ def training_received(results: Results) -> list[str]:
     return sentences
 
 
+def frames_by_the_clock(results: Results) -> list[str]:
+    """A sentence on the least and most training frames, where the budget is a time."""
+    frames: dict[str, list[int]] = {}
+    for record in results.records:
+        if record.role == "model" and record.training:
+            frames.setdefault(one_line(record.model, 60), []).append(record.training.frames)
+    means = {name: statistics.fmean(found) for name, found in frames.items()}
+    if not by_the_clock(results) or len(set(means.values())) < 2:
+        return []
+    (least, slow), (most, fast) = (
+        (numbers.whole(means[name]), name)
+        for name in (min(means, key=means.__getitem__), max(means, key=means.__getitem__))
+    )
+    return [
+        f"The budget is a time, {one_line(results.budget, 30)} for every model, so models were "
+        f"trained on different numbers of frames: from {least} ({slow}) to {most} ({fast})."
+    ]
+
+
+def by_the_clock(results: Results) -> bool:
+    """Whether the budget of every model is a time."""
+    return results.budget[-1:] == "s" and results.budget[-2:-1].isdigit()
+
+
 def unequal_terms(results: Results) -> list[str]:
     """Where models are not compared on equal terms, as far as the records say."""
     models = _records_by_model(results)
@@ -142,7 +166,10 @@ def tuning_notes(results: Results) -> list[str]:
             "chosen on it, held-out frames included."
         )
     if not silent and not here:
-        sentences.append("No model's defaults were chosen on a film of this report.")
+        sentences.append(
+            "No model states one of these films, by name, as a film that its defaults were chosen "
+            "on."
+        )
     return sentences
 
 

@@ -50,11 +50,13 @@ from zoo.report.gpu_section import GpuSection, gpu_sections
 from zoo.report.plugin_sections import WrittenSection, section_registry
 from zoo.report.protocol import (
     budget_in_words,
+    by_the_clock,
     codecs,
     codecs_at_their_least,
     environments_table,
     failed_runs,
     films_table,
+    frames_by_the_clock,
     latent_notes,
     metrics_table,
     options_table,
@@ -372,7 +374,7 @@ def _head(results: Results, main: Results) -> dict[str, Any]:
         "seeds": ("seed " if len(seeds) == 1 else "seeds ") + numbers.listed(seeds),
         "seeded": len(seeds) >= MIN_SEEDS,
         "some_seeds": 1 < len(seeds) < MIN_SEEDS,
-        "findings": who_is_ahead(main),
+        "findings": [*who_is_ahead(main), *frames_by_the_clock(main)],
         "reasons": why_in_this_order(main),
     }
 
@@ -423,6 +425,6 @@ def _protocol(results: Results) -> dict[str, Any]:
         "metrics_table": metrics_table(results),
         "codecs": numbers.listed(codecs(results)),
         "headers": codecs_at_their_least(results),
-        "by_the_clock": results.budget[-1:] == "s" and results.budget[-2:-1].isdigit(),
+        "by_the_clock": by_the_clock(results),
         "foreign": any(record.trained_on != record.evaluated_on for record in results.records),
     }

@@ -20,6 +20,7 @@ from zoo.report.aggregate import machine_key, machines
 from zoo.report.costs import timing_protocol
 from zoo.report.cross_film_matrix import cross_film_findings
 from zoo.report.findings import who_is_ahead, why_in_this_order
+from zoo.report.protocol import frames_by_the_clock
 from zoo.report.ranking import principal_metrics
 from zoo.report.results_folder import FIGURES, PAGE_SCORES, FilmSeries, film_stems
 from zoo.report.viewer.content import (
@@ -80,7 +81,10 @@ def write_page(results: Results, main: Results, films: list[FilmContent], out: P
         command=one_line("; ".join(results.command.splitlines()), 2000),
         metrics=_metrics(results),
         films=films,
-        findings=[one_line(sentence, 2000) for sentence in who_is_ahead(main)],
+        findings=[
+            one_line(sentence, 2000)
+            for sentence in (*who_is_ahead(main), *frames_by_the_clock(main))
+        ],
         across=across_films_table(main),
     )
     path = out / "report.html"
