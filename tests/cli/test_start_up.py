@@ -12,6 +12,7 @@ import pytest
 from zoo.plugins.entry_points import Plugin, PluginFile
 from zoo.plugins.listing_cache import Listing, listing
 from zoo.plugins.registry import ENTRY_POINT_GROUP
+from zoo.training.runs import bundled_runs
 
 PRINTS_MODULES = """
 import sys
@@ -27,6 +28,12 @@ print(*sorted({"torch", "timm", "lpips"} & {name.partition(".")[0] for name in s
 
 def started(folder: Path, *words: str) -> tuple[str, str]:
     """What a command printed, and which heavy modules it imported, with its exit code."""
+    printed, _, modules = outcome(folder, *words)
+    return printed, modules
+
+
+def outcome(folder: Path, *words: str) -> tuple[str, str, str]:
+    """As `started`, with what was printed on standard error between."""
     done = subprocess.run(
         [sys.executable, "-c", PRINTS_MODULES, *words],
         cwd=folder,
@@ -34,7 +41,16 @@ def started(folder: Path, *words: str) -> tuple[str, str]:
         capture_output=True,
         text=True,
     )
-    return done.stdout, done.stderr.splitlines()[-1]
+    *said, modules = done.stderr.splitlines()
+    return done.stdout, "\n".join(said), modules
+
+
+@pytest.fixture(scope="module")
+def listed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the plugins have been listed, as after any first command."""
+    folder = tmp_path_factory.mktemp("listed")
+    started(folder, "models")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -69,6 +85,38 @@ def test_plugins_are_imported_once_and_listed_from_the_cache_then(tmp_path: Path
     again, modules = started(tmp_path, "models")
     assert again == first and "torch" in modules
     assert started(tmp_path, "models")[1] == "0"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("train vaegann --film carphone", "no model is called 'vaegann'"),
+        ("train vae --film carphonee", "carphonee"),
+        ("train vae --film carphone --budget 2parsecs", "a budget is written"),
+        ("train vae --film carphone --size 95x53", "95x53"),
+        ("train vae --film carphone --preset quik", "no preset is called 'quik'"),
+        ("compare --films carphone --models vae,vaegann", "no model is called 'vaegann'"),
+        ("compare --films carphone --models vae --budget 2parsecs", "a budget is written"),
+        ("walk vaegann --film carphone", "no model is called 'vaegann'"),
+        ("walk --film carphone --run tune/vaegan", "tune/vaegan"),
+        ("interpolate vae --film carphonee --from 1 --to 2", "carphonee"),
+        ("interpolate vae --film carphone --from 1 --to 2 --path bent", "spherical or linear"),
+    ],
+)
+def test_wrong_words_are_refused_before_torch_is_imported(
+    words: str, why: str, listed_once: Path
+) -> None:
+    _, said, modules = outcome(listed_once, *words.split())
+    assert why in said and modules == "2"
+
+
+def test_an_output_that_is_there_is_refused_before_torch_is_imported(listed_once: Path) -> None:
+    run = next(iter(bundled_runs()))
+    taken = listed_once / "taken.mp4"
+    taken.write_bytes(b"")
+    for verb in (["walk"], ["interpolate", "--from", "0", "--to", "1"]):
+        _, said, modules = outcome(listed_once, *verb, "--run", run.name, "-o", taken.name)
+        assert "taken.mp4 is there already" in said and modules == "2", said
 
 
 class Counted:

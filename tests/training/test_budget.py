@@ -56,6 +56,13 @@ def test_a_budget_in_words() -> None:
     assert Budget.parse("90s").in_words == "90 seconds"
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2min", "120s"), ("1h", "3600s"), ("1.5 minutes", "90s")]
+)
+def test_minutes_and_hours_are_seconds(text: str, seconds: str) -> None:
+    assert str(Budget.parse(text)) == seconds
+
+
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 @pytest.mark.parametrize("frames", [1, 48, 240, 170_000])
 def test_every_preset_takes_at_least_500_steps(preset: Preset, frames: int) -> None:

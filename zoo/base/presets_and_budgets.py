@@ -72,7 +72,11 @@ _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("step", "steps"), "steps"),
     **dict.fromkeys(("frame", "frames"), "frames"),
     **dict.fromkeys(("s", "second", "seconds"), "seconds"),
+    **dict.fromkeys(("min", "minute", "minutes"), "seconds"),
+    **dict.fromkeys(("h", "hour", "hours"), "seconds"),
 }
+_SECONDS = {"m": 60, "h": 3600}
+"""By the first letter of a unit of time."""
 _FORM = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([a-z]+)(?:-min ?(\d{1,12}) ?steps?)?")
 
 
@@ -87,7 +91,8 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read `6epochs`, `2000steps`, `9000frames`, `90s` or `6epochs-min20000steps`.
+        """Read `6epochs`, `2000steps`, `9000frames`, `90s`, `2min`, `1h` or
+        `6epochs-min20000steps`.
 
         Raises BadInput on anything else.
         """
@@ -95,14 +100,15 @@ class Budget:
         unit = _UNITS.get(match[2]) if match else None
         if not match or not unit or float(match[1]) <= 0:
             raise BadInput(
-                "a budget is written 6epochs, 2000steps, 9000frames, 90s or "
+                "a budget is written 6epochs, 2000steps, 9000frames, 90s, 2min, 1h or "
                 f"6epochs-min20000steps, and is more than 0; not {text!r}"
             )
         if match[3] and (unit != "epochs" or not int(match[3])):
             raise BadInput(f"a budget in epochs may have a floor of steps, from 1 up; not {text!r}")
         if unit in ("steps", "frames") and "." in match[1]:
             raise BadInput(f"a budget in {unit} is a whole number; not {text!r}")
-        return cls(float(match[1]), unit, int(match[3] or 0))
+        each = _SECONDS.get(match[2][0], 1) if unit == "seconds" else 1
+        return cls(float(match[1]) * each, unit, int(match[3] or 0))
 
     def steps(self, frames_in_epoch: int, batch: int) -> int | None:
         """Steps to take, rounded up to whole steps; None if the clock decides."""

@@ -46,6 +46,11 @@ def format_time_code(seconds: float) -> str:
     )
 
 
+def in_file_name(seconds: float) -> str:
+    """A time code as part of a file's name: dots for colons, and no zeros of a whole second."""
+    return format_time_code(seconds).replace(":", ".").removesuffix(".000")
+
+
 @dataclass(frozen=True)
 class FrameTimes:
     """The times of a film's frames: converts frame numbers to seconds and back.

@@ -133,6 +133,9 @@ def compare(
     with 1 if nothing that is named succeeded; a film that cannot be used is left out, and the exit
     code is 2 then.
     """
+    opt.check_training_words(models, preset, size, budget)
+
+    # torch takes seconds to import: what can be refused without it is refused above.
     import sys
     from dataclasses import replace
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
-    from zoo.reconstruct.latent_paths import PathVideo
+    from zoo.reconstruct.latent_paths import Kind, PathVideo
     from zoo.training.run_folder import TrainingConfig
 
 OutOption = Annotated[
@@ -28,6 +28,7 @@ ScaleOption = Annotated[
     int, typer.Option("--scale", help="Enlarge the video by this whole factor.")
 ]
 
+KINDS: tuple[Kind, ...] = ("spherical", "linear")
 MOST_SECONDS = 24 * 3600.0
 
 
@@ -121,19 +122,8 @@ def interpolate(
     The first and the last picture are reconstructions of those moments, and so is one at every
     --via. A spherical path stays as far from the mean of the film's latents as frames do.
     """
-    import numpy as np
-    import torch
-
-    from zoo.base.time_code import format_time_code, parse_time_code
+    from zoo.base.time_code import format_time_code, in_file_name, parse_time_code
     from zoo.cli.console import Console
-    from zoo.evaluation.inference import samples_of
-    from zoo.reconstruct.latent_paths import (
-        KINDS,
-        LatentStatistics,
-        PathVideo,
-        frames_at,
-        path_through,
-    )
 
     kind = next((each for each in KINDS if each == path), None)
     if kind is None:
@@ -145,11 +135,18 @@ def interpolate(
     console = Console()
 
     def output_path(film: str, model: str, knows: str) -> Path:
-        return check_output(out, film, model, "interpolate", overwrite)
+        stops = "-to-".join(map(in_file_name, moments))
+        return check_output(out, film, model, f"interpolate-from-{stops}", overwrite)
 
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
     )
+    import numpy as np
+    import torch
+
+    from zoo.evaluation.inference import samples_of
+    from zoo.reconstruct.latent_paths import LatentStatistics, PathVideo, frames_at, path_through
+
     times = opened.film.frame_seconds
     try:
         frames = frames_at(moments, opened.film.times)
@@ -258,7 +255,6 @@ def walk(
     latents, within their range. Works with every model, whether or not it has a prior.
     """
     from zoo.cli.console import Console
-    from zoo.reconstruct.latent_paths import PathVideo, closed_walk
 
     count, rate = pictures_in(seconds, fps)
     if not 0 < period <= MOST_SECONDS:
@@ -272,6 +268,8 @@ def walk(
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
     )
+    from zoo.reconstruct.latent_paths import PathVideo, closed_walk
+
     latents = opened.trained.film_latents(opened.film)
     # The fastest harmonic has two pictures a turn at least.
     turns = min(max(1, round(seconds / period)), count // 2)

@@ -70,7 +70,8 @@ BudgetOption = Annotated[
     str | None,
     typer.Option(
         "--budget",
-        help=f"6epochs, 2000steps, 9000frames or 90s; film: {Budget.parse(FILM.budget).in_words}.",
+        help=f"6epochs, 2000steps, 9000frames, 90s, 2min or 1h; "
+        f"film: {Budget.parse(FILM.budget).in_words}.",
     ),
 ]
 BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames per training step.")]
@@ -236,6 +237,20 @@ def read_sweep(words: list[str] | None) -> tuple[dict[str, str], dict[str, list[
     return single, several
 
 
+def check_training_words(models: str, preset: str, size: str | None, budget: str | None) -> None:
+    """Raise BadInput on words that are wrong whatever the models are, before torch is imported."""
+    from zoo.base.frame_size import FrameSize
+    from zoo.base.presets_and_budgets import preset_named
+    from zoo.plugins.registry import check_model_names
+
+    preset_named(preset)
+    if size:
+        FrameSize.parse(size)
+    if budget:
+        Budget.parse(budget)
+    check_model_names(models)
+
+
 def set_threads(threads: int | None) -> None:
     """Set how many threads torch computes with, if that was asked for; raises BadInput."""
     if threads is not None:
@@ -276,17 +291,20 @@ def open_run(
 
     Raises BadInput on whatever is not there, before anything that takes time.
     """
-    from zoo.base.devices import choose_device
     from zoo.base.workspace import Workspace
-    from zoo.cli.progress import ingest_with_progress
     from zoo.reconstruct.find_run import find_run
-    from zoo.reconstruct.model_loader import ModelLoader
 
-    chosen = choose_device(device)
     workspace = Workspace.here()
     request = find_run(workspace, model, film, trained_on=trained_on, run=run)
     known = request.other_film or request.entry.name
     out = output_path(request.entry.name, request.run.model, known)
+
+    # torch takes seconds to import: what can be refused without it is refused above.
+    from zoo.base.devices import choose_device
+    from zoo.cli.progress import ingest_with_progress
+    from zoo.reconstruct.model_loader import ModelLoader
+
+    chosen = choose_device(device)
     set_threads(threads)
     console.print_line(f"run: {request.run.name}")
     loader = ModelLoader(

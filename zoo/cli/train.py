@@ -56,16 +56,24 @@ def train(
     ] = False,
 ) -> None:
     """Train a model on a film; Ctrl-C saves; run the same command again to resume."""
+    from zoo.base.errors import BadInput
+    from zoo.base.workspace import Workspace
+    from zoo.films.catalogue import Catalogue
+
+    workspace = Workspace.here()
+    opt.check_training_words(model, preset, size, budget)
+    entries = Catalogue.open(workspace).choose(film)
+    if len(entries) != 1:
+        raise BadInput("zoo train takes one film; zoo compare takes several")
+
+    # torch takes seconds to import: what can be refused without it is refused above.
     from dataclasses import replace
 
     from rich.markup import escape
 
     from zoo.api.training_events import FollowedRun
-    from zoo.base.errors import BadInput
-    from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import TrainingDisplay, ingest_with_progress
-    from zoo.films.catalogue import Catalogue
     from zoo.plugins.model_building import fits_directly
     from zoo.plugins.registry import registry
     from zoo.reconstruct.find_run import words_for
@@ -78,7 +86,6 @@ def train(
     from zoo.training.trained_models import ensure_trained, score_references
 
     console = Console(quiet=rank() > 0)
-    workspace = Workspace.here()
     named = [*(track or "").split(","), *(["tensorboard"] if tensorboard else [])]
     callbacks = registry().choose_callbacks(named) if track or tensorboard else []
     for each in callbacks:
@@ -107,9 +114,6 @@ def train(
         chosen = replace(chosen, initial_weights=initial_weights)
         console.print(escape(f"begins with the weights of {initial_weights.run}"), soft_wrap=True)
     chosen.pin_threads()
-    entries = Catalogue.open(workspace).choose(film)
-    if len(entries) != 1:
-        raise BadInput("zoo train takes one film; zoo compare takes several")
     the_film = ingest_with_progress(console, entries[0], chosen.size, workspace, holdout)
     config = chosen.config(architecture, the_film)
 

@@ -97,11 +97,7 @@ class Registry:
                 f"{name} is a film codec and no model: `zoo compare --films all --models {name}` "
                 f"runs it, `zoo plugins check {name}` examines it"
             )
-        failed = "".join(f". It did not load: {line}" for line in self.failures()[:3])
-        raise BadInput(
-            f"no model is called {name!r}{did_you_mean(name, entries)}; there are: "
-            f"{', '.join(entries)}{failed}. {file_hint(name)}"
-        )
+        raise _no_model(name, list(entries), self.failures())
 
     def check_installed(self, models: Iterable[type[Autoencoder] | type[FilmCodec]]) -> None:
         """Raise BadInput if a model needs an extra that is not installed."""
@@ -142,6 +138,31 @@ class Registry:
         if not names:
             raise BadInput(f"no model is named; there are: {', '.join(self.models)}")
         return names
+
+
+def _no_model(name: str, known: Sequence[str], failures: Sequence[str] = ()) -> BadInput:
+    failed = "".join(f". It did not load: {line}" for line in failures[:3])
+    return BadInput(
+        f"no model is called {name!r}{did_you_mean(name, known)}; there are: "
+        f"{', '.join(known)}{failed}. {file_hint(name)}"
+    )
+
+
+def check_model_names(text: str) -> None:
+    """Raise BadInput where `a,b` names a model that there is not, if that is known without imports.
+
+    Where it is not, `Registry.choose` says so.
+    """
+    if registry.cache_info().currsize:
+        return
+    kept = kept_listing(ENTRY_POINT_GROUP, find_plugins(ENTRY_POINT_GROUP))
+    if kept is None:
+        return
+    codecs = {each.name for each in kept.models if each.kind == "codec"}
+    known = [each.name for each in kept.models if each.kind != "codec"]
+    for name in filter(None, map(str.strip, text.split(","))):
+        if name != "all" and name not in known and name not in codecs:
+            raise _no_model(name, known)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.frame_store import FrameStore
 from zoo.films.ingest import film_fingerprint, locate_store
-from zoo.plugins.registry import registry
+from zoo.plugins.registry import check_model_names, list_plugins, registry
 from zoo.training.runs import Run, choose_run, find_runs, runs_named
 
 
@@ -137,19 +137,20 @@ def find_model(
 
 def is_run_name(runs: Sequence[Run], word: str, workspace: Workspace) -> bool:
     """Whether a word given for a model names a run: a run has this name, and no model does."""
-    known = registry()
-    return not any(word in each for each in (known.models, known.references, known.codecs)) and (
-        bool(runs_named(runs, word, workspace))
-    )
+    known = any(word == each.name for each in list_plugins().models)
+    return not known and bool(runs_named(runs, word, workspace))
 
 
 def _model_named(word: str) -> str:
     """The name of a model; raises BadInput, which speaks of runs too, if none is called so."""
-    known = registry()
+    listed = {each.name: each.kind for each in list_plugins().models}
+    if listed.get(word, "codec") != "codec":
+        return word
     try:
-        return known.architecture(word).name
+        check_model_names(word)
+        return registry().architecture(word).name
     except BadInput as error:
-        if word in known.codecs:
+        if word in listed:
             raise
         raise BadInput(f"{error}. No run is called so either: `zoo runs` lists them") from None
 

@@ -24,7 +24,6 @@ from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.video.mp4_writer import video_file
 
 Kind = Literal["spherical", "linear"]
-KINDS: tuple[Kind, ...] = ("spherical", "linear")
 
 _PARALLEL = 1e-4
 

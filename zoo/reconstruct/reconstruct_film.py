@@ -19,7 +19,7 @@ from zoo.base.errors import BadInput, CannotWrite, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.base.picture_style import GROUND, TEXT, fit_letters, font
 from zoo.base.prefetch import prefetch
-from zoo.base.time_code import format_time_code
+from zoo.base.time_code import format_time_code, in_file_name
 from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
 from zoo.films.ingested_film import Film
 from zoo.reconstruct.model_loader import TrainedModel
@@ -322,7 +322,7 @@ def default_name(
         words.append("beside")
     for word, seconds in (("from", begin), ("to", end)):
         if seconds is not None:
-            words += [word, format_time_code(seconds).replace(":", ".").removesuffix(".000")]
+            words += [word, in_file_name(seconds)]
     return "-".join(words) + ".mp4"
 
 
@@ -343,4 +343,4 @@ def _check_replaceable(path: Path, entry: FilmEntry, overwrite: bool) -> None:
     if not path.is_file():
         raise BadInput(f"{path} is not a file that could be replaced")
     if not overwrite:
-        raise BadInput(f"{path} already exists; --overwrite replaces it, -o names another")
+        raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")
