@@ -120,6 +120,7 @@ def test_a_broken_plugin_is_listed_with_its_reason(
             "unequal_terms = 'x'; summary =",
             "unequal_terms is 'x' (str); it is",
         ),
+        ("summary =", "extras = ('x',); summary =", "extras is ('x',) (tuple); it is to be"),
         ("summary =", "waivers = ('x',); summary =", "waivers is ('x',) (tuple); it is to be"),
         ("summary =", "presets = {'quick': 3}; summary =", "presets is {'quick': 3} (dict)"),
         ("summary =", "opposed = ('a', 'b'); summary =", "opposed is ('a', 'b') (tuple)"),

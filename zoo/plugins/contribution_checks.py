@@ -149,6 +149,7 @@ _FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         "unequal_terms": _SENTENCES,
         "tuned_on": _SENTENCES,
         "pretrained": ("True or False", lambda v: isinstance(v, bool)),
+        "extras": ("names of extras by module", lambda v: _is_mapping(v, str)),
         "waivers": ("reasons by the name of a check", lambda v: _is_mapping(v, str)),
         "side_multiple": ("a whole number from 1", lambda v: type(v) is int and v >= 1),
     },
