@@ -13,10 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from zoo.plugins.registry import Registry
+from zoo.api.autoencoder import Autoencoder
+from zoo.conformance.fixtures import Subject, take_step
+from zoo.plugins.registry import Registry, registry
 from zoo.report.plugin_sections import SectionRegistry
-from zoo.scaffold import KINDS
+from zoo.scaffold import KINDS, MODELS
+from zoo.testing import assert_conforms
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "zoo-plugin-tiny"
 
@@ -52,6 +56,77 @@ def test_the_example_is_what_the_command_writes(zoo: Callable, workspace: Path) 
     written = workspace / "here" / "below" / "zoo-plugin-tiny"
     assert str(written.relative_to(workspace)) in said.out
     assert files(written) == files(EXAMPLE)
+
+
+@pytest.fixture
+def written_model(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch, forget_plugins: None
+) -> Callable[[str], type[Autoencoder]]:
+    """Write a model of a kind, and load it as a plugin."""
+
+    def write(kind: str) -> type[Autoencoder]:
+        assert zoo("models", "new", "deep_4", "--kind", kind).code == 0
+        file = workspace / "zoo-plugin-deep-4" / "zoo_plugin_deep_4.py"
+        monkeypatch.setenv("ZOO_PLUGINS", f"film-zoo,{file}")
+        registry.cache_clear()
+        return registry().architecture("deep_4")
+
+    return write
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_each_kind_of_model_shows_its_part_of_the_contract(
+    kind: str, written_model: Callable[[str], type[Autoencoder]]
+) -> None:
+    subject = Subject(written_model(kind))
+    model = subject.to_train()
+    prior = model.sample_prior(3, torch.Generator().manual_seed(0))
+    assert (kind == "vae") == (prior is not None)
+    assert (kind == "gan") == bool(model.opposed)
+    assert len(model.players()) == (2 if kind == "gan" else 1)
+    assert (kind == "codes") == (model.latent_spec().codes is not None)
+    assert (kind == "clip") == (model.window > 1)
+    # Noise moves what has chance in it, and nothing else.
+    first, again = (
+        take_step(model, subject.batch(2), number)["autoencoder"].total.item() for number in (1, 2)
+    )
+    assert (kind == "vae") == (first != again)
+
+
+def test_paths_between_codes_go_through_codes_that_share_their_signs(
+    written_model: Callable[[str], type[Autoencoder]],
+) -> None:
+    model = Subject(written_model("codes")).build()
+    codes = torch.arange(256.0).unflatten(0, (-1, 2))
+    signs = model.to_coordinates(codes)
+    assert signs.shape == (128, 16)
+    assert signs.abs().eq(1).all()
+    assert torch.equal(model.from_coordinates(signs), codes)
+    near = model.from_coordinates(0.9 * signs[:1] + 0.1 * signs[-1:])
+    assert torch.equal(near, codes[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MODELS)
+def test_each_kind_of_model_trains_and_keeps_the_contract(
+    kind: str, written_model: Callable[[str], type[Autoencoder]], zoo: Callable, workspace: Path
+) -> None:
+    assert_conforms(written_model(kind))
+    words = ("--film", "carphone", "--preset", "quick", "--size", "64x36", "--device", "cpu")
+    said = zoo("train", "deep_4", *words, "--budget", "20steps")
+    assert said.code == 0, said.err
+    (run,) = (workspace / "runs" / "carphone" / "deep_4").iterdir()
+    assert json.loads((run / "run.json").read_text())["training"]["steps"] == 20
+    if kind == "vae":
+        assert zoo("sample", "deep_4", "--film", "carphone", "--count", 4).code == 0
+
+
+def test_a_kind_of_model_that_there_is_not_is_refused(zoo: Callable, workspace: Path) -> None:
+    said = zoo("models", "new", "tiny", "--kind", "diffusion")
+    assert said.code == 2
+    assert "one of ae, vae, gan, codes, clip; not 'diffusion'" in said.err
+    assert said.err.count("\n") == 1
+    assert not list(workspace.iterdir())
 
 
 @pytest.mark.slow
@@ -184,7 +259,7 @@ def test_an_installed_package_is_listed_trained_and_reported(
         return python("-m", "zoo", *words, folder=tmp_path, **around)
 
     (line,) = (line for line in zoo("models").splitlines() if "zoo-plugin-tiny 0.1.0" in line)
-    assert "tiny" in line and "two convolutions down, two up" in line
+    assert "tiny" in line and "two convolutions down to the latent" in line
 
     # Only what the test needs, which keeps it quick: the rest is compared elsewhere.
     said = zoo(

@@ -19,7 +19,7 @@ class Tiny(zoo.Autoencoder):
     """A small convolutional autoencoder; its loss is the squared error of the pixels."""
 
     name = "tiny"
-    summary = "two convolutions down, two up"
+    summary = "two convolutions down to the latent, two up again"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"width": 16}}
 
     class Options(zoo.Options):

@@ -151,17 +151,26 @@ def _latent_in_words(found: ModelSummary) -> str:
 @app.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the model and of its Python module.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            help="What it begins as: ae (a plain autoencoder), vae, gan, codes (whole numbers in "
+            "place of real ones) or clip (several frames share a latent).",
+        ),
+    ] = "ae",
     into: Annotated[
         Path, typer.Option("--into", help="Folder in which the package's folder is created.")
     ] = Path(),
 ) -> None:
     """Write an installable package with a small model to begin from, and its test.
 
-    `zoo plugins new` writes packages of every kind.
+    `zoo plugins new` writes packages with other things than models.
     """
     from zoo.cli.plugins import write_new
+    from zoo.scaffold import kind_of_model
 
-    write_new(name, "model", into)
+    write_new(name, kind_of_model(kind), into)
 
 
 @app.command("check")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from zoo.conformance.suite import Thing
     from zoo.plugins.entry_points import Plugin
+    from zoo.scaffold import Kind as NewKind
 
 app = typer.Typer(help="Plugins: what they add, and whether it works.", rich_markup_mode=None)
 
@@ -58,11 +59,16 @@ def new(
         Path, typer.Option("--into", help="Folder in which the package's folder is created.")
     ] = Path(),
 ) -> None:
-    """Write an installable package with one small thing that works, and its test."""
-    write_new(name, kind, into)
+    """Write an installable package with one small thing that works, and its test.
+
+    `zoo models new` writes models of several kinds.
+    """
+    from zoo.scaffold import kind_of_plugin
+
+    write_new(name, kind_of_plugin(kind), into)
 
 
-def write_new(name: str, kind: str, into: Path) -> None:
+def write_new(name: str, kind: NewKind, into: Path) -> None:
     """Write a package and say where it is."""
     from zoo.scaffold import write_package
 

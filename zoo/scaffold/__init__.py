@@ -26,6 +26,10 @@ from zoo.plugins.registry import registry
 class Kind:
     """A kind of thing that a package can add, and what the package's README says about it."""
 
+    thing: str
+    """What such a thing is called: a model, say, of whatever kind."""
+    template: str
+    """The template of its module, without its endings."""
     what: str
     """What the thing does at first, as a clause."""
     commands: tuple[str, ...]
@@ -36,44 +40,80 @@ class Kind:
     """The group of its entry point."""
 
 
+def _model(template: str, what: str, command: str = "", explained: str = "") -> Kind:
+    """A kind of model, with what its README tries and explains beside what every model's does."""
+    commands = (
+        "zoo models check {name}",
+        "zoo models show {name}",
+        "zoo compare --films all --models ae,{name} --preset quick",
+    )
+    return Kind(
+        "model",
+        template,
+        what,
+        (*commands, command) if command else commands,
+        "The tests ask whether the model keeps the contract, `check` reports the same promise "
+        f"by promise,\n`show` prints its options and what it costs.{explained}",
+    )
+
+
+MODELS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "ae": _model("model", "two convolutions down to the latent, two up again"),
+        "vae": _model(
+            "vae",
+            "a variational autoencoder, whose latents can be drawn from a prior",
+            "zoo sample {name} --film bikes",
+            "\n`sample` decodes latents that are of no frame.",
+        ),
+        "gan": _model(
+            "gan", "an autoencoder with an adversary that tells its pictures from frames"
+        ),
+        "codes": _model("codes", "an autoencoder whose latent is whole numbers, kept as they are"),
+        "clip": _model("clip", "an autoencoder of clips: four frames in a row share a latent"),
+    }
+)
+"""What `zoo models new NAME --kind KIND` takes."""
+
 _CHECK = "zoo plugins check {name}"
 _EXPLAINED = (
     "The tests ask whether it keeps the contract; `check` reports the same promise by promise."
 )
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "model": Kind(
-            "two convolutions down to the latent, two up again",
-            (
-                "zoo models check {name}",
-                "zoo models show {name}",
-                "zoo compare --films all --models ae,{name} --preset quick",
-            ),
-            "The tests ask whether the model keeps the contract, `check` reports the same promise "
-            "by promise,\n`show` prints its options and what it costs.",
-        ),
+        "model": MODELS["ae"],
         "reference": Kind(
+            "reference",
+            "reference",
             "the mean of the training frames",
             (_CHECK, "zoo compare --films all --models ae --preset quick"),
             f"{_EXPLAINED}\nReferences stand beside the models in every comparison.",
         ),
         "codec": Kind(
+            "codec",
+            "codec",
             "a thumbnail of every frame",
             (_CHECK, "zoo compare --films all --models ae,{name} --preset quick"),
             _EXPLAINED,
         ),
         "metric": Kind(
+            "metric",
+            "metric",
             "the mean absolute error of colour values",
             (_CHECK, "zoo compare --films all --models ae --preset quick"),
             f"{_EXPLAINED}\nThe comparison measures it beside the others.",
         ),
         "section": Kind(
+            "section",
+            "section",
             "bytes per second",
             (_CHECK, "zoo report"),
             f"{_EXPLAINED}\n`zoo report` writes a report again, with the section.",
             "zoo.report_sections",
         ),
         "film": Kind(
+            "film",
+            "film",
             "a disc that moves over a gradient",
             (_CHECK, "zoo films info {name}", "zoo train ae --film {name} --preset quick"),
             f"{_EXPLAINED}\nPut a film of your own in place of the file.",
@@ -83,36 +123,49 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 """What `zoo plugins new NAME --kind KIND` takes."""
 
 
-def write_package(name: str, into: Path, kind: str = "model") -> Path:
+def kind_of_model(word: str) -> Kind:
+    """The kind of model that a word of `zoo models new` names; BadInput if there is none."""
+    if word not in MODELS:
+        raise BadInput(f"a model's kind is one of {', '.join(MODELS)}; not {word!r}")
+    return MODELS[word]
+
+
+def kind_of_plugin(word: str) -> Kind:
+    """The kind of thing that a word of `zoo plugins new` names; BadInput if there is none."""
+    if word not in KINDS:
+        raise BadInput(f"a plugin brings a {', '.join(KINDS)}; not {word!r}")
+    return KINDS[word]
+
+
+def write_package(name: str, into: Path, kind: Kind) -> Path:
     """Write the package of a new thing into a new folder below `into`, and return that folder.
 
     For `tiny` the folder and the distribution are called `zoo-plugin-tiny`, the module
-    `zoo_plugin_tiny`. Raises BadInput, and writes nothing, if there is no such kind, if the name is
-    not valid for a thing and a module, if it is taken, or if the folder exists.
+    `zoo_plugin_tiny`. Raises BadInput, and writes nothing, if the name is not valid for a thing and
+    a module, if it is taken, or if the folder exists.
     """
-    if kind not in KINDS:
-        raise BadInput(f"a plugin brings a {', '.join(KINDS)}; not {kind!r}")
-    _check_new(name, kind)
+    thing = kind.thing
+    _check_new(name, thing)
     distribution, module = f"zoo-plugin-{name.replace('_', '-')}", _module(name)
     # A film's file lies beside its module, which only a package can have.
-    code = f"{module}/__init__.py" if kind == "film" else f"{module}.py"
+    code = f"{module}/__init__.py" if thing == "film" else f"{module}.py"
     texts = _rendered(
         {
             "pyproject.toml": "pyproject.toml.j2",
             "README.md": "readme.md.j2",
-            code: f"{kind}.py.j2",
+            code: f"{kind.template}.py.j2",
             f"tests/test_{name}.py": "test.py.j2",
         },
         name=name,
         class_name=_class_name(name),
         module=module,
         distribution=distribution,
-        kind=kind,
-        what=KINDS[kind].what,
-        commands=[command.format(name=name) for command in KINDS[kind].commands],
-        explained=KINDS[kind].explained,
-        group=KINDS[kind].group,
-        thing="FILM" if kind == "film" else _class_name(name),
+        kind=thing,
+        what=kind.what,
+        commands=[command.format(name=name) for command in kind.commands],
+        explained=kind.explained,
+        group=kind.group,
+        thing="FILM" if thing == "film" else _class_name(name),
         contract=CONTRACT_VERSION,
     )
     folder = into / distribution
@@ -124,7 +177,7 @@ def write_package(name: str, into: Path, kind: str = "model") -> Path:
     for path, text in texts.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8", newline="\n")
-    if kind == "film":
+    if thing == "film":
         _write_film(folder / module / f"{name}.mp4")
     return folder
 
@@ -135,6 +188,7 @@ def _rendered(files: Mapping[str, str], **values: object) -> dict[str, str]:
         loader=jinja2.PackageLoader("zoo.scaffold"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        trim_blocks=True,
         # The output is not HTML, and what a user gave are names, which are checked.
         autoescape=False,
     )
