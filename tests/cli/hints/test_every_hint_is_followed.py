@@ -1,4 +1,4 @@
-"""Each hint in the source has a test that provokes it and follows it, or stands in a list."""
+"""Each hint in the source has a test that provokes it and follows it."""
 
 from __future__ import annotations
 
@@ -17,41 +17,6 @@ ELSEWHERE = {
 }
 """Hints that other tests follow, by how they begin."""
 NOT_PRINTED = {"zoo compare --films alpha,beta"}
-PARSED_ALONE = [
-    ("zoo/reconstruct/model_loader.py", "is held out. `zoo train {} --film {}` trains on it"),
-    ("zoo/training/trained_models.py", "zoo train {} --film {} --overwrite"),
-    ("zoo/cli/runs.py", "no runs here; `zoo train` and"),
-    ("zoo/cli/runs.py", "and `zoo compare` leave them in runs/"),
-    ("zoo/cli/runs.py", "with film-zoo comes {}: `zoo walk {}`"),
-    ("zoo/cli/models.py", "brings no model; `zoo plugins check {}`"),
-    ("zoo/cli/models.py", "see `zoo plugins`"),
-    ("zoo/cli/compare.py", "(`zoo plugins` lists all)"),
-    ("zoo/plugins/registry.py", "no model: `zoo compare --films all --models {}` runs it"),
-    ("zoo/plugins/registry.py", "`zoo plugins check {}` examines it"),
-    ("zoo/cli/evaluate.py", "is a film codec: `zoo compare --films all --models {}`"),
-    ("zoo/cli/evaluate.py", "is of a film codec: `zoo compare --films all --models {}`"),
-    ("zoo/cli/comparison_plan.py", "`zoo compare {name}` runs it"),
-    ("zoo/report/results_folder.py", "holds no results: `zoo compare` writes them"),
-    ("zoo/report/protocol.py", "break on purpose; `zoo models check` does"),
-    ("zoo/reconstruct/archive/container.py", "is not a film file: `zoo encode`"),
-    (
-        "zoo/reconstruct/archive/container.py",
-        "is not a film file: `zoo encode` writes one, and `zoo films info`",
-    ),
-    ("zoo/reconstruct/archive/container.py", "is not a film file, or not all of one: `zoo encode`"),
-    (
-        "zoo/reconstruct/archive/container.py",
-        "is not a film file, or not all of one: `zoo encode` writes one, and `zoo films info`",
-    ),
-    ("zoo/cli/errors.py", "`zoo doctor` looks at this machine"),
-    ("zoo/cli/errors.py", "`zoo --debug` and the same words show where"),
-    ("zoo/cli/export.py", "`zoo reconstruct {} --film FILM` uses it"),
-    ("zoo/reconstruct/hub.py", "is not a run that `zoo push` published"),
-    ("zoo/reconstruct/hub.py", "that you may see: {}; `hf auth login` logs in"),
-    ("zoo/reconstruct/hub.py", "cannot be pushed: {}; `hf auth login` logs in"),
-    ("zoo/training/progress_page.py", "`zoo runs` says whether it still does"),
-]
-"""Hints of which `test_suggested_commands.py` knows only that the command line takes them."""
 SCAFFOLD = "zoo/scaffold/__init__.py"
 """Its commands are those of a package's README; tests/test_scaffold.py follows them."""
 
@@ -86,19 +51,15 @@ def wanted() -> list[Hint]:
     ]
 
 
-def test_every_hint_is_followed_or_listed() -> None:
-    given = [*rows(), *PARSED_ALONE]
+def test_every_hint_is_followed() -> None:
+    given = list(rows())
     assert len(wanted()) > 35
     assert [hint for hint in wanted() if not is_followed(hint, given)] == []
 
 
-def test_what_is_followed_is_not_listed() -> None:
-    assert set(rows()) & set(PARSED_ALONE) == set()
-
-
 def test_no_row_is_of_a_hint_that_is_gone() -> None:
     texts = {(hint.module, hint.text) for hint in hints()}
-    given = {*rows(), *PARSED_ALONE}
+    given = set(rows())
     known = {row for row in given for m, text in texts if row[0] == m and row[1] in text}
     assert given - known == set()
 

@@ -96,7 +96,7 @@ def test_a_single_picture(shell: Shell, workspace: Path) -> None:
     assert "my shots" in shell("films", "info", "my-shots").out
 
 
-@hint("zoo/films/picture_sequence.py", "`zoo films add --as-one NAME FILE...` takes pictures")
+@hint("zoo/films/source_files.py", "`zoo films add --as-one NAME FILE...` takes pictures")
 def test_pictures_without_an_order(shell: Shell, workspace: Path) -> None:
     (workspace / "shots").mkdir()
     for number, pixels in zip((1, 3), drifting(32, 32, 2), strict=True):
@@ -117,7 +117,7 @@ def test_shots_that_are_not_known(film: str, shell: Shell, place: Path) -> None:
     assert "not known yet" not in shell("films", "info", film, "--size", "48x32").out
 
 
-@hint("zoo/films/paths_and_hashes.py", "is an address: `zoo films add URL`")
+@hint("zoo/films/source_files.py", "is an address: `zoo films add URL`")
 @hint("zoo/films/film_download.py", "record it with `ffmpeg -i URL -c copy film.mkv`")
 def test_an_address(
     shell: Shell, place: Path, serving_films: Callable[[], str], ffmpeg: Callable[..., None]

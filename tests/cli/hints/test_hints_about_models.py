@@ -1,8 +1,13 @@
-"""Hints of commands for models, runs and results: provoked, cut out of what is printed, and run."""
+"""Hints of commands for models and runs: provoked, cut out of what is printed, and run."""
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,8 @@ from tests.films.making import drifting, encode
 
 hint = pytest.mark.hint
 TINY = (*SMALL, *CPU, "--budget", "2steps")
+REFERENCE = ("--preset", "quick", "--size", "32x32", "--latent", "4", *CPU, "--on", "inline")
+CODED = (*REFERENCE, "--metrics", "psnr", "--videos", "0")
 
 
 @hint("zoo/cli/train.py", "`zoo evaluate {}` scores every frame")
@@ -71,10 +78,51 @@ def test_no_run_for_a_film(why: str, shell: Shell, place: Path) -> None:
     shell("reconstruct", "ae", "--film", film, "-o", "a.mp4")
 
 
+@hint("zoo/reconstruct/model_loader.py", "is held out. `zoo train {} --film {}` trains on it")
+def test_a_film_that_has_changed(shell: Shell, place: Path) -> None:
+    encode(place / FILM, drifting(32, 32, 30, seed=9))
+    (run,) = place.glob("runs/first/ae/*")
+    again = ("reconstruct", f"first/ae/{run.name}", "--film", "first", "-o", "a.mp4")
+    shell(*again, code=2)
+    shell.follow("is held out. `zoo train {} --film {}` trains on it", *TINY)
+    said = shell("reconstruct", "ae", "--film", "first", "-o", "a.mp4")
+    assert run.name not in said.out
+
+
+@hint("zoo/training/trained_models.py", "zoo train {} --film {} --overwrite")
+def test_weights_that_are_damaged(shell: Shell, place: Path) -> None:
+    film = "first"
+    shutil.rmtree(place / "runs")
+    shell("train", "ae", "--film", film, *TINY)
+    (weights,) = place.glob("runs/*/ae/*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-8])
+    shell("reconstruct", "ae", "--film", film, code=2)
+    shell.followed.add("zoo train {} --film {} --overwrite")
+    shell.follow("`zoo train {} --film {} --overwrite`, with its options", *TINY)
+    shell("reconstruct", "ae", "--film", film, "-o", "a.mp4")
+
+
 @hint("zoo/reconstruct/find_run.py", "No run is called so either: `zoo runs` lists them")
 def test_neither_a_model_nor_a_run(shell: Shell, place: Path) -> None:
     shell("walk", "a3", code=2)
     shell.follow("No run is called so either: `zoo runs` lists them")
+
+
+@hint("zoo/cli/runs.py", "no runs here; `zoo train` and", "and `zoo compare` leave them in runs/")
+@hint("zoo/cli/runs.py", "with film-zoo comes {}: `zoo walk {}`")
+@pytest.mark.slow
+def test_no_runs(shell: Shell, place: Path) -> None:
+    shutil.rmtree(place / "runs")
+    shell("runs")
+    shell.follow("with film-zoo comes {}: `zoo walk {}`", "--seconds", "0.2")
+    shell.follow("no runs here; `zoo train` and", "ae", "--film", "first", *TINY)
+    shell.follow(
+        "and `zoo compare` leave them in runs/",
+        *("--films", "first", "--models", "mean", "--no-codecs", *CODED),
+    )
+    assert list(place.glob("runs/first/mean/*/run.json"))
+    listed = shell("runs").out
+    assert "no runs here" not in listed and "mean" in listed
 
 
 @hint("zoo/cli/models.py", "your own: `zoo runs`")
@@ -83,11 +131,19 @@ def test_trained_already(shell: Shell, place: Path) -> None:
     assert "first" in shell.follow("your own: `zoo runs`").out
 
 
-@hint("zoo/cli/plugins.py", "is called {}; `zoo plugins` lists them")
-@hint("zoo/cli/plugins.py", "no plugin but film-zoo's own is installed; `zoo plugins` lists them")
-def test_no_such_plugin(shell: Shell, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shell("plugins", "check", "nonsense", code=2)
-    assert "embedded" in shell.follow("is called {}; `zoo plugins` lists them").out
-    monkeypatch.setattr("zoo.cli.plugins._all_plugins", list)
-    shell("plugins", "check", code=2)
-    shell.follow("no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+@hint("zoo/training/progress_page.py", "`zoo runs` says whether it still does")
+def test_the_page_of_a_training(shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zoo.training.progress_page as module
+
+    pages, atomic_write = [], module.atomic_write
+
+    @contextmanager
+    def kept(path: Path) -> Iterator[Path]:
+        with atomic_write(path) as temporary:
+            yield temporary
+            pages.append(temporary.read_text())
+
+    monkeypatch.setattr(module, "atomic_write", kept)
+    shell("train", "vae", "--film", "first", *TINY)
+    shell.printed = html.unescape(re.sub("<[^>]+>", "", " ".join(pages[0].split())))
+    assert "finished" in shell.follow("`zoo runs` says whether it still does").out

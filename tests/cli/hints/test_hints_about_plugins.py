@@ -1,0 +1,66 @@
+"""Hints of commands for plugins: provoked, cut out of what is printed, and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.hints.conftest import CPU, Shell
+
+hint = pytest.mark.hint
+REFERENCE = ("--preset", "quick", "--size", "32x32", "--latent", "4", *CPU, "--on", "inline")
+CODED = (*REFERENCE, "--metrics", "psnr", "--videos", "0")
+
+
+@hint("zoo/cli/plugins.py", "is called {}; `zoo plugins` lists them")
+@hint("zoo/cli/plugins.py", "no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+def test_no_such_plugin(shell: Shell, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell("plugins", "check", "nonsense", code=2)
+    assert "embedded" in shell.follow("is called {}; `zoo plugins` lists them").out
+    monkeypatch.setattr("zoo.cli.plugins._all_plugins", list)
+    shell("plugins", "check", code=2)
+    shell.follow("no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+
+
+METRIC = """
+import zoo
+
+class Mine(zoo.Metric):
+    name, label, higher_is_better, source = "mine", "Mine", False, "its docs"
+
+    def distortion(self, reconstructions, originals):
+        return (reconstructions - originals).abs().flatten(1).mean(1)
+
+@zoo.hookimpl
+def zoo_metrics():
+    return [Mine]
+"""
+
+
+@hint("zoo/cli/models.py", "brings no model; `zoo plugins check {}`")
+@pytest.mark.usefixtures("forget_plugins")
+@pytest.mark.parametrize("name", ["mine.py", "my own.py"])
+def test_a_file_without_a_model(name: str, shell: Shell, workspace: Path) -> None:
+    (workspace / name).write_text(METRIC)
+    refused = shell("models", "check", name, code=None)
+    assert "brings no model" in refused.err
+    assert "mine" in shell.follow("brings no model; `zoo plugins check {}`", code=None).out
+
+
+@hint("zoo/cli/models.py", "see `zoo plugins`")
+@hint("zoo/cli/compare.py", "(`zoo plugins` lists all)")
+@pytest.mark.usefixtures("forget_plugins")
+def test_a_plugin_that_does_not_load(
+    shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = place / "installed/broken_zoo-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-zoo\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[zoo]\nbroken = there_is_no_such_module\n")
+    monkeypatch.syspath_prepend(str(about.parent))
+    shell("models")
+    assert "there_is_no_such_module" in shell.follow("see `zoo plugins`").out
+    words = ("--films", "first", "--models", "mean", "--no-codecs", *CODED)
+    shell("compare", *words, "--dry-run")
+    assert "there_is_no_such_module" in shell.follow("(`zoo plugins` lists all)").out
