@@ -83,6 +83,7 @@ results: $(READY)
 	  --overwrite -o ../../results/bunny.webp
 	rm -rf $(addprefix results/,figures merged series videos viewer)
 	cp -r demo/full-size/merged-report/. results/
+	$(BIN)/zoo report results
 
 coded-pca: $(READY)
 	$(call find_films)
