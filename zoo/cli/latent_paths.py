@@ -223,7 +223,8 @@ def sample(
     opt.set_threads(threads)
     console = Console()
     console.print_line(f"run: {found.name}")
-    network = load_model(found.folder, config, chosen)
+    own = entry if entry and entry.name == config.film else None
+    network = load_model(found.folder, config, chosen, own)
     latents = prior_sample(network, count, seed).to(chosen)
     video = PathVideo(path, Fraction(25), hold=round(hold * 25), enlarge=scale)
     sheet = dict.fromkeys(range(min(count, 64)), "")

@@ -113,17 +113,18 @@ def load_trained_model(
     device: torch.device,
     film_as_trained: Callable[[], Film],
     on_message: Callable[[str], None],
+    trained_on: FilmEntry | None = None,
 ) -> TrainedModel:
     """Load the model of a finished run, and the quantiser of its latents.
 
     The quantiser is that of the latents which an evaluation saved, or that of a published run.
     Without either the film that the model was trained on, `film_as_trained`, is encoded,
     `on_message` says so, and the latents are saved in the run's `evaluation` folder if that is
-    writable. Raises what `film_as_trained` raises.
+    writable. Raises what `film_as_trained` raises. Messages name the film as `trained_on` does.
     """
     assert run.description is not None, "a finished run has a description"
     config = run.description.config
-    model = load_model(run.folder, config, device)
+    model = load_model(run.folder, config, device, trained_on)
     path = run.folder.evaluation(config.film) / LATENTS
     quantiser = quantiser_of_training(path, run.folder.scale, config.film_fingerprint, device)
     if quantiser is None:
@@ -208,7 +209,8 @@ class ModelLoader:
                 )
             return found
 
-        trained = load_trained_model(run, self.device, film_as_trained, self.on_message)
+        source = trained_on or (entry if own else None)
+        trained = load_trained_model(run, self.device, film_as_trained, self.on_message, source)
         if own and unchanged is None:
             self.on_message(
                 f"{entry.name} has other frames than when {run.name} was trained, or holds out "

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.film_entry import FilmEntry
 from zoo.api.sampling import Sampling
 from zoo.api.training_events import Values
 from zoo.base import devices
@@ -207,14 +208,20 @@ def _fitted_before(workspace: Workspace, config: TrainingConfig) -> RunFolder | 
     return None
 
 
-def load_model(folder: RunFolder, config: TrainingConfig, device: torch.device) -> Autoencoder:
-    """The trained model of a finished run, in evaluation mode on the device."""
+def load_model(
+    folder: RunFolder, config: TrainingConfig, device: torch.device, film: FilmEntry | None = None
+) -> Autoencoder:
+    """The trained model of a finished run, in evaluation mode on the device.
+
+    `film` is the one that it was trained on, if that is known: its path may be its only name.
+    """
     architecture = registry().architecture(config.model)
     model = build(architecture, FrameSize.parse(config.size), config.options)
     try:
         load_weights(folder.weights, model)
     except BadInput as error:
-        again = f"zoo train {config.model} --film {shlex.quote(config.film)} --overwrite"
+        word = film.word if film else shlex.quote(config.film)
+        again = f"zoo train {config.model} --film {word} --overwrite"
         raise BadInput(f"{error}; `{again}`, with its options, makes the run again") from None
     return placed(model, device).eval()
 

@@ -90,8 +90,8 @@ def test_a_film_that_has_changed(shell: Shell, place: Path) -> None:
 
 
 @hint("zoo/training/trained_models.py", "zoo train {} --film {} --overwrite")
-def test_weights_that_are_damaged(shell: Shell, place: Path) -> None:
-    film = "first"
+@pytest.mark.parametrize("film", ["first", "my films/other.mp4"])
+def test_weights_that_are_damaged(film: str, shell: Shell, place: Path) -> None:
     shutil.rmtree(place / "runs")
     shell("train", "ae", "--film", film, *TINY)
     (weights,) = place.glob("runs/*/ae/*/weights.safetensors")
