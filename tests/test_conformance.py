@@ -267,6 +267,12 @@ def test_the_command_fails_on_what_has_no_waiver(
     assert said.code == code
     assert ("waived  batch invariant" in said.out) == (model is Historic)
     assert ("broken  colour: needless waiver" in said.out) == (model is Overcautious)
+    last = said.out.splitlines()[-1]
+    if model is Historic:
+        checks = len(said.out.splitlines()) - 1
+        assert last == f"{checks - 1} of {checks} promises are kept, 1 waived"
+    else:
+        assert last.endswith("promises are broken")
 
 
 def test_under_pytest_each_promise_is_a_case() -> None:

@@ -119,6 +119,35 @@ def test_an_output_that_is_there_is_refused_before_torch_is_imported(listed_once
         assert "taken.mp4 is there already" in said and modules == "2", said
 
 
+@pytest.mark.parametrize(
+    ("typed", "found", "others"),
+    [
+        ("zoo train vaeg", {"vaegan"}, {"vae"}),
+        ("zoo walk beta", {"beta_vae"}, {"vae"}),
+        ("zoo train vae --film carph", {"carphone"}, {"vae"}),
+        ("zoo train vae --preset qu", {"quick"}, {"film"}),
+        ("zoo compare --models ae,vaeg", {"ae,vaegan"}, {"vaegan", "all"}),
+        ("zoo compare --films m", {"mine"}, {"all"}),
+        ("zoo train --film nothing-is-called-this", set(), {"carphone"}),
+    ],
+)
+def test_a_shell_completes_names_without_torch(
+    typed: str,
+    found: set[str],
+    others: set[str],
+    listed_once: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = typed.split()
+    monkeypatch.setenv("_ZOO_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    printed, said, modules = outcome(listed_once)
+    offered = set(printed.split())
+    assert found <= offered and not others & offered, (printed, said)
+    assert modules == "0"
+
+
 class Counted:
     """A way to make a listing that counts how often it was taken."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -238,6 +239,15 @@ def test_a_run_is_chosen_by_name_path_id_or_prefix(maker: RunMaker, tmp_path: Pa
             meant(word)
         assert name_of(first) in str(caught.value)
         assert name_of(second) in str(caught.value)
+    for newest, older in ((first, second), (second, first)):
+        for folder, seconds in ((newest, 2e9), (older, 1e9)):
+            for path in folder.path.iterdir():
+                os.utime(path, (seconds, seconds))
+        with pytest.raises(BadInput) as caught:
+            choose_run(find_runs(maker.workspace), "bikes/ae", maker.workspace)
+        told = str(caught.value)
+        assert told.index(f"{name_of(newest)} (2033-05-1") < told.index(name_of(older))
+        assert f"{name_of(older)} (2001-09-0" in told
     for word in ("nothing", "", "/", ".", "..", "runs", "../..", str(tmp_path), "/etc"):
         with pytest.raises(BadInput, match="no run is called") as caught:
             meant(word)

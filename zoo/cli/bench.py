@@ -10,6 +10,7 @@ import typer
 
 from zoo.base import numbers
 from zoo.cli import options as opt
+from zoo.cli.completion import several_models
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -27,7 +28,10 @@ PLAIN_UP_TO = 100_000
 
 def bench(
     models: Annotated[
-        str, typer.Option("--models", help="all (with references), or names: a,b")
+        str,
+        typer.Option(
+            "--models", help="all (with references), or names: a,b", autocompletion=several_models
+        ),
     ] = "all",
     settings: opt.SetOption = None,
     sort: Annotated[

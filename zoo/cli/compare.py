@@ -13,6 +13,7 @@ import typer
 
 from zoo.base.errors import BadInput, ZooError
 from zoo.cli import options as opt
+from zoo.cli.completion import several_films, several_models
 
 if TYPE_CHECKING:
     import torch
@@ -43,11 +44,18 @@ def compare(
         ),
     ] = None,
     *,
-    films: Annotated[str, typer.Option("--films", help="all, mine, or names, paths: a,b,./c.mkv")],
+    films: Annotated[
+        str,
+        typer.Option(
+            "--films", help="all, mine, or names, paths: a,b,./c.mkv", autocompletion=several_films
+        ),
+    ],
     models: Annotated[
         str,
         typer.Option(
-            "--models", help="all, or names: a,b; codecs may be among them, which then run alone."
+            "--models",
+            help="all, or names: a,b; codecs may be among them, which then run alone.",
+            autocompletion=several_models,
         ),
     ] = "all",
     codecs: Annotated[

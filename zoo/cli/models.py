@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from zoo.cli import options as opt
+from zoo.cli.completion import one_model
 
 if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
@@ -57,7 +58,9 @@ def list_models(as_json: opt.JsonOption = False) -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A model, as `zoo models` lists them.")],
+    name: Annotated[
+        str, typer.Argument(help="A model, as `zoo models` lists them.", autocompletion=one_model)
+    ],
     size: Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")] = "256x144",
     preset: Annotated[
         str, typer.Option("--preset", help="Use the model's option values of this preset.")
@@ -176,7 +179,11 @@ def new(
 @app.command("check")
 def check(
     name: Annotated[
-        str, typer.Argument(help="A model, as `zoo models` lists them, or a file: mine.py.")
+        str,
+        typer.Argument(
+            help="A model, as `zoo models` lists them, or a file: mine.py.",
+            autocompletion=one_model,
+        ),
     ],
 ) -> None:
     """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive.

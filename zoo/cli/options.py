@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from zoo.base.errors import BadInput
 from zoo.base.presets_and_budgets import DEFAULT_PRESET, PRESETS, Budget
+from zoo.cli.completion import one_film, one_model, one_preset
 
 if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
@@ -29,17 +30,24 @@ MOST_NAMED = 20
 """Films that a line names."""
 
 # A film and a model that was trained.
-FilmOption = Annotated[str, typer.Option("--film", help="A film of the catalogue, or a path.")]
+FilmOption = Annotated[
+    str,
+    typer.Option("--film", help="A film of the catalogue, or a path.", autocompletion=one_film),
+]
 FilmOfRunOption = Annotated[
     str | None,
     typer.Option(
-        "--film", help="A film of the catalogue, or a path; else the one it was trained on."
+        "--film",
+        help="A film of the catalogue, or a path; else the one it was trained on.",
+        autocompletion=one_film,
     ),
 ]
 ModelArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="RUN|MODEL", help="A model that was trained, or a run as `zoo runs` names it."
+        metavar="RUN|MODEL",
+        help="A model that was trained, or a run as `zoo runs` names it.",
+        autocompletion=one_model,
     ),
 ]
 RunOption = Annotated[
@@ -47,7 +55,11 @@ RunOption = Annotated[
 ]
 TrainedOnOption = Annotated[
     str | None,
-    typer.Option("--trained-on", help="The film that the model was trained on, if another."),
+    typer.Option(
+        "--trained-on",
+        help="The film that the model was trained on, if another.",
+        autocompletion=one_film,
+    ),
 ]
 
 # How a model is trained.
@@ -55,6 +67,7 @@ PresetOption = Annotated[
     str,
     typer.Option(
         "--preset",
+        autocompletion=one_preset,
         help="Defaults for size, latent and budget: "
         + "; ".join(f"{preset.name} ({preset.purpose})" for preset in PRESETS.values()),
     ),

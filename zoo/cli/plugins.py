@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,7 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
     from zoo.conformance.suite import examine, remedy, with_unknown_together
 
     things = list(things)
-    broken = 0
+    verdicts: Counter[str] = Counter()
     for thing in things:
         if len(things) > 1:
             console.print(escaped(thing.name), style="bold")
@@ -116,12 +117,16 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
             # The verdicts stand in a column; what follows is the plugin's own words.
             said = str(finding).removeprefix(finding.verdict)
             console.print(f"{finding.verdict:<7} {escaped(said)}", soft_wrap=True)
-            if finding.verdict == "broken":
-                broken += 1
-                if what := remedy(finding):
-                    console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
+            verdicts[finding.verdict] += 1
+            if finding.verdict == "broken" and (what := remedy(finding)):
+                console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
+    broken = verdicts["broken"]
     if broken:
         console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
+    else:
+        rest = [each for each in verdicts if each != "kept"]
+        others = "".join(f", {verdicts[each]} {each}" for each in rest)
+        console.print(f"{verdicts['kept']} of {verdicts.total()} promises are kept{others}")
     return broken
 
 

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -98,13 +99,13 @@ def choose_run(runs: Sequence[Run], name: str, workspace: Workspace) -> Run:
 
     `name` is a run's path, name or id, a film's and model's name, or the beginning of a name, an id
     or an id's digest; where `runs` has no such run, the name of one that comes with film-zoo.
-    Raises BadInput with the candidates if it matches none or several.
+    Raises BadInput with the candidates if it matches none or several; the newest are named first.
     """
     found = runs_named(runs, name, workspace)
     if len(found) == 1:
         return found[0]
     if found:
-        raise BadInput(f"{name!r} may be {_listed(found)}")
+        raise BadInput(f"{name!r} may be {_newest_first(found)}")
     there_are = (
         f"there are {_listed(runs)}" if runs else f"there are no runs here{workspace.is_above}"
     )
@@ -331,3 +332,16 @@ def _listed(runs: Sequence[Run]) -> str:
     names = [run.name for run in runs[:CANDIDATES_NAMED]]
     more = len(runs) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _newest_first(runs: Sequence[Run]) -> str:
+    """Runs with the time at which each was last touched."""
+    newest = sorted(runs, key=lambda run: run.modified or 0, reverse=True)
+    named = [
+        f"{run.name} ({datetime.fromtimestamp(run.modified).astimezone():%Y-%m-%d %H:%M})"
+        if run.modified
+        else run.name
+        for run in newest[:CANDIDATES_NAMED]
+    ]
+    more = len(runs) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
