@@ -10,8 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 LARGE = 100_000
 """Bytes from which a file lies in large file storage, which states its SHA-256."""
@@ -97,3 +100,22 @@ def serving(repository: Repository) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def as_the_hub(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> Iterator[Repository]:
+    """Serve a repository to the hub's own client, which keeps what it fetches in `cache`.
+
+    Skips the test where the extra `hub` is not installed.
+    """
+    client = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    with serving(repository) as address:
+
+        class Client(client.HfApi):  # type: ignore[misc, name-defined]
+            hf_hub_download = functools.partialmethod(client.HfApi.hf_hub_download, cache_dir=cache)
+
+        monkeypatch.setattr(client, "HfApi", functools.partial(Client, endpoint=address))
+        yield repository

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import shutil
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 import zoo as package
-from tests.reconstruct.hub_server import Repository, serving
+from tests.reconstruct.hub_server import Repository, as_the_hub
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.workspace import Workspace
 from zoo.training.runs import BUNDLED, bundled_runs, choose_run, find_runs
@@ -103,17 +102,9 @@ def test_scores_of_the_bundled_run_are_kept_in_a_copy(zoo: Callable, workspace: 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    client = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
     repository = Repository(files=contents(BUNDLED / NAME))
     repository.files |= {"README.md": b"# me/flash\n", ".gitattributes": b"", "notes/a.txt": b"a"}
-    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
-    with serving(repository) as address:
-        cache = tmp_path_factory.mktemp("cache")
-
-        class Client(client.HfApi):  # type: ignore[misc, name-defined]
-            hf_hub_download = functools.partialmethod(client.HfApi.hf_hub_download, cache_dir=cache)
-
-        monkeypatch.setattr(client, "HfApi", functools.partial(Client, endpoint=address))
+    with as_the_hub(repository, monkeypatch, tmp_path_factory.mktemp("cache")):
         yield repository
 
 

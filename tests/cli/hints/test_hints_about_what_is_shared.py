@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.hints.conftest import FILM, Shell
-from tests.reconstruct.hub_server import Repository, serving
+from tests.reconstruct.hub_server import Repository, as_the_hub
 from zoo.training.runs import BUNDLED
 
 hint = pytest.mark.hint
@@ -40,17 +39,9 @@ def test_a_video_is_no_film_file(shell: Shell, place: Path) -> None:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    client = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
     folder = BUNDLED / "bigbuckbunny-vae"
     repository = Repository(files={each.name: each.read_bytes() for each in folder.iterdir()})
-    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
-    with serving(repository) as address:
-        cache = tmp_path_factory.mktemp("cache")
-
-        class Client(client.HfApi):  # type: ignore[misc, name-defined]
-            hf_hub_download = functools.partialmethod(client.HfApi.hf_hub_download, cache_dir=cache)
-
-        monkeypatch.setattr(client, "HfApi", functools.partial(Client, endpoint=address))
+    with as_the_hub(repository, monkeypatch, tmp_path_factory.mktemp("cache")):
         yield repository
 
 
