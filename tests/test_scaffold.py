@@ -124,7 +124,7 @@ def test_each_kind_of_model_trains_and_keeps_the_contract(
 def test_a_kind_of_model_that_there_is_not_is_refused(zoo: Callable, workspace: Path) -> None:
     said = zoo("models", "new", "tiny", "--kind", "diffusion")
     assert said.code == 2
-    assert "one of ae, vae, gan, codes, clip; not 'diffusion'" in said.err
+    assert "one of plain, vae, gan, codes, clip; not 'diffusion'" in said.err
     assert said.err.count("\n") == 1
     assert not list(workspace.iterdir())
 

@@ -14,6 +14,7 @@ import typer
 
 from zoo.cli import app
 from zoo.cli.errors import UsageError
+from zoo.scaffold import KINDS, MODELS
 
 ROOT = Path(__file__).parents[2]
 PLACEHOLDER = "1"
@@ -47,9 +48,14 @@ def texts_of(path: Path) -> Iterator[str]:
 
 
 def printed() -> dict[str, str]:
-    """Commands in the texts of the code, in backquotes or alone, with a module that has each."""
+    """Commands in the texts of the code and of new packages, with a place that has each."""
     modules = sorted([*(ROOT / "zoo").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
-    return {
+    of_packages = {
+        command: f"a new package of kind {word}"
+        for word, kind in (MODELS | KINDS).items()
+        for command in kind.commands
+    }
+    return of_packages | {
         " ".join("".join(command).split()): str(module.relative_to(ROOT))
         for module in modules
         for text in texts_of(module)

@@ -26,6 +26,7 @@ NEEDED = (
     "zoo/report/viewer/static/app.js",
     "zoo/training/bundled/README.md",
     "zoo/report/viewer/static/page.html.j2",
+    "zoo/scaffold/kinds.toml",
 )
 FOLDERS = (
     "zoo/report/templates/",

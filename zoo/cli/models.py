@@ -158,10 +158,10 @@ def new(
         str,
         typer.Option(
             "--kind",
-            help="What it begins as: ae (a plain autoencoder), vae, gan, codes (whole numbers in "
-            "place of real ones) or clip (several frames share a latent).",
+            help="What it begins as: plain, vae, gan, codes (whole numbers in place of real ones) "
+            "or clip (several frames share a latent).",
         ),
-    ] = "ae",
+    ] = "plain",
     into: Annotated[
         Path, typer.Option("--into", help="Folder in which the package's folder is created.")
     ] = Path(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,10 @@ from zoo.plugins.registry import registry
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing that a package can add, and what the package's README says about it."""
+    """What a new package begins as, and what the package's README says about it."""
 
     thing: str
-    """What such a thing is called: a model, say, of whatever kind."""
+    """What the package adds: a model, say, of whatever kind."""
     template: str
     """The template of its module, without its endings."""
     what: str
@@ -36,91 +37,36 @@ class Kind:
     """What to try; {name} is the thing's name."""
     explained: str
     """What those commands do."""
-    group: str = "zoo"
+    group: str
     """The group of its entry point."""
 
 
-def _model(template: str, what: str, command: str = "", explained: str = "") -> Kind:
-    """A kind of model, with what its README tries and explains beside what every model's does."""
-    commands = (
-        "zoo models check {name}",
-        "zoo models show {name}",
-        "zoo compare --films all --models ae,{name} --preset quick",
-    )
-    return Kind(
-        "model",
-        template,
-        what,
-        (*commands, command) if command else commands,
-        "The tests ask whether the model keeps the contract, `check` reports the same promise "
-        f"by promise,\n`show` prints its options and what it costs.{explained}",
-    )
-
-
-MODELS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "ae": _model("model", "two convolutions down to the latent, two up again"),
-        "vae": _model(
-            "vae",
-            "a variational autoencoder, whose latents can be drawn from a prior",
-            "zoo sample {name} --film bikes",
-            "\n`sample` decodes latents that are of no frame.",
-        ),
-        "gan": _model(
-            "gan", "an autoencoder with an adversary that tells its pictures from frames"
-        ),
-        "codes": _model("codes", "an autoencoder whose latent is whole numbers, kept as they are"),
-        "clip": _model("clip", "an autoencoder of clips: four frames in a row share a latent"),
+def _kinds() -> dict[str, dict[str, Kind]]:
+    """The kinds of each thing, by their words on the command line, from `kinds.toml`."""
+    text = Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8")
+    return {
+        thing: {
+            word: Kind(
+                thing,
+                kind.get("template", word),
+                kind["what"],
+                (*every["commands"], *kind.get("commands", ())),
+                "\n".join(each["explained"] for each in (every, kind) if "explained" in each),
+                every.get("group", "zoo"),
+            )
+            for word, kind in every["kinds"].items()
+        }
+        for thing, every in tomllib.loads(text).items()
     }
-)
+
+
+_KINDS = _kinds()
+MODELS: Mapping[str, Kind] = MappingProxyType(_KINDS["model"])
 """What `zoo models new NAME --kind KIND` takes."""
-
-_CHECK = "zoo plugins check {name}"
-_EXPLAINED = (
-    "The tests ask whether it keeps the contract; `check` reports the same promise by promise."
-)
 KINDS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "model": MODELS["ae"],
-        "reference": Kind(
-            "reference",
-            "reference",
-            "the mean of the training frames",
-            (_CHECK, "zoo compare --films all --models ae --preset quick"),
-            f"{_EXPLAINED}\nReferences stand beside the models in every comparison.",
-        ),
-        "codec": Kind(
-            "codec",
-            "codec",
-            "a thumbnail of every frame",
-            (_CHECK, "zoo compare --films all --models ae,{name} --preset quick"),
-            _EXPLAINED,
-        ),
-        "metric": Kind(
-            "metric",
-            "metric",
-            "the mean absolute error of colour values",
-            (_CHECK, "zoo compare --films all --models ae --preset quick"),
-            f"{_EXPLAINED}\nThe comparison measures it beside the others.",
-        ),
-        "section": Kind(
-            "section",
-            "section",
-            "bytes per second",
-            (_CHECK, "zoo report"),
-            f"{_EXPLAINED}\n`zoo report` writes a report again, with the section.",
-            "zoo.report_sections",
-        ),
-        "film": Kind(
-            "film",
-            "film",
-            "a disc that moves over a gradient",
-            (_CHECK, "zoo films info {name}", "zoo train ae --film {name} --preset quick"),
-            f"{_EXPLAINED}\nPut a film of your own in place of the file.",
-        ),
-    }
+    {thing: next(iter(kinds.values())) for thing, kinds in _KINDS.items()}
 )
-"""What `zoo plugins new NAME --kind KIND` takes."""
+"""What `zoo plugins new NAME --kind KIND` takes: each thing, as the first of its kinds."""
 
 
 def kind_of_model(word: str) -> Kind:

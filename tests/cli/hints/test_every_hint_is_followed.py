@@ -17,8 +17,6 @@ ELSEWHERE = {
 }
 """Hints that other tests follow, by how they begin."""
 NOT_PRINTED = {"zoo compare --films alpha,beta"}
-SCAFFOLD = "zoo/scaffold/__init__.py"
-"""Its commands are those of a package's README; tests/test_scaffold.py follows them."""
 
 
 def rows() -> Iterator[tuple[str, str]]:
@@ -45,7 +43,7 @@ def wanted() -> list[Hint]:
     return [
         hint
         for hint in hints()
-        if hint.module not in (SCAFFOLD, "zoo/base/extras.py")
+        if hint.module != "zoo/base/extras.py"
         and hint.command not in NOT_PRINTED
         and not hint.text.startswith(tuple(ELSEWHERE))
     ]
