@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -350,3 +351,17 @@ def expect_same_picture(one: Tensor, other: Tensor, what: str) -> None:
         apart.max() <= 1 and share <= PIXELS_THAT_MAY_DIFFER,
         f"{what}: {share:.2%} of the values, by up to {int(apart.max())} of 255 levels",
     )
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    importing_does_no_work,
+    shapes_and_range,
+    latent_as_declared,
+    deterministic,
+    batch_invariant,
+    reloads_to_the_bit,
+    decodes_from_the_latent_alone,
+    comes_back_from_coordinates,
+    codes_latents_without_loss,
+    works_on_a_gpu,
+)

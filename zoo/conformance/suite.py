@@ -14,37 +14,28 @@ from zoo.api.metric import Metric
 from zoo.api.report_section import ReportSection
 from zoo.api.training_events import TrainingCallback
 from zoo.base.text import error_line
-from zoo.conformance import codecs, metrics, report_sections
-from zoo.conformance.films_and_callbacks import (
+from zoo.conformance import inference, training
+from zoo.conformance.films_callbacks_and_sections import (
     CALLBACK_CHECKS,
     FILM_CHECKS,
+    SECTION_CHECKS,
+    SectionSubject,
     files_are_there,
+    is_written,
     takes_reports,
 )
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject
-from zoo.conformance.inference import (
-    batch_invariant,
-    codes_latents_without_loss,
-    comes_back_from_coordinates,
-    decodes_from_the_latent_alone,
-    deterministic,
-    importing_does_no_work,
-    latent_as_declared,
-    reloads_to_the_bit,
-    shapes_and_range,
-    works_on_a_gpu,
-)
-from zoo.conformance.report_sections import SectionSubject
-from zoo.conformance.training import (
-    fits_one_batch,
-    losses_reach_their_players,
-    noise_comes_from_the_step,
-    opposed_terms_oppose,
-    players_cover_the_model,
-    players_hold_what_they_name,
-    prepare_survives_a_reload,
-    prepared_by_training_frames_alone,
-    trains_on_every_frame,
+from zoo.conformance.metrics_and_codecs import (
+    CODEC_CHECKS,
+    METRIC_CHECKS,
+    CodecSubject,
+    MetricSubject,
+    codes_the_same_twice,
+    gives_every_frame_back,
+    gives_one_number_per_frame,
+    measures_a_frame_alone,
+    measures_the_same_twice,
+    resumes_from_what_it_saved,
 )
 from zoo.pretrained.weights import WeightsUnavailable
 
@@ -93,34 +84,18 @@ def _name(check: Callable[[Any], None]) -> str:
     return str(check.__name__).replace("_", " ")
 
 
-MODEL_CHECKS: tuple[Callable[[Subject], None], ...] = (
-    importing_does_no_work,
-    shapes_and_range,
-    latent_as_declared,
-    deterministic,
-    batch_invariant,
-    reloads_to_the_bit,
-    decodes_from_the_latent_alone,
-    comes_back_from_coordinates,
-    codes_latents_without_loss,
-    works_on_a_gpu,
-    trains_on_every_frame,
-    players_cover_the_model,
-    players_hold_what_they_name,
-    losses_reach_their_players,
-    noise_comes_from_the_step,
-    prepare_survives_a_reload,
-    prepared_by_training_frames_alone,
-    opposed_terms_oppose,
-    fits_one_batch,
-)
+MODEL_CHECKS = (*inference.CHECKS, *training.CHECKS)
 
 MODEL_FOLLOWS: dict[Callable[[Subject], None], Sequence[Callable[[Subject], None]]] = {
-    batch_invariant: [deterministic],
-    reloads_to_the_bit: [deterministic],
-    decodes_from_the_latent_alone: [deterministic],
-    prepare_survives_a_reload: [noise_comes_from_the_step],
-    fits_one_batch: [shapes_and_range, losses_reach_their_players, opposed_terms_oppose],
+    inference.batch_invariant: [inference.deterministic],
+    inference.reloads_to_the_bit: [inference.deterministic],
+    inference.decodes_from_the_latent_alone: [inference.deterministic],
+    training.prepare_survives_a_reload: [training.noise_comes_from_the_step],
+    training.fits_one_batch: [
+        inference.shapes_and_range,
+        training.losses_reach_their_players,
+        training.opposed_terms_oppose,
+    ],
 }
 
 _KINDS: tuple[tuple[type, Kind], ...] = (
@@ -129,30 +104,30 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
         _kind(
             MODEL_CHECKS,
             Subject,
-            shapes_and_range,
-            players_cover_the_model,
+            inference.shapes_and_range,
+            training.players_cover_the_model,
             follows=MODEL_FOLLOWS,
         ),
     ),
     (
         Metric,
         _kind(
-            metrics.CHECKS,
-            metrics.MetricSubject,
-            metrics.gives_one_number_per_frame,
-            follows={metrics.measures_a_frame_alone: [metrics.measures_the_same_twice]},
+            METRIC_CHECKS,
+            MetricSubject,
+            gives_one_number_per_frame,
+            follows={measures_a_frame_alone: [measures_the_same_twice]},
         ),
     ),
     (
         FilmCodec,
         _kind(
-            codecs.CHECKS,
-            codecs.CodecSubject,
-            codecs.gives_every_frame_back,
-            follows={codecs.resumes_from_what_it_saved: [codecs.codes_the_same_twice]},
+            CODEC_CHECKS,
+            CodecSubject,
+            gives_every_frame_back,
+            follows={resumes_from_what_it_saved: [codes_the_same_twice]},
         ),
     ),
-    (ReportSection, _kind(report_sections.CHECKS, SectionSubject, report_sections.is_written)),
+    (ReportSection, _kind(SECTION_CHECKS, SectionSubject, is_written)),
     (TrainingCallback, _kind(CALLBACK_CHECKS, lambda kind: kind, takes_reports)),
     (FilmEntry, _kind(FILM_CHECKS, lambda entry: entry, files_are_there)),
 )

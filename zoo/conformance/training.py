@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -296,3 +296,16 @@ def _after_moving(
         for parameter, step in zip(parameters, steps, strict=True):
             parameter.sub_(NUDGE * size / length * step)
     return take_step(moved, frames)
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    trains_on_every_frame,
+    players_cover_the_model,
+    players_hold_what_they_name,
+    losses_reach_their_players,
+    noise_comes_from_the_step,
+    prepare_survives_a_reload,
+    prepared_by_training_frames_alone,
+    opposed_terms_oppose,
+    fits_one_batch,
+)
