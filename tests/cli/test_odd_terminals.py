@@ -16,9 +16,9 @@ from zoo_plugins.metrics.lpips import Lpips
 from tests.report.synthetic_results import comparison
 from zoo.base.records import Summary
 from zoo.cli import comparison_display, evaluate, match
+from zoo.cli.report import summary
 from zoo.compare.estimate import Estimate, ModelEstimate
 from zoo.matching.scene_search import FilmMatch, SceneMatch
-from zoo.report.terminal import summary
 
 
 def test_closed_output_is_no_failure(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results
 from zoo.base.text import one_line
 from zoo.base.workspace import Workspace
+from zoo.cli.report import summary
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.entry_points import Plugin
-from zoo.report.terminal import summary
 from zoo.report.write import write_report
 
 # What the report chooses from a few words, what says how large a picture is, and when.

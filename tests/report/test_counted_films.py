@@ -11,8 +11,14 @@ from tests.report.sentence_cases import TWO, results_of
 from tests.report.synthetic_results import ENVIRONMENT, foreign
 from tests.report.synthetic_results import summary as summary_of
 from zoo.base.records import Results
-from zoo.report.aggregate import machines, result_rows
-from zoo.report.counted_films import counted, means_in_words, over_films, tuning_sentences
+from zoo.report.aggregate import (
+    counted,
+    machines,
+    means_in_words,
+    over_films,
+    result_rows,
+    tuning_sentences,
+)
 from zoo.report.cross_film_matrix import cross_film_findings, cross_film_table
 from zoo.report.findings import who_is_ahead
 from zoo.report.protocol import tuning_notes

@@ -13,10 +13,10 @@ from tests.report.synthetic_results import comparison, put_pictures, record
 from zoo.base.records import LatentInfo, Results
 from zoo.base.untrusted_files import read_json
 from zoo.cli.console import Console
+from zoo.cli.report import summary
 from zoo.report.aggregate import at_main_latent_size, result_rows
 from zoo.report.findings import who_is_ahead
 from zoo.report.table import bytes_relative_to, bytes_text
-from zoo.report.terminal import summary
 from zoo.report.write import write_report
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.report.synthetic_results import METRICS, comparison, record
 from zoo.base.records import DecoderPoint, LatentInfo, Record, Results
-from zoo.report.film_length import Bounds, codec_bytes, film_lengths, pays_from
 from zoo.report.rate_distortion import Curve, CurvePoint, curves
+from zoo.report.worth_of_training import Bounds, codec_bytes, film_lengths, pays_from
 
 FRAMES = 100
 CODEC = Curve(

@@ -12,10 +12,10 @@ from tests.report.sentence_cases import results_of
 from tests.report.synthetic_results import takedown
 from zoo.base.records import DecoderPoint, Results
 from zoo.report import rate_distortion
-from zoo.report.film_length import _sentence
 from zoo.report.protocol import budget_in_words, codecs_at_their_least
 from zoo.report.rate_distortion import plot_rate_distortion
 from zoo.report.score_tables import across_films_table, takedown_notice
+from zoo.report.worth_of_training import _sentence
 
 
 def found(shares: Mapping[str, float], references: Mapping[str, float]) -> Results:

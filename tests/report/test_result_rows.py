@@ -10,6 +10,7 @@ from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, METRICS, 
 from tests.report.synthetic_results import summary as summary_of
 from zoo.base.records import LatentInfo, Results
 from zoo.base.text import one_line
+from zoo.cli.report import summary
 from zoo.report.aggregate import ResultRow, Value, result_rows, score
 from zoo.report.figure import Point, label_points
 from zoo.report.findings import who_is_ahead
@@ -22,7 +23,6 @@ from zoo.report.score_tables import (
     reference_table,
 )
 from zoo.report.table import Table
-from zoo.report.terminal import summary
 
 BYTES = ("bytes per frame:", "quantised / coded")
 

@@ -379,7 +379,7 @@ def test_without_measurements_the_report_says_so_and_has_no_plots(
 
 def test_a_report_needs_neither_torch_nor_a_video_library() -> None:
     code = (
-        "import sys, zoo.report.write, zoo.report.terminal;"
+        "import sys, zoo.report.write, zoo.cli.report;"
         "print([name for name in ('torch', 'av', 'lpips', 'timm') if name in sys.modules])"
     )
     done = subprocess.run(

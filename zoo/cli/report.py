@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from zoo.base.records import Results
     from zoo.cli.console import Console
 
@@ -61,13 +63,38 @@ def report(
 
 def print_report(console: Console, results: Results, written: Path) -> Path:
     """Print the first tables, who is ahead and where the report is; return the page."""
-    from zoo.report.terminal import summary
-
     page = written.with_suffix(".html")
     console.print(summary(results))
     console.print(f"report: {written}", markup=False, soft_wrap=True)
     console.print(f"to look at: {page}", markup=False, soft_wrap=True)
     return page
+
+
+def summary(results: Results) -> RenderableType:
+    """Lay out every film, the means over films and who is ahead, for `Console.print`."""
+    from dataclasses import replace
+
+    from rich.console import Group
+    from rich.text import Text
+
+    from zoo.report.aggregate import at_main_latent_size, film_label, over_films
+    from zoo.report.findings import who_is_ahead
+    from zoo.report.score_tables import across_films_table, film_table
+    from zoo.report.table import FittingTable
+
+    results = at_main_latent_size(results)
+    parts: list[RenderableType] = []
+    if len(results.films) > 1:
+        for film in results.films:
+            parts.append(Text(film_label(results, film), style="bold"))
+            # Notes on all films are below the last table.
+            parts.append(FittingTable(replace(film_table(results, film), notes=())))
+    title = over_films(results)
+    parts.append(Text(title[:1].upper() + title[1:], style="bold"))
+    parts.append(FittingTable(across_films_table(results)))
+    findings = Text("\n".join(who_is_ahead(results)))
+    # No padding: it would fill each line to the width, which is a thousand letters in a file.
+    return Group(*parts, Text(), findings, Text())
 
 
 def _again(folder: Path) -> tuple[Results, Path]:

@@ -1,9 +1,8 @@
 """The report: records in, files out. It computes nothing that a record does not hold.
 
-`zoo.report.write.write_report` writes a results folder; `zoo.report.terminal.summary` is the short
-form for the end of a command. `aggregate` gathers records by model, `ranking` says which
-differences count, `findings` states them in sentences; tables and plots have files of their own.
-Nothing here needs torch or a video library, so a report can be made again anywhere.
+`write.write_report` writes a results folder. `aggregate` gathers records by model, `ranking` says
+which differences count, `findings` states them in sentences; tables and plots have files of their
+own. Nothing here needs torch or a video library, so a report can be made again anywhere.
 """
 
 import logging

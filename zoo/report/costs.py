@@ -22,10 +22,10 @@ from zoo.report.table import (
     Table,
     build_table,
     bytes_column,
-    dash_for_codec,
     machine_columns,
     mean_value,
     pair,
+    parameters_column,
     throughput,
 )
 
@@ -48,12 +48,7 @@ def cost_table(results: Results) -> Table | None:
         Column(("decode frames/s", "in batch / alone"), _speeds("decode")),
         Column(("round trip frames/s", "in batch / alone"), _speeds("round_trip")),
         Column(("memory to train", "/ round trip"), _pair("train_memory", "round_trip_memory")),
-        Column(
-            ("param-", "eters"),
-            lambda row: dash_for_codec(
-                row, numbers.scaled(mean_value(row, lambda r: r.parameters))
-            ),
-        ),
+        parameters_column(),
         Column(
             ("multiply-adds to", "encode / decode"),
             _pair("encode_multiply_adds", "decode_multiply_adds"),

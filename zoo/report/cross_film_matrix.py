@@ -6,7 +6,6 @@ Pairs of films that overlap are in the matrix but in no mean: a model has seen s
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,19 @@ from matplotlib.patches import Rectangle
 
 from zoo.base import numbers
 from zoo.base import picture_style as style
-from zoo.base.records import FilmInfo, Part, Record, Results
+from zoo.base.records import FilmInfo, Part, Results
 from zoo.base.text import one_line
-from zoo.report.aggregate import MIN_SEEDS, ResultRow, Value, average, cross_film_rows, deviation
-from zoo.report.counted_films import counted, film_label, left_out_of_matrix_means
+from zoo.report.aggregate import (
+    MIN_SEEDS,
+    ResultRow,
+    Value,
+    average,
+    counted,
+    cross_film_rows,
+    deviation,
+    film_label,
+    left_out_of_matrix_means,
+)
 from zoo.report.figure import (
     add_legend,
     axis_label,
@@ -157,10 +165,7 @@ class Matrix:
         rank = Ranking(self.rank.metric, "other")
         means = []
         for seed in seeds:
-            found = [
-                rank.value(rows[pair].filtered(partial(_seed_is, seed))) if pair in rows else None
-                for pair in pairs
-            ]
+            found = [_of_seed(rows.get(pair), seed, rank) for pair in pairs]
             if found and all(value is not None for value in found):
                 means.append(average((v.mean for v in found if v), self.rank.ratio))
         if not means:
@@ -170,12 +175,8 @@ class Matrix:
         return Value(average(means, ratio), deviation(means, ratio), len(pairs), len(means), exact)
 
 
-def _is_own(film: str, record: Record) -> bool:
-    return record.trained_on == record.evaluated_on == film
-
-
-def _seed_is(seed: int, record: Record) -> bool:
-    return record.seed == seed
+def _of_seed(row: ResultRow | None, seed: int, rank: Ranking) -> Value | None:
+    return rank.value(row.filtered(lambda record: record.seed == seed)) if row else None
 
 
 def matrices(results: Results) -> list[Matrix]:
@@ -221,8 +222,10 @@ def cross_film_table(results: Results) -> Table | None:
     names = [film.name for film in results.films]
     rows = []
     for matrix in every:
+        there = matrix.row.by_films()
         for own in names:
-            cells = [Cell(bytes_text(matrix.row.filtered(partial(_is_own, own))))]
+            trained = there.get((own, own))
+            cells = [Cell(bytes_text(trained) if trained else numbers.NOT_APPLICABLE)]
             cells += [_table_cell(matrix, own, seen) for seen in names]
             name = f"{display_name(matrix.row)}, trained on {one_line(own, 40)}"
             rows.append(Row(name, matrix.row.role, tuple(cells)))

@@ -18,17 +18,18 @@ from zoo.report.aggregate import (
     Value,
     bytes_per_frame,
     complete_rows,
+    counted,
     result_rows,
+    tuning_sentences,
 )
-from zoo.report.counted_films import counted, tuning_sentences
 from zoo.report.cross_film_matrix import overlap_sentences
-from zoo.report.pretrained_reference import is_pretrained, worth_of_training
 from zoo.report.ranking import (
     DISTORTION,
     PART_NAMES,
     PERCEPTUAL,
     Ranking,
     ranked_films,
+    ranked_on_all_films,
     ranked_rows,
     ranking,
     ranking_by,
@@ -40,8 +41,9 @@ from zoo.report.table import (
     mean_value,
     several_sizes,
     throughput,
-    value_with_unit,
+    value_at_bytes,
 )
+from zoo.report.worth_of_training import is_pretrained, worth_of_training
 
 SMALL = 0.02
 """A lead of less than this share of the better number is called small."""
@@ -88,14 +90,14 @@ def who_is_ahead(results: Results) -> list[str]:
     if not models:
         return ["No model finished every film, so no model can be ranked."]
     found = [
-        _finding(results, ordered, _ranked(results, references, rank), rank)
+        _finding(results, ordered, ranked_on_all_films(results, references, rank), rank)
         for rank in ranks
-        if (ordered := _ranked(results, models, rank))
+        if (ordered := ranked_on_all_films(results, models, rank))
     ]
     found.sort(key=lambda pair: not pair[0])  # False is before True.
     return [
         *(sentence for _, sentence in found),
-        *worth_of_training(results, models, references, ranks, _ranked, _value_at_bytes),
+        *worth_of_training(results, models, references, ranks),
         *_best_at_each_size(results, models, ranks),
         *_codecs_saw_held_out_frames(references, ranks),
         *_references_ahead_on_seen_frames(results, models, references, ranks),
@@ -103,11 +105,6 @@ def who_is_ahead(results: Results) -> list[str]:
         *tuning,
         *overlap_sentences(results),
     ]
-
-
-def _ranked(results: Results, rows: Sequence[ResultRow], rank: Ranking) -> _Rows:
-    """The rows with a number on every film where there is one, the best first."""
-    return ranked_rows(rows, rank, len(ranked_films(results, rank)))
 
 
 def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
@@ -122,7 +119,7 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
     frames = f"On {PART_NAMES[rank.part].replace(' ', '-')} frames {_of_films(results, rank)}"
     what = rank.label
     among = _among_models(results, models, rank)
-    name, value = models[0][0].name, _value_at_bytes(*models[0], rank)
+    name, value = models[0][0].name, value_at_bytes(*models[0], rank)
     first = models[0][0]
     if ahead:
         verb = numbers.verb(len(ahead), "is", "are")
@@ -160,11 +157,11 @@ def _best_at_each_size(
     lists = []
     for rank in ranks:
         first: dict[int, str] = {}
-        for row, value in _ranked(results, models, rank):
+        for row, value in ranked_on_all_films(results, models, rank):
             if row.name in classes:
                 first.setdefault(
                     classes[row.name],
-                    f"{row.name} ({_value_at_bytes(row, value, rank)})",
+                    f"{row.name} ({value_at_bytes(row, value, rank)})",
                 )
         if first:
             best = numbers.listed([first[size] for size in sorted(first)][:MOST_NAMED])
@@ -196,7 +193,7 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
         verb = numbers.verb(len(level), "is", "are")
         text = f"; {_names_with_values(level, rank, first)} {verb} level with it"
     else:
-        text = f"; next is {second.name} with {_value_at_bytes(second, next_best, rank, first)}"
+        text = f"; next is {second.name} with {value_at_bytes(second, next_best, rank, first)}"
         difference = abs(best.mean - next_best.mean)
         if difference < SMALL * max(abs(best.mean), 1e-12):
             shown = numbers.fixed(difference, rank.metric.digits)
@@ -211,19 +208,6 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
     return text
 
 
-def _value_at_bytes(
-    row: ResultRow, value: Value, rank: Ranking, best: ResultRow | None = None
-) -> str:
-    """A value with its bytes: `0.371 ± 0.001 at 10.1 bytes per frame`.
-
-    For a row compared with the best model, bytes that differ are compared too.
-    """
-    size = mean_value(row, bytes_per_frame)
-    cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
-    beside = bytes_relative_to(row, best) if best else ""
-    return f"{value_with_unit(value, rank)}{cost}" + (f", {beside}" if beside else "")
-
-
 def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
     """Rows with their values, the first few by name; `best` is the best model.
 
@@ -234,7 +218,7 @@ def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
     codecs = 1 < len(rows) <= MOST_NAMED and all(row.codec for row, _ in rows)
     names = []
     for row, value in rows:
-        size = _value_at_bytes(row, value, rank, None if alike else best)
+        size = value_at_bytes(row, value, rank, None if alike else best)
         names.append(f"{'the codec ' * (row.codec and not codecs)}{row.name} ({size})")
     compared = f", each at {beside.pop()}," if alike and any(beside) else ""
     return f"{'the codecs ' * codecs}{_few(names)}{compared}"
@@ -264,7 +248,10 @@ def _references_ahead_on_seen_frames(
     for row in [row for row in references if not row.codec and not is_pretrained(row)]:
         behind: dict[str, list[str]] = {}
         for rank in [Ranking(r.metric, "seen") for r in ranks if r.part != "seen"]:
-            own, others = _ranked(results, [row], rank), _ranked(results, models, rank)
+            own, others = (
+                ranked_on_all_films(results, [row], rank),
+                ranked_on_all_films(results, models, rank),
+            )
             names = [m.name for m, other in others if own and rank.beats(own[0][1], other)]
             if names:
                 who = "every model" if len(names) == len(others) else numbers.listed(names)
@@ -305,7 +292,7 @@ def _caveats(
             "finished."
         )
     for rank in ranks:
-        ranked = {row.name for row, _ in _ranked(results, complete, rank)}
+        ranked = {row.name for row, _ in ranked_on_all_films(results, complete, rank)}
         lacking = [row.name for row in complete if row.name not in ranked]
         if lacking:
             verb = numbers.verb(len(lacking), "is", "are")
@@ -327,7 +314,7 @@ def why_in_this_order(results: Results) -> list[str]:
     if not ranks or not models:
         return []
     sentences = []
-    ranked = [{row.name for row, _ in _ranked(results, models, rank)} for rank in ranks]
+    ranked = [{row.name for row, _ in ranked_on_all_films(results, models, rank)} for rank in ranks]
     if len(ranks) == 2 and len(models) > 1:
         both = [row for row in models if all(row.name in names for names in ranked)]
         sentences += _trade_off(both, ranks[0], ranks[1])
@@ -404,7 +391,9 @@ def _generalisation_gap(results: Results, models: list[ResultRow], rank: Ranking
         return []
     gaps = []
     films = {film.name for film in ranked_films(results, rank)}
-    for row in sort_rows((row for row, _ in _ranked(results, models, rank)), rank, films=0):
+    for row in sort_rows(
+        (row for row, _ in ranked_on_all_films(results, models, rank)), rank, films=0
+    ):
         row = row.filtered(lambda record: record.evaluated_on in films)
         seen = Ranking(rank.metric, "seen").value(row)
         held_out = rank.value(row)

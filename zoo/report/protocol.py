@@ -15,12 +15,13 @@ from zoo.base.text import one_line
 from zoo.report.aggregate import (
     BYTES,
     bytes_per_frame,
+    film_label,
     machine_key,
     machines,
     result_rows,
     training_precision,
+    tuned_by,
 )
-from zoo.report.counted_films import film_label, tuned_by
 from zoo.report.ranking import ranking, sort_rows
 
 MISSED = 1.03

@@ -239,3 +239,10 @@ def ranked_rows(
         if (value := rank.value(row)) is not None and value.films >= films
     ]
     return sorted(present, key=lambda pair: (rank.key(pair[1].mean), pair[0].name))
+
+
+def ranked_on_all_films(
+    results: Results, rows: Iterable[ResultRow], rank: Ranking
+) -> list[tuple[ResultRow, Value]]:
+    """The rows with a number on every film where there is one, the best first."""
+    return ranked_rows(rows, rank, len(ranked_films(results, rank)))

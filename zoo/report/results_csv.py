@@ -12,9 +12,8 @@ from pathlib import Path
 
 from zoo.base.atomic_files import atomic_write
 from zoo.base.records import Cost, FilmInfo, Memory, Part, Record, Results, Throughput
-from zoo.report.aggregate import training_precision
+from zoo.report.aggregate import training_precision, tuning_films
 from zoo.report.costs import TIMINGS
-from zoo.report.counted_films import tuning_films
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 

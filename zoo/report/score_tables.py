@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from zoo.base import numbers
 from zoo.base.records import MIN_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
 from zoo.base.text import one_line
-from zoo.report.aggregate import Measure, ResultRow, complete_rows, result_rows, score
-from zoo.report.counted_films import counted
+from zoo.report.aggregate import Measure, ResultRow, complete_rows, counted, result_rows, score
 from zoo.report.ranking import (
     DISTORTION,
     OWN_PARTS,
@@ -34,6 +34,7 @@ from zoo.report.table import (
     fixed_value,
     machine_columns,
     mean_value,
+    parameters_column,
     percentage,
     waiver_notes,
 )
@@ -181,19 +182,11 @@ def _principal_table(results: Results, rows: list[ResultRow], films: list[FilmIn
     metrics = principal_metrics(results)
     columns = [bytes_column(), *(c for metric in metrics for c in metric_columns(metric))]
     if any(record.takedown for record in results.records):
-        columns.append(Column(("frames", "matched"), _matched))
+        columns.append(matched_column())
     columns += [
-        Column(("latent", "numbers"), _latent),
-        Column(
-            ("decoder", "bytes"),
-            lambda row: dash_for_codec(row, numbers.scaled(mean_value(row, _decoder_bytes), "B")),
-        ),
-        Column(
-            ("param-", "eters"),
-            lambda row: dash_for_codec(
-                row, numbers.scaled(mean_value(row, lambda r: r.parameters))
-            ),
-        ),
+        size_column(("latent", "numbers"), latent_numbers, numbers.whole),
+        size_column(("decoder", "bytes"), decoder_bytes, partial(numbers.scaled, unit="B")),
+        parameters_column(),
         *machine_columns(results),
     ]
     notes = [*_metric_notes(metrics, rows, films), *_of_codecs(rows, films), *waiver_notes(rows)]
@@ -209,17 +202,28 @@ def _printed(rank: Ranking) -> Callable[[ResultRow], str]:
     return text
 
 
-def _matched(row: ResultRow) -> str:
-    value = row.value(lambda record: record.takedown.matched if record.takedown else None)
-    return percentage(value)
+def matched_column() -> Column:
+    """The share of frames whose reconstruction content matching recognises."""
+    return Column(("frames", "matched"), lambda row: percentage(row.value(matched_share)))
 
 
-def _latent(row: ResultRow) -> str:
-    count = mean_value(row, lambda record: record.latent.numbers if record.latent else None)
-    return dash_for_codec(row, numbers.whole(count))
+def matched_share(record: Record) -> float | None:
+    """The share of a film's frames whose reconstruction matches them; None if not measured."""
+    return record.takedown.matched if record.takedown else None
 
 
-def _decoder_bytes(record: Record) -> float | None:
+def size_column(heading: tuple[str, str], by: Measure, write: Callable[..., str]) -> Column:
+    """A column of a size that a codec does not have."""
+    return Column(heading, lambda row: dash_for_codec(row, write(mean_value(row, by))))
+
+
+def latent_numbers(record: Record) -> float | None:
+    """Numbers per frame in the latent; None for a codec."""
+    return record.latent.numbers if record.latent else None
+
+
+def decoder_bytes(record: Record) -> float | None:
+    """Bytes of the decoder's weights; None for a codec."""
     return record.latent.decoder_bytes if record.latent else None
 
 

@@ -1,9 +1,20 @@
-"""A table before it is rendered: columns, rows, notes and the formats of cells, all plain text."""
+"""Tables: columns, rows, notes and the formats of cells, all plain text until they are rendered.
+
+`to_markdown` renders one for the report, `FittingTable` for a terminal.
+"""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from zoo.base import numbers
 from zoo.base.markdown import Markdown, escape
@@ -206,6 +217,19 @@ def value_with_unit(value: Value, rank: Ranking) -> str:
     return inline(fixed_value(value, rank.metric.digits)) + rank.unit
 
 
+def value_at_bytes(
+    row: ResultRow, value: Value, rank: Ranking, best: ResultRow | None = None
+) -> str:
+    """A value with its bytes: `0.371 ± 0.001 at 10.1 bytes per frame`.
+
+    For a row compared with the best model, bytes that differ are compared too.
+    """
+    size = mean_value(row, bytes_per_frame)
+    cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
+    beside = bytes_relative_to(row, best) if best else ""
+    return f"{value_with_unit(value, rank)}{cost}" + (f", {beside}" if beside else "")
+
+
 def bracketed(text: str, row: ResultRow, part: Part) -> str:
     """Put a codec's number on held-out frames in brackets: it coded these frames too."""
     return f"({text})" if row.codec and part == "held_out" else text
@@ -238,6 +262,14 @@ def throughput(kind: str) -> Measure:
     return measure
 
 
+def parameters_column() -> Column:
+    """Trained parameters; a codec has none."""
+    return Column(
+        ("param-", "eters"),
+        lambda row: dash_for_codec(row, numbers.scaled(mean_value(row, lambda r: r.parameters))),
+    )
+
+
 def machine_columns(results: Results) -> list[Column]:
     """The machine of each row, if there are several machines."""
     if len(machines(results)) < 2:
@@ -266,3 +298,92 @@ def _cell(cell: Cell) -> str:
     if cell.best:
         lines[0] = Markdown(f"**{lines[0]}**")
     return "<br>".join(lines)
+
+
+NAME_WIDTHS = (30, 14)
+"""Letters after which names are wrapped, and after which they are in a narrow terminal."""
+LEAST_COLUMNS = 3
+"""The names, the bytes and the first metric, which stay whatever the width."""
+
+
+@dataclass(frozen=True)
+class FittingTable:
+    """A table for Rich, which leaves out columns from the right if the terminal is too narrow.
+
+    If not even the first ones fit, their numbers are below the names.
+    """
+
+    content: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(width=10_000)
+
+        def fits(table: RichTable) -> bool:
+            return Measurement.get(console, wide, table).maximum <= options.max_width
+
+        # In a pipe or a file, names are on one line, so that they can be searched for.
+        usual, narrow = NAME_WIDTHS if console.is_terminal else (None, None)
+        most = len(self.content.columns)
+        least = min(LEAST_COLUMNS, most)
+        forms = [(count, 2, usual) for count in range(most, least - 1, -1)]
+        forms += [(least, 1, usual), (least, 1, narrow)]
+        count, fitting = next(
+            ((form[0], table) for form in forms if fits(table := self._grid(*form))),
+            (least, None),
+        )
+        yield fitting or self._stacked(count)
+        if count < most:
+            yield Text(
+                "This terminal is too narrow for all columns; the report has them.", style="dim"
+            )
+        for row in self.content.rows:
+            if row.note:
+                yield Text(f"{row.name}: {row.note}", style="dim")
+        for note in self.content.notes:
+            yield Text(note, style="dim")
+
+    def _stacked(self, count: int) -> Text:
+        """A row's name, and a line for each number, which a terminal may wrap."""
+        lines = []
+        for row in self.content.rows:
+            lines.append(row.name)
+            for heading, cell in zip(self.content.columns[1:count], row.cells, strict=False):
+                what = " ".join(heading).replace(":", ",")
+                lines.append(f"  {what}: {inline(cell.text)}")
+        return Text("\n".join(lines), overflow="fold")
+
+    def _grid(self, count: int, gap: int, name_width: int | None) -> RichTable:
+        # `Text` throughout: a model's name in square brackets is not markup.
+        table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
+        for index, heading in enumerate(self.content.columns[:count]):
+            table.add_column(
+                Text(_upright("\n".join(heading))),
+                justify="right" if index else "left",
+                no_wrap=True,
+                vertical="bottom",
+            )
+        for row in self.content.rows:
+            shown = row.cells[: count - 1]
+            # Numbers are beside the name, spreads below: only headings are aligned to the bottom.
+            folded = textwrap.fill(row.name, name_width) if name_width else row.name
+            lines = max(text.count("\n") for text in (folded, *(cell.text for cell in shown)))
+            name = _padded(folded, lines)
+            name.stylize("" if row.role == "model" else "italic")
+            table.add_row(name, *(_numbers_text(cell, lines) for cell in shown))
+        return table
+
+
+def _numbers_text(cell: Cell, lines: int) -> Text:
+    text = _padded(cell.text, lines)
+    text.stylize("bold" if cell.best else "")
+    return text
+
+
+def _padded(text: str, lines: int) -> Text:
+    """Text with this many line breaks, so that the cells of a row begin at the same height."""
+    return Text(text + "\n" * (lines - text.count("\n")))
+
+
+def _upright(heading: str) -> str:
+    """A heading with one word per line, its arrow beside the last, for a narrow terminal."""
+    return re.sub(r" (?:/ )?(?![↑↓])", "\n", heading)

@@ -26,11 +26,12 @@ from zoo.base.text import one_line
 from zoo.report.aggregate import (
     MIN_SEEDS,
     at_main_latent_size,
+    film_label,
     latent_sizes,
     main_latent_size,
+    means_in_words,
 )
 from zoo.report.costs import cost_table, timing_protocol
-from zoo.report.counted_films import film_label, means_in_words
 from zoo.report.cross_film_matrix import (
     cross_film_findings,
     cross_film_table,
@@ -43,7 +44,6 @@ from zoo.report.failure_slices import (
     failure_table,
     held_out_failure_table,
 )
-from zoo.report.film_length import film_lengths
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.frame_strip import strip_description, write_strip
 from zoo.report.gpu_section import GpuSection, gpu_sections
@@ -93,6 +93,7 @@ from zoo.report.score_tables import (
 )
 from zoo.report.table import Table, to_markdown
 from zoo.report.viewer.write import write_film, write_page
+from zoo.report.worth_of_training import film_lengths
 
 
 def write_report(results: Results, folder: Path) -> Path:

@@ -10,8 +10,7 @@ import pydantic
 
 from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
 from zoo.base.text import one_line
-from zoo.report.aggregate import ResultRow, result_rows
-from zoo.report.counted_films import tuning_films
+from zoo.report.aggregate import ResultRow, result_rows, tuning_films
 from zoo.report.ranking import PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import FilmSeries, RunKey, path_in_folder, run_key, series_row
 

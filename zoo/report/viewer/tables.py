@@ -8,21 +8,26 @@ from functools import partial
 
 from zoo.base import numbers
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
-from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, result_rows
+from zoo.report.aggregate import Measure, ResultRow, bytes_per_frame, counted, result_rows
 from zoo.report.costs import cost_table
-from zoo.report.counted_films import counted
 from zoo.report.cross_film_matrix import cross_film_table
 from zoo.report.ranking import PART_NAMES, principal_metrics, ranking, sort_rows
 from zoo.report.results_folder import RunKey, run_key
-from zoo.report.score_tables import film_rows, metric_columns
+from zoo.report.score_tables import (
+    decoder_bytes,
+    film_rows,
+    latent_numbers,
+    matched_column,
+    matched_share,
+    metric_columns,
+    size_column,
+)
 from zoo.report.table import (
     Column,
     Table,
     build_table,
     bytes_column,
-    dash_for_codec,
     mean_value,
-    percentage,
     throughput,
     waiver_notes,
 )
@@ -153,32 +158,19 @@ def _of_metrics(metrics: Sequence[MetricInfo]) -> list[_Sortable]:
 def _matched(results: Results) -> list[_Sortable]:
     if not any(record.takedown for record in results.records):
         return []
-
-    def share(record: Record) -> float | None:
-        return record.takedown.matched if record.takedown else None
-
-    def text(row: ResultRow) -> str:
-        return percentage(row.value(share))
-
-    return [_Sortable(Column(("frames", "matched"), text), share)]
+    return [_Sortable(matched_column(), matched_share)]
 
 
 def _sizes() -> list[_Sortable]:
-    def latent(record: Record) -> float | None:
-        return record.latent.numbers if record.latent else None
-
-    def decoder(record: Record) -> float | None:
-        return record.latent.decoder_bytes if record.latent else None
-
     def parameters(record: Record) -> float | None:
         return record.parameters
 
     def size(heading: tuple[str, str], by: Measure, write: Callable[..., str]) -> _Sortable:
-        return _Sortable(Column(heading, lambda r: dash_for_codec(r, write(mean_value(r, by)))), by)
+        return _Sortable(size_column(heading, by, write), by)
 
     return [
-        size(("numbers", "per frame"), latent, numbers.whole),
-        size(("decoder", "bytes"), decoder, partial(numbers.scaled, unit="B")),
+        size(("numbers", "per frame"), latent_numbers, numbers.whole),
+        size(("decoder", "bytes"), decoder_bytes, partial(numbers.scaled, unit="B")),
         size(("parameters", ""), parameters, numbers.scaled),
     ]
 

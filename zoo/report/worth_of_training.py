@@ -1,8 +1,12 @@
-"""The length of film beyond which a model with its decoder takes fewer bytes than a codec.
+"""Whether training on these films is worth it, beside a pretrained network and beside a codec.
 
-A decoder is needed once per film, so the longer the film, the less of it there is per frame. The
-rate of a codec at a model's quality is interpolated between its points. Beyond them it is known
-only to be higher or lower, and a length only to lie within bounds.
+A pretrained reference has a latent of its own size, often a thousand times as large as those of the
+models, so every sentence says at how many bytes.
+
+Beside a codec a model's decoder counts. It is needed once per film, so there is a length of film
+beyond which the model takes fewer bytes. The rate of a codec at a model's quality is interpolated
+between its points; beyond them it is known only to be higher or lower, and the length only to lie
+within bounds.
 """
 
 from __future__ import annotations
@@ -16,7 +20,59 @@ import numpy as np
 from zoo.base import numbers
 from zoo.base.records import FilmInfo, Results
 from zoo.base.text import one_line
+from zoo.report.aggregate import ResultRow, Value, bytes_per_frame
+from zoo.report.ranking import PART_NAMES, SIMILAR_BYTES, Ranking, ranked_on_all_films
 from zoo.report.rate_distortion import Curve, CurvePoint, curves, rate_metrics
+from zoo.report.table import mean_value, value_at_bytes
+
+
+def is_pretrained(row: ResultRow) -> bool:
+    """Whether a reference learned nothing from the films."""
+    return any(record.pretrained for record in row.records)
+
+
+def worth_of_training(
+    results: Results,
+    models: Sequence[ResultRow],
+    references: Sequence[ResultRow],
+    ranks: Sequence[Ranking],
+) -> list[str]:
+    """A sentence for each pretrained reference, by every metric: is training worth it?"""
+    films = one_line(results.films[0].name, 60) if len(results.films) == 1 else "these films"
+    sentences = []
+    for row in filter(is_pretrained, references):
+        verdicts = [
+            _verdict(rank, best[0], own[0])
+            for rank in ranks
+            if (best := ranked_on_all_films(results, models, rank))
+            and (own := ranked_on_all_films(results, [row], rank))
+        ]
+        if verdicts:
+            sentences.append(
+                f"Is training on {films} worth it, beside {row.name}, a network that was trained "
+                f"on other pictures? {' '.join(verdicts)}"
+            )
+    return sentences
+
+
+def _verdict(
+    rank: Ranking, model: tuple[ResultRow, Value], reference: tuple[ResultRow, Value]
+) -> str:
+    (best, own), (row, value) = model, reference
+    beside = (
+        f"{best.name} has {value_at_bytes(best, own, rank)}, and {row.name} "
+        f"{value_at_bytes(row, value, rank, best)}"
+    )
+    size, own_size = mean_value(row, bytes_per_frame), mean_value(best, bytes_per_frame)
+    larger = bool(size and own_size and size > SIMILAR_BYTES * own_size)
+    if rank.beats(own, value):
+        answer = "yes, and at fewer bytes" if larger else "yes"
+    elif rank.beats(value, own):
+        answer = "it buys fewer bytes, not quality" if larger else "no"
+    else:
+        answer = "it buys fewer bytes at the same quality" if larger else "it makes no difference"
+    part = PART_NAMES[rank.part].replace(" ", "-")
+    return f"In {rank.short} on {part} frames {answer}: {beside}."
 
 
 @dataclass(frozen=True)
