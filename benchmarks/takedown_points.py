@@ -22,8 +22,7 @@ from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.films.ingested_film import Film
-from zoo.matching.film_hashes import BATCH, HashedFilm, hash_film
-from zoo.matching.pdq import HashBuffer, Hashes, pdq
+from zoo.matching.pdq_hashes import BATCH, HashBuffer, HashedFilm, Hashes, hash_film, pdq
 from zoo.matching.takedown import Takedown, takedown
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry

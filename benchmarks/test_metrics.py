@@ -11,7 +11,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zoo import Metric, TemporalMetric, Unavailable
-from zoo.api.sampling import BATCH
+from zoo.api.samples_and_latents import BATCH
 from zoo.evaluation.metrics import MetricSet, score_reconstruction
 from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry

@@ -18,10 +18,10 @@ from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.plugins.model_building import build_to_train
 from zoo.plugins.registry import registry
-from zoo.training.memory import keep_freed_memory
 from zoo.training.optimizers import Players
 from zoo.training.settings import choose_compile_mode
 from zoo.training.step import compile_modules
+from zoo.training.throughput_and_memory import keep_freed_memory
 
 ROUNDS = 9
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.api.sampling import FilmSamples, Sampling
+from zoo.api.samples_and_latents import FilmSamples, Sampling
 from zoo.base.errors import BadInput
 from zoo.evaluation.failure_slices import batch_dependence
 from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from zoo.api.codec import CodecOptions, CodedFilm, CodingTerms, FilmCodec
     from zoo.api.film_entry import FilmEntry
     from zoo.api.hookspecs import hookimpl
-    from zoo.api.latent_spec import LatentSpec
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
     from zoo.api.report_section import ReportSection
+    from zoo.api.samples_and_latents import LatentSpec
     from zoo.api.training_events import FollowedRun, TrainingCallback, TrainingEvent
     from zoo.api.training_recipe import Recipe
     from zoo.base.errors import BadInput, ZooError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "TrainingFrames": "zoo.training.training_frames",
     "Recipe": "zoo.api.training_recipe",
-    "LatentSpec": "zoo.api.latent_spec",
+    "LatentSpec": "zoo.api.samples_and_latents",
     "Group": "zoo.api.autoencoder",
     "Batch": "zoo.api.autoencoder",
     "ANY": "zoo.api.autoencoder",

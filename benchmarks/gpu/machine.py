@@ -14,7 +14,7 @@ from benchmarks.gpu.worker import Here, Work
 from zoo.base.devices import default_precision
 from zoo.base.gpu_records import Item, MachineResult
 from zoo.evaluation.profiling import synchroniser
-from zoo.training.throughput import matmul_rate
+from zoo.training.throughput_and_memory import matmul_rate
 
 COPIED = {"cuda": 4 << 30, "cpu": 1 << 24}
 """Bytes, far more than any cache holds on a GPU."""

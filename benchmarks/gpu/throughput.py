@@ -22,7 +22,7 @@ from zoo.evaluation.profiling import synchroniser
 from zoo.plugins.model_building import placed
 from zoo.plugins.registry import registry
 from zoo.training.settings import choose_compile_mode
-from zoo.training.throughput import compute_dtype, matmul_rate, operations_of
+from zoo.training.throughput_and_memory import compute_dtype, matmul_rate, operations_of
 
 BATCHES = (32, 128, 512)
 TINY_BATCHES = (2, 4)

@@ -31,8 +31,8 @@ from zoo.compare.costs import (
 from zoo.evaluation import cost, profiling
 from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
 from zoo.plugins.registry import registry
-from zoo.training.memory import keep_freed_memory
 from zoo.training.run_folder import RunFile, RunFolder, TrainingConfig
+from zoo.training.throughput_and_memory import keep_freed_memory
 
 pytestmark = pytest.mark.usefixtures("sleepy_models")
 

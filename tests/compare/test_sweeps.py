@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zoo.api.codec import FilmCodec
-from zoo.api.latent_spec import LatentSpec
+from zoo.api.samples_and_latents import LatentSpec
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.cli.options import read_sweep

@@ -31,7 +31,7 @@ from zoo.evaluation.rate_distortion import (
     rate_points,
 )
 from zoo.films.ingested_film import Film, film_from_frames
-from zoo.matching.pdq import pdq
+from zoo.matching.pdq_hashes import pdq
 from zoo.training.weight_rounding import rounded
 
 CPU = torch.device("cpu")

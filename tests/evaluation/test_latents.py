@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from zoo.api.latent_spec import MOST_CODES, LatentSpec
+from zoo.api.samples_and_latents import MOST_CODES, LatentSpec
 from zoo.base.errors import BadInput
 from zoo.evaluation import latents as files
 from zoo.evaluation.latents import EncodedFilm, Quantiser, pack_levels, unpack_levels

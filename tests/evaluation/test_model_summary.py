@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import zoo as the_zoo
-from zoo.api.latent_spec import LatentSpec
+from zoo.api.samples_and_latents import LatentSpec
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.model_summary import summarise_model
 

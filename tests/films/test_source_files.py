@@ -18,7 +18,7 @@ from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
 from zoo.films.source_files import PictureSequence
-from zoo.matching.film_hashes import hash_files
+from zoo.matching.pdq_hashes import hash_files
 
 
 def pictures(folder: Path, names: list[str], size: tuple[int, int] = (64, 36)) -> Path:

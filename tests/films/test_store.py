@@ -30,7 +30,7 @@ from zoo.films.decode import FilmDecoder
 from zoo.films.ingest import open_film
 from zoo.films.pipeline import IngestProgress
 from zoo.films.source_files import file_fingerprint
-from zoo.matching.film_hashes import hash_film
+from zoo.matching.pdq_hashes import hash_film
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +363,7 @@ def test_hashes_that_cannot_be_kept_or_read_are_made_again(
     def refuse(path: Path) -> Any:
         raise CannotWrite(f"{path} cannot be written: Permission denied")
 
-    monkeypatch.setattr("zoo.matching.film_hashes.atomic_write", refuse)
+    monkeypatch.setattr("zoo.matching.pdq_hashes.atomic_write", refuse)
     again = hash_film(film, torch.device("cpu")).hashes.packed()[0]
     assert np.array_equal(again, hashes)
     assert "the hashes of film are not kept" in capsys.readouterr().err

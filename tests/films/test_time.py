@@ -12,9 +12,9 @@ from PIL import Image
 from tests.films.making import drifting, encode, opened, rgb
 from zoo.base.errors import BadInput
 from zoo.base.time_code import FrameTimes, format_time_code, parse_time_code
+from zoo.films.decode import FileClock
 from zoo.films.frame_store import Join
 from zoo.films.pipeline import IngestProgress
-from zoo.films.timestamp_repair import FileClock
 
 
 def grey_steps(count: int) -> list[np.ndarray]:

@@ -28,14 +28,14 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.decode import FilmDecoder
 from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore, IngestSettings
 from zoo.films.probe import probe_files
-from zoo.pretrained.source_package import read_arrays as read_pickle
+from zoo.pretrained.weights import read_arrays as read_pickle
 from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
 from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 from zoo.reconstruct.hub import load_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report
 from zoo.training.checkpoint import load_checkpoint, load_weights, save_weights
-from zoo.training.curves import plot_curves
+from zoo.training.curves_and_progress_page import plot_curves
 from zoo.training.run_folder import last_entry, read_log
 from zoo.training.runs import find_runs
 

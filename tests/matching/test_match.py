@@ -15,8 +15,7 @@ from tests.conftest import Said
 from tests.films.making import encode, rgb
 from tests.matching.clips import coded, file_of, frames_of
 from zoo.api.film_entry import FilmEntry
-from zoo.matching.film_hashes import HashedFilm, hash_files
-from zoo.matching.pdq import Hashes, pdq
+from zoo.matching.pdq_hashes import HashedFilm, Hashes, hash_files, pdq
 from zoo.matching.scene_search import search
 
 CPU = torch.device("cpu")
@@ -138,7 +137,7 @@ def test_bad_input_is_one_line_before_anything_is_decoded(
     zoo: Zoo, workspace: Path, monkeypatch: pytest.MonkeyPatch, suspect: str, complaint: str
 ) -> None:
     (workspace / "text.mp4").write_text("no film\n" * 100)
-    monkeypatch.setattr("zoo.matching.film_hashes.hash_files", None)
+    monkeypatch.setattr("zoo.matching.pdq_hashes.hash_files", None)
     said = zoo("match", "bikes", suspect)
     assert (said.code, said.out) == (2, "")
     assert said.err.count("\n") == 1
@@ -242,7 +241,7 @@ def test_frames_that_show_too_little_are_not_asked_for() -> None:
 def test_a_scene_that_stands_still_is_where_it_is(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.matching.pdq.COLUMNS", columns)
+    monkeypatch.setattr("zoo.matching.pdq_hashes.COLUMNS", columns)
     random = torch.Generator().manual_seed(0)
     before, after = (torch.rand(50, 256, generator=random) < 0.5 for _ in range(2))
     still = (torch.rand(1, 256, generator=random) < 0.5).expand(250, -1)

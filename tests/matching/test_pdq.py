@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.matching.clips import Pixels, frames_of
-from zoo.matching.pdq import HashBuffer, Hashes, distances, pairwise_distances, pdq
+from zoo.matching.pdq_hashes import HashBuffer, Hashes, distances, pairwise_distances, pdq
 
 SIZES = [(256, 144), (96, 54), (128, 96), (64, 64), (251, 141), (129, 257), (33, 47)]
 EDGE = 1e-5
@@ -96,8 +96,8 @@ def test_a_mirrored_frame_is_another_picture() -> None:
 
 
 def test_all_distances_are_counted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.matching.pdq.ROWS", 3)
-    monkeypatch.setattr("zoo.matching.pdq.COLUMNS", 4)
+    monkeypatch.setattr("zoo.matching.pdq_hashes.ROWS", 3)
+    monkeypatch.setattr("zoo.matching.pdq_hashes.COLUMNS", 4)
     random = torch.Generator().manual_seed(0)
     rows, columns = (torch.rand(n, 256, generator=random) < 0.5 for n in (8, 9))
     rows[2], rows[5] = columns[7], ~columns[1]

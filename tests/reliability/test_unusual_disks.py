@@ -149,10 +149,12 @@ def test_a_disk_without_modes_links_and_times_works(
     assert private.exists()
 
 
-@pytest.mark.parametrize("module", ["zoo.base.picture_style", "zoo.training.curves"])
+@pytest.mark.parametrize(
+    "module", ["zoo.base.picture_style", "zoo.training.curves_and_progress_page"]
+)
 def test_an_unwritable_home_folder_is_ignored(tmp_path: Path, module: str) -> None:
     draws = (
-        f"import sys, pathlib, {module}, zoo.training.curves as curves\n"
+        f"import sys, pathlib, {module}, zoo.training.curves_and_progress_page as curves\n"
         "log = pathlib.Path(sys.argv[1])\n"
         "curves.plot_curves(log, log.with_suffix('.png'))\n"
     )

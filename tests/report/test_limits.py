@@ -21,7 +21,7 @@ from zoo.compare.cells import Cell, plan_cells
 from zoo.compare.existing_results import check_results_size
 from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
-from zoo.films import films_toml
+from zoo.films import catalogue
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
@@ -206,7 +206,7 @@ def test_latents_too_large_to_read_are_not_written(
 def test_a_catalogue_too_large_to_read_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(films_toml, "LARGEST_CATALOGUE", 2000)
+    monkeypatch.setattr(catalogue, "LARGEST_CATALOGUE", 2000)
     parts = [tmp_path / f"part-{number:03d}-{'x' * 60}.ts" for number in range(40)]
     for part in parts:
         part.write_bytes(b"")

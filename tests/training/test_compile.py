@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.training.tiny_runs import CPU, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
-from zoo.api.sampling import Sampling, noise
+from zoo.api.samples_and_latents import Sampling, noise
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest

@@ -16,8 +16,8 @@ from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import BadInput
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.films.ingested_film import Film
-from zoo.training import curves
-from zoo.training.curves import plot_curves, spread_labels
+from zoo.training import curves_and_progress_page as curves
+from zoo.training.curves_and_progress_page import plot_curves, spread_labels
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder, last_entry, read_log
 

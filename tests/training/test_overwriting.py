@@ -19,7 +19,7 @@ from zoo.evaluation.codec_runs import codec_config, ensure_encoded
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training import run_writer, trained_models
-from zoo.training.progress_page import PAGE
+from zoo.training.curves_and_progress_page import PAGE
 from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained

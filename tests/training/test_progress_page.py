@@ -16,8 +16,8 @@ from zoo.base.interrupts import Interrupted
 from zoo.base.locks import IN_FOLDER, exclusive_lock
 from zoo.films.ingested_film import Film
 from zoo.training import run_writer
+from zoo.training.curves_and_progress_page import PAGE, write_progress_page
 from zoo.training.engine import train
-from zoo.training.progress_page import PAGE, write_progress_page
 from zoo.training.run_folder import RunFolder
 
 REFRESH = '<meta http-equiv="refresh" content="5">'

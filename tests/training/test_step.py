@@ -22,10 +22,10 @@ from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.distributed import launch
 from zoo.training.engine import train
-from zoo.training.memory import batch_that_fits, gpu_memory_used
 from zoo.training.optimizers import Players
 from zoo.training.run_folder import RunFolder
 from zoo.training.step import TrainingStep
+from zoo.training.throughput_and_memory import batch_that_fits, gpu_memory_used
 
 FAST = "ae", "clip_ae", "vaegan"
 MODELS = [

@@ -20,7 +20,7 @@ from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.engine import train
 from zoo.training.run_folder import RunFolder
-from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
+from zoo.training.throughput_and_memory import compute_dtype, matmul_rate, operations_per_frame
 from zoo.training.training_frames import BatchLoader
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console, Table
-    from zoo.matching.film_hashes import HashedFilm
+    from zoo.matching.pdq_hashes import HashedFilm
     from zoo.matching.scene_search import FilmMatch
 
 FULL_WIDTH = 80
@@ -82,7 +82,7 @@ def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
 def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedFilm:
     """Hash a film behind a progress bar on standard error."""
     from zoo.cli.progress import frames_bar
-    from zoo.matching.film_hashes import hash_files
+    from zoo.matching.pdq_hashes import hash_files
 
     with frames_bar(console, f"hashing {opt.file_names(entry)}") as bar:
         return hash_files(entry, device, bar.ingesting)
@@ -133,7 +133,7 @@ def _percent(share: float | None) -> str:
 
 def _as_json(entries: list[FilmEntry], answer: FilmMatch, every: int) -> dict[str, Any]:
     """The answer as JSON; times in seconds, shares from 0 to 1."""
-    from zoo.matching.pdq import LEAST_QUALITY, MATCHES_WITHIN
+    from zoo.matching.pdq_hashes import LEAST_QUALITY, MATCHES_WITHIN
     from zoo.matching.takedown import FILM_MATCHES_FROM
 
     files = [[str(path) for path in entry.files] for entry in entries]

@@ -136,7 +136,7 @@ def watch(
 
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
-    from zoo.training.progress_page import PAGE
+    from zoo.training.curves_and_progress_page import PAGE
     from zoo.training.runs import choose_run, find_runs
 
     workspace = Workspace.here()

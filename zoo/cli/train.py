@@ -82,10 +82,10 @@ def train(
     from zoo.reconstruct.find_run import words_for
     from zoo.training.distributed import rank, world_size
     from zoo.training.engine import call_all, following
-    from zoo.training.memory import gpu_memory_used
     from zoo.training.run_folder import RunFolder
     from zoo.training.runs import Run
     from zoo.training.settings import Settings
+    from zoo.training.throughput_and_memory import gpu_memory_used
     from zoo.training.trained_models import ensure_trained, score_references
 
     console = Console(quiet=rank() > 0)
@@ -175,7 +175,7 @@ def train(
 
 def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
     """What will be done, in lines to print before it begins."""
-    from zoo.api.sampling import Sampling
+    from zoo.api.samples_and_latents import Sampling
     from zoo.base.numbers import counted
     from zoo.base.presets_and_budgets import Budget
     from zoo.plugins.registry import registry

@@ -15,7 +15,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.codec import FilmCodec
-from zoo.api.latent_spec import BITS
+from zoo.api.samples_and_latents import BITS
 from zoo.base.errors import BadInput
 from zoo.evaluation.codec_runs import BYTES_OPTION, codec_config, codec_options
 from zoo.films.ingested_film import Film

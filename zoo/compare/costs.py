@@ -28,8 +28,8 @@ from zoo.evaluation.cost import CostSubject, Profiler, measure_cost
 from zoo.evaluation.model_summary import summarise_model
 from zoo.plugins.model_building import parse_options
 from zoo.report.costs import TIMINGS
-from zoo.training.memory import keep_freed_memory
 from zoo.training.run_folder import RunFolder
+from zoo.training.throughput_and_memory import keep_freed_memory
 
 BENCH_VERSION: Literal[1] = 1
 _SAME_SPEED = {"commit", "pyav", "ffmpeg"}

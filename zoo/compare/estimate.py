@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zoo.api.codec import FilmCodec
-from zoo.api.sampling import Sampling
+from zoo.api.samples_and_latents import Sampling
 from zoo.base.interrupts import Interrupted
 from zoo.base.presets_and_budgets import Budget
 from zoo.compare.cells import Cell, config_of

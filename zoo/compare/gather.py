@@ -30,8 +30,7 @@ from zoo.evaluation.film_scores import HASHES
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.contact_sheet import barcode
 from zoo.films.ingested_film import Film
-from zoo.matching.film_hashes import HashedFilm, hash_film
-from zoo.matching.pdq import MATCHES_WITHIN, Hashes, nearest_distances
+from zoo.matching.pdq_hashes import MATCHES_WITHIN, HashedFilm, Hashes, hash_film, nearest_distances
 from zoo.matching.takedown import takedown
 from zoo.plugins.registry import registry
 from zoo.report.results_folder import FIGURES, SERIES, within_size_limit

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from zoo.api.sampling import BATCH
+from zoo.api.samples_and_latents import BATCH
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize

@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
-from zoo.api.sampling import Sampling, noise
+from zoo.api.samples_and_latents import Sampling, noise
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import build_to_train, without_memory
 from zoo.training.optimizers import Players

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
-from zoo.api.sampling import Sampling
+from zoo.api.samples_and_latents import Sampling
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import describe_value
 from zoo.films.ingested_film import Film, film_from_frames

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Losses, PlayerParameters
-from zoo.api.sampling import Sampling, flat_frames
+from zoo.api.samples_and_latents import Sampling, flat_frames
 from zoo.conformance.fixtures import Broken, Subject, expect, gradients, scene_as_film, take_step
 from zoo.evaluation.latents import Quantiser
 from zoo.films.ingested_film import Film, film_from_frames

@@ -23,8 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo.api.codec import TOLERANCE, CodecOptions, CodedFilm, CodingTerms, FilmCodec, make_codec
-from zoo.api.latent_spec import BITS
-from zoo.api.sampling import BATCH
+from zoo.api.samples_and_latents import BATCH, BITS
 from zoo.base import devices
 from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.encoder_priority import usual_priority

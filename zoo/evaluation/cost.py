@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Batch
 from zoo.api.metric import Unavailable
-from zoo.api.sampling import Sampling, noise
+from zoo.api.samples_and_latents import Sampling, noise
 from zoo.api.training_recipe import Recipe
 from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
@@ -40,10 +40,14 @@ from zoo.evaluation.profiling import (
 from zoo.plugins.model_building import build, build_to_train, fits_directly, parse_options, placed
 from zoo.plugins.registry import registry
 from zoo.training.distributed import launch
-from zoo.training.memory import out_of_memory
 from zoo.training.run_folder import CompileMode, TrainingConfig
 from zoo.training.step import TrainingStep
-from zoo.training.throughput import compute_dtype, matmul_rate, operations_per_frame
+from zoo.training.throughput_and_memory import (
+    compute_dtype,
+    matmul_rate,
+    operations_per_frame,
+    out_of_memory,
+)
 
 LONGEST_REASON = 500
 PEAK_SECONDS = 1.0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
-from zoo.api.sampling import Sampling, middle_frames
+from zoo.api.samples_and_latents import Sampling, middle_frames
 from zoo.base.records import BatchDependence, PlainFrame, Slice, SpreadWithinShots
 from zoo.evaluation.inference import (
     checked_decode,

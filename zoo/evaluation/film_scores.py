@@ -35,7 +35,7 @@ from zoo.evaluation.failure_slices import ShotSpread, frame_properties, slice_sc
 from zoo.evaluation.inference import batch_slices
 from zoo.evaluation.metrics import MetricSet, Values, parts_of, score_reconstruction, summarise
 from zoo.films.ingested_film import Film
-from zoo.matching.pdq import HashBuffer, Hashes, pdq
+from zoo.matching.pdq_hashes import HashBuffer, Hashes, pdq
 from zoo.plugins.registry import registry
 from zoo.plugins.source_digest import source_digest
 

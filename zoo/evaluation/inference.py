@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.sampling import BATCH, FilmSamples, Indices, Sampling, flat_frames, middle_frames
+from zoo.api.samples_and_latents import (
+    BATCH,
+    FilmSamples,
+    Indices,
+    Sampling,
+    flat_frames,
+    middle_frames,
+)
 from zoo.base.errors import BadInput
 from zoo.base.text import describe_value
 from zoo.evaluation.latents import EncodedFilm, Latents

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.api.latent_spec import BITS, MOST_CODES, LatentSpec, code_bits
+from zoo.api.samples_and_latents import BITS, MOST_CODES, LatentSpec, code_bits
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.untrusted_files import check_regular, check_tensors

@@ -9,7 +9,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.metric import Metric, TemporalMetric
-from zoo.api.sampling import BATCH
+from zoo.api.samples_and_latents import BATCH
 from zoo.base.records import DecoderPoint, Part, RatePoint
 from zoo.evaluation.inference import film_batch, reconstruct_frames, samples_of
 from zoo.evaluation.latents import EncodedFilm, Latents, Quantiser

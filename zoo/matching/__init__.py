@@ -1,5 +1,5 @@
 """Content matching: PDQ hashes of films, search by them, and the takedown score.
 
-`pdq` makes the hashes, `takedown` scores a reconstruction, and `scene_search` finds one film in
-another.
+`pdq_hashes` makes the hashes, `takedown` scores a reconstruction, and `scene_search` finds one film
+in another.
 """

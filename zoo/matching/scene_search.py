@@ -15,8 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zoo.matching.film_hashes import HashedFilm
-from zoo.matching.pdq import MATCHES_WITHIN, nearest_distances, pairwise_distances
+from zoo.matching.pdq_hashes import (
+    MATCHES_WITHIN,
+    HashedFilm,
+    nearest_distances,
+    pairwise_distances,
+)
 from zoo.matching.takedown import FILM_MATCHES_FROM
 
 Seconds = npt.NDArray[np.float64]

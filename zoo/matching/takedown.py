@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.matching.film_hashes import HashedFilm
-from zoo.matching.pdq import (
+from zoo.matching.pdq_hashes import (
     FARTHEST,
     MATCHES_WITHIN,
+    HashedFilm,
     Hashes,
     distances,
     nearest_distances,

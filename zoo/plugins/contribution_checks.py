@@ -107,7 +107,7 @@ def check_contribution(hook: str, thing: Any) -> None:
     from zoo.api.autoencoder import Autoencoder, Options
     from zoo.api.codec import CodecOptions, FilmCodec
     from zoo.api.metric import Metric
-    from zoo.api.sampling import Sampling
+    from zoo.api.samples_and_latents import Sampling
     from zoo.api.training_events import TrainingCallback
 
     base: type[Metric | Autoencoder | FilmCodec | TrainingCallback]

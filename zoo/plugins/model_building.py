@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.api.autoencoder import ANY, Autoencoder, Options
-from zoo.api.latent_spec import LatentSpec
-from zoo.api.sampling import Sampling
+from zoo.api.samples_and_latents import LatentSpec, Sampling
 from zoo.base.errors import BadInput, BrokenContract
 from zoo.base.frame_size import FrameSize
 from zoo.base.option_validation import validated

@@ -1,8 +1,8 @@
 """Pretrained weights: found by name, checked by sha256, never replaced by a substitute.
 
-`weights` lists them with their hashes, `lookup` finds them, and files that plugins name (our cache,
-the torch hub cache, a download), `source_package` has them where the download fails, and `networks`
-builds feature extractors. See `docs/pretrained.md`.
+`weights` lists them with their hashes and reads them from a source package, `lookup` finds them and
+files that plugins name (our cache, the torch hub cache, a download), and `networks` builds feature
+extractors. See `docs/pretrained.md`.
 """
 
 from zoo.pretrained.lookup import (

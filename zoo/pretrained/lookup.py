@@ -24,7 +24,6 @@ from zoo.base.locks import try_lock
 from zoo.base.network import NETWORK_ERRORS, read_blocks, short_reason, why_offline
 from zoo.base.untrusted_files import file_sha256, read_bytes
 from zoo.base.workspace import cache_folder
-from zoo.pretrained.source_package import from_package
 from zoo.pretrained.weights import (
     ALEXNET,
     VGG16,
@@ -34,6 +33,7 @@ from zoo.pretrained.weights import (
     State,
     WeightsUnavailable,
     content_sha256,
+    from_package,
 )
 
 FOLDER = "ZOO_WEIGHTS"

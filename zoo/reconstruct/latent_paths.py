@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.sampling import BATCH
+from zoo.api.samples_and_latents import BATCH
 from zoo.base.atomic_files import atomic_write
 from zoo.base.picture_style import GROUND, QUIET, fit_letters, font
 from zoo.base.time_code import FrameTimes

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
-from zoo.api.sampling import BATCH, FilmSamples, Sampling
+from zoo.api.samples_and_latents import BATCH, FilmSamples, Sampling
 from zoo.base.devices import choose_device
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
-from zoo.api.sampling import FilmSamples, Sampling
+from zoo.api.samples_and_latents import FilmSamples, Sampling
 from zoo.base.atomic_files import best_effort
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize

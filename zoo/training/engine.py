@@ -14,7 +14,7 @@ from functools import partial
 import torch
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.sampling import Sampling
+from zoo.api.samples_and_latents import Sampling
 from zoo.api.training_events import FollowedRun, TrainingCallback, TrainingEvent
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
@@ -26,11 +26,15 @@ from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
 from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.distributed import broadcast_progress, broadcast_weights, launch
-from zoo.training.memory import keep_freed_memory, out_of_memory
 from zoo.training.run_folder import InitialWeights, RunFolder, RunLog, TrainingConfig
 from zoo.training.run_writer import RunWriter
 from zoo.training.step import TrainingStep, parts_of
-from zoo.training.throughput import Throughput, ThroughputMeter
+from zoo.training.throughput_and_memory import (
+    Throughput,
+    ThroughputMeter,
+    keep_freed_memory,
+    out_of_memory,
+)
 from zoo.training.training_frames import BatchLoader, TrainingFrames
 from zoo.training.weight_rounding import round_weights, trained_matrices
 

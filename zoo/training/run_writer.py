@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from zoo.api.sampling import Sampling
+from zoo.api.samples_and_latents import Sampling
 from zoo.api.training_events import Score
 from zoo.base import devices
 from zoo.base.atomic_files import best_effort
@@ -17,8 +17,7 @@ from zoo.base.interrupts import saving
 from zoo.base.records import TrainingReceived
 from zoo.films.ingested_film import Film
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights
-from zoo.training.curves import CURVES, plot_curves
-from zoo.training.progress_page import write_progress_page
+from zoo.training.curves_and_progress_page import CURVES, plot_curves, write_progress_page
 from zoo.training.run_folder import RunFile, RunFolder, RunState, TrainingConfig, read_log
 from zoo.training.step import TrainingStep
 from zoo.training.validation import SECONDS_BEFORE_LPIPS, OverfittingMonitor, Scorer, write_preview

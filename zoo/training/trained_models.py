@@ -10,7 +10,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
-from zoo.api.sampling import Sampling
+from zoo.api.samples_and_latents import Sampling
 from zoo.api.training_events import Values
 from zoo.base import devices
 from zoo.base.errors import BadInput, ZooError

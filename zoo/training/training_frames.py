@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Batch
-from zoo.api.sampling import STILLS, Indices, Sampling
+from zoo.api.samples_and_latents import STILLS, Indices, Sampling
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch

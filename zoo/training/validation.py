@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.sampling import Indices, Sampling, flat_frames, middle_frames
+from zoo.api.samples_and_latents import Indices, Sampling, flat_frames, middle_frames
 from zoo.api.training_events import METRIC_FORMATS, Score, Values
 from zoo.base.atomic_files import atomic_write
 from zoo.base.network import without_network

@@ -131,9 +131,9 @@ def test_trained_already(shell: Shell, place: Path) -> None:
     assert "first" in shell.follow("your own: `zoo runs`").out
 
 
-@hint("zoo/training/progress_page.py", "`zoo runs` says whether it still does")
+@hint("zoo/training/curves_and_progress_page.py", "`zoo runs` says whether it still does")
 def test_the_page_of_a_training(shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import zoo.training.progress_page as module
+    import zoo.training.curves_and_progress_page as module
 
     pages, atomic_write = [], module.atomic_write
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.sampling import BATCH, FilmSamples
+from zoo.api.samples_and_latents import BATCH, FilmSamples
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch

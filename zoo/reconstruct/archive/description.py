@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 
 import pydantic
 
-from zoo.api.latent_spec import BITS, MOST_CODES, code_bits
-from zoo.api.sampling import LARGEST, FilmSamples, Sampling
+from zoo.api.samples_and_latents import BITS, LARGEST, MOST_CODES, FilmSamples, Sampling, code_bits
 from zoo.base.time_code import TICKS
 from zoo.training.run_folder import FilmName, TrainingConfig
 

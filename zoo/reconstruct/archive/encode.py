@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
-from zoo.api.latent_spec import BITS
+from zoo.api.samples_and_latents import BITS
 from zoo.api.training_recipe import FULL
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
