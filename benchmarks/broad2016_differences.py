@@ -5,7 +5,9 @@
 trains the system as its text intends, with each difference alone, and as it was published, on
 the embedded clips at the quick preset, and writes a table of LPIPS and PSNR on seen and held-out
 frames: medians over seeds, with ranges. One thread; run again, it goes on from where it was. Films,
-frames and seeds can be set.
+preset, width, frames and seeds can be set. At the size of 2016 and a quarter of its width:
+
+    python -m benchmarks.broad2016_differences --films tears --preset laptop --width 20 --seeds 3
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.trials import spread_of
 from zoo.base.errors import ZooError
-from zoo.base.presets_and_budgets import preset_named
+from zoo.base.presets_and_budgets import PRESETS, preset_named
 from zoo.base.records import Part, Record
 from zoo.base.workspace import Workspace
 from zoo.compare.comparison import reusable_record
@@ -34,7 +36,6 @@ from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained
 
 INTENDED, PUBLISHED = "broad2016", "broad2016_published"
-PRESET = "quick"
 METRICS = {"lpips": ("LPIPS", 3), "psnr": ("PSNR, dB", 2)}
 PARTS: tuple[tuple[Part, str], ...] = (("seen", "seen"), ("held_out", "held out"))
 
@@ -75,7 +76,11 @@ def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, list[Record]
     """Every variant on every film from every seed, film by film."""
     workspace = Workspace.here()
     settings = Settings.choose(
-        PRESET, budget=f"{asked.frames}frames", threads=1, device=asked.device
+        asked.preset,
+        budget=f"{asked.frames}frames",
+        threads=1,
+        device=asked.device,
+        options={"width": asked.width} if asked.width else None,
     )
     settings.pin_threads()
     metric_set = MetricSet.load(settings.device)
@@ -93,7 +98,7 @@ def record_of(
 ) -> Record:
     """Train a variant on a film and have it watch that film, unless both were done before."""
     options = {variant.difference: True} if variant.difference else {}
-    settings = replace(settings, options=options)
+    settings = replace(settings, options={**settings.options, **options})
     config = settings.config(registry().architecture(variant.model), film)
     folder = RunFolder.of(workspace, config)
     known = reusable_record(folder, film, metric_set)
@@ -105,7 +110,7 @@ def record_of(
 
 def table(rows: Sequence[tuple[Film, Variant, list[Record]]], asked: argparse.Namespace) -> str:
     """The report as Markdown."""
-    preset, record = preset_named(PRESET), rows[0][2][0]
+    preset, record = preset_named(asked.preset), rows[0][2][0]
     command = shlex.join(["python", "-m", "benchmarks.broad2016_differences", *sys.argv[1:]])
     lines = [
         "# The 2016 system: what each difference does",
@@ -149,9 +154,10 @@ def _cell(records: Sequence[Record], metric: str, part: Part, digits: int) -> st
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    preset_frames = int(preset_named(PRESET).budget.removesuffix("frames"))
     parser.add_argument("--films", default="all", help="all, or names and paths: a,b,./c.mkv")
-    parser.add_argument("--frames", type=int, default=preset_frames, help="to train on")
+    parser.add_argument("--preset", default="quick", choices=sorted(PRESETS))
+    parser.add_argument("--width", type=int, help="channels of the first stage, of 80 in 2016")
+    parser.add_argument("--frames", type=int, default=4000, help="to train on")
     parser.add_argument("--seeds", type=int, default=1, help="seeds, from 0 up")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("results/broad2016.md"))
