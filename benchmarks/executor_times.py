@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.trials import publish, table
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.cli.compare import choose_executor

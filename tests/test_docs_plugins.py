@@ -17,7 +17,7 @@ import torch
 from tests.films.making import drifting, encode
 from tests.report.synthetic_results import comparison
 from zoo.api.codec import CodingTerms
-from zoo.api.training_events import FollowedRun, TrainingEvent
+from zoo.api.recipe_and_events import FollowedRun, TrainingEvent
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.conformance.fixtures import scene_as_film

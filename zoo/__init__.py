@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
     from zoo.api.hookspecs import hookimpl
     from zoo.api.metric import Metric, TemporalMetric, Unavailable, shared
+    from zoo.api.recipe_and_events import FollowedRun, Recipe, TrainingCallback, TrainingEvent
     from zoo.api.report_section import ReportSection
     from zoo.api.samples_and_latents import LatentSpec
-    from zoo.api.training_events import FollowedRun, TrainingCallback, TrainingEvent
-    from zoo.api.training_recipe import Recipe
     from zoo.base.errors import BadInput, ZooError
     from zoo.base.frame_size import FrameSize
     from zoo.films.ingested_film import Film
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "TrainingFrames": "zoo.training.training_frames",
-    "Recipe": "zoo.api.training_recipe",
+    "Recipe": "zoo.api.recipe_and_events",
     "LatentSpec": "zoo.api.samples_and_latents",
     "Group": "zoo.api.autoencoder",
     "Batch": "zoo.api.autoencoder",
@@ -52,7 +51,7 @@ _HOMES = {
     "Film": "zoo.films.ingested_film",
     "FilmCodec": "zoo.api.codec",
     "FilmEntry": "zoo.api.film_entry",
-    "FollowedRun": "zoo.api.training_events",
+    "FollowedRun": "zoo.api.recipe_and_events",
     "FrameSize": "zoo.base.frame_size",
     "Loaded": "zoo.reconstruct.loading",
     "Loss": "zoo.api.autoencoder",
@@ -64,8 +63,8 @@ _HOMES = {
     "ReportSection": "zoo.api.report_section",
     "Step": "zoo.api.autoencoder",
     "TemporalMetric": "zoo.api.metric",
-    "TrainingCallback": "zoo.api.training_events",
-    "TrainingEvent": "zoo.api.training_events",
+    "TrainingCallback": "zoo.api.recipe_and_events",
+    "TrainingEvent": "zoo.api.recipe_and_events",
     "Unavailable": "zoo.api.metric",
     "ZooError": "zoo.base.errors",
     "feature_network": "zoo.pretrained",

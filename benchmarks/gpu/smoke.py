@@ -22,8 +22,8 @@ from benchmarks.gpu.material import (
 from benchmarks.gpu.waiting import what_waits
 from benchmarks.gpu.worker import Here, Work, traceback_lines
 from zoo.api.film_entry import FilmEntry
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.api.samples_and_latents import Sampling
-from zoo.api.training_events import TrainingEvent
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item, Resume, SmokeResult
 from zoo.base.interrupts import Interrupted, StopRequest

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.material import ingested, main_part, settings
 from benchmarks.gpu.throughput import Measure
 from benchmarks.gpu.worker import Here, Work
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import ZooError
 from zoo.base.gpu_records import Item, WorkloadResult
 from zoo.plugins.registry import registry

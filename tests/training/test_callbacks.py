@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.training.tiny_runs import TINY
-from zoo.api.training_events import FollowedRun, Score, TrainingCallback, TrainingEvent
+from zoo.api.recipe_and_events import FollowedRun, Score, TrainingCallback, TrainingEvent
 from zoo.base.errors import BadInput
 from zoo.conformance.suite import examine
 from zoo.plugins.registry import registry

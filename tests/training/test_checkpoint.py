@@ -14,7 +14,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.training.tiny_runs import CPU, config_of
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import CannotWrite
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.films.ingested_film import Film

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.training.tiny_runs import CPU, config_of
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import BadInput
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.films.ingested_film import Film

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from tests.training.tiny_runs import CPU, StopAtStep, breaking_ae, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base import interrupts
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize

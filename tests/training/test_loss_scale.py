@@ -12,7 +12,7 @@ from tests.training.test_optimizers import TwoPlayers, two_players, weights
 from tests.training.test_step import Noisy, step_of
 from tests.training.tiny_runs import CPU, SIZE
 from zoo.api.autoencoder import Batch, Loss, Losses, Optimizer, Options, Step
-from zoo.api.training_recipe import Recipe
+from zoo.api.recipe_and_events import Recipe
 from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
 from zoo.training import optimizers

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.training.tiny_runs import CPU, StopAtStep, config_of
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import CannotWrite
 from zoo.base.interrupts import Interrupted
 from zoo.base.workspace import Workspace

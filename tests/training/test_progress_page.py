@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.training.tiny_runs import CPU, TINY, StopAtStep, config_of
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.interrupts import Interrupted
 from zoo.base.locks import IN_FOLDER, exclusive_lock
 from zoo.films.ingested_film import Film

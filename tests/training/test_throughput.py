@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tests.training.tiny_runs import CPU, config_of
 from zoo.api.autoencoder import Autoencoder, Loss, Options
-from zoo.api.training_events import Score, TrainingEvent
+from zoo.api.recipe_and_events import Score, TrainingEvent
 from zoo.base.frame_size import FrameSize
 from zoo.cli.progress import losses_table
 from zoo.films.ingested_film import Film

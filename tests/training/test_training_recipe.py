@@ -24,7 +24,7 @@ from zoo.api.autoencoder import (
     Players,
     Step,
 )
-from zoo.api.training_recipe import Recipe
+from zoo.api.recipe_and_events import Recipe
 from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
 from zoo.films.ingested_film import Film

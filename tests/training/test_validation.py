@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.tiny_runs import CPU, SIZE, TINY, breaking_ae, config_of
+from zoo.api.recipe_and_events import Score, TrainingEvent
 from zoo.api.samples_and_latents import STILLS, Sampling
-from zoo.api.training_events import Score, TrainingEvent
 from zoo.base.errors import ZooError
 from zoo.conformance.fixtures import scene_as_film
 from zoo.films.ingested_film import Film, film_from_frames

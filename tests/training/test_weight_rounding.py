@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests.training.test_step import Noisy
 from tests.training.tiny_runs import CPU, SIZE, config_of
 from zoo.api.autoencoder import Options
-from zoo.api.training_recipe import Recipe
+from zoo.api.recipe_and_events import Recipe
 from zoo.base.errors import BadInput
 from zoo.evaluation.model_summary import decoder_bytes
 from zoo.films.ingested_film import Film

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.api.hookspecs import CONTRACT_VERSION as CONTRACT_VERSION
+from zoo.api.recipe_and_events import Recipe
 from zoo.api.samples_and_latents import LatentSpec
-from zoo.api.training_recipe import Recipe
 from zoo.base.errors import BrokenContract
 from zoo.base.frame_size import FrameSize
 from zoo.base.option_validation import names_its_fields

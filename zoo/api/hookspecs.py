@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from zoo.api.codec import FilmCodec
     from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
+    from zoo.api.recipe_and_events import TrainingCallback
     from zoo.api.report_section import ReportSection
-    from zoo.api.training_events import TrainingCallback
 
 CONTRACT_VERSION = 2
 """What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""

@@ -240,9 +240,9 @@ def exclusive_lock(
     """Hold the lock at `path`, whose name ends in `.lock`, while the block runs.
 
     `what` names in messages what it guards. Where another process holds it, `waiting` is called and
-    the lock is waited for, until `stop` says otherwise: then GaveUp is raised. With a `waiting` of
-    None raises Held at once. Raises CannotWrite where the folder cannot be written to, CannotLock
-    where its disk has no locks.
+    the lock is waited for, until `stop` says otherwise: then WaitStopped is raised. With a
+    `waiting` of None raises LockHeld at once. Raises CannotWrite where the folder cannot be written
+    to, CannotLock where its disk has no locks.
     """
     with disk_errors(path.parent, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -93,9 +93,9 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: `1 film`, `3 films`, `2 matches`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 film`, `3 films`."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def verb(number: int, one: str, several: str) -> str:

@@ -95,15 +95,13 @@ def read_array(path: Path) -> Array:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise BadInput(f"{path} is damaged: {_short(error)}") from None
+        raise BadInput(f"{path} is damaged: {one_line(str(error))}") from None
 
 
-def read_arrays(
-    path: Path, names: Iterable[str] | None = None, most: int = LARGEST_ARRAYS
-) -> dict[str, Array]:
+def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
     """Read arrays of plain numbers from a `.npz` archive: those named that it has, or all.
 
-    `most` are the bytes that all of them together may take. Raises BadInput on any other file.
+    Raises BadInput on any other file, and where they take more than LARGEST_ARRAYS together.
     """
     wanted = None if names is None else set(names)
     try:
@@ -118,16 +116,17 @@ def read_arrays(
                 if (name := member.filename.removesuffix(".npy")) != member.filename
                 and (wanted is None or name in wanted)
             }
-            if sum(member.file_size for member in chosen.values()) > most:
-                raise ValueError(f"its arrays claim more than {most:,} bytes")
+            if sum(member.file_size for member in chosen.values()) > LARGEST_ARRAYS:
+                raise ValueError(f"its arrays claim more than {LARGEST_ARRAYS:,} bytes")
             return {name: _member(archive, member) for name, member in chosen.items()}
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
     # Whatever a damaged archive makes the reader raise, reported alike.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadInput(f"{path} is damaged: {_short(error)}") from None
-    except ValueError as error:
-        raise BadInput(f"{path} is damaged: {_short(error)}") from None
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+        ValueError,
+    ) as error:
+        raise BadInput(f"{path} is damaged: {one_line(str(error))}") from None
 
 
 def check_tensors(path: Path) -> None:
@@ -145,7 +144,7 @@ def check_tensors(path: Path) -> None:
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     if member.compress_type not in _PLAIN:
-        raise ValueError(f"{_short(member.filename)} is packed in a way that is not read here")
+        raise ValueError(f"{one_line(member.filename)} is packed in a way that is not read here")
     with archive.open(member) as file:
         return _array(file, member.file_size)
 
@@ -169,10 +168,6 @@ def _array(file: IO[bytes], size: int) -> Array:
         raise ValueError("it is cut short")
     array = np.frombuffer(content, dtype=kind)
     return array.reshape(shape, order="F" if said["fortran"] == b"True" else "C").copy()
-
-
-def _short(what: object) -> str:
-    return " ".join(str(what).split())[:200]
 
 
 _T = TypeVar("_T", bound=pydantic.BaseModel)

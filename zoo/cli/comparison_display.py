@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoo.api.codec import FilmCodec
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.numbers import NOT_AVAILABLE, counted, duration, scaled, verb
 from zoo.base.records import Record
 from zoo.base.text import one_line

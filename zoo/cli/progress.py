@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from zoo.api.film_entry import FilmEntry
-from zoo.api.training_events import PART_LABELS, Score, TrainingEvent, format_scores
+from zoo.api.recipe_and_events import PART_LABELS, Score, TrainingEvent, format_scores
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import print_waiting

@@ -62,7 +62,7 @@ def _bundled_in_words(bundled: Sequence[Run]) -> str:
 @app.command("show")
 def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
     """Show a run: its settings, environment, losses, scores and files."""
-    from zoo.api.training_events import PART_LABELS, format_scores
+    from zoo.api.recipe_and_events import PART_LABELS, format_scores
     from zoo.base.errors import BadInput
     from zoo.base.numbers import scaled, significant, whole
     from zoo.base.workspace import Workspace

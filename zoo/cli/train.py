@@ -12,7 +12,7 @@ from zoo.cli.completion import one_model
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.api.training_events import Values
+    from zoo.api.recipe_and_events import Values
     from zoo.base.records import TrainingReceived
     from zoo.cli.console import Console
     from zoo.films.ingested_film import Film
@@ -74,7 +74,7 @@ def train(
 
     from rich.markup import escape
 
-    from zoo.api.training_events import FollowedRun
+    from zoo.api.recipe_and_events import FollowedRun
     from zoo.cli.console import Console
     from zoo.cli.progress import TrainingDisplay, ingest_with_progress
     from zoo.plugins.model_building import fits_directly
@@ -225,7 +225,7 @@ def _print_scores(
     from rich.table import Table
     from rich.text import Text
 
-    from zoo.api.training_events import PART_LABELS, format_scores
+    from zoo.api.recipe_and_events import PART_LABELS, format_scores
 
     parts = [part for part in ("held_out", "seen") if part in score]
     table = Table.grid(padding=(0, 2))

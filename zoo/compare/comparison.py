@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from zoo.api.film_entry import FilmEntry
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import BadInput
 from zoo.base.interrupts import RESUME, Interrupted
 from zoo.base.records import Cost, Record

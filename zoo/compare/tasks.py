@@ -20,7 +20,7 @@ import torch
 
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base import devices
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError

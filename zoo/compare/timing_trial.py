@@ -26,7 +26,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder, Batch
 from zoo.api.codec import FilmCodec
 from zoo.api.metric import Unavailable
-from zoo.api.training_events import TrainingEvent
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.presets_and_budgets import Budget

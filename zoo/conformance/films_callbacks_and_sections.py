@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.api.film_entry import FilmEntry, parse_fit
+from zoo.api.recipe_and_events import FollowedRun, TrainingCallback
 from zoo.api.report_section import ReportSection, check_text
-from zoo.api.training_events import FollowedRun, TrainingCallback
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import (

@@ -11,8 +11,8 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric
+from zoo.api.recipe_and_events import TrainingCallback
 from zoo.api.report_section import ReportSection
-from zoo.api.training_events import TrainingCallback
 from zoo.base.text import error_line
 from zoo.conformance import inference, training
 from zoo.conformance.films_callbacks_and_sections import (

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder, Batch
 from zoo.api.metric import Unavailable
+from zoo.api.recipe_and_events import Recipe
 from zoo.api.samples_and_latents import Sampling, noise
-from zoo.api.training_recipe import Recipe
 from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Memory, Throughput

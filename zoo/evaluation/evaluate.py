@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.training_recipe import FULL
+from zoo.api.recipe_and_events import FULL
 from zoo.base import devices
 from zoo.base.errors import BadInput
 from zoo.base.records import DecoderPoint, LatentInfo, RatePoint, Record

@@ -19,8 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.api.autoencoder import Autoencoder, Optimizer, Options, PlayerParameters
+from zoo.api.recipe_and_events import FULL
 from zoo.api.samples_and_latents import LatentSpec, Sampling
-from zoo.api.training_recipe import FULL
 from zoo.base.frame_size import FrameSize
 from zoo.plugins.model_building import add_training_modules, fits_directly, instantiate, latent_spec
 from zoo.training.weight_rounding import is_matrix, stored_bytes, trained_matrices

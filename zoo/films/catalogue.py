@@ -134,14 +134,18 @@ def entries_of(
     """
     own: dict[str, FilmEntry] = {}
     for name, table in tables.items():
+        shown, normalised = one_line(name, 40), normalised_name(name)
+        where = f"{workspace.catalogue.name}, film {shown!r}"
         if not isinstance(table.get("hidden", True), bool):
-            shown = one_line(name, 40)
-            raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: hidden is true or false")
+            raise BadInput(f"{where}: hidden is true or false")
         if set(table) == {"hidden"}:
             continue
-        if normalised_name(name) in own:
-            raise BadInput(f"{workspace.catalogue.name} has two films called {one_line(name, 40)}")
-        own[normalised_name(name)] = _entry(normalised_name(name), table, workspace)
+        if normalised in own:
+            raise BadInput(f"{workspace.catalogue.name} has two films called {shown}")
+        try:
+            own[normalised] = checked_entry(normalised, table, workspace)
+        except BadInput as error:
+            raise BadInput(f"{where}: {error}") from None
     return own
 
 
@@ -160,15 +164,6 @@ def write_document(path: Path, document: tomlkit.TOMLDocument) -> None:
         )
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:
-    """Check one table of `films.toml`; raises BadInput naming the film and the field."""
-    try:
-        return checked_entry(name, table, workspace)
-    except BadInput as error:
-        shown = one_line(name, 40)
-        raise BadInput(f"{workspace.catalogue.name}, film {shown!r}: {error}") from None
 
 
 def checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:

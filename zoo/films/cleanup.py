@@ -31,7 +31,7 @@ class StoredFrames:
     """Why no command opens it any more; None if one does, or if that is unknown."""
 
     def remove(self) -> None:
-        """Delete it. Raises Held if a process uses it, CannotWrite if it cannot be deleted."""
+        """Delete it. Raises LockHeld if a process uses it, CannotWrite if it cannot be deleted."""
         if is_temporary(self.folder):
             sweep(self.folder.parent)
         elif self.folder.name.startswith("."):
@@ -59,7 +59,7 @@ def find_stored_frames(catalogue: Catalogue, films: Collection[str] = ()) -> lis
 
 
 def check_not_in_use(film: str, workspace: Workspace) -> None:
-    """Raise Held if a process uses or makes a film's frames, BadInput if a link leads to them."""
+    """Raise LockHeld if a process uses or makes a film's frames, BadInput if they are a link's."""
     for folder in _stores(confined(workspace.stores / film, workspace.stores)):
         with exclusive_use(folder):
             continue

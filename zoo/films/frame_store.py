@@ -313,7 +313,7 @@ def store_lock(folder: Path) -> Path:
 def exclusive_use(folder: Path) -> Iterator[None]:
     """Lock a store, complete or not, so that no process opens or makes it meanwhile.
 
-    Raises Held if a process uses or makes it.
+    Raises LockHeld if a process uses or makes it.
     """
     what = f"the frame store of {folder.parent.name}"
     with exclusive_lock(store_lock(folder), what, waiting=None):
@@ -329,7 +329,7 @@ def exclusive_use(folder: Path) -> Iterator[None]:
 
 
 def remove_store(folder: Path) -> None:
-    """Delete a store, if it is there, and its lock. Raises Held and CannotWrite."""
+    """Delete a store, if it is there, and its lock. Raises LockHeld and CannotWrite."""
     with exclusive_use(folder):
         if folder.exists():
             remove_folder(folder)

@@ -77,12 +77,7 @@ def looks_like_path(word: str) -> bool:
     Raises BadInput on a URL: nothing is downloaded.
     """
     refuse_url(word)
-    return written_as_path(word) or is_file(word) or "%" in word
-
-
-def written_as_path(word: str) -> bool:
-    """Whether a word is written as a path, which no film's name can be."""
-    return "/" in word or "\\" in word or word.startswith((".", "~"))
+    return bool(re.search(r"[/\\%]|^[.~]", word)) or is_file(word)
 
 
 def is_url(word: str) -> bool:

@@ -107,8 +107,8 @@ def check_contribution(hook: str, thing: Any) -> None:
     from zoo.api.autoencoder import Autoencoder, Options
     from zoo.api.codec import CodecOptions, FilmCodec
     from zoo.api.metric import Metric
+    from zoo.api.recipe_and_events import TrainingCallback
     from zoo.api.samples_and_latents import Sampling
-    from zoo.api.training_events import TrainingCallback
 
     base: type[Metric | Autoencoder | FilmCodec | TrainingCallback]
     base = {"zoo_metrics": Metric, "zoo_training_callbacks": TrainingCallback}.get(
@@ -210,7 +210,7 @@ def is_codec(thing: Any) -> bool:
         return False
     from zoo.api.codec import FilmCodec
 
-    return isinstance(thing, type) and issubclass(thing, FilmCodec)
+    return issubclass(thing, FilmCodec)
 
 
 def _check_no_word(name: str) -> None:

@@ -48,7 +48,7 @@ _KINDS = MappingProxyType(
         "zoo.api.metric.Metric": "zoo_metrics",
         "zoo.api.film_entry.FilmEntry": "zoo_films",
         "zoo.api.report_section.ReportSection": "zoo_report_sections",
-        "zoo.api.training_events.TrainingCallback": "zoo_training_callbacks",
+        "zoo.api.recipe_and_events.TrainingCallback": "zoo_training_callbacks",
     }
 )
 """The hook that a class comes through, by the base that it has."""

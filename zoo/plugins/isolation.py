@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from zoo.base.text import one_line
+
 
 class _Shared(NamedTuple):
     """Something that all code of a process shares, and how to read it and put it back."""
@@ -94,17 +96,13 @@ def _restore(one: _Shared, was: Any, changed: list[str]) -> None:
         if not one.silent:
             if isinstance(was, dict):
                 was, now = _differing(was, now), _differing(now, was)
-            changed.append(f"changed {one.name} ({_short(was)} to {_short(now)}); it was put back")
+            was, now = one_line(str(was), 60), one_line(str(now), 60)
+            changed.append(f"changed {one.name} ({was} to {now}); it was put back")
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """What the first has and the second has not, or has otherwise."""
     return {name: value for name, value in one.items() if other.get(name) != value}
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _shared_state() -> list[_Shared]:

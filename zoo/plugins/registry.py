@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zoo.api.codec import FilmCodec
     from zoo.api.film_entry import FilmEntry
     from zoo.api.metric import Metric
-    from zoo.api.training_events import TrainingCallback
+    from zoo.api.recipe_and_events import TrainingCallback
 
 ENTRY_POINT_GROUP = "zoo"
 

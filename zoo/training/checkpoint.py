@@ -20,6 +20,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
+from zoo.base.text import error_line
 from zoo.base.untrusted_files import check_regular, check_tensors, parse_json
 from zoo.plugins.model_building import inference_state
 from zoo.training.step import TrainingStep
@@ -186,7 +187,7 @@ def load_checkpoint(path: Path, step: TrainingStep) -> Progress:
     try:
         return _restore(path, tensors, metadata, step)
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        why = error_line(error, 200)
         raise BadInput(f"{path} is damaged: {why}; delete it to start over") from None
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from zoo.api.training_events import METRIC_FORMATS, PART_LABELS, format_scores
+from zoo.api.recipe_and_events import METRIC_FORMATS, PART_LABELS, format_scores
 from zoo.base.atomic_files import atomic_write
 from zoo.base.numbers import duration, significant, whole
 from zoo.base.picture_style import GROUND, PANEL, QUIET, RULE, TEXT
@@ -142,7 +142,7 @@ def _plot_panel(axes: Axes, panel: Panel, styles: Styles) -> None:
     axes.grid(color=RULE, linewidth=0.5)
     axes.set_axisbelow(True)
     title = axes.set_title(
-        _short(panel.title, LONGEST_TITLE), loc="left", color=TEXT, fontsize=11, fontweight="bold"
+        one_line(panel.title, LONGEST_TITLE), loc="left", color=TEXT, fontsize=11, fontweight="bold"
     )
     title.set_parse_math(False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda frames, _: f"{frames:,.0f}"))
@@ -185,7 +185,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
     ):
         colour, _ = styles[term]
         axes.annotate(
-            f"{_short(term)}  {value:.3g}",
+            f"{one_line(term, LONGEST_LABEL)}  {value:.3g}",
             xy=(1.0, end),
             xytext=(1.035, height),
             xycoords="axes fraction",
@@ -217,11 +217,6 @@ def spread_labels(heights: list[float], gap: float) -> list[float]:
         placed[index] = min(placed[index], ceiling)
         ceiling = placed[index] - gap
     return placed
-
-
-def _short(text: str, longest: int = LONGEST_LABEL) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 PAGE = "progress.html"

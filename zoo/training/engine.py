@@ -14,8 +14,8 @@ from functools import partial
 import torch
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.recipe_and_events import FollowedRun, TrainingCallback, TrainingEvent
 from zoo.api.samples_and_latents import Sampling
-from zoo.api.training_events import FollowedRun, TrainingCallback, TrainingEvent
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import RESUME, Interrupted, StopRequest, deferred_stop, saving

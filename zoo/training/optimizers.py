@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
-from zoo.api.training_recipe import Recipe
+from zoo.api.recipe_and_events import Recipe
 from zoo.base.errors import BadInput, BrokenContract
 from zoo.base.text import error_line
 

@@ -29,8 +29,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from zoo.api.film_entry import is_film_name
-from zoo.api.training_events import Score, TrainingEvent
-from zoo.api.training_recipe import FULL, Recipe
+from zoo.api.recipe_and_events import FULL, Recipe, Score, TrainingEvent
 from zoo.base.atomic_files import (
     atomic_write,
     confined,

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import nn
 
+from zoo.api.recipe_and_events import Score
 from zoo.api.samples_and_latents import Sampling
-from zoo.api.training_events import Score
 from zoo.base import devices
 from zoo.base.atomic_files import best_effort
 from zoo.base.errors import ZooError

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zoo.api.autoencoder import Autoencoder, Options
-from zoo.api.training_recipe import Recipe
+from zoo.api.recipe_and_events import Recipe
 from zoo.base import devices
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
-from zoo.api.training_recipe import Recipe
+from zoo.api.recipe_and_events import Recipe
 from zoo.plugins.model_building import inference_copy
 from zoo.training.distributed import BufferSync, mean_over_ranks
 from zoo.training.optimizers import LossScale, Players, Reduce

@@ -10,8 +10,8 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
+from zoo.api.recipe_and_events import Values
 from zoo.api.samples_and_latents import Sampling
-from zoo.api.training_events import Values
 from zoo.base import devices
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
@@ -52,11 +52,29 @@ def ensure_trained(
     nothing is trained twice.
     """
     folder = RunFolder.of(workspace, config)
+
+    def fits() -> bool:
+        return fits_directly(registry().architecture(config.model))
+
+    def make(new: RunFolder) -> None:
+        if fits():
+            _fit(new, config, film, device)
+            return
+        train(
+            new,
+            config,
+            film,
+            device,
+            callback=callback,
+            stop=stop,
+            measure_peak=measure_peak,
+            initial_weights=initial_weights,
+        )
+
     if rank() > 0:
         # Rank 0 holds the lock for all ranks, decides whether to train, and alone writes.
         if broadcast_from_rank_zero(False, device, config.precision, config.batch):
-            making = folder.to_train(overwrite)
-            _train(making, config, film, device, callback, stop, measure_peak, initial_weights)
+            make(folder.to_train(overwrite))
         return folder
     distributed = world_size() > 1
     finished = not overwrite and folder.state == "finished" and not folder.checkpoint.exists()
@@ -73,10 +91,10 @@ def ensure_trained(
             needed = making.state != "finished"
             if distributed:
                 # A model that is fitted directly is fitted by rank 0 alone.
-                shared = needed and not fits_directly(registry().architecture(config.model))
+                shared = needed and not fits()
                 broadcast_from_rank_zero(shared, device, config.precision, config.batch)
             if needed:
-                _train(making, config, film, device, callback, stop, measure_peak, initial_weights)
+                make(making)
             # A process killed right after the final run.json leaves it behind.
             making.checkpoint.unlink(missing_ok=True)
             if making != folder:
@@ -86,29 +104,8 @@ def ensure_trained(
     return folder
 
 
-def _train(
-    folder: RunFolder,
-    config: TrainingConfig,
-    film: Film,
-    device: torch.device,
-    callback: Callback,
-    stop: StopRequest | None,
-    measure_peak: bool,
-    initial_weights: InitialWeights | None,
-) -> None:
+def _fit(folder: RunFolder, config: TrainingConfig, film: Film, device: torch.device) -> None:
     architecture = registry().architecture(config.model)
-    if not fits_directly(architecture):
-        train(
-            folder,
-            config,
-            film,
-            device,
-            callback=callback,
-            stop=stop,
-            measure_peak=measure_peak,
-            initial_weights=initial_weights,
-        )
-        return
     torch.manual_seed(config.seed)
     model = build(architecture, FrameSize.parse(config.size), config.options).to(device)
     model.fit(TrainingFrames(film))

@@ -49,8 +49,8 @@ class TrainingFrames:
         """Frame numbers in the film, ascending, (N,)."""
         self.seconds: npt.NDArray[np.float64] = film.frame_seconds[self.index]
         """Frame times, in seconds from the start of the source, (N,)."""
-        starts = np.array([shot.start for shot in film.shots])
-        self._shot = np.searchsorted(starts, self.index, side="right")
+        self.runs: list[range] = runs_within_shots(film, self.index)
+        """Runs of positions whose frames follow one another in one shot of the film."""
         self._read = functools.partial(_pixels, film.store.array, self.index)
 
     def __len__(self) -> int:
@@ -58,15 +58,6 @@ class TrainingFrames:
 
     def __getitem__(self, which: Any) -> Pixels:
         return self._read(which)
-
-    @property
-    def runs(self) -> list[range]:
-        """Runs of positions whose frames follow one another in one shot of the film."""
-        if not len(self):
-            return []
-        new = (np.diff(self.index) != 1) | (np.diff(self._shot) != 0)
-        edges = [0, *(np.flatnonzero(new) + 1).tolist(), len(self)]
-        return [range(a, b) for a, b in itertools.pairwise(edges)]
 
     def batches(
         self,
@@ -82,6 +73,14 @@ class TrainingFrames:
         last = len(self) if stop is None else min(stop, len(self))
         for at in range(start, last, count):
             yield as_floats(torch.from_numpy(self[at : min(at + count, last)]).to(device))
+
+
+def runs_within_shots(film: Film, index: Indices) -> list[range]:
+    """Runs of positions in `index`, ascending frame numbers, that follow one another in a shot."""
+    shot = np.searchsorted([shot.start for shot in film.shots], index, side="right")
+    new = (np.diff(index) != 1) | (np.diff(shot) != 0)
+    edges = [0, *(np.flatnonzero(new) + 1).tolist(), len(index)]
+    return [range(a, b) for a, b in itertools.pairwise(edges) if a < b]
 
 
 def as_floats(pixels: Tensor) -> Tensor:

@@ -19,14 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
+from zoo.api.recipe_and_events import METRIC_FORMATS, Score, Values
 from zoo.api.samples_and_latents import Indices, Sampling, flat_frames, middle_frames
-from zoo.api.training_events import METRIC_FORMATS, Score, Values
 from zoo.base.atomic_files import atomic_write
 from zoo.base.network import without_network
 from zoo.evaluation.inference import check_latents, checked_decode, film_batch, round_to_8_bits
 from zoo.evaluation.metrics import MetricSet, score_pairs
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
+from zoo.training.training_frames import runs_within_shots
 
 FRAMES = 8
 """Frames of each part that are scored; all of a part that has fewer."""
@@ -199,11 +200,8 @@ def spread_samples(film: Film, indices: Indices, sampling: Sampling, frames: int
 
     No sample crosses a cut or contains a frame outside `indices`.
     """
-    shot = np.searchsorted([shot.start for shot in film.shots], indices, side="right")
-    edges = np.flatnonzero((np.diff(indices) != 1) | (np.diff(shot) != 0)) + 1
-    runs = [range(int(run[0]), int(run[-1]) + 1) for run in np.split(indices, edges)]
-    samples = sampling.samples(runs)
-    return samples[_spread(len(samples), sampling.samples_in(frames))]
+    samples = sampling.samples(runs_within_shots(film, indices))
+    return indices[samples[_spread(len(samples), sampling.samples_in(frames))]]
 
 
 def _spread(count: int, wanted: int) -> Indices:

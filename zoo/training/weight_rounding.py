@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
-from zoo.api.training_recipe import FULL
+from zoo.api.recipe_and_events import FULL
 
 _SCALE = 8
 """Bytes of a row's lowest weight and step."""

@@ -14,7 +14,28 @@ LEAST_ENERGY = 2 * ROUNDING
 """Energy that rounding alone leaves in the difference of two frames."""
 
 
-class MotionEnergy(TemporalMetric):
+class _OfChanges(TemporalMetric):
+    """Base of a metric of how luma changes from one frame to the next."""
+
+    def __call__(  # type: ignore[override]
+        self,
+        originals: Tensor,
+        reconstructions: Tensor,
+        earlier_originals: Tensor,
+        earlier_reconstructions: Tensor,
+    ) -> Tensor:
+        """Compare four float (B, 3, H, W) in [0, 1]; float32 (B,), or NaN."""
+        return self.compare(
+            change(originals, earlier_originals),
+            change(reconstructions, earlier_reconstructions),
+        )
+
+    def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
+        """Compare two changes (B, H, W), in 8-bit levels: (B,)."""
+        raise NotImplementedError
+
+
+class MotionEnergy(_OfChanges):
     """Energy of frame differences, reconstruction over original: less is frozen, more is restless.
 
     The mean square over pixels of the change of BT.709 luma since the frame before, one over the
@@ -30,17 +51,9 @@ class MotionEnergy(TemporalMetric):
         "mean square of the change of BT.709 luma between neighbours, reconstruction over original"
     )
 
-    def __call__(  # type: ignore[override]
-        self,
-        originals: Tensor,
-        reconstructions: Tensor,
-        earlier_originals: Tensor,
-        earlier_reconstructions: Tensor,
-    ) -> Tensor:
-        """Compare four float (B, 3, H, W) in [0, 1]; float32 (B,), or NaN."""
-        before = energy(change(originals, earlier_originals))
-        after = energy(change(reconstructions, earlier_reconstructions))
-        return energy_ratio(after, before, LEAST_ENERGY)
+    def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
+        """Ratio of the energies, (B,); NaN where the original does not move."""
+        return energy_ratio(energy(reconstruction), energy(original), LEAST_ENERGY)
 
 
 LEAST_VARIANCE = 2 * ROUNDING
@@ -49,7 +62,7 @@ NONE = 1e-8
 """Variance below which only the rounding of sums is left."""
 
 
-class MotionCorrelation(TemporalMetric):
+class MotionCorrelation(_OfChanges):
     """Pearson's correlation, over pixels, of frame differences with the original's: -1 to 1.
 
     Of the change of BT.709 luma since the frame before: 1 where the reconstruction changes where
@@ -65,16 +78,9 @@ class MotionCorrelation(TemporalMetric):
     digits = 3
     source = "Pearson correlation over pixels of the change of BT.709 luma between neighbours"
 
-    def __call__(  # type: ignore[override]
-        self,
-        originals: Tensor,
-        reconstructions: Tensor,
-        earlier_originals: Tensor,
-        earlier_reconstructions: Tensor,
-    ) -> Tensor:
-        """Compare four float (B, 3, H, W) in [0, 1]; float32 (B,), or NaN."""
-        x = _centred(change(originals, earlier_originals))
-        y = _centred(change(reconstructions, earlier_reconstructions))
+    def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
+        """Correlation over pixels, (B,); NaN where the original does not vary."""
+        x, y = _centred(original), _centred(reconstruction)
         x_variance, y_variance = energy(x), energy(y)
         # What does not change, or alike everywhere, has no variance and follows nothing.
         still = y_variance < NONE
@@ -87,7 +93,7 @@ def _centred(pictures: Tensor) -> Tensor:
     return pictures - pictures.mean(dim=(1, 2), keepdim=True)
 
 
-class Flicker(TemporalMetric):
+class Flicker(_OfChanges):
     """How much more or less mean luma changes than in the original, in 8-bit levels.
 
     | change of the reconstruction's mean BT.709 luma since the frame before - the original's |: 0
@@ -102,17 +108,9 @@ class Flicker(TemporalMetric):
     digits = 2
     source = "difference of the changes of mean BT.709 luma between neighbours, without its sign"
 
-    def __call__(  # type: ignore[override]
-        self,
-        originals: Tensor,
-        reconstructions: Tensor,
-        earlier_originals: Tensor,
-        earlier_reconstructions: Tensor,
-    ) -> Tensor:
-        """Compare four float (B, 3, H, W) in [0, 1]; float32 (B,) from 0 up."""
-        before = change(originals, earlier_originals).mean(dim=(1, 2))
-        after = change(reconstructions, earlier_reconstructions).mean(dim=(1, 2))
-        return (after - before).abs()
+    def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
+        """Distance of the mean changes, (B,) from 0 up."""
+        return (reconstruction.mean(dim=(1, 2)) - original.mean(dim=(1, 2))).abs()
 
 
 @hookimpl

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pydantic
 from safetensors import SafetensorError, safe_open
 
-from zoo.api.training_recipe import FULL
+from zoo.api.recipe_and_events import FULL
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize

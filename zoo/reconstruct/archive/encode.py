@@ -15,8 +15,8 @@ from torch import Tensor
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.film_entry import FilmEntry
+from zoo.api.recipe_and_events import FULL
 from zoo.api.samples_and_latents import BITS
-from zoo.api.training_recipe import FULL
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
 from zoo.base.time_code import TICKS, pack_ticks
