@@ -30,10 +30,10 @@ from zoo.films.ingest import open_film
 from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
+from zoo.reconstruct.frame_conversion import Scaler
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import Reconstruction, film_range, reconstruct
-from zoo.reconstruct.video.frame_conversion import Scaler
-from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
+from zoo.reconstruct.video_writers import EncoderSettings, video_file
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
 SIZE = FrameSize(128, 72)

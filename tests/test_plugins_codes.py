@@ -22,7 +22,7 @@ from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.entry_points import PluginFile
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.decode import ZooFile
+from zoo.reconstruct.decode_film_file import ZooFile
 from zoo.testing import conformance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -12,10 +12,10 @@ import torch
 import zoo
 from zoo.api.samples_and_latents import FilmSamples, Sampling
 from zoo.base.errors import BadInput
+from zoo.evaluation.evaluate import rate_points
 from zoo.evaluation.failure_slices import batch_dependence
 from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
-from zoo.evaluation.rate_distortion import rate_points
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.training.training_frames import BatchLoader
 

@@ -19,7 +19,7 @@ from zoo.evaluation.evaluate import evaluate
 from zoo.evaluation.inference import samples_of
 from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
+from zoo.reconstruct.decode_film_file import ZooFile, decoded_frames, find_decoder
 
 MODELS = """
     import torch

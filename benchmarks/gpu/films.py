@@ -44,7 +44,7 @@ from zoo.reconstruct.reconstruct_film import (
     film_range,
     reconstruct,
 )
-from zoo.reconstruct.video.mp4_writer import EncoderSettings
+from zoo.reconstruct.video_writers import EncoderSettings
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.trained_models import ensure_trained
 

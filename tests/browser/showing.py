@@ -14,7 +14,7 @@ from zoo.base.atomic_files import write_json
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results
 from zoo.compare.pictures_and_videos import SeekableCoding
-from zoo.reconstruct.video.mp4_writer import video_file
+from zoo.reconstruct.video_writers import video_file
 
 SIZE = FrameSize(96, 54)
 RATE = 10

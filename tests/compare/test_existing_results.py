@@ -13,7 +13,7 @@ from tests.report.synthetic_results import METRICS, comparison
 from zoo.base.errors import BadInput
 from zoo.base.records import Results
 from zoo.compare.cells import config_of, plan_cells, sweep_settings
-from zoo.compare.existing_results import refuse_other_comparison
+from zoo.compare.results import refuse_other_comparison
 from zoo.compare.tasks import failed_record
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.registry import registry

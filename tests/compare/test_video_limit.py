@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.base.frame_size import FrameSize
 from zoo.compare.pictures_and_videos import SeekableCoding, most_bits
-from zoo.reconstruct.video.mp4_writer import video_file
+from zoo.reconstruct.video_writers import video_file
 
 
 def test_three_panels_of_20_seconds_at_256x144_are_under_1_5_mb() -> None:

@@ -12,6 +12,12 @@ from torch import Tensor
 import zoo
 from zoo.api.metric import Metric
 from zoo.base.frame_size import FrameSize
+from zoo.evaluation.evaluate import (
+    BIT_DEPTHS,
+    coarser_latents,
+    decoder_points,
+    rate_points,
+)
 from zoo.evaluation.failure_slices import ShotSpread, batch_dependence, score_plain_frames
 from zoo.evaluation.film_scores import score_film
 from zoo.evaluation.inference import (
@@ -24,12 +30,6 @@ from zoo.evaluation.inference import (
 )
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import MetricSet, parts_of, score_reconstruction
-from zoo.evaluation.rate_distortion import (
-    BIT_DEPTHS,
-    coarser_latents,
-    decoder_points,
-    rate_points,
-)
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.matching.pdq_hashes import pdq
 from zoo.training.weight_rounding import rounded

@@ -24,7 +24,7 @@ from zoo.base.untrusted_files import read_json
 from zoo.evaluation.inference import decode_to_pixels
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.films.frame_store import FrameStore, Manifest
-from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container
+from zoo.reconstruct.film_file import _digest, _sealed_header, open_container
 from zoo.reconstruct.loading import Loaded, load
 from zoo.training.checkpoint import load_checkpoint
 from zoo.training.distributed import launch

@@ -29,8 +29,8 @@ from zoo.films.decode import FilmDecoder
 from zoo.films.frame_store import FRAMES, MANIFEST, SCORES, TIMES, FrameStore, IngestSettings
 from zoo.films.probe import probe_files
 from zoo.pretrained.weights import read_arrays as read_pickle
-from zoo.reconstruct.archive.container import _digest, _sealed_header, open_container, summarise
-from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
+from zoo.reconstruct.decode_film_file import ZooFile, decoded_frames, find_decoder
+from zoo.reconstruct.film_file import _digest, _sealed_header, open_container, summarise
 from zoo.reconstruct.hub import load_folder
 from zoo.report.results_folder import open_picture
 from zoo.report.write import write_report

@@ -20,9 +20,9 @@ from zoo.evaluation.latents import Latents, Quantiser, pack_levels, save_latents
 from zoo.films.frame_store import Damage, Manifest, SplitRecord
 from zoo.plugins.model_building import build
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.container import Content, decoder_parts, write_container
-from zoo.reconstruct.archive.description import Description, FilmPart, LatentPart, ModelPart
-from zoo.reconstruct.archive.encode import decoder_tensors_of
+from zoo.reconstruct.encode_film_file import decoder_tensors_of
+from zoo.reconstruct.film_file import Content, decoder_parts, write_container
+from zoo.reconstruct.film_file_description import Description, FilmPart, LatentPart, ModelPart
 from zoo.training.checkpoint import CheckpointWriter, Progress, save_weights, weights_fingerprint
 from zoo.training.distributed import launch
 from zoo.training.run_folder import RunFile, TrainingConfig

@@ -10,7 +10,7 @@ import torch
 
 from tests.films.making import encode, opened
 from tests.matching.clips import frames_of
-from zoo.compare.gather import with_overlaps
+from zoo.compare.results import with_overlaps
 from zoo.films.ingested_film import film_from_frames
 from zoo.matching.pdq_hashes import HASHES_FILE, HashedFilm, Hashes, hash_film
 from zoo.matching.takedown import own_moments, takedown

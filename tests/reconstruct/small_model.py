@@ -9,8 +9,8 @@ import numpy as np
 
 from tests.reconstruct.flashing_film import flashing_film
 from zoo.base.workspace import Workspace
+from zoo.reconstruct.frame_conversion import Pixels
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
-from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.training.runs import find_runs
 
 TIMES = [n / 25 for n in range(75)]

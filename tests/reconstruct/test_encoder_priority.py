@@ -13,7 +13,7 @@ from zoo import doctor
 from zoo.api.codec import CodingTerms
 from zoo.base.frame_size import FrameSize
 from zoo.conformance.fixtures import scene_as_film
-from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
+from zoo.reconstruct.video_writers import EncoderSettings, video_file
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getscheduler") or os.geteuid() != 0,

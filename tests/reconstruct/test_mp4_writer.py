@@ -14,8 +14,8 @@ import pytest
 from tests.films.making import rgb, texture
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, VideoWriter, video_file
+from zoo.reconstruct.frame_conversion import Pixels
+from zoo.reconstruct.video_writers import Chapter, EncoderSettings, VideoWriter, video_file
 
 SIZE = FrameSize(64, 48)
 

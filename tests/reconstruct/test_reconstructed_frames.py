@@ -24,9 +24,9 @@ from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.reconstruct.find_run import finished_run
+from zoo.reconstruct.frame_conversion import Pixels
 from zoo.reconstruct.model_loader import ModelLoader, TrainedModel
 from zoo.reconstruct.reconstruct_film import Reconstruction, stream_frames
-from zoo.reconstruct.video.frame_conversion import Pixels
 from zoo.training.runs import Run, find_runs
 
 CPU = torch.device("cpu")

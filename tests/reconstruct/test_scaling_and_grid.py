@@ -8,8 +8,8 @@ import pytest
 from tests.films.making import rgb, texture
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
+from zoo.reconstruct.frame_conversion import FILTERS, Scaler
 from zoo.reconstruct.reconstruct_film import FrameGrid
-from zoo.reconstruct.video.frame_conversion import FILTERS, Scaler
 
 
 def test_nearest_repeats_every_pixel() -> None:

@@ -186,7 +186,7 @@ def test_sound_that_cannot_be_encoded_costs_no_frame(
     def refused(*_: object) -> None:
         raise av.error.ArgumentError(22, "Invalid argument")
 
-    monkeypatch.setattr(f"zoo.reconstruct.video.write_sound.{failing}", refused)
+    monkeypatch.setattr(f"zoo.reconstruct.write_sound.{failing}", refused)
     source = flashing_film(tmp_path / "a.mkv", FLASHES, times=TIMES, audio="mp2")
     _, made = written(tmp_path, source)
     assert made.frames == 75

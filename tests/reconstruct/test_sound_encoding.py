@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from zoo.reconstruct.video.source_sound import SoundFormat
-from zoo.reconstruct.video.write_sound import AacEncoder, aac_format_for
+from zoo.reconstruct.source_sound import SoundFormat
+from zoo.reconstruct.write_sound import AacEncoder, aac_format_for
 
 RATE, BLOCK = 48_000, 960
 

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.films.making import texture
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
-from zoo.reconstruct.video.frame_conversion import Pixels
-from zoo.reconstruct.video.webp_writer import webp_file
+from zoo.reconstruct.frame_conversion import Pixels
+from zoo.reconstruct.video_writers import webp_file
 
 SIZE = FrameSize(96, 64)
 

@@ -20,10 +20,10 @@ from zoo.base.errors import BadInput
 from zoo.base.time_code import ends_of, pack_ticks, steady_ticks, unpack_ticks
 from zoo.base.workspace import Workspace
 from zoo.evaluation.model_summary import decoder_bytes, decoder_matrices
-from zoo.reconstruct.archive.container import open_container
-from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
-from zoo.reconstruct.archive.description import LONGEST_TEXT
-from zoo.reconstruct.video.mp4_writer import VideoWriter
+from zoo.reconstruct.decode_film_file import ZooFile, decoded_frames, find_decoder
+from zoo.reconstruct.film_file import open_container
+from zoo.reconstruct.film_file_description import LONGEST_TEXT
+from zoo.reconstruct.video_writers import VideoWriter
 from zoo.training.weight_rounding import rounded
 
 CPU = torch.device("cpu")
@@ -322,7 +322,7 @@ def test_a_description_too_long_for_the_header_is_refused_before_encoding(
 ) -> None:
     film = film_in(workspace, audio=None)
     train(zoo, film)
-    monkeypatch.setattr("zoo.reconstruct.archive.container.LARGEST_HEADER", 2000)
+    monkeypatch.setattr("zoo.reconstruct.film_file.LARGEST_HEADER", 2000)
     monkeypatch.setattr("zoo.reconstruct.model_loader.TrainedModel.film_latents", None)
     done = zoo("encode", "vae", "--film", film, "-o", "a.zoo")
     assert done.code == 2 and "shorten them in the source" in done.err

@@ -23,7 +23,8 @@ from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.container import (
+from zoo.reconstruct.decode_film_file import ZooFile, decoded_frames, find_decoder
+from zoo.reconstruct.film_file import (
     KEY,
     LARGEST_HEADER,
     _digest,
@@ -31,7 +32,6 @@ from zoo.reconstruct.archive.container import (
     open_container,
     summarise,
 )
-from zoo.reconstruct.archive.decode import ZooFile, decoded_frames, find_decoder
 
 EXAMPLES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -31,8 +31,8 @@ WARMED = (
         "zoo.training.trained_models",
         "zoo.compare.comparison",
     ),
-    *("zoo.compare.gather", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
-    *("zoo.reconstruct.reconstruct_film", "zoo.reconstruct.archive.encode"),
+    *("zoo.compare.results", "zoo.compare.costs", "zoo.report.write", "zoo.reconstruct.loading"),
+    *("zoo.reconstruct.reconstruct_film", "zoo.reconstruct.encode_film_file"),
     "zoo.cli.comparison_display",
 )
 STEPS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate"}

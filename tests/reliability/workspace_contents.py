@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from zoo.base.locks import is_lock
 from zoo.base.records import Results, Series
-from zoo.reconstruct.archive.container import open_container
+from zoo.reconstruct.film_file import open_container
 from zoo.training.run_folder import RunFile
 
 TIMES = {"created", "seconds", "data_stall", "cost", "gpu_seconds", "wall_seconds"}

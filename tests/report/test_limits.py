@@ -16,16 +16,16 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.base.records import RatePoint, Record, Results, Series, SeriesRow, Slice, Summary
 from zoo.base.untrusted_files import LARGEST_JSON, read_json
 from zoo.base.workspace import Workspace
-from zoo.compare import existing_results
+from zoo.compare import results as comparison_results
 from zoo.compare.cells import Cell, plan_cells
-from zoo.compare.existing_results import check_results_size
+from zoo.compare.results import check_results_size
 from zoo.evaluation import latents
 from zoo.evaluation.latents import Latents, Quantiser
 from zoo.films import catalogue
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive import container
+from zoo.reconstruct import film_file
 from zoo.report.merge import merge
 from zoo.report.results_folder import within_size_limit, write_results
 from zoo.training.settings import Settings
@@ -75,15 +75,15 @@ def large(metrics: int, films: int, own: bool) -> Record:
 def test_no_record_is_larger_than_estimated_before_training(metrics: int, films: int) -> None:
     own = len(large(metrics, films, own=True).model_dump_json())
     foreseen = (
-        existing_results._OWN
-        + metrics * existing_results._OWN_OF_A_METRIC
-        + films * existing_results._OWN_OF_A_FILM
+        comparison_results._OWN
+        + metrics * comparison_results._OWN_OF_A_METRIC
+        + films * comparison_results._OWN_OF_A_FILM
     )
     assert own <= foreseen <= 3 * own
     away = len(large(metrics, films, own=False).model_dump_json())
     assert (
         away
-        <= existing_results._FOREIGN + metrics * existing_results._FOREIGN_OF_A_METRIC
+        <= comparison_results._FOREIGN + metrics * comparison_results._FOREIGN_OF_A_METRIC
         <= 3 * away
     )
 
@@ -219,7 +219,7 @@ def test_a_catalogue_too_large_to_read_is_not_written(
 def test_a_film_file_too_large_to_read_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, size: int
 ) -> None:
-    monkeypatch.setattr(container, limit, size)
+    monkeypatch.setattr(film_file, limit, size)
     with pytest.raises(ZooError, match="does not fit into one file"):
         seeds.film_file(tmp_path)
     assert list(tmp_path.glob("*.zoo")) == []

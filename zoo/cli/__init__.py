@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from zoo.cli import (
-    archive,
     bench,
     compare,
     doctor,
@@ -21,9 +20,8 @@ from zoo.cli import (
     films,
     latent_paths,
     match,
-    models,
+    models_and_plugins,
     options,
-    plugins,
     reconstruct,
     report,
     runs,
@@ -59,9 +57,9 @@ app.command("match", short_help="Find one film, or scenes of it, in another.")(m
 app.command("reconstruct", short_help="Reconstruct a film from its latents.")(
     reconstruct.reconstruct
 )
-app.command("encode", short_help="Write a film as its latents, in one file.")(archive.encode)
-app.command("decode", short_help="Reconstruct a film from such a file.")(archive.decode)
-app.command("info", short_help="Show what is in such a file.")(archive.info)
+app.command("encode", short_help="Write a film as its latents, in one file.")(reconstruct.encode)
+app.command("decode", short_help="Reconstruct a film from such a file.")(reconstruct.decode)
+app.command("info", short_help="Show what is in such a file.")(reconstruct.info)
 app.command("interpolate", short_help="Write a path through latent space between moments.")(
     latent_paths.interpolate
 )
@@ -71,8 +69,10 @@ app.command("export", short_help="Write a model's networks for other programs.")
 app.command("push", short_help="Publish a model on the Hugging Face hub.")(export.push)
 app.command("pull", short_help="Download a published model into runs/.")(export.pull)
 app.add_typer(runs.app, name="runs")
-app.add_typer(models.app, name="models")
-app.add_typer(plugins.app, name="plugins", short_help="List plugins, and check them.")
+app.add_typer(models_and_plugins.models_app, name="models")
+app.add_typer(
+    models_and_plugins.plugins_app, name="plugins", short_help="List plugins, and check them."
+)
 app.command("doctor", short_help="Check what film-zoo needs from this machine.")(doctor.doctor)
 
 

@@ -10,7 +10,6 @@ import typer
 
 from zoo.base import numbers
 from zoo.cli import options as opt
-from zoo.cli.completion import several_models
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -30,7 +29,9 @@ def bench(
     models: Annotated[
         str,
         typer.Option(
-            "--models", help="all (with references), or names: a,b", autocompletion=several_models
+            "--models",
+            help="all (with references), or names: a,b",
+            autocompletion=opt.several_models,
         ),
     ] = "all",
     settings: opt.SetOption = None,

@@ -13,7 +13,6 @@ import typer
 
 from zoo.base.errors import BadInput, ZooError
 from zoo.cli import options as opt
-from zoo.cli.completion import several_films, several_models
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,9 @@ def compare(
     films: Annotated[
         str,
         typer.Option(
-            "--films", help="all, mine, or names, paths: a,b,./c.mkv", autocompletion=several_films
+            "--films",
+            help="all, mine, or names, paths: a,b,./c.mkv",
+            autocompletion=opt.several_films,
         ),
     ],
     models: Annotated[
@@ -55,7 +56,7 @@ def compare(
         typer.Option(
             "--models",
             help="all, or names: a,b; codecs may be among them, which then run alone.",
-            autocompletion=several_models,
+            autocompletion=opt.several_models,
         ),
     ] = "all",
     codecs: Annotated[
@@ -159,8 +160,7 @@ def compare(
     from zoo.cli.report import print_report
     from zoo.compare.cells import check_options, fitting_models, sweep_settings
     from zoo.compare.comparison import Comparison
-    from zoo.compare.existing_results import check_results_size, refuse_other_comparison
-    from zoo.compare.gather import gather
+    from zoo.compare.results import check_results_size, gather, refuse_other_comparison
     from zoo.compare.tasks import CostMeasurementStarted
     from zoo.evaluation.metrics import MetricSet
     from zoo.films.catalogue import Catalogue

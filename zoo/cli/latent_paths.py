@@ -96,6 +96,24 @@ def write_path(
     console.print_line(f"wrote {video.path}: {format_time_code(seconds)}, and {video.strip}")
 
 
+def _write_points(
+    console: Console,
+    opened: opt.Opened,
+    points: Tensor,
+    shape: tuple[int, ...],
+    rate: Fraction,
+    scale: int,
+    what: str,
+) -> None:
+    """Write the path of coordinates (N, L) of latents of a shape, as `write_path` does."""
+    from zoo.reconstruct.latent_paths import PathVideo
+
+    trained = opened.trained
+    latents = trained.model.from_coordinates(points).unflatten(1, shape)
+    video = PathVideo(opened.out, rate, enlarge=scale)
+    write_path(console, trained.model, latents, video, trained.config, opened.entry, what)
+
+
 def interpolate(
     begin: Annotated[str, typer.Option("--from", help="Time code to begin at, HH:MM:SS.mmm.")],
     end: Annotated[str, typer.Option("--to", help="Time code to end at.")],
@@ -145,7 +163,7 @@ def interpolate(
     import torch
 
     from zoo.evaluation.inference import samples_of
-    from zoo.reconstruct.latent_paths import LatentStatistics, PathVideo, frames_at, path_through
+    from zoo.reconstruct.latent_paths import LatentStatistics, frames_at, path_through
 
     times = opened.film.frame_seconds
     try:
@@ -165,15 +183,8 @@ def interpolate(
     path_points = path_through(
         points[torch.from_numpy(stops)], count, LatentStatistics.of(points), kind
     )
-    write_path(
-        console,
-        opened.trained.model,
-        opened.trained.model.from_coordinates(path_points).unflatten(1, latents.shape),
-        PathVideo(opened.out, rate, enlarge=scale),
-        opened.trained.config,
-        opened.entry,
-        f"from {begin} to {end} through latent space",
-    )
+    what = f"from {begin} to {end} through latent space"
+    _write_points(console, opened, path_points, latents.shape, rate, scale, what)
 
 
 MOST_SAMPLES = 10_000
@@ -269,19 +280,12 @@ def walk(
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
     )
-    from zoo.reconstruct.latent_paths import PathVideo, closed_walk
+    from zoo.reconstruct.latent_paths import closed_walk
 
     latents = opened.trained.film_latents(opened.film)
     # The fastest harmonic has two pictures a turn at least.
     turns = min(max(1, round(seconds / period)), count // 2)
     points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
     path_points = closed_walk(points, count, turns, seed)
-    write_path(
-        console,
-        opened.trained.model,
-        opened.trained.model.from_coordinates(path_points).unflatten(1, latents.shape),
-        PathVideo(opened.out, rate, enlarge=scale),
-        opened.trained.config,
-        opened.entry,
-        "a walk through latent space",
-    )
+    what = "a walk through latent space"
+    _write_points(console, opened, path_points, latents.shape, rate, scale, what)

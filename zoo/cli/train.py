@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import options as opt
-from zoo.cli.completion import one_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
 def train(
     model: Annotated[
-        str, typer.Argument(help="A model, as `zoo models` lists them.", autocompletion=one_model)
+        str,
+        typer.Argument(help="A model, as `zoo models` lists them.", autocompletion=opt.one_model),
     ],
     film: opt.FilmOption,
     settings: opt.SetOption = None,

@@ -21,8 +21,8 @@ from zoo.compare.cells import Cell, config_of
 from zoo.compare.comparison import Comparison
 from zoo.compare.executors import Executor, run_task
 from zoo.compare.timing_trial import CLOCK_FACTOR, Figure, LinearCost, TrialResult, TrialTask
+from zoo.evaluation.evaluate import BIT_DEPTHS, MOST_FRAMES
 from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP
-from zoo.evaluation.rate_distortion import BIT_DEPTHS, MOST_FRAMES
 
 TRIAL_SECONDS = 35.0
 """Of CPU time that trials share, not counting the start of their process."""

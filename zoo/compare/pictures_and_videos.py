@@ -35,7 +35,7 @@ from zoo.evaluation.film_scores import LATENTS, SCORES
 from zoo.evaluation.inference import Pixels, reconstruct_frames, samples_of, to_pixels
 from zoo.evaluation.metrics import Frames, parts_of
 from zoo.films.ingested_film import Film
-from zoo.reconstruct.video.mp4_writer import EncoderSettings, video_file
+from zoo.reconstruct.video_writers import EncoderSettings, video_file
 from zoo.report.results_folder import FRAMES, VIDEOS
 from zoo.training.run_folder import RunFolder
 from zoo.training.trained_models import load_model

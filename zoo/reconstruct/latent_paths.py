@@ -20,8 +20,8 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.picture_style import GROUND, QUIET, fit_letters, font
 from zoo.base.time_code import FrameTimes
 from zoo.evaluation.inference import decode_to_pixels
-from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.mp4_writer import video_file
+from zoo.reconstruct.frame_conversion import Pixels, Scaler
+from zoo.reconstruct.video_writers import video_file
 
 Kind = Literal["spherical", "linear"]
 

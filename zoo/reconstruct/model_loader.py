@@ -37,7 +37,7 @@ from zoo.evaluation.latents import (
 from zoo.films.ingest import open_film
 from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import latent_spec
-from zoo.reconstruct.video.frame_conversion import Pixels
+from zoo.reconstruct.frame_conversion import Pixels
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run
 from zoo.training.trained_models import load_model

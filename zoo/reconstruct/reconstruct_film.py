@@ -22,13 +22,19 @@ from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code, in_file_name
 from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
 from zoo.films.ingested_film import Film
+from zoo.reconstruct.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.model_loader import TrainedModel
+from zoo.reconstruct.source_sound import FilmPart
 from zoo.reconstruct.tags_and_chapters import reconstruction_tags, source_chapters, source_tags
-from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.mp4_writer import EncoderSettings, VideoWriter, video_file
-from zoo.reconstruct.video.source_sound import FilmPart
-from zoo.reconstruct.video.webp_writer import WEBP, WebpWriter, webp_file
-from zoo.reconstruct.video.write_sound import Sound, write_sound
+from zoo.reconstruct.video_writers import (
+    WEBP,
+    EncoderSettings,
+    VideoWriter,
+    WebpWriter,
+    video_file,
+    webp_file,
+)
+from zoo.reconstruct.write_sound import Sound, write_sound
 
 _GAP = 4
 # Of a panel's height; letters fill two thirds of it.

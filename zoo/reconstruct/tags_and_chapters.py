@@ -15,7 +15,7 @@ from zoo.base.text import one_line
 from zoo.films.ingested_film import Film
 from zoo.films.video_file import VideoFile
 from zoo.reconstruct.model_loader import TrainedModel
-from zoo.reconstruct.video.mp4_writer import Chapter
+from zoo.reconstruct.video_writers import Chapter
 
 MOST_TAGS, LONGEST_TAG_NAME, LONGEST_TAG = 80, 200, 5000
 """Number of tags taken from a source, and characters of a tag's name and text."""

@@ -146,7 +146,7 @@ def _rendered(files: Mapping[str, str], **values: object) -> dict[str, str]:
 def _write_film(path: Path) -> None:
     """Two seconds of film to begin with."""
     from zoo.conformance.fixtures import scene_as_film
-    from zoo.reconstruct.video.mp4_writer import video_file
+    from zoo.reconstruct.video_writers import video_file
 
     size = FrameSize(160, 90)
     with video_file(path, size, 25) as video:

@@ -125,7 +125,7 @@ def test_no_runs(shell: Shell, place: Path) -> None:
     assert "no runs here" not in listed and "mean" in listed
 
 
-@hint("zoo/cli/models.py", "your own: `zoo runs`")
+@hint("zoo/cli/models_and_plugins.py", "your own: `zoo runs`")
 def test_trained_already(shell: Shell, place: Path) -> None:
     shell("models")
     assert "first" in shell.follow("your own: `zoo runs`").out

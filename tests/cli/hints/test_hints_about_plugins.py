@@ -13,12 +13,15 @@ REFERENCE = ("--preset", "quick", "--size", "32x32", "--latent", "4", *CPU, "--o
 CODED = (*REFERENCE, "--metrics", "psnr", "--videos", "0")
 
 
-@hint("zoo/cli/plugins.py", "is called {}; `zoo plugins` lists them")
-@hint("zoo/cli/plugins.py", "no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+@hint("zoo/cli/models_and_plugins.py", "is called {}; `zoo plugins` lists them")
+@hint(
+    "zoo/cli/models_and_plugins.py",
+    "no plugin but film-zoo's own is installed; `zoo plugins` lists them",
+)
 def test_no_such_plugin(shell: Shell, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("plugins", "check", "nonsense", code=2)
     assert "embedded" in shell.follow("is called {}; `zoo plugins` lists them").out
-    monkeypatch.setattr("zoo.cli.plugins._all_plugins", list)
+    monkeypatch.setattr("zoo.cli.models_and_plugins._all_plugins", list)
     shell("plugins", "check", code=2)
     shell.follow("no plugin but film-zoo's own is installed; `zoo plugins` lists them")
 
@@ -38,7 +41,7 @@ def zoo_metrics():
 """
 
 
-@hint("zoo/cli/models.py", "brings no model; `zoo plugins check {}`")
+@hint("zoo/cli/models_and_plugins.py", "brings no model; `zoo plugins check {}`")
 @pytest.mark.usefixtures("forget_plugins")
 @pytest.mark.parametrize("name", ["mine.py", "my own.py"])
 def test_a_file_without_a_model(name: str, shell: Shell, workspace: Path) -> None:
@@ -48,7 +51,7 @@ def test_a_file_without_a_model(name: str, shell: Shell, workspace: Path) -> Non
     assert "mine" in shell.follow("brings no model; `zoo plugins check {}`", code=None).out
 
 
-@hint("zoo/cli/models.py", "see `zoo plugins`")
+@hint("zoo/cli/models_and_plugins.py", "see `zoo plugins`")
 @hint("zoo/cli/compare.py", "(`zoo plugins` lists all)")
 @pytest.mark.usefixtures("forget_plugins")
 def test_a_plugin_that_does_not_load(

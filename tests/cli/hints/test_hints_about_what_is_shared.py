@@ -17,7 +17,7 @@ hint = pytest.mark.hint
 
 
 @hint(
-    "zoo/reconstruct/archive/container.py",
+    "zoo/reconstruct/film_file.py",
     "is not a film file: `zoo encode`",
     "is not a film file: `zoo encode` writes one, and `zoo films info`",
     "is not a film file, or not all of one: `zoo encode`",

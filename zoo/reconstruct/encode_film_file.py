@@ -25,7 +25,7 @@ from zoo.evaluation.model_summary import decoder_tensors
 from zoo.films.ingested_film import Film
 from zoo.films.source_files import bytes_of
 from zoo.plugins.model_building import inference_state, latent_spec
-from zoo.reconstruct.archive.container import (
+from zoo.reconstruct.film_file import (
     LARGEST_LEVELS,
     Bytes,
     Container,
@@ -36,7 +36,7 @@ from zoo.reconstruct.archive.container import (
     open_container,
     write_container,
 )
-from zoo.reconstruct.archive.description import (
+from zoo.reconstruct.film_file_description import (
     LONGEST_TEXT,
     MOST_FRAMES,
     ChapterPart,
@@ -56,7 +56,7 @@ from zoo.reconstruct.tags_and_chapters import (
     source_file_names,
     source_tags,
 )
-from zoo.reconstruct.video.write_sound import Sound
+from zoo.reconstruct.write_sound import Sound
 from zoo.training.checkpoint import weights_fingerprint
 
 

@@ -1,4 +1,7 @@
-"""The `.zoo` file itself: safetensors, sealed by a hash over every byte, read without trust.
+"""The film file, `.zoo`: safetensors, sealed by a hash over every byte, read without trust.
+
+It holds a film's quantised latents, packed without loss, their scale, time codes and a versioned
+description; with the decoder's weights and the sound on request. docs/film-files.md specifies it.
 
 The header is read and the seal checked before anything else, so that a file that was cut short,
 damaged or is of another kind ends in one line. Nothing is taken into memory by a size that a file
@@ -29,7 +32,7 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.text import one_line
 from zoo.base.time_code import TICKS, ends_of, unpack_ticks
-from zoo.reconstruct.archive.description import READ_VERSIONS, Description
+from zoo.reconstruct.film_file_description import READ_VERSIONS, Description
 
 if TYPE_CHECKING:
     from torch import Tensor

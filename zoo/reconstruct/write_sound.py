@@ -28,7 +28,7 @@ from av.packet import Packet
 
 from zoo.base.errors import BadInput
 from zoo.films.video_file import VideoFile
-from zoo.reconstruct.video.source_sound import (
+from zoo.reconstruct.source_sound import (
     LONGEST_PRIMING,
     FilmPart,
     SoundFormat,

@@ -1,4 +1,4 @@
-"""Write an MP4 frame by frame, as a whole or not at all."""
+"""Write an MP4, or an animated WebP for web pages, frame by frame, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import av.error
 import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
@@ -24,7 +25,7 @@ from zoo.base.encoder_priority import quiet_encoders, usual_priority
 from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.base.time_code import TICKS
-from zoo.reconstruct.video.frame_conversion import Pixels, ToYuv
+from zoo.reconstruct.frame_conversion import Pixels, ToYuv
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as AvChapter
@@ -157,8 +158,7 @@ class VideoWriter:
         or none has. Raises ValueError on a frame of another size or a time that does not ascend,
         and ZooError where the file cannot be written.
         """
-        if pixels.shape != (self.size.height, self.size.width, 3) or pixels.dtype != np.uint8:
-            raise ValueError(f"frames are uint8 and {self.size}; not {pixels.shape}")
+        _check_frame(pixels, self.size)
         ticks = round(self.frames * TICKS / self.rate if time is None else time * TICKS)
         if ticks <= self._last:
             seconds, last = ticks / TICKS, self._last / TICKS
@@ -216,16 +216,40 @@ def _seconds(packet: Packet[Any]) -> float:
     return float(packet.dts * packet.time_base)
 
 
+def _check_frame(pixels: Pixels, size: FrameSize) -> None:
+    if pixels.shape != (size.height, size.width, 3) or pixels.dtype != np.uint8:
+        raise ValueError(f"frames are uint8 and {size}; not {pixels.shape}")
+
+
+def _add_stream(
+    container: OutputContainer,
+    codec: str,
+    size: FrameSize,
+    rate: Fraction,
+    options: dict[str, str],
+) -> VideoStream:
+    """Add a stream of a size; raises ZooError if this FFmpeg has no such encoder."""
+    try:
+        stream = container.add_stream(codec, rate=rate, options=options)
+    except av.codec.codec.UnknownCodecError:
+        raise ZooError(f"this build of FFmpeg has no encoder {codec}") from None
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height = size
+    return stream
+
+
+def _opened(path: Path, temporary: Path, form: str, options: dict[str, str]) -> OutputContainer:
+    """Open a temporary file to write a container into; errors are of `path`."""
+    with write_errors(path):
+        # An absolute path: FFmpeg takes a name such as `concat:x` for a protocol.
+        return av.open(f"file:{temporary.absolute()}", "w", format=form, container_options=options)
+
+
 def _video_stream(
     container: OutputContainer, size: FrameSize, rate: Fraction, settings: EncoderSettings
 ) -> VideoStream:
     quiet_encoders()
-    try:
-        stream = container.add_stream(settings.codec, rate=rate, options=settings.options)
-    except av.codec.codec.UnknownCodecError:
-        raise ZooError(f"this build of FFmpeg has no encoder {settings.codec}") from None
-    assert isinstance(stream, VideoStream)
-    stream.width, stream.height = size
+    stream = _add_stream(container, settings.codec, size, rate, settings.options)
     stream.pix_fmt = "yuv420p"
     stream.time_base = _CLOCK
     context = stream.codec_context
@@ -266,12 +290,7 @@ def video_file(
         raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name}")
     rate = Fraction(rate).limit_denominator(1001)
     with atomic_write(path) as temporary:
-        options = {"movflags": "+faststart"}
-        with write_errors(path):
-            # An absolute path: FFmpeg takes a name such as `concat:x` for a protocol.
-            opened = av.open(
-                f"file:{temporary.absolute()}", "w", format="mp4", container_options=options
-            )
+        opened = _opened(path, temporary, "mp4", {"movflags": "+faststart"})
         try:
             opened.metadata.update(tags or {})
             gapless = _without_gaps(chapters)
@@ -321,3 +340,100 @@ def write_errors(path: Path) -> Iterator[None]:
         raise CannotWrite(
             f"{path} cannot be written: {write_error(error.errno, error.strerror)}"
         ) from error
+
+
+WEBP = ".webp"
+_WEBP_CLOCK = Fraction(1, 1000)
+_QUALITY = 60
+_LARGEST = 16_383
+"""Pixels of a side; the format's limit."""
+
+
+class WebpWriter:
+    """Takes frames one after another; made by `webp_file`."""
+
+    def __init__(
+        self, container: OutputContainer, stream: VideoStream, path: Path, rate: Fraction | float
+    ) -> None:
+        self.size = FrameSize(stream.width, stream.height)
+        self.frames = 0
+        self._container, self._stream, self._path = container, stream, path
+        self._period = 1 / float(rate)
+        self._time, self._last = -1.0, -1
+
+    @property
+    def seconds(self) -> float:
+        """The end of the last frame, which is shown for as long as the others on average.
+
+        A frame that is alone is shown for one period of the rate.
+        """
+        if self.frames < 2:
+            return self.frames * (self._last / 1000 + self._period)
+        return self._last / 1000 * self.frames / (self.frames - 1)
+
+    def write(self, pixels: Pixels, time: float) -> None:
+        """Add a frame, uint8 (H, W, 3), RGB, shown from `time` on, in seconds.
+
+        Times ascend from 0. The format counts in milliseconds: of the frames that begin in the same
+        one, only the first is written, so that the film keeps its speed. Raises ValueError on a
+        frame of another size or a time that does not ascend, and ZooError where the file cannot be
+        written.
+        """
+        _check_frame(pixels, self.size)
+        if time < 0 or time <= self._time:
+            raise ValueError(f"times ascend from 0; not {time} after {self._time}")
+        self._time, stamp = time, round(time * 1000)
+        if stamp == self._last:
+            return
+        rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame = rgb.reformat(format="bgra")
+        frame.pts, frame.time_base = stamp, _WEBP_CLOCK
+        self._encode(frame)
+        self._last = stamp
+        self.frames += 1
+
+    def finish(self) -> None:
+        """Write the last frame."""
+        self._encode(None)
+        with write_errors(self._path):
+            self._container.close()
+
+    def _encode(self, frame: VideoFrame | None) -> None:
+        with write_errors(self._path):
+            self._container.mux(self._stream.encode(frame))
+
+
+@contextmanager
+def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[WebpWriter]:
+    """Write an animated WebP that repeats for ever: lossy, without sound, tags or chapters.
+
+    `size` is the size of the frames, `rate` the frames per second (the mean if the rate varies).
+    Each frame is coded alone: as changes of the frame before, in the manner of libwebp's own
+    animations, frames drift away from the film in blocks. The file is written atomically: after an
+    error or an interrupt nothing is left. Raises BadInput unless the name ends in `.webp` and the
+    sides are at most 16,383 pixels, and ZooError where the file cannot be written.
+    """
+    if path.suffix.lower() != WEBP:
+        raise BadInput(f"a WebP has a name that ends in .webp; not {path.name}")
+    if max(size) > _LARGEST:
+        raise BadInput(f"a WebP is at most {_LARGEST:,} pixels wide and high; not {size}")
+    with atomic_write(path) as temporary:
+        opened = _opened(path, temporary, "webp", {"loop": "0"})
+        try:
+            yield (writer := WebpWriter(opened, _webp_stream(opened, size, rate), path, rate))
+            writer.finish()
+        finally:
+            with write_errors(path):
+                opened.close()
+
+
+def _webp_stream(
+    container: OutputContainer, size: FrameSize, rate: Fraction | float
+) -> VideoStream:
+    options = {"quality": str(_QUALITY), "compression_level": "6"}
+    rate = Fraction(rate).limit_denominator(1001)
+    stream = _add_stream(container, "libwebp", size, rate, options)
+    # Colours are converted by libwebp itself, with its own filter for chroma.
+    stream.pix_fmt = "bgra"
+    stream.time_base = stream.codec_context.time_base = _WEBP_CLOCK
+    return stream

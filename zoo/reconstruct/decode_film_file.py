@@ -21,13 +21,13 @@ from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
 from zoo.plugins.model_building import build, on_meta_device, parse_options, placed
 from zoo.plugins.registry import registry
-from zoo.reconstruct.archive.container import Container, most_level_bytes, open_container
-from zoo.reconstruct.archive.description import Description
+from zoo.reconstruct.film_file import Container, most_level_bytes, open_container
+from zoo.reconstruct.film_file_description import Description
+from zoo.reconstruct.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.reconstruct_film import WrittenVideo
-from zoo.reconstruct.video.frame_conversion import Pixels, Scaler
-from zoo.reconstruct.video.mp4_writer import Chapter, EncoderSettings, video_file
-from zoo.reconstruct.video.write_sound import Sound, SoundFile
+from zoo.reconstruct.video_writers import Chapter, EncoderSettings, video_file
+from zoo.reconstruct.write_sound import Sound, SoundFile
 from zoo.training.checkpoint import weights_fingerprint
 from zoo.training.run_folder import RunFolder, TrainingConfig
 from zoo.training.runs import Run, bundled_runs, find_runs
