@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,11 +11,12 @@ from typing import Any
 import pytest
 import typer
 
+from tests.cli.hints.printed import FILLED, ROOT, modules
+from tests.cli.hints.printed import texts_of as printed_texts
 from zoo.cli import app
 from zoo.cli.errors import UsageError
 from zoo.scaffold import KINDS, MODELS
 
-ROOT = Path(__file__).parents[2]
 PLACEHOLDER = "1"
 """Stands for what is filled in: a text, a path and a number alike."""
 PAGES = ("*.md", "docs/*.md", "examples/**/*.md", "zoo/scaffold/templates/*.md.j2")
@@ -29,27 +29,12 @@ CHEAP = ("zoo runs", "zoo plugins", "zoo models", "zoo films", "zoo doctor")
 
 def texts_of(path: Path) -> Iterator[str]:
     """The texts of a module, with placeholders for what is filled in."""
-
-    def text(node: ast.AST) -> str:
-        match node:
-            case ast.Constant(value=str(value)):
-                return value
-            case ast.JoinedStr(values=values):
-                return "".join(map(text, values))
-            case _:
-                return PLACEHOLDER
-
-    inner: set[int] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.JoinedStr):
-            inner |= {id(value) for value in node.values}
-        if id(node) not in inner and isinstance(node, ast.JoinedStr | ast.Constant):
-            yield text(node)
+    for text in printed_texts(path.read_text(), help_too=True):
+        yield text.replace(FILLED, PLACEHOLDER)
 
 
 def printed() -> dict[str, str]:
     """Commands in the texts of the code and of new packages, with a place that has each."""
-    modules = sorted([*(ROOT / "zoo").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
     of_packages = {
         command: f"a new package of kind {word}"
         for word, kind in (MODELS | KINDS).items()
@@ -57,7 +42,7 @@ def printed() -> dict[str, str]:
     }
     return of_packages | {
         " ".join("".join(command).split()): str(module.relative_to(ROOT))
-        for module in modules
+        for module in modules()
         for text in texts_of(module)
         for command in re.findall(r"`(zoo [^`]+)`|^(zoo [a-z]+ .*--.*)$", text)
     }

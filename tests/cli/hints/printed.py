@@ -38,33 +38,38 @@ def _template(node: ast.AST) -> str:
             return FILLED
 
 
-def _silent(tree: ast.AST) -> set[int]:
-    """Nodes of which the text is no message: docstrings, `help=` and parts of other texts."""
-    silent: set[int] = set()
+def _parts(tree: ast.AST) -> Iterator[ast.AST]:
+    """The parts of other texts, but for the texts in what is filled in."""
     for node in ast.walk(tree):
-        inner: list[ast.AST] = []
+        if isinstance(node, ast.JoinedStr):
+            yield from node.values
+            for value in node.values:
+                if isinstance(value, ast.FormattedValue) and value.format_spec:
+                    yield from ast.walk(value.format_spec)
+
+
+def _help(tree: ast.AST) -> Iterator[ast.AST]:
+    """What is no message: docstrings and `help=`."""
+    for node in ast.walk(tree):
         match node:
-            case ast.JoinedStr(values=values):
-                inner = values
-                specs = [v.format_spec for v in values if isinstance(v, ast.FormattedValue)]
-                inner += [part for spec in specs if spec for part in ast.walk(spec)]
             case ast.Expr(value=ast.Constant() as text):
-                inner = [text]
+                yield text
             case ast.Call(func=ast.Attribute(attr=name)) if name in _HELP:
-                inner = list(ast.walk(node))
+                yield from ast.walk(node)
             case ast.keyword(arg="help", value=value):
-                inner = list(ast.walk(value))
-        silent |= {id(part) for part in inner}
-    return silent
+                yield from ast.walk(value)
 
 
-def texts_of(source: str) -> Iterator[str]:
-    """The texts of a module that may be printed, with `{}` for what is filled in, in one line."""
+def texts_of(source: str, *, help_too: bool = False) -> Iterator[str]:
+    """The texts of a module that may be printed, with `{}` for what is filled in.
+
+    `help_too` is for docstrings and the help of options as well.
+    """
     tree = ast.parse(source)
-    silent = _silent(tree)
+    silent = {id(node) for node in (*_parts(tree), *(() if help_too else _help(tree)))}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr | ast.Constant) and id(node) not in silent:
-            yield " ".join(_template(node).split())
+            yield _template(node)
         match node:
             case ast.Call(func=ast.Name(id=name), args=args) if name in _INSTALLERS:
                 yield f"`pip {name}({', '.join(map(ast.unparse, args))})`"
@@ -72,16 +77,20 @@ def texts_of(source: str) -> Iterator[str]:
 
 def hints_of(module: str, source: str) -> Iterator[Hint]:
     """The hints in a module's source."""
-    for text in texts_of(source):
+    for text in (" ".join(text.split()) for text in texts_of(source)):
         commands = [text] if _LINE.fullmatch(text) else COMMAND.findall(text)
         yield from (Hint(module, text, command) for command in commands)
 
 
+def modules() -> list[Path]:
+    """The source of film-zoo and of the plugins that come with it."""
+    return sorted([*(ROOT / "zoo").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
+
+
 def hints() -> list[Hint]:
     """Every hint of film-zoo and of the plugins that come with it."""
-    modules = sorted([*(ROOT / "zoo").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
     return [
         hint
-        for path in modules
+        for path in modules()
         for hint in hints_of(path.relative_to(ROOT).as_posix(), path.read_text())
     ]
