@@ -21,8 +21,7 @@ from zoo.cli.compare import choose_executor
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import estimate
-from zoo.compare.executors import Executor, Message, Notify, TaskEnd
-from zoo.compare.executors.processes import ProcessExecutor
+from zoo.compare.executors import Executor, Message, Notify, ProcessExecutor, TaskEnd
 from zoo.evaluation.metrics import MetricSet
 from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film

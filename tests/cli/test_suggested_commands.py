@@ -13,8 +13,7 @@ import typer
 
 from tests.cli.hints.printed import FILLED, ROOT, modules
 from tests.cli.hints.printed import texts_of as printed_texts
-from zoo.cli import app
-from zoo.cli.errors import UsageError
+from zoo.cli import UsageError, app
 from zoo.scaffold import KINDS, MODELS
 
 PLACEHOLDER = "1"

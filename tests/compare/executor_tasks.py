@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.base.interrupts import Interrupted, deferred_stop, saving
-from zoo.compare.executors import Notify
-from zoo.compare.executors.processes import STOP_SECONDS
+from zoo.compare.executors import STOP_SECONDS, Notify
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from zoo.cli.console import Console
 from zoo.compare.cells import sweep_settings
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import TRIAL_SECONDS, Estimate, _makespan, _wall_clock, estimate
-from zoo.compare.executors import InlineExecutor
-from zoo.compare.executors.processes import ProcessExecutor, device_slots
-from zoo.compare.executors.ray import MOST_PENDING, _tasks_that_fit
+from zoo.compare.executors import InlineExecutor, ProcessExecutor, device_slots
+from zoo.compare.ray_executor import MOST_PENDING, _tasks_that_fit
 from zoo.compare.tasks import load_metrics
 from zoo.compare.timing_trial import LinearCost, _fit_line, _time_limit
 from zoo.evaluation.metrics import MetricSet

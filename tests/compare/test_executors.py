@@ -13,8 +13,14 @@ import pytest
 
 from tests.compare.executor_tasks import SampleTask
 from zoo.base import interrupts
-from zoo.compare.executors import InlineExecutor, Message, TaskEnd, run_task
-from zoo.compare.executors.processes import ProcessExecutor, device_slots
+from zoo.compare.comparison import run_task
+from zoo.compare.executors import (
+    InlineExecutor,
+    Message,
+    ProcessExecutor,
+    TaskEnd,
+    device_slots,
+)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import typer
 
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import error_line
-from zoo.cli.errors import report
+from zoo.cli import report_error
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -196,7 +196,7 @@ def test_a_host_that_cannot_be_reached_is_no_defect(
     wrapped = RuntimeError("a plugin's own words")
     wrapped.__cause__ = error
     for raised in (error, wrapped):
-        assert report(raised, debug=False) == 1
+        assert report_error(raised, debug=False) == 1
         assert capsys.readouterr().err == (
             f"zoo: {host} cannot be reached: Name or service not known; see whether this machine "
             "is online\n"
@@ -209,5 +209,5 @@ def test_a_defect_met_while_a_network_error_was_handled_stays_one(
     defect = KeyError("x")
     defect.__context__ = _client_error("httpx", "ConnectError")
     for error in (defect, type("ConnectError", (Exception,), {"__module__": "mine"})("no")):
-        report(error, debug=False)
+        report_error(error, debug=False)
         assert "this is a defect" in capsys.readouterr().err

@@ -358,7 +358,7 @@ def choose_executor(
     if on == "here":
         import torch
 
-        from zoo.compare.executors.processes import ProcessExecutor, device_slots
+        from zoo.compare.executors import ProcessExecutor, device_slots
 
         here, gpus = choose_device(device), gpus_named(device)
         executor = ProcessExecutor(max_parallel, device_slots(gpus, max_parallel))
@@ -383,7 +383,7 @@ def _on_ray(
     import torch
 
     from zoo.base.devices import choose_device
-    from zoo.compare.executors.ray import RayExecutor
+    from zoo.compare.ray_executor import RayExecutor
 
     if not re.fullmatch(r"auto|cpu|cuda", device):
         raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")

@@ -108,18 +108,11 @@ def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | N
         return find_run(workspace, None, film or run.film, trained_on=trained_on, run=run.name)
     if trained_on is not None:
         return find_run(workspace, word, film or trained_on, trained_on=trained_on)
-    runs = [r for r in find_runs(workspace) if (r.model, r.status) == (word, "finished")]
-    films = list(dict.fromkeys(run.film for run in runs))
-    if film is None and len(films) > 1:
-        raise BadInput(
-            f"{word} was trained on {', '.join(films)}: --film says which, or name a run as `zoo "
-            "runs` does"
-        )
-    if film is None and not films:
-        raise BadInput(f"no run of {word} is finished; `zoo train {word} --film FILM` trains one")
     try:
-        return find_run(workspace, word, film or films[0])
+        return find_run(workspace, word, film)
     except BadInput:
+        runs = [r for r in find_runs(workspace) if (r.model, r.status) == (word, "finished")]
+        films = list(dict.fromkeys(run.film for run in runs))
         # Trained on one other film alone, it is clear which run is meant.
         if film is None or len(films) != 1 or film == films[0]:
             raise

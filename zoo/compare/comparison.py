@@ -18,7 +18,7 @@ from zoo.base.records import Cost, Record
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, ModelOrCodec, config_of, plan_cells
 from zoo.compare.costs import cost_subjects, with_costs
-from zoo.compare.executors import Executor, Message, Notify, TaskEnd, run_task
+from zoo.compare.executors import Executor, Message, Notify, Task, TaskEnd
 from zoo.compare.run_store import RunStore
 from zoo.compare.tasks import (
     CellTask,
@@ -135,6 +135,22 @@ def run_cells(
     if interrupted:
         raise Interrupted(f"stopped between cells; {RESUME}")
     return schedule.records()
+
+
+def run_task(executor: Executor, task: Task, notify: Notify) -> TaskEnd:
+    """Run a single task with nothing beside it."""
+    ends: list[TaskEnd] = []
+
+    def on_event(event: Message | TaskEnd) -> None:
+        if isinstance(event, TaskEnd):
+            ends.append(event)
+        else:
+            notify(event.content)
+
+    executor.submit(0, task)
+    while not ends:
+        executor.poll(on_event)
+    return ends[0]
 
 
 class _Schedule:

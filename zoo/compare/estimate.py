@@ -18,8 +18,8 @@ from zoo.api.samples_and_latents import Sampling
 from zoo.base.interrupts import Interrupted
 from zoo.base.presets_and_budgets import Budget
 from zoo.compare.cells import Cell, config_of
-from zoo.compare.comparison import Comparison
-from zoo.compare.executors import Executor, run_task
+from zoo.compare.comparison import Comparison, run_task
+from zoo.compare.executors import Executor
 from zoo.compare.timing_trial import CLOCK_FACTOR, Figure, LinearCost, TrialResult, TrialTask
 from zoo.evaluation.evaluate import BIT_DEPTHS, MOST_FRAMES
 from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP

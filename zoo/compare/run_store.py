@@ -27,7 +27,7 @@ from zoo.base.atomic_files import atomic_write, confined
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.extras import missing_extra
 from zoo.base.locks import IN_FOLDER, LockHeld, exclusive_lock, is_lock
-from zoo.base.untrusted_files import parse_json
+from zoo.base.untrusted_files import file_sha256, parse_json
 from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder
 
@@ -265,7 +265,7 @@ class RunStore:
             own = _part_files(folder, part)
             for path in own:
                 name = path.relative_to(part).as_posix()
-                digest = _remembered(known, name, path) or _hash(path)
+                digest = _remembered(known, name, path) or file_sha256(path)
                 files[name] = _File(sha256=digest, size=path.stat().st_size)
                 self._send(part, path, files[name])
             manifest = _Manifest(files=files, written=_newest(own), weights=weights)
@@ -293,13 +293,13 @@ class RunStore:
         if not path.is_file():
             return None
         name = path.relative_to(folder.path).as_posix()
-        return _remembered(self._digests(folder.path), name, path) or _hash(path)
+        return _remembered(self._digests(folder.path), name, path) or file_sha256(path)
 
     def _is(self, part: Path, name: str, file: _File, known: dict[str, _Digest]) -> bool:
         path = part / name
         if not path.is_file() or path.stat().st_size != file.size:
             return False
-        return (_remembered(known, name, path) or _hash(path)) == file.sha256
+        return (_remembered(known, name, path) or file_sha256(path)) == file.sha256
 
     def _digests(self, part: Path) -> dict[str, _Digest]:
         """Hashes of a part's files as of its last download or upload."""
@@ -344,7 +344,7 @@ class RunStore:
         with self._files.open(blob, "rb") as stored, temporary.open("wb") as written:
             # No more bytes than the manifest says, whatever is stored.
             _copy(stored, written, file.size)
-        if temporary.stat().st_size != file.size or _hash(temporary) != file.sha256:
+        if temporary.stat().st_size != file.size or file_sha256(temporary) != file.sha256:
             raise self._damaged(part, blob)
 
     def _text(self, part: Path, file: _File) -> bytes:
@@ -401,11 +401,6 @@ def _copy(source: Any, target: Any, size: int) -> None:
     while left > 0 and (block := source.read(min(BLOCK, left))):
         target.write(block)
         left -= len(block)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remembered(known: dict[str, _Digest], name: str, path: Path) -> str | None:

@@ -29,7 +29,7 @@ def test_a_training_has_ended(film: str, shell: Shell, place: Path) -> None:
     assert "PSNR" in scored.out
 
 
-@hint("zoo/cli/evaluate.py", "no run of {} is finished; `zoo train {} --film FILM`")
+@hint("zoo/reconstruct/find_run.py", "no run of {} is finished; `zoo train {} --film FILM`")
 def test_nothing_to_evaluate(shell: Shell, place: Path) -> None:
     shell("evaluate", "vae", code=2)
     shell.follow("no run of {} is finished; `zoo train {} --film FILM`", *TINY, FILM="first")
@@ -43,7 +43,6 @@ def test_nothing_to_walk(shell: Shell, place: Path) -> None:
     shell("walk", "vae", "--seconds", "0.2")
 
 
-@hint("zoo/cli/evaluate.py", "--film says which, or name a run as `zoo runs` does")
 @hint("zoo/reconstruct/find_run.py", "--film says which, or name a run as `zoo runs` does")
 def test_a_model_of_two_films(shell: Shell, place: Path) -> None:
     shell("films", "add", "my films/other.mp4")

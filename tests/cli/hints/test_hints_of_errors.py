@@ -13,8 +13,8 @@ from tests.cli.hints.conftest import Shell
 hint = pytest.mark.hint
 
 
-@hint("zoo/cli/errors.py", "`zoo doctor` looks at this machine")
-@hint("zoo/cli/errors.py", "`zoo --debug` and the same words show where")
+@hint("zoo/cli/__init__.py", "`zoo doctor` looks at this machine")
+@hint("zoo/cli/__init__.py", "`zoo --debug` and the same words show where")
 def test_an_error_that_nobody_expects(
     shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

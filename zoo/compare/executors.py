@@ -1,9 +1,10 @@
-"""Run tasks in processes on this machine, one task per process: a crash costs that task alone.
+"""Executors: run the tasks of a comparison in this process, or in processes beside it.
 
-A machine with several GPUs has a slot for each, and one without a GPU for tasks that need none.
-
-A process is reused for the next task, because importing torch takes seconds, but not after a task
-that failed: once a kernel has failed, a process can no longer use its GPU.
+An executor takes tasks and reports what becomes of them; it decides nothing about their order.
+`InlineExecutor` is for debuggers, which cannot look into another process. `ProcessExecutor` runs
+one task per process: a crash costs that task alone. A process is reused for the next task, because
+importing torch takes seconds, but not after a task that failed: once a kernel has failed, a process
+can no longer use its GPU.
 """
 
 from __future__ import annotations
@@ -14,18 +15,125 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from zoo.base import interrupts
 from zoo.base.devices import VISIBLE
 from zoo.base.interrupts import Interrupted
 from zoo.base.text import error_line
-from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
+
+Notify = Callable[[Any], None]
+"""Called by a task with a message about its progress; the message must survive pickling."""
+
+
+class Task(Protocol):
+    """A piece of work as plain data: it is pickled and run in another process."""
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+
+    def __call__(self, notify: Notify) -> Any:
+        """Run it and return its result."""
+
+    def taints_process(self, result: Any) -> bool:
+        """Whether the process that returned this result should run no other task."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something that a task reported while it ran."""
+
+    number: int
+    content: Any
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """The end of a task: with a result, lost, or interrupted."""
+
+    number: int
+    result: Any = None
+    lost: str | None = None
+    """Why there is no result, in one line: its process died, or it raised an error."""
+    interrupted: bool = False
+
+
+OnEvent = Callable[[Message | TaskEnd], None]
+
+
+class Executor(Protocol):
+    """Runs tasks; a context manager.
+
+    When it is left by an error, KeyboardInterrupt included, it asks running tasks to save and stop.
+    """
+
+    capacity: int
+    """How many tasks may be submitted at once; not all of them need run already."""
+
+    def parallelism(self, gpu: bool | None = None) -> int:
+        """How many tasks run in parallel; 0 if there is room for none.
+
+        `gpu` selects tasks that compute on a GPU, or those that do not; None counts both together.
+        """
+
+    def has_room(self, gpu: bool) -> bool:
+        """Whether a task of that kind may be submitted now."""
+
+    def submit(self, number: int, task: Task) -> None:
+        """Start a task under this number; there must be room for it."""
+
+    def poll(self, on_event: OnEvent) -> None:
+        """Wait briefly for events, and pass each on."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
+
+
+class InlineExecutor:
+    """Runs one task at a time, in this process; a task that ends the process ends everything."""
+
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._waiting: tuple[int, Task] | None = None
+
+    def parallelism(self, gpu: bool | None = None) -> int:
+        """One."""
+        return 1
+
+    def has_room(self, gpu: bool) -> bool:
+        """Whether no task is waiting."""
+        return self._waiting is None
+
+    def submit(self, number: int, task: Task) -> None:
+        """Keep the task: `poll` runs it."""
+        self._waiting = number, task
+
+    def poll(self, on_event: OnEvent) -> None:
+        """Run the task that waits."""
+        if self._waiting is None:
+            return
+        (number, task), self._waiting = self._waiting, None
+        try:
+            result = task(lambda content: on_event(Message(number, content)))
+        except Interrupted:
+            on_event(TaskEnd(number, interrupted=True))
+        else:
+            on_event(TaskEnd(number, result))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: there is nothing to clean up."""
+
 
 POLL_SECONDS = 0.2
 """The longest wait for events."""
@@ -159,23 +267,15 @@ class ProcessExecutor:
         match kind:
             case "started":
                 worker.task = None
-                return
             case "message":
                 on_event(Message(worker.number, content))
-                return
             case "saving":
                 worker.saving = content
-                return
-        number, worker.number, worker.used = worker.number, None, True
-        if tainted:
-            self._end(worker)
-        match kind:
-            case "interrupted":
-                on_event(TaskEnd(number, interrupted=True))
-            case "raised":
-                on_event(TaskEnd(number, lost=content))
             case _:
-                on_event(TaskEnd(number, content))
+                number, worker.number, worker.used = worker.number, None, True
+                if tainted:
+                    self._end(worker)
+                on_event(_task_end(number, kind, content))
 
     def _spawn(self, slot: int) -> _Worker:
         spawn = multiprocessing.get_context("spawn")
@@ -197,19 +297,18 @@ class ProcessExecutor:
         if worker.number is not None:
             worker.process.kill()
         worker.pipe.close()
+        self._join(worker, seconds)
+
+    def _remove(self, worker: _Worker) -> None:
+        """Clean up after a process that can no longer be reached."""
+        self._join(worker, EXIT_SECONDS)
+        worker.pipe.close()
+
+    def _join(self, worker: _Worker, seconds: float) -> None:
         worker.process.join(seconds)
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
-        self._workers.remove(worker)
-
-    def _remove(self, worker: _Worker) -> None:
-        """Clean up after a process that can no longer be reached."""
-        worker.process.join(EXIT_SECONDS)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.pipe.close()
         self._workers.remove(worker)
 
     def _stop_all(self) -> None:
@@ -232,18 +331,14 @@ class ProcessExecutor:
         """Receive messages for so long, and remove those that have stopped from `busy`."""
         ready = wait([worker.pipe for worker in busy], timeout=seconds)
         for worker in [worker for worker in busy if worker.pipe in ready]:
-            if not self._still_busy(worker):
+            try:
+                kind, content, _ = worker.pipe.recv()
+            except (EOFError, OSError):
+                kind, content = "ended", None
+            if kind == "saving":
+                worker.saving = content
+            elif kind not in ("started", "message"):
                 busy.remove(worker)
-
-    def _still_busy(self, worker: _Worker) -> bool:
-        """Read one message of a process that was asked to stop; False if it has stopped."""
-        try:
-            kind, content, _ = worker.pipe.recv()
-        except (EOFError, OSError):
-            return False
-        if kind == "saving":
-            worker.saving = content
-        return kind in ("started", "message", "saving")
 
     def __enter__(self) -> Self:
         return self
@@ -271,6 +366,12 @@ def _visible_devices(visible: str | None) -> Iterator[None]:
             del os.environ[VISIBLE]
         else:
             os.environ[VISIBLE] = before
+
+
+def _task_end(number: int, kind: str, content: Any) -> TaskEnd:
+    if kind == "raised":
+        return TaskEnd(number, lost=content)
+    return TaskEnd(number, content, interrupted=kind == "interrupted")
 
 
 def _exit_reason(code: int | None) -> str:
@@ -309,10 +410,10 @@ def _serve(pipe: Connection) -> None:
         except Exception as error:
             _send(pipe, ("raised", f"its task cannot be read here: {error_line(error)}", True))
             return
-        _run(task, pipe)
+        _run_and_report(task, pipe)
 
 
-def _run(task: Task, pipe: Connection) -> None:
+def _run_and_report(task: Task, pipe: Connection) -> None:
     try:
         _send(pipe, ("started", None, False))
         result = task(lambda content: _send(pipe, ("message", content, False)))
