@@ -185,7 +185,7 @@ def test_what_has_not_changed_is_not_read_again(
     store.upload(folder, "bikes")
     store.upload(folder, "carphone")
     hashed: list[Path] = []
-    monkeypatch.setattr(run_store, "_hash", lambda path: hashed.append(path) or "0" * 64)
+    monkeypatch.setattr(run_store, "file_sha256", lambda path: hashed.append(path) or "0" * 64)
     again = RunStore(address, Workspace(tmp_path / "a"))
     again.download(folder, "bikes")
     again.download(folder, "carphone")
