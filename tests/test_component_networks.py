@@ -137,10 +137,20 @@ def test_of_a_long_film_some_frames_are_read(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "smallest", "maps"),
-    [("96x54", (4, 6), 3), ("256x144", (5, 8), 4), ("512x288", (5, 8), 5), ("32x32", (4, 4), 2)],
+    ("size", "columns", "smallest", "maps"),
+    [
+        ("96x54", 8, (4, 6), 3),
+        ("256x144", 8, (5, 8), 4),
+        ("512x288", 8, (5, 8), 5),
+        ("32x32", 8, (4, 4), 2),
+        ("96x54", 16, (7, 12), 2),
+        ("256x144", 16, (9, 16), 3),
+        ("512x288", 16, (9, 16), 4),
+    ],
 )
-def test_depth_follows_the_frame_size(size: str, smallest: tuple[int, int], maps: int) -> None:
-    sizes = map_sizes(FrameSize.parse(size))
+def test_depth_follows_the_frame_size(
+    size: str, columns: int, smallest: tuple[int, int], maps: int
+) -> None:
+    sizes = map_sizes(FrameSize.parse(size), columns)
     assert sizes[-1] == smallest
     assert len(sizes) == maps

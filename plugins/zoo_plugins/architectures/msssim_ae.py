@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import zoo
 from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo_plugins.architectures.ae import PIXEL_SD, PlainAutoencoder
-from zoo_plugins.architectures.blocks.component_networks import STARTS_AT_PCA, some_warped
+from zoo_plugins.architectures.blocks.component_networks import LAPTOP, STARTS_AT_PCA, some_warped
 from zoo_plugins.metrics.ssim import multiscale_similarity
 
 
@@ -31,7 +31,7 @@ class MsSsimAutoencoder(PlainAutoencoder):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
-        "laptop": {"width": 32, "lr": 2e-3},
+        "laptop": {**LAPTOP, "lr": 2e-3},
     }
 
     class Options(PlainAutoencoder.Options):

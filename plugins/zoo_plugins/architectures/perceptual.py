@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import Batch, Loss, Losses, Step, hookimpl
 from zoo.pretrained import feature_network
-from zoo_plugins.architectures.blocks.component_networks import STARTS_AT_PCA, some_warped
+from zoo_plugins.architectures.blocks.component_networks import LAPTOP, STARTS_AT_PCA, some_warped
 from zoo_plugins.architectures.blocks.patches import patch, patch_size
 from zoo_plugins.architectures.vae import VariationalAutoencoder
 
@@ -88,7 +88,7 @@ class PerceptualVae(VariationalAutoencoder):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3, "backbone": LIGHT_BACKBONE},
         "laptop": {
-            "width": 32,
+            **LAPTOP,
             "lr": 2e-3,
             "backbone": LIGHT_BACKBONE,
             "feature": 0.25,

@@ -15,6 +15,7 @@ from torch import Tensor
 import zoo
 from zoo import Batch, Loss, Losses, Optimizer, Step, TrainingFrames, hookimpl
 from zoo_plugins.architectures.blocks.component_networks import (
+    LAPTOP,
     STARTS_AT_PCA,
     ComponentDecoder,
     ComponentEncoder,
@@ -44,7 +45,7 @@ class VariationalAutoencoder(zoo.Autoencoder):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 4e-3},
-        "laptop": {"width": 32, "lr": 2e-3},
+        "laptop": {**LAPTOP, "lr": 2e-3},
     }
 
     class Options(ComponentOptions):

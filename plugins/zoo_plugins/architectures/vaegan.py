@@ -25,7 +25,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 import zoo
 from zoo import Batch, Loss, Losses, Optimizer, Players, Step, hookimpl
-from zoo_plugins.architectures.blocks.component_networks import some_warped
+from zoo_plugins.architectures.blocks.component_networks import LAPTOP, some_warped
 from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import STAGES, halvings, widths
 from zoo_plugins.architectures.blocks.patches import patch, patch_size
@@ -66,7 +66,7 @@ class VaeGan(VariationalAutoencoder):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"width": 16, "coarse": 1, "lr": 2e-3},
         "laptop": {
-            "width": 32,
+            **LAPTOP,
             "lr": 1e-3,
             "adversarial": 0.01,
             "patch": 0.5,

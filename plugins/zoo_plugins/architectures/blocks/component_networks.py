@@ -4,9 +4,9 @@ Each is a fixed linear path, computed from the training frames before training, 
 correction whose last layer starts near zero. Training therefore starts at the reconstructions of
 PCA. Latents are whitened: over the training frames each number has mean 0 and variance 1.
 
-Corrections work at a quarter of the frame's width and height and below, down to a map of about 8x5,
-so their depth follows the frame size. Nothing is normalised: residual blocks start near the
-identity, and maps keep their scale, their type and their memory layout (channels last).
+Corrections work at a quarter of the frame's width and height and below, down to a map of about 8x5
+or 16x9, so their depth follows the frame size. Nothing is normalised: residual blocks start near
+the identity, and maps keep their scale, their type and their memory layout (channels last).
 
 An architecture uses them like this:
 
@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pydantic
@@ -44,12 +46,16 @@ STARTS_AT_PCA = (
 """What a model that starts from components says in its `unequal_terms`."""
 PATCH = 4
 """Corrections take and give patches of 4x4 pixels."""
-NARROW = 32
-"""Channels of the smallest map beside the decoder's dense layer."""
 MOST_FRAMES = 5000
 """Of a longer film components are computed from as many frames, evenly spread."""
 LEAST_SHARE = 1e-4
 """Components that vary less than this share of the first are rounding errors, and are left out."""
+
+
+LAPTOP: Mapping[str, Any] = MappingProxyType(
+    {"width": 32, "smallest": 16, "dense": 96, "warps": 0.02}
+)
+"""Option values at the preset `laptop` of every model that starts from components."""
 
 
 class ComponentOptions(zoo.Options):
@@ -71,6 +77,12 @@ class ComponentOptions(zoo.Options):
         description="factor behind the corrections' last layers, whose first weights are as much "
         "larger: a step of training moves the corrections by as much less",
     )
+    smallest: Literal[8, 16] = pydantic.Field(
+        8, description="columns of a correction's smallest map, which is next to the latent"
+    )
+    dense: int = pydantic.Field(
+        32, ge=1, description="channels of that map that the decoder makes of a latent"
+    )
     warps: float = pydantic.Field(
         0.1,
         ge=0,
@@ -83,9 +95,10 @@ class ComponentOptions(zoo.Options):
         return FrameSize(-(-size.width // self.coarse), -(-size.height // self.coarse))
 
 
-def map_sizes(size: FrameSize) -> list[tuple[int, int]]:
-    """Heights and widths of a correction's maps, from a quarter of the frame to about 8x5."""
-    halvings = max(2, round(math.log2(max(size.width / 8, size.height / 5))))
+def map_sizes(size: FrameSize, smallest: int) -> list[tuple[int, int]]:
+    """Heights and widths of maps, from a quarter of the frame to about `smallest` columns."""
+    rows = math.ceil(smallest * 9 / 16)
+    halvings = max(2, round(math.log2(max(size.width / smallest, size.height / rows))))
     return [
         (math.ceil(size.height / 2**halving), math.ceil(size.width / 2**halving))
         for halving in range(2, halvings + 1)
@@ -162,7 +175,7 @@ class ComponentEncoder(nn.Module):
         self.project = nn.Linear(3 * self.coarse.pixels, options.latent).requires_grad_(False)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
-        sizes = map_sizes(size)
+        sizes = map_sizes(size, options.smallest)
         channels = map_channels(options.width, len(sizes))
         layers: list[nn.Module] = [convolution(3, channels[0], 7, PATCH), nn.SiLU()]
         for before, after in itertools.pairwise(channels):
@@ -187,9 +200,9 @@ class Correction(nn.Module):
     def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
         super().__init__()
         self.shape = size.height, size.width
-        self.sizes = map_sizes(size)
+        self.sizes = map_sizes(size, options.smallest)
         channels = map_channels(2 * options.width, len(self.sizes))
-        self.smallest = *self.sizes[-1], min(NARROW, channels[-1])
+        self.smallest = *self.sizes[-1], min(options.dense, channels[-1])
         self.dense = nn.Linear(options.latent, math.prod(self.smallest))
         self.widen = Pointwise(self.smallest[-1], channels[-1])
         stride = PATCH // options.coarse
