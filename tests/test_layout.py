@@ -165,3 +165,16 @@ def test_no_name_has_a_word_that_was_replaced() -> None:
         if set(re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())) & REPLACED
     }
     assert guilty == set()
+
+
+def test_pages_name_modules_that_are_there() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
+    named = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(
+            r"\b(?:zoo|plugins|tests|benchmarks)/[a-z0-9_/]+\.py\b", page.read_text()
+        )
+    }
+    assert len(named) > 20
+    assert {each for each in named if not (ROOT / each[1]).is_file()} == set()
