@@ -69,8 +69,9 @@ define add_films
 	  --licence "public domain (Library of Congress)"
 endef
 
-# Hours: what is stopped goes on where it was, by the same command.
-MODELS  := ae,vae,vaegan,perceptual,coded_pca
+# Hours: what is stopped goes on where it was, by the same command. The first two models stand beside the film
+# in its video with sound.
+MODELS  := vaegan,coded_pca,ae,vae,perceptual
 COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 20
 
 results: $(READY)

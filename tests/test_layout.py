@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ROOT / "zoo", ROOT / "plugins" / "zoo_plugins"
-MOST_FILES, MOST_LINES = 220, 450
+MOST_FILES, MOST_LINES = 221, 450
 
 ROOMS = (
     "base",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -13,13 +14,16 @@ from PIL import Image
 
 from tests.report.synthetic_results import record
 from zoo.api.codec import FilmCodec
+from zoo.api.film_entry import FilmEntry
 from zoo.base.records import FilmInfo, Record
 from zoo.base.workspace import Workspace
-from zoo.compare import pictures_and_videos
+from zoo.compare import pictures_and_videos, side_by_side
 from zoo.compare.pictures_and_videos import ChosenFrame, shown_records, with_pictures_and_videos
 from zoo.evaluation.inference import Pixels
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.registry import registry
+from zoo.reconstruct.source_sound import NO_SOUND
+from zoo.reconstruct.write_sound import Sound
 
 RATE = 30000 / 1001
 
@@ -47,7 +51,14 @@ def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             numbers.append(number)
             yield number, 255 - film.store.array[number]
 
+    @contextmanager
+    def silent(*_: object, small: bool) -> Iterator[Sound]:
+        assert small
+        yield Sound(None, "", NO_SOUND)
+
     monkeypatch.setattr(pictures_and_videos, "reconstructed_frames", reconstructed)
+    # The film has no file.
+    monkeypatch.setattr(side_by_side, "film_sound", silent)
     return numbers
 
 
@@ -60,6 +71,7 @@ def run(
 ) -> tuple[list[FilmInfo], list[Record]]:
     return with_pictures_and_videos(
         Workspace(folder),
+        [FilmEntry(film.name, (folder / "alpha.mp4",))],
         [film],
         [film.info()],
         records,
@@ -120,7 +132,7 @@ def test_a_long_film_is_cut_and_no_further_frame_is_decoded(
 
 def test_there_are_no_videos_of_no_length(film: Film, asked: list[int], tmp_path: Path) -> None:
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0)
-    assert info.video is None and shown.video is None
+    assert info.video is None and shown.video is None and info.side_by_side is None
     assert not (tmp_path / "results" / "videos").exists()
 
 

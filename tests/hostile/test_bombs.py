@@ -23,7 +23,7 @@ from tests.report.synthetic_results import comparison
 from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
-from zoo.base.records import Results
+from zoo.base.records import Results, SideBySide
 from zoo.base.untrusted_files import read_array, read_arrays, read_json
 from zoo.base.workspace import Workspace
 from zoo.films import video_file
@@ -336,7 +336,7 @@ def test_a_pattern_in_a_name_is_no_series_of_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "figures/../../x", "link/x"])
-@pytest.mark.parametrize("field", ["picture", "barcode", "series", "video"])
+@pytest.mark.parametrize("field", ["picture", "barcode", "series", "video", "sheet", "beside"])
 def test_a_results_folder_names_nothing_outside_itself(
     name: str, field: str, tmp_path: Path
 ) -> None:
@@ -351,7 +351,9 @@ def test_a_results_folder_names_nothing_outside_itself(
         first = first.model_copy(update={"pictures": [picture]})
         results = results.model_copy(update={"records": [first, *results.records[1:]]})
     else:
-        film = results.films[0].model_copy(update={field: name})
+        beside = SideBySide(video=name, panels=["original", "ae"], sound=True)
+        update = {"side_by_side": beside} if field == "beside" else {field: name}
+        film = results.films[0].model_copy(update=update)
         results = results.model_copy(update={"films": [film, *results.films[1:]]})
     write_json(folder / "results.json", results)
     with pytest.raises(BadInput, match="outside the results folder"):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from zoo.reconstruct.source_sound import SoundFormat
-from zoo.reconstruct.write_sound import AacEncoder, aac_format_for
+from zoo.reconstruct.write_sound import AacEncoder, AacFormat, aac_format_for
 
 RATE, BLOCK = 48_000, 960
 
@@ -20,7 +20,7 @@ RATE, BLOCK = 48_000, 960
 def coded(path: Path, begins: Sequence[float], length: float | None = None) -> npt.NDArray:
     """Code blocks of a tone that begin at these times; return the loudness of every 10 ms."""
     with av.open(str(path), "w") as container:
-        encoder = AacEncoder(container, "mono", RATE, length)
+        encoder = AacEncoder(container, AacFormat("mono", RATE), length)
         for number, begin in enumerate(begins):
             at = np.arange(number * BLOCK, (number + 1) * BLOCK) / RATE
             tone = (0.5 * np.sin(2 * np.pi * 500 * at)).astype(np.float32)
@@ -64,7 +64,7 @@ def recoded(path: Path, layout: str, rate: int = RATE) -> av.AudioFrame:
     frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
     target = aac_format_for([SoundFormat.of(frame)])
     with av.open(str(path), "w") as container:
-        encoder = AacEncoder(container, target.layout, target.rate, None)
+        encoder = AacEncoder(container, target, None)
         container.mux(list(encoder.encode(frame, 0.0)))
         container.mux(list(encoder.finish()))
     with av.open(str(path)) as container:
@@ -139,3 +139,12 @@ def test_the_widest_form_is_coded() -> None:
         SoundFormat.of(av.AudioFrame("s16", layout, 1024)) for layout in ("stereo", "5.1", "mono")
     ]
     assert aac_format_for(forms).layout == "5.1"
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1", "7.1", "9 channels"])
+def test_small_sound_has_at_most_two_channels_and_half_the_bits(layout: str) -> None:
+    form = SoundFormat.of(av.AudioFrame("s16", layout, 1024))
+    small, usual = aac_format_for([form], small=True), aac_format_for([form])
+    assert small.layout == ("mono" if layout == "mono" else "stereo")
+    assert 2 * small.bit_rate == usual.bit_rate
+    assert bool(small.lost) == (layout not in ("mono", "stereo"))

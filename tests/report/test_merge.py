@@ -22,7 +22,7 @@ from tests.report.test_report_command import run
 from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
 from zoo.base.picture_style import fit_text, font, picture_text
-from zoo.base.records import Results, Series
+from zoo.base.records import Results, Series, SideBySide
 from zoo.base.untrusted_files import read_json
 from zoo.report import merge as merging
 from zoo.report.aggregate import environment_key, machines, result_rows
@@ -233,6 +233,41 @@ def test_films_and_metrics_of_only_one_folder_are_kept(
     assert (report.parent / str(results.films[0].barcode)).is_file()
     assert [metric.name for metric in results.metrics] == [metric.name for metric in METRICS]
     assert all(metric.unavailable is None for metric in results.metrics)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_videos_and_sheets_of_films_are_those_of_the_first_folder_that_has_them(
+    cpu: Path, gpu: Path, tmp_path: Path
+) -> None:
+    def beside(model: str, there: bool) -> Change:
+        def change(results: Results) -> None:
+            folder = tmp_path / model
+            film = results.films[0]
+            film.sheet = f"figures/sheet-{film.name}.webp"
+            panels = ["original", model]
+            film.side_by_side = SideBySide(
+                video="videos/side-by-side.mp4", panels=panels, sound=True
+            )
+            if there:
+                for name in (film.sheet, film.side_by_side.video):
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / name).write_text(f"{name} of {model}")
+
+        return change
+
+    changed(cpu, beside("cpu", there=False))
+    changed(gpu, beside("gpu", there=True))
+    results, report = merge([cpu, gpu], tmp_path / "both")
+    [alpha, beta] = results.films
+    assert (beta.sheet, beta.side_by_side) == (None, None)
+    assert alpha.sheet and alpha.side_by_side
+    assert alpha.side_by_side.panels == ["original", "gpu"]
+    for name, stood_at in (
+        (alpha.sheet, "figures/sheet-alpha.webp"),
+        (alpha.side_by_side.video, "videos/side-by-side.mp4"),
+    ):
+        assert name.startswith("merged/")
+        assert (report.parent / name).read_text() == f"{stood_at} of gpu"
 
 
 def test_a_missing_file_is_missing_in_the_merge_too(cpu: Path, gpu: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.report.synthetic_results import (
 )
 from zoo.base import picture_style
 from zoo.base.errors import BadInput
-from zoo.base.records import Picture, Results, Series
+from zoo.base.records import Picture, Results, Series, SideBySide
 from zoo.base.untrusted_files import read_json
 from zoo.report import frame_strip, results_folder
 from zoo.report.write import write_report
@@ -400,3 +400,38 @@ def test_the_series_of_a_film_is_read_once(
     monkeypatch.setattr(results_folder, "read_json", counted)
     write_report(results, folder)
     assert read == ["alpha.json", "beta.json"]
+
+
+def test_the_report_shows_the_sheet_and_names_the_panels_of_the_video(tmp_path: Path) -> None:
+    results = comparison()
+    results.records = [one for one in results.records if one.model in MODELS[:2]]
+    names = ["videos/alpha/side by(side).mp4", "videos/beta/side-by-side.mp4"]
+    panels = ["original", "sharp", "*blurry*"]
+    whys = [None, "its aac cannot be decoded"]
+    for film, name, why in zip(results.films, names, whys, strict=True):
+        film.sheet = f"figures/sheet-{film.name}.webp"
+        film.side_by_side = SideBySide(video=name, panels=panels, sound=not why, why_silent=why)
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/sheet-alpha.webp").touch()
+    text = write_report(results, tmp_path).read_text(encoding="utf-8")
+    panels_there = r"original, sharp and \*blurry\*, from left to right"
+    assert (
+        f"[Video: {panels_there}, with the film's sound](./videos/alpha/side%20by%28side%29.mp4)"
+        in text
+    )
+    assert (
+        f"[Video: {panels_there}, without sound (its aac cannot be decoded)]"
+        "(./videos/beta/side-by-side.mp4)" in text
+    )
+    assert re.search(r"!\[Contact sheet of alpha: .+\]\(\./figures/sheet-alpha\.webp\)", text)
+    # That of the other film is not there.
+    assert "sheet-beta" not in text
+    for film in results.films:
+        film.sheet = film.side_by_side = None
+    text = write_report(results, tmp_path).read_text(encoding="utf-8")
+    assert "Video:" not in text and "sheet" not in text
+    # What only the earlier report named goes with it.
+    assert not (tmp_path / names[0]).exists()
+    assert not (tmp_path / "figures/sheet-alpha.webp").exists()

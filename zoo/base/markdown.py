@@ -45,6 +45,11 @@ def image(path: str, alternative: str) -> Markdown:
     return Markdown(f"![{escape(alternative)}]({path})")
 
 
+def link(path: str, text: str) -> Markdown:
+    """A link; `path` is a URL of ours, relative to the text."""
+    return Markdown(f"[{escape(text)}]({path})")
+
+
 def folded(summary: str, content: Markdown) -> Markdown:
     """Content that unfolds below a summary line."""
     said = escape(summary)

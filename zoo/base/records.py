@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
-from zoo.base.untrusted_files import LARGEST_JSON
+from zoo.base.untrusted_files import LARGEST_JSON, check_countable
 
 SCHEMA_VERSION: Literal[3] = 3
 MIN_SHOTS = 8
@@ -28,8 +28,6 @@ def _finite_or_none(value: object) -> object:
 
 Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
 """A measured number; null where it is not finite."""
-LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
-"""What is beyond these was never counted or measured, and cannot be plotted."""
 LARGEST_RESULTS = 512 << 20
 """Bytes of `results.json`."""
 
@@ -41,21 +39,8 @@ class _Typed(pydantic.BaseModel):
     def _countable(self) -> Self:
         for name, value in self.__dict__.items():
             if name not in ("options", "seed"):
-                _check_countable(value)
+                check_countable(value)
         return self
-
-
-def _check_countable(value: object) -> None:
-    # Called for every field of thousands of records: the commonest kinds come first.
-    if isinstance(value, float):
-        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-            raise ValueError(f"no number that is measured is beyond {LARGEST_NUMBER:g}")
-    elif isinstance(value, int):
-        if not 0 <= value <= LARGEST_COUNT:
-            raise ValueError(f"a count is from 0 to {LARGEST_COUNT}")
-    elif isinstance(value, list | tuple):
-        for each in value:
-            _check_countable(each)
 
 
 class Summary(_Typed):
@@ -305,6 +290,19 @@ class Environment(_Typed):
     """Commit of the checkout that film-zoo ran from; null in an installed package."""
 
 
+class SideBySide(_Typed):
+    """A video of the film beside its reconstructions."""
+
+    video: str
+    """Relative to the results folder."""
+    panels: list[str]
+    """What they show, from left to right."""
+    sound: bool
+    """Whether it has the film's sound."""
+    why_silent: str | None = None
+    """Why the film's sound is missing; null where it is not, or where the film has none."""
+
+
 class FilmInfo(_Typed):
     """One film as it was compared."""
 
@@ -336,6 +334,9 @@ class FilmInfo(_Typed):
     """The scores per frame, a `Series`; relative to the results folder."""
     video: str | None = None
     """The film itself at this size; relative to the results folder."""
+    sheet: str | None = None
+    """A contact sheet, a picture with one frame per shot; relative to the results folder."""
+    side_by_side: SideBySide | None = None
 
 
 class MetricInfo(_Typed):

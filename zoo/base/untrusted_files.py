@@ -33,6 +33,8 @@ LARGEST_ARRAYS = 256 << 20
 """Bytes of all arrays of an archive together, unpacked."""
 LARGEST_TENSORS_HEADER = 8 << 20
 """Bytes of a safetensors file's header, about a hundred thousand tensors."""
+LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
+"""What is beyond these was never counted or measured, and cannot be plotted."""
 _MOST_MEMBERS = 1000
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Numpy's own reader takes the header for a Python expression; this is the form that it writes.
@@ -168,6 +170,20 @@ def _array(file: IO[bytes], size: int) -> Array:
         raise ValueError("it is cut short")
     array = np.frombuffer(content, dtype=kind)
     return array.reshape(shape, order="F" if said["fortran"] == b"True" else "C").copy()
+
+
+def check_countable(value: object) -> None:
+    """Raise ValueError on a number, or a list with one, that nobody counted or measured."""
+    # Called for every field of thousands of records: the commonest kinds come first.
+    if isinstance(value, float):
+        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+            raise ValueError(f"no number that is measured is beyond {LARGEST_NUMBER:g}")
+    elif isinstance(value, int):
+        if not 0 <= value <= LARGEST_COUNT:
+            raise ValueError(f"a count is from 0 to {LARGEST_COUNT}")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            check_countable(each)
 
 
 _T = TypeVar("_T", bound=pydantic.BaseModel)

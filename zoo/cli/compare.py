@@ -292,6 +292,7 @@ def compare(
             with console.status("writing the report"):
                 results = gather(
                     workspace,
+                    comparison.entries,
                     comparison.films,
                     records,
                     chosen,
@@ -304,6 +305,9 @@ def compare(
                 build_report(results, new, new, gpu=folder)
             replace_report(new, folder, results)
     print_report(console, results, folder / "report.md")
+    for film in results.films:
+        if film.side_by_side and (why := film.side_by_side.why_silent):
+            console.print_line(f"the video of {film.name} has no sound: {why}")
     for error in left_out:
         console.print(f"left out: {error}", markup=False, soft_wrap=True)
     named = {entry.name for entry in chosen_models}

@@ -8,8 +8,9 @@ and the stream of a codec is decoded once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -21,27 +22,36 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from zoo.api.film_entry import FilmEntry
 from zoo.api.samples_and_latents import BATCH
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import FilmInfo, MetricInfo, Part, Picture, Record
+from zoo.base.records import FilmInfo, MetricInfo, Part, Picture, Record, SideBySide
 from zoo.base.text import safe_file_names, unused_name
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace
+from zoo.compare.side_by_side import (
+    SECONDS,
+    LimitedCoding,
+    records_beside,
+    side_by_side_file,
+    why_silent,
+    write_sheet,
+)
 from zoo.evaluation import latents as latents_file
 from zoo.evaluation.codec_runs import build_codec, stream_path
 from zoo.evaluation.film_scores import LATENTS, SCORES
 from zoo.evaluation.inference import Pixels, reconstruct_frames, samples_of, to_pixels
 from zoo.evaluation.metrics import Frames, parts_of
 from zoo.films.ingested_film import Film
-from zoo.reconstruct.video_writers import EncoderSettings, video_file
-from zoo.report.results_folder import FRAMES, VIDEOS
+from zoo.reconstruct.video_writers import video_file
+from zoo.report.results_folder import FIGURES, FRAMES, VIDEOS
 from zoo.training.run_folder import RunFolder
 from zoo.training.trained_models import load_model
 
-ORIGINAL = "original"
-"""The name of the film itself, among those of models."""
+ORIGINAL, SIDE_BY_SIDE = "original", "side-by-side"
+"""Names of the film itself and of the video of several, among those of models."""
 KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
     "seen": ("typical", "best", "worst"),
     "held_out": ("typical", "worst"),
@@ -56,7 +66,7 @@ def shown_records(records: Sequence[Record]) -> dict[int, str]:
     """The records that have pictures and videos: their indices in `records`, with file names.
 
     For every film, model and options it is the lowest seed that did not fail. Names are distinct
-    within a film, also on file systems without case, and none is that of the original.
+    within a film, also on file systems without case, and none is `original` or `side-by-side`.
     """
     lowest: dict[tuple[str, str, str], int] = {}
     for index, record in enumerate(records):
@@ -68,7 +78,8 @@ def shown_records(records: Sequence[Record]) -> dict[int, str]:
     taken: dict[str, set[str]] = {}
     return {
         index: unused_name(
-            records[index].model, taken.setdefault(records[index].evaluated_on, {ORIGINAL})
+            records[index].model,
+            taken.setdefault(records[index].evaluated_on, {ORIGINAL, SIDE_BY_SIDE}),
         )
         for index in sorted(lowest.values())
     }
@@ -184,24 +195,19 @@ def _from_best(values: npt.NDArray[np.float64], frames: Frames, metric: MetricIn
 
 
 @dataclass(frozen=True)
-class SeekableCoding(EncoderSettings):
+class SeekableCoding(LimitedCoding):
     """H.264 in which players seek quickly and exactly, forwards and backwards."""
-
-    most_bits: int | None = None
-    """Most bits per second, over any second and so over the whole; None for no limit."""
 
     @property
     def options(self) -> dict[str, str]:
         """A key frame every half second, and no B-frames."""
-        most = str(self.most_bits)
-        limit = {"maxrate": most, "bufsize": most} if self.most_bits else {}
-        return {**super().options, "g": "12", "bf": "0", **limit}
+        return {**super().options, "g": "12", "bf": "0"}
 
 
 def most_bits(size: FrameSize) -> int:
-    """Most bits per second of a video in a report, whatever the film's rate.
+    """Most bits per second of a video of one model, whatever the film's rate.
 
-    A film beside two reconstructions takes less than 1.5 MB for 20 seconds at 256x144, and small
+    Those of a film and of two models take less than 1.5 MB for 20 seconds at 256x144, and small
     films keep their quality.
     """
     return round(_BITS_PER_SECOND * max(1.0, size.pixels / _PIXELS))
@@ -209,6 +215,7 @@ def most_bits(size: FrameSize) -> int:
 
 def with_pictures_and_videos(
     workspace: Workspace,
+    entries: Sequence[FilmEntry],
     films: Sequence[Film],
     described: Sequence[FilmInfo],
     records: Sequence[Record],
@@ -220,30 +227,51 @@ def with_pictures_and_videos(
     """Write pictures of chosen frames, and videos of `longest` seconds, into a new results folder.
 
     The film itself is `original`; beside it are the reconstructions of the records that
-    `shown_records` selects. Frame n of a video is shown from n / fps on, also if the rate of the
-    source varies. `chosen` is by film name. With a `longest` of 0 there are no videos. Returns the
-    films and the records with paths relative to the results folder. Raises ZooError if a run's
-    latents or stream are gone.
+    `shown_records` selects. Frame n of their videos is shown from n / fps on, also if the rate of
+    the source varies. One more video, of at most `SECONDS`, has the film and the
+    records of `records_beside` in a row, with the film's sound. Every film gets a contact sheet.
+    `entries` and `described` are of the `films`, one each; `chosen` is by film name. With a
+    `longest` of 0 there are no videos. Returns the films and the records with paths relative to the
+    results folder. Raises ZooError if a run's latents or stream are gone.
     """
     stems = safe_file_names(film.name for film in films)
-    plans = {
-        film.name: _FilmPictures(film, chosen[film.name], _length(film, longest), stems[film.name])
-        for film in films
-    }
-    shown_films = []
-    for film, info in zip(films, described, strict=True):
-        plan = plans[film.name]
-        frames = ((number, film.store.array[number]) for number in plan.numbers)
-        plan.write(results, ORIGINAL, frames)
-        shown_films.append(info.model_copy(update={"video": plan.video(ORIGINAL)}))
-    shown = list(records)
-    for index, name in shown_records(records).items():
-        record = records[index]
-        plan = plans[record.evaluated_on]
-        decoded = reconstructed_frames(workspace, record, plan.film, plan.numbers, device)
-        plan.write(results, name, decoded)
-        update = {"pictures": plan.pictures(name), "video": plan.video(name)}
-        shown[index] = record.model_copy(update=update)
+    names = shown_records(records)
+    shown_films, shown = [], list(records)
+    for entry, film, info in zip(entries, films, described, strict=True):
+        plan = _FilmPictures(film, chosen[film.name], _length(film, longest), stems[film.name])
+        own = [index for index in names if records[index].evaluated_on == film.name]
+        frames = {
+            index: plan.written(
+                results,
+                names[index],
+                reconstructed_frames(workspace, records[index], film, plan.numbers, device),
+            )
+            for index in own
+        }
+        original = ((number, film.store.array[number]) for number in plan.numbers)
+        beside = records_beside(records, names, film.name)
+        shown_films.append(
+            info.model_copy(
+                update={
+                    "video": plan.video(ORIGINAL),
+                    "sheet": plan.write_sheet(results),
+                    "side_by_side": plan.write_side_by_side(
+                        results,
+                        entry,
+                        [ORIGINAL, *(records[index].model for index in beside)],
+                        [
+                            plan.written(results, ORIGINAL, original),
+                            *(frames.pop(index) for index in beside),
+                        ],
+                    ),
+                }
+            )
+        )
+        for rest in frames.values():
+            deque(rest, maxlen=0)
+        for index in own:
+            update = {"pictures": plan.pictures(names[index]), "video": plan.video(names[index])}
+            shown[index] = records[index].model_copy(update=update)
     return shown_films, shown
 
 
@@ -264,13 +292,13 @@ class _FilmPictures:
         """The frames to reconstruct, in ascending order."""
         return sorted({*range(self.length), *(each.frame for each in self.chosen)})
 
-    def write(self, results: Path, name: str, frames: Iterable[tuple[int, Pixels]]) -> None:
-        """Write the pictures and the video of one model from its reconstructed frames."""
+    def written(
+        self, results: Path, name: str, frames: Iterable[tuple[int, Pixels]]
+    ) -> Generator[tuple[int, Pixels], None, None]:
+        """The reconstructed frames of one model, written on the way as pictures and a video."""
         wanted = {each.frame for each in self.chosen}
-        path, settings = (
-            self.video(name),
-            SeekableCoding(crf=16, most_bits=most_bits(self.film.size)),
-        )
+        path = self.video(name)
+        settings = SeekableCoding(crf=16, most_bits=most_bits(self.film.size))
         with ExitStack() as stack:
             rate = Fraction(self.film.fps)
             video = path and stack.enter_context(
@@ -282,6 +310,46 @@ class _FilmPictures:
                 if number in wanted:
                     with atomic_write(results / self._picture(name, number)) as temporary:
                         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+                yield number, pixels
+
+    def write_sheet(self, results: Path) -> str:
+        """Write the contact sheet; return its path."""
+        path = PurePosixPath(FIGURES, f"sheet-{self.stem}.webp")
+        write_sheet(self.film, results / path)
+        return str(path)
+
+    def write_side_by_side(
+        self,
+        results: Path,
+        entry: FilmEntry,
+        names: Sequence[str],
+        frames: Sequence[Generator[tuple[int, Pixels], None, None]],
+    ) -> SideBySide | None:
+        """Take all frames of some models, and write the first ones as one video.
+
+        `names` and `frames` are of the film itself and of what is beside it. Returns None where
+        there are no videos, or where nothing is beside the film.
+        """
+        path = PurePosixPath(VIDEOS, self.stem, f"{SIDE_BY_SIDE}.mp4")
+        count = min(self.length, _length(self.film, SECONDS))
+        found = None
+        with ExitStack() as stack:
+            for each in frames:
+                stack.enter_context(closing(each))
+            if count and len(names) > 1:
+                write, sound = stack.enter_context(
+                    side_by_side_file(results / path, entry, self.film, names, count)
+                )
+                found = SideBySide(
+                    video=str(path),
+                    panels=list(names),
+                    sound=sound.track is not None,
+                    why_silent=why_silent(sound),
+                )
+            for passed in zip(*frames, strict=True):
+                if found and passed[0][0] < count:
+                    write([pixels for _, pixels in passed])
+        return found
 
     def video(self, name: str) -> str | None:
         """The path of a model's video; None for no videos."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from zoo.api.codec import FilmCodec
+from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.errors import BadInput
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, Takedown
@@ -199,6 +200,7 @@ def film_series(
 
 def gather(
     workspace: Workspace,
+    entries: Sequence[FilmEntry],
     films: Sequence[Film],
     records: Sequence[Record],
     settings: Settings,
@@ -210,7 +212,8 @@ def gather(
 ) -> Results:
     """Everything that a report is made from; pictures, videos and series go into `folder`.
 
-    Frames are reconstructed on `device`; videos have the first `longest` seconds of each film.
+    `entries` are those of the `films`. Frames are reconstructed on `device`; videos have the first
+    `longest` seconds of each film.
     """
     metrics = _metric_infos(metric_set, records)
     measured = [metric for metric in metrics if metric.unavailable is None]
@@ -220,7 +223,7 @@ def gather(
     described = with_series(workspace, films, searched, measured, folder)
     described = with_overlaps(described, films, device)
     shown, final = with_pictures_and_videos(
-        workspace, films, described, searched, chosen, folder, device, longest
+        workspace, entries, films, described, searched, chosen, folder, device, longest
     )
     return Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

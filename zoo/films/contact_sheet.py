@@ -15,17 +15,18 @@ MOST_IN_COLUMN = 64
 """Frames of one column of a barcode: a long film has hundreds, whose mean colour is the same."""
 
 
-def contact_sheet(film: Film) -> Image.Image:
+def contact_sheet(film: Film, most: int | None = None) -> Image.Image:
     """Draw the middle frame of every shot, RGB, under the shot's number and time code.
 
-    Shots with held-out frames are marked.
+    Shots with held-out frames are marked. Of a film with more than `most` shots, only so many are
+    drawn, evenly spaced, the first and the last among them.
     """
-    width = next(
-        w for most, w in ((120, 240), (500, 160), (math.inf, 96)) if len(film.shots) <= most
-    )
+    count = min(len(film.shots), most or len(film.shots))
+    shots = np.linspace(0, len(film.shots) - 1, count).round().astype(int).tolist()
+    width = next(w for up_to, w in ((120, 240), (500, 160), (math.inf, 96)) if len(shots) <= up_to)
     height = max(1, round(width * film.size.height / film.size.width))
-    columns = max(1, min(len(film.shots), 2000 // (width + _GAP)))
-    rows = -(-len(film.shots) // columns)
+    columns = max(1, min(len(shots), 2000 // (width + _GAP)))
+    rows = -(-len(shots) // columns)
     font = ImageFont.load_default(size=width / 20 + 3)
     label = round(width / 20 + 3) + 4
     sheet = Image.new(
@@ -36,9 +37,10 @@ def contact_sheet(film: Film) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     held = np.zeros(len(film), dtype=bool)
     held[film.split.held_out] = True
-    for number, shot in enumerate(film.shots):
-        x = _GAP + number % columns * (width + _GAP)
-        y = _GAP + number // columns * (height + label + _GAP)
+    for place, number in enumerate(shots):
+        shot = film.shots[number]
+        x = _GAP + place % columns * (width + _GAP)
+        y = _GAP + place // columns * (height + label + _GAP)
         picture = Image.fromarray(np.asarray(film.store.array[(shot.start + shot.stop) // 2]))
         is_held = bool(held[shot.start : shot.stop].any())
         text = f"{number + 1}  {film.time_code(shot.start)}{'  held out' if is_held else ''}"

@@ -128,15 +128,16 @@ def stream_frames(
 
 
 class FrameGrid:
-    """A square grid of panels of one size, or one column more than rows, each under its name.
+    """A grid of panels of one size, each under its name; names that do not fit are shortened.
 
-    Two panels are side by side, three or four in a square. Names that do not fit are shortened.
+    Without a number of columns it is a square, or has one column more than rows: two panels are
+    side by side, three or four in a square.
     """
 
-    def __init__(self, names: Sequence[str], panel: FrameSize) -> None:
+    def __init__(self, names: Sequence[str], panel: FrameSize, columns: int | None = None) -> None:
         self.names = tuple(names)
         self.panel = panel
-        columns = math.ceil(math.sqrt(len(names)))
+        columns = columns or math.ceil(math.sqrt(len(names)))
         rows = math.ceil(len(names) / columns)
         caption = _even(
             min(max(panel.height * _CAPTION_SHARE, _SMALLEST_CAPTION), _LARGEST_CAPTION)
@@ -228,10 +229,13 @@ class WrittenVideo:
 
 
 @contextmanager
-def film_sound(entry: FilmEntry, film: Film, span: FilmRange, path: Path) -> Iterator[Sound]:
+def film_sound(
+    entry: FilmEntry, film: Film, span: FilmRange, path: Path, *, small: bool = False
+) -> Iterator[Sound]:
     """The sound of a range of a film, in a temporary file beside `path`.
 
-    Raises BadInput if a source file cannot be opened, and CannotWrite where the disk is full.
+    `small` is that of `write_sound`. Raises BadInput if a source file cannot be opened, and
+    CannotWrite where the disk is full.
     """
     starts = [part.starts for part in film.store.manifest.parts]
     ends = [*starts[1:], film.times.ends]
@@ -239,7 +243,13 @@ def film_sound(entry: FilmEntry, film: Film, span: FilmRange, path: Path) -> Ite
     parts = [FilmPart(*one) for one in zip(entry.files, starts, ends, joins, strict=True)]
     with temporary_folder(path) as folder:
         try:
-            sound = write_sound(parts, folder / "sound.mp4", span.start_seconds, span.stop_seconds)
+            sound = write_sound(
+                parts,
+                folder / "sound.mp4",
+                span.start_seconds,
+                span.stop_seconds,
+                small=small,
+            )
         except av.error.FFmpegError as error:
             why = write_error(error.errno, error.strerror)
             raise CannotWrite(f"the sound of {path} cannot be written: {why}") from error

@@ -31,6 +31,8 @@ _WORTH_SEEKING, _EARLIER = 30.0, 3.0
 _BRIEF = 0.1
 # Sound may begin a little before the frame that it belongs to, and jitter by as much, in seconds.
 _TOLERANCE = 1.0
+NO_SOUND = "the source has none"
+"""Why there is no sound, where nothing was left out."""
 # FFmpeg's usual layout for a number of channels whose positions are not stated.
 _USUAL_LAYOUTS = {
     1: "mono",
@@ -121,7 +123,7 @@ def find_tracks(
                 for one in candidates
             ]
     reason = ", ".join(dict.fromkeys(reasons))
-    return found, f"left out: {reason}" if reason else "the source has none"
+    return found, f"left out: {reason}" if reason else NO_SOUND
 
 
 def _candidates(source: VideoFile, part: FilmPart) -> tuple[list[Track], str]:

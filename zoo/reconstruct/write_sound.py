@@ -42,7 +42,8 @@ from zoo.reconstruct.source_sound import (
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 """Codecs that MP4 takes and players support in it; others are encoded again as AAC."""
 FORMAT = "mp4"
-BIT_RATE_PER_CHANNEL = 96_000
+BIT_RATE, SMALL_BIT_RATE = 96_000, 48_000
+"""Of each channel, in bits per second."""
 LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
 """Layouts that AAC has a name for, so that every decoder knows the position of each channel."""
 _USUAL_RATE = 48_000
@@ -155,29 +156,35 @@ class Sound:
 
 
 def write_sound(
-    parts: Sequence[FilmPart], path: Path, start: float = 0.0, stop: float | None = None
+    parts: Sequence[FilmPart],
+    path: Path,
+    start: float = 0.0,
+    stop: float | None = None,
+    *,
+    small: bool = False,
 ) -> Sound:
     """Write the sound of a film from `start` to `stop`, in seconds of the film, as an MP4.
 
     Sound at `start` is at 0 in the file. Of several tracks in the video's program it takes the
     default one, else the first; an empty one is skipped. Sound is copied packet by packet if MP4
-    takes it and its format never changes, and encoded again as AAC if not. Raises BadInput if a
-    source file cannot be opened, and OSError where the disk is full.
+    takes it and its format never changes, and encoded again as AAC if not. If `small`, it is always
+    encoded, in at most two channels at `SMALL_BIT_RATE` for each. Raises BadInput if a source
+    file cannot be opened, and OSError where the disk is full.
     """
     tracks, why_none = find_tracks(parts, start, stop)
     if not tracks:
         return Sound(None, "", why_none)
-    film = _FilmSound(tracks, start, stop)
+    film = _FilmSound(tracks, start, stop, small)
     codec = tracks[0].codec
-    why = film.why_not_copied()
+    why = "for a small file" if small else film.why_not_copied()
     notes = film.notes(len(parts))
     if not why:
         if film.written(path, film.copied):
             return Sound(SoundFile(path), codec, "; ".join([f"{codec}, copied", *notes]))
         why = "its packets alone cannot be played in MP4"
-    target = aac_format_for(film.formats)
+    target = aac_format_for(film.formats, small)
     if film.written(path, film.encoded):
-        kilobits = BIT_RATE_PER_CHANNEL // 1000
+        kilobits = target.bit_rate // 1000
         encoded = f"{codec}, encoded again as AAC at {kilobits} kbit/s per channel ({why})"
         lost = [target.lost] if target.lost else []
         return Sound(SoundFile(path), codec, "; ".join([encoded, *lost, *notes]))
@@ -191,6 +198,7 @@ class _FilmSound:
     tracks: Sequence[Track]
     start: float
     stop: float | None
+    small: bool = False
 
     @property
     def formats(self) -> list[SoundFormat]:
@@ -289,9 +297,9 @@ class _FilmSound:
 
     def encoded(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
         """Its samples as AAC, with silence in the gaps."""
-        target = aac_format_for(self.formats)
+        target = aac_format_for(self.formats, self.small)
         length = None if self.stop is None else self.stop - self.start
-        encoder = AacEncoder(container, target.layout, target.rate, length)
+        encoder = AacEncoder(container, target, length)
         for shift, packet in self._packets():
             frames = decoded_frames(packet)
             if not frames:
@@ -312,25 +320,31 @@ class AacFormat:
 
     layout: str
     rate: int
-    lost: str
+    lost: str = ""
     """What becomes of channels that are not kept; empty if all are."""
+    bit_rate: int = BIT_RATE
+    """Bits per second of each channel."""
 
 
-def aac_format_for(formats: Collection[SoundFormat]) -> AacFormat:
-    """The AAC format that keeps most of these: the widest layout and the highest rate of them."""
+def aac_format_for(formats: Collection[SoundFormat], small: bool = False) -> AacFormat:
+    """The AAC format that keeps most of these: the widest layout and the highest rate of them.
+
+    If `small`, it has at most two channels, and fewer bits for each.
+    """
+    allowed, bits = (LAYOUTS[:2], SMALL_BIT_RATE) if small else (LAYOUTS, BIT_RATE)
     known = Codec("aac", "w").audio_rates or []
     rates = [sound.rate for sound in formats if sound.rate in known]
-    layouts = {sound: _layout_for(sound) for sound in formats}
+    layouts = {sound: _layout_for(sound, allowed) for sound in formats}
     widest = max((layout for layout, _ in layouts.values()), key=LAYOUTS.index)
     lost = "; ".join(sorted({lost for _, lost in layouts.values() if lost}))
-    return AacFormat(widest, max(rates, default=_USUAL_RATE), lost)
+    return AacFormat(widest, max(rates, default=_USUAL_RATE), lost, bits)
 
 
-def _layout_for(sound: SoundFormat) -> tuple[str, str]:
+def _layout_for(sound: SoundFormat, allowed: Sequence[str]) -> tuple[str, str]:
     count = len(sound.channels)
     if not sound.has_positions:
         return "stereo", f"the first two of {count} channels, whose positions are not stated"
-    for layout in LAYOUTS:
+    for layout in allowed:
         has = {channel.name for channel in AudioLayout(layout).channels}
         # The side pair becomes the back pair where the layout has no side pair.
         pairs = {"SL": "BL", "SR": "BR"} if has.isdisjoint({"SL", "SR"}) else {}
@@ -338,6 +352,7 @@ def _layout_for(sound: SoundFormat) -> tuple[str, str]:
         if len(set(wanted)) == count and has.issuperset(wanted):
             return layout, ""
     mixed = "7.1" if count > 6 else "5.1" if count > 2 else "stereo"
+    mixed = mixed if mixed in allowed else allowed[-1]
     return mixed, f"{count} channels, {sound.layout}, mixed into {mixed}"
 
 
@@ -347,15 +362,13 @@ class AacEncoder:
     Nothing is written after `length` seconds, if a length is given.
     """
 
-    def __init__(
-        self, container: OutputContainer, layout: str, rate: int, length: float | None
-    ) -> None:
-        self._rate, self._layout = rate, layout
+    def __init__(self, container: OutputContainer, target: AacFormat, length: float | None) -> None:
+        self._rate, self._layout = target.rate, target.layout
         self._length = None if length is None else round(length * self._rate)
         stream = container.add_stream("aac", rate=self._rate, layout=self._layout)
         assert isinstance(stream, AudioStream)
         self._channels = len(stream.codec_context.layout.channels)
-        stream.bit_rate = BIT_RATE_PER_CHANNEL * self._channels
+        stream.bit_rate = target.bit_rate * self._channels
         self._stream = stream
         self._resampler: AudioResampler | None = None
         self._source: tuple[str, str, int] | None = None

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from zoo.base import numbers
 from zoo.base import picture_style as style
 from zoo.base.atomic_files import atomic_write
-from zoo.base.records import FilmInfo, Part, Picture, Record, Results
+from zoo.base.records import FilmInfo, Part, Picture, Record, Results, SideBySide
+from zoo.base.text import one_line
 from zoo.report.aggregate import bytes_per_frame, result_rows
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import open_picture
@@ -25,8 +26,8 @@ FRAME_HEIGHT = 180
 NARROWEST = 160
 """Frames are shrunk to this many pixels before any is left out."""
 LARGEST = 280_000
-"""Bytes of a strip."""
-QUALITIES = (90, 80, 70, 60, 45, 30)
+"""Bytes of a strip, and of any other picture of `save_webp`."""
+QUALITIES = (90, 80, 70, 60, 45, 30, 15, 5)
 """WebP qualities, of which the first that is small enough is used; stored frames are lossless."""
 KINDS = ("typical", "best", "worst")
 MARGIN = 14
@@ -104,7 +105,7 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
                 _blank(pen, left, top, width, height)
             else:
                 strip.paste(_scaled(frame, width, height), (left, top))
-    _save(strip, path)
+    save_webp(strip, path)
     return Strip(
         rows=tuple(line.label for line in lines),
         columns=tuple((picture.part, picture.kind, picture.time_code) for picture in shown),
@@ -166,11 +167,11 @@ def _shrunk(width: int, height: int, columns: int, gutter: int) -> tuple[int, in
     return narrow, max(1, round(height * narrow / width))
 
 
-def _save(strip: Image.Image, path: Path) -> None:
-    """Write the strip in the best quality that is small enough for a page."""
+def save_webp(picture: Image.Image, path: Path) -> None:
+    """Write a picture as a WebP, in the best quality that is small enough for a page."""
     with atomic_write(path) as temporary:
         for quality in QUALITIES:
-            strip.save(temporary, format="WEBP", quality=quality, method=4)
+            picture.save(temporary, format="WEBP", quality=quality, method=4)
             if temporary.stat().st_size <= LARGEST:
                 return
 
@@ -293,4 +294,21 @@ def strip_description(film: FilmInfo, strip: Strip) -> str:
     return (
         f"Frames of {film.name}. Rows, from the top: {', '.join(strip.rows)}. "
         f"Columns, from the left: {columns}."
+    )
+
+
+def side_by_side_description(beside: SideBySide) -> str:
+    """What the panels of a video are, and whether it has the film's sound."""
+    panels = numbers.listed([one_line(name, 60) for name in beside.panels])
+    if beside.sound:
+        return f"{panels}, from left to right, with the film's sound"
+    why = f" ({one_line(beside.why_silent, 200)})" if beside.why_silent else ""
+    return f"{panels}, from left to right, without sound{why}"
+
+
+def sheet_description(film: FilmInfo) -> str:
+    """The alternative text of a contact sheet."""
+    return (
+        f"Contact sheet of {film.name}: the middle frames of its shots, under their numbers and "
+        "time codes; shots with held-out frames are marked"
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from zoo.base.atomic_files import atomic_write, sweep_below
 from zoo.base.errors import BadInput
 from zoo.base.locks import folder_lock
-from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow
+from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, SideBySide
 from zoo.base.untrusted_files import check_regular, read_json
 from zoo.report.aggregate import environment_key
 from zoo.report.results_folder import (
@@ -51,7 +51,7 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
     """Write the records of several results folders, and their report, as one results folder.
 
     Records keep their order. A record that two folders have from the same machine is taken from the
-    later folder; a film's barcode and video from the first that has them. `into` is new, empty or
+    later folder; a film's pictures and videos from the first that has them. `into` is new, empty or
     an earlier merge; `folders` are only read. Returns the results and the path of `report.md`.
     Raises BadInput, with nothing changed, if the folders do not fit together or name a file
     elsewhere.
@@ -193,11 +193,21 @@ def _film(
     files: Files,
 ) -> FilmInfo:
     shown: dict[str, str | None] = {"series": _series(versions, records, files)}
-    for what in ("barcode", "video"):
+    for what in ("barcode", "video", "sheet"):
         named = [(s.folder, name) for s, film in versions if (name := getattr(film, what))]
         there = [each for each in named if path_in_folder(*each).exists()]
         shown[what] = next((files.take(*each) for each in [*there, *named]), None)
-    return versions[0][1].model_copy(update=shown)
+    beside = _side_by_side(versions, files)
+    return versions[0][1].model_copy(update={**shown, "side_by_side": beside})
+
+
+def _side_by_side(versions: Sequence[tuple[_Source, FilmInfo]], files: Files) -> SideBySide | None:
+    """The first that is there, else the first that is named."""
+    named = [(s.folder, film.side_by_side) for s, film in versions if film.side_by_side]
+    there = [each for each in named if path_in_folder(each[0], each[1].video).exists()]
+    for folder, one in [*there, *named]:
+        return one.model_copy(update={"video": files.take(folder, one.video)})
+    return None
 
 
 def _series(

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -39,7 +40,7 @@ FRAMES = f"{FIGURES}/frames"
 _FOLDERS = (FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS, FRAMES)
 _OF_A_FILM = (
     *("strip-{}.webp", "scores-{}.png", "time-{}.png", "rate-{}.png"),
-    "barcode-{}.png",
+    *("barcode-{}.png", "sheet-{}.webp"),
 )
 _OF_ALL_FILMS = ("trade.png", "crossing.png")
 _NEW, _READY, _STALE = ".new-", ".ready", ".stale.json"
@@ -57,7 +58,9 @@ def read_results(folder: Path) -> Results:
 def named(results: Results) -> Iterator[str]:
     """Every file that films and records name."""
     for film in results.films:
-        yield from (name for name in (film.barcode, film.series, film.video) if name)
+        beside = film.side_by_side.video if film.side_by_side else None
+        files = (film.barcode, film.series, film.video, film.sheet, beside)
+        yield from (name for name in files if name)
     for record in results.records:
         for picture in record.pictures:
             yield from (picture.original, picture.reconstruction)
@@ -220,6 +223,14 @@ def path_in_folder(folder: Path, name: str) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise BadInput(f"a record names a file outside the results folder: {name[:200]!r}")
     return path
+
+
+def address(folder: Path, name: str | None) -> str | None:
+    """The URL of a file in the results folder, relative to the report; None if it is missing."""
+    if name is None or not path_in_folder(folder, name).is_file():
+        return None
+    # A name may begin with something like a scheme.
+    return "./" + quote(name)
 
 
 def open_picture(folder: Path, name: str) -> Image.Image | None:

@@ -20,6 +20,7 @@ from zoo.base.markdown import (
     folded,
     grid,
     image,
+    link,
 )
 from zoo.base.records import MIN_SHOTS, FilmInfo, Results
 from zoo.base.text import one_line
@@ -45,7 +46,12 @@ from zoo.report.failure_slices import (
     held_out_failure_table,
 )
 from zoo.report.findings import who_is_ahead, why_in_this_order
-from zoo.report.frame_strip import strip_description, write_strip
+from zoo.report.frame_strip import (
+    sheet_description,
+    side_by_side_description,
+    strip_description,
+    write_strip,
+)
 from zoo.report.gpu_section import GpuSection, gpu_sections
 from zoo.report.plugin_sections import WrittenSection, section_registry
 from zoo.report.protocol import (
@@ -73,7 +79,9 @@ from zoo.report.results_folder import (
     MERGE_MARKER,
     RESULTS,
     FilmSeries,
+    address,
     film_stems,
+    named,
     new_report,
     path_in_folder,
     replace_report,
@@ -153,9 +161,6 @@ def check(results: Results, folder: Path) -> None:
     for film in results.films:
         if names.count(film.name) > 1:
             raise BadInput(f"the results list the film {film.name[:60]!r} twice")
-        for name in (film.barcode, film.series, film.video):
-            if name:
-                path_in_folder(folder, name)
     for record in results.records:
         for film_name, what in (
             (record.evaluated_on, "evaluated"),
@@ -166,9 +171,8 @@ def check(results: Results, folder: Path) -> None:
                     f"a record of {record.model[:60]!r} was {what} on {film_name[:60]!r}, a film "
                     "that the results do not list"
                 )
-        picture_files = [name for p in record.pictures for name in (p.original, p.reconstruction)]
-        for name in (*picture_files, *([record.video] if record.video else [])):
-            path_in_folder(folder, name)
+    for name in named(results):
+        path_in_folder(folder, name)
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,7 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
         if not film.licence:
             words = "No licence is stated for this film: do not publish its pictures."
             blocks.append(escape(words))
+    blocks += _video_and_sheet(film, folder)
     scores_path = f"{FIGURES}/scores-{stem}.png"
     if scores := plot_scores(results, film, out / scores_path):
         blocks.append(image(scores_path, scores))
@@ -247,6 +252,16 @@ def _first(results: Results, film: FilmInfo, folder: Path, out: Path, stem: str)
         blocks.append(folded(summary, to_markdown(intervals)))
     if note := interval_note(results, film):
         blocks.append(escape(note))
+    return blocks
+
+
+def _video_and_sheet(film: FilmInfo, folder: Path) -> list[Markdown]:
+    blocks = []
+    beside = film.side_by_side
+    if beside and (path := address(folder, beside.video)):
+        blocks.append(link(path, f"Video: {side_by_side_description(beside)}"))
+    if path := address(folder, film.sheet):
+        blocks.append(image(path, sheet_description(film)))
     return blocks
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from urllib.parse import quote
 
 import pydantic
 
@@ -12,7 +11,7 @@ from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
 from zoo.base.text import one_line
 from zoo.report.aggregate import ResultRow, result_rows, tuning_films
 from zoo.report.ranking import PART_NAMES, ranking, sort_rows
-from zoo.report.results_folder import FilmSeries, RunKey, path_in_folder, run_key, series_row
+from zoo.report.results_folder import FilmSeries, RunKey, address, run_key, series_row
 
 PARTS: tuple[Part, ...] = ("seen", "held_out", "other")
 KINDS = ("typical", "best", "worst")
@@ -54,14 +53,6 @@ def entry_runs(results: Results, film: FilmInfo) -> dict[RunKey, int]:
     """The index of each run among the page's entries."""
     chosen = enumerate(_chosen(results, film))
     return {key: index for index, (_, record) in chosen if (key := run_key(record))}
-
-
-def address(folder: Path, name: str | None) -> str | None:
-    """The URL of a file in the results folder, relative to the page; None if it is missing."""
-    if name is None or not path_in_folder(folder, name).is_file():
-        return None
-    # A name may begin with something like a scheme.
-    return "./" + quote(name)
 
 
 def _rate(film: FilmInfo) -> float | None:

@@ -22,12 +22,11 @@ from zoo.report.cross_film_matrix import cross_film_findings
 from zoo.report.findings import who_is_ahead, why_in_this_order
 from zoo.report.protocol import frames_by_the_clock
 from zoo.report.ranking import principal_metrics
-from zoo.report.results_folder import FIGURES, PAGE_SCORES, FilmSeries, film_stems
+from zoo.report.results_folder import FIGURES, PAGE_SCORES, FilmSeries, address, film_stems
 from zoo.report.viewer.content import (
     Content,
     FilmContent,
     Measure,
-    address,
     entry_runs,
     film_content,
 )

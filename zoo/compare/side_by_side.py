@@ -1,0 +1,117 @@
+"""The video of a film beside its reconstructions, with the film's sound, and the film's sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from zoo.api.film_entry import FilmEntry
+from zoo.base.errors import BadInput
+from zoo.base.frame_size import FrameSize
+from zoo.base.records import Record
+from zoo.evaluation.inference import Pixels
+from zoo.films.contact_sheet import contact_sheet
+from zoo.films.ingested_film import Film
+from zoo.reconstruct.reconstruct_film import FilmRange, FrameGrid, film_sound
+from zoo.reconstruct.source_sound import NO_SOUND
+from zoo.reconstruct.video_writers import EncoderSettings, video_file
+from zoo.reconstruct.write_sound import Sound
+from zoo.report.frame_strip import save_webp
+
+SECONDS = 20.0
+"""The longest video of this kind."""
+MOST_BESIDE = 2
+"""Reconstructions beside the film."""
+BITS_PER_SECOND, PIXELS = 440_000, 3 * 256 * 144
+"""Most bits per second of pictures that have, all panels together, so many pixels, or fewer.
+
+With two channels of sound at 48 kbit/s each, 20 seconds take less than 1.5 MB.
+"""
+MOST_SHOTS = 48
+"""Shots on a sheet: of a film with more, evenly spaced ones are shown."""
+_LONGEST_SIDE = 8000
+"""Pixels: a WebP has 16,383 at most."""
+
+
+@dataclass(frozen=True)
+class LimitedCoding(EncoderSettings):
+    """H.264 that keeps to a bit rate."""
+
+    most_bits: int | None = None
+    """Most bits per second, over any second and so over the whole; None for no limit."""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options for FFmpeg."""
+        most = str(self.most_bits)
+        limit = {"maxrate": most, "bufsize": most} if self.most_bits else {}
+        return {**super().options, **limit}
+
+
+def most_bits(panel: FrameSize, panels: int) -> int:
+    """Most bits per second of the pictures, whatever the film's rate; small ones keep quality."""
+    return round(BITS_PER_SECOND * max(1.0, panels * panel.pixels / PIXELS))
+
+
+def records_beside(records: Sequence[Record], shown: Mapping[int, str], film: str) -> list[int]:
+    """Which of the `shown` records stand beside a film, by their indices in `records`.
+
+    The first two models, each as it is named first; references and codecs only if there are no
+    models. Records are in the order in which models were named.
+    """
+    own = [index for index in sorted(shown) if records[index].evaluated_on == film]
+    chosen = [index for index in own if records[index].role == "model"] or own
+    first: dict[str, int] = {}
+    for index in chosen:
+        first.setdefault(records[index].model, index)
+    return list(first.values())[:MOST_BESIDE]
+
+
+@contextmanager
+def side_by_side_file(
+    path: Path, entry: FilmEntry, film: Film, names: Sequence[str], frames: int
+) -> Iterator[tuple[Callable[[Sequence[Pixels]], None], Sound]]:
+    """Write the first frames of a film and of its reconstructions as one MP4, in a row.
+
+    Yields a function that takes each frame of all panels, in order, and the film's sound, which is
+    encoded for a small file and ends with the last frame. Each frame is shown at its own time, so
+    that sound and picture agree where the rate varies. A film whose sound cannot be read has none.
+    """
+    times = film.frame_seconds
+    begins, ends = float(times[0]), float(film.times.at(frames))
+    grid = FrameGrid(names, film.size, columns=len(names))
+    coding = LimitedCoding(most_bits=most_bits(film.size, len(names)))
+    with ExitStack() as stack:
+        try:
+            span = FilmRange(0, frames, begins, ends)
+            sound = stack.enter_context(film_sound(entry, film, span, path, small=True))
+        except BadInput as error:
+            sound = Sound(None, "", f"left out: {error}")
+        video = stack.enter_context(
+            video_file(
+                path, grid.size, film.fps, settings=coding, sound=sound.track, ends=ends - begins
+            )
+        )
+
+        def write(panels: Sequence[Pixels]) -> None:
+            video.write(grid(panels), float(times[video.frames]) - begins)
+
+        yield write, sound
+
+
+def why_silent(sound: Sound) -> str | None:
+    """Why the sound of a film is missing; None if it is not, or if the film has none."""
+    if sound.track or sound.summary == NO_SOUND:
+        return None
+    return sound.summary.removeprefix("left out: ")
+
+
+def write_sheet(film: Film, path: Path) -> None:
+    """Write a film's contact sheet, a WebP small enough for a page."""
+    sheet = contact_sheet(film, MOST_SHOTS)
+    sheet.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
+    save_webp(sheet, path)
