@@ -375,6 +375,12 @@ def terms() -> Iterator[tuple[str, list[str]]]:
             one.tuned_on = ["beta", "elsewhere"]
     yield "unequal training", training_received(results)
     yield "unequal terms", unequal_terms(results)
+    other = results_of(TWO)
+    for one in other.records:
+        one.options = {"latent": 8, "warps": 0.1}
+        if one.model == "sharp" and one.trained_on == "beta":
+            one.options = {"latent": 8, "warps": 0.02, "dense": 96}
+    yield "other options on another film", unequal_terms(other)
     yield "tuning films", tuning_notes(results)
     yield "no tuning films", tuning_notes(results_of(TWO))
     timed = results_of(TWO)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from zoo.base import numbers
 from zoo.base.errors import BadInput
@@ -129,6 +129,7 @@ def unequal_terms(results: Results) -> list[str]:
             f"Decoders differ in size: {numbers.scaled(sizes[least], 'B')} for {least} and "
             f"{numbers.scaled(sizes[most], 'B')} for {most}."
         )
+    sentences += _options_by_film(results)
     silent = [name for name, record in models.items() if record.unequal_terms is None]
     if silent:
         sentences.append(
@@ -148,6 +149,38 @@ def unequal_terms(results: Results) -> list[str]:
             "contract the models break on purpose; `zoo models check` does."
         )
     return sentences
+
+
+def _options_by_film(results: Results) -> list[str]:
+    """A sentence for each model that was trained with other options on one film than on another."""
+    by_model: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for record in results.records:
+        if record.role == "model" and record.evaluated_on == record.trained_on:
+            of_film = by_model.setdefault(record.model, {}).setdefault(record.trained_on, [])
+            if record.options not in of_film:
+                of_film.append(record.options)
+    sentences = []
+    for name, films in by_model.items():
+        if any(len(tried) > 1 for tried in films.values()):
+            continue
+        first, *others = ((film, tried[0]) for film, tried in films.items())
+        for film, options in others:
+            changed = [
+                f"{option} is {_value(options, option)} and not {_value(first[1], option)}"
+                for option in sorted({*options, *first[1]})
+                if _value(options, option) != _value(first[1], option)
+            ]
+            if changed:
+                sentences.append(
+                    f"{name} has other options on {film} than on {first[0]}, so the two films show "
+                    f"different networks: {'; '.join(changed)}."
+                )
+    return sentences
+
+
+def _value(options: Mapping[str, Any], name: str) -> str:
+    """An option's value in a sentence; a record from before the option was there has none."""
+    return one_line(str(options[name]), 60) if name in options else "unset"
 
 
 def tuning_notes(results: Results) -> list[str]:
