@@ -49,6 +49,8 @@ def test_train_leaves_a_run_folder_and_trains_once(zoo: Callable, workspace: Pat
         "lr": 4e-3,
         "coarse": 1,
         "gain": 1.0,
+        "smallest": 8,
+        "dense": 32,
         "noise": 0.02,
         "start": "components",
         "warps": 0.1,

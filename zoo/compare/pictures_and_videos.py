@@ -200,8 +200,8 @@ class SeekableCoding(LimitedCoding):
 
     @property
     def options(self) -> dict[str, str]:
-        """A key frame every half second, and no B-frames."""
-        return {**super().options, "g": "12", "bf": "0"}
+        """A key frame every half second."""
+        return {**super().options, "g": "12"}
 
 
 def most_bits(size: FrameSize) -> int:

@@ -39,17 +39,21 @@ _LONGEST_SIDE = 8000
 
 @dataclass(frozen=True)
 class LimitedCoding(EncoderSettings):
-    """H.264 that keeps to a bit rate."""
+    """H.264 that keeps to a bit rate.
+
+    It is the same file every time: under a limit, x264's choices depend on when its threads run,
+    and on more where there are B-frames.
+    """
 
     most_bits: int | None = None
     """Most bits per second, over any second and so over the whole; None for no limit."""
 
     @property
     def options(self) -> dict[str, str]:
-        """Options for FFmpeg."""
+        """Options for FFmpeg: one thread, and no B-frames."""
         most = str(self.most_bits)
         limit = {"maxrate": most, "bufsize": most} if self.most_bits else {}
-        return {**super().options, **limit}
+        return {**super().options, "bf": "0", "x264-params": "threads=1:sync-lookahead=0", **limit}
 
 
 def most_bits(panel: FrameSize, panels: int) -> int:

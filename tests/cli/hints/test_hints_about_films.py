@@ -120,7 +120,7 @@ def test_shots_that_are_not_known(film: str, shell: Shell, place: Path) -> None:
 @hint("zoo/films/source_files.py", "is an address: `zoo films add URL`")
 @hint("zoo/films/film_download.py", "record it with `ffmpeg -i URL -c copy film.mkv`")
 def test_an_address(
-    shell: Shell, place: Path, serving_films: Callable[[], str], ffmpeg: Callable[..., None]
+    ffmpeg: Callable[..., None], shell: Shell, place: Path, serving_films: Callable[[], str]
 ) -> None:
     address = f"{serving_films()}/other.mp4"
     shell("train", "ae", "--film", address, *SMALL, code=2)
@@ -158,7 +158,7 @@ def serving_films(place: Path) -> Any:
 
 @pytest.fixture
 def ffmpeg() -> Callable[[list[str]], None]:
-    """Run an FFmpeg command; the test is skipped where the program is not installed."""
+    """Run an FFmpeg command; a test that asks for this first is skipped where FFmpeg is missing."""
     if not shutil.which("ffmpeg"):
         pytest.skip("the program ffmpeg is not installed")
 
@@ -170,7 +170,7 @@ def ffmpeg() -> Callable[[list[str]], None]:
 
 @hint("zoo/films/source_files.py", "join them first: `ffmpeg -i PLAYLIST -c copy film.mkv`")
 def test_a_playlist_of_parts(
-    shell: Shell, place: Path, ffmpeg: Callable[[list[str]], None]
+    ffmpeg: Callable[[list[str]], None], shell: Shell, place: Path
 ) -> None:
     given = str(place / FILM)
     ffmpeg(
