@@ -176,6 +176,8 @@ def test_a_missing_package_is_reported_before_anything_starts(
     name: str, zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = builtins.__import__
+    expected = f"zoo: {missing_extra(name, f'--track {name}')}\n"
+    registry()  # loaded while everything can be imported
 
     def without(module: str, *others: object) -> object:
         if module.split(".")[0] == name or module == f"torch.utils.{name}":
@@ -186,7 +188,7 @@ def test_a_missing_package_is_reported_before_anything_starts(
     monkeypatch.setattr(builtins, "__import__", without)
     result = zoo(*TRAIN, "--track", name)
     assert result.code == 2
-    assert result.err == f"zoo: {missing_extra(name, f'--track {name}')}\n"
+    assert result.err == expected
     assert list(workspace.iterdir()) == []
 
 
