@@ -100,6 +100,17 @@ def read_array(path: Path) -> Array:
         raise BadInput(f"{path} is damaged: {one_line(str(error))}") from None
 
 
+# What numpy and zipfile raise on a damaged archive.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+
+
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
     """Read arrays of plain numbers from a `.npz` archive: those named that it has, or all.
 
@@ -124,10 +135,7 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Arr
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
     # Whatever a damaged archive makes the reader raise, reported alike.
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-        ValueError,
-    ) as error:
+    except _DAMAGED as error:
         raise BadInput(f"{path} is damaged: {one_line(str(error))}") from None
 
 

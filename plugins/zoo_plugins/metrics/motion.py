@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ LEAST_ENERGY = 2 * ROUNDING
 """Energy that rounding alone leaves in the difference of two frames."""
 
 
-class _OfChanges(TemporalMetric):
+class _OfChanges(TemporalMetric, ABC):
     """Base of a metric of how luma changes from one frame to the next."""
 
     def __call__(  # type: ignore[override]
@@ -30,9 +31,9 @@ class _OfChanges(TemporalMetric):
             change(reconstructions, earlier_reconstructions),
         )
 
+    @abstractmethod
     def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
         """Compare two changes (B, H, W), in 8-bit levels: (B,)."""
-        raise NotImplementedError
 
 
 class MotionEnergy(_OfChanges):
