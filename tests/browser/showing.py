@@ -12,7 +12,7 @@ from PIL import Image
 from tests.report.synthetic_results import comparison, put_pictures, series
 from zoo.base.atomic_files import write_json
 from zoo.base.frame_size import FrameSize
-from zoo.base.records import Results
+from zoo.base.records import Results, SideBySide
 from zoo.compare.pictures_and_videos import SeekableCoding
 from zoo.reconstruct.video_writers import video_file
 
@@ -49,6 +49,12 @@ def shown_results(folder: Path) -> Results:
     scores = series(results, film)
     scores.seconds = [frame / RATE for frame in scores.frames]
     write_json(folder / str(film.series), scores)
+    whole = results.films[1]
+    whole.sheet, name = f"figures/sheet-{whole.name}.webp", "videos/beta/side-by-side #1.mp4"
+    whole.side_by_side = SideBySide(video=name, panels=["original", "sharp"], sound=True)
+    (folder / whole.sheet).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (SIZE.width, SIZE.height)).save(folder / whole.sheet)
+    write_film(folder / name, (numbered(frame, 200) for frame in range(10)))
     write_film(folder / film.video, (numbered(frame, 200) for frame in range(FILMED)))
     for index, record in enumerate(results.records):
         if record.evaluated_on == record.trained_on == film.name:

@@ -275,6 +275,22 @@ def test_another_film_without_videos_and_with_a_failed_model(viewer: Viewer) -> 
     assert viewer.one("#readout tbody td").text == "n/a"
 
 
+def test_the_video_beside_the_models_and_the_sheet_follow_the_film(viewer: Viewer) -> None:
+    assert not viewer.one("#whole").is_displayed()
+    viewer.choose("film", "beta")
+    viewer.until(lambda: viewer.all("#whole video"))
+    viewer.until(lambda: viewer.ask("document.querySelector('#whole video').readyState > 0"))
+    assert viewer.ask("document.querySelector('#whole video').controls")
+    video, sheet = (each.text for each in viewer.all("#whole figcaption"))
+    assert video == "Video: original and sharp, from left to right, with the film's sound"
+    assert sheet.startswith("Contact sheet of beta: ")
+    viewer.one("#whole img").location_once_scrolled_into_view  # noqa: B018 (it scrolls)
+    viewer.until(lambda: viewer.ask("document.querySelector('#whole img').naturalWidth"))
+    viewer.choose("film", "alpha")
+    viewer.until(lambda: not viewer.one("#whole").is_displayed())
+    assert viewer.all("#whole video") == []
+
+
 def test_hostile_names_are_text(viewer: Viewer) -> None:
     assert "<script>alert(1)</script>" in viewer.one("#film-title").text
     names = [option.text for option in viewer.all(".panel:nth-child(2) option")]
@@ -293,7 +309,8 @@ def test_nothing_is_asked_of_a_network_and_nothing_complains(viewer: Viewer) -> 
         if message["method"] == "Network.requestWillBeSent":
             asked.append(message["params"]["request"]["url"])
     assert asked
-    assert [url for url in asked if not url.startswith("file:")] == []
+    # The browser's own controls of a video are pictures in `data:` addresses.
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert viewer.driver.get_log("browser") == []
 
 

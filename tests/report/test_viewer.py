@@ -24,7 +24,7 @@ from tests.report.synthetic_results import (
     write_page_of,
 )
 from zoo.base.errors import BadInput
-from zoo.base.records import Results
+from zoo.base.records import Results, SideBySide
 from zoo.report import viewer
 from zoo.report.costs import cost_table
 from zoo.report.cross_film_matrix import cross_film_table
@@ -102,6 +102,33 @@ def test_missing_files_are_left_out(results: Results, folder: Path) -> None:
     assert beta["scores"] is None
     assert "series/beta.json is not a Series" in beta["problem"]
     assert str(folder) not in text
+
+
+def test_a_film_has_its_sheet_and_the_video_beside_its_models(
+    results: Results, folder: Path
+) -> None:
+    video = "videos/alpha/side by side.mp4"
+    alpha, beta = results.films
+    for film in (alpha, beta):
+        film.sheet = f"figures/sheet-{film.name}.webp"
+        film.side_by_side = SideBySide(video=video, panels=["original", "<b>"], sound=True)
+    (folder / video).parent.mkdir(parents=True, exist_ok=True)
+    (folder / video).touch()
+    (folder / "figures").mkdir(exist_ok=True)
+    (folder / str(alpha.sheet)).touch()
+    page = Elements(write_page_of(results, folder).read_text(encoding="utf-8"))
+    given = json.loads(page.texts["application/json"])["films"]
+    assert [film["side_by_side"] for film in given] == [
+        {
+            "address": "./videos/alpha/side%20by%20side.mp4",
+            "caption": "Video: original and <b>, from left to right, with the film's sound",
+        }
+    ] * 2
+    assert given[0]["sheet"]["address"] == "./figures/sheet-alpha.webp"
+    assert given[0]["sheet"]["caption"].startswith("Contact sheet of alpha: ")
+    assert given[1]["sheet"] is None, "its file is missing"
+    printed = [a["src"] for tag, a in page.tags if tag == "img" and a.get("class") == "wide"]
+    assert "./figures/sheet-alpha.webp" in printed
 
 
 def test_scores_per_frame_are_beside_the_page(given: Any, folder: Path) -> None:

@@ -298,12 +298,13 @@ def strip_description(film: FilmInfo, strip: Strip) -> str:
 
 
 def side_by_side_description(beside: SideBySide) -> str:
-    """What the panels of a video are, and whether it has the film's sound."""
+    """Text such as `Video: original and vae, from left to right, with the film's sound`."""
     panels = numbers.listed([one_line(name, 60) for name in beside.panels])
+    order = f"Video: {panels}, from left to right"
     if beside.sound:
-        return f"{panels}, from left to right, with the film's sound"
+        return f"{order}, with the film's sound"
     why = f" ({one_line(beside.why_silent, 200)})" if beside.why_silent else ""
-    return f"{panels}, from left to right, without sound{why}"
+    return f"{order}, without sound{why}"
 
 
 def sheet_description(film: FilmInfo) -> str:

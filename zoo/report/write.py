@@ -259,7 +259,7 @@ def _video_and_sheet(film: FilmInfo, folder: Path) -> list[Markdown]:
     blocks = []
     beside = film.side_by_side
     if beside and (path := address(folder, beside.video)):
-        blocks.append(link(path, f"Video: {side_by_side_description(beside)}"))
+        blocks.append(link(path, side_by_side_description(beside)))
     if path := address(folder, film.sheet):
         blocks.append(image(path, sheet_description(film)))
     return blocks

@@ -10,6 +10,7 @@ import pydantic
 from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
 from zoo.base.text import one_line
 from zoo.report.aggregate import ResultRow, result_rows, tuning_films
+from zoo.report.frame_strip import sheet_description, side_by_side_description
 from zoo.report.ranking import PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import FilmSeries, RunKey, address, run_key, series_row
 
@@ -40,6 +41,8 @@ def film_content(
         held_out=film.held_out,
         barcode=address(folder, film.barcode),
         video=address(folder, film.video),
+        sheet=_file(film.sheet, sheet_description(film), folder),
+        side_by_side=_side_by_side(film, folder),
         scores=scores if known else None,
         problem=problem,
         entries=[_entry(row, record, folder) for row, record in chosen],
@@ -53,6 +56,16 @@ def entry_runs(results: Results, film: FilmInfo) -> dict[RunKey, int]:
     """The index of each run among the page's entries."""
     chosen = enumerate(_chosen(results, film))
     return {key: index for index, (_, record) in chosen if (key := run_key(record))}
+
+
+def _file(name: str | None, caption: str, folder: Path) -> Captioned | None:
+    found = address(folder, name)
+    return Captioned(address=found, caption=caption) if found else None
+
+
+def _side_by_side(film: FilmInfo, folder: Path) -> Captioned | None:
+    beside = film.side_by_side
+    return _file(beside.video, side_by_side_description(beside), folder) if beside else None
 
 
 def _rate(film: FilmInfo) -> float | None:
@@ -160,6 +173,13 @@ class Moment(_Content):
     original: str | None
 
 
+class Captioned(_Content):
+    """A picture or a video, and what it shows."""
+
+    address: str
+    caption: str
+
+
 class GridColumn(_Content):
     """A heading, and the direction in which its numbers are better."""
 
@@ -213,6 +233,10 @@ class FilmContent(_Content):
     """Held-out runs of frames, `[start, stop)`."""
     barcode: str | None
     video: str | None
+    sheet: Captioned | None
+    """A frame of every shot; null if there is no file, like `side_by_side`."""
+    side_by_side: Captioned | None
+    """A video of the film and of its first models, with the film's sound if it has any."""
     scores: str | None
     """The script with the scores per frame; null if there are none."""
     problem: str | None

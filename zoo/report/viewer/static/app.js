@@ -98,6 +98,29 @@ function choose(letter, entry) {
   redraw();
 }
 
+/** The video of the film beside its models, and its contact sheet. @param {Film} film */
+function showWhole(film) {
+  const figures = [
+    figure("video", film.side_by_side, { controls: true, preload: "metadata" }),
+    figure("img", film.sheet, { alt: "", loading: "lazy" }),
+  ].filter(Boolean);
+  byId("whole").replaceChildren(...figures);
+  byId("whole").hidden = !figures.length;
+}
+
+/**
+ * A picture or a video above its caption; null where there is none.
+ * @param {string} tag
+ * @param {Captioned|null} captioned
+ * @param {Object<string, any>} given
+ */
+function figure(tag, captioned, given) {
+  if (!captioned) return null;
+  const { address, caption } = captioned;
+  const words = element("figcaption", { className: "quiet small" }, caption);
+  return element("figure", {}, element(tag, { src: address, ...given }), words);
+}
+
 /** @param {number} index */
 async function openFilm(index) {
   const film = content.films[index];
@@ -121,6 +144,7 @@ async function openFilm(index) {
     element("button", { type: "button", onclick: () => clock.seek(moment.frame) },
       moment.label, element("span", { className: "quiet", textContent: ` ${grouped(moment.frame)}` })))));
   byId("moments-title").hidden = !film.moments.length;
+  showWhole(film);
   showTables(content.across ? [...film.tables, content.across] : film.tables, choose);
   redraw();
   const scores = await loadScores(film);

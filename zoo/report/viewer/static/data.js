@@ -5,13 +5,14 @@
  * @typedef {{name: string, role: string, summary: string, seed: number, failed: string|null,
  *   note: string|null, video: string|null, pictures: Object<string, string>}} Entry
  * @typedef {{frame: number, label: string, original: string|null}} Moment
+ * @typedef {{address: string, caption: string}} Captioned
  * @typedef {{text: string, value: number|null, best: boolean}} GridCell
  * @typedef {{name: string, note: string, entry: number|null, cells: GridCell[]}} GridRow
  * @typedef {{caption: string, columns: {heading: string[], better: string|null}[],
  *   rows: GridRow[], notes: string[]}} Grid
  * @typedef {{name: string, title: string, licence: string|null, size: string, frames: number,
  *   rate: number|null, begins: number, shots: number[], held_out: [number, number][], barcode: string|null,
- *   video: string|null, scores: string|null, problem: string|null, entries: Entry[],
+ *   video: string|null, sheet: Captioned|null, side_by_side: Captioned|null, scores: string|null, problem: string|null, entries: Entry[],
  *   moments: Moment[], tables: Grid[]}} Film
  * @typedef {{frames: number[], seconds: number[],
  *   entries: Object<string, (number|null)[]>[]}} Scores
