@@ -122,12 +122,18 @@ def test_the_lowest_seed_that_did_not_fail_is_shown(
 
 
 def test_a_long_film_is_cut_and_no_further_frame_is_decoded(
-    film: Film, asked: list[int], tmp_path: Path
+    film: Film, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, 0.5)
-    assert asked == list(range(15))
-    for name in (info.video, shown.video):
+    monkeypatch.setattr(pictures_and_videos, "SECONDS", 0.8)
+    records = [record(model, "alpha") for model in ("sharp", "blurry", "still")]
+    [info], shown = run(film, records, tmp_path, 0.5)
+    # The video of the film beside its first two models has its own length.
+    assert sorted(asked) == sorted([*range(24)] * 2 + [*range(15)])
+    for name in (info.video, *(each.video for each in shown)):
         assert len(read(tmp_path / "results" / str(name))[0]) == 15
+    assert info.side_by_side
+    with av.open(tmp_path / "results" / info.side_by_side.video) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 24
 
 
 def test_there_are_no_videos_of_no_length(film: Film, asked: list[int], tmp_path: Path) -> None:
@@ -137,11 +143,24 @@ def test_there_are_no_videos_of_no_length(film: Film, asked: list[int], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("longest", "needed"), [(0.5, [*range(15), 30]), (60, [*range(40)]), (0, [7, 30])]
+    ("longest", "beside", "needed"),
+    [
+        (0.5, 0.2, [*range(15), 30]),
+        (0.1, 0.5, [*range(15), 30]),
+        (60, 0.5, [*range(40)]),
+        (0, 0.5, [7, 30]),
+    ],
 )
 def test_a_frame_of_a_picture_and_of_the_video_is_decoded_once(
-    film: Film, asked: list[int], tmp_path: Path, longest: float, needed: list[int]
+    film: Film,
+    asked: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    longest: float,
+    beside: float,
+    needed: list[int],
 ) -> None:
+    monkeypatch.setattr(pictures_and_videos, "SECONDS", beside)
     chosen = [ChosenFrame(30, "seen", "typical"), ChosenFrame(7, "held_out", "worst")]
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, longest, chosen)
     assert asked == needed

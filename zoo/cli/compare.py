@@ -103,7 +103,7 @@ def compare(
         bool, typer.Option("--overwrite", help="Replace another comparison's report there.")
     ] = False,
     videos: Annotated[
-        float, typer.Option("--videos", help="Seconds of each film in the report; 0: none.")
+        float, typer.Option("--videos", help="Seconds of each row's video in the report; 0: none.")
     ] = 120.0,
     overwrite_runs: Annotated[
         bool,

@@ -228,7 +228,7 @@ def with_pictures_and_videos(
 
     The film itself is `original`; beside it are the reconstructions of the records that
     `shown_records` selects. Frame n of their videos is shown from n / fps on, also if the rate of
-    the source varies. One more video, of at most `SECONDS`, has the film and the
+    the source varies. One more video, of `SECONDS` whatever `longest` is, has the film and the
     records of `records_beside` in a row, with the film's sound. Every film gets a contact sheet.
     `entries` and `described` are of the `films`, one each; `chosen` is by film name. With a
     `longest` of 0 there are no videos. Returns the films and the records with paths relative to the
@@ -240,16 +240,18 @@ def with_pictures_and_videos(
     for entry, film, info in zip(entries, films, described, strict=True):
         plan = _FilmPictures(film, chosen[film.name], _length(film, longest), stems[film.name])
         own = [index for index in names if records[index].evaluated_on == film.name]
+        beside = records_beside(records, names, film.name)
         frames = {
             index: plan.written(
                 results,
                 names[index],
-                reconstructed_frames(workspace, records[index], film, plan.numbers, device),
+                reconstructed_frames(
+                    *(workspace, records[index], film, plan.numbers(index in beside), device)
+                ),
             )
             for index in own
         }
-        original = ((number, film.store.array[number]) for number in plan.numbers)
-        beside = records_beside(records, names, film.name)
+        original = ((number, film.store.array[number]) for number in plan.numbers(True))
         shown_films.append(
             info.model_copy(
                 update={
@@ -288,9 +290,14 @@ class _FilmPictures:
     """The film in names of files."""
 
     @property
-    def numbers(self) -> list[int]:
-        """The frames to reconstruct, in ascending order."""
-        return sorted({*range(self.length), *(each.frame for each in self.chosen)})
+    def length_beside(self) -> int:
+        """Frames of the video of the film beside its models."""
+        return _length(self.film, SECONDS) if self.length else 0
+
+    def numbers(self, beside: bool) -> list[int]:
+        """The frames to reconstruct, in ascending order; `beside`: for that video, too."""
+        length = max(self.length, self.length_beside) if beside else self.length
+        return sorted({*range(length), *(each.frame for each in self.chosen)})
 
     def written(
         self, results: Path, name: str, frames: Iterable[tuple[int, Pixels]]
@@ -331,7 +338,7 @@ class _FilmPictures:
         there are no videos, or where nothing is beside the film.
         """
         path = PurePosixPath(VIDEOS, self.stem, f"{SIDE_BY_SIDE}.mp4")
-        count = min(self.length, _length(self.film, SECONDS))
+        count = self.length_beside
         found = None
         with ExitStack() as stack:
             for each in frames:
