@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from zoo.api.codec import FilmCodec
+from zoo.api.recipe_and_events import TrainingEvent
 from zoo.cli.comparison_display import MOST_ROWS, MatrixDisplay, TimeLeft, start_lines
 from zoo.cli.console import Console
+from zoo.cli.progress import TrainingDisplay
 from zoo.compare.cells import plan_cells, sweep_settings
 from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
@@ -100,6 +102,44 @@ def test_a_comparison_says_what_is_there_what_is_next_and_where_its_report_will_
         last,
     ]
     assert start_lines(display, cells, tmp_path) == ["all of 8 cells found finished", last]
+
+
+def event_at(seconds: float, progress: float) -> TrainingEvent:
+    return TrainingEvent(
+        step=round(4000 * progress),
+        steps=4000,
+        progress=progress,
+        frames=0,
+        seconds=seconds,
+        frames_per_second=44.6,
+        data_stall=0.0,
+        share_of_peak=None,
+        losses={},
+    )
+
+
+def test_without_a_terminal_a_training_has_a_line_a_minute() -> None:
+    film = film_from_frames(np.zeros((40, 8, 12, 3), np.uint8), name="a", holdout=0)
+    models = [registry().models[name] for name in ("ae", "vae")]
+    cells = plan_cells([film], models, [Settings.choose("quick")], codecs=False)
+    events = [(30, 0.1), (75, 0.25), (120, 0.4), (136, 0.5), (300, 1.0)]
+    expected = [
+        "{}: 25%, step 1,000 of 4,000, 45 frames/s",
+        "{}: 50%, step 2,000 of 4,000, 45 frames/s",
+    ]
+    for terminal in (False, True):
+        one, many = (
+            Console(file=io.StringIO(), force_terminal=terminal, width=40) for _ in range(2)
+        )
+        training, matrix = TrainingDisplay(one, "ae on a"), MatrixDisplay(many, cells)
+        for at in events:
+            training.on_event(event_at(*at))
+            for cell in cells[:2]:
+                matrix.training(cell, event_at(*at))
+        lines = [cast("io.StringIO", each.file).getvalue().splitlines() for each in (one, many)]
+        said = [line.format("ae on a") for line in expected]
+        both = [line.format(name) for line in expected for name in ("ae on a", "vae on a")]
+        assert lines == ([[], []] if terminal else [said, both])
 
 
 def test_of_many_rows_those_in_progress_are_shown() -> None:

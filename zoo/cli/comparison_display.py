@@ -20,7 +20,7 @@ from zoo.base.numbers import NOT_AVAILABLE, counted, duration, scaled, verb
 from zoo.base.records import Record
 from zoo.base.text import one_line
 from zoo.cli.console import Console, Table
-from zoo.cli.progress import LiveDisplay, losses_table
+from zoo.cli.progress import LiveDisplay, ProgressLines, losses_table
 from zoo.compare.cells import Cell
 from zoo.compare.comparison import Comparison
 from zoo.compare.estimate import Estimate, ModelEstimate, estimate
@@ -55,6 +55,7 @@ class MatrixDisplay(LiveDisplay):
         self.task = self.bar.add_task("cells", total=len(cells), of=f"0/{len(cells)}", left="")
         self.time_left = TimeLeft(cells)
         self.events: dict[Cell, TrainingEvent] = {}
+        self.lines = ProgressLines(console)
         # Rendered when it is shown: a plan of many cells has many rows, and more events.
         self.live = Live(
             console=console,
@@ -72,6 +73,7 @@ class MatrixDisplay(LiveDisplay):
         """The progress of a cell's training."""
         self.events[cell] = event
         self.time_left.reported(cell)
+        self.lines.show(self.name_of(cell), event)
         self._advance()
         self._set(cell, f"training {event.progress:.0%}")
 

@@ -128,6 +128,28 @@ class LiveDisplay:
         self.live.stop()
 
 
+SECONDS_BETWEEN_LINES = 60.0
+
+
+class ProgressLines:
+    """A line a minute on how far trainings are, where there is no terminal with a bar."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next: dict[str, float] = {}
+
+    def show(self, title: str, event: TrainingEvent) -> None:
+        """Print how far a training is, unless it ends or has had a line within the minute."""
+        due = event.seconds >= self._next.setdefault(title, SECONDS_BETWEEN_LINES)
+        if self._console.is_terminal or not due or event.progress >= 1:
+            return
+        self._next[title] = event.seconds + SECONDS_BETWEEN_LINES
+        steps = f" of {event.steps:,}" if event.steps else ""
+        rate = f"{event.frames_per_second:.0f} frames/s"
+        line = f"{title}: {event.progress:.0%}, step {event.step:,}{steps}, {rate}"
+        self._console.print(escaped(line), soft_wrap=True, highlight=False)
+
+
 MOST_LOGGED = 4
 """Numbers beside the losses that a terminal shows; of more, the log and the curves have all."""
 
@@ -140,6 +162,7 @@ class TrainingDisplay(LiveDisplay):
         self.console = console
         self.events = 0
         self.score: Score | None = None
+        self.lines = ProgressLines(console)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -155,6 +178,7 @@ class TrainingDisplay(LiveDisplay):
         self.score = event.score or self.score
         self.bar.update(self.task, completed=event.progress)
         self.live.update(Group(self.bar, losses_table(event, self.score)))
+        self.lines.show(self.title, event)
         for note in event.notes:
             self.console.print(escaped(f"{self.title}: {note}"), soft_wrap=True, highlight=False)
 

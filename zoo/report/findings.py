@@ -82,6 +82,7 @@ def who_is_ahead(results: Results) -> list[str]:
 
     A metric in which a reference is ahead of every model comes first.
     """
+    alone = sum(row.role == "model" for row in result_rows(results)) == 1
     tuning, results = tuning_sentences(results), counted(results)
     ranks = rankings(results)
     if not ranks:
@@ -90,7 +91,7 @@ def who_is_ahead(results: Results) -> list[str]:
     if not models:
         return ["No model finished every film, so no model can be ranked."]
     found = [
-        _finding(results, ordered, ranked_on_all_films(results, references, rank), rank)
+        _finding(results, ordered, ranked_on_all_films(results, references, rank), rank, alone)
         for rank in ranks
         if (ordered := ranked_on_all_films(results, models, rank))
     ]
@@ -107,8 +108,13 @@ def who_is_ahead(results: Results) -> list[str]:
     ]
 
 
-def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) -> tuple[bool, str]:
-    """Whether a reference is ahead of or level with the best model, and a sentence on who is."""
+def _finding(
+    results: Results, models: _Rows, references: _Rows, rank: Ranking, alone: bool
+) -> tuple[bool, str]:
+    """Whether a reference is ahead of or level with the best model, and a sentence on who is.
+
+    `alone` says that no other model was compared, on any film.
+    """
     best = models[0][1]
     ahead = [(row, value) for row, value in references if rank.beats(value, best)]
     level = [
@@ -118,7 +124,7 @@ def _finding(results: Results, models: _Rows, references: _Rows, rank: Ranking) 
     ]
     frames = f"On {PART_NAMES[rank.part].replace(' ', '-')} frames {_of_films(results, rank)}"
     what = rank.label
-    among = _among_models(results, models, rank)
+    among = _among_models(results, models, rank, alone)
     name, value = models[0][0].name, value_at_bytes(*models[0], rank)
     first = models[0][0]
     if ahead:
@@ -181,12 +187,16 @@ def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ran
     return [f"{numbers.listed(codecs)} also coded the held-out frames, unseen by models alone."]
 
 
-def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
+def _among_models(results: Results, models: _Rows, rank: Ranking, alone: bool) -> str:
     """How the best model compares with the others: the end of a sentence that names it."""
     (first, best), *others = models
+    films_of_rank = ranked_films(results, rank)
+    if alone:
+        return "; it is the only model"
     if not others:
-        only = sum(row.role == "model" for row in result_rows(results)) == 1
-        return "; it is the only model" if only else "; no other model has this metric"
+        several = len(films_of_rank) > 1
+        where = "every film" if several else one_line(films_of_rank[0].name, 60)
+        return f"; no other model has a score on {where}"
     level = [(row, value) for row, value in others if not rank.beats(best, value)]
     second, next_best = others[0]
     if level:
@@ -198,7 +208,6 @@ def _among_models(results: Results, models: _Rows, rank: Ranking) -> str:
         if difference < SMALL * max(abs(best.mean), 1e-12):
             shown = numbers.fixed(difference, rank.metric.digits)
             text += f", a small lead of {shown}{rank.unit}"
-    films_of_rank = ranked_films(results, rank)
     if len(films_of_rank) > 1:
         rows = [row for row, _ in models]
         won = sum(_leads_on_film(rows, first, film, rank) for film in films_of_rank)
