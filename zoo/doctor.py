@@ -20,6 +20,7 @@ from typing import Literal
 from zoo.base.extras import install_command, package_command
 from zoo.base.locks import SUFFIX, CannotLock, try_lock
 from zoo.base.network import OFFLINE, is_offline
+from zoo.base.numbers import counted
 from zoo.base.text import error_line
 from zoo.base.workspace import Workspace
 
@@ -165,7 +166,8 @@ def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
             if not is_present(path):
                 step = f"bring it back, or `zoo films remove {entry.name}`"
                 yield warning("workspace", f"film {entry.name}: {path} is not there", step)
-    yield good("workspace", f"films of its own: {len(films)}")
+    added = f"{counted(len(films), 'film')} added"
+    yield good("workspace", added if films else "no films added yet: `zoo films add FILE`")
 
 
 def _locks(workspace: Workspace) -> Finding:
