@@ -110,6 +110,17 @@ TICKS: Literal[120_000] = 120_000
 
 Ticks = npt.NDArray[np.int64]
 
+
+def rate_fraction(rate: Fraction | float) -> Fraction:
+    """A rate above 0 as the fraction of small numbers that a video has, such as 24000/1001.
+
+    Below one frame per second it is the time between frames that is such a fraction, so that the
+    rate of a film with hours between its frames does not become 0.
+    """
+    exact = Fraction(rate)
+    return exact.limit_denominator(1001) if exact >= 1 else 1 / (1 / exact).limit_denominator(1001)
+
+
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
 _LONGEST = 1 << 34
 """Most ticks from one frame to the next: more than a day."""

@@ -6,7 +6,6 @@ import importlib.metadata
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from zoo.api.recipe_and_events import FULL
 from zoo.api.samples_and_latents import BITS
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.text import one_line
-from zoo.base.time_code import TICKS, pack_ticks
+from zoo.base.time_code import TICKS, pack_ticks, rate_fraction
 from zoo.evaluation.inference import samples_of
 from zoo.evaluation.model_summary import decoder_tensors
 from zoo.films.ingested_film import Film
@@ -153,7 +152,7 @@ def _description(
 ) -> Description:
     """The description as far as it is known before the film is encoded; long texts are cut."""
     starts = [part.starts for part in film.store.manifest.parts]
-    rate = Fraction(film.fps).limit_denominator(1001)
+    rate = rate_fraction(film.fps)
     tags = reconstruction_tags(film, entry, [trained], source_tags(entry.files[0]))
     weights = weights_fingerprint(trained.folder.weights)
     return Description(

@@ -24,7 +24,7 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.encoder_priority import quiet_encoders, usual_priority
 from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
-from zoo.base.time_code import TICKS
+from zoo.base.time_code import TICKS, rate_fraction
 from zoo.reconstruct.frame_conversion import Pixels, ToYuv
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def video_file(
     """
     if path.suffix.lower() != ".mp4":
         raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name}")
-    rate = Fraction(rate).limit_denominator(1001)
+    rate = rate_fraction(rate)
     with atomic_write(path) as temporary:
         opened = _opened(path, temporary, "mp4", {"movflags": "+faststart"})
         try:
@@ -431,7 +431,7 @@ def _webp_stream(
     container: OutputContainer, size: FrameSize, rate: Fraction | float
 ) -> VideoStream:
     options = {"quality": str(_QUALITY), "compression_level": "6"}
-    rate = Fraction(rate).limit_denominator(1001)
+    rate = rate_fraction(rate)
     stream = _add_stream(container, "libwebp", size, rate, options)
     # Colours are converted by libwebp itself, with its own filter for chroma.
     stream.pix_fmt = "bgra"

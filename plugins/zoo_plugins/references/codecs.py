@@ -12,7 +12,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from typing import ClassVar
 
 import av
@@ -28,6 +27,7 @@ from av.video.stream import VideoStream
 
 from zoo import CodedFilm, CodingTerms, Film, FilmCodec, FrameSize, ZooError, hookimpl
 from zoo.base.encoder_priority import quiet_encoders, usual_priority
+from zoo.base.time_code import rate_fraction
 
 CLOSE_ENOUGH = 0.015
 """A coding this near to the bytes asked for ends the search."""
@@ -128,7 +128,7 @@ class VideoCodec(FilmCodec):
         threads = torch.get_num_threads()
         try:
             with av.open(written, "w", format=self.suffix) as container:
-                rate = Fraction(film.fps).limit_denominator(1001)
+                rate = rate_fraction(film.fps)
                 options = self.settings(quality, threads)
                 stream = container.add_stream(self.encoder, rate=rate, options=options)
                 assert isinstance(stream, VideoStream)

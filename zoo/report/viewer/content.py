@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import pydantic
 
 from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
 from zoo.base.text import one_line
+from zoo.base.time_code import rate_fraction
 from zoo.report.aggregate import ResultRow, result_rows, tuning_films
 from zoo.report.frame_strip import sheet_description, side_by_side_description
 from zoo.report.ranking import PART_NAMES, ranking, sort_rows
@@ -70,7 +70,7 @@ def _side_by_side(film: FilmInfo, folder: Path) -> Captioned | None:
 
 def _rate(film: FilmInfo) -> float | None:
     """Frames/s of the film's videos, as the fraction that they are written with."""
-    return float(Fraction(film.fps).limit_denominator(1001)) if film.fps else None
+    return float(rate_fraction(film.fps)) if film.fps else None
 
 
 def _chosen(results: Results, film: FilmInfo) -> list[tuple[ResultRow, Record]]:
