@@ -228,6 +228,38 @@ def test_a_film_without_sound_has_no_track_and_one_whose_sound_is_lost_says_why(
     assert (video, sound) == (pytest.approx(1.2, abs=0.001), 0.0)
 
 
+def test_sound_that_begins_after_the_video_is_not_called_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures_and_videos, "SECONDS", 1.0)
+    source = flashing_film(tmp_path / "a.mkv", [2.6], times=TIMES, sound_begins=2.0)
+    made = compared(monkeypatch, tmp_path, [source])
+    assert made.info.side_by_side is not None
+    assert made.info.side_by_side.why_silent == "its aac has no sound in this part of the film"
+
+
+def test_the_limit_is_in_seconds_also_where_the_rate_varies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pictures_and_videos, side_by_side):
+        monkeypatch.setattr(module, "SECONDS", 2.2)
+    times = [*(n * 0.5 for n in range(10)), *(5 + n * FRAME for n in range(75))]
+    source = flashing_film(tmp_path / "a.mkv", [1.0], times=times)
+    made = compared(monkeypatch, tmp_path, [source])
+    video, sound = made.seconds()
+    assert video == pytest.approx(2.2, abs=0.001)
+    assert sound == pytest.approx(video, abs=0.05)
+
+
+def test_a_film_with_most_of_an_hour_between_its_frames_has_its_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = flashing_film(tmp_path / "a.mkv", [], times=[0, 3000], audio=None)
+    made = compared(monkeypatch, tmp_path, [source])
+    assert made.info.video and (made.folder / made.info.video).stat().st_size
+    assert made.seconds() == (pytest.approx(side_by_side.SECONDS, abs=0.001), 0.0)
+
+
 def test_noise_with_sound_keeps_to_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ from zoo.base.workspace import Workspace
 from zoo.compare.side_by_side import (
     SECONDS,
     LimitedCoding,
+    frames_within,
     records_beside,
     side_by_side_file,
     why_silent,
@@ -292,7 +293,7 @@ class _FilmPictures:
     @property
     def length_beside(self) -> int:
         """Frames of the video of the film beside its models."""
-        return _length(self.film, SECONDS) if self.length else 0
+        return frames_within(self.film, SECONDS) if self.length else 0
 
     def numbers(self, beside: bool) -> list[int]:
         """The frames to reconstruct, in ascending order; `beside`: for that video, too."""

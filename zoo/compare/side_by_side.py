@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from zoo.api.film_entry import FilmEntry
@@ -75,6 +76,15 @@ def records_beside(records: Sequence[Record], shown: Mapping[int, str], film: st
     return list(first.values())[:MOST_BESIDE]
 
 
+def frames_within(film: Film, seconds: float) -> int:
+    """How many of a film's first frames begin within so many seconds; at least one.
+
+    They are counted by their own times: where the rate varies, the mean rate says little of them.
+    """
+    times = film.frame_seconds
+    return max(1, int(np.searchsorted(times, times[0] + seconds - 1e-6)))
+
+
 @contextmanager
 def side_by_side_file(
     path: Path, entry: FilmEntry, film: Film, names: Sequence[str], frames: int
@@ -83,10 +93,12 @@ def side_by_side_file(
 
     Yields a function that takes each frame of all panels, in order, and the film's sound, which is
     encoded for a small file and ends with the last frame. Each frame is shown at its own time, so
-    that sound and picture agree where the rate varies. A film whose sound cannot be read has none.
+    that sound and picture agree where the rate varies; the last one not beyond `SECONDS`. A film
+    whose sound cannot be read has none.
     """
     times = film.frame_seconds
-    begins, ends = float(times[0]), float(film.times.at(frames))
+    begins = float(times[0])
+    ends = min(float(film.times.at(frames)), begins + SECONDS)
     grid = FrameGrid(names, film.size, columns=len(names))
     coding = LimitedCoding(most_bits=most_bits(film.size, len(names)))
     with ExitStack() as stack:

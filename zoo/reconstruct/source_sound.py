@@ -118,8 +118,10 @@ def find_tracks(
                 found.append(track)
                 break
         else:
+            partial = start > part.starts + _TOLERANCE or (stop is not None and stop < part.ends)
+            empty = "has no sound in this part of the film" if partial else "is empty"
             reasons += [
-                f"its {one.codec} cannot be decoded" if one.failed else f"its {one.codec} is empty"
+                f"its {one.codec} {'cannot be decoded' if one.failed else empty}"
                 for one in candidates
             ]
     reason = ", ".join(dict.fromkeys(reasons))
