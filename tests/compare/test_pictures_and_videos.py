@@ -15,6 +15,7 @@ from PIL import Image
 from tests.report.synthetic_results import record
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
+from zoo.base.errors import ZooError
 from zoo.base.records import FilmInfo, Record
 from zoo.base.workspace import Workspace
 from zoo.compare import pictures_and_videos, side_by_side
@@ -206,6 +207,34 @@ def test_a_codec_decodes_no_further_than_the_last_wanted_frame(
     )
     assert [number for number, _ in found] == [1, 3]
     assert decoded == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [(True, "stream has changed since it was scored: it has no frame 12"), (False, "cannot be")],
+)
+def test_a_codec_whose_stream_is_gone_or_cut_short_is_named(
+    there: bool, said: str, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Codec(FilmCodec):
+        name = "x264"
+
+        def decode(self, stream: bytes) -> Iterator[Pixels]:
+            yield from film.store.array[:12]
+
+    path = tmp_path / "stream"
+    if there:
+        path.write_bytes(b"")
+    monkeypatch.setitem(registry().codecs, "x264", Codec)
+    monkeypatch.setattr(pictures_and_videos, "stream_path", lambda folder, codec: path)
+    coded = record("sharp", "alpha").model_copy(update={"kind": "codec", "model": "x264"})
+    coded = coded.model_copy(update={"run": "runs/x", "options": {"bytes_per_frame": 16}})
+    with pytest.raises(ZooError, match=said):
+        list(
+            pictures_and_videos.reconstructed_frames(
+                Workspace(tmp_path), coded, film, range(20), torch.device("cpu")
+            )
+        )
 
 
 def test_names_of_pictures_and_videos_are_distinct_on_any_disk() -> None:

@@ -104,6 +104,9 @@ def test_an_encoded_film_is_reused_whatever_the_seed_and_budget(
     assert whole.codings == 3, "another PyAV may bring another encoder"
     assert zoo(*WORDS, "--overwrite-runs").code == 0
     assert whole.codings == 4
+    (workspace / record_of(workspace, "whole").run / "film.bin").unlink()
+    assert zoo(*WORDS, "--overwrite").code == 0
+    assert whole.codings == 5, "a stream that is gone is made again"
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from zoo.compare.tasks import (
     FilmReference,
     failed_record,
 )
+from zoo.evaluation.codec_runs import has_stream
 from zoo.evaluation.cost import CostSubject
 from zoo.evaluation.film_scores import stale_metrics, valid_record, without_metrics
 from zoo.evaluation.metrics import MetricSet
@@ -53,6 +54,8 @@ def reusable_record(folder: RunFolder, film: Film, metric_set: MetricSet) -> Rec
     out = folder.evaluation(film.name)
     record = valid_record(out, film)
     if record is None:
+        return None
+    if record.kind == "codec" and not has_stream(folder, record.model):
         return None
     # A metric that was measured then and cannot be now stays. If one is missing, or its source has
     # changed, the evaluation is resumed.

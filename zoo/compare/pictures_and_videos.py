@@ -117,13 +117,23 @@ def _codec_frames(
     folder: RunFolder, record: Record, film: Film, wanted: list[int]
 ) -> Iterator[tuple[int, Pixels]]:
     codec = build_codec(record.model, record.options, film.size)
-    chosen = frozenset(wanted)
-    stream = stream_path(folder, codec).read_bytes()
+    chosen = set(wanted)
+    path = stream_path(folder, codec)
+    try:
+        stream = path.read_bytes()
+    except OSError as error:
+        raise ZooError(f"{path} cannot be read: {error.strerror}") from None
     # Decoding stops after the last wanted frame.
     frames = islice(codec.decode(stream), max(wanted, default=-1) + 1)
     for number, frame in enumerate(frames):
         if number in chosen:
+            chosen.remove(number)
             yield number, frame
+    if chosen:
+        raise ZooError(
+            f"{path} has changed since it was scored: it has no frame {min(chosen):,}; "
+            "--overwrite-runs makes it again"
+        )
 
 
 @dataclass(frozen=True)

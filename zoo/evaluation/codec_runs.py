@@ -126,7 +126,7 @@ def ensure_encoded(
     folder = RunFolder.of(workspace, config)
     here = _cpu_environment()
     with exclusive_lock(folder.path / IN_FOLDER, str(folder.path), waiting=print_waiting):
-        if not overwrite and _is_valid(folder, here):
+        if not overwrite and _is_valid(folder, here) and has_stream(folder, config.model):
             return folder
         making = folder.to_train(overwrite=True)
         resumes = making.read() is None and not (overwrite and making == folder)
@@ -231,9 +231,15 @@ def _is_valid(folder: RunFolder, here: Environment) -> bool:
     return (then.pyav, then.ffmpeg) == (here.pyav, here.ffmpeg)
 
 
-def stream_path(folder: RunFolder, codec: FilmCodec) -> Path:
+def stream_path(folder: RunFolder, codec: FilmCodec | type[FilmCodec]) -> Path:
     """The path of a run's stream."""
     return folder.path / f"film.{codec.suffix}"
+
+
+def has_stream(folder: RunFolder, codec: str) -> bool:
+    """Whether a run has its stream: without it, it is no finished run of that codec."""
+    kind = registry().codecs.get(codec)
+    return kind is not None and stream_path(folder, kind).is_file()
 
 
 def evaluate_codec(
