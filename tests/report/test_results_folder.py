@@ -56,6 +56,20 @@ def put(folder: Path, text: str, *names: str) -> Results:
     return results
 
 
+@pytest.mark.parametrize("name", ["a\0b.webp", "x" * 300, "x/" * 3000, "circle/a.webp"])
+@pytest.mark.parametrize("field", ["sheet", "series"])
+def test_a_name_that_no_file_can_have_is_refused(field: str, name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    results = put(folder, "old")
+    (folder / "circle").symlink_to("circle")
+    results.films[0] = results.films[0].model_copy(update={field: name})
+    write_results(folder / "results.json", results)
+    for write in (lambda: write_report(results, folder), lambda: merge([folder], tmp_path / "new")):
+        with pytest.raises(BadInput, match="a record names a file that cannot be read: "):
+            write()
+    assert (folder / "report.md").read_text() == "old" and not (tmp_path / "new").exists()
+
+
 def replace(folder: Path, text: str, *names: str) -> None:
     with new_report(folder) as new:
         replace_report(new, folder, put(new, text, *names))

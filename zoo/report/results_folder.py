@@ -218,8 +218,18 @@ LARGEST_PICTURE = 256 << 20
 
 
 def path_in_folder(folder: Path, name: str) -> Path:
-    """The path of a file that a record names; raises BadInput if it is not below `folder`."""
-    path = (folder / name).resolve()
+    """The path of a file that a record names, which need not be there.
+
+    Raises BadInput if it is not below `folder`, and for a name that no file there can have.
+    """
+    try:
+        path = (folder / name).resolve()
+        path.exists()
+    # Too long a name, one with a zero in it, one that encodes to nothing, links in a circle.
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or one_line(str(error))
+        said = f"a record names a file that cannot be read: {name[:200]!r}: {why}"
+        raise BadInput(said) from None
     if not path.is_relative_to(folder.resolve()):
         raise BadInput(f"a record names a file outside the results folder: {name[:200]!r}")
     return path
