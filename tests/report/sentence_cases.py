@@ -387,6 +387,10 @@ def terms() -> Iterator[tuple[str, list[str]]]:
         if one.model == "sharp" and one.trained_on == "beta":
             one.options = {"latent": 8, "warps": 0.02, "dense": 96}
     yield "other options on another film", unequal_terms(other)
+    for one in other.records:
+        if one.options.get("dense"):
+            one.status = "failed"
+    yield "other options where a model failed", unequal_terms(other)
     yield "tuning films", tuning_notes(results)
     yield "no tuning films", tuning_notes(results_of(TWO))
     timed = results_of(TWO)

@@ -155,7 +155,8 @@ def _options_by_film(results: Results) -> list[str]:
     """A sentence for each model that was trained with other options on one film than on another."""
     by_model: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for record in results.records:
-        if record.role == "model" and record.evaluated_on == record.trained_on:
+        own = record.evaluated_on == record.trained_on
+        if record.role == "model" and record.status == "ok" and own:
             of_film = by_model.setdefault(record.model, {}).setdefault(record.trained_on, [])
             if record.options not in of_film:
                 of_film.append(record.options)
@@ -166,14 +167,16 @@ def _options_by_film(results: Results) -> list[str]:
         first, *others = ((film, tried[0]) for film, tried in films.items())
         for film, options in others:
             changed = [
-                f"{option} is {_value(options, option)} and not {_value(first[1], option)}"
+                f"{one_line(option, 60)} is {_value(options, option)} and not "
+                f"{_value(first[1], option)}"
                 for option in sorted({*options, *first[1]})
                 if _value(options, option) != _value(first[1], option)
             ]
             if changed:
+                here, there = one_line(film, 60), one_line(first[0], 60)
                 sentences.append(
-                    f"{name} has other options on {film} than on {first[0]}, so the two films show "
-                    f"different networks: {'; '.join(changed)}."
+                    f"{one_line(name, 60)} has other options on {here} than on {there}, so the two "
+                    f"films show different networks: {'; '.join(changed)}."
                 )
     return sentences
 
