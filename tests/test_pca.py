@@ -8,6 +8,7 @@ import torch
 from zoo_plugins.references import pca
 from zoo_plugins.references.pca import PrincipalComponents
 
+from zoo.base.errors import BadInput
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.model_building import build
 from zoo.training.training_frames import TrainingFrames
@@ -26,6 +27,22 @@ def fitted(of: Film, latent: int = 6) -> PrincipalComponents:
     model = build(PrincipalComponents, of.size, {"latent": latent})
     model.fit(TrainingFrames(of))
     return model
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        (1, "has 1 training frame, too few for principal components$"),
+        (2, "has 2 training frames, too few for 6 principal components; use --latent 1$"),
+        (4, "has 4 training frames, too few for 6 principal components; use --latent 1$"),
+    ],
+)
+def test_a_latent_that_is_proposed_fits(frames: int, said: str) -> None:
+    few = film_from_frames(film().store.array[:frames], holdout=0)
+    with pytest.raises(BadInput, match=said):
+        fitted(few)
+    if "--latent" in said:
+        fitted(few, latent=1)
 
 
 def kept(model: PrincipalComponents, of: Film) -> float:

@@ -60,9 +60,12 @@ class PrincipalComponents(zoo.Autoencoder):
         """
         count = len(frames)
         if count <= self.options.latent:
+            few = f"{frames.film} has {count} training frame{'s' * (count != 1)}, too few for"
+            if count < 2:
+                raise BadInput(f"{few} principal components")
             raise BadInput(
-                f"{frames.film} has {count} training frames, too few for {self.options.latent} "
-                f"principal components; use --latent {max(1, count // 10)}"
+                f"{few} {self.options.latent} principal components; "
+                f"use --latent {max(1, count // 10)}"
             )
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         for chunk in self._chunks(frames):
