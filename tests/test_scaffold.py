@@ -210,6 +210,23 @@ def test_a_name_that_cannot_be_is_refused_in_one_line(
     assert not list(workspace.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("command", "kind", "name", "taken"),
+    [
+        ("plugins", "codec", "image", "Image"),
+        ("models", "gan", "f", "F"),
+        ("models", "plain", "tensor", "Tensor"),
+    ],
+)
+def test_a_class_does_not_hide_what_its_module_imports(
+    command: str, kind: str, name: str, taken: str, zoo: Callable, workspace: Path
+) -> None:
+    said = zoo(command, "new", name, "--kind", kind)
+    assert said.code == 2
+    assert f"would be {taken}, a name that its module imports; choose another name" in said.err
+    assert not list(workspace.iterdir())
+
+
 def test_a_module_that_is_installed_is_not_written_again(
     zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

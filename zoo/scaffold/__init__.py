@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import keyword
 import tomllib
@@ -114,6 +115,11 @@ def write_package(name: str, into: Path, kind: Kind) -> Path:
         thing="FILM" if thing == "film" else _class_name(name),
         contract=CONTRACT_VERSION,
     )
+    if _class_name(name) in _imported(texts[code]):
+        raise BadInput(
+            f"the class of a {thing} called {name!r} would be {_class_name(name)}, a name that its "
+            "module imports; choose another name"
+        )
     folder = into / distribution
     check_writable(into, folder)
     try:
@@ -178,6 +184,12 @@ def _owner(name: str, kind: str) -> str | None:
         return registry().origins.get(name)
     plugins = section_registry().plugins if kind == "section" else registry().plugins
     return next((p.origin for p in plugins if name in p.adds.get(hooks[kind], ())), None)
+
+
+def _imported(code: str) -> set[str]:
+    """The names that a module imports."""
+    imports = (n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Import | ast.ImportFrom))
+    return {alias.asname or alias.name for each in imports for alias in each.names}
 
 
 def _module(name: str) -> str:
