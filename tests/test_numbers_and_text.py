@@ -6,7 +6,7 @@ import pytest
 
 from zoo.base import numbers
 from zoo.base.markdown import code_block, escape
-from zoo.base.text import one_line, safe_file_names
+from zoo.base.safe_text import one_line, safe_file_names
 
 
 @pytest.mark.parametrize(

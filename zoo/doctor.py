@@ -21,7 +21,7 @@ from zoo.base.extras import install_command, package_command
 from zoo.base.locks import SUFFIX, CannotLock, try_lock
 from zoo.base.network import OFFLINE, is_offline
 from zoo.base.numbers import counted
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 from zoo.base.workspace import Workspace
 
 State = Literal["good", "warning", "problem"]

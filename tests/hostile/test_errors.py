@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 from zoo.cli import report_error
 
 

@@ -25,7 +25,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.workspace import Workspace
 from zoo.cli.report import summary
 from zoo.films.catalogue import Catalogue

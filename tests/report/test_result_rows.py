@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.report.synthetic_results import ENVIRONMENT, HOSTILE_MODEL, METRICS, record
 from tests.report.synthetic_results import summary as summary_of
 from zoo.base.records import LatentInfo, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.cli.report import summary
 from zoo.report.aggregate import ResultRow, Value, result_rows, score
 from zoo.report.figure import Point, label_points

@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 
 from zoo.base.errors import BadInput
 from zoo.base.option_validation import names_its_fields
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import format_time_code, parse_time_code
 
 LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from zoo.base.text import one_line, visible
+from zoo.base.safe_text import one_line, visible
 
 LONGEST_LINE = 5000
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 
 if TYPE_CHECKING:
     from PIL import ImageFont

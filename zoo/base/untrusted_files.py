@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pydantic
 
 from zoo.base.errors import BadInput
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 
 LARGEST_JSON = 32 << 20
 """Bytes; records of thousands of cells take less."""

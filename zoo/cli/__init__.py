@@ -24,7 +24,7 @@ from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.json_output import output_descriptor
 from zoo.base.option_validation import option_error
-from zoo.base.text import error_line, one_line
+from zoo.base.safe_text import error_line, one_line
 from zoo.cli import (
     bench,
     compare,

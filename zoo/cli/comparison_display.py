@@ -18,7 +18,7 @@ from zoo.api.codec import FilmCodec
 from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.numbers import NOT_AVAILABLE, counted, duration, scaled, verb
 from zoo.base.records import Record
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.cli.console import Console, Table
 from zoo.cli.progress import LiveDisplay, ProgressLines, losses_table
 from zoo.compare.cells import Cell

@@ -18,7 +18,7 @@ from typer.core import TyperOption
 
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
-from zoo.base.text import describe_value, one_line
+from zoo.base.safe_text import describe_value, one_line
 from zoo.base.untrusted_files import read_bytes
 from zoo.plugins.entry_points import as_typed
 

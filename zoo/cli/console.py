@@ -11,7 +11,7 @@ import rich.table
 
 from zoo.base.atomic_files import check_writable
 from zoo.base.errors import BadInput
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 
 LONGEST = 2000
 """Letters of a line."""

@@ -20,7 +20,7 @@ def doctor(
 
     from zoo.base.json_output import print_json
     from zoo.base.numbers import counted
-    from zoo.base.text import one_line
+    from zoo.base.safe_text import one_line
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.doctor import run_checks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.base.errors import BadInput
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 
 if TYPE_CHECKING:
     from zoo.base.workspace import Workspace

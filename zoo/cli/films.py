@@ -98,7 +98,7 @@ def clean(
 
     from zoo.base.locks import LockHeld
     from zoo.base.numbers import scaled
-    from zoo.base.text import one_line
+    from zoo.base.safe_text import one_line
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
     from zoo.films.cleanup import find_stored_frames

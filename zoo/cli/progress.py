@@ -23,7 +23,7 @@ from zoo.api.recipe_and_events import PART_LABELS, Score, TrainingEvent, format_
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import print_waiting
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.workspace import Workspace
 from zoo.cli.console import LONGEST, escaped
 from zoo.films.ingest import open_film

@@ -307,7 +307,7 @@ def info(
 
 def _rows(found: FileSummary) -> dict[str, str]:
     from zoo.base.numbers import rate, scaled, significant
-    from zoo.base.text import one_line
+    from zoo.base.safe_text import one_line
     from zoo.base.time_code import format_time_code
 
     def times(share: float | None) -> str:

@@ -240,7 +240,7 @@ def _stacked(runs: Sequence[Run]) -> Text:
     """Two lines a run, which a terminal may wrap: its name, then its state and its score."""
     from rich.text import Text
 
-    from zoo.base.text import one_line
+    from zoo.base.safe_text import one_line
     from zoo.training.runs import short_digests
 
     digests, scored_by = short_digests(runs), _metric_shown(runs)

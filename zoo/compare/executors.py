@@ -25,7 +25,7 @@ from typing import Any, Protocol, Self, cast
 from zoo.base import interrupts
 from zoo.base.devices import VISIBLE
 from zoo.base.interrupts import Interrupted
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 
 Notify = Callable[[Any], None]
 """Called by a task with a message about its progress; the message must survive pickling."""

@@ -28,7 +28,7 @@ from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import FilmInfo, MetricInfo, Part, Picture, Record, SideBySide
-from zoo.base.text import safe_file_names, unused_name
+from zoo.base.safe_text import safe_file_names, unused_name
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace
 from zoo.compare.side_by_side import (

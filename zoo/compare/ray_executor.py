@@ -18,7 +18,7 @@ from zoo.base import interrupts
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.extras import missing_extra
 from zoo.base.interrupts import Interrupted
-from zoo.base.text import error_line, one_line
+from zoo.base.safe_text import error_line, one_line
 from zoo.compare.executors import Message, OnEvent, Task, TaskEnd
 
 POLL_SECONDS = 0.5

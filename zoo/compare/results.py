@@ -22,7 +22,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.atomic_files import atomic_write, write_json
 from zoo.base.errors import BadInput
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results, Series, SeriesRow, Takedown
-from zoo.base.text import one_line, safe_file_names
+from zoo.base.safe_text import one_line, safe_file_names
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of

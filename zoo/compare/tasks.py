@@ -28,7 +28,7 @@ from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted
 from zoo.base.numbers import NOT_AVAILABLE
 from zoo.base.records import Cost, Environment, Record
-from zoo.base.text import error_line, one_line
+from zoo.base.safe_text import error_line, one_line
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, config_of
 from zoo.compare.costs import load_or_measure_costs

@@ -27,7 +27,7 @@ from zoo.base.records import (
     Results,
     Summary,
 )
-from zoo.base.text import describe_value
+from zoo.base.safe_text import describe_value
 from zoo.conformance.fixtures import Broken, Inconclusive, expect
 from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import probe_files

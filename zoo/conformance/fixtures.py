@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.samples_and_latents import Sampling
 from zoo.base.frame_size import FrameSize
-from zoo.base.text import describe_value
+from zoo.base.safe_text import describe_value
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.model_building import build, build_to_train, fits_directly, placed
 from zoo.training.training_frames import TrainingFrames

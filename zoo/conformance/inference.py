@@ -29,7 +29,7 @@ from torch._subclasses.fake_tensor import (
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.errors import BadInput
 from zoo.base.presets_and_budgets import PRESETS
-from zoo.base.text import describe_value, one_line
+from zoo.base.safe_text import describe_value, one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
 from zoo.conformance.fixtures import Broken, Inconclusive, Subject, expect
 from zoo.evaluation.inference import check_latents

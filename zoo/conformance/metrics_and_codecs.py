@@ -25,7 +25,7 @@ from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric
 from zoo.base.errors import ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.presets_and_budgets import Budget
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.conformance.fake_gpu import GPU, quiet
 from zoo.conformance.fixtures import Broken, Inconclusive, expect, extremes, scene, scene_as_film
 from zoo.evaluation.codec_runs import check_coded_film, decoded_frames

@@ -13,7 +13,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Metric
 from zoo.api.recipe_and_events import TrainingCallback
 from zoo.api.report_section import ReportSection
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 from zoo.conformance import inference, training
 from zoo.conformance.films_callbacks_and_sections import (
     CALLBACK_CHECKS,

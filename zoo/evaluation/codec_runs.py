@@ -33,7 +33,7 @@ from zoo.base.locks import IN_FOLDER, exclusive_lock, print_waiting
 from zoo.base.option_validation import validated
 from zoo.base.presets_and_budgets import Budget
 from zoo.base.records import Cost, Environment, LatentInfo, Number, Record, Throughput
-from zoo.base.text import describe_value, one_line
+from zoo.base.safe_text import describe_value, one_line
 from zoo.base.untrusted_files import check_tensors, read_json
 from zoo.base.workspace import Workspace
 from zoo.evaluation.film_scores import ScoreCache, score_film

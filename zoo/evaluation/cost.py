@@ -24,7 +24,7 @@ from zoo.api.samples_and_latents import Sampling, noise
 from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.records import Cost, Memory, Throughput
-from zoo.base.text import error_line, one_line
+from zoo.base.safe_text import error_line, one_line
 from zoo.evaluation.model_summary import summarise_model
 from zoo.evaluation.profiling import (
     FEWEST_CALLS,

@@ -19,7 +19,7 @@ from zoo.api.samples_and_latents import (
     middle_frames,
 )
 from zoo.base.errors import BadInput
-from zoo.base.text import describe_value
+from zoo.base.safe_text import describe_value
 from zoo.evaluation.latents import EncodedFilm, Latents
 from zoo.evaluation.model_summary import has_coder
 from zoo.films.ingested_film import Film

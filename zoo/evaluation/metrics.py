@@ -19,7 +19,7 @@ from torch import Tensor
 from zoo.api.metric import Metric, TemporalMetric, Unavailable, build_metric, sharing_results
 from zoo.base.errors import BadInput
 from zoo.base.records import MIN_SHOTS, Part, Summary
-from zoo.base.text import describe_value, did_you_mean, error_line
+from zoo.base.safe_text import describe_value, did_you_mean, error_line
 from zoo.evaluation.inference import batch_slices, film_batch
 from zoo.films.ingested_film import Film
 from zoo.plugins.entry_points import file_hint

@@ -27,7 +27,7 @@ from zoo.api.film_entry import (
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
 from zoo.base.locks import exclusive_lock, print_waiting
-from zoo.base.text import did_you_mean, one_line
+from zoo.base.safe_text import did_you_mean, one_line
 from zoo.base.untrusted_files import read_bytes
 from zoo.base.workspace import Workspace
 from zoo.films.source_files import FilmSource, expand_home, is_there, looks_like_path, refuse_url

@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import format_time_code
 from zoo.films.frame_store import Damage, Join
 from zoo.films.geometry import ContainerGeometry

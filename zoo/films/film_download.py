@@ -15,7 +15,7 @@ from zoo.base.atomic_files import atomic_write, confined
 from zoo.base.errors import BadInput
 from zoo.base.network import NETWORK_ERRORS, read_blocks, refuse_offline, short_reason
 from zoo.base.numbers import scaled
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.films.source_files import NAME_DIGITS, PLAYLISTS, FilmSource, name_from_stem
 
 _SCHEMES = ("http", "https", "ftp")

@@ -20,7 +20,7 @@ from zoo.base.atomic_files import best_effort, confined, replace_folder, write_j
 from zoo.base.errors import FULL, BadInput, CannotWrite, ZooError, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.base.locks import exclusive_lock, print_waiting
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import JITTER_SECONDS, FrameTimes
 from zoo.base.workspace import Workspace
 from zoo.films.frame_store import (

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from zoo.api.film_entry import FilmEntry, Rect, parse_crop
 from zoo.base.errors import BadInput
 from zoo.base.numbers import counted
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.films.colour import Colour, has_alpha
 from zoo.films.decode import decode_frames
 from zoo.films.frame_converter import FrameConverter

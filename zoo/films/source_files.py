@@ -22,7 +22,7 @@ from pathlib import Path
 
 from zoo.api.film_entry import is_film_name, normalised_name
 from zoo.base.errors import BadInput
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.untrusted_files import file_sha256, read_bytes
 
 _LONGEST_STEM, _LONGEST_STEM_IN_BYTES = 48, 80

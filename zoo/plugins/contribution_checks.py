@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
-from zoo.base.text import describe_value
+from zoo.base.safe_text import describe_value
 from zoo.base.workspace import check_name
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ import pluggy
 
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
-from zoo.base.text import describe_value, did_you_mean, one_line
+from zoo.base.safe_text import describe_value, did_you_mean, one_line
 from zoo.plugins.contribution_checks import Refused, check_contract, refuse
 from zoo.plugins.isolation import process_state_restored
 

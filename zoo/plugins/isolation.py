@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 
 
 class _Shared(NamedTuple):

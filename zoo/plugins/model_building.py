@@ -18,7 +18,7 @@ from zoo.api.samples_and_latents import LatentSpec, Sampling
 from zoo.base.errors import BadInput, BrokenContract
 from zoo.base.frame_size import FrameSize
 from zoo.base.option_validation import validated
-from zoo.base.text import describe_value, one_line
+from zoo.base.safe_text import describe_value, one_line
 
 
 class DoesNotFit(BadInput):

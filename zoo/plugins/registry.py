@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.base.errors import BadInput
 from zoo.base.extras import lacking
-from zoo.base.text import did_you_mean, one_line
+from zoo.base.safe_text import did_you_mean, one_line
 from zoo.plugins.contribution_checks import check_contribution, is_codec, refuse
 from zoo.plugins.entry_points import (
     Plugin,

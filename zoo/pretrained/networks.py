@@ -20,7 +20,7 @@ from typing import Any
 from zoo.base.errors import BadInput
 from zoo.base.extras import package_command
 from zoo.base.network import OFFLINE, is_offline
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.pretrained.lookup import vgg16_features_state
 from zoo.pretrained.weights import State, WeightsUnavailable
 

@@ -17,7 +17,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.api.recipe_and_events import FULL
 from zoo.api.samples_and_latents import BITS
 from zoo.base.errors import BadInput, ZooError
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import TICKS, pack_ticks, rate_fraction
 from zoo.evaluation.inference import samples_of
 from zoo.evaluation.model_summary import decoder_tensors

@@ -21,7 +21,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.extras import missing_extra
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.reconstruct.model_loader import TrainedModel
 
 Format = Literal["torch", "onnx"]

@@ -30,7 +30,7 @@ from zoo.api.recipe_and_events import FULL
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import TICKS, ends_of, unpack_ticks
 from zoo.reconstruct.film_file_description import READ_VERSIONS, Description
 

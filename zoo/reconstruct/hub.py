@@ -28,7 +28,7 @@ from zoo.base.markdown import escape, grid
 from zoo.base.network import refuse_offline, unreachable
 from zoo.base.numbers import fixed, scaled, whole
 from zoo.base.records import Record
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.untrusted_files import check_regular, file_sha256
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import LARGEST_SCALE, load_scale, save_scale

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.films.ingested_film import Film
 from zoo.films.video_file import VideoFile
 from zoo.reconstruct.model_loader import TrainedModel

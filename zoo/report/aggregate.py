@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from zoo.base import numbers
 from zoo.base.records import Environment, FilmInfo, Part, Record, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 
 Measure = Callable[[Record], float | None]
 

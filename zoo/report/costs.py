@@ -7,7 +7,7 @@ from itertools import groupby
 
 from zoo.base import numbers
 from zoo.base.records import Cost, Memory, Record, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     Measure,
     ResultRow,

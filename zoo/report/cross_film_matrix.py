@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from zoo.base import numbers
 from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, Part, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     MIN_SEEDS,
     ResultRow,

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from zoo.base import numbers
 from zoo.base.records import Cost, FilmInfo, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     MIN_SEEDS,
     ResultRow,

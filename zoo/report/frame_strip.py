@@ -13,7 +13,7 @@ from zoo.base import numbers
 from zoo.base import picture_style as style
 from zoo.base.atomic_files import atomic_write
 from zoo.base.records import FilmInfo, Part, Picture, Record, Results, SideBySide
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import bytes_per_frame, result_rows
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
 from zoo.report.results_folder import open_picture

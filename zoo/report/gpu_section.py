@@ -23,7 +23,7 @@ from zoo.base.gpu_records import (
     summaries,
 )
 from zoo.base.markdown import Markdown, bullets, escape, folded, image
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.untrusted_files import read_json
 from zoo.report.results_folder import path_in_folder
 from zoo.report.table import Cell, Row, Table, to_markdown

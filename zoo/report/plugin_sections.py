@@ -11,7 +11,7 @@ from typing import Any
 from zoo.api.report_section import ReportSection, check_text
 from zoo.base.markdown import Markdown
 from zoo.base.records import Results
-from zoo.base.text import describe_value, one_line
+from zoo.base.safe_text import describe_value, one_line
 from zoo.base.workspace import check_name
 from zoo.plugins.contribution_checks import refuse
 from zoo.plugins.entry_points import (

@@ -11,7 +11,7 @@ from zoo.base.errors import BadInput
 from zoo.base.markdown import Markdown, grid
 from zoo.base.presets_and_budgets import Budget
 from zoo.base.records import Record, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     BYTES,
     bytes_per_frame,

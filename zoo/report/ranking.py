@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from zoo.base.records import FilmInfo, MetricInfo, Part, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import Measure, ResultRow, Value, bytes_per_frame, score
 
 DISTORTION = "psnr"

@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from zoo.base import numbers
 from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import SIZE_OPTIONS, machine_key, machines, training_precision
 from zoo.report.figure import (
     NAME_LENGTH,

@@ -27,7 +27,7 @@ from PIL import Image
 from zoo.base.atomic_files import atomic_write, check_writable, confined, remove
 from zoo.base.errors import BadInput, CannotWrite, ZooError, write_error
 from zoo.base.records import FilmInfo, Record, Results, Series, SeriesRow
-from zoo.base.text import one_line, safe_file_names
+from zoo.base.safe_text import one_line, safe_file_names
 from zoo.base.untrusted_files import parse_json, read_bytes, read_json
 from zoo.report.aggregate import environment_key
 

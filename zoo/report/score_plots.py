@@ -20,7 +20,7 @@ from PIL import Image
 
 from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, MetricInfo, Results, Series, SeriesRow
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import FrameTimes
 from zoo.report.aggregate import ResultRow, film_label, result_rows
 from zoo.report.figure import (

@@ -8,7 +8,7 @@ from functools import partial
 
 from zoo.base import numbers
 from zoo.base.records import MIN_SHOTS, FilmInfo, MetricInfo, Part, Record, Results, Takedown
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import Measure, ResultRow, complete_rows, counted, result_rows, score
 from zoo.report.ranking import (
     DISTORTION,

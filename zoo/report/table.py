@@ -19,7 +19,7 @@ from rich.text import Text
 from zoo.base import numbers
 from zoo.base.markdown import Markdown, escape
 from zoo.base.records import FilmInfo, Part, Record, Results, Throughput
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     Measure,
     ResultRow,

@@ -19,7 +19,7 @@ import numpy as np
 
 from zoo.base import numbers
 from zoo.base.records import FilmInfo, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import ResultRow, Value, bytes_per_frame
 from zoo.report.ranking import PART_NAMES, SIMILAR_BYTES, Ranking, ranked_on_all_films
 from zoo.report.rate_distortion import Curve, CurvePoint, curves, rate_metrics

@@ -23,7 +23,7 @@ from zoo.base.markdown import (
     link,
 )
 from zoo.base.records import MIN_SHOTS, FilmInfo, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     MIN_SEEDS,
     at_main_latent_size,

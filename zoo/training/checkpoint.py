@@ -20,7 +20,7 @@ from torch import Tensor
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.atomic_files import atomic_write
 from zoo.base.errors import BadInput
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 from zoo.base.untrusted_files import check_regular, check_tensors, parse_json
 from zoo.plugins.model_building import inference_state
 from zoo.training.step import TrainingStep

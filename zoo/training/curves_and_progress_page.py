@@ -23,7 +23,7 @@ from zoo.api.recipe_and_events import METRIC_FORMATS, PART_LABELS, format_scores
 from zoo.base.atomic_files import atomic_write
 from zoo.base.numbers import duration, significant, whole
 from zoo.base.picture_style import GROUND, PANEL, QUIET, RULE, TEXT
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.training.run_folder import LogEntry, RunFolder, RunState, TrainingConfig, read_log
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from zoo.base.errors import BadInput, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import RESUME, Interrupted, StopRequest, deferred_stop, saving
 from zoo.base.presets_and_budgets import Budget
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zoo.api.autoencoder import Autoencoder, Group, Loss, Losses, Optimizer, PlayerParameters
 from zoo.api.recipe_and_events import Recipe
 from zoo.base.errors import BadInput, BrokenContract
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 
 Reduce = Callable[[Tensor], Tensor]
 

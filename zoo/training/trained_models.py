@@ -17,7 +17,7 @@ from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import Interrupted, StopRequest
 from zoo.base.locks import IN_FOLDER, WaitStopped, exclusive_lock, print_waiting
-from zoo.base.text import error_line
+from zoo.base.safe_text import error_line
 from zoo.base.untrusted_files import file_sha256
 from zoo.base.workspace import Workspace
 from zoo.films.ingested_film import Film

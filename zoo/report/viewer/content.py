@@ -7,7 +7,7 @@ from pathlib import Path
 import pydantic
 
 from zoo.base.records import FilmInfo, Number, Part, Record, Results, Series
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import rate_fraction
 from zoo.report.aggregate import ResultRow, result_rows, tuning_films
 from zoo.report.frame_strip import sheet_description, side_by_side_description

@@ -15,7 +15,7 @@ import pydantic
 from zoo.base import numbers
 from zoo.base.atomic_files import atomic_write
 from zoo.base.records import FilmInfo, Results
-from zoo.base.text import one_line
+from zoo.base.safe_text import one_line
 from zoo.report.aggregate import machine_key, machines
 from zoo.report.costs import timing_protocol
 from zoo.report.cross_film_matrix import cross_film_findings
