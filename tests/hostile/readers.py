@@ -206,7 +206,8 @@ READERS: dict[str, Reader] = {
     "film_file": Reader("film.zoo", film_file, seeds.film_file),
     "rounded_film_file": Reader("film.zoo", film_file, partial(seeds.film_file, bits=8)),
     "pickle": Reader("net.ckpt", weights_pickle, lambda folder: seeds.pickled()),
-    "picture": Reader("frame.png", picture, lambda folder: seeds.picture()),
+    "picture": Reader("frame.webp", picture, lambda folder: seeds.picture("WEBP")),
+    "png": Reader("frame.png", picture, lambda folder: seeds.picture("PNG")),
     "video": Reader("clip.mp4", video, seeds.video),
 }
 

@@ -126,9 +126,9 @@ def arrays(name: str) -> bytes:
     return file.getvalue()
 
 
-def picture() -> bytes:
+def picture(kind: str) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(drifting(32, 32, 1)[0]).save(file, "PNG")
+    Image.fromarray(drifting(32, 32, 1)[0]).save(file, kind, lossless=True)
     return file.getvalue()
 
 

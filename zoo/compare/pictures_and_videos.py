@@ -326,8 +326,10 @@ class _FilmPictures:
                 if video and number < self.length:
                     video.write(pixels)
                 if number in wanted:
+                    picture = Image.fromarray(np.ascontiguousarray(pixels))
                     with atomic_write(results / self._picture(name, number)) as temporary:
-                        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+                        # Without loss, and in seven tenths of the bytes of a PNG.
+                        picture.save(temporary, format="WEBP", lossless=True, method=4)
                 yield number, pixels
 
     def write_sheet(self, results: Path) -> str:
@@ -388,7 +390,7 @@ class _FilmPictures:
         ]
 
     def _picture(self, name: str, frame: int) -> str:
-        return str(PurePosixPath(FRAMES, self.stem, name, f"{frame:06d}.png"))
+        return str(PurePosixPath(FRAMES, self.stem, name, f"{frame:06d}.webp"))
 
 
 def _length(film: Film, longest: float) -> int:

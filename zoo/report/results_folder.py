@@ -244,7 +244,7 @@ def address(folder: Path, name: str | None) -> str | None:
 
 
 def open_picture(folder: Path, name: str) -> Image.Image | None:
-    """A PNG that a record names, as RGB; None if it is missing, damaged or huge."""
+    """A PNG or WebP that a record names, as RGB; None if it is missing, damaged or huge."""
     path = path_in_folder(folder, name)
     if not path.is_file():
         return None
@@ -254,7 +254,7 @@ def open_picture(folder: Path, name: str) -> Image.Image | None:
         with warnings.catch_warnings():
             # The size is checked below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(content, formats=("PNG",))
+            picture = Image.open(content, formats=("PNG", "WEBP"))
         with picture:
             if picture.width * picture.height > MOST_PIXELS:
                 return None
