@@ -52,6 +52,14 @@ def test_no_film_at_all(shell: Shell, place: Path) -> None:
     shell("train", "ae", "--film", "mine", *SMALL, "--budget", "1steps", "--device", "cpu")
 
 
+@hint("zoo/doctor.py", "no films added yet: `zoo films add FILE`")
+def test_a_workspace_without_films(shell: Shell, place: Path) -> None:
+    (place / "films.toml").unlink()
+    shell("doctor", code=None)
+    shell.follow("no films added yet: `zoo films add FILE`", FILE="'my films/other.mp4'")
+    assert "1 film added" in shell("doctor", code=None).out
+
+
 @hint("zoo/films/catalogue.py", "comes with a plugin and stays; `zoo films hide {}`")
 @hint("zoo/cli/films.py", "`zoo films unhide NAME`")
 def test_a_film_of_a_plugin(shell: Shell, workspace: Path) -> None:
