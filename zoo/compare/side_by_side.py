@@ -34,6 +34,7 @@ With two channels of sound at 48 kbit/s each, 20 seconds take less than 1.5 MB.
 """
 MOST_SHOTS = 48
 """Shots on a sheet: of a film with more, evenly spaced ones are shown."""
+_ONE_WAY = "threads=1:sync-lookahead=0:no-mbtree=1"
 _LONGEST_SIDE = 8000
 """Pixels: a WebP has 16,383 at most."""
 
@@ -43,7 +44,8 @@ class LimitedCoding(EncoderSettings):
     """H.264 that keeps to a bit rate.
 
     It is the same file every time: under a limit, x264's choices depend on when its threads run,
-    and on more where there are B-frames.
+    and on more where there are B-frames. With its macroblock tree they depend on what memory held
+    before, though not without vector code.
     """
 
     most_bits: int | None = None
@@ -51,10 +53,10 @@ class LimitedCoding(EncoderSettings):
 
     @property
     def options(self) -> dict[str, str]:
-        """Options for FFmpeg: one thread, and no B-frames."""
+        """Options for FFmpeg: one thread, no B-frames and no macroblock tree."""
         most = str(self.most_bits)
         limit = {"maxrate": most, "bufsize": most} if self.most_bits else {}
-        return {**super().options, "bf": "0", "x264-params": "threads=1:sync-lookahead=0", **limit}
+        return {**super().options, "bf": "0", "x264-params": _ONE_WAY, **limit}
 
 
 def most_bits(panel: FrameSize, panels: int) -> int:
