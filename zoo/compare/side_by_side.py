@@ -43,9 +43,8 @@ _LONGEST_SIDE = 8000
 class LimitedCoding(EncoderSettings):
     """H.264 that keeps to a bit rate.
 
-    It is the same file every time: under a limit, x264's choices depend on when its threads run,
-    and on more where there are B-frames. With its macroblock tree they depend on what memory held
-    before, though not without vector code.
+    It is the same file every time. Under a limit, x264's choices depend on when its threads run,
+    and on more where there are B-frames; with its macroblock tree, on what memory held before.
     """
 
     most_bits: int | None = None
