@@ -61,9 +61,11 @@ app.command("match", short_help="Find one film, or scenes of it, in another.")(m
 app.command("reconstruct", short_help="Reconstruct a film from its latents.")(
     reconstruct.reconstruct
 )
-app.command("encode", short_help="Write a film as its latents, in one file.")(reconstruct.encode)
-app.command("decode", short_help="Reconstruct a film from such a file.")(reconstruct.decode)
-app.command("info", short_help="Show what is in such a file.")(reconstruct.info)
+app.command("encode", short_help="Write a film as its latents, in one .zoo file.")(
+    reconstruct.encode
+)
+app.command("decode", short_help="Reconstruct a film from a .zoo file.")(reconstruct.decode)
+app.command("info", short_help="Show what a .zoo file holds.")(reconstruct.info)
 app.command("interpolate", short_help="Write a path through latent space between moments.")(
     latent_paths.interpolate
 )

@@ -47,7 +47,7 @@ def compare(
         str,
         typer.Option(
             "--films",
-            help="all, mine, or names, paths: a,b,./c.mkv",
+            help="Films to compare on: all, mine, or names and paths, as in a,b,./c.mkv.",
             autocompletion=opt.several_films,
         ),
     ],
@@ -55,7 +55,7 @@ def compare(
         str,
         typer.Option(
             "--models",
-            help="all, or names: a,b; codecs may be among them, which then run alone.",
+            help="Models to compare: all, or names: a,b; codecs named here replace the usual ones.",
             autocompletion=opt.several_models,
         ),
     ] = "all",
@@ -107,13 +107,14 @@ def compare(
     ] = 120.0,
     overwrite_runs: Annotated[
         bool,
-        typer.Option(
-            "--overwrite-runs", help="Train and evaluate cells again that are done already."
-        ),
+        typer.Option("--overwrite-runs", help="Train and evaluate again what is already done."),
     ] = False,
     on: Annotated[
         str,
-        typer.Option("--on", help="here, inline (one process, for debuggers), ray, or an address."),
+        typer.Option(
+            "--on",
+            help="Where to run: here, inline (one process, for debuggers), ray, or Ray's address.",
+        ),
     ] = "here",
     max_parallel: Annotated[
         int | None,
@@ -150,6 +151,7 @@ def compare(
 
     from zoo.api.codec import FilmCodec
     from zoo.base.devices import cores
+    from zoo.base.interrupts import resumable
     from zoo.base.locks import folder_lock
     from zoo.base.numbers import counted
     from zoo.base.presets_and_budgets import preset_named
@@ -280,13 +282,14 @@ def compare(
             found = comparison.found
         for line in start_lines(display, found, folder):
             console.print_line(line)
-        with display:
-            records = comparison.run(executor, display)
-        records = comparison.with_costs(records, executor, announce)
+        with resumable():
+            with display:
+                records = comparison.run(executor, display)
+            records = comparison.with_costs(records, executor, announce)
 
     command = as_typed(["zoo", *sys.argv[1:]])
     # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
-    with folder_lock(folder):
+    with resumable(), folder_lock(folder):
         check_earlier()
         with new_report(folder) as new:
             with console.status("writing the report"):

@@ -12,7 +12,7 @@ def doctor(
 ) -> None:
     """Check the environment, devices, codecs, weights, plugins, disks and this workspace.
 
-    Nothing is fetched and nothing is changed. Exits with 1 where a problem stands.
+    Nothing is downloaded and nothing is changed. Exits with 1 if there is a problem.
     """
     from dataclasses import asdict
 

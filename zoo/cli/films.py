@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.films.frame_store import Bars, Part
     from zoo.films.ingested_film import Film
 
-app = typer.Typer(help="Films: list, add, remove, inspect, ingest.", rich_markup_mode=None)
+app = typer.Typer(help="List, add, describe, decode, hide and remove films.", rich_markup_mode=None)
 app.command("add", cls=opt.Command)(film_catalogue.add)
 app.command("remove")(film_catalogue.remove)
 app.command("hide", cls=opt.Command)(film_catalogue.hide)
@@ -239,7 +239,10 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
     Raises Exit after the last where one of several could not be used.
     """
+    from contextlib import nullcontext
+
     from zoo.base.frame_size import FrameSize
+    from zoo.base.interrupts import resumable
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
     from zoo.cli.progress import ingest_with_progress, of_each
@@ -248,11 +251,14 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
     workspace, frame = Workspace.here(), FrameSize.parse(size)
     console = Console(stderr=True)
     failed: list[ZooError] = []
-    yield from of_each(
-        opt.choose_films(console, Catalogue.open(workspace), name),
-        lambda entry: ingest_with_progress(console, entry, frame, workspace, holdout, hwaccel),
-        failed,
-    )
+    entries = opt.choose_films(console, Catalogue.open(workspace), name)
+    # A film that is decoded stays so; one that is half decoded begins again.
+    with nullcontext() if len(entries) == 1 else resumable():
+        yield from of_each(
+            entries,
+            lambda entry: ingest_with_progress(console, entry, frame, workspace, holdout, hwaccel),
+            failed,
+        )
     if failed:
         raise typer.Exit(failed[0].exit_code)
 

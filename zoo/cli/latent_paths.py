@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from zoo.training.run_folder import TrainingConfig
 
 OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", help="The MP4; its strip is a PNG of the same name.")
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="The MP4, with a strip as PNG beside it; else <film>-<model>-<command>.mp4.",
+    ),
 ]
 FpsOption = Annotated[str, typer.Option("--fps", help="Frames per second: 24 or 24000/1001.")]
 ScaleOption = Annotated[
@@ -208,8 +213,8 @@ def sample(
 ) -> None:
     """Sample latents from a model's prior and decode them: an MP4, and a sheet.
 
-    The film itself is not opened, and of a run that is named need not be here. Variational models
-    have a prior; for others `zoo walk` drifts through a film's latents.
+    The film is not opened, and for a run given by name it need not be on this machine. Variational
+    models have a prior; for others `zoo walk` drifts through a film's latents.
     """
     import math
 

@@ -141,7 +141,7 @@ BudgetOption = Annotated[
     str | None,
     typer.Option(
         "--budget",
-        help=f"6epochs, 2000steps, 9000frames, 90s, 2min or 1h; "
+        help=f"How long to train: 6epochs, 2000steps, 9000frames, 90s, 2min or 1h; "
         f"film: {Budget.parse(FILM.budget).in_words}.",
     ),
 ]
@@ -149,7 +149,7 @@ BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames per tra
 LARGEST_SEED = 2**63 - 1
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, order and noise."),
+    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of everything that is random."),
 ]
 PrecisionOption = Annotated[
     str,
@@ -186,7 +186,7 @@ HoldoutOption = Annotated[
 # What computes.
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", help="CPU threads; quick: 1, else torch's own default."),
+    typer.Option("--threads", help="CPU threads; 1 with the preset quick, else torch's default."),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")

@@ -46,12 +46,14 @@ def train(
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Train again; the new run replaces it when whole."),
+        typer.Option(
+            "--overwrite", help="Train from the start; the new run replaces the old when finished."
+        ),
     ] = False,
     track: Annotated[
         str | None,
         typer.Option(
-            "--track", help="Trackers that follow it: tensorboard, wandb, mlflow, a plugin's."
+            "--track", help="Report to trackers, as in a,b: tensorboard, wandb, mlflow, a plugin's."
         ),
     ] = None,
     tensorboard: Annotated[
@@ -59,7 +61,10 @@ def train(
     ] = False,
 ) -> None:
     """Train a model on a film; Ctrl-C saves; run the same command again to resume."""
+    from contextlib import nullcontext
+
     from zoo.base.errors import BadInput
+    from zoo.base.interrupts import resumable
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
 
@@ -129,6 +134,8 @@ def train(
     name = folder.path.relative_to(workspace.runs).as_posix()
     run = FollowedRun(name, folder.to_train(overwrite).path, config.model_dump(mode="json"))
     with (
+        # A fit that is interrupted begins again.
+        nullcontext() if fits_directly(architecture) else resumable(),
         TrainingDisplay(console, title) as display,
         following(callbacks if rank() == 0 else [], run, console.print_line) as follow,
     ):
