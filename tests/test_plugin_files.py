@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from tests.report.synthetic_results import comparison, put_pictures
+from zoo.api.report_section import ReportSection
+from zoo.cli.console import Console
+from zoo.cli.models_and_plugins import check_things
 from zoo.plugins.entry_points import PluginFile, as_typed
 from zoo.plugins.registry import Registry, registry
 from zoo.report.results_folder import write_results
@@ -47,6 +53,14 @@ class Model(zoo.Autoencoder):
 
     def optimizer(self, player):
         return zoo.Optimizer(lr=0.01)
+"""
+EMPTY = """
+import zoo
+
+
+@zoo.hookimpl
+def zoo_models():
+    return []
 """
 METRIC = """
 import zoo
@@ -371,3 +385,61 @@ def test_a_command_can_be_typed_again_and_names_no_home(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("ZOO_PLUGINS", set_to.format(here=workspace, home=home))
     assert as_typed(["zoo", "compare", "--films", "a b"]) == f"{said}zoo compare --films 'a b'"
+
+
+def test_a_check_of_nothing_is_not_a_success(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "empty.py").write_text(EMPTY)
+    said = zoo("plugins", "check", "empty.py")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "zoo: empty.py brings nothing that could be checked\n"
+    monkeypatch.setenv("ZOO_PLUGINS", "film-zoo")
+    about = workspace / "installed/other_zoo-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other-zoo\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[zoo]\nother = empty\n")
+    monkeypatch.syspath_prepend(str(about.parent))
+    registry.cache_clear()
+    for words in (("other",), ()):
+        said = zoo("plugins", "check", *words)
+        assert (said.code, said.err) == (2, "zoo: other is left out by ZOO_PLUGINS\n")
+
+
+def slow_section(console: Console) -> type[ReportSection]:
+    """A section that is written once the console has shown which check runs, or not at all."""
+
+    class Slow(ReportSection):
+        name, heading = "slow", "Slow"
+
+        def write(self, results: object) -> str:
+            end = time.monotonic() + 20
+            while console.is_terminal and "checking slow: is written" not in shown(console):
+                assert time.monotonic() < end, "it is not shown which check runs"
+                time.sleep(0.02)
+            self.shown.append(shown(console))
+            return ""
+
+        shown: ClassVar[list[str]] = []
+
+    return Slow
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_terminal_shows_which_check_runs() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    check_things(console, [slow_section(console)])
+
+
+def test_what_a_check_found_is_printed_before_the_next_and_nothing_else() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False)
+    section = slow_section(console)
+    check_things(console, [section])
+    lines = shown(console).splitlines()
+    assert all(line.startswith(("kept ", "unknown", "broken", "        ")) for line in lines[:-1])
+    # The second check already finds the line of the first.
+    assert section.shown[0] == "" and section.shown[-1].startswith("kept    is written")  # type: ignore[attr-defined]

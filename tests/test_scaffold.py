@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -291,3 +293,22 @@ def test_an_installed_package_is_listed_trained_and_reported(
     status = {record["model"]: record["status"] for record in results["records"]}
     assert status == {"tiny": "ok", "mean": "ok"}
     assert "zoo-plugin-tiny 0.1.0" in (tmp_path / "results" / "report.md").read_text()
+
+
+def test_a_package_that_could_not_be_written_is_not_in_the_way(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def full(path: Path, *given: Any, **named: Any) -> int:
+        if path.name == "README.md":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        assert zoo("models", "new", "wide").code == 1
+    assert list(workspace.iterdir()) == []
+    assert zoo("models", "new", "wide").code == 0
+    again = zoo("models", "new", "wide")
+    assert (again.code, "is there already" in again.err) == (2, True)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import zoo
 
-# The contract this module was written for; another zoo then says so instead of failing oddly.
+# Optional: the contract that this was written for. A film-zoo with another one then says so at
+# once; without the line the module loads there, and may fail oddly.
 zoo_contract = 2
 
 

@@ -10,12 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.report.synthetic_results import failed
+from tests.report.synthetic_results import record as a_record
 from zoo.api.metric import Metric, Unavailable
 from zoo.base.records import Record, Results
 from zoo.base.untrusted_files import read_json
-from zoo.compare.tasks import load_metrics
+from zoo.compare.comparison import with_known_devices
+from zoo.compare.results import _metric_infos
+from zoo.compare.tasks import NOT_KNOWN, load_metrics
 from zoo.evaluation.metrics import MetricSet
 from zoo.plugins.registry import registry
+from zoo.report.aggregate import environment_key, machine_key
 
 WORDS = (
     *("compare", "--films", "carphone", "--models", "ae", "--preset", "quick", "--size", "32x32"),
@@ -72,6 +77,37 @@ def test_a_metric_that_cannot_be_made_costs_its_own_column() -> None:
     assert [metric.name for metric in metric_set.metrics] == ["psnr", "constant"]
     assert metric_set.unavailable == {"raises": "FileNotFoundError: no weights here"}
     assert [metric.name for metric in metric_set.requested] == ["psnr", "constant", "raises"]
+
+
+def test_a_metric_that_every_good_record_has_is_not_called_unavailable() -> None:
+    metric_set = MetricSet([], {"constant": "not today"}, [Constant])
+    has, lacks = a_record("sharp", "alpha"), a_record("blurry", "alpha")
+    has.scores["constant"] = has.scores["psnr"]
+
+    def reason(*records: Record) -> str | None:
+        [found] = [m for m in _metric_infos(metric_set, records) if m.name == "constant"]
+        return found.unavailable
+
+    assert reason(has, failed("blurry", "alpha")) is None
+    assert reason(has, lacks) == "not today"
+    assert reason() == "not today"
+
+
+def test_a_process_that_died_is_on_no_machine_of_its_own() -> None:
+    def on(device: str, name: str) -> Record:
+        where = {"device": device, "device_name": name, "precision": "bf16-mixed", "threads": 9}
+        one = a_record("sharp", "alpha")
+        return one.model_copy(update={"environment": one.environment.model_copy(update=where)})
+
+    died, processor = on("cuda", NOT_KNOWN), on("cpu", "A processor")
+    died.environment.threads, died.environment.precision = 2, "32-true"
+    other = on("cuda", "A GPU")
+    found = with_known_devices([died, processor, other])
+    assert environment_key(found[0].environment)[:3] == ("cuda", "A GPU", "32-true")
+    assert machine_key(found[0].environment) == machine_key(other.environment)
+    assert found[1:] == [processor, other]
+    for records in ([died, processor], [died, other, on("cuda", "Another GPU")]):
+        assert with_known_devices(records) == records
 
 
 @pytest.mark.slow

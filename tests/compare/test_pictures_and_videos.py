@@ -12,14 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.report.synthetic_results import record
+from tests.report.synthetic_results import METRICS, record
 from zoo.api.codec import FilmCodec
 from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import ZooError
 from zoo.base.records import FilmInfo, Record
 from zoo.base.workspace import Workspace
 from zoo.compare import pictures_and_videos, side_by_side
-from zoo.compare.pictures_and_videos import ChosenFrame, shown_records, with_pictures_and_videos
+from zoo.compare.pictures_and_videos import (
+    ChosenFrame,
+    choose_frames,
+    shown_records,
+    with_pictures_and_videos,
+)
 from zoo.evaluation.inference import Pixels
 from zoo.films.ingested_film import Film, film_from_frames
 from zoo.plugins.registry import registry
@@ -61,6 +66,28 @@ def asked(film: Film, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     # The film has no file.
     monkeypatch.setattr(side_by_side, "film_sound", silent)
     return numbers
+
+
+def test_a_model_without_scores_takes_no_pictures_from_the_others(
+    film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = np.full(len(film), np.nan)
+    scores = {"sharp": np.arange(len(film), dtype=np.float64), "blurry": lacking}
+    # Nobody has a score of the first frame, such as of motion where a shot begins.
+    scores["sharp"][0] = np.nan
+
+    def frame_scores(workspace: Workspace, of: Record, metric: str) -> np.ndarray:
+        return scores[of.model]
+
+    monkeypatch.setattr(pictures_and_videos, "frame_scores", frame_scores)
+    metric = next(metric for metric in METRICS if metric.name == "psnr")
+
+    def chosen(*models: str) -> list[ChosenFrame]:
+        return choose_frames(Workspace(Path()), [record(m, "alpha") for m in models], film, metric)
+
+    assert chosen("sharp", "blurry") == chosen("sharp") != []
+    assert 0 not in [each.frame for each in chosen("sharp")]
+    assert chosen("blurry") == []
 
 
 def run(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import zoo
 from zoo.api.metric import Metric
+from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.evaluate import (
     BIT_DEPTHS,
@@ -101,6 +102,21 @@ def test_spread_within_shots_is_that_of_numpy() -> None:
     )
     assert every.source_spread == pytest.approx(wanted, rel=1e-4)
     assert every.ratio == pytest.approx(0.5, rel=1e-4)
+
+
+def test_frames_that_are_not_numbers_are_one_line_and_in_no_mean() -> None:
+    class Broken(Thumbnail):
+        def decode(self, latent: Tensor) -> Tensor:
+            frames = super().decode(latent)
+            frames[-1] = float("nan")
+            return frames
+
+    film, network = a_film(), Broken(SIZE, zoo.Options(latent=18))
+    encoded = encode_film(network, film, CPU)
+    latents = encoded.quantised(Quantiser.spanning(encoded.numbers))
+    said = "^thumbnail: decode gave frames with values that are not numbers$"
+    with pytest.raises(BadInput, match=said):
+        reconstruct_frames(network, samples_of(film, network), slice(0, 5), latents)
 
 
 def test_a_still_shot_that_has_become_one_picture_shows() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -114,6 +116,10 @@ def test_a_property_that_is_constant_or_unknown_gives_no_slices() -> None:
     unknown = np.array([np.nan, 1.0, 2.0, 3.0])
     found = slice_scores({"motion": unknown}, {"psnr": np.arange(4.0)}, np.arange(4))
     assert sum(part.frames for part in found) == 3
+    # As in a film whose every shot is a single frame; numpy would print a warning.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert slice_scores({"motion": np.full(3, np.nan)}, {}, np.arange(3)) == []
 
 
 @pytest.mark.parametrize("shots", [2, 3, 7])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from tests.films.making import drifting, encode, opened
 from zoo.base.errors import BadInput, ZooError
+from zoo.films.video_file import VideoFile
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,43 @@ def test_a_truncated_film_is_kept_as_far_as_it_goes_and_says_so(tmp_path: Path) 
     film = opened(cut, tmp_path)
     assert 20 < len(film) < 80
     assert "cut.mp4 ends at" in film.store.manifest.damage.summary
+
+
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [
+        ("DURATION", "9" * 5000 + ":00:00.0"),
+        ("DURATION", "9" * 400 + ":00:00.0"),
+        ("DURATION", "9" * 14 + ":00:00.0"),
+        ("DURATION", "999999:00:00.0"),
+        ("NUMBER_OF_FRAMES", "9" * 5000),
+        ("NUMBER_OF_FRAMES", "9" * 400),
+        ("NUMBER_OF_FRAMES", "\N{SUPERSCRIPT TWO}\N{ARABIC-INDIC DIGIT TWO}"),
+    ],
+)
+@pytest.mark.parametrize("start", [None, 0.4])
+def test_a_length_of_any_size_that_is_stated_does_no_harm(
+    tag: str, text: str, start: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 36, "yuv420p"
+        stream.metadata[tag[:-1] + "_"] = text
+        for number, pixels in enumerate(drifting(64, 36, 20)):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    written = path.read_bytes().replace(b"DURATION", b"DURATIO.")
+    path.write_bytes(written.replace(f"{tag[:-1]}_".encode(), tag.encode()))
+    assert len(opened(path, tmp_path, start=start)) == (20 if start is None else 10)
+
+
+@pytest.mark.parametrize("seconds", [1e16, -1e16, 1e300])
+def test_a_place_beyond_all_counting_is_sought_without_harm(seconds: float, clip: Path) -> None:
+    with VideoFile.open(clip) as source, suppress(av.error.FFmpegError):
+        source.seek(seconds)
 
 
 def test_a_truncated_film_without_its_index_is_refused(tmp_path: Path, clip: Path) -> None:

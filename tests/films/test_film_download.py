@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.films.making import drifting, encode
+from zoo.base.network import as_request
 
 Zoo = Callable
 
@@ -84,6 +85,30 @@ def test_a_film_is_downloaded_once_and_two_addresses_are_two_films(
     assert again.code == 0 and len(site.asked) == asked and again.out.count("already") == 2
     done = zoo("films", "ingest", "東京", "--size", "32x32", "--holdout", "0")
     assert done.code == 0 and "6 frames" in done.out
+
+
+@pytest.mark.parametrize("path", ["/b/東京.mp4", "/a/東京.mp4?key=secret", "/b/%E6%9D%B1京.mp4"])
+def test_an_address_may_have_letters_of_any_script(
+    path: str, site: Site, zoo: Zoo, workspace: Path
+) -> None:
+    done = zoo("films", "add", site.address + path)
+    assert done.code == 0, done.err
+    assert [name for name in site.pages if name in site.asked]
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("http://a.org/b%20c?d=e%26f&g=h+i#j", "http://a.org/b%20c?d=e%26f&g=h+i#j"),
+        ("http://a.org/my film (1).mp4", "http://a.org/my%20film%20(1).mp4"),
+        ("http://me:x@Bücher.de:81/ü", "http://me:x@xn--bcher-kva.de:81/%C3%BC"),
+        ("http://[::1]:8080/a,b;c", "http://[::1]:8080/a,b;c"),
+        ("http://a.org/\udcff", "http://a.org/%FF"),
+        ("ftp://a.org/x", "ftp://a.org/x"),
+    ],
+)
+def test_an_address_is_sent_in_ascii(address: str, sent: str) -> None:
+    assert as_request(address) == sent
 
 
 @pytest.mark.parametrize(

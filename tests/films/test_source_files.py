@@ -17,7 +17,7 @@ from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
 from zoo.films.catalogue import Catalogue
-from zoo.films.source_files import PictureSequence
+from zoo.films.source_files import FilmSource, PictureSequence, is_present
 from zoo.matching.pdq_hashes import hash_files
 
 
@@ -66,6 +66,59 @@ def test_photographs_are_turned_as_their_exif_says(tmp_path: Path) -> None:
     assert film.store.manifest.parts[0].rotation == 90
     top, bottom = film.frames[0, :, :28].mean(), film.frames[0, :, 36:].mean()
     assert top > 240 and bottom < 10
+
+
+@pytest.mark.parametrize("digits", [8, 9, 10, 40])
+def test_a_pattern_may_have_any_number_of_digits(digits: int, tmp_path: Path) -> None:
+    place = pictures(tmp_path / "frames", [f"{n:0{digits}d}.png" for n in range(98, 102)])
+    pictures(place, ["1.png", "other.png"])
+    assert levels(place / f"%0{digits}d.png", tmp_path) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("digits", ["300", "99999999999", "9" * 5000])
+def test_a_pattern_of_more_digits_than_a_name_can_have_is_refused(
+    digits: str, tmp_path: Path
+) -> None:
+    pictures(tmp_path, ["1.png", "2.png"])
+    with pytest.raises(BadInput):
+        opened(tmp_path / f"%0{digits}d.png", tmp_path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_playlist_names_files_with_any_letters(end: str, tmp_path: Path) -> None:
+    names = [
+        "\N{LINE SEPARATOR}a.mp4",
+        "b\x85.mp4",
+        "\N{IDEOGRAPHIC SPACE}c.mp4",
+        "d\x0c.mp4",
+        "é.mp4",
+    ]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    for coding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "list.m3u").write_text(f"#EXTM3U{end}" + end.join(names), coding, newline="")
+        assert [file.name for file in FilmSource.read(tmp_path / "list.m3u").files] == names
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".m3u", ".png", "%d.png"])
+def test_a_name_that_no_file_can_have_is_refused(ending: str, workspace: Path) -> None:
+    catalogue = Catalogue.open(Workspace(workspace))
+    with pytest.raises(BadInput, match=r"too long|matches no numbered pictures"):
+        catalogue.choose("./" + "a" * 300 + ending)
+    assert not is_present(workspace / ("a" * 300 + ending))
+
+
+def test_a_picture_that_no_reader_of_pictures_takes_is_left_to_the_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow raises errors of many kinds on damaged pictures: its reader of AVIF, RuntimeError."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("Failed to decode image")
+
+    place = pictures(tmp_path / "frames", ["1.png", "2.png", "3.png"])
+    monkeypatch.setattr(Image, "open", broken)
+    assert levels(place, tmp_path) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("pattern", ["a%04d.png", "a%d.png", "a*.png", "a????.png"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.films.making import rgb, texture
-from zoo.base.errors import BadInput
+from zoo.base.errors import BadInput, ZooError
 from zoo.base.frame_size import FrameSize
 from zoo.reconstruct.frame_conversion import Pixels
 from zoo.reconstruct.video_writers import Chapter, EncoderSettings, VideoWriter, video_file
@@ -95,7 +95,47 @@ def test_without_times_frames_follow_at_the_rate(rate: Fraction | float, tmp_pat
         for number in range(30):
             video.write(texture(*SIZE, seed=number))
     shown, _ = read(tmp_path / "a.mp4")
-    assert shown == pytest.approx([n / rate for n in range(30)], abs=1e-6)
+    # What is shown for minutes is in the file more than once.
+    begins = shown[:: len(shown) // 30]
+    assert begins == pytest.approx([n / rate for n in range(30)], abs=1e-6)
+
+
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
+def test_frames_many_hours_apart_are_shown_until_the_next(codec: str, tmp_path: Path) -> None:
+    """MP4 and the encoders count the ticks from frame to frame in 32 bits."""
+    times = [0.0, 0.04, 18_000.0, 54_000.5, 54_000.54, 90_000.0]
+    with video_file(
+        tmp_path / "a.mp4", SIZE, 6 / 9e4, settings=EncoderSettings(codec), ends=126_000.0
+    ) as video:
+        for number, time in enumerate(times):
+            video.write(rgb(*SIZE, (40 * number,) * 3), time)
+    assert (video.frames, video.seconds) == (6, 126_000.0)
+    shown, pictures = read(tmp_path / "a.mp4")
+    assert np.isin(np.round(times, 5), np.round(shown, 5)).all()
+    numbers = np.searchsorted(times, np.array(shown) + 1e-5) - 1
+    assert [round(float(one.mean()) / 40) for one in pictures] == numbers.tolist()
+    assert shown[-1] >= 126_000 - 300
+
+
+def test_stills_of_years_are_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ZooError, match="more than a year"),
+        video_file(tmp_path / "a.mp4", SIZE, 25) as video,
+    ):
+        for time in (0.0, 1e9):
+            video.write(texture(*SIZE), time)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)
+def test_a_film_of_many_hours_can_be_begun(codec: str, tmp_path: Path) -> None:
+    """The rest of the film is not the length of a frame, which MP4 has 31 bits for."""
+    with video_file(
+        tmp_path / "a.mp4", SIZE, 25, settings=EncoderSettings(codec), ends=6 * 3600.0
+    ) as video:
+        for number in range(60):
+            video.write(texture(*SIZE, seed=number), number / 25)
+    assert read(tmp_path / "a.mp4")[0][:60] == pytest.approx([n / 25 for n in range(60)])
 
 
 @pytest.mark.parametrize("codec", EncoderSettings.ENCODERS)

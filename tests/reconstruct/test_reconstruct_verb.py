@@ -17,8 +17,10 @@ from PIL import Image
 from tests.films.making import texture
 from tests.reconstruct.conftest import FLASHES, film_and_entry
 from tests.reconstruct.flashing_film import seen_and_heard
+from zoo.api.film_entry import FilmEntry
+from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
-from zoo.reconstruct.reconstruct_film import default_name
+from zoo.reconstruct.reconstruct_film import check_output, default_name
 
 Verb = Callable[..., "Said"]  # noqa: F821
 
@@ -142,6 +144,17 @@ def test_a_run_by_name(zoo: Verb, studio: Workspace) -> None:
     assert other.name in said.out
     wrong = zoo("reconstruct", "vae", "--film", "first", "--run", other.name)
     assert wrong.code == 2 and "is a run of ae, not of vae" in wrong.err
+
+
+@pytest.mark.parametrize("named", ["frames", "frames/a%02d.webp"])
+def test_no_picture_of_a_film_of_pictures_is_written_over(named: str, tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for number in range(3):
+        (tmp_path / "frames" / f"a{number:02d}.webp").write_bytes(b"x")
+    entry = FilmEntry(name="film", files=(tmp_path / named,))
+    with pytest.raises(BadInput, match="is a file of film itself"):
+        check_output(tmp_path / "frames" / "a01.webp", entry, overwrite=True)
+    check_output(tmp_path / "frames" / "a03.webp", entry, overwrite=False)
 
 
 def test_nothing_is_written_over(zoo: Verb, studio: Workspace) -> None:

@@ -82,6 +82,26 @@ def test_a_film_of_more_frames_than_milliseconds_keeps_its_speed(rate: int, tmp_
     assert video.seconds == pytest.approx(60 / rate, abs=0.002)
 
 
+def test_frames_many_hours_apart_are_shown_until_the_next(tmp_path: Path) -> None:
+    """The format has 24 bits for the milliseconds of a frame: under five hours."""
+    seconds = [0.0, 20_000.0, 20_001.0, 80_000.0]
+    with webp_file(tmp_path / "a.webp", SIZE, Fraction(1, 20_000)) as video:
+        for number, time in enumerate(seconds):
+            video.write(np.full((SIZE.height, SIZE.width, 3), 60 * number, np.uint8), time)
+    assert (video.frames, video.seconds) == (4, 100_000.0)
+    times, frames = read(tmp_path / "a.webp")
+    assert np.isin([round(1000 * time) for time in seconds], times).all()
+    numbers = np.searchsorted(seconds, np.array(times) / 1000 + 1e-5) - 1
+    assert [round(float(frame.mean()) / 60) for frame in frames] == numbers.tolist()
+
+
+def test_the_last_frame_is_shown_for_a_period(tmp_path: Path) -> None:
+    with webp_file(tmp_path / "a.webp", SIZE, 25) as video:
+        for number in range(3):
+            video.write(texture(*SIZE, seed=number), float(number))
+    assert video.seconds == pytest.approx(2.04)
+
+
 def test_two_frames_of_one_millisecond_are_the_first_of_them(tmp_path: Path) -> None:
     """As a film whose rate varies has them now and then."""
     with webp_file(tmp_path / "a.webp", SIZE, 25) as video:

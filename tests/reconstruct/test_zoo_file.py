@@ -17,12 +17,12 @@ from tests.films.making import encode, texture
 from tests.reconstruct.flashing_film import flashing_film
 from tests.reconstruct.small_model import TIMES, film_in, reconstructed, train
 from zoo.base.errors import BadInput
-from zoo.base.time_code import ends_of, pack_ticks, steady_ticks, unpack_ticks
+from zoo.base.time_code import ends_of, pack_ticks, rate_fraction, steady_ticks, unpack_ticks
 from zoo.base.workspace import Workspace
 from zoo.evaluation.model_summary import decoder_bytes, decoder_matrices
 from zoo.reconstruct.decode_film_file import ZooFile, decoded_frames, find_decoder
 from zoo.reconstruct.film_file import open_container
-from zoo.reconstruct.film_file_description import LONGEST_TEXT
+from zoo.reconstruct.film_file_description import LONGEST_TEXT, FilmPart
 from zoo.reconstruct.video_writers import VideoWriter
 from zoo.training.weight_rounding import rounded
 
@@ -242,6 +242,28 @@ def test_a_constant_rate_takes_no_bytes(rate: Fraction) -> None:
 def test_the_last_frame_is_shown_as_long_as_most(ticks: list[int], seconds: float) -> None:
     """Whatever the mean rate is; for one period of it where there is no other frame."""
     assert ends_of(np.array(ticks), Fraction(1)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "rate", [25.0, 23.976, 2397.6024, 1999.123, 49_999.7, 1 / 60, 1 / 1200.123, 1 / 40_000.777]
+)
+def test_any_rate_is_a_fraction_that_a_film_file_can_have(rate: float) -> None:
+    found = rate_fraction(rate)
+    assert float(found) == pytest.approx(rate, rel=1e-5)
+    part = {"name": "a", "title": "", "licence": None, "source": "", "source_bytes": 0}
+    part |= {"fingerprint": "", "frames": 2, "first_tick": 0}
+    made = FilmPart.model_validate({**part, "rate": (found.numerator, found.denominator)})
+    assert made.fps == found
+
+
+def test_frames_that_lie_days_apart_are_refused_before_anything_is_encoded(
+    zoo: Callable, workspace: Path
+) -> None:
+    film = flashing_film(workspace / "flash.mkv", [4], times=[*range(20), 200_000], audio=None)
+    train(zoo, film, "mean")
+    done = zoo("encode", "mean", "--film", film)
+    assert done.code == 2 and done.err.count("\n") == 1, done.err
+    assert "does not fit into a film file: its frames ascend in time, by less than" in done.err
 
 
 def test_any_other_times_come_back_exactly() -> None:

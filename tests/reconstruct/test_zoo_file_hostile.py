@@ -32,6 +32,8 @@ from zoo.reconstruct.film_file import (
     open_container,
     summarise,
 )
+from zoo.reconstruct.hub import load_folder
+from zoo.training.runs import bundled_runs
 
 EXAMPLES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -215,6 +217,24 @@ def test_a_network_of_any_size_that_is_claimed(whole: Path, options: dict[str, i
 
     with pytest.raises(BadInput):
         all_of(rewritten(whole, change))
+
+
+def test_an_option_beyond_all_numbers_that_torch_takes(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae = registry().models["vae"]
+
+    class Unbounded(vae):  # type: ignore[misc, valid-type]
+        def __init__(self, size: Any, options: Any) -> None:
+            super().__init__(size, options)
+            self.more = torch.empty(10**30)
+
+    monkeypatch.setitem(registry().models, "vae", Unbounded)
+    with pytest.raises(BadInput, match="cannot be built"):
+        all_of(whole)
+    bundled = next(iter(bundled_runs())).folder.path
+    with pytest.raises(BadInput, match="cannot be built"):
+        load_folder(bundled, torch.device("cpu"))
 
 
 def test_a_network_whose_other_half_is_huge(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

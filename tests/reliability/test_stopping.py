@@ -12,9 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from tests.conftest import Said
 from tests.reconstruct.flashing_film import flashing_film
 from tests.reliability.conftest import SMALL, TIMES
 from tests.reliability.warm_process import ROOT
@@ -35,6 +37,7 @@ from zoo.__main__ import main
 main()
 """
 SLEEPS = 'print("begun", flush=True); time.sleep(60)'
+RESUMABLE = f"with interrupts.resumable(): {SLEEPS}"
 DEAF = """for line in ("begun", *["deaf"] * 9):
         try:
             print(line, flush=True)
@@ -80,6 +83,53 @@ def test_one_signal_stops_with_its_own_code_and_one_line(number: int, code: int,
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert err.startswith(f"zoo: {word}, stopping (") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", [SLEEPS, RESUMABLE, DEAF])
+def test_only_what_resumes_says_that_it_does(body: str) -> None:
+    process = start(body)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert (interrupts.RESUME in err) == (body == RESUMABLE), err
+
+
+@pytest.mark.parametrize(
+    ("words", "resumes"),
+    [
+        (("train", "ae", "--film", "carphone"), True),
+        (("train", "mean", "--film", "carphone"), False),
+        (("compare", "--models", "ae", "--films", "carphone", "--on", "inline"), True),
+        (("compare", "--models", "ae", "--films", "carphone", "--dry-run"), False),
+        (("models", "check", "ae"), False),
+        (("films", "ingest", "carphone"), False),
+        (("films", "ingest", "carphone,bikes"), True),
+    ],
+)
+def test_verbs_that_keep_what_they_did_say_so(
+    words: tuple[str, ...],
+    resumes: bool,
+    zoo: Callable[..., Said],
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[bool] = []
+
+    def work(*_: object, **__: object) -> NoReturn:
+        said.append(interrupts._resumable > 0)
+        raise KeyboardInterrupt
+
+    # What each does when the user presses Ctrl-C.
+    monkeypatch.setattr("zoo.training.trained_models.ensure_trained", work)
+    monkeypatch.setattr("zoo.compare.comparison.Comparison.run", work)
+    monkeypatch.setattr("zoo.cli.comparison_display.show_estimate", work)
+    monkeypatch.setattr("zoo.conformance.suite.examine", work)
+    if words[0] == "films":
+        monkeypatch.setattr("zoo.cli.progress.open_film", work)
+    small = ("--preset", "quick", "--size", "32x32", "--no-codecs")
+    options = {"train": small[:-1], "compare": small, "films": small[2:-1]}
+    assert zoo(*words, *options.get(words[0], ())).code == 130
+    assert said == [resumes] and interrupts._resumable == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -17,11 +17,10 @@ from zoo.report.aggregate import (
     means_in_words,
     over_films,
     result_rows,
-    tuning_sentences,
 )
 from zoo.report.cross_film_matrix import cross_film_findings, cross_film_table
 from zoo.report.findings import who_is_ahead
-from zoo.report.protocol import tuning_notes
+from zoo.report.protocol import tuning_notes, tuning_sentences
 from zoo.report.score_tables import across_films_table, reference_table
 from zoo.report.write import write_report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ from zoo.report import merge as merging
 from zoo.report.aggregate import environment_key, machines, result_rows
 from zoo.report.frame_strip import write_strip
 from zoo.report.merge import merge
-from zoo.report.results_folder import named, series_row
+from zoo.report.results_folder import FilmSeries, named, series_row
+from zoo.report.viewer.content import film_content
 
 Change = Callable[[Results], None]
 MODELS = {"sharp", "blurry"}
@@ -270,6 +272,64 @@ def test_videos_and_sheets_of_films_are_those_of_the_first_folder_that_has_them(
         assert (report.parent / name).read_text() == f"{stood_at} of gpu"
 
 
+def beside(results: Results, models: list[str], folder: Path) -> None:
+    """A video of the first film beside some of its models, which all have videos of their own."""
+    film = results.films[0]
+    name = "videos/side-by-side.mp4"
+    film.side_by_side = SideBySide(video=name, panels=["original", *models], sound=True)
+    for one in results.records:
+        one.video = f"videos/{one.trained_on}/{one.model}.mp4"
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"beside {models} in {folder.name}")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("again", "scores", "video", "shown"),
+    [
+        # A run that was replaced is in no video, whether or not the later folder has another.
+        (["sharp"], 0.2, True, "beside ['sharp'] in later"),
+        (["sharp"], 0.2, False, None),
+        # These runs are still in the merge, the second one because it is the same one.
+        (["blurry"], 0.2, True, "beside ['sharp'] in earlier"),
+        (["sharp"], 0.0, False, "beside ['sharp'] in earlier"),
+    ],
+)
+def test_a_video_beside_models_shows_runs_whose_records_are_in_the_merge(
+    tmp_path: Path, again: list[str], scores: float, video: bool, shown: str | None
+) -> None:
+    earlier, later = small(), small()
+    later.records = [one for one in later.records if one.model in again]
+    for one in later.records:
+        one.scores["lpips"]["seen"].mean = (one.scores["lpips"]["seen"].mean or 0) + scores
+    beside(earlier, ["sharp"], tmp_path / "earlier")
+    if video:
+        beside(later, again, tmp_path / "later")
+    folders = [put(earlier, tmp_path / "earlier"), put(later, tmp_path / "later")]
+    results, report = merge(folders, tmp_path / "both")
+    found = results.films[0].side_by_side
+    assert (found and (report.parent / found.video).read_text()) == shown
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_overlaps_are_those_of_all_folders(cpu: Path, gpu: Path, tmp_path: Path) -> None:
+    def third(results: Results) -> None:
+        alpha, beta = results.films
+        results.films = [alpha, beta.model_copy(update={"name": "gamma"})]
+        results.records = [one for one in results.records if one.evaluated_on == "alpha"]
+        alpha.overlaps = {"gamma": 0.5}
+
+    def unknown(results: Results) -> None:
+        results.films[0].overlaps = None
+
+    changed(gpu, third)
+    results, _ = merge([cpu, gpu], tmp_path / "both")
+    assert results.films[0].overlaps == {"beta": 0.0, "gamma": 0.5}
+    changed(cpu, unknown)
+    results, _ = merge([cpu, gpu], tmp_path / "again")
+    assert results.films[0].overlaps == {"gamma": 0.5}
+
+
 def test_a_missing_file_is_missing_in_the_merge_too(cpu: Path, gpu: Path, tmp_path: Path) -> None:
     for film in small().films:
         (gpu / str(film.series)).unlink()
@@ -279,6 +339,22 @@ def test_a_missing_file_is_missing_in_the_merge_too(cpu: Path, gpu: Path, tmp_pa
     assert "1 picture of this strip could not be read." in report.read_text(encoding="utf-8")
     merged = read_json(report.parent / str(results.films[0].series), Series)
     assert {row.machine for row in merged.rows} == {environment_key(ENVIRONMENT)}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("lost", [0, 1])
+def test_frames_of_a_film_are_shown_if_one_folder_still_has_them(tmp_path: Path, lost: int) -> None:
+    other = small()
+    for one in other.records:
+        one.environment = one.environment.model_copy(update={"device_name": "Other CPU"})
+    folders = [put(small(), tmp_path / "one"), put(other, tmp_path / "other")]
+    shutil.rmtree(folders[lost] / "figures/frames/alpha/original")
+    results, report = merge(folders, tmp_path / "both")
+    alpha = results.films[0]
+    strip = write_strip(results, alpha, report.parent, tmp_path / "strip.webp")
+    assert strip is not None and (len(strip.columns), strip.missing) == (5, 0)
+    page, _ = film_content(results, alpha, FilmSeries(None, None), report.parent, None)
+    assert len(page.moments) == 5 and all(moment.original for moment in page.moments)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -18,9 +18,12 @@ from zoo.report.rate_distortion import (
     Curve,
     CurvePoint,
     bjontegaard_difference,
+    bjontegaard_table,
     curves,
     logarithmic_bytes,
 )
+from zoo.report.table import Table
+from zoo.report.worth_of_training import film_lengths
 
 
 def curve(points: list[tuple[float, float]], codec: bool = False) -> Curve:
@@ -100,6 +103,25 @@ def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rat
         (100, 8, 82),
     ]
     assert codec.codec and [point.bytes_per_frame for point in codec.points] == [30, 60]
+
+
+def test_curves_of_a_model_at_several_options_have_names_of_their_own() -> None:
+    results = comparison()
+    alpha = results.films[0]
+    models = [record("sharp", "alpha").model_copy(update={"options": {"width": w}}) for w in (8, 9)]
+    codecs = []
+    for step in range(5):
+        one = record("linear", "alpha", worse=-2.0 * step)
+        size = LatentInfo(numbers=None, bits=None, coded_bytes=5 + 5 * step, decoder_bytes=None)
+        codec = {"kind": "codec", "options": {"bytes_per_frame": step}, "rate": [], "latent": size}
+        codecs.append(one.model_copy(update=codec))
+    results.records = [*models, *codecs]
+    names = ["sharp (width=8)", "sharp (width=9)"]
+    psnr = next(metric for metric in METRICS if metric.name == "psnr")
+    assert [each.name for each in curves(results, alpha, psnr)] == [*names, "linear"]
+    table = bjontegaard_table(results, alpha)
+    assert isinstance(table, Table) and [row.name for row in table.rows] == names
+    assert [said.split(": ")[0] for said in film_lengths(results, alpha)[1:]] == names
 
 
 def test_a_model_whose_first_seed_failed_has_the_curve_of_its_next() -> None:

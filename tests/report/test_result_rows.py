@@ -61,6 +61,41 @@ def test_a_spread_over_seeds_excludes_differences_between_films(results: Results
     assert value.mean == pytest.approx(((23.456 + 22.456) / 2 + 22.456) / 2)
 
 
+def test_seeds_that_finished_different_films_are_no_spread(results: Results) -> None:
+    own = [record("sharp", "alpha", seed=0), record("sharp", "beta", seed=1)]
+    own += [record("blurry", film) for film in ("alpha", "beta")]
+    results.records = own
+    table = across_films_table(results)
+    assert cells(table, "sharp")["LPIPS (AlexNet)", "held out ↓"] == "0.100"
+    column = table.columns.index(("LPIPS (AlexNet)", "held out ↓")) - 1
+    assert [row.name for row in table.rows if row.cells[column].best] == ["sharp"]
+    # Of three seeds one failed on one film.
+    results.records = [
+        record(model, film, worse=seed, seed=seed)
+        for model in ("sharp", "blurry")
+        for film in ("alpha", "beta")
+        for seed in range(3)
+        if (model, film, seed) != ("sharp", "beta", 2)
+    ]
+    assert named(results, "sharp").value(score("lpips", "held_out")).spread is None
+    assert (
+        "sharp was trained with 2 seeds. A spread needs at least 3 seeds, so a small lead may be "
+        "chance." in who_is_ahead(results)
+    )
+
+
+def test_models_without_any_score_are_not_called_the_best_of_their_size(results: Results) -> None:
+    results.records = [one for one in results.records if one.model in ("sharp", "blurry", "linear")]
+    for one in results.records:
+        if one.role == "model":
+            one.scores = {}
+        if one.model == "sharp" and one.latent:
+            one.latent.coded_bytes = 100.0
+    said = " ".join(who_is_ahead(results))
+    assert "smallest first" not in said
+    assert "blurry and sharp are not ranked in LPIPS, which is missing on some film." in said
+
+
 def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
     for film in ("alpha", "beta"):
         for seed, worse in ((1, -10.0), (2, -20.0)):
@@ -115,6 +150,20 @@ def test_models_better_than_each_reference_are_counted(results: Results) -> None
     row = cells(table, f"{reference} (reference)")
     assert row["by PSNR", "seen"] == f"{good} of {good}"
     assert row["by PSNR", "held out"] == f"0 of {good}"
+
+
+def test_a_model_without_a_score_on_some_film_is_not_counted_beside_a_reference(
+    results: Results,
+) -> None:
+    own = [one for one in results.records if one.trained_on == one.evaluated_on]
+    results.records = [one for one in own if one.model in ("sharp", "blurry", "linear")]
+    for one in results.records:
+        if (one.model, one.evaluated_on) == ("blurry", "beta"):
+            one.scores["lpips"]["held_out"].mean = None
+    table = reference_table(results)
+    assert table is not None
+    row = cells(table, "linear (reference)")
+    assert (row["by LPIPS", "seen"], row["by LPIPS", "held out"]) == ("2 of 2", "1 of 1")
 
 
 def test_a_codec_is_never_the_best_on_held_out_frames(results: Results) -> None:
@@ -194,8 +243,12 @@ def test_a_model_trained_on_another_film_is_in_no_film_table_or_mean(
     assert named(results, "sharp", "alpha").records[0].trained_on == "alpha"
 
 
-def test_without_lpips_the_first_metric_gives_the_order(results: Results) -> None:
+def test_without_lpips_the_first_metric_of_the_main_tables_gives_the_order(
+    results: Results,
+) -> None:
     results.metrics[-1].unavailable = "no weights"
+    # One that is not in the main tables is no order for them, even if it was named first.
+    results.metrics.sort(key=lambda metric: metric.name != "sharpness")
     for one in results.records:
         one.scores.pop("lpips", None)
     found = ranking(results)
@@ -281,6 +334,11 @@ def test_long_latents_are_noted_by_the_length_of_the_film(results: Results) -> N
     results.films[1].seen_frames = 159
     [note] = latent_notes(results)
     assert note.startswith("beta: a latent of 16 numbers")
+    general = record("linear", "alpha")
+    general.pretrained = True
+    general.latent = LatentInfo(numbers=900, bits=7200, coded_bytes=800, decoder_bytes=1)
+    results.records.append(general)
+    assert latent_notes(results) == [note], "it learned nothing from the film"
 
 
 def rows_of(numbers: dict[str, list[float]]) -> list[ResultRow]:

@@ -17,7 +17,13 @@ from tests.report.synthetic_results import (
 from zoo.base import numbers
 from zoo.base.records import LatentInfo, Record, Results
 from zoo.base.untrusted_files import read_json
-from zoo.report.aggregate import at_main_latent_size, main_latent_size
+from zoo.report.aggregate import (
+    at_main_latent_size,
+    counted,
+    machines,
+    main_latent_size,
+    result_rows,
+)
 from zoo.report.costs import cost_table
 from zoo.report.cross_film_matrix import cross_film_findings, cross_film_table, matrices, overlaps
 from zoo.report.failure_slices import (
@@ -27,6 +33,7 @@ from zoo.report.failure_slices import (
     held_out_failure_table,
 )
 from zoo.report.findings import who_is_ahead
+from zoo.report.protocol import environments_table
 from zoo.report.rate_distortion import bjontegaard_table
 from zoo.report.score_tables import (
     film_table,
@@ -297,6 +304,22 @@ def test_a_sweep_is_compared_at_one_size_and_shown_at_all_sizes(
     assert "<summary>All latent sizes on alpha</summary>" in text
     assert "| sharp (latent=32) |" in text
     assert "| sharp |" in text
+
+
+def test_at_one_size_machines_keep_the_letters_that_they_have_at_all_sizes(
+    results: Results,
+) -> None:
+    def on(machine: str, latent: int) -> Record:
+        one = record("sharp", "alpha")
+        where = one.environment.model_copy(update={"device_name": machine})
+        return one.model_copy(update={"environment": where, "options": {"latent": latent}})
+
+    results.records = [on("first", 50), on("second", 100), on("third", 100)]
+    main = at_main_latent_size(results)
+    assert machines(main) == machines(results)
+    assert [row.name for row in result_rows(main, "alpha")] == ["sharp on B", "sharp on C"]
+    assert "| C | third (cpu) |" in environments_table(results)
+    assert machines(counted(main)) == machines(results)
 
 
 def test_without_series_rates_or_failure_analysis_their_sections_are_left_out(

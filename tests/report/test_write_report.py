@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from tests.report.synthetic_results import (
     FRAMES,
@@ -99,6 +99,9 @@ def test_csv_has_a_row_per_record_and_part(written: Path, text: str) -> None:
     ]
     assert (away["trained_on"], away["lpips_mean"]) == ("alpha", "0.4004")
     assert (row["frames"], row["latent_bits"], row["encode_median"]) == ("20", "128", "1234.5")
+    # Those of the part, also where a metric has no value on some of them.
+    assert away["frames"] == "100"
+    assert {r["frames"] for r in rows if r["part"] == "seen"} == {"76"}
     assert json.loads(row["options"]) == {"width": 16}
     [bad] = [r for r in rows if r["status"] == "failed"]
     assert (bad["model"], bad["part"], bad["psnr_mean"]) == (HOSTILE_MODEL, "", "")
@@ -279,8 +282,24 @@ def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path
     assert "00:00:03.880 (worst, held out)" in text
 
 
-def test_no_label_of_a_strip_is_cut(results: Results) -> None:
-    lines, _ = frame_strip._lines(results, results.films[0])
+def test_a_model_called_original_does_not_replace_the_film_in_a_strip(
+    results: Results, folder: Path
+) -> None:
+    alpha = results.films[0]
+    own = [one for one in results.records if one.trained_on == one.evaluated_on == "alpha"]
+    results.records = [one for one in own if one.model == "sharp"]
+    expected = frame_strip.write_strip(results, alpha, folder, folder / "expected.webp")
+    results.records[0].model = "original"
+    strip = frame_strip.write_strip(results, alpha, folder, folder / "strip.webp")
+    assert strip and expected and strip.rows == ("original", "original")
+    with Image.open(folder / "strip.webp") as found, Image.open(folder / "expected.webp") as wanted:
+        # Coded with a loss, beside another name.
+        far = ImageChops.difference(found, wanted).crop((200, 60, found.width, found.height))
+        assert max(most for _, most in far.getextrema()) <= 8
+
+
+def test_no_label_of_a_strip_is_cut(results: Results, folder: Path) -> None:
+    lines, _ = frame_strip._lines(results, results.films[0], folder)
     lines.append(frame_strip._Line("x264", ("a",), "codec, saw all frames", {}))
     gutter = frame_strip._gutter(lines)
     for line in lines:

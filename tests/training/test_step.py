@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.tiny_runs import CPU, SIZE, StopAtStep, config_of
-from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
+from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Optimizer, Options, Step
+from zoo.base.errors import BrokenContract
 from zoo.base.interrupts import Interrupted
 from zoo.conformance.fixtures import Subject, scene, take_step
 from zoo.films.ingested_film import Film
@@ -23,7 +24,7 @@ from zoo.plugins.registry import registry
 from zoo.training.distributed import launch
 from zoo.training.engine import train
 from zoo.training.optimizers import Players
-from zoo.training.run_folder import RunFolder
+from zoo.training.run_folder import RunFolder, read_log
 from zoo.training.step import TrainingStep
 from zoo.training.throughput_and_memory import batch_that_fits, gpu_memory_used
 
@@ -215,6 +216,108 @@ def test_a_model_with_dropout_resumes_to_the_bit(
     torch.rand(1234)
     train(parts, config, film, CPU)
     assert whole.weights.read_bytes() == parts.weights.read_bytes()
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "lookahead_adamw", "adan"])
+def test_an_optimiser_that_counts_steps_itself_resumes_to_the_bit(
+    optimizer: str, film: Film, tmp_path: Path, register: Callable
+) -> None:
+    class Counting(Noisy):
+        name = "counting"
+
+        def optimizer(self, player: str) -> Optimizer:
+            return Optimizer(optimizer, betas=None if optimizer == "adan" else (0.9, 0.99))
+
+    register(Counting)
+    config = config_of("counting", film, options={"latent": 4})
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    train(whole, config, film, CPU)
+    with pytest.raises(Interrupted):
+        train(parts, config, film, CPU, stop=StopAtStep(7))
+    train(parts, config, film, CPU)
+    assert whole.weights.read_bytes() == parts.weights.read_bytes()
+
+
+def test_an_optimiser_that_no_checkpoint_holds_is_refused_at_the_first_step() -> None:
+    class Keeps(Noisy):
+        def optimizer(self, player: str) -> Optimizer:
+            return Optimizer("sgd")
+
+    step = step_of(Keeps(SIZE, Options(latent=4)))
+    inner = step.players.players[0].optimizer
+    inner.state[step.players.players[0].parameters[0]]["Q"] = [torch.zeros(1)]
+    with pytest.raises(BrokenContract, match=r"noisy: the optimiser .* keeps a list \(Q\)"):
+        step(Batch.numbered(scene(4, SIZE)), 0.0)
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
+def test_gradients_are_not_cut_to_nothing(clip: float) -> None:
+    class Cut(Noisy):
+        def optimizer(self, player: str) -> Optimizer:
+            return Optimizer(clip=clip)
+
+    with pytest.raises(BrokenContract, match=r"noisy: optimizer.* has clip="):
+        step_of(Cut(SIZE, Options(latent=4)))
+
+
+class TermsOf(Noisy):
+    """Its terms are those of a function of the step's number."""
+
+    def __init__(self, terms: Callable[[int], list[str]]) -> None:
+        super().__init__(SIZE, Options(latent=4))
+        self.terms_of = terms
+
+    def losses(self, batch: Batch, step: Step) -> Losses:
+        (loss,) = super().losses(batch, step).values()
+        names = self.terms_of(step.number)
+        terms = {name: (number + 1) * loss.total for number, name in enumerate(sorted(names))}
+        return {"autoencoder": Loss({name: terms[name] for name in names})}
+
+
+def test_a_loss_without_terms_is_refused_by_name() -> None:
+    class Nothing(Noisy):
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            return {"autoencoder": Loss({})}
+
+    with pytest.raises(BrokenContract, match="noisy: the loss of 'autoencoder' has no terms"):
+        step_of(Nothing(SIZE, Options(latent=4)))(Batch.numbered(scene(4, SIZE)), 0.0)
+
+
+def test_a_loss_term_that_comes_later_is_refused_by_name() -> None:
+    step = step_of(TermsOf(lambda number: ["pixel"] if number < 2 else ["pixel", "late"]))
+    batch = Batch.numbered(scene(4, SIZE))
+    step(batch, 0.0)
+    step(batch, 0.1)
+    with pytest.raises(BrokenContract, match=r"step 2 than before \(autoencoder.late is new\)"):
+        step(batch, 0.2)
+
+
+def test_a_logged_value_that_is_no_number_does_not_end_the_training(
+    film: Film, tmp_path: Path, register: Callable
+) -> None:
+    class Logs(Noisy):
+        name = "logs"
+
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            (loss,) = super().losses(batch, step).values()
+            odd = torch.tensor(torch.nan if step.number == 5 else 1.0)
+            return {"autoencoder": Loss(loss.terms, logged={"odd": odd, "even": torch.ones(())})}
+
+    register(Logs)
+    folder = RunFolder(tmp_path / "run")
+    train(folder, config_of("logs", film, options={"latent": 4}), film, CPU)
+    entries = read_log(folder.log)
+    assert all(entry.logged["autoencoder"]["even"] == 1 for entry in entries)
+    assert sum("odd" not in entry.logged["autoencoder"] for entry in entries) == 1
+
+
+def test_loss_terms_may_come_in_any_order() -> None:
+    step = step_of(TermsOf(lambda number: ["a", "b"] if number % 2 else ["b", "a"]))
+    batch = Batch.numbered(scene(4, SIZE))
+    for number in range(4):
+        step(batch, number / 4)
+    means = step.loss_averager.means().losses["autoencoder"]
+    assert means["b"] == pytest.approx(2 * means["a"])
 
 
 def test_the_batch_that_fits_is_searched_in_the_training_precision() -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tests.training.tiny_runs import CPU, SIZE, config_of
+from tests.training.tiny_runs import CPU, SIZE, TINY, config_of
 from zoo.api.autoencoder import (
     Autoencoder,
     Batch,
@@ -132,6 +132,29 @@ def test_a_recipe_changes_the_run_id_and_bad_ones_are_refused(film: Film) -> Non
         config(schedule="wavy")
     with pytest.raises(pydantic.ValidationError):
         Recipe(accumulate=0)
+
+
+@pytest.mark.parametrize("clip", ["0", "-1", "nan"])
+def test_a_recipe_does_not_turn_gradients_round(clip: str) -> None:
+    ae = registry().models["ae"]
+    with pytest.raises(BadInput, match=f"ae: the recipe's clip .* cannot be '{clip}'"):
+        Settings.choose("quick", device="cpu", recipe={"clip": clip}).recipe_of(ae)
+
+
+@pytest.mark.parametrize(
+    "verb", [("train", "ae", "--film"), ("compare", "--models", "ae", "--films")]
+)
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("lr=0", "the recipe's lr"), ("accumulate=3", "cannot be cut into 3 equal parts")],
+)
+def test_a_wrong_recipe_is_refused_before_a_film_is_decoded(
+    verb: tuple[str, ...], setting: str, said: str, zoo: Callable, workspace: Path
+) -> None:
+    refused = zoo(*verb, "carphone", *TINY[2:], "--recipe", setting)
+    assert refused.code == 2
+    assert said in refused.err and refused.err.count("\n") == 1
+    assert not (workspace / ".zoo" / "films").exists()
 
 
 def test_training_only_modules_are_not_in_the_final_weights(

@@ -75,7 +75,8 @@ class Loss:
     `active`, where given, is a tensor of no dimensions, true if the player moves in this step
     and false if it sits it out (its weights, moments and step count then stay as they are).
     `logged` are numbers to look at and not to minimise, such as a codebook's perplexity: tensors of
-    no dimensions, detached, which go to the log beside the terms.
+    no dimensions, detached, which go to the log beside the terms where they are finite. Every step
+    has the same terms and logged numbers.
     """
 
     terms: Mapping[str, Tensor]

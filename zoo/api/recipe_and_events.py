@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -40,7 +40,7 @@ class Recipe(pydantic.BaseModel):
     lr: float = pydantic.Field(
         default=1.0, gt=0, description="factor on the learning rates that the model declares"
     )
-    clip: float | Literal["declared", "none"] = pydantic.Field(
+    clip: Annotated[float, pydantic.Field(gt=0)] | Literal["declared", "none"] = pydantic.Field(
         default="declared",
         description="largest norm of a player's gradient, none, or as the model says",
     )
@@ -91,6 +91,15 @@ class Recipe(pydantic.BaseModel):
             raise BadInput(
                 f"{model}: the recipe's {name} ({said}) cannot be {settings.get(name)!r}"
             ) from None
+
+    def check_accumulation(self, samples: int, model: str) -> None:
+        """Raise BadInput unless so many samples can be cut into `accumulate` equal parts."""
+        parts = min(samples, self.accumulate)
+        if samples % parts:
+            raise BadInput(
+                f"{model}: a batch of {samples} samples cannot be cut into {parts} equal parts; "
+                "set --batch or --recipe accumulate=... so that it can"
+            )
 
     def learning_rate(self, progress: float) -> float:
         """The learning rate at a share of the budget, as a share of the highest one."""

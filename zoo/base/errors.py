@@ -58,7 +58,7 @@ class CannotWrite(ZooError, OSError):
 def write_error(number: int | None, otherwise: str | None = None) -> str:
     """Why something could not be written, by its errno, with the next step where there is one."""
     if number in _NO_ROOM:
-        return "the disk is full; make room and run the same command again to resume"
+        return "the disk is full; make room and run the same command again"
     if number in FULL:
         return "the file system, or `ulimit -f`, allows no file so large"
     return otherwise or (os.strerror(number) if number else "it is not said why")

@@ -41,9 +41,9 @@ on_saving: Callable[[bool], None] | None = None
 """Called when saving begins and ends, where another process waits for it."""
 
 _first: int | None = None
-_supervised = _handled = False
+_supervised = _handled = _was_resumable = False
 _deferred: list[StopRequest] = []
-_saving = 0
+_saving = _resumable = 0
 
 
 class Interrupted(ZooError):
@@ -89,11 +89,13 @@ def handle_signals() -> None:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal in the main thread: raise KeyboardInterrupt, or set what defers it."""
-    global _first, _handled
+    global _first, _handled, _was_resumable
     if _supervised:
         if _handled:
             return  # a second one, of which the thread takes care
         _handled, _first = True, _first or number
+        # The block may be left before the thread looks.
+        _was_resumable = _resumable > 0
     if _deferred and not _deferred[-1].asked:
         for request in _deferred:
             request.asked = True
@@ -144,6 +146,20 @@ def saving() -> Iterator[None]:
 
 
 @contextmanager
+def resumable() -> Iterator[None]:
+    """Say, when the process is asked to stop while the block runs, that the command resumes.
+
+    Most commands keep nothing of what they have begun, and say nothing of the sort.
+    """
+    global _resumable
+    _resumable += 1
+    try:
+        yield
+    finally:
+        _resumable -= 1
+
+
+@contextmanager
 def signals_blocked() -> Iterator[None]:
     """Hold signals back in this thread, and in the processes that it starts meanwhile.
 
@@ -162,14 +178,14 @@ def signals_blocked() -> Iterator[None]:
 def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
     """End the process if it does not stop by itself after a signal."""
     global _first
-    began, deadline, waited = 0.0, None, False
+    began, deadline, waited, hint = 0.0, None, False, ""
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([receiver], [], [], left)
         now = time.monotonic()
         if not ready:
             if not _saving and not waited:
-                end(f"ended, as it had not stopped after {now - began:.1f} s; {RESUME}")
+                end(f"ended, as it had not stopped after {now - began:.1f} s{hint}")
             if _saving and not waited:
                 _say("still saving; a second signal ends it at once, at what was saved before")
             deadline = now + (LOOK if _saving else GRACE)
@@ -181,11 +197,12 @@ def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
             if deadline is None:
                 _first = _first or number
                 began, deadline = now, now + GRACE
+                hint = f"; {RESUME}" if _resumable or _was_resumable else ""
                 said = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
                 again = "Ctrl-C again" if number == signal.SIGINT else "a second one"
-                _say(f"{said}, stopping ({again} ends it at once); {RESUME}")
+                _say(f"{said}, stopping ({again} ends it at once){hint}")
             elif now - began > REPEAT and number in (_first, signal.SIGINT):
-                end(f"ended at once; {RESUME}")
+                end(f"ended at once{hint}")
 
 
 _announced = threading.Event()

@@ -197,6 +197,25 @@ def short_reason(error: Exception, address: str = "") -> str:
     return " ".join(str(text).split())
 
 
+def as_request(url: str) -> str:
+    """An address as it is sent: letters of other scripts and spaces in the form of ASCII.
+
+    Raises ValueError if it is none.
+    """
+    parts = urllib.parse.urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name = parts.hostname or ""
+    if not name.isascii():
+        host = host.lower().replace(name, name.encode("idna").decode("ascii"))
+    kept = "%/:=&?~#+!$,;'@()*[]"
+    path, query, fragment = (
+        urllib.parse.quote(each, kept, "utf-8", "surrogateescape") for each in parts[2:]
+    )
+    return parts._replace(
+        netloc=user + at + host, path=path, query=query, fragment=fragment
+    ).geturl()
+
+
 def _read(
     url: str, pieces: queue.Queue[bytes | Message | Exception], abandoned: threading.Event
 ) -> None:
@@ -209,7 +228,7 @@ def _read(
                 return
 
     try:
-        with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
+        with urllib.request.urlopen(as_request(url), timeout=STALL_SECONDS) as answer:
             put(answer.headers)
             while not abandoned.is_set() and (piece := answer.read1(1 << 16)):
                 put(piece)

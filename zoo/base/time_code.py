@@ -111,6 +111,10 @@ TICKS: Literal[120_000] = 120_000
 Ticks = npt.NDArray[np.int64]
 
 
+LARGEST_OF_RATE = 1_001_000
+"""Either number of such a fraction, of rates up to that many frames per second, or seconds."""
+
+
 def rate_fraction(rate: Fraction | float) -> Fraction:
     """A rate above 0 as the fraction of small numbers that a video has, such as 24000/1001.
 
@@ -118,7 +122,9 @@ def rate_fraction(rate: Fraction | float) -> Fraction:
     rate of a film with hours between its frames does not become 0.
     """
     exact = Fraction(rate)
-    return exact.limit_denominator(1001) if exact >= 1 else 1 / (1 / exact).limit_denominator(1001)
+    above_1 = max(exact, 1 / exact)
+    short = above_1.limit_denominator(max(1, min(1001, int(LARGEST_OF_RATE / above_1))))
+    return short if exact >= 1 else 1 / short
 
 
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
@@ -135,12 +141,12 @@ def steady_ticks(frames: int, rate: Fraction, first: int) -> Ticks:
 def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
     """Pack ascending ticks (N,): the steps between them, as 64-bit integers, by LZMA.
 
-    None if the rate is constant. Raises ValueError where ticks do not ascend, or by more than a
-    day.
+    None if the rate is constant. Raises ValueError where ticks do not ascend, or by more than
+    `_LONGEST`.
     """
     steps = np.diff(ticks)
     if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
-        raise ValueError("time codes ascend, by less than a day each")
+        raise ValueError(f"its frames ascend in time, by less than {_LONGEST // TICKS:,} s each")
     if np.array_equal(ticks, steady_ticks(len(ticks), rate, int(ticks[0]))):
         return None
     return lzma.compress(steps.astype("<u8").tobytes(), lzma.FORMAT_RAW, filters=_FILTERS)

@@ -160,7 +160,7 @@ def compare(
     from zoo.cli.console import Console, check_free, escaped
     from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.cli.report import print_report
-    from zoo.compare.cells import check_options, fitting_models, sweep_settings
+    from zoo.compare.cells import check_options, fitting_models, own_settings, sweep_settings
     from zoo.compare.comparison import Comparison
     from zoo.compare.results import check_results_size, gather, refuse_other_comparison
     from zoo.compare.tasks import CostMeasurementStarted
@@ -224,6 +224,9 @@ def compare(
         if models == "all":
             chosen_models = fitting_models(chosen_models, sweep, console.print_line)
         check_options(chosen_models, sweep)
+        for each in chosen_models:
+            if not issubclass(each, FilmCodec):
+                own_settings(each, sweep[0], chosen_models).check(each)
         metric_set = MetricSet.load(where.here, metrics)
         for name, reason in metric_set.unavailable.items():
             console.print(escaped(f"metric {name} is not measured: {reason}"), soft_wrap=True)

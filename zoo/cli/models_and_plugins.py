@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from zoo.plugins.entry_points import Plugin
     from zoo.scaffold import Kind as NewKind
 
-models_app = typer.Typer(help="Architectures and references.", rich_markup_mode=None)
+models_app = typer.Typer(
+    help="List, show and check models; write a new one.", rich_markup_mode=None
+)
 
 
 @opt.lists(models_app)
@@ -224,7 +226,7 @@ def _named(word: str) -> list[type[Autoencoder]]:
 
 
 plugins_app = typer.Typer(
-    help="Plugins: what they add, and whether it works.", rich_markup_mode=None
+    help="List plugins, check them, and write new ones.", rich_markup_mode=None
 )
 
 
@@ -310,22 +312,30 @@ def check_plugin(
 
 
 def check_things(console: Console, things: Iterable[Thing]) -> int:
-    """Print what the checks find of each thing; return how many promises are broken."""
+    """Print what the checks find of each thing; return how many promises are broken.
+
+    A terminal also shows which check runs at present.
+    """
     from zoo.cli.console import escaped
     from zoo.conformance.suite import examine, remedy, with_unknown_together
 
     things = list(things)
     verdicts: Counter[str] = Counter()
-    for thing in things:
-        if len(things) > 1:
-            console.print(escaped(thing.name), style="bold")
-        for finding in with_unknown_together(examine(thing)):
-            # The verdicts stand in a column; what follows is the plugin's own words.
-            said = str(finding).removeprefix(finding.verdict)
-            console.print(f"{finding.verdict:<7} {escaped(said)}", soft_wrap=True)
-            verdicts[finding.verdict] += 1
-            if finding.verdict == "broken" and (what := remedy(finding)):
-                console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
+    with console.status("checking") as status:
+        for thing in things:
+            if len(things) > 1:
+                console.print(escaped(thing.name), style="bold")
+
+            def show(check: str, name: str = thing.name) -> None:
+                status.update(escaped(f"checking {name}: {check}"))
+
+            for finding in with_unknown_together(examine(thing, show)):
+                # The verdicts stand in a column; what follows is the plugin's own words.
+                said = str(finding).removeprefix(finding.verdict)
+                console.print(f"{finding.verdict:<7} {escaped(said)}", soft_wrap=True)
+                verdicts[finding.verdict] += 1
+                if finding.verdict == "broken" and (what := remedy(finding)):
+                    console.print(f"{'':<7} to do: {escaped(what)}", soft_wrap=True)
     broken = verdicts["broken"]
     if broken:
         console.print("1 promise is broken" if broken == 1 else f"{broken} promises are broken")
@@ -346,7 +356,7 @@ def _all_plugins() -> list[Plugin]:
 def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     """What a word names: lines on what did not load, and things; BadInput if that is nothing."""
     from zoo.base.errors import BadInput
-    from zoo.plugins.entry_points import BUILT_IN, file_hint, is_file_name, plugin_file
+    from zoo.plugins.entry_points import BUILT_IN, LIMIT, file_hint, is_file_name, plugin_file
     from zoo.plugins.registry import add_file
     from zoo.report.plugin_sections import add_section_file
 
@@ -367,7 +377,13 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
                 f"no plugin, package, model, codec, metric, section or film is called {word!r}; "
                 f"`zoo plugins` lists them. {file_hint(word)}"
             )
-    return [line for plugin in loaded for line in plugin.failures()], things
+    failed = [line for plugin in loaded for line in plugin.failures()]
+    if not failed and not things:
+        names = ", ".join(plugin.name for plugin in loaded)
+        left_out = any(plugin.left_out for plugin in loaded)
+        why = f"is left out by {LIMIT}" if left_out else "brings nothing that could be checked"
+        raise BadInput(f"{names} {why}")
+    return failed, things
 
 
 def _things(plugins: Iterable[Plugin]) -> Iterator[Thing]:

@@ -114,7 +114,7 @@ def train(
         compiled=compiled,
         options=opt.read_settings(settings),
     )
-    chosen.options_of(architecture)
+    chosen.check(architecture)
     if init_from is not None:
         from zoo.training.trained_models import warm_start
 

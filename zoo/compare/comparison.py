@@ -14,13 +14,14 @@ from zoo.api.film_entry import FilmEntry
 from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import BadInput
 from zoo.base.interrupts import RESUME, Interrupted
-from zoo.base.records import Cost, Record
+from zoo.base.records import Cost, Environment, Record
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell, ModelOrCodec, config_of, plan_cells
 from zoo.compare.costs import cost_subjects, with_costs
 from zoo.compare.executors import Executor, Message, Notify, Task, TaskEnd
 from zoo.compare.run_store import RunStore
 from zoo.compare.tasks import (
+    NOT_KNOWN,
     CellTask,
     CostTask,
     EncodingProgress,
@@ -138,6 +139,28 @@ def run_cells(
     if interrupted:
         raise Interrupted(f"stopped between cells; {RESUME}")
     return schedule.records()
+
+
+def with_known_devices(records: Sequence[Record]) -> list[Record]:
+    """The records, those of processes that died with the device of the others of their kind.
+
+    Otherwise a report would take it for another machine. A device stays unknown where there are
+    none or several that it could be.
+    """
+    known: dict[str, dict[str, Environment]] = {}
+    for where in (record.environment for record in records):
+        if where.device_name != NOT_KNOWN:
+            known.setdefault(where.device, {})[where.device_name] = where
+    found = []
+    for record in records:
+        own, update = record.environment, {}
+        devices = known.get(own.device, {})
+        if own.device_name == NOT_KNOWN and len(devices) == 1:
+            (like,) = devices.values()
+            trained = {"precision": own.precision, "compile": own.compile}
+            update = {"environment": like.model_copy(update=trained)}
+        found.append(record.model_copy(update=update))
+    return found
 
 
 def run_task(executor: Executor, task: Task, notify: Notify) -> TaskEnd:
@@ -301,7 +324,7 @@ class Comparison:
                     self._store.download(
                         RunFolder(self.workspace.root / record.run), record.evaluated_on
                     )
-        return records
+        return with_known_devices(records)
 
     def with_costs(
         self, records: Sequence[Record], executor: Executor, notify: Notify

@@ -174,7 +174,11 @@ def choose_frames(
     known = [values for values in scores if values is not None]
     if not known:
         return []
-    middle = np.median(known, axis=0)
+    # A model without a value for a frame leaves that frame to the others.
+    values = np.array(known)
+    valued = ~np.isnan(values).all(axis=0)
+    middle = np.full(len(film), np.nan)
+    middle[valued] = np.nanmedian(values[:, valued], axis=0)
     chosen: list[ChosenFrame] = []
     for part, frames in parts_of(film, film.name).items():
         ordered = _from_best(middle, frames, metric)

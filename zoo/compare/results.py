@@ -39,6 +39,7 @@ from zoo.films.ingested_film import Film
 from zoo.matching.pdq_hashes import MATCHES_WITHIN, HashedFilm, Hashes, hash_film, nearest_distances
 from zoo.matching.takedown import takedown
 from zoo.plugins.registry import registry
+from zoo.report.ranking import principal_first
 from zoo.report.results_folder import (
     FIGURES,
     MERGE_MARKER,
@@ -60,8 +61,6 @@ SERIES_FRAMES = 1000
 very many rows."""
 COLUMNS, ROWS = 1200, 72
 """The barcode's size in pixels."""
-CHOOSING_METRIC = "lpips"
-"""The metric that pictures are chosen by, if it could be measured."""
 
 
 def with_takedowns(
@@ -218,7 +217,7 @@ def gather(
     """
     metrics = _metric_infos(metric_set, records)
     measured = [metric for metric in metrics if metric.unavailable is None]
-    chooses = min(measured, key=lambda metric: metric.name != CHOOSING_METRIC, default=None)
+    chooses = next(iter(principal_first(measured)), None)
     searched = with_takedowns(workspace, records, films, device)
     chosen = choose_all_frames(workspace, searched, films, chooses)
     described = with_series(workspace, films, searched, measured, folder)
@@ -242,6 +241,8 @@ def _metric_infos(metric_set: MetricSet, records: Sequence[Record]) -> list[Metr
     """The metrics that were requested, and those that earlier evaluations measured."""
     wanted = {metric.name for metric in metric_set.requested}
     wanted |= {name for record in records for name in record.scores}
+    good = [record for record in records if record.status == "ok"]
+    everywhere = {name for name in wanted if good and all(name in each.scores for each in good)}
     return [
         MetricInfo(
             name=metric.name,
@@ -250,7 +251,10 @@ def _metric_infos(metric_set: MetricSet, records: Sequence[Record]) -> list[Metr
             better=metric.better,
             digits=min(max(metric.digits, 0), 15),
             source=metric.source,
-            unavailable=metric_set.unavailable.get(metric.name),
+            # If it is in every record, nothing is missing here.
+            unavailable=None
+            if metric.name in everywhere
+            else metric_set.unavailable.get(metric.name),
         )
         for metric in registry().metrics.values()
         if metric.name in wanted

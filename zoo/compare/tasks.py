@@ -49,6 +49,8 @@ from zoo.training.settings import Settings
 from zoo.training.trained_models import ensure_trained, remove_unfinished
 
 LONGEST_REASON = 500
+NOT_KNOWN = "not known"
+"""The name of a device that only a process which has died could ask."""
 FAILURE = "failure.txt"
 """The traceback of a cell that failed, in its run's folder."""
 
@@ -101,7 +103,7 @@ def _environment_of_dead(cell: Cell, config: TrainingConfig | None) -> Environme
         update={
             "device": cell.settings.device.type,
             "compile": config.compile if config else "none",
-            **({} if cell.settings.device.type == "cpu" else {"device_name": "not known"}),
+            **({} if cell.settings.device.type == "cpu" else {"device_name": NOT_KNOWN}),
         }
     )
 

@@ -172,9 +172,14 @@ def names_of_checks(thing: Thing) -> list[str]:
     return [*names, *(name for name in _waivers(thing) if name not in names)]
 
 
-def examine(thing: Thing) -> Iterator[Finding]:
-    """Run every check on a thing, one after another, whatever the others found."""
+def examine(thing: Thing, on_check: Callable[[str], None] | None = None) -> Iterator[Finding]:
+    """Run every check on a thing, one after another, whatever the others found.
+
+    `on_check` is given the name of each check before it begins: some take many seconds.
+    """
     for name in names_of_checks(thing):
+        if on_check:
+            on_check(name)
         yield examine_one(thing, name)
 
 

@@ -86,7 +86,9 @@ def slice_scores(
     """
     found = []
     for name, values in properties.items():
-        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, FIFTHS + 1)))
+        every = values[np.isfinite(values)]
+        # Motion is known nowhere if each shot is a single frame.
+        edges = np.unique(np.quantile(every, np.linspace(0, 1, FIFTHS + 1))) if len(every) else ()
         if len(edges) < 2:
             continue
         at = values[frames]

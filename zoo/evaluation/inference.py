@@ -146,11 +146,14 @@ def reconstruct_frames(
     """Some frames of a film, in ascending order, decoded from the latents of all of its samples.
 
     Rounded to 8 bits: float (B, 3, H, W) in [0, 1]. Samples are decoded in batches of at most 32
-    frames.
+    frames. Raises BadInput if a value is not a number: no metric would have one for that frame, and
+    its mean would be over the others.
     """
     parts = []
     for which, wanted in samples.decoding_batches(frames):
         decoded = flat_frames(checked_decode(model, latents.dequantised(torch.from_numpy(which))))
+        if decoded.isnan().any():
+            raise BadInput(f"{model.name}: decode gave frames with values that are not numbers")
         chosen = torch.from_numpy(wanted).to(decoded.device)
         parts.append(round_to_8_bits(decoded if len(wanted) == len(decoded) else decoded[chosen]))
     return torch.cat(parts)

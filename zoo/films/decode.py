@@ -430,10 +430,9 @@ class FilmDecoder:
         ahead = (self.start or 0.0) - starts
         base = source.stream.time_base
         if ahead > _WORTH_SEEKING and base is not None:
-            place = round((ahead - _EARLIER + source.clock_start) / base)
             latest = (ahead + source.clock_start) / base
             try:
-                source.container.seek(place, stream=source.stream, backward=True)
+                source.seek(ahead - _EARLIER + source.clock_start)
                 frames = decode_frames(source, self.damage, sought=True)
                 first = next(frames, None)
             except av.error.FFmpegError:

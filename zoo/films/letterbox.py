@@ -98,8 +98,8 @@ def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float)
     A first estimate, from key frames and, if those are few, some frames after them: the ingest
     adds frames from the whole film.
     """
-    stream, base = source.stream, source.stream.time_base
-    if base is None:
+    stream = source.stream
+    if stream.time_base is None:
         return
     geometry = ContainerGeometry(source)
     places: dict[int, None] = {}
@@ -107,7 +107,7 @@ def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float)
     for seek in range(seeks):
         time = start + (stop - start) * (seek + 0.5) / seeks + source.clock_start
         try:
-            source.container.seek(round(time / base), stream=stream, backward=True)
+            source.seek(time)
             packet = next(source.container.demux(stream))
         except (av.error.FFmpegError, StopIteration):
             # A place that cannot be reached is skipped; the ingest counts damage.

@@ -71,6 +71,14 @@ def is_there(path: str) -> bool:
         return False
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of that name; False too for names that none can have."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def looks_like_path(word: str) -> bool:
     """Whether a word is a path rather than a film's name: written as one, or an existing file.
 
@@ -148,13 +156,15 @@ PICTURES = frozenset(
     }
 )
 """Endings of pictures' names, in lower case."""
-_NUMBER = re.compile(r"%0?(\d*)d")
+_NUMBER = re.compile(r"%0?(\d{0,3})d")
+_MOST_DIGITS = 9
+"""Of a picture's number, without the zeros in front: FFmpeg counts no further."""
 _AS_ONE = "`zoo films add --as-one NAME FILE...` takes pictures in the order given"
 
 
 def is_sequence(path: Path) -> bool:
     """Whether a path stands for pictures: a folder, or a pattern such as `%04d.png` or `*.png`."""
-    if path.is_dir():
+    if is_folder(path):
         return True
     pattern = _NUMBER.search(path.name) or re.search(r"[*?]", path.name)
     return bool(pattern) and _is_picture(path.name) and not is_there(os.fspath(path))
@@ -162,7 +172,7 @@ def is_sequence(path: Path) -> bool:
 
 def sequence_stem(path: Path) -> str:
     """What a film of pictures is called after: how all their names begin, or else the folder."""
-    beginning = "" if path.is_dir() else re.split(r"[%*?]", path.name)[0].strip(" -_.")
+    beginning = "" if is_folder(path) else re.split(r"[%*?]", path.name)[0].strip(" -_.")
     return beginning or _folder(path).resolve().name
 
 
@@ -228,7 +238,7 @@ class PictureSequence:
                 try:
                     with PIL.Image.open(file) as picture:
                         size = picture.size
-                except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+                except Exception:  # whatever a damaged picture makes one of its readers raise
                     continue  # FFmpeg may read it, and its size is known when it is decoded
                 first = first or (file.name, size)
                 if size != first[1]:
@@ -262,7 +272,7 @@ def different_sizes(name: str, size: tuple[int, int], other: str, its: tuple[int
 
 
 def _folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
+    return path if is_folder(path) else path.parent
 
 
 def _is_picture(name: str) -> bool:
@@ -282,19 +292,28 @@ def _split_names(path: Path) -> Iterator[tuple[str, str, str]]:
         width = int(number[1] or 1) if number[0].startswith("%0") else 0
         split = re.compile(
             f"({re.escape(before.replace('%%', '%'))})"
-            + (rf"(\d{{{width}}}|[1-9]\d{{{width},8}})" if width else r"(\d{1,9})")
+            + f"({_padded(width)})"
             + f"({re.escape(after.replace('%%', '%'))})",
             re.DOTALL,
         )
     else:
-        # The last number before the ending; FFmpeg counts up to nine digits.
-        split = re.compile(r"(.*?)(\d{1,9})(\D*\.[^.]*)", re.DOTALL)
+        # The last number before the ending.
+        split = re.compile(rf"(.*?)({_padded(0)})(\D*\.[^.]*)", re.DOTALL)
         if path != folder:
             names = [name for name in names if fnmatch.fnmatchcase(name, path.name)]
     for name in names:
         found = split.fullmatch(name)
         if found and found[2].isascii():
             yield found[1], found[2], found[3]
+
+
+def _padded(width: int) -> str:
+    """The form of a number that is filled up with zeros to a width; 0 is any number of digits."""
+    if width == 0:
+        return rf"\d{{1,{_MOST_DIGITS}}}"
+    filled = rf"0{{{max(0, width - _MOST_DIGITS)}}}\d{{{min(width, _MOST_DIGITS)}}}"
+    longer = rf"[1-9]\d{{{width},{_MOST_DIGITS - 1}}}"
+    return f"{filled}|{longer}" if width < _MOST_DIGITS else filled
 
 
 LARGEST_PLAYLIST, MOST_PARTS = 1 << 20, 10_000
@@ -322,7 +341,7 @@ class FilmSource:
         """
         refuse_url(os.fspath(path))
         named = Path(expand_home(path)).absolute()
-        if named.suffix.lower() in PLAYLISTS and not named.is_dir():
+        if named.suffix.lower() in PLAYLISTS and not is_folder(named):
             return cls(named.stem, read_playlist(named))
         return cls(sequence_stem(named) if is_sequence(named) else named.stem, (named,))
 
@@ -368,7 +387,7 @@ def digest(path: Path) -> str:
 
 def is_present(path: Path) -> bool:
     """Whether a file, a folder, or a picture that fits a pattern is there."""
-    if path.exists():
+    if is_there(os.fspath(path)):
         return True
     try:
         return is_sequence(path) and bool(PictureSequence.find(path).files)
@@ -376,10 +395,14 @@ def is_present(path: Path) -> bool:
         return False
 
 
+def single_files(path: Path) -> tuple[Path, ...]:
+    """A file, or every picture that the path stands for. Raises BadInput."""
+    return PictureSequence.find(path).files if is_sequence(path) else (path,)
+
+
 def bytes_of(path: Path) -> int:
     """Return the bytes of a file, or of all pictures together. Raises OSError and BadInput."""
-    files = PictureSequence.find(path).files if is_sequence(path) else (path,)
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in single_files(path))
 
 
 def read_playlist(path: Path) -> tuple[Path, ...]:
@@ -394,7 +417,9 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
     except UnicodeDecodeError:
         text = content.decode("latin-1")  # as playlists were before UTF-8
     files = []
-    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+    # Names may have spaces of other scripts, and what is a line break to Python alone.
+    lines = (line.strip(" \t") for line in re.split(r"\r\n|\r|\n", text))
+    for number, line in enumerate(lines, start=1):
         where = f"{one_line(path.name)}, line {number}"
         if line.startswith(_NOT_WHOLE_FILES):
             raise BadInput(

@@ -20,7 +20,7 @@ import av.error
 import av.logging
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from zoo.base.errors import BadInput
@@ -56,6 +56,7 @@ _CUT_WITHOUT_CLOCK = {"h264", "hevc", "mpegvideo", "m4v"}
 _CUT_SECONDS = 1.0
 # Of several video streams, one with this many times fewer frames than another is not a film.
 _POSTER_SHARE = 20
+_FARTHEST = 1 << 62
 # Packets that are counted to estimate a stream's length.
 _COUNTED = 250
 MOST_PIXELS = 8192 * 4608
@@ -154,7 +155,8 @@ class VideoFile:
         if stream.duration and stream.duration > 0 and stream.time_base:
             return float(stream.duration * stream.time_base)
         # Matroska keeps a stream's own length as text; its container's counts subtitles too.
-        written = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+        stated = stream.metadata.get("DURATION", "")
+        written = re.fullmatch(r"(\d{1,6}):(\d\d):(\d\d\.\d{1,20})", stated)
         if written:
             return int(written[1]) * 3600 + int(written[2]) * 60 + float(written[3])
         return self.container_seconds
@@ -172,7 +174,7 @@ class VideoFile:
         if self.pictures:
             return len(self.pictures.files)
         stated = self.stream.frames or self.stream.metadata.get("NUMBER_OF_FRAMES", "")
-        return int(stated) or None if str(stated).isdecimal() else None
+        return int(stated) or None if re.fullmatch(r"\d{1,15}", str(stated)) else None
 
     def frames_by_size(self) -> int | None:
         """Estimate the number of frames from those in the file's first part.
@@ -225,6 +227,17 @@ class VideoFile:
             if begins is None or length is None or goes_on is None or ours.time_base is None:
                 return False
             return abs(float((goes_on - begins - length) * ours.time_base)) < _CUT_SECONDS
+
+    def seek(self, seconds: float, stream: Stream | None = None) -> None:
+        """Go to a key frame at or before a time on the file's clock. Raises FFmpegError.
+
+        `stream` is the one whose key frame it is, the film's if None; it has a time base.
+        """
+        stream = stream or self.stream
+        assert stream.time_base is not None
+        # Of a stated length of any size: FFmpeg counts in 64 bits.
+        place = max(-_FARTHEST, min(round(seconds / stream.time_base), _FARTHEST))
+        self.container.seek(place, stream=stream, backward=True)
 
     @property
     def clock_may_jump(self) -> bool:

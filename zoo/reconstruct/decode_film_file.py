@@ -167,7 +167,7 @@ def _built(config: TrainingConfig, where: str) -> Autoencoder:
     architecture = registry().architecture(config.model)
     try:
         return build(architecture, FrameSize.parse(config.size), config.options)
-    except (RuntimeError, MemoryError, OverflowError) as error:
+    except (RuntimeError, TypeError, MemoryError, OverflowError) as error:
         why = " ".join(str(error).split())[:200]
         raise BadInput(f"{where}: its {config.model} cannot be built: {why}") from None
 

@@ -76,9 +76,9 @@ def encode(
 
     With `decoder_bits` the decoder is in the file, its matrices and kernels in so many bits.
     `progress` is called with the number of frames encoded so far, `on_message` with a line about
-    the sound if that is asked for. Raises BadInput if the latents cannot have so few bits or the
-    film's texts are too long, before anything is encoded, and ZooError if the latents are not
-    finite or there are too many.
+    the sound if that is asked for. Raises BadInput if the latents cannot have so few bits, the
+    film's texts are too long or its frames days apart, before anything is encoded, and ZooError if
+    the latents are not finite or there are too many.
     """
     if not 1 <= bits <= BITS:
         raise BadInput(f"latents have from 1 to {BITS} bits per number; not {bits}")
@@ -96,6 +96,10 @@ def encode(
     ticks = np.rint((film.frame_seconds - span.start_seconds) * TICKS).astype(np.int64)
     description = _description(entry, film, trained, span, int(ticks[0]), run, bits)
     check_description_size(description, film.name)
+    try:
+        packed_ticks = pack_ticks(ticks, description.film.fps)
+    except ValueError as error:
+        raise BadInput(f"{film.name} does not fit into a film file: {error}") from None
     with ExitStack() as stack:
         sound = None
         if with_sound:
@@ -108,7 +112,6 @@ def encode(
             latents = coarser.encode_film(film, progress)
         if latents.array.nbytes > most_level_bytes(len(latents.packed)):
             raise ZooError(too_long)
-        packed_ticks = pack_ticks(ticks, description.film.fps)
         content = Content(
             latents=_bytes(latents.packed),
             lowest=latents.quantiser.lowest.float().cpu().numpy(),

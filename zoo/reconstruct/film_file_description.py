@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 import pydantic
 
 from zoo.api.samples_and_latents import BITS, LARGEST, MOST_CODES, FilmSamples, Sampling, code_bits
-from zoo.base.time_code import TICKS
+from zoo.base.time_code import LARGEST_OF_RATE, TICKS
 from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[5] = 5
@@ -18,7 +18,6 @@ version 4 brought rounded decoders. Up to version 4 `summary` was called `told`,
 `ticks_per_second` `ticks_a_second`."""
 MOST_FRAMES = 1 << 24
 """More than a week at 25 frames/s."""
-_MOST_RATE = 1_001_000
 
 LONGEST_TEXT = 10_000
 Text = Annotated[str, pydantic.Field(max_length=LONGEST_TEXT)]
@@ -43,8 +42,8 @@ class FilmPart(_Typed):
     fingerprint: Text
     frames: int = pydantic.Field(ge=1, le=MOST_FRAMES)
     rate: tuple[
-        Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
-        Annotated[int, pydantic.Field(ge=1, le=_MOST_RATE)],
+        Annotated[int, pydantic.Field(ge=1, le=LARGEST_OF_RATE)],
+        Annotated[int, pydantic.Field(ge=1, le=LARGEST_OF_RATE)],
     ]
     """Frames per second as a fraction, the mean if the rate varies."""
     first_tick: int = pydantic.Field(ge=0, le=1 << 50)

@@ -61,10 +61,15 @@ def load_folder(folder: Path, device: torch.device) -> TrainedModel:
         raise BadInput(f"{folder} holds no model: there is no {run.file.name}")
     config = description.config
     architecture = registry().architecture(config.model)
-    # Before a network of any size that a file may ask for takes memory. Some cannot be built so.
-    with suppress(RuntimeError, NotImplementedError), on_meta_device():
-        check_fit(run.weights, build(architecture, FrameSize.parse(config.size), config.options))
-    model = load_model(run, config, device)
+    try:
+        # Before a network of any size that a file asks for takes memory. Some cannot be built so.
+        with suppress(RuntimeError, NotImplementedError), on_meta_device():
+            size = FrameSize.parse(config.size)
+            check_fit(run.weights, build(architecture, size, config.options))
+        model = load_model(run, config, device)
+    except (TypeError, OverflowError) as error:  # options beyond all numbers that torch can take
+        why = one_line(str(error))
+        raise BadInput(f"{run.file}: its {config.model} cannot be built: {why}") from None
     quantiser = load_scale(run.scale, device)
     if quantiser.lowest.numel() != latent_spec(model).numbers:
         raise BadInput(f"{run.scale} holds no scale that fits {config.model}")

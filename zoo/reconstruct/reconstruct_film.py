@@ -22,6 +22,7 @@ from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code, in_file_name
 from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
 from zoo.films.ingested_film import Film
+from zoo.films.source_files import is_present, single_files
 from zoo.reconstruct.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.source_sound import FilmPart
@@ -354,7 +355,8 @@ def check_output(path: Path, entry: FilmEntry, overwrite: bool) -> None:
 
 
 def _check_replaceable(path: Path, entry: FilmEntry, overwrite: bool) -> None:
-    if any(source.exists() and path.samefile(source) for source in entry.files):
+    sources = (file for named in entry.files if is_present(named) for file in single_files(named))
+    if any(source.exists() and path.samefile(source) for source in sources):
         raise BadInput(f"{path} is a file of {entry.name} itself; choose another name with -o")
     if not path.is_file():
         raise BadInput(f"{path} is not a file that could be replaced")

@@ -220,7 +220,7 @@ def _packets_from(
     base = stream.time_base
     if time is not None and time - source.clock_start > _WORTH_SEEKING and base is not None:
         try:
-            source.container.seek(round((time - _EARLIER) / base), stream=stream, backward=True)
+            source.seek(time - _EARLIER, stream)
             first = next(_readable_packets(source, stream), None)
         except av.error.FFmpegError:
             first = None

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from av.container.core import Chapter as AvChapter
 
 _CLOCK = Fraction(1, TICKS)
+_LONGEST_SHOWN, _LONGEST_VIDEO = 300 * TICKS, 400 * 86_400
+"""A frame that is shown for longer is written again: MP4 and encoders count ticks in 32 bits, from
+a frame to one that was coded some dozens of frames before. And the longest video, in seconds, so
+that times of any size in an untrusted file are not repeated for ever."""
 _FEWEST_REORDERED = 3
 """Fewer frames are encoded in display order; x265 gives them no decoding times."""
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
@@ -116,8 +120,83 @@ class SoundTrack(Protocol):
         """Add a stream to the container at once; return its packets in order, timed from 0."""
 
 
-class VideoWriter:
+class _FrameWriter:
+    """What both writers do: encode frames, and write one that is shown for long again and again."""
+
+    _clock: ClassVar[Fraction]
+    _longest: ClassVar[int]
+
+    def __init__(
+        self, container: OutputContainer, stream: VideoStream, path: Path, period: int
+    ) -> None:
+        self.frames = 0
+        self._container, self._stream, self._path = container, stream, path
+        self._last, self._written, self._period = -1, 0, period
+        self._ends: int | None = None
+        self._shown: VideoFrame | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The end of the last frame."""
+        return float((self._last + self._last_duration) * self._clock) if self.frames else 0.0
+
+    @property
+    def _last_duration(self) -> int:
+        """Ticks for which the latest frame is shown, if no other follows."""
+        return self._period if self._ends is None else max(1, self._ends - self._last)
+
+    def _add(self, frame: VideoFrame, ticks: int) -> None:
+        self._show_until(ticks)
+        self._encode(frame, ticks)
+        self._shown = frame
+        self.frames += 1
+
+    def _show_until(self, ticks: int) -> None:
+        """Write the latest frame again, as often as it takes to show it until then."""
+        if ticks * self._clock > _LONGEST_VIDEO:
+            raise ZooError(f"{self._path} would last for more than a year; write a part of it")
+        while self._shown is not None and ticks - self._last > self._longest:
+            self._encode(self._shown, self._last + self._longest)
+
+    def _encode(self, frame: VideoFrame, ticks: int) -> None:
+        frame.pts, frame.time_base = ticks, self._clock
+        self._last = ticks
+        self._written += 1
+        with write_errors(self._path), usual_priority():
+            packets = self._stream.encode(frame)
+        self._mux(packets)
+
+    def finish(self) -> None:
+        """Write the encoder's last frames, the rest of the sound, and the index."""
+        self._ends = self._last + self._last_duration
+        self._show_until(self._ends)
+        with write_errors(self._path), usual_priority():
+            packets = self._stream.encode(None)
+        if self._written < _FEWEST_REORDERED:
+            for packet in packets:
+                packet.dts = packet.pts
+        self._mux(packets)
+        self._mux_sound(math.inf)
+        with write_errors(self._path):
+            self._container.close()
+
+    def _mux(self, packets: Sequence[Packet[Any]]) -> None:
+        for packet in packets:
+            # Only the last frame's duration counts; others last until the next frame. Before the
+            # last frame it is that of the rest of the film, which may be hours.
+            packet.duration = min(self._last_duration, self._longest)
+            with write_errors(self._path):
+                self._container.mux(packet)
+            self._mux_sound(_seconds(packet))
+
+    def _mux_sound(self, until: float) -> None:
+        """Write sound up to a time, in seconds, where there is some."""
+
+
+class VideoWriter(_FrameWriter):
     """Takes frames one after another; made by `video_file`."""
+
+    _clock, _longest = _CLOCK, _LONGEST_SHOWN
 
     def __init__(
         self,
@@ -130,26 +209,12 @@ class VideoWriter:
         ends: float | None,
     ) -> None:
         self.size, self.rate = size, rate
-        self._ends = None if ends is None else round(ends * TICKS)
-        self._path = path
-        self.frames = 0
-        self._container = container
         self._to_yuv = ToYuv(size)
-        self._period = round(TICKS / rate)
-        self._last = -1
-        self._stream = _video_stream(container, self._to_yuv.even, rate, settings)
+        stream = _video_stream(container, self._to_yuv.even, rate, settings)
+        super().__init__(container, stream, path, round(TICKS / rate))
+        self._ends = None if ends is None else round(ends * TICKS)
         self._sound = sound.into(container) if sound else None
         self._waiting: Packet[Any] | None = None
-
-    @property
-    def seconds(self) -> float:
-        """The end of the last frame."""
-        return (self._last + self._last_duration) / TICKS if self.frames else 0.0
-
-    @property
-    def _last_duration(self) -> int:
-        """Ticks for which the latest frame is shown, if no other follows."""
-        return self._period if self._ends is None else max(1, self._ends - self._last)
 
     def write(self, pixels: Pixels, time: float | None = None) -> None:
         """Add a frame, uint8 (H, W, 3), RGB, full range, shown from `time` on, in seconds.
@@ -161,40 +226,13 @@ class VideoWriter:
         _check_frame(pixels, self.size)
         ticks = round(self.frames * TICKS / self.rate if time is None else time * TICKS)
         if ticks <= self._last:
-            seconds, last = ticks / TICKS, self._last / TICKS
-            raise ValueError(f"times ascend from 0; not {seconds} after {last}")
-        frame = self._to_yuv(pixels)
-        frame.pts, frame.time_base = ticks, _CLOCK
-        self._last = ticks
-        self.frames += 1
-        with write_errors(self._path), usual_priority():
-            packets = self._stream.encode(frame)
-        self._mux(packets)
-
-    def finish(self) -> None:
-        """Write the encoder's last frames, the rest of the sound, and the index."""
-        with write_errors(self._path), usual_priority():
-            last = self._stream.encode(None)
-        if self.frames < _FEWEST_REORDERED:
-            for packet in last:
-                packet.dts = packet.pts
-        self._mux(last)
-        self._mux_sound(math.inf)
-        with write_errors(self._path):
-            self._container.close()
+            raise ValueError(f"times ascend from 0; not {ticks / TICKS} after {self._last / TICKS}")
+        self._add(self._to_yuv(pixels), ticks)
 
     def close(self) -> None:
         """Close the sound's files."""
         if self._sound is not None:
             self._sound.close()
-
-    def _mux(self, packets: Sequence[Packet[Any]]) -> None:
-        for packet in packets:
-            # Only the last frame's duration counts; others last until the next frame.
-            packet.duration = self._last_duration
-            with write_errors(self._path):
-                self._container.mux(packet)
-            self._mux_sound(_seconds(packet))
 
     def _mux_sound(self, until: float) -> None:
         """Write sound up to a time, so that sound and frames are interleaved in the file."""
@@ -260,8 +298,7 @@ def _video_stream(
     context.color_primaries = ColorPrimaries.BT709
     context.color_trc = ColorTrc.BT709
     if settings.codec == "libx265":
-        # QuickTime recognises H.265 by this tag.
-        context.codec_tag = "hvc1"
+        context.codec_tag = "hvc1"  # by which QuickTime recognises H.265
     return stream
 
 
@@ -344,32 +381,21 @@ def write_errors(path: Path) -> Iterator[None]:
 
 WEBP = ".webp"
 _WEBP_CLOCK = Fraction(1, 1000)
-_QUALITY = 60
 _LARGEST = 16_383
 """Pixels of a side; the format's limit."""
 
 
-class WebpWriter:
+class WebpWriter(_FrameWriter):
     """Takes frames one after another; made by `webp_file`."""
+
+    _clock, _longest = _WEBP_CLOCK, 4 * 3600 * 1000  # the format has 24 bits for milliseconds
 
     def __init__(
         self, container: OutputContainer, stream: VideoStream, path: Path, rate: Fraction | float
     ) -> None:
         self.size = FrameSize(stream.width, stream.height)
-        self.frames = 0
-        self._container, self._stream, self._path = container, stream, path
-        self._period = 1 / float(rate)
-        self._time, self._last = -1.0, -1
-
-    @property
-    def seconds(self) -> float:
-        """The end of the last frame, which is shown for as long as the others on average.
-
-        A frame that is alone is shown for one period of the rate.
-        """
-        if self.frames < 2:
-            return self.frames * (self._last / 1000 + self._period)
-        return self._last / 1000 * self.frames / (self.frames - 1)
+        super().__init__(container, stream, path, max(1, round(1000 / rate)))
+        self._time = -1.0
 
     def write(self, pixels: Pixels, time: float) -> None:
         """Add a frame, uint8 (H, W, 3), RGB, shown from `time` on, in seconds.
@@ -386,21 +412,7 @@ class WebpWriter:
         if stamp == self._last:
             return
         rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame = rgb.reformat(format="bgra")
-        frame.pts, frame.time_base = stamp, _WEBP_CLOCK
-        self._encode(frame)
-        self._last = stamp
-        self.frames += 1
-
-    def finish(self) -> None:
-        """Write the last frame."""
-        self._encode(None)
-        with write_errors(self._path):
-            self._container.close()
-
-    def _encode(self, frame: VideoFrame | None) -> None:
-        with write_errors(self._path):
-            self._container.mux(self._stream.encode(frame))
+        self._add(rgb.reformat(format="bgra"), stamp)
 
 
 @contextmanager
@@ -430,9 +442,8 @@ def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[W
 def _webp_stream(
     container: OutputContainer, size: FrameSize, rate: Fraction | float
 ) -> VideoStream:
-    options = {"quality": str(_QUALITY), "compression_level": "6"}
-    rate = rate_fraction(rate)
-    stream = _add_stream(container, "libwebp", size, rate, options)
+    options = {"quality": "60", "compression_level": "6"}
+    stream = _add_stream(container, "libwebp", size, rate_fraction(rate), options)
     # Colours are converted by libwebp itself, with its own filter for chroma.
     stream.pix_fmt = "bgra"
     stream.time_base = stream.codec_context.time_base = _WEBP_CLOCK

@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import pydantic
+
 from zoo.base import numbers
 from zoo.base.records import Environment, FilmInfo, Part, Record, Results
 from zoo.base.safe_text import one_line
@@ -20,7 +22,7 @@ Measure = Callable[[Record], float | None]
 
 NAME_LENGTH = 60
 
-_Key = tuple[str, str, str, str, str]
+RowKey = tuple[str, str, str, str, str]
 """Role, model, options, machine and precision: what records of one row have in common."""
 
 
@@ -192,9 +194,13 @@ def training_precision(record: Record) -> str:
 
 
 def machines(results: Results) -> dict[tuple[str, ...], str]:
-    """The machines that made these records, each with a letter."""
+    """The machines that made these records, each with a letter.
+
+    At one latent size they have the letters that they have among all sizes.
+    """
+    records = results._of_all_sizes if isinstance(results, _AtOneSize) else results.records
     # Of thousands of records, and for every table: distinct ones are sought before keys are made.
-    environments = {_machine(record.environment): record.environment for record in results.records}
+    environments = {_machine(record.environment): record.environment for record in records}
     keys = dict.fromkeys(map(machine_key, environments.values()))
     return {key: _letter(index) for index, key in enumerate(keys)}
 
@@ -250,16 +256,16 @@ def cross_film_rows(results: Results) -> list[ResultRow]:
 
 def _gather(results: Results, records: list[Record]) -> list[ResultRow]:
     letters = machines(results)
-    good: dict[_Key, list[Record]] = {}
+    good: dict[RowKey, list[Record]] = {}
     for record in records:
         if record.status == "ok":
             good.setdefault(_key(record, letters), []).append(record)
-    failures: dict[_Key, list[Record]] = {}
+    failures: dict[RowKey, list[Record]] = {}
     for record in records:
         if record.status == "failed":
             failures.setdefault(_row_of_failure(_key(record, letters), good), []).append(record)
     keys = list(dict.fromkeys([*good, *failures]))
-    names = _names(keys)
+    names = row_names(keys)
     return [
         ResultRow(
             name=names[key],
@@ -274,20 +280,20 @@ def _gather(results: Results, records: list[Record]) -> list[ResultRow]:
     ]
 
 
-def _key(record: Record, letters: dict[tuple[str, ...], str]) -> _Key:
+def _key(record: Record, letters: dict[tuple[str, ...], str]) -> RowKey:
     options = json.dumps(record.options, sort_keys=True, default=str)
     machine = letters[machine_key(record.environment)]
     return record.role, record.model, options, machine, training_precision(record)
 
 
-def _row_of_failure(own: _Key, good: Iterable[_Key]) -> _Key:
+def _row_of_failure(own: RowKey, good: Iterable[RowKey]) -> RowKey:
     """The row that a failed run belongs to: it may have failed before its options were known."""
     role, model, _, *where = own
     alike = [key for key in good if (*key[:2], *key[3:]) == (role, model, *where)]
     return own if own in alike or len(alike) != 1 else alike[0]
 
 
-def _names(keys: list[_Key]) -> dict[_Key, str]:
+def row_names(keys: list[RowKey]) -> dict[RowKey, str]:
     """Name every row by its model, and by what distinguishes it from other rows of that model."""
     names = {}
     for key in keys:
@@ -334,6 +340,12 @@ def main_latent_size(results: Results) -> int | None:
     return found[len(found) // 2] if len(found) > 1 else None
 
 
+class _AtOneSize(Results):
+    """Results at one of several latent sizes."""
+
+    _of_all_sizes: list[Record] = pydantic.PrivateAttr()
+
+
 def at_main_latent_size(results: Results) -> Results:
     """The results at one latent size, with codecs at the bytes that these latents take.
 
@@ -357,7 +369,9 @@ def at_main_latent_size(results: Results) -> Results:
         if there
     }
     kept = [record for record in kept if _size_option(record, BYTES) in (None, *allowed)]
-    return results.model_copy(update={"records": kept})
+    found = _AtOneSize.model_construct(**{**dict(results), "records": kept})
+    found._of_all_sizes = results.records
+    return found
 
 
 def _size_option(record: Record, option: str) -> int | None:
@@ -408,26 +422,6 @@ def over_films(results: Results) -> str:
     if len(films) == 1:
         return f"on {one_line(films[0].name, 60)}"
     return f"mean over {numbers.counted(len(films), 'film')}"
-
-
-def tuning_sentences(results: Results) -> list[str]:
-    """The sentence on tuning films and the means over films; none if no film is one."""
-    tuned = tuning_films(results)
-    names = [one_line(film.name, 60) for film in results.films if film.name in tuned]
-    if not names:
-        return []
-    subject = f"{numbers.listed(names)} {numbers.verb(len(names), 'is a', 'are')} "
-    kind = f"tuning {numbers.verb(len(names), 'film', 'films')}"
-    chosen = (
-        f"the defaults of every model were chosen on {numbers.verb(len(names), 'it', 'them')}, "
-        "held-out frames included"
-    )
-    if len(names) < len(results.films):
-        left_out = numbers.verb(len(names), "It is", "They are")
-        return [f"{subject}{kind}: {chosen}. {left_out} left out of means and counts over films."]
-    if len(names) == 1:
-        return [f"{subject}{kind}: {chosen}."]
-    return [f"All {len(names)} films are {kind}: {chosen}. So means are over all of them."]
 
 
 def means_in_words(results: Results) -> str:

@@ -202,3 +202,37 @@ def _figure_in_words(name: str) -> str:
 
 def _unavailable(cost: Cost) -> list[tuple[str, str]]:
     return [(name, one_line(reason, 300)) for name, reason in cost.unavailable.items()]
+
+
+UNSTEADY = 0.2
+"""Timings whose quartiles differ by more than this share of their median are not compared."""
+
+
+def _timings_vary(cost: Cost | None) -> bool:
+    """Whether training timings vary too much to be compared."""
+    train = cost.train if cost else None
+    if not train or not train.median or train.lower_quartile is None:
+        return False
+    return ((train.upper_quartile or 0.0) - train.lower_quartile) / train.median > UNSTEADY
+
+
+def training_time(models: list[ResultRow]) -> list[str]:
+    """How the time that training takes per frame differs."""
+    if len({(row.machine, row.precision) for row in models}) > 1:
+        return []
+    timed = []
+    for row in models:
+        if any(_timings_vary(record.cost) for record in row.records):
+            return []
+        speed = row.value(throughput("train"))
+        if speed:
+            timed.append((speed.mean, row.name))
+    if len(timed) < 2:
+        return []
+    (slow, slowest), (fast, fastest) = min(timed), max(timed)
+    if slow <= 0 or fast < 1.1 * slow:
+        return []
+    return [
+        f"Training on a frame does not take every model equally long: {slowest} takes "
+        f"{numbers.times(fast / slow)} as long as {fastest}."
+    ]

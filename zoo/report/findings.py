@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from zoo.base import numbers
-from zoo.base.records import Cost, FilmInfo, Results
+from zoo.base.records import FilmInfo, Results
 from zoo.base.safe_text import one_line
 from zoo.report.aggregate import (
     MIN_SEEDS,
@@ -20,9 +20,10 @@ from zoo.report.aggregate import (
     complete_rows,
     counted,
     result_rows,
-    tuning_sentences,
 )
+from zoo.report.costs import training_time
 from zoo.report.cross_film_matrix import overlap_sentences
+from zoo.report.protocol import tuning_sentences
 from zoo.report.ranking import (
     DISTORTION,
     PART_NAMES,
@@ -40,7 +41,6 @@ from zoo.report.table import (
     bytes_relative_to,
     mean_value,
     several_sizes,
-    throughput,
     value_at_bytes,
 )
 from zoo.report.worth_of_training import is_pretrained, worth_of_training
@@ -172,6 +172,8 @@ def _best_at_each_size(
         if first:
             best = numbers.listed([first[size] for size in sorted(first)][:MOST_NAMED])
             lists.append(f"in {rank.short} {best}")
+    if not lists:
+        return []
     return [
         f"The models differ in size: {least} takes {numbers.significant(known[least])} bytes "
         f"per frame and {most} {numbers.significant(known[most])}, and more bytes alone make a "
@@ -275,6 +277,12 @@ def _references_ahead_on_seen_frames(
     ]
 
 
+def _seeds(row: ResultRow) -> int:
+    """The seeds that a row has; if they are enough for a spread, those that finished every film."""
+    every = row.value(lambda _: 0.0)
+    return len(row.seeds) if every is None or len(row.seeds) < MIN_SEEDS else max(1, every.seeds)
+
+
 def _caveats(
     results: Results,
     models: list[ResultRow],
@@ -283,10 +291,10 @@ def _caveats(
 ) -> list[str]:
     """What limits these findings: few seeds, unfinished films, numbers that are missing."""
     sentences = []
-    few = [row for row in models if len(row.seeds) < MIN_SEEDS]
+    few = {row.name: count for row in models if (count := _seeds(row)) < MIN_SEEDS}
     if few:
-        counts = sorted({len(row.seeds) for row in few})
-        who = "Every model" if len(few) == len(models) else numbers.listed([r.name for r in few])
+        counts = sorted({*few.values()})
+        who = "Every model" if len(few) == len(models) else numbers.listed([*few])
         verb = "was" if len(few) == len(models) else numbers.verb(len(few), "was", "were")
         seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
         sentences.append(
@@ -311,10 +319,6 @@ def _caveats(
     return sentences
 
 
-UNSTEADY = 0.2
-"""Timings whose quartiles differ by more than this share of their median are not compared."""
-
-
 def why_in_this_order(results: Results) -> list[str]:
     """Why the models come in this order, as far as the numbers show."""
     results = counted(results)
@@ -328,7 +332,7 @@ def why_in_this_order(results: Results) -> list[str]:
         both = [row for row in models if all(row.name in names for names in ranked)]
         sentences += _trade_off(both, ranks[0], ranks[1])
     sentences += _generalisation_gap(results, models, ranks[0])
-    sentences += _training_time(models)
+    sentences += training_time(models)
     return sentences
 
 
@@ -415,34 +419,4 @@ def _generalisation_gap(results: Results, models: list[ResultRow], rank: Ranking
     return [
         f"From seen to held-out frames {rank.short} changes by {numbers.listed(changes)} "
         f"({worse} is worse)."
-    ]
-
-
-def _timings_vary(cost: Cost | None) -> bool:
-    """Whether training timings vary too much to be compared."""
-    train = cost.train if cost else None
-    if not train or not train.median or train.lower_quartile is None:
-        return False
-    return ((train.upper_quartile or 0.0) - train.lower_quartile) / train.median > UNSTEADY
-
-
-def _training_time(models: list[ResultRow]) -> list[str]:
-    """How the time that training takes per frame differs."""
-    if len({(row.machine, row.precision) for row in models}) > 1:
-        return []
-    timed = []
-    for row in models:
-        if any(_timings_vary(record.cost) for record in row.records):
-            return []
-        speed = row.value(throughput("train"))
-        if speed:
-            timed.append((speed.mean, row.name))
-    if len(timed) < 2:
-        return []
-    (slow, slowest), (fast, fastest) = min(timed), max(timed)
-    if slow <= 0 or fast < 1.1 * slow:
-        return []
-    return [
-        f"Training on a frame does not take every model equally long: {slowest} takes "
-        f"{numbers.times(fast / slow)} as long as {fastest}."
     ]

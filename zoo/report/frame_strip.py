@@ -16,7 +16,7 @@ from zoo.base.records import FilmInfo, Part, Picture, Record, Results, SideBySid
 from zoo.base.safe_text import one_line
 from zoo.report.aggregate import bytes_per_frame, result_rows
 from zoo.report.ranking import OWN_PARTS, PART_NAMES, ranking, sort_rows
-from zoo.report.results_folder import open_picture
+from zoo.report.results_folder import open_picture, path_in_folder
 from zoo.report.table import bracketed, fixed_value, inline, mean_value
 
 WIDEST = 1240
@@ -64,22 +64,22 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
 
     Pictures are read below `folder`; a record that points outside it raises BadInput.
     """
-    lines, pictures = _lines(results, film)
+    lines, pictures = _lines(results, film, folder)
+    # By the number of the line: a model may be called `original`.
     frames = {
-        (number, line.label): open_picture(folder, line.files[number])
-        for line in lines
+        (number, index): open_picture(folder, line.files[number])
+        for index, line in enumerate(lines)
         for number in pictures
         if number in line.files
     }
-    original = lines[0].label
-    shown = [p for number, p in sorted(pictures.items()) if frames.get((number, original))]
+    shown = [picture for number, picture in sorted(pictures.items()) if frames.get((number, 0))]
     if not shown:
         return None
     # Each machine chooses its own frames: if some are common to all, only those are shown.
     shared = [p for p in shown if all(p.frame in line.files for line in lines)]
     if {p.part for p in shared} == {p.part for p in shown}:
         shown = shared
-    sample = frames[shown[0].frame, original]
+    sample = frames[shown[0].frame, 0]
     assert sample is not None
     gutter = _gutter(lines)
     width, height = _shrunk(*_cell(*sample.size), len(shown), gutter)
@@ -98,10 +98,10 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
         top = header + MARGIN + index * (height + GAP)
         _label(pen, line, top, height, gutter)
         for picture, left in zip(shown, lefts, strict=True):
-            frame = frames.get((picture.frame, line.label))
+            frame = frames.get((picture.frame, index))
             if frame is None:
                 # A frame that was never reconstructed, as on another machine, is not missing.
-                missing += line.label == original or picture.frame in line.files
+                missing += index == 0 or picture.frame in line.files
                 _blank(pen, left, top, width, height)
             else:
                 strip.paste(_scaled(frame, width, height), (left, top))
@@ -113,7 +113,9 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
     )
 
 
-def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Picture]]:
+def _lines(
+    results: Results, film: FilmInfo, folder: Path
+) -> tuple[list[_Line], dict[int, Picture]]:
     """Rows of the strip, the original first, and one picture for every frame that any row has."""
     rank = ranking(results, film.name)
     lines = []
@@ -137,7 +139,10 @@ def _lines(results: Results, film: FilmInfo) -> tuple[list[_Line], dict[int, Pic
         )
         for picture in record.pictures:
             pictures.setdefault(picture.frame, picture)
-            originals.setdefault(picture.frame, picture.original)
+            # Of a merge, one folder may have lost what another still has.
+            known = originals.setdefault(picture.frame, picture.original)
+            if not path_in_folder(folder, known).is_file():
+                originals[picture.frame] = picture.original
     return [_Line("original", (), "original", originals), *lines], pictures
 
 

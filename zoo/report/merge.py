@@ -51,8 +51,9 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
     """Write the records of several results folders, and their report, as one results folder.
 
     Records keep their order. A record that two folders have from the same machine is taken from the
-    later folder; a film's pictures and videos from the first that has them. `into` is new, empty or
-    an earlier merge; `folders` are only read. Returns the results and the path of `report.md`.
+    later folder; a film's barcode, sheet and video from the first that has them, and the video of
+    its models beside it from the first of which no model was replaced. `into` is new, empty or an
+    earlier merge; `folders` are only read. Returns the results and the path of `report.md`.
     Raises BadInput, with nothing changed, if the folders do not fit together or name a file
     elsewhere.
     """
@@ -197,17 +198,53 @@ def _film(
         named = [(s.folder, name) for s, film in versions if (name := getattr(film, what))]
         there = [each for each in named if path_in_folder(*each).exists()]
         shown[what] = next((files.take(*each) for each in [*there, *named]), None)
-    beside = _side_by_side(versions, files)
-    return versions[0][1].model_copy(update={**shown, "side_by_side": beside})
+    beside = _side_by_side(versions, records, files)
+    together = {"side_by_side": beside, "overlaps": _overlaps([film for _, film in versions])}
+    return versions[0][1].model_copy(update={**shown, **together})
 
 
-def _side_by_side(versions: Sequence[tuple[_Source, FilmInfo]], files: Files) -> SideBySide | None:
-    """The first that is there, else the first that is named."""
-    named = [(s.folder, film.side_by_side) for s, film in versions if film.side_by_side]
+def _overlaps(versions: Sequence[FilmInfo]) -> dict[str, float] | None:
+    """The shares of a film that match any film which it was compared with; None if unknown."""
+    known = [film.overlaps for film in versions if film.overlaps is not None]
+    return {other: share for each in known for other, share in each.items()} if known else None
+
+
+def _side_by_side(
+    versions: Sequence[tuple[_Source, FilmInfo]],
+    records: Sequence[tuple[_Source, Record]],
+    files: Files,
+) -> SideBySide | None:
+    """The first that is there, else the first that is named; none that shows a replaced run."""
+    named = [
+        (source.folder, film.side_by_side)
+        for source, film in versions
+        if film.side_by_side
+        and all(
+            any(_same_run(shown, kept) for _, kept in records)
+            for shown in _shown_beside(source.results, film.name, film.side_by_side)
+        )
+    ]
     there = [each for each in named if path_in_folder(each[0], each[1].video).exists()]
     for folder, one in [*there, *named]:
         return one.model_copy(update={"video": files.take(folder, one.video)})
     return None
+
+
+def _shown_beside(results: Results, film: str, beside: SideBySide) -> list[Record]:
+    """The records that the video of a film and its models may show: all with a video of theirs."""
+    return [
+        record
+        for record in results.records
+        if record.video
+        and record.model in beside.panels
+        and record.evaluated_on == record.trained_on == film
+    ]
+
+
+def _same_run(one: Record, other: Record) -> bool:
+    """Whether two records are of one run: no metric that both have differs."""
+    shared = one.scores.keys() & other.scores.keys()
+    return one.run == other.run and all(one.scores[name] == other.scores[name] for name in shared)
 
 
 def _series(

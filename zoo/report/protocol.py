@@ -21,6 +21,7 @@ from zoo.report.aggregate import (
     result_rows,
     training_precision,
     tuned_by,
+    tuning_films,
 )
 from zoo.report.ranking import ranking, sort_rows
 
@@ -33,11 +34,13 @@ ALIKE = 1.5
 def latent_notes(results: Results) -> list[str]:
     """A warning for each film that is short for the size of its latents."""
     notes = []
+    # What learned nothing from a film cannot have stored it.
+    records = [record for record in results.records if not record.pretrained]
     for film in results.films:
         sizes = {
             record.latent.numbers
-            for record in results.records
-            if record.evaluated_on == film.name and record.latent and record.latent.numbers
+            for record in records
+            if record.trained_on == film.name and record.latent and record.latent.numbers
         }
         large = sorted(size for size in sizes if size > film.seen_frames / 10)
         if large:
@@ -184,6 +187,26 @@ def _options_by_film(results: Results) -> list[str]:
 def _value(options: Mapping[str, Any], name: str) -> str:
     """An option's value in a sentence; a record from before the option was there has none."""
     return one_line(str(options[name]), 60) if name in options else "unset"
+
+
+def tuning_sentences(results: Results) -> list[str]:
+    """The sentence on tuning films and the means over films; none if no film is one."""
+    tuned = tuning_films(results)
+    names = [one_line(film.name, 60) for film in results.films if film.name in tuned]
+    if not names:
+        return []
+    subject = f"{numbers.listed(names)} {numbers.verb(len(names), 'is a', 'are')} "
+    kind = f"tuning {numbers.verb(len(names), 'film', 'films')}"
+    chosen = (
+        f"the defaults of every model were chosen on {numbers.verb(len(names), 'it', 'them')}, "
+        "held-out frames included"
+    )
+    if len(names) < len(results.films):
+        left_out = numbers.verb(len(names), "It is", "They are")
+        return [f"{subject}{kind}: {chosen}. {left_out} left out of means and counts over films."]
+    if len(names) == 1:
+        return [f"{subject}{kind}: {chosen}."]
+    return [f"All {len(names)} films are {kind}: {chosen}. So means are over all of them."]
 
 
 def tuning_notes(results: Results) -> list[str]:

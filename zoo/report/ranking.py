@@ -15,7 +15,7 @@ from zoo.report.aggregate import Measure, ResultRow, Value, bytes_per_frame, sco
 DISTORTION = "psnr"
 """The metric that counts errors of pixels."""
 PERCEPTUAL = "lpips"
-"""The metric that tables are sorted by, where it could be measured."""
+"""The metric that tables are sorted by, where it could be measured; else by the next one."""
 PRINCIPAL = (PERCEPTUAL, DISTORTION, "ssim")
 """The metrics of the main tables; all others are in further tables."""
 OWN_PARTS: tuple[Part, ...] = ("seen", "held_out")
@@ -26,9 +26,15 @@ SIMILAR_BYTES = 1.25
 """Rows are of similar size if none takes more than this many times the bytes of another."""
 
 
+def principal_first(metrics: Iterable[MetricInfo]) -> list[MetricInfo]:
+    """The metrics, those of the main tables first and in their order."""
+    places = {name: place for place, name in enumerate(PRINCIPAL)}
+    return sorted(metrics, key=lambda metric: places.get(metric.name, len(places)))
+
+
 def principal_metrics(results: Results) -> list[MetricInfo]:
     """The metrics of the main tables, at most three; others if those are missing."""
-    named = [m for name in PRINCIPAL for m in results.metrics if m.name == name]
+    named = [m for m in principal_first(results.metrics) if m.name in PRINCIPAL]
     if any(metric.unavailable is None for metric in named):
         return named
     others = [m for m in results.metrics if m not in named and m.unavailable is None]
@@ -144,7 +150,8 @@ def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
     found = {first_row.name}
     for row, value in others:
         behind = rank.key(value.mean) - rank.key(first.mean)
-        share = sum(1 / one.seeds for one in (first, value) if not one.exact)
+        # With no seed that finished every film, a mean is of one run or more on each.
+        share = sum(1 / max(1, one.seeds) for one in (first, value) if not one.exact)
         margin = t_quantile(freedom) * spread * math.sqrt(share) if spread else 0.0
         if behind > margin and not rank.same(first, value):
             break
@@ -176,8 +183,11 @@ def ranking_by(results: Results, metric: MetricInfo, film: str | None = None) ->
 
 
 def ranking(results: Results, film: str | None = None) -> Ranking | None:
-    """The order of the tables: the perceptual metric, or the first that could be measured."""
-    for metric in sorted(results.metrics, key=lambda metric: metric.name != PERCEPTUAL):
+    """The order of the tables: the first metric that could be measured, the perceptual one first.
+
+    Metrics that are not in the main tables come last.
+    """
+    for metric in principal_first(results.metrics):
         found = ranking_by(results, metric, film)
         if found:
             return found

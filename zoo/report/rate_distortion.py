@@ -24,7 +24,14 @@ from zoo.base import numbers
 from zoo.base import picture_style as style
 from zoo.base.records import FilmInfo, MetricInfo, Record, Results
 from zoo.base.safe_text import one_line
-from zoo.report.aggregate import SIZE_OPTIONS, machine_key, machines, training_precision
+from zoo.report.aggregate import (
+    SIZE_OPTIONS,
+    RowKey,
+    machine_key,
+    machines,
+    row_names,
+    training_precision,
+)
 from zoo.report.figure import (
     NAME_LENGTH,
     Point,
@@ -97,20 +104,19 @@ class BjontegaardDifference:
 def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
     """Every curve of a film, at each size from the first seed that succeeded."""
     letters = machines(results)
-    first: dict[tuple[str, str, str, str, str], Record] = {}
+    first: dict[RowKey, Record] = {}
     for record in results.records:
         if record.trained_on == record.evaluated_on == film.name and record.status == "ok":
-            letter = letters[machine_key(record.environment)]
-            precision = training_precision(record)
-            key = record.role, record.model, letter, precision, _as_text(record.options)
+            key = _key(record, record.options, letters)
             if key not in first or record.seed < first[key].seed:
                 first[key] = record
-    grouped: dict[tuple[str, str, str, str, str], list[Record]] = {}
-    for (role, model, letter, precision, _), record in first.items():
-        rate_free = _as_text({k: v for k, v in record.options.items() if k not in SIZE_OPTIONS})
-        grouped.setdefault((role, model, letter, precision, rate_free), []).append(record)
+    grouped: dict[RowKey, list[Record]] = {}
+    for record in first.values():
+        rate_free = {k: v for k, v in record.options.items() if k not in SIZE_OPTIONS}
+        grouped.setdefault(_key(record, rate_free, letters), []).append(record)
+    names = row_names([*grouped])
     found = []
-    for (role, model, letter, precision, _), records in grouped.items():
+    for key, records in grouped.items():
         points = _sorted(point for record in records for point in _rate_points(record, metric))
         if points:
             spread = (
@@ -119,18 +125,16 @@ def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
                 for point in _points_with_decoder(record, metric, film.frames)
             )
             codec = any(record.kind == "codec" for record in records)
-            rivals = [other for other in grouped if other[1] == model]
-            name = one_line(model, 60)
-            if precision and any(other[3] != precision for other in rivals):
-                name += f" in {precision}"
-            if any(other[2] != letter for other in rivals):
-                name += f" on {letter}"
-            found.append(Curve(name, role, codec, points, _sorted(spread)))
+            found.append(Curve(names[key], key[0], codec, points, _sorted(spread)))
     return found
 
 
-def _as_text(options: Mapping[str, Any]) -> str:
-    return json.dumps(options, sort_keys=True, default=str)
+def _key(
+    record: Record, options: Mapping[str, Any], letters: Mapping[tuple[str, ...], str]
+) -> RowKey:
+    machine = letters[machine_key(record.environment)]
+    as_text = json.dumps(options, sort_keys=True, default=str)
+    return record.role, record.model, as_text, machine, training_precision(record)
 
 
 def _sorted(points: Iterable[CurvePoint]) -> tuple[CurvePoint, ...]:

@@ -179,7 +179,6 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
         if summary:
             low, high = summary.sound_interval or (None, None)
             values = {**summary.model_dump(), "low": low, "high": high}
-            row["frames"] = summary.frames
             row |= {f"{metric.name}_{name}": values[name] for name in _STATISTICS}
     if record.latent:
         row |= {

@@ -165,7 +165,8 @@ def reference_table(results: Results, film: FilmInfo | None = None) -> Table | N
 def _better_than(models: list[ResultRow], rank: Ranking) -> Callable[[ResultRow], str]:
     def text(reference: ResultRow) -> str:
         own = rank.value(reference)
-        others = [value for _, value in ranked_rows(models, rank)]
+        # A mean over other films than the reference's is of something else.
+        others = [v for _, v in ranked_rows(models, rank) if own and v.films == own.films]
         if own is None or not others:
             return numbers.NOT_AVAILABLE
         better = sum(rank.beats(value, own) for value in others)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import keyword
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from types import MappingProxyType
 import jinja2
 
 from zoo.api.hookspecs import CONTRACT_VERSION
-from zoo.base.atomic_files import check_writable
+from zoo.base.atomic_files import check_writable, replace_folder
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import check_name
@@ -122,15 +123,15 @@ def write_package(name: str, into: Path, kind: Kind) -> Path:
         )
     folder = into / distribution
     check_writable(into, folder)
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise BadInput(f"{folder} is there already") from None
-    for path, text in texts.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8", newline="\n")
-    if thing == "film":
-        _write_film(folder / module / f"{name}.mp4")
+    if os.path.lexists(folder):
+        raise BadInput(f"{folder} is there already")
+    # As a whole: a part of it would be in the way of the next try.
+    with replace_folder(folder) as new:
+        for path, text in texts.items():
+            (new / path).parent.mkdir(exist_ok=True)
+            (new / path).write_text(text, encoding="utf-8", newline="\n")
+        if thing == "film":
+            _write_film(new / module / f"{name}.mp4")
     return folder
 
 

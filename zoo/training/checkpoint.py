@@ -29,6 +29,8 @@ FORMAT = "film-zoo checkpoint 4"
 
 _MOST_TIMES_MODEL, _MOST_BESIDE = 16, 64 << 20
 """Limits on a checkpoint's bytes: model, EMA and two moments are four times the model."""
+_GROUP = "group"
+"""Begins the part of a name that is the number of an optimiser's group, and not of a parameter."""
 _NAMED = 3
 """Tensors that a message names."""
 
@@ -168,6 +170,12 @@ def _state_of(step: TrainingStep) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     tensors[name] = value
                 else:
                     plain[name] = value
+        for (number, key), value in player.counters().items():
+            name = f"optimizer.{player.name}.{_GROUP}{number}.{key}"
+            if isinstance(value, Tensor):
+                tensors[name] = value
+            else:
+                plain[name] = value
     return tensors, plain
 
 
@@ -212,7 +220,11 @@ def _restore(
         for name, value in {**groups["optimizer"], **plain}.items():
             if name.startswith(prefix):
                 index, _, key = name[len(prefix) :].partition(".")
-                states.setdefault(int(index), {})[key] = value
+                if index.startswith(_GROUP):
+                    group_of = int(index.removeprefix(_GROUP))
+                    player.optimizer.param_groups[group_of][key] = value
+                else:
+                    states.setdefault(int(index), {})[key] = value
         player.optimizer.load_state_dict({**player.optimizer.state_dict(), "state": states})
         # The file holds contiguous tensors, but fused optimisers need moments in the memory layout
         # of their parameter.

@@ -16,7 +16,7 @@ import torch
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.recipe_and_events import FollowedRun, TrainingCallback, TrainingEvent
 from zoo.api.samples_and_latents import Sampling
-from zoo.base.errors import BadInput, ZooError, is_out_of_memory
+from zoo.base.errors import ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import RESUME, Interrupted, StopRequest, deferred_stop, saving
 from zoo.base.presets_and_budgets import Budget
@@ -28,7 +28,7 @@ from zoo.training.checkpoint import Progress, load_checkpoint, load_weights
 from zoo.training.distributed import broadcast_progress, broadcast_weights, launch
 from zoo.training.run_folder import InitialWeights, RunFolder, RunLog, TrainingConfig
 from zoo.training.run_writer import RunWriter
-from zoo.training.step import TrainingStep, parts_of
+from zoo.training.step import TrainingStep
 from zoo.training.throughput_and_memory import (
     Throughput,
     ThroughputMeter,
@@ -142,7 +142,7 @@ def train(
         taken=taken,
         sampling=sampling,
     )
-    _check_accumulation(config, loader)
+    config.recipe.check_accumulation(loader.slice.stop - loader.slice.start, config.model)
     budget = Budget.parse(config.budget)
     steps = budget.steps(len(film.split.seen), frames_per_step)
     step = TrainingStep(
@@ -249,17 +249,6 @@ def train(
         if step.loss_averager.rows:
             report(throughput)
         writer.finish(progress)
-
-
-def _check_accumulation(config: TrainingConfig, loader: BatchLoader) -> None:
-    """Raise BadInput unless a rank's slice of a batch can be cut into equal parts."""
-    samples = loader.slice.stop - loader.slice.start
-    wanted = min(samples, config.recipe.accumulate)
-    if parts_of(samples, wanted) != wanted:
-        raise BadInput(
-            f"{config.model}: a batch of {samples} samples cannot be cut into {wanted} equal "
-            "parts; set --batch or --recipe accumulate=... so that it can"
-        )
 
 
 def _frames_taken(model: Autoencoder, film: Film) -> int:

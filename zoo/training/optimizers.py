@@ -7,6 +7,7 @@ because it never touches an optimiser. In 16-bit training their losses are scale
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import timm.optim
 import torch
@@ -52,6 +53,32 @@ class Player:
         self.base_rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
         """The learning rate of each group that the schedule scales."""
         self.can_skip_steps = fused
+        self._declared_groups = [dict(group) for group in self.optimizer.param_groups]
+
+    def counters(self) -> dict[tuple[int, str], Any]:
+        """What the optimiser has changed in its groups beside learning rates, such as a step count.
+
+        By the number of the group and name. Most optimisers change nothing there.
+        """
+        return {
+            (number, key): value
+            for number, (group, declared) in enumerate(
+                zip(self.optimizer.param_groups, self._declared_groups, strict=True)
+            )
+            for key, value in group.items()
+            if key not in ("params", "lr") and not _is_same(value, declared.get(key))
+        }
+
+    def check_state(self, model: str) -> None:
+        """Raise BrokenContract if the optimiser keeps what a checkpoint cannot hold."""
+        kept = [each for state in self.optimizer.state.values() for each in state.items()]
+        for key, value in [*kept, *((key, v) for (_, key), v in self.counters().items())]:
+            if not isinstance(value, Tensor | bool | int | float | str | None):
+                raise BrokenContract(
+                    f"{model}: the optimiser of {self.name!r}, {type(self.optimizer).__name__}, "
+                    f"keeps a {type(value).__name__} ({key}), which no checkpoint holds; choose "
+                    "another"
+                )
 
     def set_progress(self, progress: float) -> None:
         """Set the learning rates for the progress of the training, in [0, 1]."""
@@ -77,6 +104,10 @@ class Player:
         self.optimizer.step()
         for parameter in self.parameters:
             parameter.grad = None
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return value is other or (not isinstance(value, Tensor) and bool(value == other))
 
 
 def _decay(settings: Optimizer, group: Group) -> float:
@@ -120,7 +151,7 @@ class Players:
         names = [player.name for player in self.players]
         if sorted(losses) != sorted(names):
             raise BrokenContract(
-                f"{self.model.name}: losses are for {', '.join(losses)}; "
+                f"{self.model.name}: losses are for {', '.join(losses) or 'no player'}; "
                 f"the players are {', '.join(names)}"
             )
         for player, loss in losses.items():
@@ -129,6 +160,8 @@ class Players:
                     f"{self.model.name}: the loss of {player!r} is a {type(loss).__name__}; it is "
                     "a zoo.Loss of named terms"
                 )
+            if not loss.terms:
+                raise BrokenContract(f"{self.model.name}: the loss of {player!r} has no terms")
             for term, value in [*loss.terms.items(), *loss.logged.items()]:
                 if not isinstance(value, Tensor):
                     raise BrokenContract(
@@ -140,6 +173,11 @@ class Players:
                         f"{self.model.name}: the term {player}.{term} has the shape "
                         f"{tuple(value.shape)}; a term is a tensor of no dimensions"
                     )
+
+    def check_states(self) -> None:
+        """Raise BrokenContract if an optimiser, after a step, keeps what no checkpoint holds."""
+        for player in self.players:
+            player.check_state(self.model.name)
 
     def gradients(self, losses: Losses) -> dict[str, list[Tensor]]:
         """The gradients of each player's own loss with respect to its own parameters.
@@ -222,6 +260,11 @@ def _declared(model: Autoencoder, player: str) -> Optimizer:
         raise BrokenContract(
             f"{model.name}: optimizer({player!r}) gave a {type(declared).__name__}; it gives a "
             "zoo.Optimizer, which names one of timm's optimisers and its settings"
+        )
+    if declared.clip is not None and not declared.clip > 0:
+        raise BrokenContract(
+            f"{model.name}: optimizer({player!r}) has clip={declared.clip}; the largest norm of a "
+            "gradient is more than 0, or None"
         )
     return declared
 

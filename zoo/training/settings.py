@@ -13,6 +13,7 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder, Options
 from zoo.api.recipe_and_events import Recipe
+from zoo.api.samples_and_latents import Sampling
 from zoo.base import devices
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
@@ -129,6 +130,16 @@ class Settings:
     def recipe_of(self, architecture: type[Autoencoder]) -> Recipe:
         """An architecture's recipe with the user's settings; raises BadInput on a wrong one."""
         return architecture.recipe.with_settings(self.recipe, architecture.name)
+
+    def check(self, architecture: type[Autoencoder]) -> None:
+        """Raise BadInput on an option or a recipe that is wrong, before a film is decoded."""
+        from zoo.training.distributed import world_size  # its package takes seconds to import
+
+        self.options_of(architecture)
+        terms = self.terms(architecture)
+        samples = Sampling.of(architecture).samples_in(terms["batch"])
+        # Each process of a training cuts its own share of a batch.
+        terms["recipe"].check_accumulation(max(1, samples // world_size()), architecture.name)
 
     def config(self, architecture: type[Autoencoder], film: Film) -> TrainingConfig:
         """The configuration of a run of this architecture; raises BadInput on bad options."""

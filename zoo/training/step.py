@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from zoo.api.autoencoder import Autoencoder, Batch, Losses, Step
 from zoo.api.recipe_and_events import Recipe
+from zoo.base.errors import BrokenContract
 from zoo.plugins.model_building import inference_copy
 from zoo.training.distributed import BufferSync, mean_over_ranks
 from zoo.training.optimizers import LossScale, Players, Reduce
@@ -66,6 +68,7 @@ class TrainingStep:
         compile_modules(model, compile_mode)
         self._buffers = BufferSync(model) if self.reduce else None
         self._checked = False
+        self._first = True
 
     def __call__(self, batch: Batch, progress: float) -> None:
         """Take a step on a batch on the device.
@@ -83,6 +86,9 @@ class TrainingStep:
             self.loss_averager.add(losses, self.number)
         else:
             self._accumulate(batch, done, progress, parts)
+        if self._first:
+            self.players.check_states()
+            self._first = False
         if self.reduce and self._buffers:
             self._buffers.sync(self.reduce)
         self.ema.update(step=self.number)
@@ -159,8 +165,8 @@ class LossMeans:
 class LossAverager:
     """Averages the loss terms of the steps between two reports.
 
-    A step costs one small operation. Only `means` and `first_non_finite` synchronise with the
-    device.
+    All steps have the same terms. A step costs one small operation. Only `means` and
+    `first_non_finite` synchronise with the device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -175,16 +181,25 @@ class LossAverager:
 
     def add(self, losses: Losses, step: int) -> None:
         """Add the losses of one step."""
-        terms = [(p, t, v) for p, loss in losses.items() for t, v in loss.terms.items()]
-        logged = [(p, t, v) for p, loss in losses.items() for t, v in loss.logged.items()]
+        terms = {(p, t): v for p, loss in losses.items() for t, v in loss.terms.items()}
+        logged = {(p, t): v for p, loss in losses.items() for t, v in loss.logged.items()}
         if not self.names:
-            self.names = [(player, name) for player, name, _ in [*terms, *logged]]
-            self.terms = len(terms)
-        self.rows.append(torch.stack([v.detach().float() for _, _, v in [*terms, *logged]]))
+            self.names, self.terms = [*terms, *logged], len(terms)
+        names = self.names[: self.terms], self.names[self.terms :]
+        for found, known in zip((terms, logged), names, strict=True):
+            if found.keys() != set(known):
+                _refuse_other(found.keys(), set(known), step)
+        values = [
+            found[name] for found, own in zip((terms, logged), names, strict=True) for name in own
+        ]
+        self.rows.append(torch.stack([value.detach().float() for value in values]))
         self.steps.append(step)
 
     def means(self, reduce: Reduce | None = None) -> LossMeans:
-        """Return the means of all rows and clear them; `reduce` averages over the ranks."""
+        """Return the means of all rows and clear them; `reduce` averages over the ranks.
+
+        What is logged beside the losses is left out where its mean is not finite.
+        """
         result = LossMeans()
         if not self.rows:
             return result
@@ -193,8 +208,10 @@ class LossAverager:
         for column, ((player, name), mean) in enumerate(
             zip(self.names, means.tolist(), strict=True)
         ):
-            group = result.losses if column < self.terms else result.logged
-            group.setdefault(player, {})[name] = mean
+            if column < self.terms:
+                result.losses.setdefault(player, {})[name] = mean
+            elif math.isfinite(mean):
+                result.logged.setdefault(player, {})[name] = mean
         self.clear()
         return result
 
@@ -231,6 +248,20 @@ class LossAverager:
         if rows is not None:
             names, self.terms = json.loads(bytes(state["names"].tolist()))
             self.names = [(player, name) for player, name in names]
+
+
+def _refuse_other(found: Set[tuple[str, str]], known: Set[tuple[str, str]], step: int) -> NoReturn:
+    """Raise BrokenContract about loss terms, or logged values, that are not those of all steps."""
+    sides = {"new": found - known, "missing": known - found}
+    said = "; ".join(
+        f"{', '.join(sorted('.'.join(name) for name in names))} is {what}"
+        for what, names in sides.items()
+        if names
+    )
+    raise BrokenContract(
+        f"losses gave other terms at step {step} than before ({said}): every step has the same; "
+        "multiply one that does not count yet by 0"
+    )
 
 
 def compile_modules(model: Autoencoder, mode: CompileMode) -> None:

@@ -100,7 +100,10 @@ def _entry(row: ResultRow, record: Record, folder: Path) -> Entry:
 
 def _moments(records: list[Record], folder: Path) -> list[Moment]:
     """The frames with stored pictures, in the order of the strips."""
-    kept = {picture.frame: picture for record in records for picture in record.pictures}
+    every = [picture for record in records for picture in record.pictures]
+    # Of a merge, one folder may have lost what another still has.
+    every.sort(key=lambda picture: address(folder, picture.original) is not None)
+    kept = {picture.frame: picture for picture in every}
     ordered = sorted(
         kept.values(), key=lambda p: (PARTS.index(p.part), KINDS.index(p.kind), p.frame)
     )
