@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from zoo.api.autoencoder import Autoencoder, Loss, Optimizer
+from zoo.api.samples_and_latents import LatentSpec
 
 
 class Sound(Autoencoder):
@@ -354,3 +355,91 @@ class CodesTooLittle(Coding):
 class CodesWithTheEncoder(Coding):
     def turn(self):
         return self.turned
+
+
+class ChangesFrames(Sound):
+    """Clamping twice is clamping once, so that only the frames show it."""
+
+    def encode(self, frames):
+        return super().encode(frames.clamp_(0.2, 0.6))
+
+
+class ChangesLatents(Sound):
+    def decode(self, latent):
+        return super().decode(latent.clamp_(-0.1, 0.1))
+
+
+class ChangesTheBatch(Sound):
+    def losses(self, batch, step):
+        batch.frames.mul_(0.5)
+        return super().losses(batch, step)
+
+
+class KeepsItsFirstFrames(Sound):
+    """The scale is that of the first frames it is shown, whichever they are."""
+
+    scale = None
+
+    def encode(self, frames):
+        if self.scale is None:
+            self.scale = frames.amax().detach()
+        return super().encode(frames / self.scale)
+
+
+class KeepsItsLastFrames(Sound):
+    last = torch.zeros(())
+
+    def encode(self, frames):
+        before, self.last = self.last, frames.mean().detach()
+        return super().encode(frames - 0.1 * before)
+
+
+class CalibratesInTwoPasses(Sound):
+    def calibrate(self, batches):
+        sum(len(batch) for batch in batches)
+        self.total = next(iter(batches)).sum()
+
+
+class GivesWholeNumbers(Sound):
+    def latent_spec(self):
+        return LatentSpec((self.options.latent,), codes=5)
+
+    def encode(self, frames):
+        return (4 * super().encode(frames).sigmoid()).round().long()
+
+    def decode(self, latent):
+        return super().decode(latent.float())
+
+
+class DrawsOnePrior(Sound):
+    def sample_prior(self, count, generator):
+        return torch.randn(self.options.latent, generator=generator)
+
+
+class DrawsAPriorFromElsewhere(Sound):
+    def sample_prior(self, count, generator):
+        return torch.randn(count, self.options.latent)
+
+
+class FitsByChance(Autoencoder):
+    name = "fits_by_chance"
+    summary = "another frame each time"
+    role = "reference"
+
+    def __init__(self, size, options):
+        super().__init__(size, options)
+        self.register_buffer("frame", torch.zeros(3, size.height, size.width))
+
+    def latent_spec(self):
+        return LatentSpec((0,))
+
+    def encode(self, frames):
+        return frames.new_zeros(len(frames), 0)
+
+    def decode(self, latent):
+        return self.frame.expand(len(latent), -1, -1, -1)
+
+    def fit(self, frames):
+        weights = torch.from_numpy(np.random.rand(len(frames))).float()
+        every = torch.cat(list(frames.batches(16)))
+        self.frame.copy_((weights[:, None, None, None] * every).sum(dim=0) / weights.sum())

@@ -15,6 +15,10 @@ import zoo.testing
 from tests.faulty_models import (
     ALatentOfItsOwn,
     BatchDependent,
+    CalibratesInTwoPasses,
+    ChangesFrames,
+    ChangesLatents,
+    ChangesTheBatch,
     CodesTooLittle,
     CodesWithTheEncoder,
     Coding,
@@ -23,11 +27,17 @@ from tests.faulty_models import (
     DetachedLoss,
     DetachedTerm,
     DiscriminatorForDecoder,
+    DrawsAPriorFromElsewhere,
     DrawsFromNumPy,
     DrawsNoiseOnTheProcessor,
+    DrawsOnePrior,
     EncoderForDecoder,
+    FitsByChance,
     GivesLatentsFromTheProcessor,
+    GivesWholeNumbers,
     KeepsAConstantOnTheProcessor,
+    KeepsItsFirstFrames,
+    KeepsItsLastFrames,
     LearnsNothing,
     LeavesFramesOut,
     LeavesTheRangeLater,
@@ -93,6 +103,16 @@ FAULTS = {
     GivesLatentsFromTheProcessor: "works on a gpu",
     MixesTypesUnderAutocast: "works on a gpu",
     LearnsNothing: "fits one batch",
+    ChangesFrames: "leaves its input as it is",
+    ChangesLatents: "leaves its input as it is",
+    ChangesTheBatch: "leaves its input as it is",
+    KeepsItsFirstFrames: "reloads to the bit",
+    KeepsItsLastFrames: "deterministic",
+    CalibratesInTwoPasses: "latent as declared",
+    GivesWholeNumbers: "latent as declared",
+    DrawsOnePrior: "draws from its prior",
+    DrawsAPriorFromElsewhere: "draws from its prior",
+    FitsByChance: "prepared by training frames alone",
 }
 
 
@@ -118,6 +138,7 @@ def test_a_planted_fault_is_found_by_its_check(fault: type[Autoencoder]) -> None
     [
         (WrongRange, "fits one batch", "shapes and range"),
         (Undecided, "batch invariant", "deterministic"),
+        (ChangesTheBatch, "prepare survives a reload", "leaves its input as it is"),
         (DrawsFromNumPy, "prepare survives a reload", "noise comes from the step"),
     ],
 )
@@ -134,6 +155,12 @@ def test_the_remedy_is_that_of_what_was_seen() -> None:
     finding = examine_one(LeavesTheRangeLater, "fits one batch")
     assert (finding.verdict, finding.fault) == ("broken", "shapes and range")
     assert "end decode with sigmoid or clamp to [0, 1]" in str(remedy(finding))
+
+
+def test_a_fit_by_chance_is_not_told_that_it_saw_held_out_frames() -> None:
+    finding = examine_one(FitsByChance, "prepared by training frames alone")
+    assert finding.detail == "the same training frames give frame other values each time"
+    assert "torch's generators" in str(remedy(finding))
 
 
 def test_a_model_that_does_not_learn_is_told_its_learning_rate() -> None:
@@ -246,7 +273,7 @@ class Overcautious(Sound):
 def test_a_waived_finding_is_told_with_its_reason_and_breaks_nothing() -> None:
     finding = examine_one(Historic, "batch invariant")
     assert (finding.verdict, finding.problem) == ("waived", None)
-    assert str(finding).startswith("waived  batch invariant: a latent moved by")
+    assert str(finding).startswith("waived  batch invariant: in a batch a latent moved by")
     assert str(finding).endswith("(waiver: as it was published)")
     assert broken(Historic) == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import itertools
 import re
@@ -29,6 +30,7 @@ from zoo.conformance.suite import (
     examine,
     examine_one,
     names_of_checks,
+    remedy,
     with_unknown_together,
 )
 from zoo.films.ingested_film import Film
@@ -166,6 +168,21 @@ def test_a_sound_one_keeps_every_promise(thing: Thing) -> None:
     assert_conforms(thing)
 
 
+def scaled(self: Any, values: Tensor) -> Tensor:
+    """Values by the first of the instance's first film."""
+    self.first = getattr(self, "first", 1 + float(values[0]))
+    return values / self.first
+
+
+def html_only(self: Titles, results: Results) -> str:
+    return "\n\n".join(html.escape(film.title) for film in results.films)
+
+
+def pipes(self: Titles, results: Results) -> str:
+    names = (self.escape(film.title).replace("\\|", "|") for film in results.films)
+    return "\n".join(["| film | x |", "|---|---|", *(f"| {name} | 1 |" for name in names)])
+
+
 def in_place(self: Error, originals: Tensor, reconstructions: Tensor) -> Tensor:
     return originals.sub_(reconstructions).abs().flatten(1).mean(dim=1)
 
@@ -183,10 +200,10 @@ class KeepsAConstantOnTheProcessor(Error):
 
 
 FAULTS = [
-    (KeepsAConstantOnTheProcessor, "works on a gpu", "tensors are not on the device"),
+    (KeepsAConstantOnTheProcessor, "is measured on a gpu", "tensors are not on the device"),
     (
         variant(Error, changed=lambda self, v: v.cpu()),
-        "works on a gpu",
+        "is measured on a gpu",
         "its values are on the cpu",
     ),
     (variant(Error, label=" "), "says what it is", "its label is"),
@@ -208,6 +225,7 @@ FAULTS = [
         "measures the same twice",
         "and then",
     ),
+    (variant(Error, changed=scaled), "measures the same twice", "after another film"),
     (variant(Error, __call__=in_place), "leaves frames as they are", "changes the originals"),
     (variant(Error, better="higher"), "prefers originals to noise", "where 'higher' is better"),
     (variant(Raw, decode=dropping), "gives every frame back", "gave back 11 frames of 12"),
@@ -237,6 +255,13 @@ FAULTS = [
     ),
     (
         variant(Titles, write=lambda self, r: "".join(f.title for f in r.films)),
+        "shows names as they are",
+        "has HTML",
+    ),
+    (variant(Titles, write=html_only), "shows names as they are", "makes code_inline, em, link of"),
+    (variant(Titles, write=pipes), "shows names as they are", "ends a cell of a table early"),
+    (
+        variant(Titles, write=lambda self, r: " ".join(str(x.reason) for x in r.records)),
         "shows names as they are",
         "has HTML",
     ),
@@ -308,6 +333,18 @@ def test_a_section_that_imports_torch_is_found(
     assert examine_one(section, "needs no torch").verdict == verdict
     if verdict == "kept":
         assert_conforms(section)
+
+
+def test_a_cut_name_is_shown_as_it_is() -> None:
+    def cut(self: Titles, results: Results) -> str:
+        return self.table(["film"], [[film.title[:24]] for film in results.films])
+
+    assert examine_one(variant(Titles, write=cut), "shows names as they are").verdict == "kept"
+
+
+def test_the_remedy_of_a_metric_speaks_of_metrics() -> None:
+    told = remedy(examine_one(KeepsAConstantOnTheProcessor, "is measured on a gpu"))
+    assert told == "put its tensors on the device that __init__ is given (docs/plugins.md#a-metric)"
 
 
 def test_pytest_gets_a_case_for_every_promise() -> None:

@@ -258,6 +258,22 @@ def test_a_checkpoint_is_uploaded_when_it_has_changed(tmp_path: Path, address: s
     assert there.checkpoint.read_bytes() == b"first"
 
 
+def test_an_old_file_that_another_machine_removed_is_no_failure(
+    tmp_path: Path, address: str
+) -> None:
+    store, folder = machine(tmp_path, "a", address)
+    fill(folder, described("interrupted 3") | {"notes.txt": b"3"})
+    store.upload(folder, "bikes")
+    old = hashlib.sha256(b"3").hexdigest()
+    files, root = fsspec.core.url_to_fs(f"{address}/bikes/ae/one/files/{old}")
+    files.rm_file(root)
+    fill(folder, described("interrupted 7") | {"notes.txt": b"7"})
+    store.upload(folder, "bikes")
+    other, there = machine(tmp_path, "b", address)
+    other.download(there, "bikes")
+    assert there.checkpoint.read_bytes() == folder.checkpoint.read_bytes()
+
+
 def test_a_damaged_file_is_refused_and_nothing_is_half_there(tmp_path: Path, address: str) -> None:
     (store, folder), (other, there) = (machine(tmp_path, name, address) for name in "ab")
     fill(folder, {"run.json": b"{}", "weights.safetensors": b"right"})

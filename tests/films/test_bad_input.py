@@ -279,3 +279,13 @@ def test_animated_webp_is_named_in_the_error(tmp_path: Path) -> None:
     first.save(path, save_all=True, append_images=rest)
     with pytest.raises(BadInput, match="animated WebP; convert it"):
         opened(path, tmp_path)
+
+
+@pytest.mark.parametrize("size", [(1, 40), (40, 1)])
+def test_pictures_of_a_single_column_or_row_are_refused_as_such(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    for number in range(3):
+        Image.new("RGB", size, (200, number, 0)).save(tmp_path / f"a{number}.png")
+    with pytest.raises(BadInput, match=f"frames of {size[0]}x{size[1]} are too small"):
+        opened(tmp_path, tmp_path / "workspace")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -334,3 +335,13 @@ def test_a_wrong_word_in_hidden_is_named(workspace: Workspace) -> None:
     workspace.catalogue.write_text('[bikes]\nhidden = "yes"\n')
     with pytest.raises(BadInput, match="film 'bikes': hidden is true or false"):
         Catalogue.open(workspace)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_private_catalogue_stays_private(tmp_path: Path) -> None:
+    catalogue = Catalogue.open(Workspace(tmp_path))
+    catalogue.add("one", ["one.mp4"])
+    file = tmp_path / "films.toml"
+    file.chmod(0o600)
+    catalogue.add("two", ["two.mp4"])
+    assert file.stat().st_mode & 0o777 == 0o600

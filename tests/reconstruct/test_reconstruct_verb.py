@@ -20,7 +20,8 @@ from tests.reconstruct.flashing_film import seen_and_heard
 from zoo.api.film_entry import FilmEntry
 from zoo.base.errors import BadInput
 from zoo.base.workspace import Workspace
-from zoo.reconstruct.reconstruct_film import check_output, default_name
+from zoo.cli.console import check_free
+from zoo.reconstruct.reconstruct_film import default_name
 
 Verb = Callable[..., "Said"]  # noqa: F821
 
@@ -153,8 +154,12 @@ def test_no_picture_of_a_film_of_pictures_is_written_over(named: str, tmp_path: 
         (tmp_path / "frames" / f"a{number:02d}.webp").write_bytes(b"x")
     entry = FilmEntry(name="film", files=(tmp_path / named,))
     with pytest.raises(BadInput, match="is a file of film itself"):
-        check_output(tmp_path / "frames" / "a01.webp", entry, overwrite=True)
-    check_output(tmp_path / "frames" / "a03.webp", entry, overwrite=False)
+        check_free(tmp_path / "frames" / "a01.webp", ".webp", True, [entry])
+    check_free(tmp_path / "frames" / "a03.webp", ".webp", False, [entry])
+    # A sequence with a gap is no film, and its pictures are kept all the same.
+    (tmp_path / "frames" / "a05.webp").write_bytes(b"x")
+    with pytest.raises(BadInput, match="is a file of film itself"):
+        check_free(tmp_path / "frames" / "a01.webp", ".webp", True, [entry])
 
 
 def test_nothing_is_written_over(zoo: Verb, studio: Workspace) -> None:

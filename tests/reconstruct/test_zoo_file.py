@@ -216,6 +216,23 @@ def test_without_its_network_it_says_which_one_is_missing(zoo: Callable, workspa
     assert zoo("decode", "a.zoo").code == 0
 
 
+def test_a_damaged_run_does_not_keep_another_from_decoding(zoo: Callable, workspace: Path) -> None:
+    film = film_in(workspace, audio=None)
+    train(zoo, film)
+    assert zoo("encode", "vae", "--film", film, "-o", "a.zoo").code == 0
+    (run,) = Path("runs").glob("*/vae/*")
+    copy = run.with_name(f"z-{run.name}")
+    shutil.copytree(run, copy)
+    (run / "weights.safetensors").write_bytes((run / "weights.safetensors").read_bytes()[:200])
+    done = zoo("decode", "a.zoo")
+    assert done.code == 0 and copy.name in done.out, done.err
+    shutil.rmtree(copy)
+    done = zoo("decode", "a.zoo", "--overwrite")
+    assert done.code == 2 and done.err.count("\n") == 1, done.err
+    assert "a.zoo is decoded by vae" in done.err and "holds no weights" in done.err
+    assert f"bring back {run.relative_to('runs').as_posix()}" in done.err
+
+
 def test_files_are_not_written_over(zoo: Callable, workspace: Path) -> None:
     film = film_in(workspace, audio=None)
     train(zoo, film, "mean")

@@ -142,11 +142,11 @@ def test_arrows_and_brackets_in_plots_are_those_of_the_tables(
     assert "(linear)" in names and "sharp" in names and "still" in names
 
 
-def test_a_strip_has_a_codec_in_brackets(results: Results) -> None:
+def test_a_strip_has_a_codec_in_brackets(results: Results, tmp_path: Path) -> None:
     for one in results.records:
         if one.model == "linear":
             one.kind = "codec"
-    lines, _ = _lines(results, results.films[0])
+    lines, _ = _lines(results, results.films[0], tmp_path)
     details = {line.label: line.details for line in lines}
     assert details["linear"] == ("LPIPS, held out", "(0.300) at 14.2 B/frame")
     assert details["sharp"] == ("LPIPS, held out", "0.100 at 14.2 B/frame")

@@ -26,7 +26,7 @@ from zoo.training.engine import train
 from zoo.training.optimizers import Players
 from zoo.training.run_folder import RunFolder, read_log
 from zoo.training.step import TrainingStep
-from zoo.training.throughput_and_memory import batch_that_fits, gpu_memory_used
+from zoo.training.throughput_and_memory import batch_that_fits, gpu_memory_used, operations_of
 
 FAST = "ae", "clip_ae", "vaegan"
 MODELS = [
@@ -248,6 +248,43 @@ def test_an_optimiser_that_no_checkpoint_holds_is_refused_at_the_first_step() ->
     inner.state[step.players.players[0].parameters[0]]["Q"] = [torch.zeros(1)]
     with pytest.raises(BrokenContract, match=r"noisy: the optimiser .* keeps a list \(Q\)"):
         step(Batch.numbered(scene(4, SIZE)), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"), [("adahessian", "needs second derivatives"), ("adan", "timm refuses")]
+)
+def test_an_optimiser_that_cannot_be_used_is_named(optimizer: str, said: str) -> None:
+    class Wrong(Noisy):
+        def optimizer(self, player: str) -> Optimizer:
+            return Optimizer(optimizer)
+
+    with pytest.raises(BrokenContract, match=f"{optimizer}.*{said}"):
+        step_of(Wrong(SIZE, Options(latent=4)))
+
+
+def test_a_loss_that_is_missing_is_named_wherever_gradients_are_taken() -> None:
+    class Lacks(Noisy):
+        def losses(self, batch: Batch, step: Step) -> Losses:
+            return {"another": super().losses(batch, step)["autoencoder"]}
+
+    with pytest.raises(BrokenContract, match="losses are for another; the players are autoencoder"):
+        operations_of(Lacks(SIZE, Options(latent=4)), scene(4, SIZE))
+
+
+@pytest.mark.parametrize("taken", [2.5, None, "all"])
+def test_a_number_of_training_frames_is_whole(
+    taken: object, film: Film, register: Callable[..., None], tmp_path: Path
+) -> None:
+    class Some(Noisy):
+        name = "some"
+
+        def frames_taken(self, seen: int) -> int:
+            return taken
+
+    register(Some)
+    config = config_of("some", film, options={"latent": 4})
+    with pytest.raises(BrokenContract, match=r"some: frames_taken gave .* whole number"):
+        train(RunFolder(tmp_path / "run"), config, film, CPU)
 
 
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])

@@ -71,9 +71,10 @@ def check_writable(folder: Path, what: Path | None = None) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, keep_mode: bool = False) -> Iterator[Path]:
     """Yield a path to write a file at; rename it to `path` if the block ends without an error.
 
+    It gets the usual mode, or with `keep_mode` that of a file which is there already.
     A reader sees the old file or the new one, never half of either, whatever kills the writer.
     What writers that were killed left in the same folder is removed. Raises CannotWrite, with the
     old file untouched, where the disk is full or the folder cannot be written to.
@@ -83,6 +84,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sweep_now_and_then(path.parent)
     with _temporary_folder(path) as (folder, mode):
         temporary = folder / path.name
+        if keep_mode and path.exists():
+            mode = path.stat().st_mode & 0o777
+            # Before anything is in it: a private file is never open to others.
+            temporary.touch(mode | 0o200)
         yield temporary
         _set_mode(temporary, mode)
         sync(temporary)

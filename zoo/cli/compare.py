@@ -157,7 +157,7 @@ def compare(
     from zoo.base.presets_and_budgets import preset_named
     from zoo.base.workspace import Workspace
     from zoo.cli.comparison_display import MatrixDisplay, show_estimate, start_lines
-    from zoo.cli.console import Console, check_free, escaped
+    from zoo.cli.console import Console, check_free, check_report_folder, escaped
     from zoo.cli.progress import ingest_with_progress, of_each
     from zoo.cli.report import print_report
     from zoo.compare.cells import check_options, fitting_models, own_settings, sweep_settings
@@ -176,7 +176,7 @@ def compare(
     if not 0 <= videos < math.inf:
         raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")
     if save_plan is not None:
-        check_free(save_plan, ".toml", overwrite)
+        check_free(save_plan, ".toml", overwrite, reads=[plan])
     console = Console()
     workspace = Workspace.here()
     folder = out or workspace.results
@@ -263,6 +263,7 @@ def compare(
 
         check_results_size(len(comparison.films), comparison.cells, len(metric_set.requested))
         check_folder(folder)
+        check_report_folder(folder, comparison.entries)
         check_earlier()
         if save_plan is not None:
             from zoo.cli.comparison_plan import write_plan

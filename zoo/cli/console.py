@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich.console
 import rich.markup
@@ -12,6 +14,9 @@ import rich.table
 from zoo.base.atomic_files import check_writable
 from zoo.base.errors import BadInput
 from zoo.base.safe_text import one_line
+
+if TYPE_CHECKING:
+    from zoo.api.film_entry import FilmEntry
 
 LONGEST = 2000
 """Letters of a line."""
@@ -49,13 +54,21 @@ def escaped(text: str, longest: int = LONGEST) -> str:
     return rich.markup.escape(one_line(text, longest))
 
 
-def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
+def check_free(
+    path: Path,
+    suffix: str,
+    overwrite: bool,
+    films: Iterable[FilmEntry] = (),
+    reads: Iterable[Path | None] = (),
+) -> Path:
     """Return a path that may be written; raises BadInput on a wrong ending, or where it is taken.
 
-    `suffix` begins with a dot.
+    `suffix` begins with a dot. A file of `films`, of a film of the catalogue, or one that the
+    command `reads` is not replaced, even to `overwrite`.
     """
     if path.suffix.lower() != suffix:
         raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
+    check_not_source([path], films, reads)
     if path.exists() and not path.is_file():
         raise BadInput(f"{path} is not a file that could be replaced")
     if path.exists() and not overwrite:
@@ -64,11 +77,74 @@ def check_free(path: Path, suffix: str, overwrite: bool) -> Path:
     return path
 
 
-def check_folder(path: Path, overwrite: bool) -> Path:
-    """Return a folder that may be written into; raises BadInput where there is something in it."""
+def check_folder(
+    path: Path, overwrite: bool, names: Iterable[str] = (), films: Iterable[FilmEntry] = ()
+) -> Path:
+    """Return a folder that may be written into; raises BadInput where there is something in it.
+
+    Files of these `names` will be written there; `films` are as in `check_free`.
+    """
     if path.exists() and not path.is_dir():
         raise BadInput(f"{path} is not a folder")
     if path.exists() and any(path.iterdir()) and not overwrite:
         raise BadInput(f"{path} is there already; --overwrite writes into it, -o names another")
+    check_not_source((path / name for name in names), films)
     check_writable(path)
     return path
+
+
+def check_report_folder(path: Path, films: Iterable[FilmEntry] = ()) -> None:
+    """Raise BadInput if a report in this folder would replace or remove a film's source file."""
+    from zoo.report.results_folder import files_there
+
+    check_not_source(files_there(path), films, advice="move it, or name another folder")
+
+
+def check_not_source(
+    paths: Iterable[Path],
+    films: Iterable[FilmEntry] = (),
+    reads: Iterable[Path | None] = (),
+    advice: str = "choose another name",
+) -> None:
+    """Raise BadInput if writing these files would replace one that is only ever read.
+
+    Those are the files of `films` and of every film of the catalogue, the catalogue's own file, and
+    the files that the command `reads`. No `--overwrite` allows it.
+    """
+    from zoo.base.workspace import Workspace
+    from zoo.films.catalogue import Catalogue
+
+    taken = {path: there for path in paths if (there := _identity(path))}
+    if not taken:
+        return
+    workspace = Workspace.here()
+    kept = {
+        _identity(source): f"a file of {entry.name} itself"
+        for entry in (*Catalogue.open(workspace).entries.values(), *films)
+        for source in _sources(entry)
+    }
+    for path in filter(None, (workspace.catalogue, *reads)):
+        kept[_identity(path)] = "read by this command itself"
+    for path, there in taken.items():
+        if there in kept:
+            raise BadInput(f"{path} is {kept[there]}; {advice}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file have in common; None if there is no such file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # a name that no file can have among them
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _sources(entry: FilmEntry) -> Iterator[Path]:
+    """The files of a film; of pictures, each that has such a name."""
+    from zoo.films.source_files import is_sequence, pictures
+
+    for file in entry.files:
+        yield file
+        if is_sequence(file):
+            with suppress(BadInput):  # a folder that cannot be listed
+                yield from pictures(file)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import options as opt
+
+if TYPE_CHECKING:
+    from zoo.reconstruct.find_run import FoundRun
 
 CHECKED = 16
 """Samples that graphs are checked with, spread over the film."""
@@ -36,14 +39,15 @@ def export(
 
     from zoo.cli.console import Console, check_folder
     from zoo.evaluation.inference import sample_batch, samples_of
-    from zoo.reconstruct.export_graphs import check_format
+    from zoo.reconstruct.export_graphs import check_format, file_names
     from zoo.reconstruct.export_graphs import export_graphs as write
 
     chosen = check_format(form)
     console = Console()
 
-    def output_path(film: str, model: str, knows: str) -> Path:
-        return check_folder(out or Path(f"{film}-{model}-{chosen}"), overwrite)
+    def output_path(found: FoundRun) -> Path:
+        folder = out or Path(f"{found.entry.name}-{found.run.model}-{chosen}")
+        return check_folder(folder, overwrite, file_names(chosen), found.films)
 
     opened = opt.open_run(console, model, film, output_path, run, None, holdout, threads, "cpu")
     samples = samples_of(opened.film, opened.trained.model)
@@ -83,7 +87,7 @@ def push(
     import tempfile
 
     from zoo.cli.console import Console, check_folder
-    from zoo.reconstruct.hub import check_login, check_repo, write_folder
+    from zoo.reconstruct.hub import check_login, check_repo, file_names, write_folder
     from zoo.reconstruct.hub import push as upload
 
     check_repo(repo)
@@ -91,9 +95,9 @@ def push(
         check_login()  # before the film is opened
     console = Console()
 
-    def output_path(film: str, model: str, knows: str) -> Path:
-        folder = out or Path(f"{film}-{model}-hub")
-        return check_folder(folder, overwrite) if dry_run else folder
+    def output_path(found: FoundRun) -> Path:
+        folder = out or Path(f"{found.entry.name}-{found.run.model}-hub")
+        return check_folder(folder, overwrite, file_names(), found.films) if dry_run else folder
 
     opened = opt.open_run(console, model, film, output_path, run, None, holdout, None, "cpu")
     if not opened.entry.licence:

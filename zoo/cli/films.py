@@ -223,11 +223,18 @@ def sheet(
 ) -> None:
     """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
     from zoo.base.atomic_files import atomic_write, check_writable
+    from zoo.base.workspace import Workspace
+    from zoo.cli.console import check_not_source
+    from zoo.films.catalogue import Catalogue
     from zoo.films.contact_sheet import barcode, contact_sheet
 
     check_writable(out)
+    entries, kinds = Catalogue.open(Workspace.here()).choose(name), ("sheet", "barcode")
+    check_not_source(
+        (out / f"{entry.name}-{kind}.png" for entry in entries for kind in kinds), entries
+    )
     for film in _opened(name, size, holdout, None):
-        for kind, picture in (("sheet", contact_sheet(film)), ("barcode", barcode(film))):
+        for kind, picture in zip(kinds, (contact_sheet(film), barcode(film)), strict=True):
             path = out / f"{film.name}-{kind}.png"
             with atomic_write(path) as temporary:
                 picture.save(temporary, format="PNG")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.api.autoencoder import Autoencoder
     from zoo.api.film_entry import FilmEntry
     from zoo.cli.console import Console
+    from zoo.reconstruct.find_run import FoundRun
     from zoo.reconstruct.latent_paths import Kind, PathVideo
     from zoo.training.run_folder import TrainingConfig
 
@@ -37,13 +38,18 @@ KINDS: tuple[Kind, ...] = ("spherical", "linear")
 MOST_SECONDS = 24 * 3600.0
 
 
-def check_output(out: Path | None, film: str, model: str, verb: str, overwrite: bool) -> Path:
+def check_output(path: Path, overwrite: bool, films: list[FilmEntry]) -> Path:
     """Where to write; raises BadInput if the MP4 or its strip may not be written."""
     from zoo.cli.console import check_free
 
-    path = check_free(out or Path(f"{film}-{model}-{verb}.mp4"), ".mp4", overwrite)
-    check_free(path.with_suffix(".png"), ".png", overwrite)
+    check_free(path, ".mp4", overwrite, films)
+    check_free(path.with_suffix(".png"), ".png", overwrite, films)
     return path
+
+
+def default_name(found: FoundRun, verb: str) -> Path:
+    """The MP4 of a verb where `-o` names no other."""
+    return Path(f"{found.entry.name}-{found.run.model}-{verb}.mp4")
 
 
 def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
@@ -157,9 +163,10 @@ def interpolate(
     check_scale(scale)
     console = Console()
 
-    def output_path(film: str, model: str, knows: str) -> Path:
+    def output_path(found: FoundRun) -> Path:
         stops = "-to-".join(map(in_file_name, moments))
-        return check_output(out, film, model, f"interpolate-from-{stops}", overwrite)
+        path = out or default_name(found, f"interpolate-from-{stops}")
+        return check_output(path, overwrite, found.films)
 
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
@@ -235,7 +242,9 @@ def sample(
     found, entry = find_model(Workspace.here(), model, film, trained_on=trained_on, run=run)
     assert found.description is not None, "a finished run has a description"
     config = found.description.config
-    path = check_output(out, entry.name if entry else found.film, found.model, "sample", overwrite)
+    name = entry.name if entry else found.film
+    path = out or Path(f"{name}-{found.model}-sample.mp4")
+    check_output(path, overwrite, [entry] if entry else [])
     opt.set_threads(threads)
     console = Console()
     console.print_line(f"run: {found.name}")
@@ -279,8 +288,8 @@ def walk(
     check_scale(scale)
     console = Console()
 
-    def output_path(film: str, model: str, knows: str) -> Path:
-        return check_output(out, film, model, "walk", overwrite)
+    def output_path(found: FoundRun) -> Path:
+        return check_output(out or default_name(found, "walk"), overwrite, found.films)
 
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zoo.cli.console import Console
     from zoo.films.catalogue import Catalogue
     from zoo.films.ingested_film import Film
+    from zoo.reconstruct.find_run import FoundRun
     from zoo.reconstruct.model_loader import TrainedModel
     from zoo.reconstruct.reconstruct_film import WrittenVideo
     from zoo.training.runs import Run
@@ -332,8 +333,8 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(whole_number(threads, "--threads"))
 
 
-OutputPath = Callable[[str, str, str], Path]
-"""Where to write, from the names of the film, the model and the film it was trained on."""
+OutputPath = Callable[["FoundRun"], Path]
+"""Where to write what is made of a run and a film."""
 
 
 @dataclass(frozen=True)
@@ -367,8 +368,7 @@ def open_run(
 
     workspace = Workspace.here()
     request = find_run(workspace, model, film, trained_on=trained_on, run=run)
-    known = request.other_film or request.entry.name
-    out = output_path(request.entry.name, request.run.model, known)
+    out = output_path(request)
 
     # torch takes seconds to import: what can be refused without it is refused above.
     from zoo.base.devices import choose_device

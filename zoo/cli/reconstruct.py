@@ -12,6 +12,7 @@ from zoo.cli import options as opt
 if TYPE_CHECKING:
     from zoo.reconstruct.film_file import FileSummary
     from zoo.reconstruct.film_file_description import DecoderBits
+    from zoo.reconstruct.find_run import FoundRun
 
 
 def reconstruct(
@@ -63,7 +64,7 @@ def reconstruct(
     from zoo.base.errors import BadInput
     from zoo.base.time_code import parse_time_code
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console
+    from zoo.cli.console import Console, check_free
     from zoo.cli.progress import frames_bar, ingest_with_progress
     from zoo.reconstruct.find_run import find_run
     from zoo.reconstruct.frame_conversion import libswscale_name, parse_scale
@@ -72,7 +73,6 @@ def reconstruct(
         Original,
         Panel,
         Reconstruction,
-        check_output,
         default_name,
         film_range,
     )
@@ -99,7 +99,12 @@ def reconstruct(
     out = out or Path(
         default_name(entry.name, models_of_runs, other, beside=beside, begin=first, end=last)
     )
-    check_output(out, entry, overwrite)
+    suffix = out.suffix.lower()
+    if suffix not in (".mp4", WEBP):
+        raise BadInput(
+            f"a film is written as MP4 or WebP: a name ends in .mp4 or .webp; not {out.name!r}"
+        )
+    check_free(out, suffix, overwrite, [film for each in requests for film in each.films])
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
     size = parse_scale(scale, size) if scale else size
     opt.set_threads(threads)
@@ -196,9 +201,11 @@ def encode(
     kept = _decoder_bits(decoder_bits, with_decoder)
     console = Console()
 
-    def output_path(film: str, model: str, knows: str) -> Path:
-        other = [knows] if knows != film else []
-        return check_free(out or Path("-".join([film, model, *other]) + ".zoo"), ".zoo", overwrite)
+    def output_path(found: FoundRun) -> Path:
+        names = [found.entry.name, found.run.model]
+        if found.other_film and found.other_film != found.entry.name:
+            names.append(found.other_film)
+        return check_free(out or Path("-".join(names) + ".zoo"), ".zoo", overwrite, found.films)
 
     opened = opt.open_run(
         console, model, film, output_path, run, trained_on, holdout, threads, device
@@ -265,7 +272,7 @@ def decode(
     settings = EncoderSettings(codec, crf, speed)
     libswscale_name(scale_by)
     chosen = choose_device(device)
-    out = check_free(out or Path(f"{film.stem or film}.mp4"), ".mp4", overwrite)
+    out = check_free(out or Path(f"{film.stem or film}.mp4"), ".mp4", overwrite, reads=[film])
     opt.set_threads(threads)
     console = Console()
     file = ZooFile.open(film)

@@ -42,12 +42,13 @@ def report(
 
     from zoo.base.errors import BadInput
     from zoo.base.workspace import Workspace
-    from zoo.cli.console import Console, escaped
+    from zoo.cli.console import Console, check_report_folder, escaped
     from zoo.report.merge import merge
     from zoo.report.plugin_sections import section_registry
 
     chosen = folders or [Workspace.here().results]
     if into is not None:
+        check_report_folder(into)
         results, written = merge(chosen, into)
     elif len(chosen) == 1:
         results, written = _again(chosen[0])

@@ -274,7 +274,8 @@ class RunStore:
             if before:
                 still = {file.sha256 for file in files.values()}
                 for old in {file.sha256 for file in before.files.values()} - still:
-                    self._files.rm_file(self._blob(part, old))
+                    with suppress(FileNotFoundError):  # another machine was first
+                        self._files.rm_file(self._blob(part, old))
         except OSError as error:
             raise ZooError(f"{self._address(part)} cannot be written: {error}") from None
         self._remember(part, known, files)

@@ -9,9 +9,12 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from markdown_it import MarkdownIt
 
 from zoo.api.film_entry import FilmEntry, parse_fit
 from zoo.api.recipe_and_events import FollowedRun, TrainingCallback
@@ -106,7 +109,7 @@ CALLBACK_CHECKS: tuple[Callable[[type[TrainingCallback]], None], ...] = (
 )
 
 
-HOSTILE = "A|B <script>x</script> `tick` [link](javascript:x) # heading"
+HOSTILE = "Odd name|B <script>x</script> `tick` *star* [link](https://example.org) # heading"
 """A film's title, and a model's name, as an untrusted file may have them."""
 
 
@@ -121,9 +124,12 @@ class SectionSubject:
         return str(check_text(self.section().write(results)))
 
 
-def results(title: str = "A film", model: str = "ours") -> Results:
-    """A comparison of two models and a codec on two films, one of which failed."""
-    films = [_film("alpha", title), _film("beta", "Another film")]
+def results(title: str = "A film", model: str = "ours", words: str = "Words") -> Results:
+    """A comparison of two models and a codec on two films, one of which failed.
+
+    `words` stand wherever else a file of results may have any text.
+    """
+    films = [_film("alpha", title, words), _film("beta", "Another film", words)]
     return Results(
         created="2025-01-02T03:04:05+00:00",
         command="zoo compare --films alpha,beta",
@@ -132,10 +138,10 @@ def results(title: str = "A film", model: str = "ours") -> Results:
         batch=16,
         films=films,
         metrics=[
-            MetricInfo(name="psnr", label="PSNR", unit="dB", better="higher", digits=2, source="x")
+            MetricInfo(name="psnr", label=words, unit="dB", better="higher", digits=2, source=words)
         ],
         records=[
-            _record(each, film.name, failed=(each == "theirs" and film.name == "beta"))
+            _record(each, film.name, words, failed=(each == "theirs" and film.name == "beta"))
             for film in films
             for each in (model, "theirs", "codec")
         ],
@@ -147,12 +153,12 @@ def nothing() -> Results:
     return results().model_copy(update={"films": [], "metrics": [], "records": []})
 
 
-def _film(name: str, title: str) -> FilmInfo:
+def _film(name: str, title: str, words: str) -> FilmInfo:
     return FilmInfo(
         name=name,
         title=title,
-        licence=None,
-        source=f"{name}.mp4",
+        licence=words,
+        source=words,
         fingerprint=name * 4,
         size="64x36",
         frames=100,
@@ -165,22 +171,22 @@ def _film(name: str, title: str) -> FilmInfo:
     )
 
 
-def _record(model: str, film: str, failed: bool) -> Record:
+def _record(model: str, film: str, words: str, failed: bool) -> Record:
     coded = model == "codec"
     summary = Summary(frames=10, shots=2, mean=24.5, sd=1.0, lowest=20.0, highest=30.0)
     return Record(
         model=model,
-        summary="a model",
+        summary=words,
         role="reference" if coded else "model",
         kind="codec" if coded else "autoencoder",
-        origin="a package 1.0",
+        origin=words,
         trained_on=film,
         evaluated_on=film,
         evaluation_fingerprint=film * 4,
         seed=0,
         options={"latent": 16},
         status="failed" if failed else "ok",
-        reason="memory ran out" if failed else None,
+        reason=words if failed else None,
         run=None if failed else f"runs/{film}/{model}/x",
         latent=None
         if failed
@@ -220,8 +226,27 @@ def is_written_of_nothing(subject: SectionSubject) -> None:
 
 def shows_names_as_they_are(subject: SectionSubject) -> None:
     """Titles and names with Markdown and HTML in them are printed as text."""
-    text = subject.text(results(HOSTILE, HOSTILE))
-    expect("<script" not in text.replace(r"\<", ""), "HTML of a title stands in the text")
+    plain, _ = _shown(subject.text(results()))
+    shown, texts = _shown(subject.text(results(HOSTILE, HOSTILE, HOSTILE)))
+    made = sorted(shown - plain)
+    expect(not made, f"a name or a title with Markdown in it makes {', '.join(made)} of the text")
+    first = HOSTILE.partition("|")[0]
+    cut = any(each.strip().endswith(first) for each in texts)
+    expect(not cut, "a name or a title with | in it ends a cell of a table early")
+
+
+def _shown(text: str) -> tuple[Counter[str], list[str]]:
+    """What Markdown makes of a text, counted by kind, and the texts that it shows."""
+    made: Counter[str] = Counter()
+    texts = []
+    for block in MarkdownIt("commonmark").enable("table").parse(text):
+        made[block.type.removesuffix("_open")] += not block.type.endswith("_close")
+        inline = block.children or []
+        made.update(each.type.removesuffix("_open") for each in inline if each.nesting >= 0)
+        if block.type == "inline":
+            texts.append("".join(each.content for each in inline))
+    del made["text"]
+    return +made, texts
 
 
 def is_written_the_same_twice(subject: SectionSubject) -> None:

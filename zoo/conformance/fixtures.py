@@ -97,7 +97,8 @@ class Subject:
                 if weights.requires_grad and weights.numel() > 1:
                     noise = torch.randn(weights.shape, generator=generator)
                     weights.add_(JITTER * weights.std() * noise)
-            model.eval().calibrate([batch.frames])
+            # As in training, an iterator: a second pass over it finds nothing.
+            model.eval().calibrate(iter([batch.frames]))
         return model.eval()
 
     def samples(self, count: int, size: FrameSize | None = None) -> Tensor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -31,7 +32,7 @@ from zoo.base.errors import BadInput
 from zoo.base.presets_and_budgets import PRESETS
 from zoo.base.safe_text import describe_value, one_line
 from zoo.conformance.fake_gpu import built, losses_on_gpu, round_trip_on_gpu
-from zoo.conformance.fixtures import Broken, Inconclusive, Subject, expect
+from zoo.conformance.fixtures import Broken, Inconclusive, Subject, expect, take_step
 from zoo.evaluation.inference import check_latents
 from zoo.evaluation.latents import Quantiser
 from zoo.evaluation.model_summary import CODER, decoder_tensors, has_coder
@@ -161,6 +162,8 @@ def latent_as_declared(subject: Subject) -> None:
                 check_latents(model, model.encode(subject.samples(2, size)), 2)
             except BadInput as error:
                 raise Broken(f"{size}, latent={wanted}: {error}") from None
+            given = model.encode(subject.samples(2, size)).dtype
+            expect(given.is_floating_point, f"{size}: latents are {given}, and not floats")
             most = 8 * wanted * model.window
             expect(
                 spec.bits <= most,
@@ -183,15 +186,38 @@ def _expect_codes_declared(subject: Subject) -> None:
         )
 
 
+def leaves_its_input_as_it_is(subject: Subject) -> None:
+    """`encode`, `decode` and `losses` do not change the frames and latents that they are given."""
+    model = subject.after_training()
+    with torch.inference_mode():
+        for frames in (subject.samples(4), subject.extremes()):
+            latent = _unchanged(model.encode, frames, "encode changes the frames")
+            _unchanged(model.decode, latent.clone(), "decode changes the latents")
+    if not fits_directly(subject.architecture):
+        model, batch = subject.to_train(), subject.batch(4)
+        _unchanged(lambda _: take_step(model, batch), batch.frames, "losses changes the frames")
+
+
+def _unchanged(call: Callable[[Tensor], Any], given: Tensor, otherwise: str) -> Any:
+    """What a call gives; raises `Broken` where it changes its argument."""
+    before = given.clone()
+    found = call(given)
+    expect(torch.equal(given, before), f"{otherwise} that it is given")
+    return found
+
+
 @torch.inference_mode()
 def deterministic(subject: Subject) -> None:
     """The same frames give the same latents and the same reconstructions in evaluation mode."""
     model = subject.after_training()
-    frames = subject.samples(4)
-    first, second = model.encode(frames), model.encode(frames)
+    frames, others = subject.samples(4), subject.extremes()
+    first, second = model.encode(frames.clone()), model.encode(frames.clone())
     expect(torch.equal(first, second), "encoding the same frames twice gave two latents")
-    decoded = torch.equal(model.decode(first), model.decode(first))
-    expect(decoded, "decoding the same latent twice gave two frames")
+    one, two = model.decode(first.clone()), model.decode(first.clone())
+    expect(torch.equal(one, two), "decoding the same latent twice gave two frames")
+    model.decode(model.encode(others.clone()))
+    again = torch.equal(first, model.encode(frames.clone()))
+    expect(again, "after other frames the same ones give another latent: state is kept")
 
 
 @torch.inference_mode()
@@ -201,7 +227,7 @@ def batch_invariant(subject: Subject) -> None:
     frames = torch.cat([subject.samples(4), subject.extremes()])
     together = model.encode(frames)
     alone = torch.cat([model.encode(frame[None]) for frame in frames])
-    _expect_same_latents(model, together, alone, "a latent moved by {moved:.2g} in a batch")
+    _expect_same_latents(model, together, alone, "in a batch a latent {moved}")
     expect_same_picture(
         model.decode(together),
         torch.cat([model.decode(latent[None]) for latent in together]),
@@ -217,9 +243,12 @@ def reloads_to_the_bit(subject: Subject) -> None:
     stored = save({name: t.contiguous().clone() for name, t in inference_state(model).items()})
     decoded = []
     for seed in (1, 2):
-        again = subject.unfitted(seed=seed)
+        again = subject.unfitted(seed=seed).eval()
         again.load_state_dict(load(stored))
-        decoded.append(again.eval().decode(again.encode(frames)))
+        if seed == 2:
+            # What a model keeps of the first frames that it is shown is then another.
+            again.encode(subject.extremes())
+        decoded.append(again.decode(again.encode(frames)))
     what = "after saving and loading, the same frames come back differently"
     # Two loaded instances have one memory layout; weights set by `prepare` may have had another.
     expect(torch.equal(*decoded), what)
@@ -237,21 +266,54 @@ def comes_back_from_coordinates(subject: Subject) -> None:
         again.shape == numbers.shape,
         f"latents of shape {tuple(numbers.shape)} come back as {tuple(again.shape)}",
     )
-    moved = "by way of coordinates a latent moved by {moved:.2g}"
+    moved = "by way of coordinates a latent {moved}"
     _expect_same_latents(model, latent, again.view(latent.shape), moved)
+
+
+@torch.inference_mode()
+def draws_from_its_prior(subject: Subject) -> None:
+    """Latents drawn from a prior are as declared, and all chance in them is the generator's."""
+    model, count = subject.after_training(), 3
+    latents = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            latents.append(model.sample_prior(count, torch.Generator().manual_seed(0)))
+    if latents[0] is None:
+        return
+    spec, due = latent_spec(model), (count, *latent_spec(model).shape)
+    given = tuple(latents[0].shape) if isinstance(latents[0], Tensor) else type(latents[0]).__name__
+    expect(given == due, f"of {count} latents sample_prior gave {given}; as declared it is {due}")
+    numbers = latents[0].float()
+    expect(numbers.isfinite().all(), "sample_prior gave latents that are not finite")
+    if spec.codes is not None:
+        whole = torch.equal(numbers, numbers.round())
+        inside = not numbers.numel() or (numbers.min() >= 0 and numbers.max() < spec.codes)
+        expect(
+            whole and inside,
+            f"sample_prior gave {numbers.min():g} to {numbers.max():g}; codes are whole numbers "
+            f"from 0 to {spec.codes - 1}",
+        )
+    expect(
+        latents[1] is not None and torch.equal(latents[0], latents[1]),
+        "sample_prior gave other latents with the same generator: chance comes from elsewhere",
+    )
 
 
 def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: str) -> None:
     """Raise `Broken` unless latents are alike: numbers to a tolerance, codes by decoding."""
     if latent_spec(model).codes is not None:
         # Two entries of a codebook may be equal, and either code is right.
-        expect_same_picture(model.decode(one), model.decode(other), said.format(moved=math.nan))
+        what = said.format(moved="has other codes, which decode differently")
+        expect_same_picture(model.decode(one), model.decode(other), what)
         return
     spread = float(one.float().std()) if one.numel() else 1.0
     moved = float((one - other).abs().max()) if one.numel() else 0.0
     expect(
         moved <= LATENT_TOLERANCE * max(spread, 1e-6),
-        f"{said.format(moved=moved)}; latents spread by {spread:.2g}",
+        f"{said.format(moved=f'moved by {moved:.2g}')}; latents spread by {spread:.2g}",
     )
 
 
@@ -357,11 +419,13 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     importing_does_no_work,
     shapes_and_range,
     latent_as_declared,
+    leaves_its_input_as_it_is,
     deterministic,
     batch_invariant,
     reloads_to_the_bit,
     decodes_from_the_latent_alone,
     comes_back_from_coordinates,
+    draws_from_its_prior,
     codes_latents_without_loss,
     works_on_a_gpu,
 )

@@ -50,10 +50,16 @@ class MetricSubject:
         except Unavailable as reason:
             raise Inconclusive(f"it is not available here: {reason}") from None
 
-    def values(self, originals: Tensor, reconstructions: Tensor, batch: int = FRAMES) -> Tensor:
-        """A value of each frame, (N,), measured in batches of so many."""
+    def values(
+        self,
+        originals: Tensor,
+        reconstructions: Tensor,
+        batch: int = FRAMES,
+        used: Metric | None = None,
+    ) -> Tensor:
+        """A value of each frame, (N,), measured in batches of so many, by a new instance or one."""
         pairs = zip(originals.split(batch), reconstructions.split(batch), strict=True)
-        (found,) = score_pairs(pairs, [0], [self.made()]).values()
+        (found,) = score_pairs(pairs, [0], [used or self.made()]).values()
         return torch.from_numpy(found)
 
 
@@ -97,10 +103,15 @@ def measures_a_frame_alone(subject: MetricSubject) -> None:
 
 
 def measures_the_same_twice(subject: MetricSubject) -> None:
-    """The same frames have the same values each time."""
-    frames = scene(FRAMES, SIZES[0])
+    """The same frames have the same values each time, whatever was measured before them."""
+    frames, others = scene(FRAMES, SIZES[0]), extremes(SIZES[0])
     first, second = (subject.values(frames, noisy(frames)) for _ in range(2))
     expect(_near(first, second), f"{_listed(first)} and then {_listed(second)}")
+    # One instance measures every film of a comparison.
+    used = subject.made()
+    subject.values(others, noisy(others), used=used)
+    after = subject.values(frames, noisy(frames), used=used)
+    expect(_near(first, after), f"{_listed(first)}, and {_listed(after)} after another film")
 
 
 def leaves_frames_as_they_are(subject: MetricSubject) -> None:
@@ -116,7 +127,7 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
         expect(torch.equal(each, was), f"it changes the {name}")
 
 
-def works_on_a_gpu(subject: MetricSubject) -> None:
+def is_measured_on_a_gpu(subject: MetricSubject) -> None:
     """On a simulated GPU its tensors and its values are where the frames are."""
     frames = 4 if issubclass(subject.metric, TemporalMetric) else 2
     # What fails on the processor, too, is found by the other checks.
@@ -171,7 +182,7 @@ METRIC_CHECKS: tuple[Callable[[MetricSubject], None], ...] = (
     measures_a_frame_alone,
     measures_the_same_twice,
     leaves_frames_as_they_are,
-    works_on_a_gpu,
+    is_measured_on_a_gpu,
     prefers_originals_to_noise,
 )
 

@@ -87,12 +87,20 @@ def _name(check: Callable[[Any], None]) -> str:
 MODEL_CHECKS = (*inference.CHECKS, *training.CHECKS)
 
 MODEL_FOLLOWS: dict[Callable[[Subject], None], Sequence[Callable[[Subject], None]]] = {
-    inference.batch_invariant: [inference.deterministic],
-    inference.reloads_to_the_bit: [inference.deterministic],
-    inference.decodes_from_the_latent_alone: [inference.deterministic],
-    training.prepare_survives_a_reload: [training.noise_comes_from_the_step],
+    inference.deterministic: [inference.leaves_its_input_as_it_is],
+    inference.batch_invariant: [inference.leaves_its_input_as_it_is, inference.deterministic],
+    inference.reloads_to_the_bit: [inference.leaves_its_input_as_it_is, inference.deterministic],
+    inference.decodes_from_the_latent_alone: [
+        inference.leaves_its_input_as_it_is,
+        inference.deterministic,
+    ],
+    training.prepare_survives_a_reload: [
+        inference.leaves_its_input_as_it_is,
+        training.noise_comes_from_the_step,
+    ],
     training.fits_one_batch: [
         inference.shapes_and_range,
+        inference.leaves_its_input_as_it_is,
         training.losses_reach_their_players,
         training.opposed_terms_oppose,
     ],
@@ -263,7 +271,11 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
             "return from encode what latent_spec declares, and declare no more than 8 bits for "
             "each of options.latent numbers"
         ),
-        "deterministic": "draw noise in losses alone; encode the mean, not a sample",
+        "leaves its input as it is": "use no in-place operation on arguments: sub and not sub_",
+        "deterministic": (
+            "draw noise in losses alone, encode the mean and not a sample, and keep nothing of one "
+            "call for the next"
+        ),
         "batch invariant": (
             "use no statistics of the batch outside of training: group norm in place of batch norm"
         ),
@@ -275,6 +287,9 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
         ),
         "comes back from coordinates": (
             "let from_coordinates undo to_coordinates, or define neither"
+        ),
+        "draws from its prior": (
+            "return (count, *shape) as latent_spec declares, drawn with generator=generator"
         ),
         "works on a gpu": (
             "make constants buffers, make tensors on the device of the frames, and avoid .item(), "
@@ -323,6 +338,7 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
         "measures a frame alone": "average over a frame's own pixels, not over the batch",
         "measures the same twice": "keep no state between calls, and draw no noise",
         "leaves frames as they are": "work on a copy: no in-place operation on arguments",
+        "is measured on a gpu": "put its tensors on the device that __init__ is given",
         "prefers originals to noise": "set better to the direction that is better",
     },
     "a-codec": {
@@ -336,7 +352,7 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
     "a-section-of-the-report": {
         "is written": "handle failed records and codecs, which lack fields",
         "is written of nothing": "return '' where there are no records",
-        "shows names as they are": "escape names with zoo.base.markdown.escape",
+        "shows names as they are": "escape every name with self.escape or self.table",
         "is written the same twice": (
             "iterate in a fixed order, use no clock, and change nothing in the results"
         ),

@@ -138,6 +138,11 @@ def prepared_by_training_frames_alone(subject: Subject) -> None:
     other = film_from_frames(pixels, name="scene")
     one, two = (_prepared(subject, film) for film in (whole, other))
     apart = [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
+    if apart:
+        again = _prepared(subject, whole)
+        if chance := [name for name in apart if not torch.equal(one[name], again[name])]:
+            seen = f"the same training frames give {_few(chance)} other values each time"
+            raise Broken(seen, check="noise comes from the step")
     expect(not apart, f"held-out frames decide {_few(apart)}")
 
 
@@ -242,7 +247,7 @@ def fits_one_batch(subject: Subject) -> None:
 @torch.no_grad()
 def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
     """The squared error of samples, reconstructed as in an evaluation, after calibration."""
-    model.eval().calibrate([frames])
+    model.eval().calibrate(iter([frames]))
     latent = model.eval().encode(frames).float()
     quantiser = Quantiser.of(latent_spec(model), latent.flatten(1))
     stored = quantiser.round_trip(latent)

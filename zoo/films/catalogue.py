@@ -155,14 +155,14 @@ def hidden_in(tables: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
 
 
 def write_document(path: Path, document: tomlkit.TOMLDocument) -> None:
-    """Write the file atomically; raises BadInput if it would be too large to be read again."""
+    """Write the file atomically, with its mode; raises BadInput if it could not be read again."""
     content = document.as_string().encode()
     if len(content) > LARGEST_CATALOGUE:
         raise BadInput(
             f"{path.name} would take {len(content):,} bytes, and {LARGEST_CATALOGUE:,} are read: "
             "join the files of a film into fewer, or give films shorter paths"
         )
-    with atomic_write(path) as temporary:
+    with atomic_write(path, keep_mode=True) as temporary:
         temporary.write_bytes(content)
 
 

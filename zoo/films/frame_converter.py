@@ -92,6 +92,11 @@ class FrameConverter:
             Rotation.of(frame),
             self.interlaced,
         )
+        if min(frame.width, frame.height) < 2:
+            raise BadInput(
+                f"{self.name}: frames of {frame.width}x{frame.height} are too small; a film has 2 "
+                "pixels or more in width and height"
+            )
         if layout != self._layout:
             yield from self.flush()
             self._layout = layout

@@ -356,11 +356,8 @@ class FilmSource:
         Raises BadInput if a file is missing or cannot be read.
         """
         contents = [identity(path)[0] for path in self.files]
-        one = (
-            contents[0]
-            if len(contents) == 1
-            else hashlib.sha256("".join(contents).encode()).hexdigest()
-        )
+        together = hashlib.sha256("".join(contents).encode()).hexdigest()
+        one = contents[0] if len(contents) == 1 else together
         return f"{self.short_name}-{one[:NAME_DIGITS]}"
 
 
@@ -398,6 +395,11 @@ def is_present(path: Path) -> bool:
 def single_files(path: Path) -> tuple[Path, ...]:
     """A file, or every picture that the path stands for. Raises BadInput."""
     return PictureSequence.find(path).files if is_sequence(path) else (path,)
+
+
+def pictures(path: Path) -> list[Path]:
+    """Every picture that a path may stand for, one film or not. Raises BadInput."""
+    return [_folder(path) / "".join(parts) for parts in _split_names(path)]
 
 
 def bytes_of(path: Path) -> int:

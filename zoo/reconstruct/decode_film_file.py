@@ -16,6 +16,7 @@ from zoo.api.samples_and_latents import BATCH, FilmSamples
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.base.prefetch import prefetch
+from zoo.base.safe_text import one_line
 from zoo.base.time_code import TICKS, Ticks, ends_of, unpack_ticks
 from zoo.base.workspace import Workspace
 from zoo.evaluation.latents import Latents, Quantiser, unpack_levels
@@ -188,6 +189,7 @@ def _find_run(description: Description, workspace: Workspace, path: Path) -> Run
     same_model = [
         run for run in [*find_runs(workspace), *bundled_runs()] if run.model == config.model
     ]
+    unreadable = []
     # The run of that name first: fingerprints of weights take a while.
     for run in sorted(same_model, key=lambda run: run.name != wanted.run):
         its = run.description.config if run.description else None
@@ -195,13 +197,22 @@ def _find_run(description: Description, workspace: Workspace, path: Path) -> Run
             continue
         if (its.options, its.size) != (config.options, config.size):
             continue
-        if weights_fingerprint(run.folder.weights) == wanted.weights:
-            return run
+        try:
+            if weights_fingerprint(run.folder.weights) == wanted.weights:
+                return run
+        except BadInput as error:  # another may have the same weights
+            unreadable.append(one_line(str(error)))
     retrained = any(run.name == wanted.run for run in same_model)
     raise BadInput(
         f"{path} is decoded by {config.model} trained on {config.film}, weights "
         f"{wanted.weights[:12]}…: "
-        + (f"{wanted.run} has other weights now" if retrained else "no run here has them")
+        + (
+            unreadable[0]
+            if unreadable
+            else f"{wanted.run} has other weights now"
+            if retrained
+            else "no run here has them"
+        )
         + f"; bring back {wanted.run}, or encode the film --with-decoder"
     )
 

@@ -27,6 +27,7 @@ from zoo.reconstruct.model_loader import TrainedModel
 Format = Literal["torch", "onnx"]
 FORMATS: tuple[Format, ...] = ("torch", "onnx")
 SUFFIX = {"torch": ".pt2", "onnx": ".onnx"}
+DESCRIPTION = "model.json"
 OPSET = 20
 TOLERANCE = 1e-3
 """Largest error of a graph, relative to the range of colour values or of latents."""
@@ -81,6 +82,11 @@ def check_format(word: str) -> Format:
     return found
 
 
+def file_names(form: Format) -> list[str]:
+    """The names of what `export_graphs` writes."""
+    return [f"encoder{SUFFIX[form]}", f"decoder{SUFFIX[form]}", DESCRIPTION]
+
+
 def export_graphs(
     trained: TrainedModel, frames: Tensor, folder: Path, form: Format
 ) -> list[ExportedGraph]:
@@ -119,7 +125,7 @@ def export_graphs(
                     f"the {name} of {model.name} is not the same for {form}: apart by {error:.2g}"
                 )
         exported.append(ExportedGraph(path, error, scale))
-    _write_description(trained, frames, latents, decoded, folder / "model.json")
+    _write_description(trained, frames, latents, decoded, folder / DESCRIPTION)
     return exported
 
 

@@ -28,6 +28,11 @@ class FoundRun:
     other_film: str | None
     """Name of the film that the run was trained on, if it is another than `entry`."""
 
+    @property
+    def films(self) -> list[FilmEntry]:
+        """The films that a command on it may read."""
+        return [self.entry, *([self.trained_on] if self.trained_on else [])]
+
 
 def find_run(
     workspace: Workspace,

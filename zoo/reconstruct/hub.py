@@ -95,6 +95,12 @@ def check_repo(name: str, what: str = "zoo push") -> str:
     return name
 
 
+def file_names() -> list[str]:
+    """The names of what `write_folder` writes."""
+    run = RunFolder(Path())
+    return [run.weights.name, run.file.name, run.scale.name, CARD]
+
+
 def write_folder(
     folder: Path, run: Run, trained: TrainedModel, entry: FilmEntry, repo: str
 ) -> list[Path]:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from zoo.api.film_entry import FilmEntry
-from zoo.base.atomic_files import check_writable, temporary_folder
+from zoo.base.atomic_files import temporary_folder
 from zoo.base.errors import BadInput, CannotWrite, write_error
 from zoo.base.frame_size import FrameSize
 from zoo.base.picture_style import GROUND, TEXT, fit_letters, font
@@ -22,7 +22,6 @@ from zoo.base.prefetch import prefetch
 from zoo.base.time_code import format_time_code, in_file_name
 from zoo.evaluation.inference import batch_slices, sample_batch, samples_of
 from zoo.films.ingested_film import Film
-from zoo.films.source_files import is_present, single_files
 from zoo.reconstruct.frame_conversion import Pixels, Scaler
 from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.source_sound import FilmPart
@@ -341,24 +340,3 @@ def default_name(
         if seconds is not None:
             words += [word, in_file_name(seconds)]
     return "-".join(words) + ".mp4"
-
-
-def check_output(path: Path, entry: FilmEntry, overwrite: bool) -> None:
-    """Raise BadInput unless a video may be written here; source files are never overwritten."""
-    if path.suffix.lower() not in (".mp4", WEBP):
-        raise BadInput(
-            f"a film is written as MP4 or WebP: a name ends in .mp4 or .webp; not {path.name!r}"
-        )
-    if path.exists():
-        _check_replaceable(path, entry, overwrite)
-    check_writable(path.parent, path)
-
-
-def _check_replaceable(path: Path, entry: FilmEntry, overwrite: bool) -> None:
-    sources = (file for named in entry.files if is_present(named) for file in single_files(named))
-    if any(source.exists() and path.samefile(source) for source in sources):
-        raise BadInput(f"{path} is a file of {entry.name} itself; choose another name with -o")
-    if not path.is_file():
-        raise BadInput(f"{path} is not a file that could be replaced")
-    if not overwrite:
-        raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")

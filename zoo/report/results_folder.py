@@ -87,6 +87,13 @@ def report_files(results: Results) -> set[str]:
     return names
 
 
+def files_there(folder: Path) -> Iterator[Path]:
+    """The files of a folder that a report there replaces or may remove."""
+    yield from (folder / name for name in TEXTS if (folder / name).is_file())
+    for name in (FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS):
+        yield from _files(folder / name)
+
+
 def check_folder(folder: Path) -> None:
     """Raise ZooError unless a report can be written into a folder, which need not exist yet.
 

@@ -6,6 +6,7 @@ was killed and resumed ends exactly as an undisturbed one.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,11 +17,11 @@ import torch
 from zoo.api.autoencoder import Autoencoder
 from zoo.api.recipe_and_events import FollowedRun, TrainingCallback, TrainingEvent
 from zoo.api.samples_and_latents import Sampling
-from zoo.base.errors import ZooError, is_out_of_memory
+from zoo.base.errors import BrokenContract, ZooError, is_out_of_memory
 from zoo.base.frame_size import FrameSize
 from zoo.base.interrupts import RESUME, Interrupted, StopRequest, deferred_stop, saving
 from zoo.base.presets_and_budgets import Budget
-from zoo.base.safe_text import error_line
+from zoo.base.safe_text import describe_value, error_line
 from zoo.films.ingested_film import Film
 from zoo.plugins.model_building import build_to_train, placed
 from zoo.plugins.registry import registry
@@ -254,7 +255,14 @@ def train(
 def _frames_taken(model: Autoencoder, film: Film) -> int:
     """The number of training frames the model takes; raises ZooError if there are fewer."""
     seen = len(film.split.seen)
-    taken = model.frames_taken(seen)
+    given = model.frames_taken(seen)
+    try:
+        taken = operator.index(given)
+    except TypeError:
+        raise BrokenContract(
+            f"{model.name}: frames_taken gave {describe_value(given)}; it gives a whole number of "
+            "frames"
+        ) from None
     if not 1 <= taken <= seen:
         raise ZooError(
             f"{model.name} takes {taken} training frames of {film.name}, which has {seen}"

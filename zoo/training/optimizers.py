@@ -184,8 +184,9 @@ class Players:
 
         Players with the very same `Loss` share one backward pass. A parameter that its player's
         loss does not reach gets zeros. In 16-bit training they are
-        scaled until `move` undoes it.
+        scaled until `move` undoes it. Raises BrokenContract as `check` does.
         """
+        self.check(losses)
         # Players that share a loss, such as an encoder and a decoder, share its backward pass.
         sharing: dict[int, list[Player]] = {}
         for player in self.players:
@@ -212,8 +213,9 @@ class Players:
 
         `reduce` averages a flat tensor over the ranks; None if there is one rank.
         """
+        gradients = self.gradients(losses)
         active = {name: loss.active for name, loss in losses.items()}
-        self.move(self.gradients(losses), active, progress, reduce)
+        self.move(gradients, active, progress, reduce)
 
     def move(
         self,
@@ -246,8 +248,16 @@ class Players:
 def _build_player(model: Autoencoder, name: str, groups: list[Group], recipe: Recipe) -> Player:
     declared = _declared(model, name)
     try:
-        return Player(name, groups, declared, recipe)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        player = Player(name, groups, declared, recipe)
+        if getattr(player.optimizer, "is_second_order", False):
+            raise BrokenContract(
+                f"{model.name}: the optimiser of {name!r}, {declared.name}, needs second "
+                "derivatives, which training does not compute; choose another"
+            )
+        return player
+    except BrokenContract:
+        raise
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise BrokenContract(
             f"{model.name}: optimizer({name!r}) gave {declared}, which timm refuses: "
             f"{error_line(error)}"

@@ -67,7 +67,6 @@ class TrainingStep:
         self._generator = torch.Generator(self.device)
         compile_modules(model, compile_mode)
         self._buffers = BufferSync(model) if self.reduce else None
-        self._checked = False
         self._first = True
 
     def __call__(self, batch: Batch, progress: float) -> None:
@@ -102,11 +101,7 @@ class TrainingStep:
         self._seed_generators(number)
         step = Step(done, self.number, self._generator, number, ranks * parts)
         with self.fabric.autocast():
-            losses = self.model.losses(batch, step)
-        if not self._checked:
-            self.players.check(losses)
-            self._checked = True
-        return losses
+            return self.model.losses(batch, step)
 
     def _accumulate(self, batch: Batch, done: Tensor, progress: float, parts: int) -> None:
         """Average the gradients of a batch's parts, then move the players once."""
