@@ -90,6 +90,26 @@ def test_a_model_without_scores_takes_no_pictures_from_the_others(
     assert chosen("blurry") == []
 
 
+def test_the_best_frame_shows_something_if_any_does(
+    film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The later a frame, the better its score; all are of one colour.
+    scores = np.arange(len(film), dtype=np.float64)
+    monkeypatch.setattr(pictures_and_videos, "frame_scores", lambda *_: scores)
+    metric = next(metric for metric in METRICS if metric.name == "psnr")
+
+    def best() -> int:
+        chosen = choose_frames(Workspace(Path()), [record("sharp", "alpha")], film, metric)
+        return next(each.frame for each in chosen if each.kind == "best")
+
+    seen = film.split.seen
+    assert best() == seen[-1]
+    frames = np.array(film.store.array)
+    frames[seen[1], ::2], frames[seen[1], 1::2] = 0, 255
+    monkeypatch.setitem(vars(film.store), "array", frames)
+    assert best() == seen[1]
+
+
 def run(
     film: Film,
     records: list[Record],

@@ -57,6 +57,8 @@ KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
     "seen": ("typical", "best", "worst"),
     "held_out": ("typical", "worst"),
 }
+SHOWS_SOMETHING = 8.0
+"""The least standard deviation of a frame's brightness, of 255, to be shown as the best one."""
 VIDEO_SECONDS = 120.0
 """Seconds of a film in its videos; all of it is scored."""
 _BITS_PER_SECOND, _PIXELS = 180_000, 256 * 144
@@ -166,7 +168,8 @@ def choose_frames(
 ) -> list[ChosenFrame]:
     """Choose frames by the median score over models, or over all rows if all models failed.
 
-    The typical, best and worst frame of each part of the film; no frame twice.
+    The typical, best and worst frame of each part of the film; no frame twice. The best is one that
+    shows something, if any does: every model reconstructs black.
     """
     own = [record for record in records if record.evaluated_on == film.name]
     rows = [record for record in own if record.role == "model"] or own
@@ -182,13 +185,19 @@ def choose_frames(
     chosen: list[ChosenFrame] = []
     for part, frames in parts_of(film, film.name).items():
         ordered = _from_best(middle, frames, metric)
-        places = {"typical": len(ordered) // 2, "best": 0, "worst": len(ordered) - 1}
+        if not len(ordered):
+            continue
+        best = next((each for each in ordered if _shows_something(film, each)), ordered[0])
+        found = {"typical": ordered[len(ordered) // 2], "best": best, "worst": ordered[-1]}
         for kind in KINDS[part]:
-            if len(ordered):
-                frame = int(ordered[places[kind]])
-                if all(frame != other.frame for other in chosen):
-                    chosen.append(ChosenFrame(frame, part, kind))
+            frame = int(found[kind])
+            if all(frame != other.frame for other in chosen):
+                chosen.append(ChosenFrame(frame, part, kind))
     return chosen
+
+
+def _shows_something(film: Film, frame: int) -> bool:
+    return bool(film.store.array[frame].mean(axis=-1).std() >= SHOWS_SOMETHING)
 
 
 def frame_scores(
