@@ -19,8 +19,8 @@ from zoo.reconstruct.video_writers import video_file
 SIZE = FrameSize(96, 54)
 RATE = 10
 BITS = 7
-FILMED = 90
-"""Frames of the videos: the film has ten more."""
+START, STOP = 4, 94
+"""The first frame of the videos, and the one after their last: the film has ten more."""
 
 
 def numbered(frame: int, shade: int) -> npt.NDArray[np.uint8]:
@@ -41,11 +41,11 @@ def number_in(screenshot: Image.Image) -> int:
 
 
 def shown_results(folder: Path) -> Results:
-    """Fill a folder: the first film has videos of its first 90 frames, the second has none."""
+    """Fill a folder: the first film has videos of 90 of its 100 frames, the second has none."""
     results = comparison()
     put_pictures(results, folder)
     film = results.films[0]
-    film.fps, film.video = RATE, "videos/alpha/original.mp4"
+    film.fps, film.video, film.video_start = RATE, "videos/alpha/original.mp4", START
     scores = series(results, film)
     scores.seconds = [frame / RATE for frame in scores.frames]
     write_json(folder / str(film.series), scores)
@@ -55,13 +55,13 @@ def shown_results(folder: Path) -> Results:
     (folder / whole.sheet).parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (SIZE.width, SIZE.height)).save(folder / whole.sheet)
     write_film(folder / name, (numbered(frame, 200) for frame in range(10)))
-    write_film(folder / film.video, (numbered(frame, 200) for frame in range(FILMED)))
+    write_film(folder / film.video, (numbered(n, 200) for n in range(START, STOP)))
     for index, record in enumerate(results.records):
         if record.evaluated_on == record.trained_on == film.name:
             # What a name may be elsewhere is no address here.
             record.video = f"videos/alpha/row {index}#?%.mp4"
             shade = 190 - 10 * index
-            write_film(folder / record.video, (numbered(n, shade) for n in range(FILMED)))
+            write_film(folder / record.video, (numbered(n, shade) for n in range(START, STOP)))
     return results
 
 

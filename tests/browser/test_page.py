@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser.showing import FILMED, RATE, number_in
+from tests.browser.showing import RATE, START, STOP, number_in
 from tests.report.synthetic_results import FRAMES, HOSTILE_MODEL
 
 LEFT, RIGHT = 58, 14
@@ -78,7 +78,7 @@ class Viewer:
         self.until(self.settled)
         self.until(lambda: self.numbers() == [frame] * 3)
         assert self.apart() <= 0.5
-        assert all(abs(each * RATE - frame - 0.5) < 0.5 for each in self.times)
+        assert all(abs(START + each * RATE - frame - 0.5) < 0.5 for each in self.times)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def click_on_frame(viewer: Viewer, frame: int) -> None:
 
 
 def test_a_click_on_the_timeline_goes_there_in_all_three(viewer: Viewer, tmp_path: Path) -> None:
-    viewer.pictures_show(0)
+    viewer.pictures_show(START)
     click_on_frame(viewer, 42)
     assert viewer.frame == 42
     viewer.pictures_show(42)
@@ -121,7 +121,7 @@ def test_a_click_on_the_timeline_goes_there_in_all_three(viewer: Viewer, tmp_pat
 def test_keys_step_to_the_very_frame(viewer: Viewer) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    steps = [(".", 1), (Keys.ARROW_RIGHT, 2), ("]", 20), (",", 19), (Keys.ARROW_LEFT, 18)]
+    steps = [(".", 5), (Keys.ARROW_RIGHT, 6), ("]", 20), (",", 19), (Keys.ARROW_LEFT, 18)]
     for key, frame in steps:
         viewer.press(key)
         assert viewer.frame == frame
@@ -129,26 +129,30 @@ def test_keys_step_to_the_very_frame(viewer: Viewer) -> None:
     viewer.press(Keys.END)
     assert viewer.frame == 99
     viewer.press(Keys.HOME)
-    viewer.pictures_show(0)
+    assert viewer.frame == 0
+    viewer.press(*["."] * START)
+    viewer.pictures_show(START)
     viewer.one("#scrubber").send_keys(Keys.ARROW_RIGHT)
-    viewer.pictures_show(1)
+    viewer.pictures_show(5)
     viewer.until(
         lambda: (
             viewer.one("#announced").get_attribute("textContent")
-            == ("Frame 1 at 0:00.100, shot 1 of 5")
+            == ("Frame 5 at 0:00.500, shot 1 of 5")
         )
     )
 
 
 def test_many_wishes_at_once_end_at_the_last(viewer: Viewer) -> None:
     viewer.press(*(["."] * 30), *([","] * 7))
-    viewer.pictures_show(23)
+    viewer.pictures_show(START + 23)
 
 
 def test_playing_holds_the_videos_together_and_stops_on_one_frame(viewer: Viewer) -> None:
+    from selenium.webdriver.common.keys import Keys
+
     # Two of the three are put elsewhere behind the page's back, as a slow start would.
     viewer.press(" ")
-    viewer.until(lambda: viewer.frame > 2)
+    viewer.until(lambda: viewer.frame > START + 2)
     viewer.ask(
         "[...document.querySelectorAll('video')].slice(1)"
         ".map((v, i) => { v.currentTime += i ? 0.3 : -0.2; })"
@@ -158,18 +162,23 @@ def test_playing_holds_the_videos_together_and_stops_on_one_frame(viewer: Viewer
     assert viewer.one("#play").text == "Pause"
     viewer.one("#play").click()
     frame = viewer.frame
-    assert 2 < frame < FILMED
+    assert START + 2 < frame < STOP
     viewer.pictures_show(frame)
     viewer.press(" ")
     viewer.until(lambda: viewer.one("#play").text == "Play")
-    viewer.pictures_show(FILMED - 1)
+    viewer.pictures_show(STOP - 1)
+    # It plays from where the videos begin, whether the frame is beyond their end or before it.
+    for key in (Keys.END, Keys.HOME):
+        viewer.press(key, " ")
+        viewer.until(lambda: START < viewer.frame < STOP - 1)
+        viewer.press(" ")
 
 
 def test_beyond_the_videos_the_kept_pictures_stand_in(viewer: Viewer) -> None:
     from selenium.webdriver.common.keys import Keys
 
     viewer.press(Keys.END)
-    assert "The videos end at frame 89" in viewer.one("#notice").text
+    assert "The videos have frames 4 to 93; " in viewer.one("#notice").text
     badges = [badge.text for badge in viewer.all(".badge")]
     assert badges == [f"picture of frame {FRAMES[-1]}"] * 3
     viewer.until(
@@ -180,6 +189,9 @@ def test_beyond_the_videos_the_kept_pictures_stand_in(viewer: Viewer) -> None:
     viewer.press(*([","] * 12))
     viewer.pictures_show(87)
     assert not viewer.one("#notice").is_displayed()
+    viewer.press(Keys.HOME)
+    assert "The videos have frames 4 to 93; " in viewer.one("#notice").text
+    assert [badge.text for badge in viewer.all(".badge")] == [f"picture of frame {FRAMES[0]}"] * 3
 
 
 def test_differences_are_four_times_as_strong_and_of_the_same_frame(viewer: Viewer) -> None:

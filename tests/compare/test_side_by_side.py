@@ -21,7 +21,7 @@ from zoo.base.records import FilmInfo, Record
 from zoo.base.workspace import Workspace
 from zoo.compare import pictures_and_videos, side_by_side
 from zoo.compare.pictures_and_videos import with_pictures_and_videos
-from zoo.compare.side_by_side import most_bits, write_sheet
+from zoo.compare.side_by_side import most_bits, video_start, write_sheet
 from zoo.evaluation.inference import Pixels
 from zoo.films.ingest import open_film
 from zoo.films.ingested_film import Film, film_from_frames
@@ -171,10 +171,10 @@ def test_sound_is_in_sync_and_as_long_as_the_video(
     assert heard == pytest.approx(FLASHES, abs=FRAME / 2)
 
 
-def test_sound_ends_with_the_first_seconds_of_a_long_film(
+def test_of_a_long_film_the_opening_is_left_out_and_sound_ends_with_the_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures_and_videos, "SECONDS", 2.0)
+    monkeypatch.setattr(side_by_side, "SECONDS", 2.0)
     source = flashing_film(tmp_path / "a.mp4", FLASHES, times=TIMES)
     made = compared(monkeypatch, tmp_path, [source])
     video, sound = made.seconds()
@@ -182,7 +182,10 @@ def test_sound_ends_with_the_first_seconds_of_a_long_film(
     assert sound == pytest.approx(video, abs=0.05)
     seen, heard = seen_and_heard(made.video)
     assert heard == pytest.approx(seen, abs=FRAME / 2)
-    assert len(seen) == 2
+    # The first flash begins a shot, in the second tenth; the last one is beyond the end.
+    assert seen == pytest.approx([0, 1.2], abs=0.001)
+    assert made.info.side_by_side is not None
+    assert made.info.side_by_side.time_code == "00:00:00.400"
 
 
 def test_sound_fits_a_part_of_several_files(
@@ -231,7 +234,7 @@ def test_a_film_without_sound_has_no_track_and_one_whose_sound_is_lost_says_why(
 def test_sound_that_begins_after_the_video_is_not_called_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures_and_videos, "SECONDS", 1.0)
+    monkeypatch.setattr(side_by_side, "SECONDS", 1.0)
     source = flashing_film(tmp_path / "a.mkv", [2.6], times=TIMES, sound_begins=2.0)
     made = compared(monkeypatch, tmp_path, [source])
     assert made.info.side_by_side is not None
@@ -241,8 +244,7 @@ def test_sound_that_begins_after_the_video_is_not_called_empty(
 def test_the_limit_is_in_seconds_also_where_the_rate_varies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (pictures_and_videos, side_by_side):
-        monkeypatch.setattr(module, "SECONDS", 2.2)
+    monkeypatch.setattr(side_by_side, "SECONDS", 2.2)
     times = [*(n * 0.5 for n in range(10)), *(5 + n * FRAME for n in range(75))]
     source = flashing_film(tmp_path / "a.mkv", [1.0], times=times)
     made = compared(monkeypatch, tmp_path, [source])
@@ -258,6 +260,43 @@ def test_a_film_with_most_of_an_hour_between_its_frames_has_its_videos(
     made = compared(monkeypatch, tmp_path, [source])
     assert made.info.video and (made.folder / made.info.video).stat().st_size
     assert made.seconds() == (pytest.approx(side_by_side.SECONDS, abs=0.001), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("shots", "length", "start"),
+    [
+        ([0, 30, 60], 20, 10),  # within a long shot
+        ([0, 12, 18, 60], 20, 12),  # the first shot after the opening
+        ([0, 9, 20], 20, 10),  # no shot begins in the second tenth
+        ([0, 12, 60], 95, 5),  # no later than leaves the length
+        ([0, 12, 60], 100, 0),
+        ([0, 12, 60], 200, 0),
+    ],
+)
+def test_videos_begin_after_the_opening_of_a_film_that_is_longer(
+    shots: list[int], length: int, start: int
+) -> None:
+    film = film_from_frames(np.zeros((100, 8, 8, 3), dtype=np.uint8), name="film", fps=25)
+    stops = [*shots[1:], 100]
+    cut = tuple(
+        replace(film.shots[0], start=begin, stop=stop)
+        for begin, stop in zip(shots, stops, strict=True)
+    )
+    assert video_start(replace(film, shots=cut), length) == start
+
+
+def test_the_videos_of_rows_begin_where_the_film_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0)
+    frames = [np.full((48, 64, 3), level, np.uint8) for level in noise.integers(40, 200, 75)]
+    source = encode(tmp_path / "a.mkv", frames)
+    made = compared(monkeypatch, tmp_path, [source], longest=1)
+    start = made.info.video_start
+    assert 8 <= start < 15 and made.info.video
+    with av.open(made.folder / made.info.video) as container:
+        shown = [f.to_ndarray(format="rgb24").mean() for f in container.decode(video=0)]
+    assert shown == pytest.approx([frame.mean() for frame in frames[start : start + 25]], abs=4)
 
 
 def test_noise_with_sound_keeps_to_the_limit(

@@ -29,7 +29,7 @@ from zoo.report import merge as merging
 from zoo.report.aggregate import environment_key, machines, result_rows
 from zoo.report.frame_strip import write_strip
 from zoo.report.merge import merge
-from zoo.report.results_folder import FilmSeries, named, series_row
+from zoo.report.results_folder import FilmSeries, named, read_results, series_row
 from zoo.report.viewer.content import film_content
 
 Change = Callable[[Results], None]
@@ -309,6 +309,37 @@ def test_a_video_beside_models_shows_runs_whose_records_are_in_the_merge(
     results, report = merge(folders, tmp_path / "both")
     found = results.films[0].side_by_side
     assert (found and (report.parent / found.video).read_text()) == shown
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("start", [0, 7])
+def test_videos_that_begin_at_another_frame_are_left_out(
+    cpu: Path, gpu: Path, tmp_path: Path, start: int
+) -> None:
+    def filmed(folder: Path, start: int) -> Change:
+        def change(results: Results) -> None:
+            film = results.films[0]
+            film.video, film.video_start = f"{film.name}.mp4", start
+            (folder / film.video).write_text("the film")
+            for one in results.records:
+                one.video = "row.mp4"
+            (folder / "row.mp4").write_text("a row")
+
+        return change
+
+    changed(cpu, filmed(cpu, 7))
+    changed(gpu, filmed(gpu, start))
+    results, _ = merge([cpu, gpu], tmp_path / "both")
+    [film] = [film for film in results.films if film.video]
+    assert film.video_start == 7
+    counts = [
+        sum(record.evaluated_on == film.name for record in read_results(folder).records)
+        for folder in (cpu, gpu)
+    ]
+    own = [record for record in results.records if record.evaluated_on == film.name]
+    assert len(own) == sum(counts)
+    kept = sum(counts) if start == 7 else counts[0]
+    assert sum(record.video is not None for record in own) == kept
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -301,6 +301,8 @@ class SideBySide(_Typed):
     """Whether it has the film's sound."""
     why_silent: str | None = None
     """Why the film's sound is missing; null where it is not, or where the film has none."""
+    time_code: str | None = None
+    """When in the film it begins; null where it begins with the film."""
 
 
 class FilmInfo(_Typed):
@@ -334,6 +336,8 @@ class FilmInfo(_Typed):
     """The scores per frame, a `Series`; relative to the results folder."""
     video: str | None = None
     """The film itself at this size; relative to the results folder."""
+    video_start: int = pydantic.Field(default=0, ge=0)
+    """The first frame of this video and of the models' videos."""
     sheet: str | None = None
     """A contact sheet, a picture with one frame per shot; relative to the results folder."""
     side_by_side: SideBySide | None = None

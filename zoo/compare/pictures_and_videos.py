@@ -32,11 +32,11 @@ from zoo.base.safe_text import safe_file_names, unused_name
 from zoo.base.untrusted_files import read_arrays
 from zoo.base.workspace import Workspace
 from zoo.compare.side_by_side import (
-    SECONDS,
     LimitedCoding,
-    frames_within,
+    frames_beside,
     records_beside,
     side_by_side_file,
+    video_start,
     why_silent,
     write_sheet,
 )
@@ -251,18 +251,19 @@ def with_pictures_and_videos(
     """Write pictures of chosen frames, and videos of `longest` seconds, into a new results folder.
 
     The film itself is `original`; beside it are the reconstructions of the records that
-    `shown_records` selects. Frame n of their videos is shown from n / fps on, also if the rate of
-    the source varies. One more video, of `SECONDS` whatever `longest` is, has the film and the
-    records of `records_beside` in a row, with the film's sound. Every film gets a contact sheet.
-    `entries` and `described` are of the `films`, one each; `chosen` is by film name. With a
-    `longest` of 0 there are no videos. Returns the films and the records with paths relative to the
-    results folder. Raises ZooError if a run's latents or stream are gone.
+    `shown_records` selects. Their videos begin at `video_start`, and their frame n is shown from
+    n / fps on, also if the rate of the source varies. One more video, of `frames_beside` whatever
+    `longest` is, has the film and the records of `records_beside` in a row, with the film's sound.
+    Every film gets a contact sheet. `entries` and `described` are of the `films`, one each;
+    `chosen` is by film name. With a `longest` of 0 there are no videos. Returns the films and the
+    records with paths relative to the results folder. Raises ZooError if a run's latents or stream
+    are gone.
     """
     stems = safe_file_names(film.name for film in films)
     names = shown_records(records)
     shown_films, shown = [], list(records)
     for entry, film, info in zip(entries, films, described, strict=True):
-        plan = _FilmPictures(film, chosen[film.name], _length(film, longest), stems[film.name])
+        plan = _FilmPictures(film, chosen[film.name], _range(film, longest), stems[film.name])
         own = [index for index in names if records[index].evaluated_on == film.name]
         beside = records_beside(records, names, film.name)
         frames = {
@@ -280,6 +281,7 @@ def with_pictures_and_videos(
             info.model_copy(
                 update={
                     "video": plan.video(ORIGINAL),
+                    "video_start": plan.frames.start,
                     "sheet": plan.write_sheet(results),
                     "side_by_side": plan.write_side_by_side(
                         results,
@@ -308,20 +310,20 @@ class _FilmPictures:
     film: Film
     chosen: Sequence[ChosenFrame]
     """Frames that become pictures."""
-    length: int
-    """Frames of the videos, from the first on; 0 for no videos."""
+    frames: range
+    """Frames of the videos; none for no videos."""
     stem: str
     """The film in names of files."""
 
     @property
-    def length_beside(self) -> int:
+    def frames_beside(self) -> range:
         """Frames of the video of the film beside its models."""
-        return frames_within(self.film, SECONDS) if self.length else 0
+        return frames_beside(self.film) if self.frames else range(0)
 
     def numbers(self, beside: bool) -> list[int]:
         """The frames to reconstruct, in ascending order; `beside`: for that video, too."""
-        length = max(self.length, self.length_beside) if beside else self.length
-        return sorted({*range(length), *(each.frame for each in self.chosen)})
+        more = self.frames_beside if beside else ()
+        return sorted({*self.frames, *more, *(each.frame for each in self.chosen)})
 
     def written(
         self, results: Path, name: str, frames: Iterable[tuple[int, Pixels]]
@@ -336,7 +338,7 @@ class _FilmPictures:
                 video_file(results / path, self.film.size, rate, settings=settings)
             )
             for number, pixels in frames:
-                if video and number < self.length:
+                if video and number in self.frames:
                     video.write(pixels)
                 if number in wanted:
                     picture = Image.fromarray(np.ascontiguousarray(pixels))
@@ -358,35 +360,36 @@ class _FilmPictures:
         names: Sequence[str],
         frames: Sequence[Generator[tuple[int, Pixels], None, None]],
     ) -> SideBySide | None:
-        """Take all frames of some models, and write the first ones as one video.
+        """Take all frames of some models, and write some of them as one video.
 
         `names` and `frames` are of the film itself and of what is beside it. Returns None where
         there are no videos, or where nothing is beside the film.
         """
         path = PurePosixPath(VIDEOS, self.stem, f"{SIDE_BY_SIDE}.mp4")
-        count = self.length_beside
+        shown = self.frames_beside
         found = None
         with ExitStack() as stack:
             for each in frames:
                 stack.enter_context(closing(each))
-            if count and len(names) > 1:
+            if shown and len(names) > 1:
                 write, sound = stack.enter_context(
-                    side_by_side_file(results / path, entry, self.film, names, count)
+                    side_by_side_file(results / path, entry, self.film, names, shown)
                 )
                 found = SideBySide(
                     video=str(path),
                     panels=list(names),
                     sound=sound.track is not None,
                     why_silent=why_silent(sound),
+                    time_code=self.film.time_code(shown.start) if shown.start else None,
                 )
             for passed in zip(*frames, strict=True):
-                if found and passed[0][0] < count:
+                if found and passed[0][0] in shown:
                     write([pixels for _, pixels in passed])
         return found
 
     def video(self, name: str) -> str | None:
         """The path of a model's video; None for no videos."""
-        return str(PurePosixPath(VIDEOS, self.stem, f"{name}.mp4")) if self.length else None
+        return str(PurePosixPath(VIDEOS, self.stem, f"{name}.mp4")) if self.frames else None
 
     def pictures(self, name: str) -> list[Picture]:
         """The pictures of a model, in the order of choice."""
@@ -406,5 +409,9 @@ class _FilmPictures:
         return str(PurePosixPath(FRAMES, self.stem, name, f"{frame:06d}.webp"))
 
 
-def _length(film: Film, longest: float) -> int:
-    return max(1, min(len(film), round(longest * film.fps))) if longest > 0 else 0
+def _range(film: Film, longest: float) -> range:
+    if longest <= 0:
+        return range(0)
+    length = max(1, min(len(film), round(longest * film.fps)))
+    start = video_start(film, length)
+    return range(start, start + length)

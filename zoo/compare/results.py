@@ -56,9 +56,8 @@ SEARCHED_FRAMES = 6000
 """The most frames of a film that are searched: searching all pairs takes the square of it."""
 QUERY_FRAMES = 1000
 """The most frames of a film that are looked for in every other one."""
-SERIES_FRAMES = 1000
-"""The most frames of a film in a series, about as many as a plot is pixels wide; fewer if it has
-very many rows."""
+SERIES_FRAMES = 600
+"""The most frames of a film in a series, enough for a plot; fewer if it has very many rows."""
 COLUMNS, ROWS = 1200, 72
 """The barcode's size in pixels."""
 

@@ -25,6 +25,8 @@ from zoo.report.frame_strip import save_webp
 
 SECONDS = 20.0
 """The longest video of this kind."""
+OPENING = 0.1
+"""The share of a longer film that its videos leave out: black, logos and titles."""
 MOST_BESIDE = 2
 """Reconstructions beside the film."""
 BITS_PER_SECOND, PIXELS = 440_000, 3 * 256 * 144
@@ -77,20 +79,38 @@ def records_beside(records: Sequence[Record], shown: Mapping[int, str], film: st
     return list(first.values())[:MOST_BESIDE]
 
 
-def frames_within(film: Film, seconds: float) -> int:
-    """How many of a film's first frames begin within so many seconds; at least one.
+def video_start(film: Film, frames: int) -> int:
+    """The first frame of a video of `frames` frames of a film: 0 if the film has no more.
+
+    Else it is where the first shot after the `OPENING` begins, or the end of the opening within a
+    longer shot, and no later than so many frames before the end. It depends on the film alone, so
+    that videos of several comparisons fit together.
+    """
+    opening = round(OPENING * len(film))
+    after = (shot.start for shot in film.shots if opening <= shot.start < 2 * opening)
+    return max(0, min(next(after, opening), len(film) - frames))
+
+
+def frames_within(film: Film, seconds: float, start: int = 0) -> int:
+    """How many of a film's frames from `start` on begin within so many seconds; at least one.
 
     They are counted by their own times: where the rate varies, the mean rate says little of them.
     """
     times = film.frame_seconds
-    return max(1, int(np.searchsorted(times, times[0] + seconds - 1e-6)))
+    return max(1, int(np.searchsorted(times, times[start] + seconds - 1e-6)) - start)
+
+
+def frames_beside(film: Film) -> range:
+    """The frames of the video of a film beside its reconstructions: `SECONDS` of them, or all."""
+    start = video_start(film, frames_within(film, SECONDS))
+    return range(start, start + frames_within(film, SECONDS, start))
 
 
 @contextmanager
 def side_by_side_file(
-    path: Path, entry: FilmEntry, film: Film, names: Sequence[str], frames: int
+    path: Path, entry: FilmEntry, film: Film, names: Sequence[str], frames: range
 ) -> Iterator[tuple[Callable[[Sequence[Pixels]], None], Sound]]:
-    """Write the first frames of a film and of its reconstructions as one MP4, in a row.
+    """Write some frames of a film and of its reconstructions as one MP4, in a row.
 
     Yields a function that takes each frame of all panels, in order, and the film's sound, which is
     encoded for a small file and ends with the last frame. Each frame is shown at its own time, so
@@ -98,13 +118,13 @@ def side_by_side_file(
     whose sound cannot be read has none.
     """
     times = film.frame_seconds
-    begins = float(times[0])
-    ends = min(float(film.times.at(frames)), begins + SECONDS)
+    begins = float(times[frames.start])
+    ends = min(float(film.times.at(frames.stop)), begins + SECONDS)
     grid = FrameGrid(names, film.size, columns=len(names))
     coding = LimitedCoding(most_bits=most_bits(film.size, len(names)))
     with ExitStack() as stack:
         try:
-            span = FilmRange(0, frames, begins, ends)
+            span = FilmRange(frames.start, frames.stop, begins, ends)
             sound = stack.enter_context(film_sound(entry, film, span, path, small=True))
         except BadInput as error:
             sound = Sound(None, "", f"left out: {error}")
@@ -115,7 +135,7 @@ def side_by_side_file(
         )
 
         def write(panels: Sequence[Pixels]) -> None:
-            video.write(grid(panels), float(times[video.frames]) - begins)
+            video.write(grid(panels), float(times[frames[video.frames]]) - begins)
 
         yield write, sound
 

@@ -305,7 +305,8 @@ def strip_description(film: FilmInfo, strip: Strip) -> str:
 def side_by_side_description(beside: SideBySide) -> str:
     """Text such as `Video: original and vae, from left to right, with the film's sound`."""
     panels = numbers.listed([one_line(name, 60) for name in beside.panels])
-    order = f"Video: {panels}, from left to right"
+    begins = f" from {one_line(beside.time_code, 20)} on" if beside.time_code else ""
+    order = f"Video{begins}: {panels}, from left to right"
     if beside.sound:
         return f"{order}, with the film's sound"
     why = f" ({one_line(beside.why_silent, 200)})" if beside.why_silent else ""

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,6 +117,8 @@ def _merged(sources: Sequence[_Source], files: Files) -> Results:
     for other in sources[1:]:
         _check_protocol(first, other)
     records = _records(sources)
+    films = _films(sources, records, files)
+    starts = {film.name: film.video_start for film in films}
     commands = [line for each in sources for line in each.results.command.splitlines()]
     return Results(
         created=max((each.results.created for each in sources), key=_moment),
@@ -124,9 +126,9 @@ def _merged(sources: Sequence[_Source], files: Files) -> Results:
         preset=first.results.preset,
         budget=first.results.budget,
         batch=first.results.batch,
-        films=_films(sources, records, files),
+        films=films,
         metrics=_metrics(sources),
-        records=[_with_files(record, source.folder, files) for source, record in records],
+        records=[_with_files(record, source, starts, files) for source, record in records],
     )
 
 
@@ -194,12 +196,18 @@ def _film(
     files: Files,
 ) -> FilmInfo:
     shown: dict[str, str | None] = {"series": _series(versions, records, files)}
+    start = 0
     for what in ("barcode", "video", "sheet"):
-        named = [(s.folder, name) for s, film in versions if (name := getattr(film, what))]
-        there = [each for each in named if path_in_folder(*each).exists()]
-        shown[what] = next((files.take(*each) for each in [*there, *named]), None)
-    beside = _side_by_side(versions, records, files)
-    together = {"side_by_side": beside, "overlaps": _overlaps([film for _, film in versions])}
+        named = [(s.folder, film) for s, film in versions if getattr(film, what)]
+        there = [each for each in named if path_in_folder(each[0], getattr(each[1], what)).exists()]
+        for folder, film in [*there, *named][:1]:
+            shown[what] = files.take(folder, getattr(film, what))
+            start = film.video_start if what == "video" else start
+    together = {
+        "side_by_side": _side_by_side(versions, records, files),
+        "overlaps": _overlaps([film for _, film in versions]),
+        "video_start": start,
+    }
     return versions[0][1].model_copy(update={**shown, **together})
 
 
@@ -295,7 +303,9 @@ def _metrics(sources: Sequence[_Source]) -> list[MetricInfo]:
     return list(found.values())
 
 
-def _with_files(record: Record, folder: Path, files: Files) -> Record:
+def _with_files(record: Record, source: _Source, starts: Mapping[str, int], files: Files) -> Record:
+    """The record with its files in the merge, without a video that begins elsewhere in the film."""
+    folder = source.folder
     pictures = [
         picture.model_copy(
             update={
@@ -305,7 +315,9 @@ def _with_files(record: Record, folder: Path, files: Files) -> Record:
         )
         for picture in record.pictures
     ]
-    video = files.take(folder, record.video) if record.video else None
+    begins = {film.name: film.video_start for film in source.results.films}
+    fits = begins.get(record.evaluated_on) == starts.get(record.evaluated_on)
+    video = files.take(folder, record.video) if record.video and fits else None
     return record.model_copy(update={"pictures": pictures, "video": video})
 
 

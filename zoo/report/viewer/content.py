@@ -41,6 +41,7 @@ def film_content(
         held_out=film.held_out,
         barcode=address(folder, film.barcode),
         video=address(folder, film.video),
+        video_start=film.video_start,
         sheet=_file(film.sheet, sheet_description(film), folder),
         side_by_side=_side_by_side(film, folder),
         scores=scores if known else None,
@@ -236,6 +237,8 @@ class FilmContent(_Content):
     """Held-out runs of frames, `[start, stop)`."""
     barcode: str | None
     video: str | None
+    video_start: int
+    """The first frame of the videos."""
     sheet: Captioned | None
     """A frame of every shot; null if there is no file, like `side_by_side`."""
     side_by_side: Captioned | None

@@ -61,7 +61,8 @@ function notice(frame) {
   if (!stage.playable) {
     words.push(`There is no video of this film; ${kept}.`);
   } else if (stage.pictured) {
-    words.push(`The videos end at frame ${grouped(clock.length(stage.original.video) - 1)}; ${kept}.`);
+    const [first, last] = [clock.start, clock.end(stage.original.video) - 1].map(grouped);
+    words.push(`The videos have frames ${first} to ${last}; ${kept}.`);
   }
   if (film.scores && state.missing) words.push("The scores per frame could not be read.");
   if (film.problem) words.push(film.problem);
@@ -138,7 +139,7 @@ async function openFilm(index) {
     film.licence ?? "no licence is stated: keep its pictures to yourself",
   ];
   say("film-facts", facts.filter(Boolean).join(" · "));
-  clock.begin(film.rate ?? 25, film.frames);
+  clock.begin(film.rate ?? 25, film.frames, film.video_start);
   stage.set(film, state.chosen);
   byId("moments").replaceChildren(...film.moments.map((moment) => element("li", {},
     element("button", { type: "button", onclick: () => clock.seek(moment.frame) },

@@ -1,4 +1,5 @@
-// Several videos and one clock: frame i of each is shown from i / rate on, and the first one leads.
+// Several videos and one clock: they begin at one frame of the film, frame i of each is shown from
+// i / rate on, and the first one leads.
 
 /** Seconds by which a video may be behind before it is sent after the leader at once. */
 const FAR = 0.4;
@@ -11,20 +12,23 @@ class Clock {
     this.videos = [];
     this.rate = 25;
     this.frames = 1;
+    /** The first frame of the videos. */
+    this.start = 0;
     this.frame = 0;
     this.playing = false;
     this.tick = this.tick.bind(this);
   }
 
   /**
-   * Take a film; its videos follow by `join`.
+   * Take a film, and stand where its videos start; they follow by `join`.
    * @param {number} rate
    * @param {number} frames
+   * @param {number} start
    */
-  begin(rate, frames) {
+  begin(rate, frames, start) {
     this.stop();
     this.videos = [];
-    [this.rate, this.frames, this.frame] = [rate, frames, 0];
+    [this.rate, this.frames, this.start, this.frame] = [rate, frames, start, start];
   }
 
   /**
@@ -43,20 +47,28 @@ class Clock {
    * @param {number} frame
    */
   middle(frame) {
-    return (frame + 0.5) / this.rate;
+    return (frame - this.start + 0.5) / this.rate;
   }
 
   /**
-   * How many frames a video has; it may be shorter than the film.
+   * The frame after the last one of a video; it may be shorter than the film.
    * @param {HTMLVideoElement} video
    */
-  length(video) {
-    return Math.min(this.frames, Math.round(video.duration * this.rate)) || 0;
+  end(video) {
+    return Math.min(this.frames, this.start + Math.round(video.duration * this.rate)) || 0;
   }
 
-  /** Frames that can be played. */
-  get playable() {
-    return this.videos.length ? this.length(this.videos[0]) : 0;
+  /**
+   * Whether a video has the frame that is shown.
+   * @param {HTMLVideoElement} video
+   */
+  has(video) {
+    return this.start <= this.frame && this.frame < this.end(video);
+  }
+
+  /** The last frame that can be played; before the start if there is none. */
+  get last() {
+    return (this.videos.length ? this.end(this.videos[0]) : 0) - 1;
   }
 
   /**
@@ -75,7 +87,7 @@ class Clock {
    * @param {HTMLVideoElement} video
    */
   bring(video) {
-    if (this.playing || video.seeking || this.frame >= this.length(video)) return;
+    if (this.playing || video.seeking || !this.has(video)) return;
     const wanted = this.middle(this.frame);
     if (Math.abs(video.currentTime - wanted) > 0.01 / this.rate) video.currentTime = wanted;
   }
@@ -95,8 +107,8 @@ class Clock {
   }
 
   play() {
-    if (!this.playable) return;
-    if (this.frame >= this.playable - 1) this.seek(0);
+    if (this.last < this.start) return;
+    if (this.frame < this.start || this.frame >= this.last) this.seek(this.start);
     this.playing = true;
     this.onFrame(this.frame, true);
     Promise.all(this.videos.map((video) => video.play())).catch(() => this.stop());
@@ -112,7 +124,7 @@ class Clock {
       video.pause();
       video.playbackRate = 1;
       // Sought whatever its time is: what is on the screen may be a frame ahead of it.
-      if (this.frame < this.length(video)) video.currentTime = this.middle(this.frame);
+      if (this.has(video)) video.currentTime = this.middle(this.frame);
     }
     this.onFrame(this.frame, false);
   }
@@ -120,8 +132,9 @@ class Clock {
   /** The frame at which the leader is. */
   led() {
     const [lead] = this.videos;
-    if (lead.ended) return this.playable - 1;
-    return Math.max(0, Math.min(this.playable - 1, Math.floor(lead.currentTime * this.rate)));
+    if (lead.ended) return this.last;
+    const led = this.start + Math.floor(lead.currentTime * this.rate);
+    return Math.max(this.start, Math.min(this.last, led));
   }
 
   tick() {

@@ -12,7 +12,7 @@
  *   rows: GridRow[], notes: string[]}} Grid
  * @typedef {{name: string, title: string, licence: string|null, size: string, frames: number,
  *   rate: number|null, begins: number, shots: number[], held_out: [number, number][], barcode: string|null,
- *   video: string|null, sheet: Captioned|null, side_by_side: Captioned|null, scores: string|null, problem: string|null, entries: Entry[],
+ *   video: string|null, video_start: number, sheet: Captioned|null, side_by_side: Captioned|null, scores: string|null, problem: string|null, entries: Entry[],
  *   moments: Moment[], tables: Grid[]}} Film
  * @typedef {{frames: number[], seconds: number[],
  *   entries: Object<string, (number|null)[]>[]}} Scores

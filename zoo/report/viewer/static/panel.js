@@ -39,6 +39,7 @@ class Panel {
   /** Keep the number of the frame that is on the screen, and pass it on. */
   follow() {
     this.rate = 25;
+    this.start = 0;
     if (!this.video.requestVideoFrameCallback) {
       for (const event of ["seeked", "timeupdate", "loadeddata"]) {
         this.video.addEventListener(event, () => this.presentedAt(this.video.currentTime - 0.5 / this.rate));
@@ -54,17 +55,17 @@ class Panel {
 
   /** @param {number} time */
   presentedAt(time) {
-    this.shown = Math.max(0, Math.round(time * this.rate));
+    this.shown = this.start + Math.max(0, Math.round(time * this.rate));
     this.presented();
   }
 
   /**
-   * Take a video, or none.
+   * Take a video of a film, or none.
    * @param {string|null} address
-   * @param {number} rate
+   * @param {Film} film
    */
-  load(address, rate) {
-    this.rate = rate;
+  load(address, film) {
+    [this.rate, this.start] = [film.rate ?? 25, film.video_start];
     if (address === this.source) return;
     this.source = address;
     this.broken = false;
@@ -80,7 +81,8 @@ class Panel {
    */
   covers(frame) {
     if (!this.source || this.broken) return false;
-    return !(this.video.readyState > 0) || frame < Math.round(this.video.duration * this.rate);
+    const length = this.video.readyState > 0 ? Math.round(this.video.duration * this.rate) : Infinity;
+    return this.start <= frame && frame < this.start + length;
   }
 
   /**

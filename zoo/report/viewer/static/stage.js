@@ -49,14 +49,13 @@ class Stage {
     this.entries = chosen.map((index) => film.entries[index]);
     for (const panel of this.panels) {
       panel.screen.style.aspectRatio = `${width || 16} / ${height || 9}`;
-      panel.rate = film.rate ?? 25;
     }
-    this.original.load(film.video, film.rate ?? 25);
+    this.original.load(film.video, film);
     this.original.video.setAttribute("aria-label", `Original: ${film.title}`);
     this.models.forEach((panel, index) => {
       const entry = this.entries[index];
       fillChoices(this.choices[panel.letter], names, chosen[index]);
-      panel.load(entry?.video ?? null, film.rate ?? 25);
+      panel.load(entry?.video ?? null, film);
       const label = entry ? `Model ${panel.letter}: ${entry.name}` : "";
       panel.video.setAttribute("aria-label", label);
       panel.note.textContent = entry?.note ?? "";
