@@ -66,6 +66,17 @@ def test_a_crash_costs_its_own_task_alone(what: str, reason: str, one: ProcessEx
     assert ended.lost is None and ended.result != os.getpid()
 
 
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("exit", "SystemExit: enough"), ("raise", "ArithmeticError: no number")],
+)
+def test_an_error_within_this_process_costs_its_own_task_alone(what: str, reason: str) -> None:
+    executor = InlineExecutor()
+    assert done(executor, SampleTask(what)) == [TaskEnd(0, lost=reason)]
+    (ended,) = done(executor, SampleTask("return"))
+    assert ended == TaskEnd(0, os.getpid())
+
+
 def test_a_tainted_process_runs_no_other_task(one: ProcessExecutor) -> None:
     before = done(one, SampleTask("return", taints=True))[0].result
     assert done(one, SampleTask("return"))[0].result != before
@@ -195,14 +206,6 @@ def until_gone(pid: int) -> None:
     """Wait until a child of this process has died; it is not waited for as a child."""
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)
-
-
-def test_inline_is_this_process() -> None:
-    with InlineExecutor() as executor:
-        assert done(executor, SampleTask("return")) == [TaskEnd(0, os.getpid())]
-        with pytest.raises(SystemExit):
-            executor.submit(0, SampleTask("exit"))
-            executor.poll(print)
 
 
 def test_a_single_task(one: ProcessExecutor) -> None:

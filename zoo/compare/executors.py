@@ -97,7 +97,7 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Runs one task at a time, in this process; a task that ends the process ends everything."""
+    """Runs one task at a time, in this process; a task that crashes it crashes everything."""
 
     capacity = 1
 
@@ -125,6 +125,8 @@ class InlineExecutor:
             result = task(lambda content: on_event(Message(number, content)))
         except Interrupted:
             on_event(TaskEnd(number, interrupted=True))
+        except (Exception, SystemExit) as error:
+            on_event(TaskEnd(number, lost=error_line(error)))
         else:
             on_event(TaskEnd(number, result))
 
