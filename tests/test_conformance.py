@@ -157,6 +157,17 @@ def test_the_remedy_is_that_of_what_was_seen() -> None:
     assert "end decode with sigmoid or clamp to [0, 1]" in str(remedy(finding))
 
 
+class NoSuper(Sound):
+    def __init__(self, size, options):
+        self.width = 8
+
+
+def test_an_error_of_its_own_has_no_remedy_beside_what_it_says() -> None:
+    finding = examine_one(NoSuper, "shapes and range")
+    assert finding.verdict == "broken" and "super().__init__(size, options)" in finding.detail
+    assert remedy(finding) is None
+
+
 def test_a_fit_by_chance_is_not_told_that_it_saw_held_out_frames() -> None:
     finding = examine_one(FitsByChance, "prepared by training frames alone")
     assert finding.detail == "the same training frames give frame other values each time"

@@ -100,6 +100,7 @@ def test_a_written_plan_says_the_same(workspace: Path) -> None:
         ("set.width = []", "set.width is a text, a number, true or false, or a list"),
         ("dry-run = true", "--dry-run is said on the command line, not in a plan"),
         ("\0", "is not TOML: "),
+        ("\ufeffpreset = true", "preset is a text"),
     ],
 )
 def test_a_plan_that_is_wrong_is_one_line(
@@ -116,9 +117,12 @@ def test_a_plan_that_is_wrong_is_one_line(
 def test_a_plan_is_a_file_that_is_there_and_none_is_replaced(
     zoo: Callable, workspace: Path
 ) -> None:
+    (workspace / "folder.toml").mkdir()
+    assert "folder.toml is no file" in zoo("compare", "folder.toml").err
     assert "none.toml: there is no such file" in zoo("compare", "none.toml").err
     assert "ae.txt: a plan ends in .toml" in zoo("compare", "ae.txt").err
     (workspace / "kept.toml").write_text("# by hand\n")
     found = zoo("compare", "--films", "carphone", "--save-plan", "kept.toml")
     assert found.code == 2 and "kept.toml is there already" in found.err
+    assert "--save-plan names another" in found.err
     assert (workspace / "kept.toml").read_text() == "# by hand\n"

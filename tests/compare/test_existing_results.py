@@ -177,6 +177,57 @@ def test_a_second_comparison_is_refused_before_training_and_out_names_another_pl
     assert zoo(*WORDS).code == 0
 
 
+@pytest.mark.parametrize(
+    "other", [("--films", "bikes"), ("--preset", "laptop"), ("--budget", "9steps")]
+)
+def test_another_comparison_is_refused_before_a_film_is_opened(
+    zoo: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch, other: tuple[str, ...]
+) -> None:
+    info = film_from_frames(np.zeros((40, 32, 32, 3), np.uint8), name="carphone", holdout=0).info()
+    earlier = (
+        Asked(films=())
+        .results()
+        .model_copy(update={"films": [info], "budget": "8 steps", "batch": 8, "records": []})
+    )
+    write_results(workspace / "results" / "results.json", earlier)
+    monkeypatch.setattr("zoo.cli.progress.ingest_with_progress", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(
+        "zoo.evaluation.metrics.MetricSet.load", lambda *_: pytest.fail("a metric was loaded")
+    )
+    said = zoo(*WORDS, *other)
+    assert (said.code, said.err.count("\n")) == (2, 1), said.err
+    assert "holds another comparison (" in said.err
+
+
+@pytest.mark.slow
+def test_what_was_measured_besides_is_in_the_report_and_no_other_comparison(
+    zoo: Callable, workspace: Path
+) -> None:
+    words = (*WORDS, "--save-plan", "plan.toml", "--no-codecs")
+    assert zoo(*words).code == 0
+    assert zoo("evaluate", "ae", "--film", "carphone", "--metrics", "psnr,ssim").code == 0
+    for _ in range(2):
+        again = zoo(*words)
+        assert again.code == 0, again.err
+        measured = {metric.name for metric in _read(workspace / "results").metrics}
+        assert measured == {"psnr", "ssim"}
+    # With the runs made again, ssim would be lost.
+    lost = zoo(*words, "--overwrite-runs")
+    assert lost.code == 2 and "it measured ssim" in lost.err
+    other = zoo(*words, "--latent", "5")
+    assert other.code == 2 and "plan.toml is there already" in other.err
+
+
+@pytest.mark.parametrize("folder", ["runs", "runs/night2", ".zoo/films", "downloads"])
+def test_a_report_is_not_written_among_runs_frames_and_downloads(
+    zoo: Callable, workspace: Path, folder: str
+) -> None:
+    said = zoo(*WORDS, "--out", folder)
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert f"{folder} lies in {folder.split('/')[0]}/, which has no reports" in said.err
+    assert not (workspace / folder).exists()
+
+
 def _read(folder: Path) -> Results:
     return Results.model_validate_json((folder / "results.json").read_bytes())
 

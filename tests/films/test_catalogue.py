@@ -273,8 +273,9 @@ def test_two_files_never_share_a_name_and_one_has_the_same_name_wherever_it_lies
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workspace.root)
-    nameless = ("🎬.mp4", "all.mkv")
-    names = ("a/clip.mkv", "b/clip.mkv", "東京物語.mp4", "羅生門.mp4", "bikes.mp4", *nameless)
+    nameless = ("🎬.mp4",)
+    words = ("東京物語.mp4", "羅生門.mp4", "bikes.mp4", "all.mkv")
+    names = ("a/clip.mkv", "b/clip.mkv", *words, *nameless)
     for number, name in enumerate(names):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(b"x" * (number + 1))
@@ -328,7 +329,8 @@ def test_hidden_films_are_left_out_of_all_and_can_still_be_named(workspace: Work
     catalogue.hide(["other", "bikes"], hidden=False)
     assert workspace.catalogue.read_text().split() == before.split()
     assert names("all") == ["own", "other", "bikes", "bigbuckbunny", "carphone"]
-    assert name_from_stem("mine") == "film"
+    names = [name_from_stem(stem) for stem in ("mine", "all", "CON", "...", "ALL")]
+    assert names == ["mine-film", "all-film", "CON-film", "film", "ALL"]
 
 
 def test_a_wrong_word_in_hidden_is_named(workspace: Workspace) -> None:

@@ -170,6 +170,10 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
         (["add", "clip.mkv", "--fps", "0"], "a frame rate is written"),
         (["add", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
         (["add", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
+        (
+            ["add", "clip.mkv", "--from", "1:00"],
+            "clip.mkv ends at 00:00:00.160, before --from 1:00",
+        ),
         (["ingest", "./text.mp4"], "text.mp4 is not a video"),
         (["add", "text.mp4"], "text.mp4 is not a video"),
         (["add", "missing.mp4"], "there is no such file"),

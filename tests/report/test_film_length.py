@@ -96,7 +96,7 @@ def test_sentences_name_every_codec() -> None:
     about = f"{int(seconds // 3600)} h {round(seconds / 60) % 60} min"
     assert line == (
         f"sharp: against equal from {about}, against better not before {about} and against worse "
-        f"from {about} or sooner."
+        f"from {about} at the latest."
     )
 
 
@@ -120,7 +120,8 @@ def test_a_rounded_decoder_is_a_point_of_the_second_curve_and_may_pay_first() ->
     seconds = 900_000 / (50 - latents) / 25
     assert (
         line
-        == f"sharp: against equal from {int(seconds // 60)} min {round(seconds) % 60} s or sooner."
+        == f"sharp: against equal from {int(seconds // 60)} min {round(seconds) % 60} s at the "
+        "latest."
     )
 
 

@@ -24,7 +24,7 @@ class FrameSize(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> FrameSize:
         """Read `WIDTHxHEIGHT`. Raises BadInput on anything else and on sizes out of range."""
-        match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip())
+        match = re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", text.strip())
         if not match:
             raise BadInput(f"a frame size is written WIDTHxHEIGHT, such as 256x144; not {text!r}")
         size = cls(int(match[1]), int(match[2]))

@@ -162,7 +162,12 @@ def compare(
     from zoo.cli.report import print_report
     from zoo.compare.cells import check_options, fitting_models, own_settings, sweep_settings
     from zoo.compare.comparison import Comparison
-    from zoo.compare.results import check_results_size, gather, refuse_other_comparison
+    from zoo.compare.results import (
+        check_results_size,
+        gather,
+        refuse_other_comparison,
+        refuse_other_settings,
+    )
     from zoo.compare.tasks import CostMeasurementStarted
     from zoo.evaluation.metrics import MetricSet
     from zoo.films.catalogue import Catalogue
@@ -176,7 +181,10 @@ def compare(
     if not 0 <= videos < math.inf:
         raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")
     if save_plan is not None:
-        check_free(save_plan, ".toml", overwrite, reads=[plan])
+        from zoo.cli.comparison_plan import plan_text, write_plan
+
+        same = save_plan.is_file() and save_plan.read_bytes() == plan_text(context, save_plan)
+        check_free(save_plan, ".toml", overwrite or same, reads=[plan], option="--save-plan")
     console = Console()
     workspace = Workspace.here()
     folder = out or workspace.results
@@ -227,6 +235,11 @@ def compare(
         for each in chosen_models:
             if not issubclass(each, FilmCodec):
                 own_settings(each, sweep[0], chosen_models).check(each)
+        if not overwrite:
+            # Before anything is downloaded or decoded; the rest follows when films are open.
+            refuse_other_settings(folder, [entry.name for entry in entries], chosen)
+        check_folder(folder)
+        check_report_folder(folder, entries)
         metric_set = MetricSet.load(where.here, metrics)
         for name, reason in metric_set.unavailable.items():
             console.print(escaped(f"metric {name} is not measured: {reason}"), soft_wrap=True)
@@ -258,16 +271,16 @@ def compare(
 
         def check_earlier() -> None:
             if not overwrite:
-                names = [metric.name for metric in metric_set.requested]
+                # A report also has the metrics that earlier evaluations measured.
+                names = {metric.name for metric in metric_set.requested}
+                names |= {name for record in comparison.found.values() for name in record.scores}
                 refuse_other_comparison(folder, comparison.films, comparison.cells, chosen, names)
 
         check_results_size(len(comparison.films), comparison.cells, len(metric_set.requested))
-        check_folder(folder)
-        check_report_folder(folder, comparison.entries)
-        check_earlier()
+        with console.status("looking for what is there already"):
+            check_earlier()
+            comparison.found  # noqa: B018 (it is looked for once)
         if save_plan is not None:
-            from zoo.cli.comparison_plan import write_plan
-
             write_plan(context, save_plan)
             console.print_line(f"plan: {save_plan}")
         if dry_run:
@@ -282,8 +295,7 @@ def compare(
                 console.print(f"measuring the cost of {counted(event.models, 'model')}, one by one")
 
         display = MatrixDisplay(console, comparison.cells)
-        with console.status("looking for what is there already"):
-            found = comparison.found
+        found = comparison.found
         for line in start_lines(display, found, folder):
             console.print_line(line)
         with resumable():

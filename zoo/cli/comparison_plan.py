@@ -53,11 +53,12 @@ def _options(context: typer.Context) -> dict[str, TyperOption]:
 
 def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
     """The table in a plan; raises BadInput on what is not an option."""
-    if path.suffix.lower() != ".toml" or not path.is_file():
-        why = "there is no such file" if path.suffix.lower() == ".toml" else "a plan ends in .toml"
-        raise BadInput(f"{path}: {why}")
+    if path.suffix.lower() != ".toml":
+        raise BadInput(f"{path}: a plan ends in .toml")
+    if not path.is_file():
+        raise BadInput(f"{path} is no file" if path.exists() else f"{path}: there is no such file")
     try:
-        table = tomllib.loads(read_bytes(path, LARGEST_PLAN).decode())
+        table = tomllib.loads(read_bytes(path, LARGEST_PLAN).decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{path} is not TOML: {one_line(str(error), 200)}") from None
     known = [name for name in options if name not in NEVER]
@@ -122,6 +123,12 @@ def _word(value: Any) -> str:
 
 def write_plan(context: typer.Context, path: Path) -> None:
     """Write the options that a command got, from its command line or a plan, as a plan."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(plan_text(context, path))
+
+
+def plan_text(context: typer.Context, path: Path) -> bytes:
+    """The text of such a plan in a file at `path`, in UTF-8."""
     document = tomlkit.document()
     command = one_line(as_typed(["zoo", "compare", path.name]), 2000)
     document.add(tomlkit.comment(HEADER.format(command=command)))
@@ -139,5 +146,4 @@ def write_plan(context: typer.Context, path: Path) -> None:
             document[key] = value if isinstance(value, bool | int | float) else str(value)
     # Tables come last: what follows one would belong to it.
     document.update(tables)
-    with atomic_write(path) as temporary:
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+    return tomlkit.dumps(document).encode()

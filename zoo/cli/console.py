@@ -60,11 +60,12 @@ def check_free(
     overwrite: bool,
     films: Iterable[FilmEntry] = (),
     reads: Iterable[Path | None] = (),
+    option: str = "-o",
 ) -> Path:
     """Return a path that may be written; raises BadInput on a wrong ending, or where it is taken.
 
     `suffix` begins with a dot. A file of `films`, of a film of the catalogue, or one that the
-    command `reads` is not replaced, even to `overwrite`.
+    command `reads` is not replaced, even to `overwrite`. `option` is the one that names the path.
     """
     if path.suffix.lower() != suffix:
         raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
@@ -72,7 +73,7 @@ def check_free(
     if path.exists() and not path.is_file():
         raise BadInput(f"{path} is not a file that could be replaced")
     if path.exists() and not overwrite:
-        raise BadInput(f"{path} is there already; --overwrite replaces it, -o names another")
+        raise BadInput(f"{path} is there already; --overwrite replaces it, {option} names another")
     check_writable(path.parent, path)
     return path
 
@@ -94,9 +95,17 @@ def check_folder(
 
 
 def check_report_folder(path: Path, films: Iterable[FilmEntry] = ()) -> None:
-    """Raise BadInput if a report in this folder would replace or remove a film's source file."""
+    """Raise BadInput if a report in this folder would replace or remove a film's source file.
+
+    Or if it lies among runs, frames or downloads.
+    """
+    from zoo.base.workspace import Workspace
     from zoo.report.results_folder import files_there
 
+    workspace, place = Workspace.here(), path.resolve()
+    for taken in (workspace.runs, workspace.stores.parent, workspace.downloads):
+        if place.is_relative_to(taken.resolve()):
+            raise BadInput(f"{path} lies in {taken.name}/, which has no reports; name another")
     check_not_source(files_there(path), films, advice="move it, or name another folder")
 
 

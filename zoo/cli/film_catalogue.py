@@ -92,6 +92,8 @@ def add(
 
     def check(source: FilmSource) -> None:
         _check_film(source, is_whole=as_one is None)
+        if start is not None and as_one is None:
+            _check_start(source, start)
 
     local = {path: FilmSource.read(path) for path in paths if not is_url(path)}
     for source in local.values():
@@ -132,13 +134,31 @@ def _check_film(source: FilmSource, is_whole: bool) -> None:
                 )
 
 
+def _check_start(source: FilmSource, start: str) -> None:
+    """Raise BadInput where a film would begin after the end that its files state."""
+    from zoo.base.time_code import format_time_code, parse_time_code
+    from zoo.films.video_file import VideoFile
+
+    lengths = []
+    for path in source.files:
+        with VideoFile.open(path) as file:
+            lengths.append(None if file.pictures else file.duration)
+    known = [each for each in lengths if each is not None]
+    if len(known) == len(lengths) and parse_time_code(start) >= sum(known):
+        raise BadInput(
+            f"{one_line(source.files[0].name)} ends at {format_time_code(sum(known))}, before "
+            f"--from {one_line(start, 40)}"
+        )
+
+
 def _downloaded(
     url: str, workspace: Workspace, check: Callable[[FilmSource], None], console: Console
 ) -> FilmSource:
     """Download the film at an address behind a progress bar, in megabytes."""
     from zoo.cli.progress import frames_bar
-    from zoo.films.film_download import download_film
+    from zoo.films.film_download import check_address, download_film
 
+    check_address(url)
     console.print_line(f"downloading {one_line(url, 100)} to {workspace.downloads.name}/")
     with frames_bar(console, "downloading (MB)") as bar:
 

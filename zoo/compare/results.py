@@ -292,12 +292,31 @@ def refuse_other_comparison(
 
     It may replace results all of whose films, settings, metrics and rows it has itself: its own
     earlier results, with or without failures, and smaller ones. The versions of film-zoo and of
-    plugins may differ.
+    plugins may differ. `metrics` are those that its report will have.
     """
     found = _what_is_there(folder)
     if isinstance(found, Results):
-        lost = _difference(found, films, cells, settings, set(metrics))
+        names = {film.name for film in films}
+        lost = _other_settings(found, names, settings) or _difference(
+            found, films, cells, set(metrics)
+        )
         found = f"another comparison ({lost})" if lost else None
+    _refuse(folder, found)
+
+
+def refuse_other_settings(folder: Path, films: Iterable[str], settings: Settings) -> None:
+    """Raise BadInput if a folder holds results of other films, or under another protocol.
+
+    What `refuse_other_comparison` finds without opening a film; `films` are names.
+    """
+    found = _what_is_there(folder)
+    if isinstance(found, Results):
+        lost = _other_settings(found, set(films), settings)
+        found = f"another comparison ({lost})" if lost else None
+    _refuse(folder, found)
+
+
+def _refuse(folder: Path, found: str | None) -> None:
     if found:
         raise BadInput(
             f"{folder} holds {found}: --out FOLDER writes this comparison to another, --overwrite "
@@ -318,20 +337,9 @@ def _what_is_there(folder: Path) -> Results | str | None:
         return f"results that cannot be read ({error})"
 
 
-def _difference(
-    earlier: Results,
-    films: Sequence[Film],
-    cells: Sequence[Cell],
-    settings: Settings,
-    metrics: set[str],
-) -> str | None:
-    here = {film.name: film for film in films}
-    if gone := [film.name for film in earlier.films if film.name not in here]:
+def _other_settings(earlier: Results, films: set[str], settings: Settings) -> str | None:
+    if gone := [film.name for film in earlier.films if film.name not in films]:
         return f"of {_listed(gone)}"
-    for film in earlier.films:
-        now = here[film.name]
-        if (film.fingerprint, film.size) != (now.fingerprint, str(now.size)):
-            return f"{one_line(film.name, 60)} has other frames, another size or split there"
     for name, there, wanted in (
         ("preset", earlier.preset, settings.preset),
         ("budget", earlier.budget, str(settings.budget)),
@@ -339,6 +347,17 @@ def _difference(
     ):
         if there != wanted:
             return f"its {name} is {one_line(str(there), 60)}, and not {wanted}"
+    return None
+
+
+def _difference(
+    earlier: Results, films: Sequence[Film], cells: Sequence[Cell], metrics: set[str]
+) -> str | None:
+    here = {film.name: film for film in films}
+    for film in earlier.films:
+        now = here[film.name]
+        if (film.fingerprint, film.size) != (now.fingerprint, str(now.size)):
+            return f"{one_line(film.name, 60)} has other frames, another size or split there"
     measured = [metric.name for metric in earlier.metrics if metric.unavailable is None]
     if gone := [name for name in measured if name not in metrics]:
         return f"it measured {_listed(gone)}"

@@ -149,6 +149,9 @@ def kind_of(thing: Thing) -> Kind:
     raise TypeError(f"{thing!r} is not a model, metric, codec, film, section or callback")
 
 
+ITS_OWN_ERROR = "its own error"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check found."""
@@ -161,7 +164,10 @@ class Finding:
     detail: str = ""
     """What was seen, where the promise is not simply kept."""
     fault: str = ""
-    """The check that is about what was seen, where it is another: its remedy helps."""
+    """The check that is about what was seen, where it is another: its remedy helps.
+
+    `ITS_OWN_ERROR` where the thing's code raised an error, which says itself what to do.
+    """
 
     @property
     def problem(self) -> str | None:
@@ -213,6 +219,9 @@ def examine_one(thing: Thing, name: str) -> Finding:
             return Finding(name, promise, "unknown", why)
         problem = str(error) if isinstance(error, Broken) else error_line(error)
         fault = error.check if isinstance(error, Broken) else ""
+        if not isinstance(error, Broken) and name == kind.first[0]:
+            # Whatever fails, fails here first, for instance in __init__.
+            fault = ITS_OWN_ERROR
         if reason is None and (cause := _broken_root(thing, kind, name)):
             why = f"{problem}; a consequence of {cause!r}, which is to be mended first"
             return Finding(name, promise, "follows", why)
@@ -375,7 +384,10 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
 
 
 def remedy(finding: Finding) -> str | None:
-    """What to do about a finding, with the section of the page; None for a waiver's fault."""
+    """What to do about a finding, with the section of the page.
+
+    None for a waiver's fault, and for an error that the thing's own code raised.
+    """
     check = finding.fault or finding.check
     for section, remedies in REMEDIES.items():
         if check in remedies:

@@ -55,6 +55,11 @@ def download_film(
     return FilmSource(stem, (target,))
 
 
+def check_address(url: str) -> None:
+    """Raise BadInput on an address that no film can be downloaded from, without opening it."""
+    _names(url, Path())
+
+
 def _names(url: str, folder: Path) -> tuple[str, Path]:
     """What a film at an address is called after, and its file; raises BadInput."""
     try:

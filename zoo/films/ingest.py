@@ -161,7 +161,9 @@ def _report_space(
     expected = known or sum(probe.expected for probe in probes)
     frames = frames_in_words(probes, known)
     if not frames:
-        reporter.message(f"{entry.name}: its files do not say how long they are")
+        silent = all(probe.part.duration is None for probe in probes)
+        why = "its files do not say how long they are" if silent else "nothing is in its range"
+        reporter.message(f"{entry.name}: {why}")
         return
     store = expected * settings.size.pixels * 3
     needed = store + _SLACK_BYTES

@@ -43,7 +43,10 @@ def name_from_stem(stem: str) -> str:
     while len(name.encode("utf-8")) > _LONGEST_STEM_IN_BYTES:
         name = name[:-1]
     name = name.strip("-_")
-    return name if is_film_name(name) and name not in ("all", "mine") else "film"
+    if name in ("all", "mine") or not is_film_name(name):
+        # Words for several films, or names that a system keeps for itself.
+        name = f"{name}-film"
+    return name if is_film_name(name) else "film"
 
 
 def expand_home(path: str | Path) -> str:

@@ -196,7 +196,7 @@ def tuning_sentences(results: Results) -> list[str]:
     if not names:
         return []
     subject = f"{numbers.listed(names)} {numbers.verb(len(names), 'is a', 'are')} "
-    kind = f"tuning {numbers.verb(len(names), 'film', 'films')}"
+    kind = f"tuning {numbers.verb(len(names), 'film', 'films')} (by name)"
     chosen = (
         f"the defaults of every model were chosen on {numbers.verb(len(names), 'it', 'them')}, "
         "held-out frames included"
@@ -222,8 +222,8 @@ def tuning_notes(results: Results) -> list[str]:
     here = tuned_by(results)
     for film, names in here.items():
         sentences.append(
-            f"{one_line(film, 60)} is a tuning film: the defaults of {numbers.listed(names)} were "
-            "chosen on it, held-out frames included."
+            f"{one_line(film, 60)} is a tuning film (by name): the defaults of "
+            f"{numbers.listed(names)} were chosen on it, held-out frames included."
         )
     if not silent and not here:
         sentences.append(

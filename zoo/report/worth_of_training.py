@@ -168,4 +168,4 @@ def _as_text(frames: Bounds, fps: float | None) -> str:
         return f"not before {length(low)}" if low else "unknown (no rate of it here is as good)"
     if low == high:
         return f"from {length(high)}"
-    return f"from {length(high)} or sooner" + (f", not before {length(low)}" if low else "")
+    return f"from {length(high)} at the latest" + (f", not before {length(low)}" if low else "")
