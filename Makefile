@@ -72,7 +72,7 @@ endef
 # Hours: what is stopped goes on where it was, by the same command. The first two models stand beside the film
 # in its video with sound.
 MODELS  := vaegan,coded_pca,ae,vae,perceptual
-COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 5
+COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 4
 
 results: $(READY)
 	$(call find_films)
@@ -80,7 +80,7 @@ results: $(READY)
 	cd demo/full-size && $(COMPARE) --films bunny --out whole-film
 	cd demo/full-size && $(COMPARE) --films tears,popeye,sintel --seeds 3 --out three-seeds
 	cd demo/full-size && ../../$(BIN)/zoo report whole-film three-seeds --into merged-report
-	cd demo/full-size && ../../$(BIN)/zoo reconstruct vaegan --film bunny --beside --from 00:06:02 --to 00:06:10 \
+	cd demo/full-size && ../../$(BIN)/zoo reconstruct --models vaegan,coded_pca --film bunny --beside --from 00:06:02 --to 00:06:07 \
 	  --overwrite -o ../../results/bunny.webp
 	rm -rf $(addprefix results/,figures merged series videos viewer)
 	cp -r demo/full-size/merged-report/. results/

@@ -41,7 +41,10 @@ def test_an_unknown_filter_is_refused() -> None:
         Scaler(FrameSize(32, 32), FrameSize(64, 64), "sharp")
 
 
-@pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 2, 2), (4, 2, 2), (5, 3, 2)])
+@pytest.mark.parametrize(
+    ("count", "columns", "rows"),
+    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2), (10, 4, 3)],
+)
 def test_panels_lie_in_their_places(count: int, columns: int, rows: int) -> None:
     panel = FrameSize(64, 48)
     grid = FrameGrid([f"model {n}" for n in range(count)], panel)

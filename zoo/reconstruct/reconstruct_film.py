@@ -37,6 +37,8 @@ from zoo.reconstruct.video_writers import (
 from zoo.reconstruct.write_sound import Sound, write_sound
 
 _GAP = 4
+_IN_A_ROW = 3
+"""The most panels that are in one row of their own."""
 # Of a panel's height; letters fill two thirds of it.
 _CAPTION_SHARE, _SMALLEST_CAPTION, _LARGEST_CAPTION = 0.1, 14, 64
 
@@ -130,14 +132,15 @@ def stream_frames(
 class FrameGrid:
     """A grid of panels of one size, each under its name; names that do not fit are shortened.
 
-    Without a number of columns it is a square, or has one column more than rows: two panels are
-    side by side, three or four in a square.
+    Without a number of columns up to three panels are in a row; more are in a square, or have one
+    column more than rows.
     """
 
     def __init__(self, names: Sequence[str], panel: FrameSize, columns: int | None = None) -> None:
         self.names = tuple(names)
         self.panel = panel
-        columns = columns or math.ceil(math.sqrt(len(names)))
+        count = len(names)
+        columns = columns or (count if count <= _IN_A_ROW else math.ceil(math.sqrt(count)))
         rows = math.ceil(len(names) / columns)
         caption = _even(
             min(max(panel.height * _CAPTION_SHARE, _SMALLEST_CAPTION), _LARGEST_CAPTION)
