@@ -172,11 +172,12 @@ def test_the_lowest_seed_that_did_not_fail_is_shown(
 def test_a_long_film_is_cut_and_no_further_frame_is_decoded(
     film: Film, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures_and_videos, "SECONDS", 0.8)
+    monkeypatch.setattr(side_by_side, "SECONDS", 0.8)
     records = [record(model, "alpha") for model in ("sharp", "blurry", "still")]
     [info], shown = run(film, records, tmp_path, 0.5)
     # The video of the film beside its first two models has its own length.
-    assert sorted(asked) == sorted([*range(24)] * 2 + [*range(15)])
+    assert info.video_start == 4
+    assert sorted(asked) == sorted([*range(4, 28)] * 2 + [*range(4, 19)])
     for name in (info.video, *(each.video for each in shown)):
         assert len(read(tmp_path / "results" / str(name))[0]) == 15
     assert info.side_by_side
@@ -193,8 +194,8 @@ def test_there_are_no_videos_of_no_length(film: Film, asked: list[int], tmp_path
 @pytest.mark.parametrize(
     ("longest", "beside", "needed"),
     [
-        (0.5, 0.2, [*range(15), 30]),
-        (0.1, 0.5, [*range(15), 30]),
+        (0.5, 0.2, [*range(4, 19), 30]),
+        (0.1, 0.5, [*range(4, 19), 30]),
         (60, 0.5, [*range(40)]),
         (0, 0.5, [7, 30]),
     ],
@@ -208,7 +209,7 @@ def test_a_frame_of_a_picture_and_of_the_video_is_decoded_once(
     beside: float,
     needed: list[int],
 ) -> None:
-    monkeypatch.setattr(pictures_and_videos, "SECONDS", beside)
+    monkeypatch.setattr(side_by_side, "SECONDS", beside)
     chosen = [ChosenFrame(30, "seen", "typical"), ChosenFrame(7, "held_out", "worst")]
     [info], [shown] = run(film, [record("sharp", "alpha")], tmp_path, longest, chosen)
     assert asked == needed
@@ -225,8 +226,9 @@ def test_a_frame_of_a_picture_and_of_the_video_is_decoded_once(
     assert (info.video is None) == (shown.video is None) == (longest == 0)
     if shown.video:
         _, levels, _ = read(tmp_path / "results" / shown.video)
-        wanted = [255 - 6 * n for n in needed if n < 40 * longest]
-        assert levels == pytest.approx(wanted[: len(levels)], abs=2)
+        length = min(40, round(30 * longest))
+        shown_frames = range(info.video_start, info.video_start + length)
+        assert levels == pytest.approx([255 - 6 * n for n in shown_frames], abs=2)
 
 
 def test_a_codec_decodes_no_further_than_the_last_wanted_frame(

@@ -26,8 +26,8 @@ from zoo.report.write import write_report
 
 FILMS = ("alpha", "beta", "gamma")
 ALPHA = (
-    "alpha is a tuning film: the defaults of every model were chosen on it, held-out frames "
-    "included. It is left out of means and counts over films."
+    "alpha is a tuning film (by name): the defaults of every model were chosen on it, held-out "
+    "frames included. It is left out of means and counts over films."
 )
 
 
@@ -83,8 +83,8 @@ def test_one_film_that_counts_is_named() -> None:
     assert who_is_ahead(results)[0].startswith("On held-out frames of beta sharp")
     assert means_in_words(results) == "Scores on beta alone: all other films are tuning films."
     assert tuning_sentences(results) == [
-        "alpha and gamma are tuning films: the defaults of every model were chosen on them, "
-        "held-out frames included. They are left out of means and counts over films."
+        "alpha and gamma are tuning films (by name): the defaults of every model were chosen on "
+        "them, held-out frames included. They are left out of means and counts over films."
     ]
 
 
@@ -92,15 +92,15 @@ def test_where_all_are_tuning_films_means_are_over_all() -> None:
     results = tuned(*FILMS)
     assert lpips_across(results) == "0.367"
     assert who_is_ahead(results)[-1] == (
-        "All 3 films are tuning films: the defaults of every model were chosen on them, held-out "
-        "frames included. So means are over all of them."
+        "All 3 films are tuning films (by name): the defaults of every model were chosen on them, "
+        "held-out frames included. So means are over all of them."
     )
     only = results_of(TWO, films=("alpha",))
     for one in only.records:
         one.tuned_on = ["alpha"]
     assert tuning_sentences(only) == [
-        "alpha is a tuning film: the defaults of every model were chosen on it, held-out frames "
-        "included."
+        "alpha is a tuning film (by name): the defaults of every model were chosen on it, held-out "
+        "frames included."
     ]
 
 

@@ -336,7 +336,7 @@ class FilmInfo(_Typed):
     """The scores per frame, a `Series`; relative to the results folder."""
     video: str | None = None
     """The film itself at this size; relative to the results folder."""
-    video_start: int = pydantic.Field(default=0, ge=0)
+    video_start: int = 0
     """The first frame of this video and of the models' videos."""
     sheet: str | None = None
     """A contact sheet, a picture with one frame per shot; relative to the results folder."""

@@ -40,12 +40,9 @@ def name_from_stem(stem: str) -> str:
         for letter in normalised_name(stem)
     )
     name = "-".join(kept.split()).strip("-_")[:_LONGEST_STEM]
-    while len(name.encode("utf-8")) > _LONGEST_STEM_IN_BYTES:
-        name = name[:-1]
-    name = name.strip("-_")
+    name = name.encode("utf-8")[:_LONGEST_STEM_IN_BYTES].decode("utf-8", "ignore").strip("-_")
     if name in ("all", "mine") or not is_film_name(name):
-        # Words for several films, or names that a system keeps for itself.
-        name = f"{name}-film"
+        name = f"{name}-film"  # it meant several films, or is a system's own
     return name if is_film_name(name) else "film"
 
 
