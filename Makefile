@@ -72,7 +72,7 @@ endef
 # Hours: what is stopped goes on where it was, by the same command. The first two models stand beside the film
 # in its video with sound.
 MODELS  := vaegan,coded_pca,ae,vae,perceptual
-COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 4
+COMPARE := ../../$(BIN)/zoo compare --preset laptop --models $(MODELS) --videos 3
 
 results: $(READY)
 	$(call find_films)
