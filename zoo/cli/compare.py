@@ -171,6 +171,7 @@ def compare(
     from zoo.compare.tasks import CostMeasurementStarted
     from zoo.evaluation.metrics import MetricSet
     from zoo.films.catalogue import Catalogue
+    from zoo.films.source_files import is_present
     from zoo.plugins.entry_points import as_typed
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
@@ -235,7 +236,7 @@ def compare(
         for each in chosen_models:
             if not issubclass(each, FilmCodec):
                 own_settings(each, sweep[0], chosen_models).check(each)
-        if not overwrite:
+        if not overwrite and all(is_present(file) for entry in entries for file in entry.files):
             # Before anything is downloaded or decoded; the rest follows when films are open.
             refuse_other_settings(folder, [entry.name for entry in entries], chosen)
         check_folder(folder)
