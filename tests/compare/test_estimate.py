@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -78,6 +80,22 @@ def test_a_trial_ends_when_its_time_is_up_whatever_handles_errors() -> None:
     with _time_limit(60):
         reached.append("in time")
     assert reached == ["in time"]
+
+
+def test_an_alarm_is_set_again_or_ends_the_trial_and_never_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alarms: list[float] = []
+    monkeypatch.setattr("signal.setitimer", lambda _, seconds: alarms.append(seconds))
+    # At the alarm there is a little left, and a moment later nothing: if it ended the trial now,
+    # the next alarm would go off in whatever handles that.
+    clock = iter([0.0, 0.0, 1 - 1e-6, 1 + 1e-6])
+    monkeypatch.setattr("time.thread_time", lambda: next(clock))
+    reached = []
+    with _time_limit(1.0):
+        os.kill(os.getpid(), signal.SIGALRM)
+        reached.append("what the next alarm ends")
+    assert reached and alarms == pytest.approx([1.0, 1e-6, 0.0])
 
 
 def test_a_trial_is_limited_by_cpu_time_and_by_the_clock() -> None:

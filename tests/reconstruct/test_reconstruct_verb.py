@@ -118,12 +118,12 @@ def test_beside_the_original_and_in_a_grid(zoo: Verb, studio: Workspace) -> None
     said = zoo(*words, "-o", "g.mp4")
     assert said.code == 0, said.err
     one, beside, grid = (frames_of(Path(name)) for name in ("one.mp4", "b.mp4", "g.mp4"))
-    assert beside.shape == (75, 78, 132, 3) and grid.shape == (75, 160, 132, 3)
+    assert beside.shape == (75, 78, 132, 3) and grid.shape == (75, 78, 200, 3)
     original = film.store.array.repeat(2, axis=1).repeat(2, axis=2)
     for picture in (beside, grid):
         left = picture[:, 14:78, :64].astype(int)
         assert np.abs(left - original).mean() < 3
-        assert np.abs(picture[:, 14:78, 68:].astype(int) - one).mean() < 3
+        assert np.abs(picture[:, 14:78, 68:132].astype(int) - one).mean() < 3
     assert np.abs(one.astype(int) - original).mean() > 6
 
 

@@ -174,17 +174,19 @@ def _time_limit(seconds: float) -> Iterator[None]:
         )
 
     def on_alarm(number: int, frame: FrameType | None) -> None:
-        set_alarm()
-        if left() <= 0:
+        # Asked once: a timer of next to nothing would go off again while the error is handled.
+        remaining = left()
+        set_alarm(remaining)
+        if remaining <= 0:
             raise _OutOfTime
 
-    def set_alarm() -> None:
+    def set_alarm(remaining: float) -> None:
         # Past the end as well: an error raised within a callback of a library may be lost.
-        signal.setitimer(signal.ITIMER_REAL, remaining if (remaining := left()) > 0 else 1.0)
+        signal.setitimer(signal.ITIMER_REAL, remaining if remaining > 0 else 1.0)
 
     before = signal.signal(signal.SIGALRM, on_alarm)
     try:
-        set_alarm()
+        set_alarm(left())
         yield
     except _OutOfTime:
         pass
