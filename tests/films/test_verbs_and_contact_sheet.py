@@ -168,6 +168,10 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
         (["add", "clip.mkv", "--fit", "squash"], "by crop or by pad"),
         (["ingest", "bikes", "--holdout", "2"], "from 0 to 0.5"),
         (["add", "clip.mkv", "--fps", "0"], "a frame rate is written"),
+        (
+            ["add", "--as-one", "x", "clip.mkv", "clip.mkv", "--from", "0:01"],
+            "x ends at 00:00:00.320, before --from 0:01",
+        ),
         (["add", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
         (["add", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
         (

@@ -182,10 +182,10 @@ def compare(
     if not 0 <= videos < math.inf:
         raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")
     if save_plan is not None:
-        from zoo.cli.comparison_plan import plan_text, write_plan
+        from zoo.cli.comparison_plan import is_this_plan, write_plan
 
-        same = save_plan.is_file() and save_plan.read_bytes() == plan_text(context, save_plan)
-        check_free(save_plan, ".toml", overwrite or same, reads=[plan], option="--save-plan")
+        replaced = overwrite or is_this_plan(context, save_plan)
+        check_free(save_plan, ".toml", replaced, reads=[plan], option="--save-plan")
     console = Console()
     workspace = Workspace.here()
     folder = out or workspace.results

@@ -124,11 +124,18 @@ def _word(value: Any) -> str:
 def write_plan(context: typer.Context, path: Path) -> None:
     """Write the options that a command got, from its command line or a plan, as a plan."""
     with atomic_write(path) as temporary:
-        temporary.write_bytes(plan_text(context, path))
+        temporary.write_bytes(_plan(context, path))
 
 
-def plan_text(context: typer.Context, path: Path) -> bytes:
-    """The text of such a plan in a file at `path`, in UTF-8."""
+def is_this_plan(context: typer.Context, path: Path) -> bool:
+    """Whether a file is what `write_plan` would write there."""
+    try:
+        return read_bytes(path, LARGEST_PLAN) == _plan(context, path)
+    except (BadInput, OSError):  # missing, no file, not to be read or too large
+        return False
+
+
+def _plan(context: typer.Context, path: Path) -> bytes:
     document = tomlkit.document()
     command = one_line(as_typed(["zoo", "compare", path.name]), 2000)
     document.add(tomlkit.comment(HEADER.format(command=command)))

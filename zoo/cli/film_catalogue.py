@@ -90,14 +90,16 @@ def add(
     catalogue.check_fields(fields)
     console = Console()
 
-    def check(source: FilmSource) -> None:
-        _check_film(source, is_whole=as_one is None)
-        if start is not None and as_one is None:
-            _check_start(source, start)
+    def check(source: FilmSource) -> float | None:
+        seconds = _check_film(source, is_whole=as_one is None)
+        if as_one is None:
+            _check_start(start, seconds, source.files[0].name)
+        return seconds
 
     local = {path: FilmSource.read(path) for path in paths if not is_url(path)}
-    for source in local.values():
-        check(source)
+    lengths = {path: check(source) for path, source in local.items()}
+    if as_one is not None and all(path in local for path in paths):
+        _check_start(start, _total([lengths[path] for path in paths]), as_one)
     # Nothing is downloaded if a file here is wrong.
     sources = [local.get(path) or _downloaded(path, workspace, check, console) for path in paths]
     above = None if workspace.catalogue.exists() else workspace.above
@@ -116,13 +118,15 @@ def add(
         )
 
 
-def _check_film(source: FilmSource, is_whole: bool) -> None:
-    """Raise BadInput unless the files of a film can be opened.
+def _check_film(source: FilmSource, is_whole: bool) -> float | None:
+    """Raise BadInput unless the files of a film can be opened; return the seconds that they state.
 
-    `is_whole` says that they are the whole film, which a single picture is not.
+    `is_whole` says that they are the whole film, which a single picture is not. None where a file
+    states nothing, or has pictures, whose rate is set by `--fps`.
     """
     from zoo.films.video_file import VideoFile
 
+    lengths: list[float | None] = []
     for path in source.files:
         with VideoFile.open(path) as file:
             if file.pictures:
@@ -132,27 +136,29 @@ def _check_film(source: FilmSource, is_whole: bool) -> None:
                     f"{one_line(path.name)} is a single picture: `zoo films add FOLDER` adds "
                     "numbered pictures as a film, --as-one NAME joins pictures in the order given"
                 )
+            lengths.append(None if file.pictures or file.is_image else file.duration)
+    return _total(lengths)
 
 
-def _check_start(source: FilmSource, start: str) -> None:
-    """Raise BadInput where a film would begin after the end that its files state."""
-    from zoo.base.time_code import format_time_code, parse_time_code
-    from zoo.films.video_file import VideoFile
-
-    lengths = []
-    for path in source.files:
-        with VideoFile.open(path) as file:
-            lengths.append(None if file.pictures else file.duration)
+def _total(lengths: list[float | None]) -> float | None:
+    """The sum; None if one is not known."""
     known = [each for each in lengths if each is not None]
-    if len(known) == len(lengths) and parse_time_code(start) >= sum(known):
+    return sum(known) if len(known) == len(lengths) else None
+
+
+def _check_start(start: str | None, seconds: float | None, name: str) -> None:
+    """Raise BadInput where a film would begin after the end that its files state, if they do."""
+    from zoo.base.time_code import format_time_code, parse_time_code
+
+    if start is not None and seconds is not None and parse_time_code(start) >= seconds:
         raise BadInput(
-            f"{one_line(source.files[0].name)} ends at {format_time_code(sum(known))}, before "
-            f"--from {one_line(start, 40)}"
+            f"{one_line(name)} ends at {format_time_code(seconds)}, before --from "
+            f"{one_line(start, 40)}"
         )
 
 
 def _downloaded(
-    url: str, workspace: Workspace, check: Callable[[FilmSource], None], console: Console
+    url: str, workspace: Workspace, check: Callable[[FilmSource], object], console: Console
 ) -> FilmSource:
     """Download the film at an address behind a progress bar, in megabytes."""
     from zoo.cli.progress import frames_bar

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -294,14 +294,14 @@ def refuse_other_comparison(
     earlier results, with or without failures, and smaller ones. The versions of film-zoo and of
     plugins may differ. `metrics` are those that its report will have.
     """
-    found = _what_is_there(folder)
-    if isinstance(found, Results):
-        names = {film.name for film in films}
-        lost = _other_settings(found, names, settings) or _difference(
-            found, films, cells, set(metrics)
+    names = {film.name for film in films}
+
+    def difference(earlier: Results) -> str | None:
+        return _other_settings(earlier, names, settings) or _difference(
+            earlier, films, cells, set(metrics)
         )
-        found = f"another comparison ({lost})" if lost else None
-    _refuse(folder, found)
+
+    _refuse(folder, difference)
 
 
 def refuse_other_settings(folder: Path, films: Iterable[str], settings: Settings) -> None:
@@ -309,14 +309,15 @@ def refuse_other_settings(folder: Path, films: Iterable[str], settings: Settings
 
     What `refuse_other_comparison` finds without opening a film; `films` are names.
     """
+    names = set(films)
+    _refuse(folder, lambda earlier: _other_settings(earlier, names, settings))
+
+
+def _refuse(folder: Path, difference: Callable[[Results], str | None]) -> None:
     found = _what_is_there(folder)
     if isinstance(found, Results):
-        lost = _other_settings(found, set(films), settings)
+        lost = difference(found)
         found = f"another comparison ({lost})" if lost else None
-    _refuse(folder, found)
-
-
-def _refuse(folder: Path, found: str | None) -> None:
     if found:
         raise BadInput(
             f"{folder} holds {found}: --out FOLDER writes this comparison to another, --overwrite "

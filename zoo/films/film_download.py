@@ -26,7 +26,7 @@ Progress = Callable[[int, int | None], None]
 
 
 def download_film(
-    url: str, folder: Path, check: Callable[[FilmSource], None], progress: Progress
+    url: str, folder: Path, check: Callable[[FilmSource], object], progress: Progress
 ) -> FilmSource:
     """Download the film at an address into a folder; if it is there already, nothing is fetched.
 
